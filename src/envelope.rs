@@ -1,0 +1,370 @@
+//! What Salesforce sends: an envelope, its notifications, their records.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a text is not an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing but blanks.
+    #[error("is empty")]
+    Empty,
+    /// More than 64 characters.
+    #[error("is longer than 64 characters")]
+    Long,
+    /// A blank or an unprintable character inside.
+    #[error("has a blank or an unprintable character in it")]
+    Character,
+    /// The word `null`, which a broken sender writes for "no value".
+    #[error("is the word null")]
+    Null,
+}
+
+/// Trims and checks an id: 1–64 printable characters without blanks, other than the word `null`.
+///
+/// # Errors
+/// The rule that the text breaks.
+pub fn id(text: &str) -> Result<&str, IdError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.chars().count() > 64 {
+        return Err(IdError::Long);
+    }
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(IdError::Character);
+    }
+    if text == "null" {
+        return Err(IdError::Null);
+    }
+    Ok(text)
+}
+
+macro_rules! opaque_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses the id, trimmed; see [`id`] for the rule.
+            ///
+            /// # Errors
+            /// The rule that the text breaks.
+            pub fn parse(text: &str) -> Result<Self, IdError> {
+                id(text).map(|id| Self(id.to_owned()))
+            }
+
+            /// The id as it was sent, less surrounding blanks.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+opaque_id! {
+    /// The id of one notification (`04l…`); with the organization it is the key that makes a notification unique.
+    NotificationId
+}
+opaque_id! {
+    /// The id of an outbound message definition (`04k…`).
+    ActionId
+}
+
+/// A Salesforce organization. Two are the same when their first 15 characters are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrganizationId(String);
+
+impl OrganizationId {
+    /// Parses the id, trimmed; see [`id`] for the rule.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, IdError> {
+        id(text).map(|id| Self(id.to_owned()))
+    }
+
+    /// The id as it was sent, less surrounding blanks.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part that counts: the first 15 characters, case and all.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.char_indices().nth(15).map_or(self.0.as_str(), |(at, _)| self.0.get(..at).unwrap_or(&self.0))
+    }
+}
+
+impl PartialEq for OrganizationId {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for OrganizationId {}
+
+impl fmt::Display for OrganizationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One SOAP POST: 1 to 100 notifications, one acknowledgement for all. The SessionId was read past.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// The organization that sent it.
+    pub organization_id: OrganizationId,
+    /// The outbound message that sent it.
+    pub action_id: ActionId,
+    /// `https://…/services/Soap/c/<version>/<organization>`; empty when missing.
+    pub enterprise_url: String,
+    /// `https://…/services/Soap/u/<version>/<organization>`; empty when missing.
+    pub partner_url: String,
+    /// In document order.
+    pub notifications: Vec<Notification>,
+}
+
+/// One `Notification` element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// What is in it.
+    pub content: Content,
+    /// SHA-256 of the content as Salesforce means it (record type; name, text and nil of each field), not of its bytes.
+    /// Of an unreadable notification: of its raw text.
+    pub hash: [u8; 32],
+}
+
+/// What a notification holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A record change.
+    Record {
+        /// The notification's id.
+        id: NotificationId,
+        /// The record as read, typed when a WSDL is known.
+        record: Record,
+        /// The `sObject` element as a self-contained UTF-8 fragment: what the store keeps.
+        xml: String,
+    },
+    /// No sObject: the record was deleted before Salesforce sent the message.
+    Empty {
+        /// The notification's id.
+        id: NotificationId,
+    },
+    /// No id, or broken inside. Kept raw; its neighbours are not harmed.
+    Unreadable {
+        /// The `Notification` element as it came, as a self-contained UTF-8 fragment.
+        xml: String,
+        /// Why it cannot be read.
+        reason: String,
+    },
+}
+
+impl Notification {
+    /// The notification's id, unless it is unreadable.
+    #[must_use]
+    pub fn id(&self) -> Option<&NotificationId> {
+        match &self.content {
+            Content::Record { id, .. } | Content::Empty { id } => Some(id),
+            Content::Unreadable { .. } => None,
+        }
+    }
+
+    /// The record, when there is one.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        match &self.content {
+            Content::Record { record, .. } => Some(record),
+            Content::Empty { .. } | Content::Unreadable { .. } => None,
+        }
+    }
+}
+
+/// An sObject: a type and its fields, in document order (declared fields that were absent come last, as null).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The local name of `xsi:type`, such as `Account` or `Order__c`; empty when there was none.
+    pub record_type: String,
+    /// The fields by API name.
+    pub fields: Vec<Field>,
+    /// What did not fit the source's WSDL; empty without one.
+    pub drift: Vec<Drift>,
+}
+
+impl Record {
+    /// The value of a field; none when the field is absent.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
+    }
+
+    /// The record's Id, when it has a usable one.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        match self.field("Id") {
+            Some(Value::Text(text)) => id(text).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// A field of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// API name, such as `Amount` or `Region__c`.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A field's value. Every kind keeps the text as it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `xsi:nil`, a declared field that is absent, or an empty element of a type that has no empty value.
+    Null,
+    /// Text, to the letter. Dates, times and ids are text too; so is everything without a WSDL.
+    Text(String),
+    /// `true`, `false`, `1` or `0`.
+    Boolean(bool),
+    /// An `xsd:int`, `xsd:double` or other number: its digits as they were sent, such as `45000.0`.
+    Number(String),
+    /// A field that came more than once.
+    List(Vec<Value>),
+}
+
+/// How a record differed from what the source's WSDL declares.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Drift {
+    /// The WSDL does not know this type of record.
+    UnknownRecordType(String),
+    /// The WSDL does not know this field. Kept as text.
+    UnknownField(String),
+    /// The value does not fit the declared type. Kept as text.
+    Misfit {
+        /// The field.
+        field: String,
+        /// Its declared type.
+        expected: FieldType,
+    },
+    /// The field came more than once. Kept as a list.
+    Repeated(String),
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownRecordType(name) => write!(f, "record type {name} is not in the WSDL"),
+            Self::UnknownField(name) => write!(f, "field {name} is not in the WSDL"),
+            Self::Misfit { field, expected } => write!(f, "field {field} does not fit its type {expected}"),
+            Self::Repeated(name) => write!(f, "field {name} came more than once"),
+        }
+    }
+}
+
+/// The declared type of a field in an outbound WSDL, as far as it changes how a value is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    /// `xsd:string` and everything else that is kept as text.
+    String,
+    /// `ent:ID`.
+    Id,
+    /// `xsd:boolean`.
+    Boolean,
+    /// `xsd:int`, `xsd:long`, `xsd:integer`, `xsd:short`.
+    Int,
+    /// `xsd:double`, `xsd:decimal`, `xsd:float`.
+    Double,
+    /// `xsd:date`.
+    Date,
+    /// `xsd:dateTime`.
+    DateTime,
+    /// `xsd:time`.
+    Time,
+    /// `xsd:base64Binary`.
+    Base64,
+}
+
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::String => "string",
+            Self::Id => "ID",
+            Self::Boolean => "boolean",
+            Self::Int => "int",
+            Self::Double => "double",
+            Self::Date => "date",
+            Self::DateTime => "dateTime",
+            Self::Time => "time",
+            Self::Base64 => "base64Binary",
+        })
+    }
+}
+
+/// What a source's WSDL says of its records: record type → its fields in the WSDL's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordTypes(pub HashMap<String, Arc<RecordType>>);
+
+/// The declared fields of one record type.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecordType {
+    /// Declared fields in order, `Id` included, `fieldsToNull` left out.
+    pub fields: Vec<(String, FieldType)>,
+    /// Name → position in `fields`.
+    pub index: HashMap<String, usize>,
+}
+
+impl RecordType {
+    /// A record type with these fields; a name declared twice keeps its first place.
+    #[must_use]
+    pub fn new(fields: Vec<(String, FieldType)>) -> Self {
+        let mut index = HashMap::with_capacity(fields.len());
+        for (position, (name, _)) in fields.iter().enumerate() {
+            index.entry(name.clone()).or_insert(position);
+        }
+        Self { fields, index }
+    }
+
+    /// The declared type of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<FieldType> {
+        self.index.get(name).and_then(|&position| self.fields.get(position)).map(|(_, field_type)| *field_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn organizations_are_compared_on_their_first_fifteen_characters() {
+        let parse = |text| OrganizationId::parse(text).unwrap();
+        assert_eq!(parse(" 00D24000000abcdEAA\n"), parse("00D24000000abcd"));
+        assert_ne!(parse("00D24000000abcD"), parse("00D24000000abcd"));
+        assert_eq!(parse("short").key(), "short");
+    }
+
+    #[test]
+    fn an_id_is_short_printable_and_not_the_word_null() {
+        assert_eq!(NotificationId::parse("  04l1 "), Ok(NotificationId("04l1".to_owned())));
+        assert_eq!(NotificationId::parse(" \n"), Err(IdError::Empty));
+        assert_eq!(NotificationId::parse("null"), Err(IdError::Null));
+        assert_eq!(NotificationId::parse("a b"), Err(IdError::Character));
+        assert_eq!(NotificationId::parse(&"x".repeat(65)), Err(IdError::Long));
+    }
+}

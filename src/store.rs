@@ -1,0 +1,634 @@
+//! The store: what is durable. One trait, whose operations are named for decisions.
+//!
+//! Everything that changes is a command, executed under one transaction rule: a command is durable when its future
+//! resolves to `Ok`, and has left no trace when it resolves to `Err`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
+use crate::outcome;
+
+pub mod sqlite;
+
+/// Why the store did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// More commands wait than the queue holds. Nothing was done; ask again.
+    #[error("the store's queue is full")]
+    Overloaded,
+    /// The disk is full, cannot be written, or failed. Nothing was done; the store tries to come back by itself.
+    #[error("the store cannot write: {0}")]
+    Unavailable(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The command broke a rule of the store, alone; a fault of ours.
+    #[error("the store refused the command: {0}")]
+    Refused(String),
+    /// There is no such thing.
+    #[error("{0} is not in the store")]
+    NotFound(String),
+    /// The thing is not in a state that allows it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The lease is no longer ours: the attempt was completed or rescued meanwhile. Nothing was done.
+    #[error("the lease is no longer valid")]
+    LeaseLost,
+}
+
+/// Shorthand for what store operations give back.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// How the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Commands are taken and become durable.
+    Ready,
+    /// Commands fail; the reason in words. The store tries again by itself.
+    Failing(String),
+}
+
+/// An envelope, parsed and routed, to be made durable as a whole.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The source's name.
+    pub source: String,
+    /// When its last byte was read.
+    pub received_at: Timestamp,
+    /// The organization as sent.
+    pub organization_id: String,
+    /// What counts of it: see `OrganizationId::key`.
+    pub organization_key: String,
+    /// The outbound message's id.
+    pub action_id: String,
+    /// As sent; may be empty.
+    pub enterprise_url: String,
+    /// As sent; may be empty.
+    pub partner_url: String,
+    /// The sender's address.
+    pub sender: String,
+    /// Set when the organization or action is unknown and the source quarantines: every notification is stored as
+    /// quarantined, with this reason.
+    pub quarantine: Option<String>,
+    /// The configuration that routed it.
+    pub config_version: ConfigVersion,
+    /// Routes of this source that ignore revisions, matching or not.
+    pub revision_ignored_by: Vec<String>,
+    /// In document order.
+    pub notifications: Vec<Incoming>,
+}
+
+/// One notification of an [`Accept`].
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Its id; for an unreadable one `sha256:` and the hex of its hash.
+    pub notification_id: String,
+    /// See `Notification::hash`.
+    pub hash: [u8; 32],
+    /// What it holds.
+    pub kind: IncomingKind,
+    /// Record type; empty when there is no record.
+    pub record_type: String,
+    /// Record id; empty when there is none.
+    pub record_id: String,
+    /// The `sObject` fragment, or the raw `Notification` of an unreadable one; empty for an empty one.
+    pub xml: String,
+    /// Where it goes. No delivery for a record: unrouted. For an empty one: `skipped_empty`.
+    pub deliveries: Vec<Planned>,
+}
+
+/// What an incoming notification holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncomingKind {
+    /// A record.
+    Record,
+    /// No sObject.
+    Empty,
+    /// Nothing readable, for this reason.
+    Unreadable(String),
+}
+
+/// What became of one notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// New, with one delivery or more.
+    Routed,
+    /// New; no route matched.
+    Unrouted,
+    /// New; without sObject, and the routes skip those.
+    SkippedEmpty,
+    /// New; kept raw.
+    Unreadable,
+    /// New; stored aside.
+    Quarantined,
+    /// Same id, same content.
+    Duplicate,
+    /// Same id, other content.
+    Revised,
+}
+
+/// The answer to an [`Accept`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// One for each notification, in order.
+    pub fates: Vec<Fate>,
+    /// Systems that have something new that is due.
+    pub woken: Vec<String>,
+}
+
+/// A POST that was refused, kept so that an operator can see what Salesforce sends.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusedPost {
+    /// When.
+    pub at: Timestamp,
+    /// The source's name.
+    pub source: String,
+    /// The sender's address.
+    pub sender: String,
+    /// Why, in words.
+    pub reason: String,
+    /// When Salesforce will drop the message, if the refusal is permanent.
+    pub dropped_at: Option<Timestamp>,
+    /// The first 64 KiB, as text, less the SessionId.
+    pub body: String,
+}
+
+/// Asks for the next eligible deliveries of a system.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The system.
+    pub system: String,
+    /// Destinations of it that may be called now; others are passed by.
+    pub destinations: Vec<String>,
+    /// Routes that exist in the configuration; deliveries of others are passed by.
+    pub routes: Vec<String>,
+    /// At most this many.
+    pub limit: usize,
+    /// The present moment.
+    pub now: Timestamp,
+    /// How long the system has been open, in milliseconds, over its whole life (see [`SystemState::active_ms`]).
+    pub active_ms: i64,
+    /// The configuration in force.
+    pub config_version: ConfigVersion,
+}
+
+/// What a claim found.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// Leased, each with its attempt durably begun.
+    pub claimed: Vec<Claimed>,
+    /// When the next waiting delivery of the system falls due, if nothing more is due now.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A leased delivery with all that mapping and settling need.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// The right to settle it.
+    pub lease: Lease,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// The route's name.
+    pub route: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The system's name.
+    pub system: String,
+    /// The lane's key, if it has one.
+    pub lane: Option<String>,
+    /// The content it carries.
+    pub notification: StoredNotification,
+    /// `active_ms` of the system at the first attempt (this one's, if it is the first).
+    pub first_attempt_active_ms: i64,
+    /// `repeat_key` of the last attempt's fault, and how many attempts in a row had it.
+    pub repeat: Option<(String, u32)>,
+    /// The configuration to map with when the last attempt's outcome was unknown: the same bytes must go out again.
+    pub same_bytes_as: Option<ConfigVersion>,
+    /// The mark of `stale_by`: what was last delivered on this route for this record.
+    pub stale_mark: Option<String>,
+}
+
+/// A notification's content as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoredNotification {
+    /// The store's id of this content (one per revision).
+    pub row: i64,
+    /// `04l…`.
+    pub notification_id: String,
+    /// From 1.
+    pub revision: u32,
+    /// The source's name.
+    pub source: String,
+    /// As sent.
+    pub organization_id: String,
+    /// As sent.
+    pub action_id: String,
+    /// As sent; may be empty.
+    pub enterprise_url: String,
+    /// As sent; may be empty.
+    pub partner_url: String,
+    /// When its envelope was read.
+    pub received_at: Timestamp,
+    /// Record type; may be empty.
+    pub record_type: String,
+    /// Record id; may be empty.
+    pub record_id: String,
+    /// The `sObject` fragment; empty when there is none.
+    pub xml: String,
+}
+
+/// Completes an attempt and gives the delivery its new state, in one transaction, under the lease.
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// Under which lease.
+    pub lease: Lease,
+    /// When the attempt ended.
+    pub ended_at: Timestamp,
+    /// How long the call took.
+    pub duration: Duration,
+    /// What it came to: `delivered`, `refused`, `retry`, `unknown`.
+    pub outcome: &'static str,
+    /// Why, in words; empty when delivered.
+    pub reason: String,
+    /// What is kept of the exchange.
+    pub record: outcome::Record,
+    /// `repeat_key` of the outcome.
+    pub repeat_key: Option<String>,
+    /// The new state.
+    pub settlement: Settlement,
+    /// The system's `active_ms` now.
+    pub active_ms: i64,
+    /// The new mark of `stale_by`, when delivered on a route that has one.
+    pub stale_mark: Option<String>,
+}
+
+/// The state that a verdict gives a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Taken.
+    Delivered,
+    /// Again at this time.
+    Waiting {
+        /// Not before.
+        due_at: Timestamp,
+    },
+    /// Given up or refused.
+    Dead {
+        /// In words.
+        reason: String,
+        /// Whether the lane stops behind it (`on_dead = "hold"`).
+        holds_lane: bool,
+    },
+    /// Waits for a person.
+    Held {
+        /// In words.
+        reason: String,
+    },
+    /// A newer state of the record was already delivered.
+    Superseded {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What a person does to a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A dead one is sent again: waiting, attempts counted on, in its old place of the lane.
+    Replay,
+    /// A waiting or blocked one is stopped.
+    Hold,
+    /// A held one goes on.
+    Release,
+    /// Given up: a waiting, blocked, held or dead one.
+    Discard,
+}
+
+/// A system's durable state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SystemState {
+    /// How long the system has been open for calls, over its whole life, in milliseconds. Stands still while the system
+    /// is paused and while the gateway is down; ages are counted on it, so that no jump of the wall clock expires one.
+    pub active_ms: i64,
+    /// Set while it is paused.
+    pub paused: Option<Pause>,
+}
+
+/// Why a system is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pause {
+    /// In words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When one delivery may be tried to see whether it works again; none: only a person resumes it.
+    pub probe_at: Option<Timestamp>,
+}
+
+/// The configuration that made deliveries: its files, secrets as references.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredConfig {
+    /// Path as the configuration names it → content. The configuration file itself comes under the empty name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The accounts of DESIGN §7, summed over sources and destinations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// What came in.
+    pub notifications: NotificationCounts,
+    /// What was made of it.
+    pub deliveries: DeliveryCounts,
+    /// Calls.
+    pub attempts: AttemptCounts,
+    /// Whether the counters agree with one another.
+    pub balanced: bool,
+    /// The deliveries of each destination.
+    pub destinations: BTreeMap<String, DeliveryCounts>,
+    /// The notifications of each source. Not part of the ledger's document; the metrics show it.
+    #[serde(skip)]
+    pub sources: BTreeMap<String, NotificationCounts>,
+}
+
+/// `received = unique + duplicate + revised`; `unique` = the sum of the last five.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
+pub struct NotificationCounts {
+    pub received: i64,
+    pub unique: i64,
+    pub duplicate: i64,
+    pub revised: i64,
+    pub routed: i64,
+    pub unrouted: i64,
+    pub skipped_empty: i64,
+    pub unreadable: i64,
+    pub quarantined: i64,
+}
+
+/// `routed` = the sum of the states.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
+pub struct DeliveryCounts {
+    pub routed: i64,
+    pub waiting: i64,
+    pub blocked: i64,
+    pub in_flight: i64,
+    pub held: i64,
+    pub delivered: i64,
+    pub dead: i64,
+    pub superseded: i64,
+    pub discarded: i64,
+}
+
+/// Calls made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AttemptCounts {
+    /// All calls begun.
+    pub total: i64,
+    /// Those with an unknown outcome.
+    pub unknown: i64,
+}
+
+impl NotificationCounts {
+    /// Whether both equations hold.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.received == self.unique + self.duplicate + self.revised
+            && self.unique
+                == self.routed + self.unrouted + self.skipped_empty + self.unreadable + self.quarantined
+    }
+}
+
+impl DeliveryCounts {
+    /// Whether the equation holds and no count is below zero.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        let states = [
+            self.waiting,
+            self.blocked,
+            self.in_flight,
+            self.held,
+            self.delivered,
+            self.dead,
+            self.superseded,
+            self.discarded,
+        ];
+        states.iter().all(|&count| count >= 0) && self.routed == states.iter().sum::<i64>()
+    }
+}
+
+/// Which notifications to list; newest first.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotificationFilter {
+    /// Of this source.
+    pub source: Option<String>,
+    /// With this fate: `routed`, `unrouted`, `skipped_empty`, `unreadable`, `quarantined`.
+    pub kind: Option<String>,
+    /// With this notification id.
+    pub notification_id: Option<String>,
+    /// Of this record.
+    pub record_id: Option<String>,
+    /// Below this row: the cursor.
+    pub before: Option<i64>,
+    /// At most this many (default 100, at most 1,000).
+    pub limit: Option<u32>,
+}
+
+/// Which deliveries to list; newest first.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryFilter {
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this destination.
+    pub destination: Option<String>,
+    /// Of this route.
+    pub route: Option<String>,
+    /// Of this notification.
+    pub notification_id: Option<String>,
+    /// Of this record.
+    pub record_id: Option<String>,
+    /// Below this id: the cursor.
+    pub before: Option<i64>,
+    /// At most this many (default 100, at most 1,000).
+    pub limit: Option<u32>,
+}
+
+/// A notification in a list or, with its XML and deliveries, alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotificationView {
+    /// The content, less the XML in lists.
+    #[serde(flatten)]
+    pub notification: StoredNotification,
+    /// Its fate when it was new: `routed`, `unrouted`, `skipped_empty`, `unreadable`, `quarantined`; `revised` for a
+    /// later revision.
+    pub kind: String,
+    /// Why it is unreadable or quarantined.
+    pub reason: Option<String>,
+    /// How often it came again with the same content.
+    pub duplicates: i64,
+}
+
+/// A delivery in a list or alone.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeliveryView {
+    /// Its id.
+    pub delivery_id: DeliveryId,
+    /// The notification's id.
+    pub notification_id: String,
+    /// The store's id of the content it carries.
+    pub notification_row: i64,
+    /// The revision it carries.
+    pub revision: u32,
+    /// The record's id; may be empty.
+    pub record_id: String,
+    /// The record's type; may be empty.
+    pub record_type: String,
+    /// Source, route, destination, system.
+    pub source: String,
+    /// The route's name.
+    pub route: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The system's name.
+    pub system: String,
+    /// The lane's key.
+    pub lane: Option<String>,
+    /// Where it stands.
+    pub state: State,
+    /// When it is due, while it waits.
+    pub due_at: Option<Timestamp>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Why it is dead, held, superseded or discarded; or what the last attempt came to.
+    pub reason: Option<String>,
+    /// The HTTP status of the last attempt.
+    pub status: Option<u16>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// The delivery before it in its lane, while it is blocked.
+    pub behind: Option<DeliveryId>,
+}
+
+/// One call made for a delivery.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    /// From 1.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; none while it runs.
+    pub ended_at: Option<Timestamp>,
+    /// How long the call took.
+    pub duration_ms: Option<i64>,
+    /// `delivered`, `refused`, `retry`, `unknown`; none while it runs.
+    pub outcome: Option<String>,
+    /// Why, in words.
+    pub reason: Option<String>,
+    /// The configuration it was mapped with.
+    pub config_version: ConfigVersion,
+    /// What is kept of the exchange.
+    #[serde(flatten)]
+    pub record: outcome::Record,
+}
+
+/// What the operator and the metrics want to know at a glance, besides the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    /// When the oldest delivery that is not settled was made, by destination.
+    pub oldest_unsettled: BTreeMap<String, Timestamp>,
+    /// Lanes that had blocked deliveries and no head, found and repaired by sweeps: must be 0.
+    pub lanes_repaired: i64,
+}
+
+/// One disagreement between counters and rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Discrepancy {
+    /// Which account, such as `destination erp-create, delivered`.
+    pub account: String,
+    /// What the counter says.
+    pub counter: i64,
+    /// What the rows say.
+    pub rows: i64,
+}
+
+/// How the writer works, for the metrics.
+#[derive(Clone, Debug, Default)]
+pub struct WriterFigures {
+    /// Commands waiting now.
+    pub queue: usize,
+    /// Commits so far.
+    pub commits: u64,
+    /// Commands committed so far.
+    pub commands: u64,
+}
+
+/// The durable heart: everything a gateway knows and must not forget.
+pub trait Store: Send + Sync {
+    /// Makes an envelope durable with its notifications, dedupe keys and deliveries: all or nothing.
+    fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>>;
+    /// Keeps a refused POST; the last 1,000 are kept.
+    fn refuse(&self, post: RefusedPost) -> BoxFuture<'_, StoreResult<()>>;
+    /// Leases the next eligible deliveries of a system and begins their attempts.
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>>;
+    /// Completes an attempt.
+    fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>>;
+    /// Gives leases back whose call was never begun: no attempt is counted.
+    fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>>;
+    /// A person's change of one delivery, with the reason given.
+    fn change(
+        &self,
+        delivery: DeliveryId,
+        change: Change,
+        reason: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
+    /// The durable state of a system; a fresh one when it was never seen.
+    fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>>;
+    /// Writes a system's state.
+    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>>;
+    /// Stores a configuration, or finds the one that is equal.
+    fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>>;
+    /// A stored configuration.
+    fn config(&self, version: ConfigVersion) -> BoxFuture<'_, StoreResult<StoredConfig>>;
+    /// Looks for lanes that have blocked deliveries and no head, and repairs them; how many there were.
+    fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>>;
+    /// Pulls due times that lie further ahead than `wait_max` back to that; how many there were.
+    fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>>;
+    /// The accounts.
+    fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>>;
+    /// What waits, and since when.
+    fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
+    /// Compares every counter with the rows.
+    fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
+    /// A list of notifications, XML left empty.
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// All revisions of a notification, by row or by notification id, oldest first.
+    fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// A list of deliveries.
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>>;
+    /// One delivery and its attempts, oldest first.
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
+    /// The refused POSTs, newest first.
+    fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>>;
+    /// How the store is; changes are announced.
+    fn health(&self) -> watch::Receiver<Health>;
+    /// How the writer works.
+    fn figures(&self) -> WriterFigures;
+    /// Finishes what is queued and closes the store.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
