@@ -1,0 +1,1 @@
+//! The driver of the way in: receive → parse → route → store → answer.

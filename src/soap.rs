@@ -1,0 +1,14 @@
+//! Values ↔ SOAP messages, by the model.
+
+use crate::outcome::Fault;
+
+/// What a destination's answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The content of the response, typed by the model: objects, lists, strings, numbers with their digits.
+    Body(serde_json::Value),
+    /// A SOAP fault, whatever the HTTP status.
+    Fault(Fault),
+    /// No SOAP message and no JSON: what it seems to be, in words.
+    Unreadable(String),
+}
