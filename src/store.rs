@@ -401,6 +401,22 @@ pub struct AttemptCounts {
 }
 
 impl NotificationCounts {
+    /// Each count with its name in the ledger.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, i64); 9] {
+        [
+            ("received", self.received),
+            ("unique", self.unique),
+            ("duplicate", self.duplicate),
+            ("revised", self.revised),
+            ("routed", self.routed),
+            ("unrouted", self.unrouted),
+            ("skipped_empty", self.skipped_empty),
+            ("unreadable", self.unreadable),
+            ("quarantined", self.quarantined),
+        ]
+    }
+
     /// Whether both equations hold.
     #[must_use]
     pub fn balanced(&self) -> bool {
@@ -411,6 +427,22 @@ impl NotificationCounts {
 }
 
 impl DeliveryCounts {
+    /// Each count with its name in the ledger.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, i64); 9] {
+        [
+            ("routed", self.routed),
+            ("waiting", self.waiting),
+            ("blocked", self.blocked),
+            ("in_flight", self.in_flight),
+            ("held", self.held),
+            ("delivered", self.delivered),
+            ("dead", self.dead),
+            ("superseded", self.superseded),
+            ("discarded", self.discarded),
+        ]
+    }
+
     /// Whether the equation holds and no count is below zero.
     #[must_use]
     pub fn balanced(&self) -> bool {
