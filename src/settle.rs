@@ -76,3 +76,9 @@ pub struct Verdict {
 pub fn verdict(_outcome: &Outcome, _facts: &Facts, _policy: &Policy) -> Verdict {
     unimplemented!()
 }
+
+/// The verdict on a delivery of which no call can be made.
+#[must_use]
+pub fn unmappable(_reason: &str, _policy: &Policy) -> Verdict {
+    unimplemented!()
+}

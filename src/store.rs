@@ -246,6 +246,10 @@ pub struct StoredNotification {
     pub xml: String,
 }
 
+/// The outcome of an attempt for which no call was made (mapping failed, or the record was stale): its row is removed
+/// and it is not counted.
+pub const NOT_CALLED: &str = "not_called";
+
 /// Completes an attempt and gives the delivery its new state, in one transaction, under the lease.
 #[derive(Clone, Debug)]
 pub struct Settle {
@@ -257,7 +261,7 @@ pub struct Settle {
     pub ended_at: Timestamp,
     /// How long the call took.
     pub duration: Duration,
-    /// What it came to: `delivered`, `refused`, `retry`, `unknown`.
+    /// What it came to: `delivered`, `refused`, `retry`, `unknown`; or [`NOT_CALLED`].
     pub outcome: &'static str,
     /// Why, in words; empty when delivered.
     pub reason: String,

@@ -1,7 +1,7 @@
 //! Logs, metrics and alarms: what the gateway says about itself while it runs.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -55,6 +55,12 @@ pub fn arm_kill_point(spec: &str) {
     let passes = passes.parse().unwrap_or(1);
     // Armed once per process; a second call changes nothing.
     drop(KILL_POINT.set(KillPoint { name: name.to_owned(), passes_left: AtomicI64::new(passes) }));
+}
+
+/// Whether a crash test armed this kill point.
+#[must_use]
+pub fn kill_point_is_armed(name: &str) -> bool {
+    KILL_POINT.get().is_some_and(|point| point.name == name)
 }
 
 /// Dies here if a crash test wants it, as if by `kill -9`: nothing is flushed, no destructor runs.
@@ -294,6 +300,8 @@ impl std::fmt::Debug for Metrics {
 pub struct Alarms {
     metrics: Arc<Metrics>,
     standing: Mutex<HashMap<(&'static str, String), String>>,
+    /// How many stand: most calls of `clear` find none, and the hot path makes them.
+    count: AtomicUsize,
 }
 
 impl Alarms {
@@ -303,7 +311,7 @@ impl Alarms {
     /// No alarm stands.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, standing: Mutex::new(HashMap::new()) }
+        Self { metrics, standing: Mutex::new(HashMap::new()), count: AtomicUsize::new(0) }
     }
 
     /// The condition holds. Logged once, until it is cleared.
@@ -314,6 +322,7 @@ impl Alarms {
             return;
         }
         standing.insert(key, message.to_owned());
+        self.count.store(standing.len(), Ordering::Relaxed);
         drop(standing);
         self.metrics.alarm(alarm, subject, 1);
         tracing::warn!(alarm, subject, "alarm begins: {message}");
@@ -321,8 +330,13 @@ impl Alarms {
 
     /// The condition holds no longer. Logged once, if it stood.
     pub fn clear(&self, alarm: &'static str, subject: &str) {
-        let removed =
-            self.standing.lock().unwrap_or_else(PoisonError::into_inner).remove(&(alarm, subject.to_owned()));
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let removed = standing.remove(&(alarm, subject.to_owned()));
+        self.count.store(standing.len(), Ordering::Relaxed);
+        drop(standing);
         if removed.is_some() {
             self.metrics.alarm(alarm, subject, 0);
             tracing::info!(alarm, subject, "alarm ends");
