@@ -319,6 +319,19 @@ pub enum Change {
     Discard,
 }
 
+impl Change {
+    /// Whether a delivery in this state can be changed so.
+    #[must_use]
+    pub fn applies_to(&self, state: State) -> bool {
+        match self {
+            Self::Replay => state == State::Dead,
+            Self::Hold => matches!(state, State::Waiting | State::Blocked),
+            Self::Release => state == State::Held,
+            Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
+        }
+    }
+}
+
 /// A system's durable state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SystemState {
