@@ -9,7 +9,6 @@ use crate::cli::client::AdminArgs;
 use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
-use crate::store::Store;
 use crate::store::sqlite::{Options, SqliteStore};
 
 /// Arguments of `store`.
