@@ -33,8 +33,18 @@ pub const FILTERS: [&str; 22] = [
 
 /// Every test (`is …`).
 pub const TESTS: [&str; 12] = [
-    "boolean", "defined", "divisibleby", "endingwith", "even", "none", "number", "odd", "sequence", "startingwith",
-    "string", "undefined",
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "even",
+    "none",
+    "number",
+    "odd",
+    "sequence",
+    "startingwith",
+    "string",
+    "undefined",
 ];
 
 /// The names at the root of an expression about a notification.
@@ -106,13 +116,7 @@ impl ExpressionError {
         Self { expression: shown(source), offset: Some(offset), reason, suggestion: None }
     }
 
-    fn unknown<'n>(
-        source: &str,
-        offset: usize,
-        kind: &str,
-        name: &str,
-        known: impl Iterator<Item = &'n str>,
-    ) -> Self {
+    fn unknown<'n>(source: &str, offset: usize, kind: &str, name: &str, known: impl Iterator<Item = &'n str>) -> Self {
         let mut error = Self::at(source, offset, format!("there is no {kind} named {name:?}"));
         error.suggestion = nearest(name, known);
         error
@@ -207,11 +211,8 @@ impl Expression {
                 return Err(ExpressionError::unknown(&source, *at, "table", name, tables.names().into_iter()));
             }
         }
-        let compiled_source = if text.is_plain() {
-            rewritten.source
-        } else {
-            self::rewritten(&text.reveal_with(escaped), &[])?.source
-        };
+        let compiled_source =
+            if text.is_plain() { rewritten.source } else { self::rewritten(&text.reveal_with(escaped), &[])?.source };
         let compiled = ENVIRONMENT
             .compile_expression_owned(compiled_source)
             .map_err(|error| ExpressionError::of(&source, &error))?;
@@ -428,7 +429,9 @@ impl Fields {
 }
 
 fn some_fields(record: &Record, fields: &[String]) -> Value {
-    Value::from_pairs(fields.iter().filter_map(|name| record.field(name).map(|value| (name.as_str(), field_value(value)))))
+    Value::from_pairs(
+        fields.iter().filter_map(|name| record.field(name).map(|value| (name.as_str(), field_value(value)))),
+    )
 }
 
 fn object<const N: usize>(entries: [(&str, &str); N]) -> Value {

@@ -166,8 +166,11 @@ impl<'a> Walk<'a> {
             None => ("", inside),
         };
         let offset = start + trims_before.len();
-        let (open, written) =
-            if close == "}}" { ("{{", self.expression(inside, offset)?) } else { ("{%", self.statement(inside, offset)?) };
+        let (open, written) = if close == "}}" {
+            ("{{", self.expression(inside, offset)?)
+        } else {
+            ("{%", self.statement(inside, offset)?)
+        };
         self.text.push_str(&format!("{open}{trims_before} {written} {trims_after}{close}"));
         self.at = start + end + 2;
         Ok(())
@@ -224,9 +227,11 @@ impl<'a> Walk<'a> {
             let error = ExpressionError::unknown(inside, *at, "table", name, self.tables.names().into_iter());
             return Err(place(error));
         }
-        if let Some((path, at)) = rewritten.names.iter().find(|(path, _)| {
-            !super::SUBJECT_NAMES.contains(&path.split('.').next().unwrap_or_default())
-        }) {
+        if let Some((path, at)) = rewritten
+            .names
+            .iter()
+            .find(|(path, _)| !super::SUBJECT_NAMES.contains(&path.split('.').next().unwrap_or_default()))
+        {
             let names = super::SUBJECT_NAMES.iter().copied();
             return Err(place(ExpressionError::unknown(inside, *at, "name", path, names)));
         }

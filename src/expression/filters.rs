@@ -81,7 +81,9 @@ fn register_tests(environment: &mut Environment<'static>) {
     environment.add_test("string", |value: Value| value.as_str().is_some());
     environment.add_test("boolean", |value: Value| value.kind() == ValueKind::Bool);
     environment.add_test("sequence", |value: Value| value.kind() == ValueKind::Seq);
-    environment.add_test("startingwith", |value: Value, start: Value| part(&value, &start, |text, start| text.starts_with(start)));
+    environment.add_test("startingwith", |value: Value, start: Value| {
+        part(&value, &start, |text, start| text.starts_with(start))
+    });
     environment.add_test("endingwith", |value: Value, end: Value| part(&value, &end, |text, end| text.ends_with(end)));
     environment.add_test("odd", |value: Value| divides(&value, &Value::from(2)).map(|even| !even));
     environment.add_test("even", |value: Value| divides(&value, &Value::from(2)));

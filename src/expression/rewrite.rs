@@ -25,7 +25,8 @@ pub(super) struct Rewritten {
 /// Rewrites one expression. `locals` are names that something around it defines.
 pub(super) fn rewrite(source: &str, locals: &[String]) -> Result<Rewritten, ExpressionError> {
     let tokens = tokens(source)?;
-    let mut rewriter = Rewriter { source, tokens, position: 0, depth: 0, steps: 0, locals, found: Rewritten::default() };
+    let mut rewriter =
+        Rewriter { source, tokens, position: 0, depth: 0, steps: 0, locals, found: Rewritten::default() };
     let text = rewriter.choice()?;
     if rewriter.kind() != Kind::End {
         return Err(rewriter.unexpected("the end of the expression"));
@@ -63,9 +64,8 @@ fn tokens(source: &str) -> Result<Vec<Token>, ExpressionError> {
             at += first.len_utf8();
             continue;
         }
-        let (kind, length) = token(rest, first).ok_or_else(|| {
-            ExpressionError::at(source, at, format!("{first:?} has no meaning here"))
-        })?;
+        let (kind, length) = token(rest, first)
+            .ok_or_else(|| ExpressionError::at(source, at, format!("{first:?} has no meaning here")))?;
         tokens.push(Token { kind, start: at, end: at + length });
         at += length;
     }
@@ -108,7 +108,9 @@ fn number_length(rest: &str) -> usize {
     let whole = digits(rest);
     let after = rest.get(whole..).unwrap_or_default();
     let mut length = whole;
-    if after.starts_with('.') && after.get(1..).is_some_and(|fraction| fraction.starts_with(|c: char| c.is_ascii_digit())) {
+    if after.starts_with('.')
+        && after.get(1..).is_some_and(|fraction| fraction.starts_with(|c: char| c.is_ascii_digit()))
+    {
         length += 1 + digits(after.get(1..).unwrap_or_default());
     }
     let signed = rest.get(..length).is_some_and(|text| text.ends_with(['e', 'E']) && !text.starts_with("0x"));
@@ -415,9 +417,10 @@ impl<'a> Rewriter<'a> {
                 return Err(self.unexpected("an argument"));
             }
             let named = self.kind() == Kind::Name
-                && self.tokens.get(self.position + 1).is_some_and(|token| {
-                    self.source.get(token.start..token.end) == Some("=")
-                });
+                && self
+                    .tokens
+                    .get(self.position + 1)
+                    .is_some_and(|token| self.source.get(token.start..token.end) == Some("="));
             if named {
                 let name = self.next();
                 self.expects("=")?;
@@ -434,7 +437,7 @@ impl<'a> Rewriter<'a> {
             return self.postfix();
         }
         if self.kind() == Kind::Number {
-            return Ok(format!("-{}", self.next()));
+            return Ok(literal("-", self.next()));
         }
         self.enter()?;
         let operand = self.signed()?;
@@ -515,7 +518,8 @@ impl<'a> Rewriter<'a> {
 
     fn primary(&mut self) -> Result<String, ExpressionError> {
         match self.kind() {
-            Kind::Name | Kind::Number => Ok(self.next().to_owned()),
+            Kind::Name => Ok(self.next().to_owned()),
+            Kind::Number => Ok(literal("", self.next())),
             Kind::Text => {
                 let mut text = self.next().to_owned();
                 while self.kind() == Kind::Text {
@@ -575,6 +579,14 @@ fn joined(mut parts: Vec<String>, word: &str) -> String {
     }
 }
 
+/// A number as it was written: MiniJinja would round what a machine number cannot hold.
+fn literal(sign: &str, digits: &str) -> String {
+    let is_plain_integer = digits.len() < 18 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_decimal = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+    if is_decimal && !is_plain_integer { format!("'{sign}{digits}'|float") } else { format!("{sign}{digits}") }
+}
+
 /// The text of a constant that is nothing but one plain string.
 fn constant_text(source: &str) -> Option<&str> {
     let quote = source.chars().next().filter(|c| *c == '\'' || *c == '"')?;
@@ -601,7 +613,7 @@ mod tests {
             ("a is defined and b is not none", "((a is defined) and (b is not none))"),
             ("a | pad(8, char='0')", "a|pad(8, char='0')"),
             ("a[1:2]", "a[1:2]"),
-            ("{'a': 1.5e-3}", "{'a': 1.5e-3}"),
+            ("{'a': 1.5e-3, 'b': -2.50}", "{'a': '1.5e-3'|float, 'b': '-2.50'|float}"),
         ] {
             assert_eq!(rewrite(source, &[]).unwrap().source, expected, "{source}");
         }

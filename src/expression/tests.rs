@@ -36,7 +36,9 @@ fn record() -> Record {
 fn tables() -> Tables {
     let rows: HashMap<_, _> = [("Deutschland".to_owned(), "DE".to_owned())].into();
     let table = |on_missing| Table { rows: rows.clone(), on_missing };
-    Tables(Arc::new([("countries".to_owned(), table(OnMissing::Dead)), ("soft".to_owned(), table(OnMissing::None))].into()))
+    Tables(Arc::new(
+        [("countries".to_owned(), table(OnMissing::Dead)), ("soft".to_owned(), table(OnMissing::None))].into(),
+    ))
 }
 
 fn with_subject<T>(ask: impl FnOnce(&Subject<'_>) -> T) -> T {
@@ -78,6 +80,8 @@ fn expressions_give_values() {
         ("envelope.organization_id ~ envelope.action_id", r#""00D104k1""#),
         ("'EUR'", r#""EUR""#),
         ("42", "42"),
+        ("2.50", "2.50"),
+        ("-123456789012345678901234567890", "-123456789012345678901234567890"),
         ("[record.Id, {'a': 1}]", r#"["006A",{"a":1}]"#),
         // Numbers calculate exactly.
         ("record.Amount * 2", "90000.00"),
