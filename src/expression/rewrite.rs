@@ -416,17 +416,9 @@ impl<'a> Rewriter<'a> {
             if self.sees("*") || self.sees("**") {
                 return Err(self.unexpected("an argument"));
             }
-            let named = self.kind() == Kind::Name
-                && self
-                    .tokens
-                    .get(self.position + 1)
-                    .is_some_and(|token| self.source.get(token.start..token.end) == Some("="));
-            if named {
-                let name = self.next();
-                self.expects("=")?;
-                parts.push(format!("{name}={}", self.choice()?));
-            } else {
-                parts.push(self.choice()?);
+            parts.push(self.choice()?);
+            if self.sees("=") {
+                return Err(self.refused(self.current().start, "arguments of filters have no names, only an order"));
             }
         }
         Ok(parts.join(", "))
@@ -611,7 +603,7 @@ mod tests {
             ("a if b > 1 else c ~ '-'", "(a if b|_gt(1) else c|_cat('-'))"),
             ("(a + 1)[0]", "(a|_add(1))[0]"),
             ("a is defined and b is not none", "((a is defined) and (b is not none))"),
-            ("a | pad(8, char='0')", "a|pad(8, char='0')"),
+            ("a | pad(8, '0')", "a|pad(8, '0')"),
             ("a[1:2]", "a[1:2]"),
             ("{'a': 1.5e-3, 'b': -2.50}", "{'a': '1.5e-3'|float, 'b': '-2.50'|float}"),
         ] {
