@@ -5,10 +5,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+pub mod client;
+pub mod completions;
+pub mod deliveries;
 pub mod demo;
 pub mod inspect;
+pub mod notifications;
+pub mod print;
 pub mod send;
 pub mod serve;
+pub mod status;
+pub mod store;
+pub mod systems;
 pub mod test;
 
 /// Receives Salesforce Outbound Messages, keeps them safe, and carries each one to SOAP and REST systems.
@@ -33,6 +41,20 @@ enum Command {
     Send(send::Args),
     /// Show what omgate sees in an envelope, as JSON.
     Inspect(inspect::Args),
+    /// How a running gateway stands, and its accounts.
+    Status(status::Args),
+    /// What came in.
+    Notifications(notifications::Args),
+    /// What was made of it.
+    Deliveries(deliveries::Args),
+    /// What gave up, and waits for a person.
+    Dead(deliveries::Args),
+    /// The target systems: list, pause, resume.
+    Systems(systems::Args),
+    /// Look after the store.
+    Store(store::Args),
+    /// Print a shell's completion script.
+    Completions(completions::Args),
 }
 
 /// Runs the command line. Exit codes: 0 ok, 1 failed or findings, 64 wrong configuration in `serve`.
@@ -47,5 +69,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Notifications(args) => notifications::run(args).await,
+        Command::Deliveries(args) => deliveries::run(args).await,
+        Command::Dead(args) => deliveries::run_dead(args).await,
+        Command::Systems(args) => systems::run(args).await,
+        Command::Store(args) => store::run(args).await,
+        Command::Completions(args) => completions::run(args).await,
     }
 }

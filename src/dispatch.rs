@@ -4,11 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+use crate::clock::SharedClock;
 use crate::deliver::{self, classify};
+use crate::delivery::ConfigVersion;
+use crate::dispatch::attempt::Attempts;
+use crate::dispatch::system::Runner;
 use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
 use crate::settle::Policy;
+use crate::store::{Store, StoreError, StoreResult, StoredConfig, SystemState};
+use crate::telemetry::{Alarms, Metrics};
+
+mod attempt;
+mod system;
 
 /// All that is needed to make calls under one configuration.
 #[derive(Debug, Default)]
@@ -73,4 +86,116 @@ pub struct Route {
     pub stale_by: Option<String>,
     /// The declared fields of its source.
     pub record_types: Option<Arc<RecordTypes>>,
+}
+
+/// Makes a plan of a stored configuration; none when that cannot be done any more.
+pub type Recall = Box<dyn Fn(&StoredConfig) -> Option<Arc<Plan>> + Send + Sync>;
+
+/// What the dispatch needs.
+pub struct Parts {
+    /// Where deliveries come from and go back to.
+    pub store: Arc<dyn Store>,
+    /// The plan in force.
+    pub plan: Arc<Plan>,
+    /// Its version.
+    pub config_version: ConfigVersion,
+    /// Makes older plans, for calls that must go out again byte for byte.
+    pub recall: Recall,
+    /// Time.
+    pub clock: SharedClock,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// Alarms.
+    pub alarms: Arc<Alarms>,
+}
+
+/// How far the dispatch has been told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    /// Not at all.
+    No,
+    /// Nothing new is claimed; calls under way go on.
+    Draining,
+    /// Calls under way are cut.
+    Cut,
+}
+
+/// The running way out: one runner per system, so that none waits for another.
+pub struct Dispatch {
+    runners: HashMap<String, Arc<Runner>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    stop: watch::Sender<Stop>,
+}
+
+impl Dispatch {
+    /// Starts a runner for each system of the plan.
+    ///
+    /// # Errors
+    /// When the store cannot tell the systems' states.
+    pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
+        let (stop, stopped) = watch::channel(Stop::No);
+        let plan = Arc::clone(&parts.plan);
+        let attempts = Arc::new(Attempts::new(parts, stopped));
+        let mut runners = HashMap::new();
+        let mut tasks = Vec::new();
+        for (name, system) in &plan.systems {
+            let state = attempts.store.system(name.clone()).await?;
+            let runner = Arc::new(Runner::new(name, system, &plan, state, Arc::clone(&attempts)));
+            tasks.push(tokio::spawn(Arc::clone(&runner).run()));
+            runners.insert(name.clone(), runner);
+        }
+        Ok(Arc::new(Self { runners, tasks: Mutex::new(tasks), stop }))
+    }
+
+    /// Something may be due for a system.
+    pub fn wake(&self, system: &str) {
+        if let Some(runner) = self.runners.get(system) {
+            runner.wake();
+        }
+    }
+
+    /// The systems and how they stand, by name.
+    #[must_use]
+    pub fn systems(&self) -> Vec<(String, SystemState)> {
+        let mut list: Vec<_> = self.runners.iter().map(|(name, runner)| (name.clone(), runner.state())).collect();
+        list.sort_by(|one, other| one.0.cmp(&other.0));
+        list
+    }
+
+    /// A person pauses a system: nothing is claimed until a person resumes it.
+    ///
+    /// # Errors
+    /// When there is no such system, or the store cannot keep it.
+    pub async fn pause(&self, system: &str, reason: &str) -> StoreResult<()> {
+        self.runner(system)?.pause_by_person(reason).await
+    }
+
+    /// A person resumes a system.
+    ///
+    /// # Errors
+    /// When there is no such system, or the store cannot keep it.
+    pub async fn resume(&self, system: &str) -> StoreResult<()> {
+        self.runner(system)?.resume().await
+    }
+
+    fn runner(&self, system: &str) -> StoreResult<&Arc<Runner>> {
+        self.runners.get(system).ok_or_else(|| StoreError::NotFound(format!("system {system}")))
+    }
+
+    /// Claims nothing more, gives calls under way `patience` to end, then cuts the rest.
+    pub async fn drain(&self, patience: Duration) {
+        self.stop.send_replace(Stop::Draining);
+        let idle = join_all(self.runners.values().map(|runner| runner.idle()));
+        if tokio::time::timeout(patience, idle).await.is_err() {
+            self.stop.send_replace(Stop::Cut);
+            // What was cut is settled as unknown; a store that does not answer is not waited for without end.
+            let idle = join_all(self.runners.values().map(|runner| runner.idle()));
+            if tokio::time::timeout(Duration::from_secs(5), idle).await.is_err() {
+                tracing::warn!("some verdicts could not be stored; those calls count as unknown at the next start");
+            }
+        }
+        for task in self.tasks.lock().await.drain(..) {
+            task.abort();
+        }
+    }
 }

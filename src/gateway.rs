@@ -1,1 +1,305 @@
-//! Placeholder.
+//! The composition root: builds the parts, hands back the ports, runs, drains.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer};
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Admin};
+use crate::clock::{SharedClock, Timestamp};
+use crate::config::{self, Loaded};
+use crate::dispatch::{self, Dispatch};
+use crate::intake::{self, Desk};
+use crate::receive::tls::{self, TlsError};
+use crate::receive::{self, Edge};
+use crate::store::sqlite::{OpenError, Options, SqliteStore};
+use crate::store::{Store, StoreError};
+use crate::telemetry::{Alarms, Metrics};
+
+/// How often the housekeeping looks round.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Wall and monotonic time that part by more than this mean that the wall clock was set.
+const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// How long an admin request may take to end when the gateway stops, in seconds.
+const ADMIN_PATIENCE_SECONDS: u64 = 2;
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("opening the store: {0}")]
+    Open(#[from] OpenError),
+    /// The store was opened and does not answer.
+    #[error("reading the store: {0}")]
+    Store(#[from] StoreError),
+    /// A port cannot be bound.
+    #[error("listening on {address} ({key}): {error}")]
+    Listen {
+        /// The configuration's key.
+        key: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// TLS cannot be offered.
+    #[error("server.tls: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// A running gateway.
+pub struct Gateway {
+    public: SocketAddr,
+    admin: SocketAddr,
+    store: Arc<dyn Store>,
+    dispatch: Arc<Dispatch>,
+    desk: Arc<Desk>,
+    closing: Arc<AtomicBool>,
+    drain: Duration,
+    public_server: Running,
+    admin_server: Running,
+    housekeeping: JoinHandle<()>,
+}
+
+struct Running {
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Gateway {
+    /// Opens the store, binds both ports, and starts the way in and the way out.
+    ///
+    /// # Errors
+    /// What stood in the way; nothing is left running then.
+    pub async fn start(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
+        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, .. } = loaded;
+        let tls = server.tls.as_ref().map(tls::server).transpose()?;
+        let public_socket = bind("server.listen", server.listen)?;
+        let admin_socket = bind("server.admin_listen", server.admin_listen)?;
+        let (public, admin_address) =
+            (address(&public_socket, server.listen), address(&admin_socket, server.admin_listen));
+        let queue_max = server.limits.queue_max.saturating_mul(2);
+        let store: Arc<dyn Store> =
+            SqliteStore::open(Options { path: settings.path, queue_max, clock: Arc::clone(&clock), hold_unknown })?;
+        let config_version = store.save_config(stored, clock.now()).await?;
+        let metrics = Arc::new(Metrics::default());
+        let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));
+        let wait_max = plan.systems.values().map(|system| system.wait_max).max().unwrap_or_default();
+        store.pull_back(clock.now(), wait_max).await?;
+        let dispatch = Dispatch::start(dispatch::Parts {
+            store: Arc::clone(&store),
+            plan,
+            config_version,
+            recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            alarms: Arc::clone(&alarms),
+        })
+        .await?;
+        let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
+        let wake = Arc::clone(&dispatch);
+        let desk = Arc::new(Desk::new(intake::Parts {
+            sources: sources.clone(),
+            routes,
+            limits: server.limits.clone(),
+            store: Arc::clone(&store),
+            config_version,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            alarms: Arc::clone(&alarms),
+            wake: Box::new(move |system| wake.wake(system)),
+        }));
+        let closing = Arc::new(AtomicBool::new(false));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let edge = Arc::new(Edge::new(sources, server.limits.clone(), scheme, Arc::clone(&desk) as _));
+        let public_server = Running::spawn(
+            public_server(edge, public_socket, tls, &server.limits).map_err(|error| StartError::Listen {
+                key: "server.listen",
+                address: public,
+                error,
+            })?,
+        );
+        let admin = Arc::new(Admin {
+            store: Arc::clone(&store),
+            dispatch: Arc::clone(&dispatch),
+            metrics,
+            alarms: Arc::clone(&alarms),
+            clock: Arc::clone(&clock),
+            closing: Arc::clone(&closing),
+        });
+        let admin_server = Running::spawn(admin_server(admin, admin_socket).map_err(|error| StartError::Listen {
+            key: "server.admin_listen",
+            address: admin_address,
+            error,
+        })?);
+        let housekeeping = tokio::spawn(housekeeping(Arc::clone(&store), Arc::clone(&desk), alarms, clock, wait_max));
+        tracing::info!(%public, admin = %admin_address, scheme, "omgate is ready");
+        Ok(Self {
+            public,
+            admin: admin_address,
+            store,
+            dispatch,
+            desk,
+            closing,
+            drain: server.drain,
+            public_server,
+            admin_server,
+            housekeeping,
+        })
+    }
+
+    /// The port Salesforce posts to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.public.port()
+    }
+
+    /// Where Salesforce posts to.
+    #[must_use]
+    pub fn public_address(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// The port of the admin listener.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin.port()
+    }
+
+    /// The store, for those who run a gateway inside their own process.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Stops gracefully: POSTs are nacked, calls under way get the drain time, then the listeners and the store close.
+    pub async fn shutdown(self) {
+        tracing::info!(drain_s = self.drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
+        self.closing.store(true, Ordering::SeqCst);
+        self.desk.close();
+        self.housekeeping.abort();
+        self.dispatch.drain(self.drain).await;
+        self.public_server.stop().await;
+        self.admin_server.stop().await;
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+impl Running {
+    fn spawn(server: Server) -> Self {
+        Self { handle: server.handle(), task: tokio::spawn(server) }
+    }
+
+    async fn stop(self) {
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.task.await {
+            tracing::warn!(%error, "a listener ended badly");
+        }
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|error| StartError::Listen { key, address, error })
+}
+
+/// Where a socket really listens: port 0 means any.
+fn address(socket: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    socket.local_addr().unwrap_or(configured)
+}
+
+fn public_server(
+    edge: Arc<Edge>,
+    socket: TcpListener,
+    tls: Option<rustls::ServerConfig>,
+    limits: &receive::Limits,
+) -> io::Result<Server> {
+    let workers = std::thread::available_parallelism().map_or(2, usize::from).min(16);
+    let server = HttpServer::new(move || {
+        let edge = Arc::clone(&edge);
+        App::new().configure(move |config| receive::configure(config, edge))
+    })
+    .workers(workers)
+    .max_connections(limits.connections_max.div_ceil(workers))
+    .client_request_timeout(limits.header_timeout)
+    .shutdown_timeout(ADMIN_PATIENCE_SECONDS)
+    .disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(socket, tls)?,
+        None => server.listen(socket)?,
+    };
+    Ok(server.run())
+}
+
+fn admin_server(admin: Arc<Admin>, socket: TcpListener) -> io::Result<Server> {
+    let server = HttpServer::new(move || {
+        let admin = Arc::clone(&admin);
+        App::new().configure(move |config| admin::configure(config, admin))
+    })
+    .workers(1)
+    .max_connections(256)
+    .shutdown_timeout(ADMIN_PATIENCE_SECONDS)
+    .disable_signals();
+    Ok(server.listen(socket)?.run())
+}
+
+/// Looks round: lanes without a head, a wall clock that was set, alarms that begin and end with time.
+async fn housekeeping(
+    store: Arc<dyn Store>,
+    desk: Arc<Desk>,
+    alarms: Arc<Alarms>,
+    clock: SharedClock,
+    wait_max: Duration,
+) {
+    let mut wall = WallClock::new(&clock);
+    for round in 1_u64.. {
+        tokio::time::sleep(HOUSEKEEPING).await;
+        if wall.was_set(&clock) {
+            tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
+            if let Err(error) = store.pull_back(clock.now(), wait_max).await {
+                tracing::warn!(%error, "due times could not be brought back");
+            }
+        }
+        if round.is_multiple_of(6) {
+            desk.minute();
+            sweep(&store, &alarms).await;
+        }
+    }
+}
+
+async fn sweep(store: &Arc<dyn Store>, alarms: &Alarms) {
+    match store.sweep().await {
+        Ok(0) => {}
+        Ok(lanes) => {
+            alarms.raise("lanes", "", "a lane had blocked deliveries and no head: please report this");
+            tracing::error!(lanes, "lanes were repaired");
+        }
+        Err(error) => tracing::debug!(%error, "the sweep did not run"),
+    }
+}
+
+/// Compares the two clocks.
+struct WallClock {
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
+impl WallClock {
+    fn new(clock: &SharedClock) -> Self {
+        Self { wall: clock.now(), monotonic: clock.monotonic() }
+    }
+
+    /// Whether wall and monotonic time parted since the last look.
+    fn was_set(&mut self, clock: &SharedClock) -> bool {
+        let now = Self::new(clock);
+        let by_wall = now.wall.0.saturating_sub(self.wall.0);
+        let by_monotonic = i64::try_from(now.monotonic.saturating_sub(self.monotonic).as_millis()).unwrap_or(i64::MAX);
+        *self = now;
+        by_wall.abs_diff(by_monotonic) > u64::try_from(CLOCK_JUMP.as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,1 +1,446 @@
 //! The driver of the way in: receive → parse → route → store → answer.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::delivery::{ConfigVersion, OnRevision};
+use crate::envelope::{Content, Drift, Envelope, Notification};
+use crate::expression::Subject;
+use crate::parse;
+use crate::receive::answer::Answer;
+use crate::receive::guard;
+use crate::receive::{Intake, Limits, Post, Source, UnknownOrganization};
+use crate::route::{self, Route};
+use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
+use crate::telemetry::{Alarms, Metrics, kill_point, kill_point_is_armed};
+
+/// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
+const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3600);
+/// Salesforce tries again at least every two hours: what was not refused for longer is over.
+const REFUSAL_OVER_AFTER: Duration = Duration::from_secs(150 * 60);
+/// Salesforce waits 60 s for an answer; the store gets less.
+const STORE_PATIENCE: Duration = Duration::from_secs(20);
+/// How much of a refused body is kept, in bytes.
+const REFUSED_BYTES_KEPT: usize = 64 << 10;
+/// How many refused POSTs may be on their way to the store at once; more are counted, not kept.
+const REFUSED_AT_ONCE: usize = 16;
+/// How many different drifts of one source are remembered.
+const DRIFT_KINDS_MAX: usize = 10_000;
+/// How many different records of one source are counted within a minute.
+const RECORDS_PER_MINUTE_MAX: usize = 100_000;
+
+/// Tells the way out that a system has work.
+pub type Wake = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What the intake needs.
+pub struct Parts {
+    /// The sources.
+    pub sources: Vec<Arc<Source>>,
+    /// The routes of each source, by its name.
+    pub routes: HashMap<String, Vec<Route>>,
+    /// The bounds.
+    pub limits: Limits,
+    /// Where envelopes become durable.
+    pub store: Arc<dyn Store>,
+    /// The configuration that routes them.
+    pub config_version: ConfigVersion,
+    /// Time.
+    pub clock: SharedClock,
+    /// Figures.
+    pub metrics: Arc<Metrics>,
+    /// Alarms.
+    pub alarms: Arc<Alarms>,
+    /// The way out.
+    pub wake: Wake,
+}
+
+/// Takes POSTs, one at a time and many at once.
+pub struct Desk {
+    sources: HashMap<String, SourceDesk>,
+    limits: parse::Limits,
+    store: Arc<dyn Store>,
+    config_version: ConfigVersion,
+    clock: SharedClock,
+    metrics: Arc<Metrics>,
+    alarms: Arc<Alarms>,
+    wake: Wake,
+    places: Semaphore,
+    refusals: Arc<Semaphore>,
+    closing: AtomicBool,
+}
+
+struct SourceDesk {
+    source: Arc<Source>,
+    routes: Vec<Route>,
+    revision_ignored_by: Vec<String>,
+    watch: Mutex<Watch>,
+}
+
+/// What is watched of a source, to raise alarms.
+#[derive(Default)]
+struct Watch {
+    drift_seen: HashSet<Drift>,
+    records_in_minute: HashMap<String, u32>,
+    loop_seen: bool,
+    last_envelope: Duration,
+    last_refusal: Option<Duration>,
+}
+
+impl Desk {
+    /// A desk, open.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { sources, mut routes, limits, store, config_version, clock, metrics, alarms, wake } = parts;
+        let started = clock.monotonic();
+        let sources = sources
+            .into_iter()
+            .map(|source| {
+                let routes = routes.remove(&source.name).unwrap_or_default();
+                let revision_ignored_by = routes
+                    .iter()
+                    .filter(|route| route.on_revision == OnRevision::Ignore)
+                    .map(|route| route.name.clone())
+                    .collect();
+                let watch = Mutex::new(Watch { last_envelope: started, ..Watch::default() });
+                (source.name.clone(), SourceDesk { source, routes, revision_ignored_by, watch })
+            })
+            .collect();
+        Self {
+            sources,
+            limits: parse::Limits {
+                depth: limits.depth_max,
+                notifications: limits.notifications_max,
+                fields: limits.fields_max,
+            },
+            store,
+            config_version,
+            clock,
+            metrics,
+            alarms,
+            wake,
+            places: Semaphore::new(limits.queue_max),
+            refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on nothing is taken: every POST is nacked.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    async fn answer(&self, desk: &SourceDesk, post: Post) -> Answer {
+        if self.closing.load(Ordering::SeqCst) {
+            return Answer::NotNow;
+        }
+        let Ok(_place) = self.places.try_acquire() else {
+            self.alarms.raise("overload", &desk.source.name, "more envelopes wait for the store than the queue holds");
+            return Answer::NotNow;
+        };
+        kill_point("after-read");
+        let received_at = self.clock.now();
+        let types = desk.source.record_types.as_deref();
+        let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &self.limits, types) {
+            Ok(envelope) => envelope,
+            Err(error) => return self.refuse(desk, &post, &error.to_string()),
+        };
+        let quarantine = match guard::admit(&desk.source, &envelope) {
+            Ok(()) => None,
+            Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
+                self.alarms.raise("quarantine", &desk.source.name, &stranger.to_string());
+                Some(stranger.to_string())
+            }
+            Err(stranger) => return self.refuse(desk, &post, &stranger.to_string()),
+        };
+        self.watch(desk, &envelope);
+        let accept = self.accept(desk, envelope, quarantine, received_at, post.sender);
+        self.keep(desk, accept).await
+    }
+
+    async fn keep(&self, desk: &SourceDesk, accept: Accept) -> Answer {
+        let organization = accept.organization_id.clone();
+        match tokio::time::timeout(STORE_PATIENCE, self.store.accept(accept)).await {
+            Ok(Ok(accepted)) => {
+                self.alarms.clear("overload", &desk.source.name);
+                self.alarms.clear("store", "");
+                for system in &accepted.woken {
+                    (self.wake)(system);
+                }
+                report(&desk.source.name, &organization, &accepted);
+                Answer::Accepted
+            }
+            Ok(Err(StoreError::Overloaded)) => {
+                self.alarms.raise("overload", &desk.source.name, "the store's queue is full");
+                Answer::NotNow
+            }
+            Ok(Err(error)) => {
+                self.alarms.raise("store", "", &error.to_string());
+                Answer::NotNow
+            }
+            Err(_) => {
+                self.alarms.raise("store", "", "the store did not answer in time");
+                Answer::NotNow
+            }
+        }
+    }
+
+    fn accept(
+        &self,
+        desk: &SourceDesk,
+        envelope: Envelope,
+        quarantine: Option<String>,
+        received_at: Timestamp,
+        sender: String,
+    ) -> Accept {
+        let Envelope { organization_id, action_id, enterprise_url, partner_url, notifications } = envelope;
+        let incoming = |notification: Notification| {
+            let subject = Subject {
+                record: notification.record(),
+                notification_id: notification.id().map_or("", |id| id.as_str()),
+                received_at,
+                organization_id: organization_id.as_str(),
+                action_id: action_id.as_str(),
+                enterprise_url: &enterprise_url,
+                partner_url: &partner_url,
+                source: &desk.source.name,
+            };
+            let deliveries = if quarantine.is_some() || is_of_unknown_type(&notification) {
+                Vec::new()
+            } else {
+                route::deliveries(&desk.routes, &notification, &subject)
+            };
+            incoming(notification, deliveries)
+        };
+        let notifications = notifications.into_iter().map(incoming).collect();
+        Accept {
+            source: desk.source.name.clone(),
+            received_at,
+            organization_key: organization_id.key().to_owned(),
+            organization_id: organization_id.as_str().to_owned(),
+            action_id: action_id.as_str().to_owned(),
+            enterprise_url,
+            partner_url,
+            sender,
+            quarantine,
+            config_version: self.config_version,
+            revision_ignored_by: desk.revision_ignored_by.clone(),
+            notifications,
+        }
+    }
+
+    /// Refuses for good: said once as an alarm, kept raw for an operator to see.
+    fn refuse(&self, desk: &SourceDesk, post: &Post, reason: &str) -> Answer {
+        self.note_refusal(desk, post, reason);
+        Answer::Refused(reason.to_owned())
+    }
+
+    fn note_refusal(&self, desk: &SourceDesk, post: &Post, reason: &str) {
+        let at = self.clock.now();
+        let dropped_at = at.plus(SALESFORCE_KEEPS);
+        lock(&desk.watch).last_refusal = Some(self.clock.monotonic());
+        self.alarms.raise(
+            "refused",
+            &desk.source.name,
+            &format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender),
+        );
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return;
+        };
+        let kept = post.body.get(..REFUSED_BYTES_KEPT.min(post.body.len())).unwrap_or_default();
+        let refused = RefusedPost {
+            at,
+            source: desk.source.name.clone(),
+            sender: post.sender.clone(),
+            reason: reason.to_owned(),
+            dropped_at: Some(dropped_at),
+            body: parse::without_session_id(kept),
+        };
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.refuse(refused).await {
+                tracing::warn!(%error, "a refused POST could not be kept");
+            }
+            drop(place);
+        });
+    }
+
+    /// Counts records and looks for drift.
+    fn watch(&self, desk: &SourceDesk, envelope: &Envelope) {
+        let source = &desk.source;
+        let mut watch = lock(&desk.watch);
+        watch.last_envelope = self.clock.monotonic();
+        for record in envelope.notifications.iter().filter_map(Notification::record) {
+            for drift in &record.drift {
+                if watch.drift_seen.len() < DRIFT_KINDS_MAX && watch.drift_seen.insert(drift.clone()) {
+                    tracing::warn!(source = source.name, record_type = record.record_type, "drift: {drift}");
+                }
+                if let Drift::UnknownRecordType(name) = drift {
+                    let message = format!("record type {name} is not in the source's WSDL; such records are unrouted");
+                    self.alarms.raise("record_type", &source.name, &message);
+                }
+            }
+            if let Some(id) = record.id()
+                && let Some(count) = watch.count(id)
+                && count > source.loop_per_minute
+            {
+                watch.loop_seen = true;
+                let message =
+                    format!("record {id} came {count} times within a minute: does a target write back to it?");
+                self.alarms.raise("loop", &source.name, &message);
+            }
+        }
+    }
+
+    /// Once a minute: alarms that end, and silence.
+    pub fn minute(&self) {
+        let now = self.clock.monotonic();
+        for (name, desk) in &self.sources {
+            let mut watch = lock(&desk.watch);
+            if !watch.loop_seen {
+                self.alarms.clear("loop", name);
+            }
+            watch.loop_seen = false;
+            watch.records_in_minute.clear();
+            if watch.last_refusal.is_some_and(|at| now.saturating_sub(at) > REFUSAL_OVER_AFTER) {
+                watch.last_refusal = None;
+                self.alarms.clear("refused", name);
+            }
+            let silent_for = now.saturating_sub(watch.last_envelope);
+            match desk.source.silence {
+                Some(silence) if silent_for >= silence => {
+                    let message = format!("nothing came for {} s", silent_for.as_secs());
+                    self.alarms.raise("silence", name, &message);
+                }
+                Some(_) => self.alarms.clear("silence", name),
+                None => {}
+            }
+        }
+    }
+}
+
+impl Intake for Desk {
+    fn take(&self, post: Post) -> BoxFuture<'_, Answer> {
+        async move {
+            let started = self.clock.monotonic();
+            self.metrics.body_bytes(post.body.len());
+            let Some(desk) = self.sources.get(&post.source) else {
+                return Answer::NotNow;
+            };
+            let answer = self.answer(desk, post).await;
+            let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
+            self.metrics.answered(&desk.source.name, answer.as_str(), seconds);
+            answer
+        }
+        .boxed()
+    }
+
+    fn refused(&self, post: Post, reason: &str) -> BoxFuture<'_, ()> {
+        if let Some(desk) = self.sources.get(&post.source) {
+            self.note_refusal(desk, &post, reason);
+            self.metrics.answered(&desk.source.name, "too_large", 0.0);
+        }
+        std::future::ready(()).boxed()
+    }
+
+    fn answered(&self) {
+        kill_point("before-ack");
+        if kill_point_is_armed("after-ack") {
+            tokio::spawn(async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                kill_point("after-ack");
+            });
+        }
+    }
+}
+
+impl Watch {
+    fn count(&mut self, record: &str) -> Option<u32> {
+        if let Some(count) = self.records_in_minute.get_mut(record) {
+            *count = count.saturating_add(1);
+            return Some(*count);
+        }
+        if self.records_in_minute.len() < RECORDS_PER_MINUTE_MAX {
+            self.records_in_minute.insert(record.to_owned(), 1);
+        }
+        None
+    }
+}
+
+fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
+    watch.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_of_unknown_type(notification: &Notification) -> bool {
+    notification
+        .record()
+        .is_some_and(|record| record.drift.iter().any(|drift| matches!(drift, Drift::UnknownRecordType(_))))
+}
+
+/// What the store is told of one notification.
+fn incoming(notification: Notification, deliveries: Vec<crate::delivery::Planned>) -> Incoming {
+    let Notification { content, hash } = notification;
+    match content {
+        Content::Record { id, record, xml } => Incoming {
+            notification_id: id.as_str().to_owned(),
+            hash,
+            kind: IncomingKind::Record,
+            record_id: record.id().unwrap_or_default().to_owned(),
+            record_type: record.record_type,
+            xml,
+            deliveries,
+        },
+        Content::Empty { id } => Incoming {
+            notification_id: id.as_str().to_owned(),
+            hash,
+            kind: IncomingKind::Empty,
+            record_type: String::new(),
+            record_id: String::new(),
+            xml: String::new(),
+            deliveries,
+        },
+        Content::Unreadable { xml, reason } => Incoming {
+            notification_id: unreadable_id(&hash),
+            hash,
+            kind: IncomingKind::Unreadable(reason),
+            record_type: String::new(),
+            record_id: String::new(),
+            xml,
+            deliveries: Vec::new(),
+        },
+    }
+}
+
+/// The dedupe key of what has no id: a resend of the same content does not pile up.
+fn unreadable_id(hash: &[u8; 32]) -> String {
+    let mut id = String::from("sha256:");
+    for byte in hash {
+        // Writing to a String cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+fn report(source: &str, organization: &str, accepted: &Accepted) {
+    let count = |fate| accepted.fates.iter().filter(|&&other| other == fate).count();
+    tracing::debug!(
+        source,
+        organization,
+        notifications = accepted.fates.len(),
+        duplicates = count(Fate::Duplicate),
+        revised = count(Fate::Revised),
+        unrouted = count(Fate::Unrouted),
+        "envelope accepted"
+    );
+    let unreadable = count(Fate::Unreadable);
+    if unreadable > 0 {
+        tracing::warn!(source, organization, unreadable, "notifications are unreadable; they are kept raw");
+    }
+}

@@ -1,10 +1,206 @@
 //! The edge to Salesforce: address, identity, size, method, content type. Bytes in, answer out.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::{Decompress, Payload};
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
+use crate::receive::answer::Answer;
+
+pub mod answer;
+pub mod guard;
+pub mod tls;
+
+/// A POST as it came, whole and within its bounds.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// The source's name.
+    pub source: String,
+    /// The decompressed body.
+    pub body: Bytes,
+    /// The charset of the Content-Type, if it names one.
+    pub charset: Option<String>,
+    /// The sender's address.
+    pub sender: String,
+}
+
+/// What becomes of POSTs: the edge knows no more of it.
+pub trait Intake: Send + Sync {
+    /// Takes a whole POST and says what Salesforce gets.
+    fn take(&self, post: Post) -> BoxFuture<'_, Answer>;
+    /// Hears of a POST that the edge itself refused, with the part of the body that was read.
+    fn refused(&self, post: Post, reason: &str) -> BoxFuture<'_, ()>;
+    /// Hears that the answer's bytes are on their way.
+    fn answered(&self) {}
+}
+
+/// Everything the public listener's handlers share.
+pub struct Edge {
+    sources: HashMap<String, Arc<Source>>,
+    limits: Limits,
+    scheme: &'static str,
+    intake: Arc<dyn Intake>,
+}
+
+impl Edge {
+    /// An edge that serves these sources' paths and nothing else. `scheme` is `http` or `https`.
+    #[must_use]
+    pub fn new(sources: Vec<Arc<Source>>, limits: Limits, scheme: &'static str, intake: Arc<dyn Intake>) -> Self {
+        let sources = sources.into_iter().map(|source| (source.path.clone(), source)).collect();
+        Self { sources, limits, scheme, intake }
+    }
+}
+
+/// Registers the handler of the public listener.
+pub fn configure(config: &mut web::ServiceConfig, edge: Arc<Edge>) {
+    config.app_data(web::Data::from(edge)).default_service(web::to(handle));
+}
+
+async fn handle(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> HttpResponse {
+    let Some(source) = edge.sources.get(request.path()) else {
+        return answer::not_found();
+    };
+    match *request.method() {
+        Method::POST => {
+            let response = post(&request, payload.into_inner(), &edge, source).await.to_response();
+            edge.intake.answered();
+            response
+        }
+        Method::GET | Method::HEAD => look(&request, &edge, source),
+        _ => answer::method_not_allowed(),
+    }
+}
+
+/// GET: the WSDL when it is exposed and asked for, else a page for people.
+fn look(request: &HttpRequest, edge: &Edge, source: &Source) -> HttpResponse {
+    let asks_for_wsdl =
+        request.query_string().split('&').any(|part| part.eq_ignore_ascii_case("wsdl") || part.starts_with("wsdl="));
+    if !asks_for_wsdl {
+        return answer::page(&source.name);
+    }
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+    match (&source.wsdl, host) {
+        (Some(wsdl), Some(host)) => {
+            answer::wsdl(with_address(wsdl, &format!("{}://{host}{}", edge.scheme, source.path)))
+        }
+        (Some(_), None) | (None, _) => answer::not_found(),
+    }
+}
+
+/// Whether a Host header is a plain host and port: it goes into a document.
+fn is_host(host: &str) -> bool {
+    !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']'))
+}
+
+/// The WSDL with every `location` of its service's addresses replaced by ours.
+fn with_address(wsdl: &str, address: &str) -> String {
+    let mut out = String::with_capacity(wsdl.len() + address.len());
+    for (position, tag) in wsdl.split('<').enumerate() {
+        if position > 0 {
+            out.push('<');
+        }
+        let name = tag.split([' ', '\t', '\r', '\n', '>', '/']).next().unwrap_or_default();
+        if name.rsplit(':').next() == Some("address") {
+            out.push_str(&with_location(tag, address));
+        } else {
+            out.push_str(tag);
+        }
+    }
+    out
+}
+
+fn with_location(tag: &str, address: &str) -> String {
+    let replaced = tag.find("location=").and_then(|at| {
+        let (before, attribute) = tag.split_at(at);
+        let value = attribute.strip_prefix("location=")?;
+        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        let (_, after) = value.get(1..)?.split_once(quote)?;
+        Some(format!("{before}location={quote}{address}{quote}{after}"))
+    });
+    replaced.unwrap_or_else(|| tag.to_owned())
+}
+
+async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc<Source>) -> Answer {
+    let charset = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(charset_of)
+        .map(str::to_owned);
+    let sender = request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string());
+    let post = |body| Post { source: source.name.clone(), body, charset, sender };
+    match read(request, payload, &edge.limits).await {
+        Ok(body) => edge.intake.take(post(body)).await,
+        Err(Unread { answer, read }) => {
+            if let Answer::Refused(reason) | Answer::TooLarge(reason) = &answer {
+                edge.intake.refused(post(read), reason).await;
+            }
+            answer
+        }
+    }
+}
+
+/// A body that could not be read to its end.
+struct Unread {
+    answer: Answer,
+    read: Bytes,
+}
+
+/// How much of a refused body is kept.
+const REFUSED_BYTES_KEPT: usize = 64 << 10;
+
+async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Bytes, Unread> {
+    let encoding = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
+    if !["identity", "gzip", "x-gzip", "deflate"].iter().any(|known| encoding.trim().eq_ignore_ascii_case(known)) {
+        let reason = format!("content encoding {encoding:?} is not understood; gzip is");
+        return Err(Unread { answer: Answer::Refused(reason), read: Bytes::new() });
+    }
+    let mut body = BytesMut::new();
+    let collected = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits, &mut body)).await;
+    let answer = match collected {
+        Ok(Ok(())) => return Ok(body.freeze()),
+        Ok(Err(answer)) => answer,
+        Err(_) => Answer::Refused(format!("the body did not come within {} s", limits.body_timeout.as_secs())),
+    };
+    body.truncate(REFUSED_BYTES_KEPT);
+    Err(Unread { answer, read: body.freeze() })
+}
+
+async fn collect(request: &HttpRequest, payload: Payload, limits: &Limits, body: &mut BytesMut) -> Result<(), Answer> {
+    let too_large = || Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max));
+    let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
+        return Err(too_large());
+    }
+    body.reserve(declared.unwrap_or(0).min(256 << 10));
+    let mut stream = Decompress::from_headers(payload, request.headers());
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| Answer::Refused(format!("the body could not be read: {error}")))?;
+        if body.len() + chunk.len() > limits.body_bytes_max {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(())
+}
+
+/// The charset parameter of a Content-Type, unquoted.
+fn charset_of(content_type: &str) -> Option<&str> {
+    content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches(['"', '\'']))
+    })
+}
 
 /// One configured outbound message, as the edge needs it.
 #[derive(Clone, Debug)]
@@ -27,6 +223,24 @@ pub struct Source {
     pub loop_per_minute: u32,
     /// Alarm when nothing came for this long; none: never.
     pub silence: Option<Duration>,
+}
+
+impl Source {
+    /// A source that admits everyone, refuses nobody and says nothing of its records.
+    #[must_use]
+    pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            organizations: None,
+            actions: None,
+            unknown_organization: UnknownOrganization::Refuse,
+            record_types: None,
+            wsdl: None,
+            loop_per_minute: 60,
+            silence: None,
+        }
+    }
 }
 
 /// What happens to an envelope of an unknown organization or outbound message.
@@ -100,4 +314,36 @@ pub enum ClientAuth {
     Optional,
     /// No connection without one.
     Required,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_charset_is_found_in_any_case_and_quoting() {
+        for (content_type, charset) in [
+            ("text/xml; charset=UTF-8", Some("UTF-8")),
+            ("text/xml;Charset=\"utf-8\"", Some("utf-8")),
+            ("text/xml; action=x; CHARSET = iso-8859-1 ", Some("iso-8859-1")),
+            ("text/xml", None),
+        ] {
+            assert_eq!(charset_of(content_type), charset, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn the_wsdl_gets_our_address_and_stays_otherwise_as_it_is() {
+        let wsdl = "<service><port><soap:address location=\"http://localhost:80/x\"/></port><p>address of location=\"x\"</p></service>";
+        assert_eq!(
+            with_address(wsdl, "https://gate:8443/om/a"),
+            "<service><port><soap:address location=\"https://gate:8443/om/a\"/></port><p>address of location=\"x\"</p></service>"
+        );
+    }
+
+    #[test]
+    fn a_host_with_markup_never_reaches_the_wsdl() {
+        assert!(is_host("gate.example:8443") && is_host("[::1]:80"));
+        assert!(!is_host("a\"><x>") && !is_host(""));
+    }
 }

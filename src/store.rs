@@ -246,6 +246,10 @@ pub struct StoredNotification {
     pub xml: String,
 }
 
+/// The outcome of an attempt for which no call was made (mapping failed, or the record was stale): its row is removed
+/// and it is not counted.
+pub const NOT_CALLED: &str = "not_called";
+
 /// Completes an attempt and gives the delivery its new state, in one transaction, under the lease.
 #[derive(Clone, Debug)]
 pub struct Settle {
@@ -257,7 +261,7 @@ pub struct Settle {
     pub ended_at: Timestamp,
     /// How long the call took.
     pub duration: Duration,
-    /// What it came to: `delivered`, `refused`, `retry`, `unknown`.
+    /// What it came to: `delivered`, `refused`, `retry`, `unknown`; or [`NOT_CALLED`].
     pub outcome: &'static str,
     /// Why, in words; empty when delivered.
     pub reason: String,
@@ -313,6 +317,19 @@ pub enum Change {
     Release,
     /// Given up: a waiting, blocked, held or dead one.
     Discard,
+}
+
+impl Change {
+    /// Whether a delivery in this state can be changed so.
+    #[must_use]
+    pub fn applies_to(&self, state: State) -> bool {
+        match self {
+            Self::Replay => state == State::Dead,
+            Self::Hold => matches!(state, State::Waiting | State::Blocked),
+            Self::Release => state == State::Held,
+            Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
+        }
+    }
 }
 
 /// A system's durable state.
@@ -401,6 +418,22 @@ pub struct AttemptCounts {
 }
 
 impl NotificationCounts {
+    /// Each count with its name in the ledger.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, i64); 9] {
+        [
+            ("received", self.received),
+            ("unique", self.unique),
+            ("duplicate", self.duplicate),
+            ("revised", self.revised),
+            ("routed", self.routed),
+            ("unrouted", self.unrouted),
+            ("skipped_empty", self.skipped_empty),
+            ("unreadable", self.unreadable),
+            ("quarantined", self.quarantined),
+        ]
+    }
+
     /// Whether both equations hold.
     #[must_use]
     pub fn balanced(&self) -> bool {
@@ -410,6 +443,22 @@ impl NotificationCounts {
 }
 
 impl DeliveryCounts {
+    /// Each count with its name in the ledger.
+    #[must_use]
+    pub fn by_name(&self) -> [(&'static str, i64); 9] {
+        [
+            ("routed", self.routed),
+            ("waiting", self.waiting),
+            ("blocked", self.blocked),
+            ("in_flight", self.in_flight),
+            ("held", self.held),
+            ("delivered", self.delivered),
+            ("dead", self.dead),
+            ("superseded", self.superseded),
+            ("discarded", self.discarded),
+        ]
+    }
+
     /// Whether the equation holds and no count is below zero.
     #[must_use]
     pub fn balanced(&self) -> bool {

@@ -1,15 +1,56 @@
-//! `omgate serve`.
+//! `omgate serve`: the gateway itself.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Arguments.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the command.
+use crate::clock::SystemClock;
+use crate::config;
+use crate::gateway::Gateway;
+use crate::telemetry;
+
+/// Wrong configuration, as `sysexits.h` counts it.
+const EX_USAGE: u8 = 64;
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
+    config: PathBuf,
+    /// For crash tests: die at the n-th passing of a named point.
+    #[arg(long, value_name = "NAME[:N]", env = "OMGATE_KILL_AT", hide = true)]
+    kill_at: Option<String>,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// What went wrong, for a person.
-pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    unimplemented!()
+/// What stood in the way of starting. A wrong configuration is printed and exits with 64 before any port is bound.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    telemetry::log(loaded.server.log, &loaded.server.log_level);
+    if let Some(spec) = &args.kill_at {
+        telemetry::arm_kill_point(spec);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let gateway = Gateway::start(loaded, SystemClock::shared()).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    gateway.shutdown().await;
+    Ok(ExitCode::SUCCESS)
 }

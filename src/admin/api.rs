@@ -1,0 +1,254 @@
+//! The JSON API under `/api/v1`.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::Admin;
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, State};
+use crate::store::{Change, DeliveryFilter, DeliveryView, NotificationFilter, StoreError};
+
+/// How many refused POSTs one answer holds.
+const REFUSED_MAX: u32 = 1_000;
+/// The longest reason that is kept, in bytes.
+const REASON_BYTES_MAX: usize = 1_000;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/ledger", web::get().to(ledger))
+        .route("/status", web::get().to(status))
+        .route("/notifications", web::get().to(notifications))
+        .route("/notifications/{id}", web::get().to(notification))
+        .route("/deliveries", web::get().to(deliveries))
+        .route("/deliveries/{id}", web::get().to(delivery))
+        .route("/deliveries/{id}/{verb}", web::post().to(change))
+        .route("/dead", web::get().to(dead))
+        .route("/systems", web::get().to(systems))
+        .route("/systems/{name}/{verb}", web::post().to(steer))
+        .route("/refused", web::get().to(refused))
+        .route("/store/verify", web::get().to(verify))
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| failed(400, format!("the query is not understood: {error}"))),
+        )
+        .app_data(
+            web::JsonConfig::default()
+                .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
+        )
+        .app_data(
+            web::PathConfig::default()
+                .error_handler(|error, _| failed(404, format!("the address is not understood: {error}"))),
+        );
+}
+
+fn failed(status: u16, detail: String) -> actix_web::Error {
+    actix_web::error::InternalError::from_response(detail.clone(), problem(status, &detail)).into()
+}
+
+/// An error as RFC 9457 has it.
+pub(super) fn problem(status: u16, detail: &str) -> HttpResponse {
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(code)
+        .insert_header((CONTENT_TYPE, "application/problem+json"))
+        .body(problem_body(status, detail))
+}
+
+pub(super) fn problem_body(status: u16, detail: &str) -> String {
+    let title = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
+    json!({"type": "about:blank", "title": title, "status": status, "detail": detail}).to_string()
+}
+
+/// One place that says which of the store's errors is what in HTTP.
+fn from_store(error: &StoreError) -> HttpResponse {
+    let status = match error {
+        StoreError::NotFound(_) => 404,
+        StoreError::Conflict(_) | StoreError::LeaseLost => 409,
+        StoreError::Refused(_) => 400,
+        StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => 503,
+    };
+    problem(status, &error.to_string())
+}
+
+fn answer<T: Serialize>(result: Result<T, StoreError>) -> HttpResponse {
+    match result {
+        Ok(value) => HttpResponse::Ok().json(value),
+        Err(error) => from_store(&error),
+    }
+}
+
+async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
+    answer(admin.store.ledger().await)
+}
+
+/// What an operator wants to see first: health, alarms, systems, backlog.
+async fn status(admin: web::Data<Admin>) -> HttpResponse {
+    let backlog = admin.store.backlog().await;
+    let health = super::metrics::readiness(&admin);
+    let alarms: Vec<_> = admin
+        .alarms
+        .standing()
+        .into_iter()
+        .map(|(alarm, subject, message)| json!({"alarm": alarm, "subject": subject, "message": message}))
+        .collect();
+    let systems: serde_json::Map<_, _> =
+        admin.dispatch.systems().into_iter().map(|(name, state)| (name, json!({"paused": state.paused}))).collect();
+    answer(backlog.map(|backlog| {
+        json!({
+            "ready": health.is_ok(),
+            "reason": health.err(),
+            "alarms": alarms,
+            "systems": systems,
+            "oldest_unsettled": backlog.oldest_unsettled,
+            "lanes_repaired": backlog.lanes_repaired,
+        })
+    }))
+}
+
+async fn notifications(admin: web::Data<Admin>, filter: web::Query<NotificationFilter>) -> HttpResponse {
+    answer(admin.store.notifications(filter.into_inner()).await)
+}
+
+async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpResponse {
+    let revisions = match admin.store.notification(id.into_inner()).await {
+        Ok(revisions) => revisions,
+        Err(error) => return from_store(&error),
+    };
+    let Some(notification_id) = revisions.first().map(|view| view.notification.notification_id.clone()) else {
+        return problem(404, "no such notification");
+    };
+    let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
+    answer(
+        admin
+            .store
+            .deliveries(filter)
+            .await
+            .map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})),
+    )
+}
+
+async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
+    answer(admin.store.deliveries(filter.into_inner()).await)
+}
+
+async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
+    let found = admin.store.delivery(DeliveryId(id.into_inner())).await;
+    answer(found.map(|(delivery, attempts)| json!({"delivery": delivery, "attempts": attempts})))
+}
+
+/// A dead letter in a list: the shape that scripts rely on.
+#[derive(Serialize)]
+struct DeadLetter {
+    delivery_id: DeliveryId,
+    notification_id: String,
+    record_id: String,
+    destination: String,
+    reason: Option<String>,
+    status: Option<u16>,
+    attempts: u32,
+    died_at: Timestamp,
+}
+
+impl From<DeliveryView> for DeadLetter {
+    fn from(view: DeliveryView) -> Self {
+        Self {
+            delivery_id: view.delivery_id,
+            notification_id: view.notification_id,
+            record_id: view.record_id,
+            destination: view.destination,
+            reason: view.reason,
+            status: view.status,
+            attempts: view.attempts,
+            died_at: view.changed_at,
+        }
+    }
+}
+
+async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
+    let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
+    let list = admin.store.deliveries(filter).await;
+    answer(list.map(|views| views.into_iter().map(DeadLetter::from).collect::<Vec<_>>()))
+}
+
+/// The body of every changing call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because: web::Json<Because>) -> HttpResponse {
+    let (id, verb) = path.into_inner();
+    let id = DeliveryId(id);
+    let change = match verb.as_str() {
+        "replay" => Change::Replay,
+        "hold" => Change::Hold,
+        "release" => Change::Release,
+        "discard" => Change::Discard,
+        _ => return problem(404, "a delivery can be replayed, held, released or discarded"),
+    };
+    if because.reason.len() > REASON_BYTES_MAX {
+        return problem(400, "the reason is too long");
+    }
+    if change == Change::Discard && because.reason.trim().is_empty() {
+        return problem(400, "to discard a delivery needs a reason");
+    }
+    if because.dry_run {
+        return match admin.store.delivery(id).await {
+            Ok((view, _)) if change.applies_to(view.state) => HttpResponse::Ok().json(view),
+            Ok((view, _)) => problem(409, &format!("delivery {id} is {}; it cannot be changed so", view.state)),
+            Err(error) => from_store(&error),
+        };
+    }
+    let changed = admin.store.change(id, change, because.into_inner().reason, admin.clock.now()).await;
+    if let Ok(view) = &changed {
+        tracing::info!(delivery = id.0, verb, "a person changed a delivery");
+        admin.dispatch.wake(&view.system);
+    }
+    answer(changed)
+}
+
+async fn systems(admin: web::Data<Admin>) -> HttpResponse {
+    let systems: serde_json::Map<_, _> =
+        admin.dispatch.systems().into_iter().map(|(name, state)| (name, json!(state))).collect();
+    HttpResponse::Ok().json(systems)
+}
+
+async fn steer(
+    admin: web::Data<Admin>,
+    path: web::Path<(String, String)>,
+    because: web::Json<Because>,
+) -> HttpResponse {
+    let (name, verb) = path.into_inner();
+    let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
+    if !known {
+        return problem(404, &format!("there is no system {name}"));
+    }
+    if !because.dry_run {
+        let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
+        let done = match verb.as_str() {
+            "pause" => admin.dispatch.pause(&name, reason).await,
+            "resume" => admin.dispatch.resume(&name).await,
+            _ => return problem(404, "a system can be paused or resumed"),
+        };
+        if let Err(error) = done {
+            return from_store(&error);
+        }
+        tracing::info!(system = name, verb, "a person steered a system");
+    }
+    let state = admin.dispatch.systems().into_iter().find(|(system, _)| *system == name).map(|(_, state)| state);
+    HttpResponse::Ok().json(state)
+}
+
+async fn refused(admin: web::Data<Admin>) -> HttpResponse {
+    answer(admin.store.refused(REFUSED_MAX).await)
+}
+
+async fn verify(admin: web::Data<Admin>) -> HttpResponse {
+    answer(admin.store.verify().await)
+}

@@ -1,0 +1,99 @@
+//! The page at `/`: how the gateway stands, in one look.
+
+use std::fmt::Write as _;
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpResponse, web};
+
+use crate::admin::Admin;
+use crate::store::Ledger;
+
+const STYLE: &str = include_str!("ui.css");
+
+pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
+    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>omgate</title>");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+    html.push_str("<link rel=\"stylesheet\" href=\"/ui.css\"></head><body><h1>omgate</h1>");
+    standing(&mut html, &admin);
+    match admin.store.ledger().await {
+        Ok(ledger) => accounts(&mut html, &ledger),
+        Err(error) => paragraph(&mut html, &format!("The ledger cannot be read: {error}")),
+    }
+    html.push_str(
+        "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
+    );
+    html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/notifications\">notifications</a> ");
+    html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/metrics\">metrics</a></p>");
+    html.push_str("</body></html>");
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
+}
+
+pub(super) async fn style() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/css; charset=utf-8")).body(STYLE)
+}
+
+fn standing(html: &mut String, admin: &Admin) {
+    match super::metrics::readiness(admin) {
+        Ok(()) => paragraph(html, "Ready: envelopes are taken."),
+        Err(reason) => paragraph(html, &format!("Not ready: {reason}")),
+    }
+    for (system, state) in admin.dispatch.systems() {
+        if let Some(pause) = state.paused {
+            paragraph(html, &format!("System {system} is paused since {}: {}", pause.since, pause.reason));
+        }
+    }
+    for (_, subject, message) in admin.alarms.standing() {
+        paragraph(html, &format!("Alarm ({subject}): {message}"));
+    }
+}
+
+fn accounts(html: &mut String, ledger: &Ledger) {
+    paragraph(html, if ledger.balanced { "The ledger balances." } else { "THE LEDGER DOES NOT BALANCE." });
+    html.push_str("<h2>Notifications</h2>");
+    table(html, "sources", std::iter::once(("all", ledger.notifications.by_name())));
+    html.push_str("<h2>Deliveries</h2>");
+    let all = std::iter::once(("all", ledger.deliveries.by_name()));
+    let each = ledger.destinations.iter().map(|(name, counts)| (name.as_str(), counts.by_name()));
+    table(html, "destination", all.chain(each));
+    paragraph(
+        html,
+        &format!("Calls begun: {}; with an unknown outcome: {}.", ledger.attempts.total, ledger.attempts.unknown),
+    );
+}
+
+fn table<'a>(html: &mut String, head: &str, rows: impl Iterator<Item = (&'a str, [(&'static str, i64); 9])>) {
+    html.push_str("<div class=\"wide\"><table>");
+    for (position, (name, counts)) in rows.enumerate() {
+        if position == 0 {
+            let _ = write!(html, "<tr><th>{}</th>", escape(head));
+            for (state, _) in counts {
+                let _ = write!(html, "<th>{}</th>", escape(&state.replace('_', " ")));
+            }
+            html.push_str("</tr>");
+        }
+        let _ = write!(html, "<tr><td>{}</td>", escape(name));
+        for (_, count) in counts {
+            let _ = write!(html, "<td class=\"count\">{count}</td>");
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</table></div>");
+}
+
+fn paragraph(html: &mut String, text: &str) {
+    let _ = write!(html, "<p>{}</p>", escape(text));
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn markup_in_names_is_shown_not_obeyed() {
+        assert_eq!(escape("<b a=\"&\">"), "&lt;b a=&quot;&amp;&quot;&gt;");
+    }
+}

@@ -1,0 +1,46 @@
+//! How commands print: tables for people, JSON for scripts.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// Prints text and a line end; a closed pipe is no error.
+pub fn line(text: &str) {
+    // A reader that went away (`| head`) wants no more: nothing to report, nobody to report it to.
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints JSON, indented.
+pub fn json(value: &Value) {
+    line(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));
+}
+
+/// A table with these heads.
+#[must_use]
+pub fn table(heads: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(heads.to_vec());
+    table
+}
+
+/// Prints a list of objects as a table with the given columns (heading, JSON pointer).
+pub fn list(value: &Value, columns: &[(&str, &str)]) {
+    let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    let mut table = table(&heads);
+    for row in value.as_array().into_iter().flatten() {
+        table.add_row(columns.iter().map(|(_, pointer)| cell(row.pointer(pointer))));
+    }
+    line(&table.to_string());
+}
+
+/// A JSON value as a person reads it.
+#[must_use]
+pub fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,75 @@
+//! `omgate status`: how the gateway stands, and its accounts.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use crate::cli::client::AdminArgs;
+use crate::cli::print;
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    /// Print the ledger as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the ledger; exit code 1 when it does not balance.
+///
+/// # Errors
+/// When the gateway cannot be reached.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.admin.client()?;
+    let ledger = client.get("/ledger", &[]).await?;
+    if args.json {
+        print::json(&ledger);
+    } else {
+        let status = client.get("/status", &[]).await?;
+        standing(&status);
+        accounts(&ledger);
+    }
+    let balanced = ledger.get("balanced").and_then(Value::as_bool).unwrap_or(false);
+    Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn standing(status: &Value) {
+    match status.get("reason").and_then(Value::as_str) {
+        None => print::line("ready"),
+        Some(reason) => print::line(&format!("not ready: {reason}")),
+    }
+    for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+        let (subject, message) = (print::cell(alarm.get("subject")), print::cell(alarm.get("message")));
+        print::line(&format!("alarm {}({subject}): {message}", print::cell(alarm.get("alarm"))));
+    }
+    for (name, system) in status.get("systems").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(reason) = system.pointer("/paused/reason").and_then(Value::as_str) {
+            print::line(&format!("system {name} is paused: {reason}"));
+        }
+    }
+}
+
+fn accounts(ledger: &Value) {
+    for key in ["notifications", "attempts"] {
+        let counts = ledger.get(key).and_then(Value::as_object);
+        let text: Vec<String> =
+            counts.into_iter().flatten().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
+        print::line(&format!("{key}: {}", text.join(", ")));
+    }
+    let all = ledger.get("deliveries");
+    let names: Vec<&String> = all.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name).collect();
+    let mut heads = vec!["destination"];
+    heads.extend(names.iter().map(|name| name.as_str()));
+    let mut table = print::table(&heads);
+    let each = ledger.get("destinations").and_then(Value::as_object).into_iter().flatten();
+    let rows = each.map(|(name, counts)| (name.as_str(), Some(counts))).chain(std::iter::once(("all", all)));
+    for (name, counts) in rows {
+        let counts = names.iter().map(|key| print::cell(counts.and_then(|counts| counts.get(key.as_str()))));
+        table.add_row(std::iter::once(name.to_owned()).chain(counts));
+    }
+    print::line(&table.to_string());
+    let balanced = ledger.get("balanced").and_then(Value::as_bool).unwrap_or(false);
+    print::line(if balanced { "the ledger balances" } else { "THE LEDGER DOES NOT BALANCE" });
+}

@@ -1,0 +1,427 @@
+//! One attempt, from the lease to its settlement.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::call::Call;
+use crate::clock::SharedClock;
+use crate::deliver::{self, classify};
+use crate::delivery::ConfigVersion;
+use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
+use crate::envelope::{Record, Value};
+use crate::expression::Subject;
+use crate::map::{self, Identity};
+use crate::outcome::{self, Exchange, Outcome};
+use crate::parse;
+use crate::secret::Mask;
+use crate::settle::{self, Facts, Verdict};
+use crate::soap::Reply;
+use crate::store::{Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
+use crate::telemetry::{Alarms, Metrics, kill_point};
+
+/// What is kept of a request or a response body, in bytes.
+const BODY_BYTES_KEPT: usize = 64 << 10;
+/// A verdict that cannot be stored is tried again after this long.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+/// Our own namespace of idempotency keys (a fixed random UUID).
+const KEY_NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x6f6d_6761_7465_4b65_9d1c_52a7_31e8_04f2);
+
+/// What an attempt means for its system.
+#[derive(Debug, PartialEq)]
+pub(super) enum After {
+    /// The destination answered, or did not; the system is as it was.
+    Answered,
+    /// No call was made.
+    NoCall,
+    /// The whole system is to be paused.
+    Pause(Pause),
+}
+
+/// Makes attempts.
+pub(super) struct Attempts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: SharedClock,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) config_version: ConfigVersion,
+    pub(super) stop: watch::Receiver<Stop>,
+    plan: Arc<Plan>,
+    recall: Recall,
+    recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
+    metrics: Arc<Metrics>,
+    random: RandomState,
+}
+
+/// What was decided about an attempt, and what is kept of it.
+struct Decided {
+    outcome: Option<Outcome>,
+    verdict: Verdict,
+    record: outcome::Record,
+    duration: Duration,
+    stale_mark: Option<String>,
+}
+
+impl Attempts {
+    pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
+        let Parts { store, plan, config_version, recall, clock, metrics, alarms } = parts;
+        Self {
+            store,
+            clock,
+            alarms,
+            config_version,
+            stop,
+            plan,
+            recall,
+            recalled: Mutex::new(HashMap::new()),
+            metrics,
+            random: RandomState::new(),
+        }
+    }
+
+    /// Takes a leased delivery through to its settlement.
+    pub(super) async fn run(&self, claimed: Claimed, active_ms: impl Fn() -> i64) -> After {
+        kill_point("after-claim");
+        if *self.stop.borrow() != Stop::No {
+            self.release(&claimed).await;
+            return After::NoCall;
+        }
+        let plan = self.plan_for(claimed.same_bytes_as).await;
+        let found = plan.routes.get(&claimed.route).zip(plan.destinations.get(&claimed.destination));
+        let Some((route, destination)) = found else {
+            // A claim names the routes and destinations of the plan in force; an older plan may lack one of them.
+            tracing::error!(delivery = %claimed.delivery, route = claimed.route, "the route is gone; released");
+            self.release(&claimed).await;
+            return After::NoCall;
+        };
+        let decided = self.decide(&claimed, route, destination, &plan.mask, &active_ms).await;
+        self.report(&claimed, &decided);
+        let after = match (&decided.verdict.pause, &decided.outcome) {
+            (Some(pause), _) => After::Pause(pause.clone()),
+            (None, Some(_)) => After::Answered,
+            (None, None) => After::NoCall,
+        };
+        self.settle(self.settlement(&claimed, decided, active_ms())).await;
+        after
+    }
+
+    /// Maps, checks, calls, classifies: everything between the lease and the settlement.
+    async fn decide(
+        &self,
+        claimed: &Claimed,
+        route: &Route,
+        destination: &Destination,
+        mask: &Mask,
+        active_ms: &impl Fn() -> i64,
+    ) -> Decided {
+        let record = match record_of(&claimed.notification, route) {
+            Ok(record) => record,
+            Err(reason) => return no_call(settle::unmappable(&reason, &route.policy)),
+        };
+        let mark = mark_of(record.as_ref(), route);
+        if let Some(reason) = stale(claimed.stale_mark.as_deref(), mark.as_deref()) {
+            return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None });
+        }
+        let subject = subject_of(&claimed.notification, record.as_ref());
+        let call = match map::call(&route.mapping, &subject, &identity_of(claimed)) {
+            Ok(call) => call,
+            Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy)),
+        };
+        let (exchange, duration) = self.exchange(destination, &call).await;
+        let reply = map::reply(&route.mapping, &exchange);
+        let outcome = masked(classify::outcome(&exchange, reply.as_ref(), &destination.rules), mask);
+        let facts = self.facts(claimed, active_ms());
+        let verdict = settle::verdict(&outcome, &facts, &route.policy);
+        let record = kept(&call, &exchange, reply.as_ref(), mask);
+        let stale_mark = newer_mark(claimed.stale_mark.as_deref(), mark)
+            .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
+        Decided { outcome: Some(outcome), verdict, record, duration, stale_mark }
+    }
+
+    async fn exchange(&self, destination: &Destination, call: &Call) -> (Exchange, Duration) {
+        let started = self.clock.monotonic();
+        let mut stop = self.stop.clone();
+        let cut = async {
+            // Fails only when the dispatch is gone; then there is nobody left to cut the call.
+            if stop.wait_for(|stop| *stop == Stop::Cut).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let exchange = tokio::select! {
+            exchange = deliver::send(&destination.target, call) => exchange,
+            () = cut => Exchange::NoAnswer { reason: "the gateway stopped while the call was under way".to_owned() },
+        };
+        kill_point("after-response");
+        (exchange, self.clock.monotonic().saturating_sub(started))
+    }
+
+    fn facts(&self, claimed: &Claimed, active_ms: i64) -> Facts {
+        let age_ms = active_ms.saturating_sub(claimed.first_attempt_active_ms);
+        let draw = self.random.hash_one((claimed.delivery, claimed.attempt));
+        Facts {
+            attempt: claimed.attempt,
+            age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
+            repeat: claimed.repeat.clone(),
+            now: self.clock.now(),
+            jitter: f64::from(u32::try_from(draw >> 32).unwrap_or(0)) / f64::from(u32::MAX),
+        }
+    }
+
+    fn settlement(&self, claimed: &Claimed, decided: Decided, active_ms: i64) -> Settle {
+        let Decided { outcome, verdict, record, duration, stale_mark } = decided;
+        let repeat_key = match &outcome {
+            Some(Outcome::Retry { repeat_key, .. }) => repeat_key.clone(),
+            _ => None,
+        };
+        Settle {
+            delivery: claimed.delivery,
+            lease: claimed.lease,
+            ended_at: self.clock.now(),
+            duration,
+            outcome: outcome.as_ref().map_or(NOT_CALLED, Outcome::as_str),
+            reason: outcome.as_ref().map_or_else(String::new, |outcome| outcome.reason().to_owned()),
+            record,
+            repeat_key,
+            settlement: verdict.settlement,
+            active_ms,
+            stale_mark,
+        }
+    }
+
+    /// Stores the verdict. Until that succeeds it stays here and keeps its slot.
+    async fn settle(&self, settle: Settle) {
+        loop {
+            match self.store.settle(settle.clone()).await {
+                Ok(()) => return self.alarms.clear("settle", ""),
+                Err(StoreError::Unavailable(reason)) => {
+                    self.alarms.raise("settle", "", &format!("verdicts wait for the store: {reason}"));
+                }
+                Err(StoreError::Overloaded) => {}
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::error!(delivery = %settle.delivery, %error, "a verdict was not stored");
+                    return;
+                }
+            }
+            tokio::time::sleep(SETTLE_AGAIN).await;
+        }
+    }
+
+    async fn release(&self, claimed: &Claimed) {
+        if let Err(error) = self.store.release(vec![(claimed.delivery, claimed.lease)]).await {
+            tracing::warn!(delivery = %claimed.delivery, %error, "a lease was not released; the next start does it");
+        }
+    }
+
+    /// The plan in force; or the older one that made the bytes which must go out again.
+    async fn plan_for(&self, version: Option<ConfigVersion>) -> Arc<Plan> {
+        let Some(version) = version.filter(|version| *version != self.config_version) else {
+            return Arc::clone(&self.plan);
+        };
+        let mut recalled = self.recalled.lock().await;
+        if let Some(plan) = recalled.get(&version) {
+            return plan.clone().unwrap_or_else(|| Arc::clone(&self.plan));
+        }
+        let plan = match self.store.config(version).await {
+            Ok(stored) => (self.recall)(&stored),
+            Err(error) => {
+                tracing::warn!(version = version.0, %error, "an older configuration could not be read");
+                None
+            }
+        };
+        if plan.is_none() {
+            tracing::warn!(
+                version = version.0,
+                "an older configuration cannot be used; the present one maps in its place"
+            );
+        }
+        recalled.insert(version, plan.clone());
+        plan.unwrap_or_else(|| Arc::clone(&self.plan))
+    }
+
+    fn report(&self, claimed: &Claimed, decided: &Decided) {
+        let outcome = decided.outcome.as_ref().map_or("not_called", Outcome::as_str);
+        let reason = decided.outcome.as_ref().map_or("", Outcome::reason);
+        let duration_ms = u64::try_from(decided.duration.as_millis()).unwrap_or(u64::MAX);
+        if decided.outcome.is_some() {
+            self.metrics.called(&claimed.destination, outcome, decided.duration.as_secs_f64());
+        }
+        let (delivery, attempt) = (claimed.delivery.0, claimed.attempt);
+        let (notification, destination) = (&claimed.notification.notification_id, &claimed.destination);
+        match &decided.verdict.settlement {
+            Settlement::Delivered => {
+                tracing::debug!(delivery, attempt, notification, destination, duration_ms, "delivered");
+            }
+            Settlement::Waiting { due_at } => {
+                tracing::info!(delivery, attempt, notification, destination, outcome, reason, %due_at, duration_ms, "again later");
+            }
+            Settlement::Dead { reason, .. } => {
+                tracing::warn!(
+                    delivery,
+                    attempt,
+                    notification,
+                    destination,
+                    outcome,
+                    reason,
+                    duration_ms,
+                    "dead letter"
+                );
+            }
+            Settlement::Held { reason } | Settlement::Superseded { reason } => {
+                tracing::info!(delivery, attempt, notification, destination, outcome, reason, duration_ms, "set aside");
+            }
+        }
+    }
+}
+
+fn no_call(verdict: Verdict) -> Decided {
+    Decided { outcome: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
+}
+
+fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {
+    if notification.xml.is_empty() {
+        return Ok(None);
+    }
+    parse::record(&notification.xml, route.record_types.as_deref())
+        .map(Some)
+        .map_err(|error| format!("the stored record cannot be read: {error}"))
+}
+
+/// What expressions see of a stored notification.
+pub(crate) fn subject_of<'a>(notification: &'a StoredNotification, record: Option<&'a Record>) -> Subject<'a> {
+    Subject {
+        record,
+        notification_id: &notification.notification_id,
+        received_at: notification.received_at,
+        organization_id: &notification.organization_id,
+        action_id: &notification.action_id,
+        enterprise_url: &notification.enterprise_url,
+        partner_url: &notification.partner_url,
+        source: &notification.source,
+    }
+}
+
+/// The key is made of organization, notification id, route and revision: the same for every attempt.
+fn identity_of(claimed: &Claimed) -> Identity {
+    let notification = &claimed.notification;
+    let organization: String = notification.organization_id.chars().take(15).collect();
+    let name =
+        [organization.as_str(), &notification.notification_id, &claimed.route, &notification.revision.to_string()]
+            .join("\u{0}");
+    Identity { idempotency_key: uuid::Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()).to_string() }
+}
+
+fn mark_of(record: Option<&Record>, route: &Route) -> Option<String> {
+    match record?.field(route.stale_by.as_deref()?)? {
+        Value::Text(text) | Value::Number(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// Why a record is older than what was delivered; none when it is not, or when one of them is unknown.
+fn stale(delivered: Option<&str>, this: Option<&str>) -> Option<String> {
+    let (delivered, this) = (delivered?, this?);
+    is_older(this, delivered)
+        .then(|| format!("a newer state of the record was already delivered: {delivered}, this one is of {this}"))
+}
+
+fn newer_mark(delivered: Option<&str>, this: Option<String>) -> Option<String> {
+    match (delivered, this) {
+        (Some(delivered), Some(this)) if is_older(&this, delivered) => Some(delivered.to_owned()),
+        (_, this) => this,
+    }
+}
+
+/// Compares two moments; failing that two numbers; failing that two texts.
+fn is_older(one: &str, other: &str) -> bool {
+    if let (Ok(one), Ok(other)) = (one.parse::<jiff::Timestamp>(), other.parse::<jiff::Timestamp>()) {
+        return one < other;
+    }
+    match (one.parse::<bigdecimal::BigDecimal>(), other.parse::<bigdecimal::BigDecimal>()) {
+        (Ok(one), Ok(other)) => one < other,
+        _ => one < other,
+    }
+}
+
+fn masked(outcome: Outcome, mask: &Mask) -> Outcome {
+    match outcome {
+        Outcome::Delivered => Outcome::Delivered,
+        Outcome::Refused { reason } => Outcome::Refused { reason: mask.apply(&reason) },
+        Outcome::Retry { reason, after, repeat_key } => {
+            Outcome::Retry { reason: mask.apply(&reason), after, repeat_key }
+        }
+        Outcome::Unauthorized { reason } => Outcome::Unauthorized { reason: mask.apply(&reason) },
+        Outcome::Unknown { reason } => Outcome::Unknown { reason: mask.apply(&reason) },
+    }
+}
+
+/// What is kept of a call: masked, and cut.
+fn kept(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask) -> outcome::Record {
+    let (request, request_cut) = cut(&call.body, mask);
+    let mut record = outcome::Record {
+        request_line: format!("{} {}", call.method, mask.apply(&call.url.masked())),
+        request,
+        request_cut,
+        ..outcome::Record::default()
+    };
+    if let Exchange::Answered(response) = exchange {
+        let (text, was_cut) = cut(&response.body, mask);
+        record.status = Some(response.status);
+        record.response = text;
+        record.response_cut = was_cut || response.cut;
+    }
+    if let Some(Reply::Fault(fault)) = reply {
+        let mut fault = fault.clone();
+        fault.string = mask.apply(&fault.string);
+        fault.detail = fault.detail.map(|detail| cut(detail.as_bytes(), mask).0);
+        record.fault = Some(fault);
+    }
+    record
+}
+
+/// The first 64 KiB as text. Masked before it is cut, so that no secret is left half shown at the edge.
+fn cut(body: &[u8], mask: &Mask) -> (String, bool) {
+    let slack = BODY_BYTES_KEPT + (4 << 10);
+    let text = mask.apply(&String::from_utf8_lossy(body.get(..slack.min(body.len())).unwrap_or_default()));
+    if body.len() <= BODY_BYTES_KEPT && text.len() <= BODY_BYTES_KEPT {
+        return (text, false);
+    }
+    let end = (0..=BODY_BYTES_KEPT.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    (text.get(..end).unwrap_or_default().to_owned(), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::SecretString;
+
+    #[test]
+    fn older_means_an_earlier_moment_whatever_its_zone() {
+        assert!(is_older("2026-01-01T10:00:00.000Z", "2026-01-01T11:30:00+01:00"));
+        assert!(!is_older("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00Z"));
+        assert!(is_older("9", "10"));
+        assert!(is_older("2026-01-01", "2026-02-01"));
+    }
+
+    #[test]
+    fn an_unknown_mark_is_never_stale() {
+        assert_eq!(stale(None, Some("1")), None);
+        assert_eq!(stale(Some("1"), None), None);
+        assert!(stale(Some("2026-02-01"), Some("2026-01-01")).is_some());
+        assert_eq!(newer_mark(Some("2"), Some("1".to_owned())), Some("2".to_owned()));
+        assert_eq!(newer_mark(Some("2"), None), None);
+    }
+
+    #[test]
+    fn a_kept_body_is_cut_at_a_character_and_without_its_secrets() {
+        let mask = Mask::new([("${TOKEN}".to_owned(), SecretString::from("s3cr3t"))]);
+        assert_eq!(cut(b"a s3cr3t b", &mask), ("a ${TOKEN} b".to_owned(), false));
+        let body = "\u{6f22}".repeat(BODY_BYTES_KEPT);
+        let (text, was_cut) = cut(body.as_bytes(), &mask);
+        assert!(was_cut && text.len() <= BODY_BYTES_KEPT && text.ends_with('\u{6f22}'));
+        let at_the_edge = format!("{}s3cr3t", "x".repeat(BODY_BYTES_KEPT - 3));
+        assert!(!cut(at_the_edge.as_bytes(), &mask).0.contains("s3c"));
+    }
+}

@@ -1,0 +1,81 @@
+//! What Salesforce gets: the one place that turns what happened into HTTP.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE};
+
+use crate::soap;
+
+/// The answer to a POST on a source's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Stored, or already stored: `Ack` true.
+    Accepted,
+    /// Not now (store, overload, shutdown): `Ack` false, the WSDL's own nack. Salesforce tries again.
+    NotNow,
+    /// No acceptable outbound message, now or ever: a Fault with HTTP 500. Salesforce tries again, in vain, and drops it.
+    Refused(String),
+    /// Larger than the bound: a Fault with HTTP 413.
+    TooLarge(String),
+}
+
+impl Answer {
+    /// The word for it in metrics and logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Accepted => "ack",
+            Self::NotNow => "nack",
+            Self::Refused(_) => "fault",
+            Self::TooLarge(_) => "too_large",
+        }
+    }
+
+    /// The HTTP response.
+    #[must_use]
+    pub fn to_response(&self) -> HttpResponse {
+        match self {
+            Self::Accepted => xml(StatusCode::OK).body(soap::ack(soap::Ack::Accepted)),
+            Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::NotNow)),
+            Self::Refused(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(reason)),
+            // What is left of the body is not read: the connection cannot be used again.
+            Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason)),
+        }
+    }
+}
+
+fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response.insert_header((CONTENT_TYPE, "text/xml; charset=utf-8"));
+    response
+}
+
+/// The page for a person who opens a source's address in a browser, or a monitor that probes it.
+#[must_use]
+pub fn page(source: &str) -> HttpResponse {
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; charset=utf-8")).body(format!(
+        "This is omgate. It lives, and takes Salesforce Outbound Messages for \"{source}\" at this address.\n\
+         Salesforce posts here; there is nothing to see in a browser.\n"
+    ))
+}
+
+/// The source's WSDL with our address.
+#[must_use]
+pub fn wsdl(text: String) -> HttpResponse {
+    xml(StatusCode::OK).body(text)
+}
+
+/// No such source.
+#[must_use]
+pub fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().insert_header((CONTENT_TYPE, "text/plain; charset=utf-8")).body("not found\n")
+}
+
+/// A method that a source does not take.
+#[must_use]
+pub fn method_not_allowed() -> HttpResponse {
+    HttpResponse::MethodNotAllowed()
+        .insert_header((ALLOW, "GET, HEAD, POST"))
+        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .body("Salesforce Outbound Messages are posted here\n")
+}

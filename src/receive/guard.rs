@@ -1,0 +1,75 @@
+//! Who may send: organizations and outbound messages. Pure.
+
+use crate::envelope::Envelope;
+use crate::receive::Source;
+
+/// Why an envelope is not this source's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stranger {
+    /// The organization is not listed.
+    #[error("organization {0} is not one of this source's organizations")]
+    Organization(String),
+    /// The outbound message is not listed.
+    #[error("outbound message {0} is not one of this source's actions")]
+    Action(String),
+}
+
+/// Whether an envelope comes from whom the source expects.
+///
+/// # Errors
+/// What is unknown about it.
+pub fn admit(source: &Source, envelope: &Envelope) -> Result<(), Stranger> {
+    if let Some(known) = &source.organizations
+        && !known.contains(&envelope.organization_id)
+    {
+        return Err(Stranger::Organization(envelope.organization_id.to_string()));
+    }
+    // Action ids are opaque and compared whole, as DESIGN §2 has it.
+    if let Some(known) = &source.actions
+        && !known.contains(&envelope.action_id)
+    {
+        return Err(Stranger::Action(envelope.action_id.to_string()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{ActionId, OrganizationId};
+
+    fn source(organizations: Option<&[&str]>, actions: Option<&[&str]>) -> Source {
+        Source {
+            organizations: organizations.map(|ids| ids.iter().map(|id| OrganizationId::parse(id).unwrap()).collect()),
+            actions: actions.map(|ids| ids.iter().map(|id| ActionId::parse(id).unwrap()).collect()),
+            ..Source::new("orders", "/om/orders")
+        }
+    }
+
+    fn envelope(organization: &str, action: &str) -> Envelope {
+        Envelope {
+            organization_id: OrganizationId::parse(organization).unwrap(),
+            action_id: ActionId::parse(action).unwrap(),
+            enterprise_url: String::new(),
+            partner_url: String::new(),
+            notifications: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_listed_organization_is_admitted_by_its_fifteen_characters() {
+        let source = source(Some(&["00D24000000abcdEAA"]), None);
+        assert_eq!(admit(&source, &envelope("00D24000000abcd", "04k1")), Ok(()));
+        assert_eq!(
+            admit(&source, &envelope("00D24000000abcDEAA", "04k1")),
+            Err(Stranger::Organization("00D24000000abcDEAA".to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_action_is_compared_whole() {
+        let source = source(None, Some(&["04k24000000HfHaAAK"]));
+        assert_eq!(admit(&source, &envelope("any", "04k24000000HfHaAAK")), Ok(()));
+        assert!(matches!(admit(&source, &envelope("any", "04k24000000HfHa")), Err(Stranger::Action(_))));
+    }
+}
