@@ -162,13 +162,19 @@ pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Ti
         if place.state != State::InFlight || place.lease != Some(lease.0) {
             continue;
         }
-        books.run("DELETE FROM attempt WHERE lease = ?1", [lease.0])?;
         let reason = place.reason.clone();
         lane::take_turn(books, &place, now, reason.as_deref(), now)?;
-        let sql = "UPDATE delivery SET attempts = attempts - 1,
-                   first_attempt_active_ms = iif(attempts = 1, NULL, first_attempt_active_ms) WHERE id = ?1";
-        books.run(sql, [delivery.0])?;
-        books.accounts.add(Account::destination(place.way.destination, "attempts"), -1);
+        uncount(books, &place, *lease)?;
     }
+    Ok(())
+}
+
+/// Takes an attempt back for which no call was made: as if it had never been begun.
+pub(super) fn uncount(books: &mut Books, place: &lane::Place, lease: Lease) -> Result<(), Failure> {
+    books.run("DELETE FROM attempt WHERE lease = ?1", [lease.0])?;
+    let sql = "UPDATE delivery SET attempts = attempts - 1,
+               first_attempt_active_ms = iif(attempts = 1, NULL, first_attempt_active_ms) WHERE id = ?1";
+    books.run(sql, [place.id])?;
+    books.accounts.add(Account::destination(place.way.destination, "attempts"), -1);
     Ok(())
 }

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::books::{Account, Books, Failure};
+use super::claim;
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::outcome;
-use crate::store::{Settle, Settlement, StoreError};
+use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
 
 /// The outcome that says: sent, and no usable answer.
 const UNKNOWN: &str = "unknown";
@@ -21,12 +22,17 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     let place = lane::place(books, settle.delivery.0)?;
     let place = place.filter(|place| place.state == State::InFlight && place.lease == Some(settle.lease.0));
     let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
-    complete_attempt(books, settle)?;
-    keep_outcome(books, &place, settle)?;
-    if settle.outcome == UNKNOWN {
-        books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
+    if settle.outcome == NOT_CALLED {
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
+        claim::uncount(books, &place, settle.lease)?;
+    } else {
+        complete_attempt(books, settle)?;
+        keep_outcome(books, &place, settle)?;
+        if settle.outcome == UNKNOWN {
+            books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
+        }
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
     }
-    move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
     keep_active(books, place.way.system, settle.active_ms)?;
     match &settle.stale_mark {
         Some(value) => keep_stale_mark(books, &place, value),
