@@ -92,11 +92,8 @@ impl Figures {
 }
 
 async fn measure_constant(duration: Duration) -> Figures {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg(CONSTANT)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(std::env::current_exe().unwrap()).arg(CONSTANT).stdout(Stdio::piped()).spawn().unwrap();
     let mut port = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
@@ -131,12 +128,8 @@ async fn measure_omgate(
     let address = SocketAddr::from(([127, 0, 0, 1], public));
     until_ready(address).await;
     let figures = load(&child, address, Some(&count), connections, notifications, duration).await;
-    let ledger: serde_json::Value = reqwest::get(format!("http://127.0.0.1:{admin}/api/v1/ledger"))
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let ledger: serde_json::Value =
+        reqwest::get(format!("http://127.0.0.1:{admin}/api/v1/ledger")).await.unwrap().json().await.unwrap();
     assert_eq!(ledger["balanced"], true, "{ledger}");
     assert_eq!(ledger["notifications"]["unique"].as_u64(), Some(figures.notifications), "{ledger}");
     assert_eq!(ledger["deliveries"]["waiting"].as_u64(), Some(figures.notifications), "{ledger}");
@@ -298,7 +291,8 @@ fn constant_server() {
 fn shim(folder: &Path) -> PathBuf {
     let library = folder.join("slow_fsync.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/slow_fsync.c");
-    let built = Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    let built =
+        Command::new("cc").args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
     assert!(built.is_ok_and(|status| status.success()), "the shim needs a C compiler");
     library
 }

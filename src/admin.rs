@@ -94,7 +94,9 @@ fn stranger(safe_method: bool, headers: &HeaderMap) -> Option<String> {
         return Some("a changing call needs the header Content-Type: application/json".to_owned());
     }
     match text(ORIGIN) {
-        Some(origin) if origin.strip_prefix("http://") != Some(host) && origin.strip_prefix("https://") != Some(host) => {
+        Some(origin)
+            if origin.strip_prefix("http://") != Some(host) && origin.strip_prefix("https://") != Some(host) =>
+        {
             Some(format!("the call comes from another origin: {origin:?}"))
         }
         _ => None,
@@ -115,10 +117,7 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
@@ -135,10 +134,7 @@ mod tests {
     fn a_changing_call_must_be_json_from_the_same_origin() {
         let json = ("content-type", "application/json; charset=utf-8");
         assert_eq!(stranger(false, &headers(&[("host", "localhost:1"), json])), None);
-        assert_eq!(
-            stranger(false, &headers(&[("host", "localhost:1"), json, ("origin", "http://localhost:1")])),
-            None
-        );
+        assert_eq!(stranger(false, &headers(&[("host", "localhost:1"), json, ("origin", "http://localhost:1")])), None);
         assert!(stranger(false, &headers(&[("host", "localhost:1")])).is_some());
         assert!(stranger(false, &headers(&[("host", "localhost:1"), json, ("origin", "http://evil")])).is_some());
         assert!(stranger(true, &headers(&[("host", "evil")])).is_some());

@@ -81,7 +81,8 @@ impl Gateway {
         let tls = server.tls.as_ref().map(tls::server).transpose()?;
         let public_socket = bind("server.listen", server.listen)?;
         let admin_socket = bind("server.admin_listen", server.admin_listen)?;
-        let (public, admin_address) = (address(&public_socket, server.listen), address(&admin_socket, server.admin_listen));
+        let (public, admin_address) =
+            (address(&public_socket, server.listen), address(&admin_socket, server.admin_listen));
         let queue_max = server.limits.queue_max.saturating_mul(2);
         let store: Arc<dyn Store> =
             SqliteStore::open(Options { path: settings.path, queue_max, clock: Arc::clone(&clock), hold_unknown })?;
@@ -117,8 +118,11 @@ impl Gateway {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let edge = Arc::new(Edge::new(sources, server.limits.clone(), scheme, Arc::clone(&desk) as _));
         let public_server = Running::spawn(
-            public_server(edge, public_socket, tls, &server.limits)
-                .map_err(|error| StartError::Listen { key: "server.listen", address: public, error })?,
+            public_server(edge, public_socket, tls, &server.limits).map_err(|error| StartError::Listen {
+                key: "server.listen",
+                address: public,
+                error,
+            })?,
         );
         let admin = Arc::new(Admin {
             store: Arc::clone(&store),
@@ -128,12 +132,12 @@ impl Gateway {
             clock: Arc::clone(&clock),
             closing: Arc::clone(&closing),
         });
-        let admin_server = Running::spawn(
-            admin_server(admin, admin_socket)
-                .map_err(|error| StartError::Listen { key: "server.admin_listen", address: admin_address, error })?,
-        );
-        let housekeeping =
-            tokio::spawn(housekeeping(Arc::clone(&store), Arc::clone(&desk), alarms, clock, wait_max));
+        let admin_server = Running::spawn(admin_server(admin, admin_socket).map_err(|error| StartError::Listen {
+            key: "server.admin_listen",
+            address: admin_address,
+            error,
+        })?);
+        let housekeeping = tokio::spawn(housekeeping(Arc::clone(&store), Arc::clone(&desk), alarms, clock, wait_max));
         tracing::info!(%public, admin = %admin_address, scheme, "omgate is ready");
         Ok(Self {
             public,

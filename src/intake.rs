@@ -292,7 +292,8 @@ impl Desk {
                 && count > source.loop_per_minute
             {
                 watch.loop_seen = true;
-                let message = format!("record {id} came {count} times within a minute: does a target write back to it?");
+                let message =
+                    format!("record {id} came {count} times within a minute: does a target write back to it?");
                 self.alarms.raise("loop", &source.name, &message);
             }
         }

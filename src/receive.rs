@@ -98,7 +98,8 @@ fn look(request: &HttpRequest, edge: &Edge, source: &Source) -> HttpResponse {
 
 /// Whether a Host header is a plain host and port: it goes into a document.
 fn is_host(host: &str) -> bool {
-    !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']'))
+    !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']'))
 }
 
 /// The WSDL with every `location` of its service's addresses replaced by ours.
@@ -175,12 +176,7 @@ async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Resul
     Err(Unread { answer, read: body.freeze() })
 }
 
-async fn collect(
-    request: &HttpRequest,
-    payload: Payload,
-    limits: &Limits,
-    body: &mut BytesMut,
-) -> Result<(), Answer> {
+async fn collect(request: &HttpRequest, payload: Payload, limits: &Limits, body: &mut BytesMut) -> Result<(), Answer> {
     let too_large = || Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max));
     let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {

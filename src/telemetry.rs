@@ -208,7 +208,11 @@ impl Metrics {
     fn register_store(&mut self) {
         let registry = &mut self.registry;
         registry.register("omgate_ledger_balanced", "1 when the ledger balances", self.balanced.clone());
-        registry.register("omgate_lanes_repaired", "Lanes a sweep had to repair: must be 0", self.lanes_repaired.clone());
+        registry.register(
+            "omgate_lanes_repaired",
+            "Lanes a sweep had to repair: must be 0",
+            self.lanes_repaired.clone(),
+        );
         registry.register("omgate_store_ready", "1 when the store takes commands", self.store_ready.clone());
         registry.register("omgate_writer_queue", "Commands waiting for the writer", self.writer_queue.clone());
         registry.register("omgate_writer_commits", "Commits since the start", self.writer_commits.clone());

@@ -120,7 +120,13 @@ async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpRes
         return problem(404, "no such notification");
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
-    answer(admin.store.deliveries(filter).await.map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})))
+    answer(
+        admin
+            .store
+            .deliveries(filter)
+            .await
+            .map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})),
+    )
 }
 
 async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
@@ -213,7 +219,11 @@ async fn systems(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(systems)
 }
 
-async fn steer(admin: web::Data<Admin>, path: web::Path<(String, String)>, because: web::Json<Because>) -> HttpResponse {
+async fn steer(
+    admin: web::Data<Admin>,
+    path: web::Path<(String, String)>,
+    because: web::Json<Because>,
+) -> HttpResponse {
     let (name, verb) = path.into_inner();
     let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
     if !known {

@@ -19,7 +19,9 @@ pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
         Ok(ledger) => accounts(&mut html, &ledger),
         Err(error) => paragraph(&mut html, &format!("The ledger cannot be read: {error}")),
     }
-    html.push_str("<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ");
+    html.push_str(
+        "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
+    );
     html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/notifications\">notifications</a> ");
     html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/metrics\">metrics</a></p>");
     html.push_str("</body></html>");

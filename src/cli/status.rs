@@ -54,11 +54,8 @@ fn standing(status: &Value) {
 fn accounts(ledger: &Value) {
     for key in ["notifications", "attempts"] {
         let counts = ledger.get(key).and_then(Value::as_object);
-        let text: Vec<String> = counts
-            .into_iter()
-            .flatten()
-            .map(|(name, count)| format!("{} {count}", name.replace('_', " ")))
-            .collect();
+        let text: Vec<String> =
+            counts.into_iter().flatten().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
         print::line(&format!("{key}: {}", text.join(", ")));
     }
     let all = ledger.get("deliveries");

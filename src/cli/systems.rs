@@ -47,7 +47,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (one, verb) = match args.verb {
         Verb::List { json } => {
             let systems = client.get("/systems", &[]).await?;
-            if json { print::json(&systems) } else { list(&systems) }
+            if json {
+                print::json(&systems)
+            } else {
+                list(&systems)
+            }
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Pause(one) => (one, "pause"),

@@ -232,7 +232,10 @@ impl Attempts {
             }
         };
         if plan.is_none() {
-            tracing::warn!(version = version.0, "an older configuration cannot be used; the present one maps in its place");
+            tracing::warn!(
+                version = version.0,
+                "an older configuration cannot be used; the present one maps in its place"
+            );
         }
         recalled.insert(version, plan.clone());
         plan.unwrap_or_else(|| Arc::clone(&self.plan))
@@ -255,7 +258,16 @@ impl Attempts {
                 tracing::info!(delivery, attempt, notification, destination, outcome, reason, %due_at, duration_ms, "again later");
             }
             Settlement::Dead { reason, .. } => {
-                tracing::warn!(delivery, attempt, notification, destination, outcome, reason, duration_ms, "dead letter");
+                tracing::warn!(
+                    delivery,
+                    attempt,
+                    notification,
+                    destination,
+                    outcome,
+                    reason,
+                    duration_ms,
+                    "dead letter"
+                );
             }
             Settlement::Held { reason } | Settlement::Superseded { reason } => {
                 tracing::info!(delivery, attempt, notification, destination, outcome, reason, duration_ms, "set aside");
@@ -265,13 +277,7 @@ impl Attempts {
 }
 
 fn no_call(verdict: Verdict) -> Decided {
-    Decided {
-        outcome: None,
-        verdict,
-        record: outcome::Record::default(),
-        duration: Duration::ZERO,
-        stale_mark: None,
-    }
+    Decided { outcome: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
 }
 
 fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {
@@ -301,13 +307,9 @@ pub(crate) fn subject_of<'a>(notification: &'a StoredNotification, record: Optio
 fn identity_of(claimed: &Claimed) -> Identity {
     let notification = &claimed.notification;
     let organization: String = notification.organization_id.chars().take(15).collect();
-    let name = [
-        organization.as_str(),
-        &notification.notification_id,
-        &claimed.route,
-        &notification.revision.to_string(),
-    ]
-    .join("\u{0}");
+    let name =
+        [organization.as_str(), &notification.notification_id, &claimed.route, &notification.revision.to_string()]
+            .join("\u{0}");
     Identity { idempotency_key: uuid::Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()).to_string() }
 }
 

@@ -91,7 +91,11 @@ impl Runner {
             .map(|route| route.name.clone())
             .collect();
         let paused = if settings.paused && state.paused.is_none() {
-            Some(Pause { reason: "paused in the configuration".to_owned(), since: attempts.clock.now(), probe_at: None })
+            Some(Pause {
+                reason: "paused in the configuration".to_owned(),
+                since: attempts.clock.now(),
+                probe_at: None,
+            })
         } else {
             state.paused
         };

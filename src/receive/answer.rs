@@ -39,9 +39,7 @@ impl Answer {
             Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::NotNow)),
             Self::Refused(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(reason)),
             // What is left of the body is not read: the connection cannot be used again.
-            Self::TooLarge(reason) => {
-                xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason))
-            }
+            Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason)),
         }
     }
 }

@@ -46,7 +46,8 @@ pub fn server(tls: &Tls) -> Result<ServerConfig, TlsError> {
     let key = PrivateKeyDer::from_pem_file(&tls.private_key)
         .map_err(|error| TlsError::File { path: tls.private_key.clone(), reason: error.to_string() })?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let pair = |error: rustls::Error| TlsError::Pair { certificate: tls.certificate.clone(), reason: error.to_string() };
+    let pair =
+        |error: rustls::Error| TlsError::Pair { certificate: tls.certificate.clone(), reason: error.to_string() };
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(pair)?;
     let builder = match client_verifier(tls)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
