@@ -1,15 +1,397 @@
 //! The edge to destinations: [`Call`] → [`Exchange`].
+//!
+//! Whether a request left is not guessed from error kinds: the body is handed over by a stream that notes when the
+//! connection asks for it. Until then no whole request can have reached anybody; from then on it counts as sent.
+
+use std::error::Error;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
 
 use crate::call::Call;
-use crate::outcome::Exchange;
+use crate::deliver::auth::{Auth, AuthError};
+use crate::outcome::{Exchange, Response};
+use crate::secret::{Mask, Text};
+use crate::telemetry::{kill_point, kill_point_is_armed};
 
+pub mod auth;
 pub mod classify;
 
-/// A destination's connection: client, credentials, bounds.
-#[derive(Clone, Debug)]
-pub struct Target {}
+/// An answer's body is read up to this many bytes unless the destination says otherwise.
+pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
 
-/// Makes the call. Never fails: what went wrong is part of the exchange.
-pub async fn send(_target: &Target, _call: &Call) -> Exchange {
-    unimplemented!()
+/// A kept connection is closed after this long without use: shorter than the keep-alive of common servers (5 s and
+/// more), so that a request seldom meets a connection that the other side is just closing.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+
+/// Unused connections kept for each host.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// Headers that belong to the connection, not to the call: set here or not at all.
+const OURS: [HeaderName; 7] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::EXPECT,
+    header::ACCEPT_ENCODING,
+    header::TE,
+    header::UPGRADE,
+];
+
+/// What a destination's configuration says about its connection.
+#[derive(Clone, Debug)]
+pub struct TargetConfig {
+    /// The destination's name, for messages.
+    pub name: String,
+    /// Its credentials.
+    pub auth: Option<Auth>,
+    /// For name, connection and TLS.
+    pub connect_timeout: Duration,
+    /// Of an answer's body after decompression, in bytes; see [`RESPONSE_BYTES_MAX`].
+    pub response_bytes_max: usize,
+    /// PEM: the only authorities trusted; none: the machine's own.
+    pub ca: Option<PathBuf>,
+    /// `http://[user:password@]host:port` of a forward proxy; none: direct, whatever the environment says.
+    pub proxy: Option<Text>,
+}
+
+/// Why a destination's connection cannot be set up: the configuration's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The file with the authorities.
+    #[error("reading the certificate authorities of destination {name} from {path}: {reason}")]
+    Authorities {
+        /// The destination.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The proxy's address.
+    #[error("the proxy of destination {name}, {proxy}, is not a usable address; write http://host:port")]
+    Proxy {
+        /// The destination.
+        name: String,
+        /// As configured, secrets as references.
+        proxy: String,
+    },
+    /// The credentials.
+    #[error("the credentials of destination {name}: {reason}")]
+    Auth {
+        /// The destination.
+        name: String,
+        /// What is wrong with them.
+        reason: AuthError,
+    },
+    /// Anything else.
+    #[error("setting up the connection of destination {name}: {reason}")]
+    Client {
+        /// The destination.
+        name: String,
+        /// In words.
+        reason: String,
+    },
+}
+
+/// A destination's connection: client, credentials, bounds. Clones share their connections.
+#[derive(Clone)]
+pub struct Target {
+    client: Client,
+    authorization: Option<HeaderValue>,
+    response_bytes_max: usize,
+    mask: Mask,
+    /// The machine has no certificate authorities: why every HTTPS call will fail.
+    without_authorities: bool,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("response_bytes_max", &self.response_bytes_max).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    /// Sets up the connection; nothing is connected yet.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(config: TargetConfig) -> Result<Self, BuildError> {
+        let authorization = match &config.auth {
+            Some(auth) => Some(auth.header().map_err(|reason| BuildError::Auth { name: config.name.clone(), reason })?),
+            None => None,
+        };
+        let (client, without_authorities) = client(&config)?;
+        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy);
+        Ok(Self {
+            client,
+            authorization,
+            response_bytes_max: config.response_bytes_max,
+            mask: mask_of(texts),
+            without_authorities,
+        })
+    }
+}
+
+/// Makes the call. Never fails: what went wrong is part of the exchange. Never takes longer than the call's timeout.
+pub async fn send(target: &Target, call: &Call) -> Exchange {
+    let left = Departure::of(call);
+    let request = match request(target, call, &left) {
+        Ok(request) => request,
+        Err(reason) => return Exchange::NotSent { reason },
+    };
+    let deaths_door = left.clone();
+    let exchange = async {
+        tokio::select! {
+            exchange = exchange(target, request) => exchange,
+            () = deaths_door.kill_point() => Err(Failure::Words("the process was to die here".to_owned())),
+        }
+    };
+    let failure = match tokio::time::timeout(call.timeout, exchange).await {
+        Ok(Ok(response)) => return Exchange::Answered(response),
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::Timeout(call.timeout),
+    };
+    explain(target, call, &failure, left.happened())
+}
+
+fn client(config: &TargetConfig) -> Result<(Client, bool), BuildError> {
+    let wrong = |error: reqwest::Error| BuildError::Client { name: config.name.clone(), reason: chain(&error) };
+    if let Some(path) = &config.ca {
+        let authorities = authorities(path).map_err(|reason| BuildError::Authorities {
+            name: config.name.clone(),
+            path: path.clone(),
+            reason,
+        })?;
+        let client = builder(config)?.tls_certs_only(authorities).build().map_err(wrong)?;
+        return Ok((client, false));
+    }
+    match builder(config)?.build() {
+        Ok(client) => Ok((client, false)),
+        // A machine without any certificate authorities can still make plain calls.
+        Err(_) => Ok((builder(config)?.tls_certs_only([]).build().map_err(wrong)?, true)),
+    }
+}
+
+fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
+    let builder = Client::builder()
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .gzip(true)
+        .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(config.connect_timeout)
+        .pool_idle_timeout(IDLE_MAX)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
+    let Some(proxy) = &config.proxy else { return Ok(builder) };
+    let wrong = || BuildError::Proxy { name: config.name.clone(), proxy: proxy.masked() };
+    let url = Url::parse(proxy.reveal().trim()).map_err(|_| wrong())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong());
+    }
+    Ok(builder.proxy(Proxy::all(url).map_err(|_| wrong())?))
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let authorities = Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error))?;
+    if authorities.is_empty() {
+        return Err("there is no PEM certificate in it".to_owned());
+    }
+    Ok(authorities)
+}
+
+fn mask_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Mask {
+    Mask::new(texts.into_iter().flat_map(Text::secrets).map(|(reference, value)| (reference.to_owned(), value.clone())))
+}
+
+fn request(target: &Target, call: &Call, left: &Departure) -> Result<Request, String> {
+    let method =
+        Method::from_bytes(call.method.as_bytes()).map_err(|_| format!("{:?} is not an HTTP method", call.method))?;
+    let url = Url::parse(&call.url.reveal()).map_err(|error| format!("the URL {} is not valid: {error}", call.url))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("the URL {} is not an http or https address", call.url));
+    }
+    let mut request = Request::new(method, url);
+    *request.headers_mut() = headers(target, call)?;
+    *request.body_mut() = Some(left.body(call.body.clone()));
+    Ok(request)
+}
+
+fn headers(target: &Target, call: &Call) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + 2);
+    for (name, value) in &call.headers {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
+        let mut revealed = HeaderValue::from_bytes(value.reveal().as_bytes())
+            .map_err(|_| format!("the value of header {name} has a line break or a control character in it"))?;
+        revealed.set_sensitive(!value.is_plain());
+        if !OURS.contains(&header) {
+            headers.append(header, revealed);
+        }
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(call.body.len()));
+    if let Some(authorization) = &target.authorization {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    Ok(headers)
+}
+
+/// Why there is no whole answer.
+enum Failure {
+    Timeout(Duration),
+    Request(reqwest::Error),
+    Body(u16, reqwest::Error),
+    Words(String),
+}
+
+async fn exchange(target: &Target, request: Request) -> Result<Response, Failure> {
+    let mut answer = target.client.execute(request).await.map_err(Failure::Request)?;
+    let status = answer.status().as_u16();
+    let headers = answer
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let mut body = BytesMut::new();
+    let mut cut = false;
+    while let Some(chunk) = answer.chunk().await.map_err(|error| Failure::Body(status, error))? {
+        let room = target.response_bytes_max.saturating_sub(body.len());
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk.slice(..room));
+            cut = true;
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response { status, headers, body: body.freeze(), cut })
+}
+
+/// Notes whether the request may have left.
+#[derive(Clone)]
+struct Departure(Arc<AtomicBool>);
+
+impl Departure {
+    /// A request without a body gives no sign of leaving: it counts as sent once it was handed over.
+    fn of(call: &Call) -> Self {
+        Self(Arc::new(AtomicBool::new(call.body.is_empty())))
+    }
+
+    fn happened(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// The body, which notes when the connection takes it.
+    fn body(&self, body: Bytes) -> reqwest::Body {
+        let left = Arc::clone(&self.0);
+        reqwest::Body::wrap_stream(futures_util::stream::once(async move {
+            left.store(true, Ordering::SeqCst);
+            Ok::<_, io::Error>(body)
+        }))
+    }
+
+    /// Never ends, unless a crash test wants the process to die between request and answer.
+    async fn kill_point(&self) {
+        if !kill_point_is_armed("after-send") {
+            return std::future::pending().await;
+        }
+        while !self.happened() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // Taken by the connection is not yet written to it.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        kill_point("after-send");
+        std::future::pending().await
+    }
+}
+
+fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Exchange {
+    let whereto = place(&call.url);
+    let (reason, surely_not_sent) = match failure {
+        Failure::Timeout(after) if left => {
+            (format!("no whole answer from {whereto} within {}", seconds(*after)), false)
+        }
+        Failure::Timeout(after) => (format!("no connection to {whereto} within {}", seconds(*after)), true),
+        Failure::Request(error) => request_failed(target, error, &whereto, left),
+        Failure::Body(status, error) => {
+            (format!("{whereto} answered {status}, but its body was cut or damaged: {}", chain(error)), false)
+        }
+        Failure::Words(words) => (words.clone(), false),
+    };
+    let reason = target
+        .mask
+        .apply(&mask_of([&call.url].into_iter().chain(call.headers.iter().map(|(_, value)| value))).apply(&reason));
+    if surely_not_sent { Exchange::NotSent { reason } } else { Exchange::NoAnswer { reason } }
+}
+
+fn request_failed(target: &Target, error: &reqwest::Error, whereto: &str, left: bool) -> (String, bool) {
+    let because = chain(error);
+    if error.is_connect() || error.is_builder() || error.is_dns() {
+        let hint = if target.without_authorities && because.contains("certificate") {
+            "; this machine has no certificate authorities installed: install them or name a file with `ca`"
+        } else {
+            ""
+        };
+        return (format!("no connection to {whereto}: {because}{hint}"), true);
+    }
+    if left {
+        (format!("{whereto} gave no usable answer: {because}"), false)
+    } else {
+        (format!("the connection to {whereto} broke before the request left: {because}"), true)
+    }
+}
+
+/// Scheme, host, port and path as they may be shown: no user, no query.
+fn place(url: &Text) -> String {
+    let masked = url.masked();
+    let shown = masked.split(['?', '#']).next().unwrap_or_default();
+    match shown.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{path}")
+        }
+        None => shown.to_owned(),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+/// What the innermost errors say, without the URL, the outermost first.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        // Most layers repeat what is below them.
+        if !words.iter().any(|known| known.contains(&text)) {
+            words.retain(|known| !text.contains(known.as_str()));
+            words.push(text);
+        }
+        source = inner.source();
+    }
+    if words.is_empty() { kind(error).to_owned() } else { words.join(": ") }
+}
+
+fn kind(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "it took too long"
+    } else if error.is_builder() {
+        "the request cannot be made"
+    } else if error.is_decode() || error.is_body() {
+        "the body cannot be read"
+    } else {
+        "the exchange failed"
+    }
 }

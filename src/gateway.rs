@@ -83,9 +83,11 @@ impl Gateway {
         let admin_socket = bind("server.admin_listen", server.admin_listen)?;
         let (public, admin_address) =
             (address(&public_socket, server.listen), address(&admin_socket, server.admin_listen));
-        let queue_max = server.limits.queue_max.saturating_mul(2);
-        let store: Arc<dyn Store> =
-            SqliteStore::open(Options { path: settings.path, queue_max, clock: Arc::clone(&clock), hold_unknown })?;
+        let store: Arc<dyn Store> = SqliteStore::open(Options {
+            queue_max: server.limits.queue_max,
+            hold_unknown,
+            ..Options::new(settings.path, Arc::clone(&clock))
+        })?;
         let config_version = store.save_config(stored, clock.now()).await?;
         let metrics = Arc::new(Metrics::default());
         let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));

@@ -16,6 +16,15 @@ enum Part {
     Secret { reference: String, value: SecretString },
 }
 
+/// A piece of a [`Text`].
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// May be shown.
+    Plain(&'a str),
+    /// The reference that is shown, and the value that is sent.
+    Secret(&'a str, &'a SecretString),
+}
+
 impl Text {
     /// A text without secrets.
     #[must_use]
@@ -47,6 +56,36 @@ impl Text {
                 Part::Secret { value, .. } => value.expose_secret(),
             })
             .collect()
+    }
+
+    /// The text with secrets in clear, each one changed first, such as escaped for where it stands.
+    #[must_use]
+    pub fn reveal_with(&self, change: impl Fn(&str) -> String) -> String {
+        self.parts
+            .iter()
+            .map(|part| match part {
+                Part::Plain(text) => text.clone(),
+                Part::Secret { value, .. } => change(value.expose_secret()),
+            })
+            .collect()
+    }
+
+    /// Its pieces in order.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.parts.iter().map(|part| match part {
+            Part::Plain(text) => Piece::Plain(text),
+            Part::Secret { reference, value } => Piece::Secret(reference, value),
+        })
+    }
+
+    /// Adds another text at the end.
+    pub fn push_text(&mut self, other: &Self) {
+        for piece in other.pieces() {
+            match piece {
+                Piece::Plain(text) => self.push_plain(text),
+                Piece::Secret(reference, value) => self.push_secret(reference, value.clone()),
+            }
+        }
     }
 
     /// The text as it may be shown: references in place of secrets.
