@@ -182,7 +182,14 @@ impl<'t> Typing<'t> {
         }
         let count = declared.map_or(0, |declared| declared.fields.len());
         let places = vec![None; count];
-        Self { declared, places, next: 0, others: Names::default(), fields: Vec::with_capacity(fields.max(count)), drift }
+        Self {
+            declared,
+            places,
+            next: 0,
+            others: Names::default(),
+            fields: Vec::with_capacity(fields.max(count)),
+            drift,
+        }
     }
 
     /// `text` is none for a nil.
@@ -375,7 +382,8 @@ fn days(year: &str, month: &str) -> u8 {
 /// XSD 1.0 part 2, §3.2.8, without time zone.
 fn is_time(text: &str) -> bool {
     let mut parts = text.split(':');
-    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(hour), Some(minute), Some(second), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     let (second, fraction) = second.split_once('.').map_or((second, None), |(second, part)| (second, Some(part)));
