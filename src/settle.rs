@@ -215,17 +215,13 @@ mod tests {
 
     /// The wait in milliseconds; none when it does not wait.
     fn waits(verdict: &Verdict) -> Option<i64> {
-        match verdict.settlement {
-            Settlement::Waiting { due_at } => Some(due_at.0 - 1_000_000),
-            _ => None,
-        }
+        let Settlement::Waiting { due_at } = verdict.settlement else { return None };
+        Some(due_at.0 - 1_000_000)
     }
 
     fn dies(verdict: &Verdict) -> Option<&str> {
-        match &verdict.settlement {
-            Settlement::Dead { reason, .. } => Some(reason),
-            _ => None,
-        }
+        let Settlement::Dead { reason, .. } = &verdict.settlement else { return None };
+        Some(reason)
     }
 
     #[test]

@@ -353,9 +353,10 @@ mod tests {
 
     #[test]
     fn the_same_server_fault_has_the_same_key_and_one_without_a_detail_has_none() {
-        let key = |fault| match classified(500, &[], Some(&Reply::Fault(fault))) {
-            Outcome::Retry { repeat_key, .. } => repeat_key,
-            other => panic!("{other:?}"),
+        let key = |fault| {
+            let outcome = classified(500, &[], Some(&Reply::Fault(fault)));
+            let Outcome::Retry { repeat_key, .. } = outcome else { panic!("{outcome:?}") };
+            repeat_key
         };
         let known = key(fault("Server", &[], Some("<code>7</code>")));
         assert!(known.is_some());

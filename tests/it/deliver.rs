@@ -3,6 +3,7 @@
 mod faults;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use omgate::outcome::{Exchange, Response};
 use omgate::secret::Text;
 use secrecy::SecretString;
 
-use faults::{FaultServer, Step, say};
+use faults::{FaultServer, Step, say, tls_server};
 
 /// How much longer than its timeout a call may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
@@ -56,24 +57,19 @@ async fn exchange(steps: Vec<Step>) -> Exchange {
 }
 
 async fn answer(steps: Vec<Step>) -> Response {
-    match exchange(steps).await {
-        Exchange::Answered(response) => response,
-        other => panic!("{other:?}"),
-    }
+    let exchange = exchange(steps).await;
+    let Exchange::Answered(response) = exchange else { panic!("{exchange:?}") };
+    response
 }
 
 fn not_sent(exchange: Exchange) -> String {
-    match exchange {
-        Exchange::NotSent { reason } => reason,
-        other => panic!("{other:?}"),
-    }
+    let Exchange::NotSent { reason } = exchange else { panic!("{exchange:?}") };
+    reason
 }
 
 fn no_answer(exchange: Exchange) -> String {
-    match exchange {
-        Exchange::NoAnswer { reason } => reason,
-        other => panic!("{other:?}"),
-    }
+    let Exchange::NoAnswer { reason } = exchange else { panic!("{exchange:?}") };
+    reason
 }
 
 fn secret(reference: &str, value: &str) -> Text {
@@ -343,6 +339,20 @@ async fn a_system_that_speaks_no_tls_or_never_answers_the_handshake_was_not_sent
     let impatient = Target::new(TargetConfig { connect_timeout: Duration::from_millis(100), ..config() }).unwrap();
     not_sent(deliver::send(&impatient, &call(&url(&mute))).await);
     assert!(mute.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_authority_that_is_not_configured_is_not_trusted() {
+    let port = tls_server();
+    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls/authority.pem");
+    let knows = Target::new(TargetConfig { ca: Some(authority), ..config() }).unwrap();
+    for host in ["localhost", "127.0.0.1"] {
+        let exchange = deliver::send(&knows, &call(&format!("https://{host}:{port}/x"))).await;
+        let Exchange::Answered(response) = exchange else { panic!("{exchange:?}") };
+        assert_eq!(response.status, 204);
+    }
+    let reason = not_sent(deliver::send(&target(), &call(&format!("https://localhost:{port}/x"))).await);
+    assert!(reason.contains("certificate"), "{reason}");
 }
 
 #[tokio::test]

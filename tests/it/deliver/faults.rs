@@ -1,9 +1,13 @@
 //! A server that does wrong on purpose: what it sends and when it hangs up is given byte by byte.
 
+use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -118,4 +122,45 @@ async fn read(stream: &mut TcpStream, with_body: bool) -> Option<String> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     Some(head + &String::from_utf8_lossy(&body))
+}
+
+/// A TLS server on a thread of its own, with a certificate for `localhost` and 127.0.0.1 that no public authority signed.
+/// It answers each request with `204 No Content`. Its port.
+pub(crate) fn tls_server() -> u16 {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls");
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server-key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = std::io::BufReader::new(rustls::StreamOwned::new(connection, stream));
+            // A client that refuses the certificate ends the handshake here.
+            drop(answer_over_tls(&mut stream));
+        }
+    });
+    port
+}
+
+fn answer_over_tls(
+    stream: &mut std::io::BufReader<rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>>,
+) -> std::io::Result<()> {
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+    }
+    stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
+    stream.get_mut().conn.send_close_notify();
+    stream.get_mut().flush()
 }
