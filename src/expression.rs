@@ -23,7 +23,7 @@ mod template;
 
 pub use document::Document;
 pub use table::{OnMissing, Table, Tables};
-pub use template::{Place, Template};
+pub use template::{Place, Template, scalar};
 
 /// Every filter, for people and for suggestions.
 pub const FILTERS: [&str; 22] = [
@@ -445,6 +445,24 @@ fn field_value(value: &envelope::Value) -> Value {
         envelope::Value::Boolean(boolean) => Value::from(*boolean),
         envelope::Value::Number(digits) => number::value(digits.as_str()),
         envelope::Value::List(values) => values.iter().map(field_value).collect(),
+    }
+}
+
+/// The fields of a record as a JSON object, in their order, numbers with their digits.
+#[must_use]
+pub fn record_json(record: &Record) -> Json {
+    record.fields.iter().map(|field| (field.name.clone(), field_json(&field.value))).collect()
+}
+
+fn field_json(value: &envelope::Value) -> Json {
+    match value {
+        envelope::Value::Null => Json::Null,
+        envelope::Value::Text(text) => Json::String(text.clone()),
+        envelope::Value::Boolean(boolean) => Json::Bool(*boolean),
+        envelope::Value::Number(digits) => {
+            number::json(digits).map_or_else(|| Json::String(digits.clone()), Json::Number)
+        }
+        envelope::Value::List(values) => values.iter().map(field_json).collect(),
     }
 }
 

@@ -1,8 +1,13 @@
 //! Which deliveries a notification becomes, and in which lanes. Pure.
 
+use serde_json::Value as Json;
+
 use crate::delivery::{OnRevision, Planned};
-use crate::envelope::Notification;
+use crate::envelope::{Content, Notification};
 use crate::expression::{Expression, Subject};
+
+/// A lane's key longer than this, in characters, is replaced by its digest: keys are indexed.
+const LANE_LENGTH_MAX: usize = 255;
 
 /// One route of a source, compiled.
 #[derive(Clone, Debug)]
@@ -26,7 +31,7 @@ pub struct Route {
 /// What must keep its order.
 #[derive(Clone, Debug)]
 pub enum Lane {
-    /// The changes of one record: the default.
+    /// The changes of one record: the default. Without a record Id there is no order to keep.
     Record,
     /// Nothing.
     None,
@@ -48,7 +53,229 @@ pub enum OnEmpty {
 }
 
 /// The deliveries that a notification becomes. An unreadable one becomes none.
+///
+/// `on_empty` decides before `when`. An error in `when` or `lane` makes a dead delivery of that route, never a silent
+/// no-match.
 #[must_use]
-pub fn deliveries(_routes: &[Route], _notification: &Notification, _subject: &Subject<'_>) -> Vec<Planned> {
-    unimplemented!()
+pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subject<'_>) -> Vec<Planned> {
+    let is_empty = match &notification.content {
+        Content::Unreadable { .. } => return Vec::new(),
+        Content::Empty { .. } => true,
+        Content::Record { .. } => false,
+    };
+    routes.iter().filter_map(|route| delivery(route, is_empty, subject)).collect()
+}
+
+fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Planned> {
+    if is_empty {
+        match route.on_empty {
+            OnEmpty::Skip => return None,
+            OnEmpty::Deliver => {}
+            OnEmpty::Dead => {
+                let reason = "the notification has no sObject (the record was deleted before it was sent), and the \
+                              route says on_empty = \"dead\"";
+                return Some(planned(route, record_lane(subject), Some(reason.to_owned())));
+            }
+        }
+    }
+    match route.when.as_ref().map(|when| when.holds(subject)) {
+        Some(Ok(false)) => return None,
+        Some(Err(error)) => {
+            let reason = format!("route {}: deciding `when`: {error}", route.name);
+            return Some(planned(route, record_lane(subject), Some(reason)));
+        }
+        Some(Ok(true)) | None => {}
+    }
+    Some(match lane(&route.lane, subject) {
+        Ok(lane) => planned(route, lane, None),
+        Err(reason) => {
+            planned(route, record_lane(subject), Some(format!("route {}: finding `lane`: {reason}", route.name)))
+        }
+    })
+}
+
+fn planned(route: &Route, lane: Option<String>, dead: Option<String>) -> Planned {
+    Planned {
+        route: route.name.clone(),
+        destination: route.destination.clone(),
+        system: route.system.clone(),
+        lane,
+        on_revision: route.on_revision,
+        dead,
+    }
+}
+
+fn record_lane(subject: &Subject<'_>) -> Option<String> {
+    subject.record.and_then(|record| record.id()).map(str::to_owned)
+}
+
+fn lane(lane: &Lane, subject: &Subject<'_>) -> Result<Option<String>, String> {
+    let expression = match lane {
+        Lane::None => return Ok(None),
+        Lane::Record => return Ok(record_lane(subject)),
+        Lane::Expression(expression) => expression,
+    };
+    let key = match expression.evaluate(subject).map_err(|error| error.to_string())? {
+        Json::Null => return Ok(record_lane(subject)),
+        Json::String(text) => text,
+        Json::Number(number) => number.to_string(),
+        Json::Bool(boolean) => boolean.to_string(),
+        value @ (Json::Array(_) | Json::Object(_)) => {
+            return Err(format!("expression `{expression}` gives {value}, and a lane is named by a single value"));
+        }
+    };
+    if key.is_empty() {
+        return Ok(record_lane(subject));
+    }
+    Ok(Some(bounded(key)))
+}
+
+fn bounded(key: String) -> String {
+    if key.chars().count() <= LANE_LENGTH_MAX {
+        return key;
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::envelope::{Field, NotificationId, Record, Value};
+    use crate::expression::Tables;
+
+    fn route(when: Option<&str>, lane: Lane, on_empty: OnEmpty) -> Route {
+        Route {
+            name: "r".to_owned(),
+            destination: "d".to_owned(),
+            system: "s".to_owned(),
+            when: when.map(expression),
+            lane,
+            on_empty,
+            on_revision: OnRevision::Deliver,
+        }
+    }
+
+    fn expression(source: &str) -> Expression {
+        Expression::compile(source, &Tables::default()).unwrap()
+    }
+
+    fn by(source: &str) -> Lane {
+        Lane::Expression(expression(source))
+    }
+
+    fn plan(route: Route, fields: Option<&[(&str, &str)]>) -> Option<Planned> {
+        let id = NotificationId::parse("04l1").unwrap();
+        let record = fields.map(|fields| Record {
+            record_type: "Account".to_owned(),
+            fields: fields
+                .iter()
+                .map(|(name, text)| Field { name: (*name).to_owned(), value: Value::Text((*text).to_owned()) })
+                .collect(),
+            drift: Vec::new(),
+        });
+        let content = match record.clone() {
+            Some(record) => Content::Record { id, record, xml: String::new() },
+            None => Content::Empty { id },
+        };
+        let subject = Subject {
+            record: record.as_ref(),
+            notification_id: "04l1",
+            received_at: Timestamp(0),
+            organization_id: "00D1",
+            action_id: "04k1",
+            enterprise_url: "",
+            partner_url: "",
+            source: "s",
+        };
+        let mut plans = deliveries(&[route], &Notification { content, hash: [0; 32] }, &subject);
+        assert!(plans.len() <= 1);
+        plans.pop()
+    }
+
+    const ONE: Option<&[(&str, &str)]> = Some(&[("Id", "001A"), ("Stage", "Won"), ("Account", "001B"), ("Empty", "")]);
+
+    #[test]
+    fn a_route_takes_what_its_condition_holds_for() {
+        for (when, taken) in [
+            (None, true),
+            (Some("record.Stage == 'Won'"), true),
+            (Some("record.Stage == 'Lost'"), false),
+            (Some("record.Absent"), false),
+            (Some("record.Absent == none"), true),
+            (Some("source == 's' and notification.id is startingwith '04l'"), true),
+        ] {
+            assert_eq!(plan(route(when, Lane::Record, OnEmpty::Skip), ONE).is_some(), taken, "{when:?}");
+        }
+    }
+
+    #[test]
+    fn the_lane_is_the_value_of_its_expression_or_the_record() {
+        for (lane, key) in [
+            (Lane::Record, Some("001A")),
+            (Lane::None, None),
+            (by("record.Account"), Some("001B")),
+            (by("record.Absent"), Some("001A")),
+            (by("record.Empty"), Some("001A")),
+            (by("1 + 1"), Some("2")),
+            (by("record.Stage == 'Won'"), Some("true")),
+        ] {
+            let planned = plan(route(None, lane, OnEmpty::Skip), ONE).unwrap();
+            assert_eq!((planned.lane.as_deref(), planned.dead), (key, None));
+        }
+        let without_id = plan(route(None, Lane::Record, OnEmpty::Skip), Some(&[])).unwrap();
+        assert_eq!(without_id.lane, None);
+    }
+
+    #[test]
+    fn a_very_long_lane_is_named_by_its_digest() {
+        let long = "x".repeat(256);
+        let key = |text: &str| plan(route(None, by("record.T"), OnEmpty::Skip), Some(&[("T", text)])).unwrap().lane.unwrap();
+        assert_eq!(key(&"ä".repeat(255)), "ä".repeat(255));
+        assert!(key(&long).starts_with("sha256:") && key(&long).len() == 71);
+        assert_ne!(key(&long), key(&"y".repeat(256)));
+    }
+
+    #[test]
+    fn an_error_makes_a_dead_delivery_and_never_a_silent_no_match() {
+        for (when, lane, reason) in [
+            (Some("record.Stage > 5"), Lane::Record, "deciding `when`: expression `record.Stage > 5`: cannot compare"),
+            (None, by("record.Stage * 2"), "finding `lane`: expression `record.Stage * 2`: cannot calculate"),
+            (None, by("[1, 2]"), "a lane is named by a single value"),
+        ] {
+            let planned = plan(route(when, lane, OnEmpty::Skip), ONE).unwrap();
+            assert!(planned.dead.as_deref().unwrap().contains(reason), "{:?}", planned.dead);
+            assert_eq!(planned.lane.as_deref(), Some("001A"));
+        }
+    }
+
+    #[test]
+    fn a_notification_without_record_follows_on_empty_before_when() {
+        assert_eq!(plan(route(None, Lane::Record, OnEmpty::Skip), None), None);
+        let dead = plan(route(Some("false"), Lane::Record, OnEmpty::Dead), None).unwrap();
+        assert!(dead.dead.unwrap().contains("on_empty"));
+        assert_eq!(plan(route(Some("record.Stage == 'Won'"), Lane::Record, OnEmpty::Deliver), None), None);
+        let delivered = plan(route(Some("record.Stage == none"), Lane::Record, OnEmpty::Deliver), None).unwrap();
+        assert_eq!((delivered.lane, delivered.dead), (None, None));
+    }
+
+    #[test]
+    fn an_unreadable_notification_goes_nowhere() {
+        let content = Content::Unreadable { xml: String::new(), reason: String::new() };
+        let record = None;
+        let subject = Subject {
+            record,
+            notification_id: "",
+            received_at: Timestamp(0),
+            organization_id: "",
+            action_id: "",
+            enterprise_url: "",
+            partner_url: "",
+            source: "",
+        };
+        let all = [route(None, Lane::Record, OnEmpty::Dead)];
+        assert!(deliveries(&all, &Notification { content, hash: [0; 32] }, &subject).is_empty());
+    }
 }

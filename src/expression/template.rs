@@ -98,7 +98,7 @@ impl Template {
                     filled.push_text(text);
                 }
                 Part::Hole(expression) => {
-                    let value = scalar(expression, &expression.evaluate(subject)?)?;
+                    let value = single(expression, &expression.evaluate(subject)?)?;
                     filled.push_plain(&self.written(expression, value, in_path)?);
                 }
             }
@@ -127,17 +127,30 @@ impl Template {
     }
 }
 
-/// The text of a scalar value; none for none.
-pub(crate) fn scalar(expression: &Expression, value: &Json) -> Result<Option<String>, ExpressionError> {
+fn single(expression: &Expression, value: &Json) -> Result<Option<String>, ExpressionError> {
+    if value.is_null() || is_nil(value) {
+        return Ok(None);
+    }
+    match scalar(value) {
+        Some(text) => Ok(Some(text)),
+        None => Err(expression.error("gives a list or an object where a single value is needed".to_owned())),
+    }
+}
+
+fn is_nil(value: &Json) -> bool {
+    value.as_object().is_some_and(|entries| entries.contains_key("$nil"))
+}
+
+/// The text of a scalar value, empty for none and `nil`; none for a list or an object.
+#[must_use]
+pub fn scalar(value: &Json) -> Option<String> {
     match value {
-        Json::Null => Ok(None),
-        Json::String(text) => Ok(Some(text.clone())),
-        Json::Number(number) => Ok(Some(number.to_string())),
-        Json::Bool(boolean) => Ok(Some(boolean.to_string())),
-        Json::Object(entries) if entries.contains_key("$nil") => Ok(None),
-        Json::Object(_) | Json::Array(_) => {
-            Err(expression.error("gives a list or an object where a single value is needed".to_owned()))
-        }
+        Json::Null => Some(String::new()),
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(boolean) => Some(boolean.to_string()),
+        Json::Object(_) if is_nil(value) => Some(String::new()),
+        Json::Object(_) | Json::Array(_) => None,
     }
 }
 

@@ -61,9 +61,8 @@ async fn loader(number: usize, public: u16, acked: Acked, stop: Arc<AtomicBool>)
                 (id, record, format!("<sf:Version__c>{version}</sf:Version__c>"))
             })
             .collect();
-        let body = envelope(
-            &notices.iter().map(|(id, record, fields)| Notice { id, record, fields }).collect::<Vec<_>>(),
-        );
+        let body =
+            envelope(&notices.iter().map(|(id, record, fields)| Notice { id, record, fields }).collect::<Vec<_>>());
         loop {
             if stop.load(Ordering::SeqCst) {
                 return;

@@ -94,11 +94,23 @@ async fn every_shape_of_salesforces_request_is_acknowledged_and_delivered_once()
     let (head, tail) = body.split_at(middle);
     let chunked = format!("{:x}\r\n{head}\r\n{:x}\r\n{tail}\r\n0\r\n\r\n", head.len(), tail.len());
     for bytes in [
-        post_bytes(&format!("Content-Type: text/xml; charset=UTF-8\r\nSOAPAction: \"\"\r\nContent-Length: {length}\r\n"), body.as_bytes()),
-        post_bytes(&format!("Content-Type: text/xml;charset=\"utf-8\"\r\nSOAPAction: \r\nContent-Length: {length}\r\n"), body.as_bytes()),
+        post_bytes(
+            &format!("Content-Type: text/xml; charset=UTF-8\r\nSOAPAction: \"\"\r\nContent-Length: {length}\r\n"),
+            body.as_bytes(),
+        ),
+        post_bytes(
+            &format!("Content-Type: text/xml;charset=\"utf-8\"\r\nSOAPAction: \r\nContent-Length: {length}\r\n"),
+            body.as_bytes(),
+        ),
         post_bytes(&format!("content-type: TEXT/XML; Charset=utf-8\r\nContent-Length: {length}\r\n"), body.as_bytes()),
         post_bytes("Transfer-Encoding: chunked\r\nContent-Type: text/xml\r\n", chunked.as_bytes()),
-        post_bytes(&format!("Content-Encoding: gzip\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {}\r\n", gzip.len()), &gzip),
+        post_bytes(
+            &format!(
+                "Content-Encoding: gzip\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {}\r\n",
+                gzip.len()
+            ),
+            &gzip,
+        ),
     ] {
         let answer = raw(gateway.public, &bytes);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -147,7 +159,14 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
     let refused = gateway.admin("/api/v1/refused").await;
     assert_eq!(refused.as_array().unwrap().len(), 8, "{refused:#}");
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
-    assert!(gateway.admin("/metrics").await.as_str().unwrap().contains("omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1"));
+    assert!(
+        gateway
+            .admin("/metrics")
+            .await
+            .as_str()
+            .unwrap()
+            .contains("omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,7 +300,13 @@ async fn a_slow_system_never_delays_another() {
     gateway.start(&[]).await;
     for number in 0..50 {
         let (id, record) = (format!("04l{number}"), format!("006A{number:08}AAA"));
-        assert!(gateway.post("/om/orders", envelope(&[Notice { id: &id, record: &record, fields: "" }])).await.unwrap().is_ack());
+        assert!(
+            gateway
+                .post("/om/orders", envelope(&[Notice { id: &id, record: &record, fields: "" }]))
+                .await
+                .unwrap()
+                .is_ack()
+        );
     }
     let ledger = gateway.until(PATIENCE, |ledger| ledger["destinations"]["fast"]["delivered"] == 50).await;
     assert_eq!(ledger["destinations"]["sink"]["delivered"], 0);
@@ -302,7 +327,8 @@ async fn while_it_stops_it_nacks_and_lets_calls_under_way_end() {
     let public = gateway.public;
     let nacked = tokio::task::spawn_blocking(move || {
         let body = one("04l2", "y");
-        let bytes = post_bytes(&format!("Content-Type: text/xml\r\nContent-Length: {}\r\n", body.len()), body.as_bytes());
+        let bytes =
+            post_bytes(&format!("Content-Type: text/xml\r\nContent-Length: {}\r\n", body.len()), body.as_bytes());
         (0..40).any(|_| {
             std::thread::sleep(Duration::from_millis(10));
             raw(public, &bytes).contains("<Ack>false</Ack>")
@@ -344,7 +370,11 @@ async fn a_full_disk_means_nacks_until_there_is_room_again() {
     let disk = gateway.folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let mount = |arguments: &[&str]| {
-        std::process::Command::new("mount").args(arguments).arg(&disk).output().is_ok_and(|output| output.status.success())
+        std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&disk)
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     if !mount(&["-t", "tmpfs", "-o", "size=3m", "none"]) {
         println!("skipped: a small tmpfs cannot be mounted here (it needs root)");

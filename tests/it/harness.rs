@@ -36,9 +36,8 @@ impl Process {
 
     /// Replaces the configuration; it counts from the next start.
     pub(crate) fn configure(&self, configuration: &str) {
-        let text = configuration
-            .replace("{public}", &self.public.to_string())
-            .replace("{admin}", &self.admin.to_string());
+        let text =
+            configuration.replace("{public}", &self.public.to_string()).replace("{admin}", &self.admin.to_string());
         std::fs::write(self.config(), text).unwrap();
     }
 
@@ -168,12 +167,7 @@ impl Process {
 
     /// Runs another command of omgate against this folder's configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_omgate"))
-            .args(arguments)
-            .arg("--config")
-            .arg(self.config())
-            .output()
-            .unwrap()
+        Command::new(env!("CARGO_BIN_EXE_omgate")).args(arguments).arg("--config").arg(self.config()).output().unwrap()
     }
 }
 
