@@ -575,6 +575,39 @@ async fn a_revision_that_is_routed_at_last_moves_the_notification_to_routed() {
 }
 
 #[tokio::test]
+async fn a_quarantined_notification_that_comes_again_from_a_known_sender_is_routed() {
+    let world = World::new();
+    let mut aside = world.envelope([note("1").to("a", "L")]);
+    aside.quarantine = Some("unknown organization".to_owned());
+    world.store().accept(aside.clone()).await.unwrap();
+    assert_eq!(world.post([note("1").says("second").to("a", "L")]).await, [Fate::Revised]);
+    assert_eq!(world.states().await, ["waiting"]);
+    aside.notifications = vec![note("1").says("third").0];
+    assert_eq!(world.store().accept(aside).await.unwrap().fates, [Fate::Revised]);
+    assert_eq!(world.states().await, ["waiting"], "a quarantined revision changes nothing");
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.unique, counts.routed, counts.quarantined, counts.revised), (1, 1, 0, 2));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn many_revisions_of_one_notification_stay_cheap() {
+    let world = World::new();
+    let claim_every = 40;
+    for revision in 0..400 {
+        world.post([note("1").says(&format!("revision {revision}")).to("a", "L")]).await;
+        if revision % claim_every == 0 {
+            for claimed in world.claim(1).await {
+                world.deliver(&claimed).await;
+            }
+        }
+    }
+    assert_eq!(world.store().notification("1".to_owned()).await.unwrap().len(), 400);
+    assert_eq!(world.all().await.len(), 11, "what was never tried is replaced");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_notification_can_be_found_by_its_id_or_by_any_of_its_rows() {
     let world = World::new();
     world.post([note("77").to("a", "L"), note("x")]).await;

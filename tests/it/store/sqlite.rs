@@ -141,6 +141,18 @@ async fn a_row_deleted_by_hand_is_found() {
 }
 
 #[tokio::test]
+async fn a_delivery_whose_notification_was_removed_dies_and_its_system_goes_on() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
+    raw(&world).execute("DELETE FROM notification WHERE notification_id = '1'", []).unwrap();
+    let claimed = world.claim(10).await;
+    assert_eq!(claimed.iter().map(|claimed| claimed.delivery.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(world.claim_one().await.delivery.0, 2);
+    assert_eq!(world.store().ledger().await.unwrap().deliveries.dead, 1);
+    assert!(world.store().ledger().await.unwrap().balanced);
+}
+
+#[tokio::test]
 async fn a_lane_without_a_head_is_repaired_and_counted() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
