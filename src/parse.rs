@@ -154,6 +154,24 @@ pub enum ParseError {
     },
 }
 
+impl ParseError {
+    /// Where in the text it is, when that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Malformed { place, .. }
+            | Self::UnboundPrefix { place, .. }
+            | Self::Doctype { place }
+            | Self::Deep { place, .. }
+            | Self::Foreign { place, .. }
+            | Self::Repeated { place, .. }
+            | Self::Id { place, .. }
+            | Self::ManyNotifications { place, .. } => Some(*place),
+            Self::Encoding { .. } | Self::UnknownEncoding(_) | Self::Missing { .. } | Self::NoNotifications => None,
+        }
+    }
+}
+
 /// Reads a stored `sObject` fragment again, with the same result as when it came.
 ///
 /// # Errors
