@@ -1,4 +1,4 @@
-//! Bytes → [`Envelope`]: strict about XML, tolerant about everything else. Pure.
+//! Bytes → [`Envelope`](crate::envelope::Envelope): strict about XML, tolerant about everything else. Pure.
 //!
 //! Strict, because what Salesforce and every other XML processor would read differently must not be guessed at; tolerant,
 //! because between Salesforce and here stand proxies that re-serialise. All of it takes time and memory linear in the
