@@ -405,8 +405,7 @@ impl NotificationCounts {
     #[must_use]
     pub fn balanced(&self) -> bool {
         self.received == self.unique + self.duplicate + self.revised
-            && self.unique
-                == self.routed + self.unrouted + self.skipped_empty + self.unreadable + self.quarantined
+            && self.unique == self.routed + self.unrouted + self.skipped_empty + self.unreadable + self.quarantined
     }
 }
 
