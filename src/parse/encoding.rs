@@ -30,10 +30,12 @@ pub fn decode<'a>(body: &'a [u8], charset: Option<&str>) -> Result<Cow<'a, str>,
     }
     let declared = declared(body);
     match charset.and_then(|charset| supported(charset.trim().trim_matches(['"', '\'']))) {
-        Some(encoding) if encoding == UTF_8 => decode_as(UTF_8, body, 0).or_else(|error| match declared_encoding(declared) {
-            Ok(encoding) if encoding != UTF_8 => decode_as(encoding, body, 0),
-            Ok(_) | Err(_) => Err(error),
-        }),
+        Some(encoding) if encoding == UTF_8 => {
+            decode_as(UTF_8, body, 0).or_else(|error| match declared_encoding(declared) {
+                Ok(encoding) if encoding != UTF_8 => decode_as(encoding, body, 0),
+                Ok(_) | Err(_) => Err(error),
+            })
+        }
         // Bytes without the pattern of UTF-16 are not UTF-16, whatever the header says.
         Some(encoding) if !is_wide(encoding) => decode_as(encoding, body, 0),
         Some(_) | None => decode_as(declared_encoding(declared)?, body, 0),
@@ -127,7 +129,11 @@ mod tests {
             (latin.to_vec(), None, "<?xml version='1.0' encoding='ISO-8859-1'?><a>é</a>"),
             (latin.to_vec(), Some("\"utf-8\""), "<?xml version='1.0' encoding='ISO-8859-1'?><a>é</a>"),
             (latin.to_vec(), Some("klingon"), "<?xml version='1.0' encoding='ISO-8859-1'?><a>é</a>"),
-            ("<?xml version='1.0' encoding='UTF-16'?><a>é</a>".into(), None, "<?xml version='1.0' encoding='UTF-16'?><a>é</a>"),
+            (
+                "<?xml version='1.0' encoding='UTF-16'?><a>é</a>".into(),
+                None,
+                "<?xml version='1.0' encoding='UTF-16'?><a>é</a>",
+            ),
             ("<a>é</a>".into(), Some("UTF-16"), "<a>é</a>"),
             (Vec::new(), None, ""),
         ];

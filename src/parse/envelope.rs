@@ -5,7 +5,9 @@ use super::record::{self, Found, Raw};
 use super::scope::Namespace;
 use super::strict::{Event, Reader, Start};
 use super::{Limits, ParseError, encoding};
-use crate::envelope::{ActionId, Content, Envelope, IdError, Notification, NotificationId, OrganizationId, RecordTypes};
+use crate::envelope::{
+    ActionId, Content, Envelope, IdError, Notification, NotificationId, OrganizationId, RecordTypes,
+};
 
 /// Reads an envelope. `charset` is the one of the Content-Type, if it names one; [`super::decode`] says what it counts for.
 ///
@@ -179,7 +181,9 @@ impl<'a> Walk<'a, '_> {
         let end = loop {
             match self.reader.next()? {
                 Event::Start(child) if is_ours(&child) && child.local == "Id" => self.notification_id(&mut parts)?,
-                Event::Start(child) if is_ours(&child) && child.local == "sObject" => self.record(&child, &mut parts)?,
+                Event::Start(child) if is_ours(&child) && child.local == "sObject" => {
+                    self.record(&child, &mut parts)?
+                }
                 Event::Start(_) => {
                     self.reader.skip()?;
                 }
@@ -192,7 +196,10 @@ impl<'a> Walk<'a, '_> {
         }
         if let Some(reason) = parts.problem {
             let xml = self.reader.captured(start, end);
-            return Ok(Notification { hash: record::sha256(xml.as_bytes()), content: Content::Unreadable { xml, reason } });
+            return Ok(Notification {
+                hash: record::sha256(xml.as_bytes()),
+                content: Content::Unreadable { xml, reason },
+            });
         }
         self.reader.abandon();
         match (parts.id, parts.record) {

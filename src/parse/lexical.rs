@@ -26,11 +26,6 @@ pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether nothing but white space is in it.
-pub(crate) fn is_blank(text: &str) -> bool {
-    text.bytes().all(is_space)
-}
-
 /// The text without surrounding XML white space.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
@@ -95,11 +90,7 @@ pub(crate) fn reference(name: &str) -> Option<char> {
 
 /// Line ends as XML 1.0 §2.11: CR LF and lone CR become LF.
 pub(crate) fn line_ends(text: &str) -> Cow<'_, str> {
-    if text.contains('\r') {
-        Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { Cow::Borrowed(text) }
 }
 
 /// The value of an attribute as XML 1.0 §3.3.3: references resolved, white space to blanks. The raw text was checked.
@@ -211,7 +202,9 @@ mod tests {
         for (name, c) in [("amp", '&'), ("#13", '\r'), ("#x20AC", '€'), ("#x1F600", '😀'), ("#0000065", 'A')] {
             assert_eq!(reference(name), Some(c), "{name}");
         }
-        for name in ["", "nbsp", "#", "#x", "#X41", "#0", "#1", "#xD800", "#xFFFE", "#x110000", "#+65", "#-1", "#99999999999"] {
+        for name in
+            ["", "nbsp", "#", "#x", "#X41", "#0", "#1", "#xD800", "#xFFFE", "#x110000", "#+65", "#-1", "#99999999999"]
+        {
             assert_eq!(reference(name), None, "{name}");
         }
     }

@@ -227,9 +227,15 @@ mod tests {
     #[test]
     fn reserved_names_are_not_to_be_declared() {
         let mut scope = Scope::default();
-        for (prefix, name) in
-            [("xmlns", "urn:x"), ("xml", "urn:x"), ("x", XML), ("", XML), ("x", DECLARATIONS), ("", DECLARATIONS), ("x", "")]
-        {
+        for (prefix, name) in [
+            ("xmlns", "urn:x"),
+            ("xml", "urn:x"),
+            ("x", XML),
+            ("", XML),
+            ("x", DECLARATIONS),
+            ("", DECLARATIONS),
+            ("x", ""),
+        ] {
             assert!(scope.declare(prefix, Cow::Borrowed(name), "").is_err(), "{prefix} {name}");
         }
         assert_eq!(scope.declare("xml", Cow::Borrowed(XML), ""), Ok(()));

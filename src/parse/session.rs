@@ -143,7 +143,10 @@ mod tests {
             ("<SessionId><!-- </SessionId> -->secret</SessionId>kept", "<SessionId></SessionId>kept"),
             ("<SessionId><SessionId>secret</SessionId>secret</SessionId>kept", "<SessionId></SessionId>kept"),
             ("<SESSIONID>secret</sessionid>kept", "<SESSIONID></sessionid>kept"),
-            ("<SessionId>secret</SessionId>x<q:SessionId>secret</q:SessionId>y", "<SessionId></SessionId>x<q:SessionId></q:SessionId>y"),
+            (
+                "<SessionId>secret</SessionId>x<q:SessionId>secret</q:SessionId>y",
+                "<SessionId></SessionId>x<q:SessionId></q:SessionId>y",
+            ),
             ("<SessionIds>kept</SessionIds> < <> </ <:SessionId", "<SessionIds>kept</SessionIds> < <> </ <:SessionId>"),
             ("</SessionId>kept", "</SessionId>kept"),
             ("", ""),
@@ -161,12 +164,23 @@ mod tests {
         assert!(!without_session_id(&wide).contains("secret"));
         let bare: Vec<u8> = "<SessionId>secret\u{20}".encode_utf16().flat_map(u16::to_be_bytes).chain([0xD8]).collect();
         assert!(!without_session_id(&bare).contains("secret"));
-        assert_eq!(without_session_id(b"\xFF<SessionId>secret</SessionId>\xC3"), "\u{FFFD}<SessionId></SessionId>\u{FFFD}");
+        assert_eq!(
+            without_session_id(b"\xFF<SessionId>secret</SessionId>\xC3"),
+            "\u{FFFD}<SessionId></SessionId>\u{FFFD}"
+        );
     }
 
     #[test]
     fn a_hostile_text_takes_linear_time() {
-        for unit in ["<", "<SessionId>", "<SessionId x='", "</SessionId>", "<!--", "<SessionId><![CDATA[", "<aaaaaaaaaaaaaaaaaaaaaaaa:"] {
+        for unit in [
+            "<",
+            "<SessionId>",
+            "<SessionId x='",
+            "</SessionId>",
+            "<!--",
+            "<SessionId><![CDATA[",
+            "<aaaaaaaaaaaaaaaaaaaaaaaa:",
+        ] {
             let body = unit.repeat((1 << 20) / unit.len());
             assert!(without_session_id(body.as_bytes()).len() <= body.len() + 1);
         }

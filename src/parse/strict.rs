@@ -274,7 +274,11 @@ impl<'a> Reader<'a> {
     }
 
     fn inside(&self, from: usize, what: &str) -> Result<(), ParseError> {
-        if self.open.is_empty() { Err(self.broken(from, format!("{what} outside of the root element"))) } else { Ok(()) }
+        if self.open.is_empty() {
+            Err(self.broken(from, format!("{what} outside of the root element")))
+        } else {
+            Ok(())
+        }
     }
 
     /// None: white space outside of the root element.
