@@ -1,6 +1,7 @@
 //! Walking the TOML with places: typed keys, unknown keys, bounds, suggestions.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(super) struct Desk<'d> {
     problems: RefCell<Vec<Problem>>,
     secrets: RefCell<Vec<(String, SecretString)>>,
     failed: Cell<bool>,
+    places: RefCell<HashMap<String, Range<usize>>>,
 }
 
 /// Where something stands in the configuration.
@@ -50,6 +52,7 @@ impl<'d> Desk<'d> {
             problems: RefCell::default(),
             secrets: RefCell::default(),
             failed: Cell::new(false),
+            places: RefCell::default(),
         }
     }
 
@@ -120,6 +123,16 @@ impl<'d> Desk<'d> {
             reason: error.to_string(),
             suggestion: error.suggestion.clone(),
         });
+    }
+
+    /// Remembers the place of a key, for checks that come later.
+    pub(super) fn remember(&self, spot: &Spot) {
+        self.places.borrow_mut().insert(spot.key.clone(), spot.span.clone());
+    }
+
+    /// The place of a key that was remembered.
+    pub(super) fn place_of(&self, key: &str) -> Option<Spot> {
+        self.places.borrow().get(key).map(|span| Spot { key: key.to_owned(), span: span.clone() })
     }
 
     /// The place of an offset within a string value: exact where the string is written without escapes.
@@ -402,6 +415,13 @@ impl<'s, 'd> Section<'s, 'd> {
             (name_text, name_spot, value.get_ref(), Spot { key, span: value.span() })
         };
         self.table.iter().map(|(name, value): (&Spanned<std::borrow::Cow<'d, str>>, _)| entry(name, value)).collect()
+    }
+
+    /// [`Self::entries`] in the order of the file.
+    pub(super) fn ordered_entries(&self) -> Vec<(String, Spot, &'s DeValue<'d>, Spot)> {
+        let mut entries = self.entries();
+        entries.sort_by_key(|(_, spot, ..)| spot.span.start);
+        entries
     }
 
     /// The text of a free value, with its secrets.

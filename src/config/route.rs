@@ -211,6 +211,7 @@ impl Check<'_, '_, '_> {
                 continue;
             }
             let depth = above.len();
+            self.section.desk.remember(&name_spot);
             above.extend(parts.iter().cloned());
             let path = above.join(".");
             let node = self.node(&path, value, &spot, section, &name_spot, above);
@@ -358,9 +359,9 @@ impl Check<'_, '_, '_> {
         let mut filled: Vec<String> = Vec::new();
         self.check_level(soap, tree, spot, &mut filled);
         for required in soap.operation.required_leaves() {
-            let is_filled = filled.iter().any(|path| *path == required || is_below(path, &required) || is_below(&required, path));
-            let is_below_filled = filled.iter().any(|path| is_below(&required, path));
-            if !(is_filled && (filled.contains(&required) || is_below_filled)) {
+            // A leaf may also be filled by an expression that gives the whole object above it.
+            let is_filled = filled.iter().any(|path| *path == required || is_below(&required, path));
+            if !is_filled {
                 let reason = format!(
                     "nothing fills {required:?}, which operation {} of destination {:?} requires ({})",
                     soap.operation.name(),
