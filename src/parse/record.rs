@@ -163,14 +163,23 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// Gives each field its place and type.
 struct Typing<'t> {
     declared: Option<&'t RecordType>,
-    /// For each declared field, its place among `fields`.
-    places: Vec<Option<usize>>,
+    /// One for each declared field.
+    known: Vec<Known>,
     /// The declared position after that of the last field: where the next one most likely is.
     next: usize,
     /// Names and places of the fields that are not declared.
     others: Names,
     fields: Vec<Field>,
     drift: Vec<Drift>,
+}
+
+/// What came of a declared field.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Its place among the record's fields.
+    place: Option<usize>,
+    /// Whether a value did not fit: told once.
+    misfits: bool,
 }
 
 impl<'t> Typing<'t> {
@@ -181,10 +190,10 @@ impl<'t> Typing<'t> {
             drift.push(Drift::UnknownRecordType(record_type.to_owned()));
         }
         let count = declared.map_or(0, |declared| declared.fields.len());
-        let places = vec![None; count];
+        let known = vec![Known::default(); count];
         Self {
             declared,
-            places,
+            known,
             next: 0,
             others: Names::default(),
             fields: Vec::with_capacity(fields.max(count)),
@@ -194,23 +203,14 @@ impl<'t> Typing<'t> {
 
     /// `text` is none for a nil.
     fn add(&mut self, name: &str, text: Option<&str>) {
-        let position = self.declared.and_then(|declared| position(declared, self.next, name));
-        let declared = self.declared.zip(position).and_then(|(declared, position)| declared.fields.get(position));
-        let value = match (text, declared) {
-            (None, _) => Value::Null,
-            (Some(text), None) => Value::Text(text.to_owned()),
-            (Some(text), Some(&(_, expected))) => value(text, expected).unwrap_or_else(|| {
-                self.note(Drift::Misfit { field: name.to_owned(), expected });
-                Value::Text(text.to_owned())
-            }),
-        };
         let place = self.fields.len();
-        let earlier = match position {
-            Some(position) => {
-                self.next = position + 1;
-                self.places.get_mut(position).and_then(|known| std::mem::replace(known, Some(known.unwrap_or(place))))
-            }
-            None => self.others.place(name, place, &self.fields),
+        let position = self.declared.and_then(|declared| position(declared, self.next, name));
+        let (value, earlier) = match position {
+            Some(position) => (self.declared_value(position, text), self.claim(position, place)),
+            None => (
+                text.map_or(Value::Null, |text| Value::Text(text.to_owned())),
+                self.others.place(name, place, &self.fields),
+            ),
         };
         match earlier {
             Some(earlier) => self.repeat(name, earlier, value),
@@ -234,17 +234,32 @@ impl<'t> Typing<'t> {
         }
     }
 
-    /// Drift is told once; the same field misfits again only when it is repeated, so the last entries are where to look.
-    fn note(&mut self, drift: Drift) {
-        const RECENT: usize = 4;
-        if !self.drift.iter().rev().take(RECENT).any(|known| *known == drift) {
-            self.drift.push(drift);
-        }
+    fn declared_value(&mut self, position: usize, text: Option<&str>) -> Value {
+        let Some(text) = text else { return Value::Null };
+        let Some((name, expected)) = self.declared.and_then(|declared| declared.fields.get(position)) else {
+            return Value::Text(text.to_owned());
+        };
+        value(text, *expected).unwrap_or_else(|| {
+            let known = self.known.get_mut(position).is_some_and(|known| std::mem::replace(&mut known.misfits, true));
+            if !known {
+                self.drift.push(Drift::Misfit { field: name.clone(), expected: *expected });
+            }
+            Value::Text(text.to_owned())
+        })
+    }
+
+    /// The place of an earlier field of this position, or none, and then it is `place`.
+    fn claim(&mut self, position: usize, place: usize) -> Option<usize> {
+        self.next = position + 1;
+        let known = self.known.get_mut(position)?;
+        let earlier = known.place;
+        known.place = Some(earlier.unwrap_or(place));
+        earlier
     }
 
     fn finish(mut self, record_type: String) -> Record {
         if let Some(declared) = self.declared {
-            let absent = declared.fields.iter().zip(&self.places).filter(|(_, place)| place.is_none());
+            let absent = declared.fields.iter().zip(&self.known).filter(|(_, known)| known.place.is_none());
             self.fields.extend(absent.map(|((name, _), _)| Field { name: name.clone(), value: Value::Null }));
         }
         Record { record_type, fields: self.fields, drift: self.drift }
