@@ -16,7 +16,7 @@ use crate::config::{self, Loaded};
 use crate::dispatch::{self, Dispatch};
 use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
-use crate::receive::{self, Edge};
+use crate::receive::{self, Edge, Source};
 use crate::store::sqlite::{OpenError, Options, SqliteStore};
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Alarms, Metrics};
@@ -77,78 +77,33 @@ impl Gateway {
     /// # Errors
     /// What stood in the way; nothing is left running then.
     pub async fn start(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
-        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, .. } = loaded;
-        let tls = server.tls.as_ref().map(tls::server).transpose()?;
-        let public_socket = bind("server.listen", server.listen)?;
-        let admin_socket = bind("server.admin_listen", server.admin_listen)?;
-        let (public, admin_address) =
-            (address(&public_socket, server.listen), address(&admin_socket, server.admin_listen));
-        let queue_max = server.limits.queue_max.saturating_mul(2);
-        let store: Arc<dyn Store> =
-            SqliteStore::open(Options { path: settings.path, queue_max, clock: Arc::clone(&clock), hold_unknown })?;
-        let config_version = store.save_config(stored, clock.now()).await?;
-        let metrics = Arc::new(Metrics::default());
-        let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));
-        let wait_max = plan.systems.values().map(|system| system.wait_max).max().unwrap_or_default();
-        store.pull_back(clock.now(), wait_max).await?;
-        let dispatch = Dispatch::start(dispatch::Parts {
-            store: Arc::clone(&store),
-            plan,
-            config_version,
-            recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            alarms: Arc::clone(&alarms),
-        })
-        .await?;
-        let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
-        let wake = Arc::clone(&dispatch);
-        let desk = Arc::new(Desk::new(intake::Parts {
-            sources: sources.clone(),
-            routes,
-            limits: server.limits.clone(),
-            store: Arc::clone(&store),
-            config_version,
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            alarms: Arc::clone(&alarms),
-            wake: Box::new(move |system| wake.wake(system)),
-        }));
-        let closing = Arc::new(AtomicBool::new(false));
+        let tls = loaded.server.tls.as_ref().map(tls::server).transpose()?;
+        let public_socket = bind("server.listen", loaded.server.listen)?;
+        let admin_socket = bind("server.admin_listen", loaded.server.admin_listen)?;
+        let public = address(&public_socket, loaded.server.listen);
+        let admin = address(&admin_socket, loaded.server.admin_listen);
+        let drain = loaded.server.drain;
+        let limits = loaded.server.limits.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let edge = Arc::new(Edge::new(sources, server.limits.clone(), scheme, Arc::clone(&desk) as _));
-        let public_server = Running::spawn(
-            public_server(edge, public_socket, tls, &server.limits).map_err(|error| StartError::Listen {
-                key: "server.listen",
-                address: public,
-                error,
-            })?,
-        );
-        let admin = Arc::new(Admin {
-            store: Arc::clone(&store),
-            dispatch: Arc::clone(&dispatch),
-            metrics,
-            alarms: Arc::clone(&alarms),
-            clock: Arc::clone(&clock),
-            closing: Arc::clone(&closing),
-        });
-        let admin_server = Running::spawn(admin_server(admin, admin_socket).map_err(|error| StartError::Listen {
-            key: "server.admin_listen",
-            address: admin_address,
-            error,
-        })?);
-        let housekeeping = tokio::spawn(housekeeping(Arc::clone(&store), Arc::clone(&desk), alarms, clock, wait_max));
-        tracing::info!(%public, admin = %admin_address, scheme, "omgate is ready");
+        let parts = Parts::build(loaded, clock).await?;
+        let edge = Arc::new(Edge::new(parts.sources.clone(), limits.clone(), scheme, Arc::clone(&parts.desk) as _));
+        let listen = |key, address| move |error| StartError::Listen { key, address, error };
+        let public_server =
+            public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
+        let admin_server = admin_server(parts.admin(), admin_socket).map_err(listen("server.admin_listen", admin))?;
+        let housekeeping = tokio::spawn(parts.housekeeping().run());
+        tracing::info!(%public, %admin, scheme, "omgate is ready");
+        let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
             public,
-            admin: admin_address,
+            admin,
             store,
             dispatch,
             desk,
             closing,
-            drain: server.drain,
-            public_server,
-            admin_server,
+            drain,
+            public_server: Running::spawn(public_server),
+            admin_server: Running::spawn(admin_server),
             housekeeping,
         })
     }
@@ -248,26 +203,105 @@ fn admin_server(admin: Arc<Admin>, socket: TcpListener) -> io::Result<Server> {
     Ok(server.listen(socket)?.run())
 }
 
+/// The parts behind the listeners.
+struct Parts {
+    sources: Vec<Arc<Source>>,
+    store: Arc<dyn Store>,
+    dispatch: Arc<Dispatch>,
+    desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
+    alarms: Arc<Alarms>,
+    clock: SharedClock,
+    closing: Arc<AtomicBool>,
+    wait_max: Duration,
+}
+
+impl Parts {
+    async fn build(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
+        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, .. } = loaded;
+        let store: Arc<dyn Store> = SqliteStore::open(Options {
+            queue_max: server.limits.queue_max,
+            hold_unknown,
+            ..Options::new(settings.path, Arc::clone(&clock))
+        })?;
+        let config_version = store.save_config(stored, clock.now()).await?;
+        let wait_max = plan.systems.values().map(|system| system.wait_max).max().unwrap_or_default();
+        store.pull_back(clock.now(), wait_max).await?;
+        let metrics = Arc::new(Metrics::default());
+        let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));
+        let dispatch = Dispatch::start(dispatch::Parts {
+            store: Arc::clone(&store),
+            plan,
+            config_version,
+            recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            alarms: Arc::clone(&alarms),
+        })
+        .await?;
+        let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
+        let wake = Arc::clone(&dispatch);
+        let desk = Arc::new(Desk::new(intake::Parts {
+            sources: sources.clone(),
+            routes,
+            limits: server.limits,
+            store: Arc::clone(&store),
+            config_version,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            alarms: Arc::clone(&alarms),
+            wake: Box::new(move |system| wake.wake(system)),
+        }));
+        let closing = Arc::new(AtomicBool::new(false));
+        Ok(Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, wait_max })
+    }
+
+    fn admin(&self) -> Arc<Admin> {
+        Arc::new(Admin {
+            store: Arc::clone(&self.store),
+            dispatch: Arc::clone(&self.dispatch),
+            metrics: Arc::clone(&self.metrics),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            closing: Arc::clone(&self.closing),
+        })
+    }
+
+    fn housekeeping(&self) -> Housekeeping {
+        Housekeeping {
+            store: Arc::clone(&self.store),
+            desk: Arc::clone(&self.desk),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            wait_max: self.wait_max,
+        }
+    }
+}
+
 /// Looks round: lanes without a head, a wall clock that was set, alarms that begin and end with time.
-async fn housekeeping(
+struct Housekeeping {
     store: Arc<dyn Store>,
     desk: Arc<Desk>,
     alarms: Arc<Alarms>,
     clock: SharedClock,
     wait_max: Duration,
-) {
-    let mut wall = WallClock::new(&clock);
-    for round in 1_u64.. {
-        tokio::time::sleep(HOUSEKEEPING).await;
-        if wall.was_set(&clock) {
-            tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
-            if let Err(error) = store.pull_back(clock.now(), wait_max).await {
-                tracing::warn!(%error, "due times could not be brought back");
+}
+
+impl Housekeeping {
+    async fn run(self) {
+        let mut wall = WallClock::new(&self.clock);
+        for round in 1_u64.. {
+            tokio::time::sleep(HOUSEKEEPING).await;
+            if wall.was_set(&self.clock) {
+                tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
+                if let Err(error) = self.store.pull_back(self.clock.now(), self.wait_max).await {
+                    tracing::warn!(%error, "due times could not be brought back");
+                }
             }
-        }
-        if round.is_multiple_of(6) {
-            desk.minute();
-            sweep(&store, &alarms).await;
+            if round.is_multiple_of(6) {
+                self.desk.minute();
+                sweep(&self.store, &self.alarms).await;
+            }
         }
     }
 }

@@ -623,7 +623,12 @@ pub struct WriterFigures {
     pub commits: u64,
     /// Commands committed so far.
     pub commands: u64,
+    /// How many commits had at most so many commands as the same place of [`COMMIT_SIZES`] says; the last: all.
+    pub commit_sizes: [u64; COMMIT_SIZES.len() + 1],
 }
+
+/// The upper bounds of [`WriterFigures::commit_sizes`], less the last, which has none.
+pub const COMMIT_SIZES: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
 
 /// The durable heart: everything a gateway knows and must not forget.
 pub trait Store: Send + Sync {

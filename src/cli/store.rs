@@ -9,6 +9,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
+use crate::store::Store;
 use crate::store::sqlite::{Options, SqliteStore};
 
 /// Arguments of `store`.
@@ -54,12 +55,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let store = SqliteStore::open(Options {
-        path: loaded.store.path,
-        queue_max: 16,
-        clock: SystemClock::shared(),
-        hold_unknown: loaded.hold_unknown,
-    })?;
+    let options = Options::new(loaded.store.path, SystemClock::shared());
+    let store = SqliteStore::open(Options { hold_unknown: loaded.hold_unknown, ..options })?;
     let found = store.verify().await?;
     store.close().await;
     Ok(serde_json::to_value(found)?)

@@ -1,36 +1,490 @@
-//! The store in one SQLite file.
+//! The store over SQLite: one writer that commits in groups, readers apart, a lock that keeps other processes out.
+
+mod accept;
+mod audit;
+mod books;
+mod change;
+mod claim;
+mod lane;
+mod names;
+mod queries;
+mod readers;
+mod revise;
+mod schema;
+mod settle;
+mod words;
+mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::clock::SharedClock;
-use crate::store::Store;
+use aws_lc_rs::digest;
+use futures_util::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
 
-/// How to open it.
+use self::books::{Books, Failure};
+use self::readers::Readers;
+use self::writer::{Message, Shared, Task, Writer};
+use crate::clock::{SharedClock, Timestamp};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::store::{
+    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
+    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, WriterFigures,
+};
+
+pub use self::schema::OpenError;
+pub use self::writer::Faults;
+
+/// Refused POSTs that are kept.
+const REFUSED_MAX: i64 = 1_000;
+/// What is kept of the body of a refused POST, in bytes.
+const REFUSED_BODY_MAX: usize = 64 << 10;
+/// Due times pulled back in one command.
+const PULL_BACK_BATCH: i64 = 1_000;
+/// Lanes looked at again in one command of a sweep.
+const SWEEP_BATCH: usize = 1_000;
+
+/// How the store is opened.
+#[derive(Clone)]
 pub struct Options {
-    /// The file.
+    /// The database file; created, readable by its owner alone, when it is absent.
     pub path: PathBuf,
-    /// Commands.
+    /// Envelopes and refused POSTs that may wait for the writer; one more is answered with `Overloaded`. Everything
+    /// else has twice the room, so that a flood of envelopes does not keep attempts from being completed.
     pub queue_max: usize,
-    /// Time.
-    pub clock: SharedClock,
-    /// Destinations whose unknown outcomes a person decides.
+    /// What waiting commands may hold in memory, in bytes. A single one is always taken.
+    pub queue_bytes_max: usize,
+    /// Questions answered at once.
+    pub readers: usize,
+    /// Destinations whose deliveries are held, not sent again, when the process died during their call.
     pub hold_unknown: Vec<String>,
+    /// Where time comes from.
+    pub clock: SharedClock,
+    /// Faults made on purpose, for tests.
+    pub faults: Faults,
 }
 
-/// Why it cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
+impl Options {
+    /// The defaults: 1,024 envelopes and 32 MiB waiting, 4 questions at once.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, clock: SharedClock) -> Self {
+        Self {
+            path: path.into(),
+            queue_max: 1_024,
+            queue_bytes_max: 32 << 20,
+            readers: 4,
+            hold_unknown: Vec::new(),
+            clock,
+            faults: Faults::default(),
+        }
+    }
+}
 
-/// The store.
-pub struct SqliteStore {}
+/// The store over SQLite. Questions need a tokio runtime; commands do not.
+pub struct SqliteStore {
+    queue: Sender<Message>,
+    queue_max: usize,
+    queue_bytes_max: usize,
+    shared: Arc<Shared>,
+    readers: Arc<Readers>,
+    clock: SharedClock,
+    ended: watch::Receiver<bool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    rescued: u64,
+}
 
 impl SqliteStore {
-    /// Opens.
+    /// Opens the store: takes its lock, recovers what a crash left, brings the schema up to date, and completes every
+    /// attempt that an earlier process left as `unknown`.
     ///
     /// # Errors
-    /// Why not.
-    pub fn open(_options: Options) -> Result<Arc<dyn Store>, OpenError> {
-        unimplemented!()
+    /// In words that tell an operator what to do; see [`OpenError`].
+    pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
+        let path = schema::real_path(&options.path)?;
+        let lock = schema::lock(&path)?;
+        schema::create(&path)?;
+        let mut connection = schema::writer(&path)?;
+        let wal_pages = Arc::new(AtomicI32::new(0));
+        let say = |failure: Failure| OpenError::Inaccessible {
+            path: path.clone(),
+            doing: "read and repair what it holds",
+            reason: match failure {
+                Failure::Database(error) => words::of(&error),
+                Failure::Rule(error) => error.to_string(),
+            },
+        };
+        writer::watch_wal(&mut connection, &wal_pages).map_err(|error| say(error.into()))?;
+        let mut books = Books::open(connection).map_err(say)?;
+        let rescued = rescue(&mut books, &options).map_err(say)?;
+        warn_when_unbalanced(&books);
+
+        let shared = Arc::new(Shared {
+            health: watch::Sender::new(Health::Ready),
+            queued: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            commit_sizes: Default::default(),
+        });
+        let (queue, commands) = channel();
+        let ended = watch::Sender::new(false);
+        let ended_receiver = ended.subscribe();
+        let writer = Writer {
+            path: path.clone(),
+            books: Some(books),
+            queue: commands,
+            shared: Arc::clone(&shared),
+            faults: options.faults,
+            wal_pages,
+            checkpoint_at: writer::CHECKPOINT_PAGES,
+            pages_max: 0,
+            _lock: lock,
+            ended,
+        };
+        let thread = std::thread::Builder::new().name("omgate-store".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| OpenError::Inaccessible {
+            path: path.clone(),
+            doing: "start the writer's thread",
+            reason: error.to_string(),
+        })?;
+        Ok(Arc::new(Self {
+            queue,
+            queue_max: options.queue_max.max(1),
+            queue_bytes_max: options.queue_bytes_max,
+            shared,
+            readers: Readers::new(path, options.readers),
+            clock: options.clock,
+            ended: ended_receiver,
+            thread: Mutex::new(Some(thread)),
+            rescued,
+        }))
     }
+
+    /// How many attempts an earlier process had left under way when the store was opened.
+    #[must_use]
+    pub fn rescued(&self) -> u64 {
+        self.rescued
+    }
+
+    /// Looks for damage: of the file, of what refers to what, of the order of lanes, of the accounts. Reads everything,
+    /// so it is for the background. Empty when all is well.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database cannot be read.
+    pub async fn check(&self) -> StoreResult<Vec<String>> {
+        self.readers.ask(audit::check).await
+    }
+
+    /// Queues a command and waits until it is durable.
+    fn write<T: Send + 'static>(
+        &self,
+        size: Size,
+        run: impl FnMut(&mut Books) -> Result<T, Failure> + Send + 'static,
+    ) -> BoxFuture<'_, StoreResult<T>> {
+        let (reply, answer) = oneshot::channel();
+        let queued = self.enqueue(size, Job { run, found: None, reply, size });
+        Box::pin(async move {
+            queued?;
+            answer.await.unwrap_or(Err(StoreError::Closed))
+        })
+    }
+
+    fn enqueue(&self, size: Size, task: impl Task + 'static) -> StoreResult<()> {
+        let room = if size.reserved { self.queue_max.saturating_mul(2) } else { self.queue_max };
+        let shared = &self.shared;
+        let queued = shared.queued.fetch_add(1, Ordering::Relaxed);
+        let bytes = shared.queued_bytes.fetch_add(size.bytes, Ordering::Relaxed);
+        let too_many = queued >= room;
+        let too_large = !size.reserved && queued > 0 && bytes.saturating_add(size.bytes) > self.queue_bytes_max;
+        let sent = if too_many || too_large {
+            Err(StoreError::Overloaded)
+        } else {
+            self.queue.send(Message::Task(Box::new(task))).map_err(|_| StoreError::Closed)
+        };
+        if sent.is_err() {
+            shared.queued.fetch_sub(1, Ordering::Relaxed);
+            shared.queued_bytes.fetch_sub(size.bytes, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// Asks the readers.
+    fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'_, StoreResult<T>> {
+        Box::pin(self.readers.ask(question))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // What is queued is still written; the lock is free when this returns.
+        let _ = self.queue.send(Message::Stop);
+        self.readers.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>> {
+        let bytes = accept.notifications.iter().map(|incoming| incoming.xml.len() + 512).sum();
+        let rows = accept.notifications.iter().map(|incoming| 1 + incoming.deliveries.len()).sum::<usize>() + 1;
+        self.write(Size { rows, bytes, reserved: false }, move |books| accept::accept(books, &accept))
+    }
+
+    fn refuse(&self, mut post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
+        post.body.truncate(post.body.floor_char_boundary(REFUSED_BODY_MAX));
+        let size = Size { rows: 2, bytes: post.body.len(), reserved: false };
+        self.write(size, move |books| refuse(books, &post))
+    }
+
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>> {
+        let size = Size { rows: 1 + claim.limit.saturating_mul(2), ..Size::SMALL };
+        self.write(size, move |books| claim::claim(books, &claim))
+    }
+
+    fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>> {
+        let bytes = settle.record.request.len() + settle.record.response.len();
+        self.write(Size { rows: 3, bytes, reserved: true }, move |books| settle::settle(books, &settle))
+    }
+
+    fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>> {
+        let now = self.clock.now();
+        let size = Size { rows: leases.len().saturating_mul(2), ..Size::SMALL };
+        self.write(size, move |books| claim::release(books, &leases, now))
+    }
+
+    fn change(
+        &self,
+        delivery: DeliveryId,
+        change: Change,
+        reason: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
+        self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
+    }
+
+    fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {
+        self.read(move |connection| Ok(queries::system(connection, &system)?.unwrap_or_default()))
+    }
+
+    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| settle::set_system(books, &system, &state))
+    }
+
+    fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {
+        self.write(Size::SMALL, move |books| save_config(books, &config, now))
+    }
+
+    fn config(&self, version: ConfigVersion) -> BoxFuture<'_, StoreResult<StoredConfig>> {
+        let files = self.read(move |connection| queries::config(connection, version.0));
+        Box::pin(async move {
+            let Some(files) = files.await? else {
+                return Err(StoreError::NotFound(format!("configuration version {}", version.0)));
+            };
+            let files = serde_json::from_str(&files).map_err(|error| {
+                StoreError::Refused(format!("reading configuration version {}: {error}", version.0))
+            })?;
+            Ok(StoredConfig { files })
+        })
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        Box::pin(async move {
+            let lanes = self.readers.ask(|connection| queries::headless_lanes(connection)).await?;
+            let now = self.clock.now();
+            let mut repaired = 0;
+            for batch in lanes.chunks(SWEEP_BATCH) {
+                let batch = batch.to_vec();
+                repaired += self.write(Size::SMALL, move |books| lane::repair(books, &batch, now)).await?;
+            }
+            Ok(repaired)
+        })
+    }
+
+    fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>> {
+        let latest = now.plus(wait_max);
+        Box::pin(async move {
+            let mut pulled = 0;
+            loop {
+                let size = Size { rows: 1_000, ..Size::SMALL };
+                let batch = self.write(size, move |books| settle::pull_back(books, latest, PULL_BACK_BATCH)).await?;
+                pulled += batch;
+                if batch == 0 {
+                    return Ok(pulled);
+                }
+            }
+        })
+    }
+
+    fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
+        self.read(|connection| audit::ledger(connection))
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {
+        self.read(|connection| audit::backlog(connection))
+    }
+
+    fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>> {
+        self.read(audit::verify)
+    }
+
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        self.read(move |connection| queries::notifications(connection, filter))
+    }
+
+    fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        Box::pin(async move {
+            let asked = id.clone();
+            let revisions = self.readers.ask(move |connection| queries::notification(connection, &asked)).await?;
+            if revisions.is_empty() { Err(StoreError::NotFound(format!("notification {id}"))) } else { Ok(revisions) }
+        })
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+        self.read(move |connection| queries::deliveries(connection, filter))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {
+        let found = self.read(move |connection| {
+            let moment = connection.transaction()?;
+            let view = queries::delivery_view(&moment, id.0)?;
+            Ok((view, queries::attempts(&moment, id.0)?))
+        });
+        Box::pin(async move {
+            match found.await? {
+                (Some(view), attempts) => Ok((view, attempts)),
+                (None, _) => Err(StoreError::NotFound(format!("delivery {id}"))),
+            }
+        })
+    }
+
+    fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>> {
+        self.read(move |connection| queries::refused(connection, limit))
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.shared.health.subscribe()
+    }
+
+    fn figures(&self) -> WriterFigures {
+        let mut figures = WriterFigures {
+            queue: self.shared.queued.load(Ordering::Relaxed),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            commands: self.shared.commands.load(Ordering::Relaxed),
+            commit_sizes: Default::default(),
+        };
+        for (figure, count) in figures.commit_sizes.iter_mut().zip(&self.shared.commit_sizes) {
+            *figure = count.load(Ordering::Relaxed);
+        }
+        figures
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        let _ = self.queue.send(Message::Stop);
+        let mut ended = self.ended.clone();
+        Box::pin(async move {
+            // An error means that the thread is gone, which is what is waited for.
+            let _ = ended.wait_for(|ended| *ended).await;
+            self.readers.close();
+        })
+    }
+}
+
+/// What a command costs the queue.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    rows: usize,
+    bytes: usize,
+    /// Whether it may use the room that envelopes leave.
+    reserved: bool,
+}
+
+impl Size {
+    const SMALL: Self = Self { rows: 2, bytes: 0, reserved: true };
+}
+
+/// A command on its way: what to do, what it found, whom to answer.
+struct Job<T, F> {
+    run: F,
+    found: Option<T>,
+    reply: oneshot::Sender<StoreResult<T>>,
+    size: Size,
+}
+
+impl<T: Send, F: FnMut(&mut Books) -> Result<T, Failure> + Send> Task for Job<T, F> {
+    fn run(&mut self, books: &mut Books) -> Result<(), Failure> {
+        self.found = Some((self.run)(books)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let answer = match (outcome, self.found) {
+            (Ok(()), Some(found)) => Ok(found),
+            (Ok(()), None) => Err(StoreError::Refused("the command was not run".to_owned())),
+            (Err(error), _) => Err(error),
+        };
+        // Nobody waits any more: what was done stays done.
+        let _ = self.reply.send(answer);
+    }
+
+    fn rows(&self) -> usize {
+        self.size.rows
+    }
+
+    fn bytes(&self) -> usize {
+        self.size.bytes
+    }
+}
+
+/// Completes what an earlier process left under way, in one transaction.
+fn rescue(books: &mut Books, options: &Options) -> Result<u64, Failure> {
+    books.run("BEGIN IMMEDIATE", [])?;
+    let rescued = settle::rescue(books, &options.hold_unknown, options.clock.now())?;
+    books.accounts.keep_sheet();
+    books.write_accounts()?;
+    books.run("COMMIT", [])?;
+    if rescued > 0 {
+        tracing::warn!(attempts = rescued, "attempts that were under way when the gateway stopped are unknown");
+    }
+    Ok(rescued)
+}
+
+fn warn_when_unbalanced(books: &Books) {
+    match audit::ledger(&books.connection) {
+        Ok(ledger) if ledger.balanced => {}
+        Ok(_) => tracing::error!("the ledger does not balance; run `omgate store verify`"),
+        Err(error) => tracing::error!(reason = words::of(&error), "the ledger cannot be read"),
+    }
+}
+
+fn refuse(books: &Books, post: &RefusedPost) -> Result<(), Failure> {
+    let sql = "INSERT INTO refused (at, source, sender, reason, dropped_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let dropped_at = post.dropped_at.map(|dropped_at| dropped_at.0);
+    books.run(sql, (post.at.0, &post.source, &post.sender, &post.reason, dropped_at, &post.body))?;
+    let oldest = books.connection.last_insert_rowid().saturating_sub(REFUSED_MAX);
+    books.run("DELETE FROM refused WHERE id <= ?1", [oldest]).map(|_| ())
+}
+
+fn save_config(books: &Books, config: &StoredConfig, now: Timestamp) -> Result<ConfigVersion, Failure> {
+    let refused = |error: serde_json::Error| StoreError::Refused(format!("keeping the configuration: {error}"));
+    let files = serde_json::to_string(&config.files).map_err(refused)?;
+    let digest = digest::digest(&digest::SHA256, files.as_bytes());
+    let hash = digest.as_ref();
+    let sql = "SELECT id FROM config_version WHERE hash = ?1";
+    if let Some(version) = books.find(sql, [hash], |row| row.get(0))? {
+        return Ok(ConfigVersion(version));
+    }
+    let sql = "INSERT INTO config_version (hash, files, created_at) VALUES (?1, ?2, ?3)";
+    books.run(sql, (hash, files, now.0))?;
+    Ok(ConfigVersion(books.connection.last_insert_rowid()))
 }

@@ -1,1 +1,427 @@
-//! Placeholder.
+//! The gateway as its neighbours see it: over sockets, from the outside.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+
+use crate::harness::{Arrived, Notice, Process, Sink, envelope};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn configuration(url: &str) -> String {
+    configuration_with(url, "", "", "")
+}
+
+/// A source and a REST destination; more keys for the server, the source and the destination.
+fn configuration_with(url: &str, server: &str, source: &str, destination: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+drain = "3s"
+{server}
+
+[store]
+url = "sqlite:omgate.db"
+
+[[source]]
+name = "orders"
+path = "/om/orders"
+organizations = ["00D24000000abcdEAA"]
+{source}
+
+[[destination]]
+name = "sink"
+kind = "rest"
+method = "PUT"
+url = "{url}/orders/{{{{ record.Id }}}}"
+timeout = "5s"
+retry = {{ first = "50ms", max_wait = "1s" }}
+{destination}
+
+[[route]]
+source = "orders"
+destination = "sink"
+"#
+    )
+}
+
+async fn ok_sink() -> Sink {
+    Sink::start(Box::new(|_, _: &Arrived| Some((200, "{}".to_owned())))).await
+}
+
+fn one(id: &str, name: &str) -> String {
+    envelope(&[Notice { id, record: "006A0000001AAA", fields: &format!("<sf:Name>{name}</sf:Name>") }])
+}
+
+fn settled(ledger: &serde_json::Value) -> bool {
+    ["waiting", "blocked", "in_flight"].iter().all(|state| ledger["deliveries"][state] == 0)
+}
+
+/// Sends raw bytes on a fresh connection and reads to its end.
+fn raw(port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A server that closes without reading all may reset the connection; what came before counts.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post_bytes(headers: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        format!("POST /om/orders HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n{headers}\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shape_of_salesforces_request_is_acknowledged_and_delivered_once() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let body = one("04l1", "A &amp; B");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(body.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let (middle, length) = (body.len() / 2, body.len());
+    let (head, tail) = body.split_at(middle);
+    let chunked = format!("{:x}\r\n{head}\r\n{:x}\r\n{tail}\r\n0\r\n\r\n", head.len(), tail.len());
+    for bytes in [
+        post_bytes(
+            &format!("Content-Type: text/xml; charset=UTF-8\r\nSOAPAction: \"\"\r\nContent-Length: {length}\r\n"),
+            body.as_bytes(),
+        ),
+        post_bytes(
+            &format!("Content-Type: text/xml;charset=\"utf-8\"\r\nSOAPAction: \r\nContent-Length: {length}\r\n"),
+            body.as_bytes(),
+        ),
+        post_bytes(&format!("content-type: TEXT/XML; Charset=utf-8\r\nContent-Length: {length}\r\n"), body.as_bytes()),
+        post_bytes("Transfer-Encoding: chunked\r\nContent-Type: text/xml\r\n", chunked.as_bytes()),
+        post_bytes(
+            &format!(
+                "Content-Encoding: gzip\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: {}\r\n",
+                gzip.len()
+            ),
+            &gzip,
+        ),
+    ] {
+        let answer = raw(gateway.public, &bytes);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.to_ascii_lowercase().contains("content-type: text/xml; charset=utf-8"), "{answer}");
+        assert!(answer.contains("<Ack>true</Ack>"), "{answer}");
+    }
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!(ledger["notifications"]["received"], 5);
+    assert_eq!(ledger["notifications"]["unique"], 1);
+    assert_eq!(ledger["notifications"]["duplicate"], 4);
+    let arrived = sink.arrived();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!((arrived[0].method.as_str(), arrived[0].path.as_str()), ("PUT", "/orders/006A0000001AAA"));
+    assert_eq!(arrived[0].json()["record"]["Name"], "A & B");
+    assert!(!arrived[0].key().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
+    let sink = ok_sink().await;
+    let limits = "[server.limits]\nbody = \"64KiB\"\n";
+    let text = configuration(&sink.url("")).replace("[store]", &format!("{limits}\n[store]"));
+    let mut gateway = Process::prepare(&text);
+    gateway.start(&[]).await;
+    let many: Vec<String> = (0..101).map(|number| format!("04l{number}")).collect();
+    let many = envelope(&many.iter().map(|id| Notice { id, record: "006", fields: "" }).collect::<Vec<_>>());
+    let stranger = one("04l1", "x").replace("00D24000000abcdEAA", "00D24000000zzzzEAA");
+    for (body, status, word) in [
+        (String::new(), 500, ""),
+        ("{\"a\":1}".to_owned(), 500, ""),
+        (one("04l1", "x").replace("</sObject>", ""), 500, ""),
+        (one("04l1", "x").replace("?>\n", "?>\n<!DOCTYPE a [<!ENTITY b \"c\">]>"), 500, "DOCTYPE"),
+        (envelope(&[]), 500, "otification"),
+        (many, 500, "100"),
+        (stranger, 500, "00D24000000zzzzEAA"),
+        (one("04l1", &"x".repeat(65 << 10)), 413, "65536"),
+    ] {
+        let answer = gateway.post("/om/orders", body.clone()).await.unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.contains("Client</faultcode>") && answer.body.contains(word), "{word}: {answer:?}");
+        assert!(answer.content_type.starts_with("text/xml"), "{answer:?}");
+        assert!(!answer.body.contains("Ack>"), "{answer:?}");
+    }
+    let ledger = gateway.ledger().await;
+    assert_eq!(ledger["notifications"]["received"], 0, "{ledger}");
+    let refused = gateway.admin("/api/v1/refused").await;
+    assert_eq!(refused.as_array().unwrap().len(), 8, "{refused:#}");
+    assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
+    assert!(
+        gateway
+            .admin("/metrics")
+            .await
+            .as_str()
+            .unwrap()
+            .contains("omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_public_listener_serves_source_paths_and_nothing_else() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let get = |path: &str, method: &str| {
+        raw(gateway.public, format!("{method} {path} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\r\n").as_bytes())
+    };
+    let page = get("/om/orders", "GET");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("omgate") && page.contains("orders"), "{page}");
+    for path in ["/", "/metrics", "/readyz", "/api/v1/ledger", "/om/orders/", "/om/Orders", "/om/orders?wsdl"] {
+        assert!(get(path, "GET").starts_with("HTTP/1.1 404"), "{path}");
+    }
+    assert!(get("/om/orders", "DELETE").starts_with("HTTP/1.1 405"));
+    assert_eq!(gateway.post("/elsewhere", one("04l1", "x")).await.unwrap().status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_are_duplicates_or_revisions_and_broken_neighbours_harm_nobody() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "first")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, settled).await;
+    assert!(gateway.post("/om/orders", one("04l1", "second")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, settled).await;
+    let mixed = envelope(&[
+        Notice { id: "04l2", record: "006B0000001AAA", fields: "<sf:Name>good</sf:Name>" },
+        Notice { id: "null", record: "006C0000001AAA", fields: "" },
+        Notice { id: "04l2", record: "006B0000001AAA", fields: "<sf:Name>good</sf:Name>" },
+    ]);
+    assert!(gateway.post("/om/orders", mixed.clone()).await.unwrap().is_ack());
+    assert!(gateway.post("/om/orders", mixed).await.unwrap().is_ack());
+    let ledger = gateway.until(PATIENCE, settled).await;
+    let counts = &ledger["notifications"];
+    assert_eq!(
+        counts,
+        &json!({"received": 8, "unique": 3, "duplicate": 4, "revised": 1, "routed": 2, "unrouted": 0,
+                "skipped_empty": 0, "unreadable": 1, "quarantined": 0})
+    );
+    let names: Vec<_> = sink.arrived().iter().map(|request| request.json()["record"]["Name"].clone()).collect();
+    assert_eq!(names, ["first", "second", "good"]);
+    let keys: std::collections::HashSet<_> = sink.arrived().iter().map(|request| request.key().to_owned()).collect();
+    assert_eq!(keys.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
+    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opened = std::sync::Arc::clone(&open);
+    let sink = Sink::start(Box::new(move |_, _| {
+        let status = if opened.load(std::sync::atomic::Ordering::SeqCst) { 200 } else { 401 };
+        Some((status, String::new()))
+    }))
+    .await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for number in 0..20 {
+        let id = format!("04l{number}");
+        let body = envelope(&[Notice { id: &id, record: &format!("006A{number:08}AAA"), fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
+    assert_eq!(ledger["deliveries"]["waiting"], 20);
+    assert_eq!(ledger["deliveries"]["dead"], 0);
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    assert!(!gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null(), "the pause survives a restart");
+    open.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (status, _) = gateway.change("/api/v1/systems/sink/resume", &json!({"reason": "password changed"})).await;
+    assert_eq!(status, 200);
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 20).await;
+    assert_eq!(ledger["balanced"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
+    let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refusing = std::sync::Arc::clone(&refuse);
+    let sink = Sink::start(Box::new(move |_, _| {
+        let refuse = refusing.load(std::sync::atomic::Ordering::SeqCst);
+        Some(if refuse { (422, "no such customer".to_owned()) } else { (200, String::new()) })
+    }))
+    .await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "x")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    let listed = gateway.command(&["dead", "list", "--json"]);
+    let dead: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(dead[0]["status"], 422, "{dead:#}");
+    assert_eq!(dead[0]["attempts"], 1);
+    assert!(dead[0]["reason"].as_str().unwrap().contains("422"), "{dead:#}");
+    let id = dead[0]["delivery_id"].to_string();
+    let dry = gateway.command(&["dead", "replay", &id, "--dry-run"]);
+    assert!(dry.status.success());
+    refuse.store(false, std::sync::atomic::Ordering::SeqCst);
+    let replayed = gateway.command(&["dead", "replay", &id, "--reason", "customer created"]);
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert_eq!(ledger["deliveries"]["dead"], 0);
+    let again = gateway.command(&["dead", "replay", &id]);
+    assert!(!again.status.success(), "what was delivered is not replayed");
+    let shown = gateway.admin(&format!("/api/v1/deliveries/{id}")).await;
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
+    assert_eq!(shown["attempts"][0]["response"], "no such customer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_system_never_delays_another() {
+    let slow = Sink::start(Box::new(|_, _| {
+        std::thread::sleep(Duration::from_millis(1));
+        None
+    }))
+    .await;
+    let fast = ok_sink().await;
+    let text = configuration_with(&slow.url(""), "", "", "concurrency = 1\nrate = \"1/h\"")
+        + &format!(
+            "\n[[destination]]\nname = \"fast\"\nkind = \"rest\"\nmethod = \"POST\"\nurl = \"{}\"\n\n\
+             [[route]]\nsource = \"orders\"\ndestination = \"fast\"\n",
+            fast.url("/")
+        );
+    let mut gateway = Process::prepare(&text);
+    gateway.start(&[]).await;
+    for number in 0..50 {
+        let (id, record) = (format!("04l{number}"), format!("006A{number:08}AAA"));
+        assert!(
+            gateway
+                .post("/om/orders", envelope(&[Notice { id: &id, record: &record, fields: "" }]))
+                .await
+                .unwrap()
+                .is_ack()
+        );
+    }
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["destinations"]["fast"]["delivered"] == 50).await;
+    assert_eq!(ledger["destinations"]["sink"]["delivered"], 0);
+    assert!(slow.arrived().len() <= 2, "one call an hour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_stops_it_nacks_and_lets_calls_under_way_end() {
+    let sink = Sink::start(Box::new(|_, _| {
+        std::thread::sleep(Duration::from_millis(900));
+        Some((200, String::new()))
+    }))
+    .await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "x")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 1).await;
+    let public = gateway.public;
+    let nacked = tokio::task::spawn_blocking(move || {
+        let body = one("04l2", "y");
+        let bytes =
+            post_bytes(&format!("Content-Type: text/xml\r\nContent-Length: {}\r\n", body.len()), body.as_bytes());
+        (0..40).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            raw(public, &bytes).contains("<Ack>false</Ack>")
+        })
+    });
+    gateway.stop().await;
+    assert!(nacked.await.unwrap(), "envelopes that come while it stops are nacked");
+    gateway.start(&[]).await;
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!(ledger["attempts"]["unknown"], 0, "the call under way ended in its time: {ledger:#}");
+    assert_eq!(ledger["notifications"]["unique"], ledger["deliveries"]["delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_store_is_refused_in_words() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    let other = gateway.folder.path().join("other.toml");
+    let text = text
+        .replace(&format!("127.0.0.1:{}", gateway.public), "127.0.0.1:0")
+        .replace(&format!("127.0.0.1:{}", gateway.admin), "127.0.0.1:0");
+    std::fs::write(&other, text).unwrap();
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_omgate"))
+        .args(["serve", "--config"])
+        .arg(&other)
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{words}");
+    assert!(words.contains("another process"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_means_nacks_until_there_is_room_again() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    let disk = gateway.folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = |arguments: &[&str]| {
+        std::process::Command::new("mount")
+            .args(arguments)
+            .arg(&disk)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=3m", "none"]) {
+        println!("skipped: a small tmpfs cannot be mounted here (it needs root)");
+        return;
+    }
+    let text = configuration(&sink.url("")).replace("sqlite:omgate.db", "sqlite:disk/omgate.db");
+    gateway.configure(&text);
+    gateway.start(&[]).await;
+    let ballast = disk.join("ballast");
+    let filled = std::fs::File::create(&ballast).unwrap();
+    while (&filled).write_all(&[0; 4096]).is_ok() {}
+    let mut answers = Vec::new();
+    for number in 0..20 {
+        let body = one(&format!("04l{number}"), &"x".repeat(50_000));
+        answers.push(gateway.post("/om/orders", body).await.unwrap());
+    }
+    assert!(answers.iter().any(super::harness::Answered::is_nack), "the disk was not full");
+    assert!(answers.iter().all(|answer| answer.is_ack() || answer.is_nack()), "{answers:?}");
+    assert!(!gateway.is_ready().await, "readiness is false while the disk is full");
+    let reason = gateway.admin("/readyz").await;
+    assert!(reason.as_str().unwrap().contains("full"), "{reason}");
+    std::fs::remove_file(&ballast).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !gateway.is_ready().await {
+        assert!(std::time::Instant::now() < deadline, "it does not come back: {}", gateway.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(gateway.post("/om/orders", one("04lback", "x")).await.unwrap().is_ack());
+    let acked = answers.iter().filter(|answer| answer.is_ack()).count() as u64 + 1;
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!(ledger["balanced"], true);
+    assert_eq!(ledger["notifications"]["unique"].as_u64(), Some(acked), "{ledger:#}");
+    assert_eq!(ledger["deliveries"]["delivered"].as_u64(), Some(acked), "{ledger:#}");
+    gateway.stop().await;
+    assert!(std::process::Command::new("umount").arg(&disk).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_web_pages_cannot_reach_the_admin_listener() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let ask = |head: &str| raw(gateway.admin, format!("{head}Connection: close\r\n\r\n").as_bytes());
+    assert!(ask("GET /api/v1/ledger HTTP/1.1\r\nHost: localhost\r\n").starts_with("HTTP/1.1 200"));
+    assert!(ask("GET /api/v1/ledger HTTP/1.1\r\nHost: evil.example\r\n").starts_with("HTTP/1.1 403"));
+    let post = "POST /api/v1/systems/sink/pause HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n";
+    assert!(ask(post).starts_with("HTTP/1.1 403"), "no Content-Type");
+    let cross = format!("{post}Content-Type: application/json\r\nOrigin: http://evil.example\r\n");
+    assert!(ask(&cross).starts_with("HTTP/1.1 403"), "another origin");
+}

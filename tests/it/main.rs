@@ -7,6 +7,7 @@ mod deliver;
 mod demo;
 mod envelopes;
 mod gateway;
+mod harness;
 mod replay;
 mod send;
 mod soap;

@@ -1,0 +1,180 @@
+//! Makes an envelope durable: its notifications, their dedupe keys and their deliveries.
+
+use std::sync::Arc;
+
+use super::books::{Account, Books, Failure};
+use super::lane;
+use super::names::{Kind, Way};
+use super::revise;
+use crate::clock::Timestamp;
+use crate::delivery::{Planned, State};
+use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
+
+/// What all notifications of one envelope share.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    pub(super) accept: &'a Accept,
+    pub(super) source: i64,
+    pub(super) organization: i64,
+    /// Its row; written at the end, unless all its notifications were duplicates.
+    row: i64,
+    used: bool,
+    woken: Vec<Arc<Way>>,
+}
+
+/// Executes the command.
+pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Failure> {
+    let source = books.names.number(&books.connection, Kind::Source, &accept.source)?;
+    let organization = books.names.number(&books.connection, Kind::Organization, &accept.organization_key)?;
+    let row = books.sequences.next_envelope();
+    let mut envelope = Envelope { accept, source, organization, row, used: false, woken: Vec::new() };
+    let mut fates = Vec::with_capacity(accept.notifications.len());
+    for incoming in &accept.notifications {
+        fates.push(notification(books, &mut envelope, incoming)?);
+    }
+    if envelope.used {
+        envelope.write(books)?;
+    }
+    let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
+    books.accounts.add(Account::source(source, "received"), received);
+    let woken = envelope.woken.iter().map(|way| way.system_name.clone()).collect();
+    Ok(Accepted { fates, woken })
+}
+
+fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
+    let fate = first_fate(envelope.accept, incoming);
+    // Nearly every notification is new: the row itself is the question whether it is.
+    let Some(row) = envelope.write_row(books, incoming, 1, fate)? else {
+        return revise::came_again(books, envelope, incoming);
+    };
+    books.accounts.add(Account::source(envelope.source, "unique"), 1);
+    books.accounts.add(Account::source(envelope.source, kind_word(fate)), 1);
+    if fate == Fate::Routed {
+        for (place, planned) in incoming.deliveries.iter().enumerate() {
+            let before = incoming.deliveries.iter().take(place);
+            if before.into_iter().all(|other| other.route != planned.route) {
+                envelope.deliver(books, row, planned)?;
+            }
+        }
+    }
+    Ok(fate)
+}
+
+/// What a notification is when it comes for the first time.
+fn first_fate(accept: &Accept, incoming: &Incoming) -> Fate {
+    if accept.quarantine.is_some() {
+        return Fate::Quarantined;
+    }
+    match (&incoming.kind, incoming.deliveries.is_empty()) {
+        (IncomingKind::Unreadable(_), _) => Fate::Unreadable,
+        (IncomingKind::Record | IncomingKind::Empty, false) => Fate::Routed,
+        (IncomingKind::Record, true) => Fate::Unrouted,
+        (IncomingKind::Empty, true) => Fate::SkippedEmpty,
+    }
+}
+
+/// The word for a fate in the rows and accounts.
+pub(super) fn kind_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Routed => "routed",
+        Fate::Unrouted => "unrouted",
+        Fate::SkippedEmpty => "skipped_empty",
+        Fate::Unreadable => "unreadable",
+        Fate::Quarantined => "quarantined",
+        Fate::Duplicate => "duplicate",
+        Fate::Revised => "revised",
+    }
+}
+
+impl Envelope<'_> {
+    /// When its deliveries are made and due.
+    pub(super) fn now(&self) -> Timestamp {
+        self.accept.received_at
+    }
+
+    /// Writes a notification's row; none when that revision is there already.
+    pub(super) fn write_row(
+        &mut self,
+        books: &mut Books,
+        incoming: &Incoming,
+        revision: u32,
+        fate: Fate,
+    ) -> Result<Option<i64>, Failure> {
+        let reason = match (&self.accept.quarantine, &incoming.kind) {
+            (Some(reason), _) | (None, IncomingKind::Unreadable(reason)) => Some(reason),
+            (None, IncomingKind::Record | IncomingKind::Empty) => None,
+        };
+        let sql = "INSERT INTO notification (envelope, source, organization, notification_id, revision, kind, hash,
+                   reason, record_type, record_id, xml) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                   ON CONFLICT (notification_id, organization, revision) DO NOTHING";
+        let written = books.run(
+            sql,
+            (
+                self.row,
+                self.source,
+                self.organization,
+                &incoming.notification_id,
+                revision,
+                kind_word(fate),
+                incoming.hash,
+                reason,
+                &incoming.record_type,
+                &incoming.record_id,
+                &incoming.xml,
+            ),
+        )?;
+        self.used |= written > 0;
+        Ok((written > 0).then(|| books.connection.last_insert_rowid()))
+    }
+
+    /// Makes a delivery and gives it its place in its lane; its id.
+    pub(super) fn deliver(&mut self, books: &mut Books, row: i64, planned: &Planned) -> Result<i64, Failure> {
+        let way = books.names.way(&books.connection, planned)?;
+        let state = match (&planned.dead, &planned.lane) {
+            (Some(_), _) => State::Dead,
+            (None, Some(lane)) if lane::is_occupied(books, way.system, lane)? => State::Blocked,
+            (None, _) => State::Waiting,
+        };
+        let id = books.sequences.next_delivery();
+        let now = self.now();
+        let due_at = (state == State::Waiting).then_some(now.0);
+        let sql = "INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, created_at,
+                   changed_at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
+        let unsettled = state != State::Dead;
+        books.run(
+            sql,
+            (id, row, way.id, way.system, &planned.lane, state.as_str(), unsettled, due_at, now.0, &planned.dead),
+        )?;
+        books.accounts.add(Account::destination(way.destination, "routed"), 1);
+        books.accounts.add(Account::state(way.destination, state), 1);
+        if state == State::Waiting {
+            self.wake(&way);
+        }
+        Ok(id)
+    }
+
+    /// A system has something new that is due.
+    pub(super) fn wake(&mut self, way: &Arc<Way>) {
+        if self.woken.iter().all(|other| other.system != way.system) {
+            self.woken.push(Arc::clone(way));
+        }
+    }
+
+    fn write(&self, books: &Books) -> Result<(), Failure> {
+        let accept = self.accept;
+        let sql = "INSERT INTO envelope (id, source, received_at, config_version, organization_id, action_id,
+                   enterprise_url, partner_url, sender) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let values = (
+            self.row,
+            self.source,
+            accept.received_at.0,
+            accept.config_version.0,
+            &accept.organization_id,
+            &accept.action_id,
+            &accept.enterprise_url,
+            &accept.partner_url,
+            &accept.sender,
+        );
+        books.run(sql, values).map(|_| ())
+    }
+}

@@ -1,0 +1,241 @@
+//! The ledger, and its comparison with the rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use crate::clock::Timestamp;
+use crate::store::{AttemptCounts, Backlog, DeliveryCounts, Discrepancy, Ledger, NotificationCounts};
+
+/// An account's name in words, such as `destination erp-create, delivered`, and what it holds.
+type Sums = BTreeMap<String, i64>;
+
+/// The accounts.
+pub(super) fn ledger(connection: &Connection) -> rusqlite::Result<Ledger> {
+    let mut ledger = Ledger::default();
+    for (kind, owner, account, value) in counters(connection)? {
+        match kind.as_str() {
+            "source" => add_notifications(ledger.sources.entry(owner).or_default(), &account, value),
+            "destination" => match account.as_str() {
+                "attempts" => ledger.attempts.total += value,
+                "attempts_unknown" => ledger.attempts.unknown += value,
+                _ => add_deliveries(ledger.destinations.entry(owner).or_default(), &account, value),
+            },
+            _ => {}
+        }
+    }
+    for counts in ledger.sources.values() {
+        sum_notifications(&mut ledger.notifications, counts);
+    }
+    for counts in ledger.destinations.values() {
+        sum_deliveries(&mut ledger.deliveries, counts);
+    }
+    let AttemptCounts { total, unknown } = ledger.attempts;
+    ledger.balanced = ledger.sources.values().all(NotificationCounts::balanced)
+        && ledger.destinations.values().all(DeliveryCounts::balanced)
+        && (0..=total).contains(&unknown);
+    Ok(ledger)
+}
+
+fn counters(connection: &Connection) -> rusqlite::Result<Vec<(String, String, String, i64)>> {
+    let sql =
+        "SELECT c.kind, coalesce(n.text, ''), c.account, c.value FROM counter c LEFT JOIN name n ON n.id = c.owner";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    rows.collect()
+}
+
+fn add_notifications(counts: &mut NotificationCounts, account: &str, value: i64) {
+    let count = match account {
+        "received" => &mut counts.received,
+        "unique" => &mut counts.unique,
+        "duplicate" => &mut counts.duplicate,
+        "revised" => &mut counts.revised,
+        "routed" => &mut counts.routed,
+        "unrouted" => &mut counts.unrouted,
+        "skipped_empty" => &mut counts.skipped_empty,
+        "unreadable" => &mut counts.unreadable,
+        "quarantined" => &mut counts.quarantined,
+        _ => return,
+    };
+    *count += value;
+}
+
+fn sum_notifications(sum: &mut NotificationCounts, counts: &NotificationCounts) {
+    sum.received += counts.received;
+    sum.unique += counts.unique;
+    sum.duplicate += counts.duplicate;
+    sum.revised += counts.revised;
+    sum.routed += counts.routed;
+    sum.unrouted += counts.unrouted;
+    sum.skipped_empty += counts.skipped_empty;
+    sum.unreadable += counts.unreadable;
+    sum.quarantined += counts.quarantined;
+}
+
+fn add_deliveries(counts: &mut DeliveryCounts, account: &str, value: i64) {
+    let count = match account {
+        "routed" => &mut counts.routed,
+        "waiting" => &mut counts.waiting,
+        "blocked" => &mut counts.blocked,
+        "in_flight" => &mut counts.in_flight,
+        "held" => &mut counts.held,
+        "delivered" => &mut counts.delivered,
+        "dead" => &mut counts.dead,
+        "superseded" => &mut counts.superseded,
+        "discarded" => &mut counts.discarded,
+        _ => return,
+    };
+    *count += value;
+}
+
+fn sum_deliveries(sum: &mut DeliveryCounts, counts: &DeliveryCounts) {
+    sum.routed += counts.routed;
+    sum.waiting += counts.waiting;
+    sum.blocked += counts.blocked;
+    sum.in_flight += counts.in_flight;
+    sum.held += counts.held;
+    sum.delivered += counts.delivered;
+    sum.dead += counts.dead;
+    sum.superseded += counts.superseded;
+    sum.discarded += counts.discarded;
+}
+
+/// What waits, and since when.
+pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
+    let mut backlog = Backlog::default();
+    let sql = "SELECT n.text, (SELECT created_at FROM delivery INDEXED BY delivery_open
+                               WHERE way = way.id AND unsettled = 1 ORDER BY id LIMIT 1)
+               FROM way JOIN name n ON n.id = way.destination";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    for row in rows {
+        let (destination, Some(created_at)) = row? else { continue };
+        let oldest = backlog.oldest_unsettled.entry(destination).or_insert(Timestamp(created_at));
+        *oldest = (*oldest).min(Timestamp(created_at));
+    }
+    let sql = "SELECT coalesce(sum(value), 0) FROM counter WHERE kind = 'lanes' AND account = 'repaired'";
+    backlog.lanes_repaired = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(backlog)
+}
+
+/// Compares every counter with the rows, in one moment of the database.
+///
+/// What came again with the same content is counted for the source it came from, and noted on the row it repeats, which
+/// may be another source's: `received` and `duplicate` are compared in sum.
+pub(super) fn verify(connection: &mut Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let moment = connection.transaction()?;
+    let mut counted = counted(&moment)?;
+    let found = found(&moment)?;
+    drop(moment);
+    for account in found.keys() {
+        counted.entry(account.clone()).or_insert(0);
+    }
+    let compare = |(account, counter): (String, i64)| {
+        let rows = found.get(&account).copied().unwrap_or(0);
+        (rows != counter).then_some(Discrepancy { account, counter, rows })
+    };
+    Ok(counted.into_iter().filter_map(compare).collect())
+}
+
+fn counted(connection: &Connection) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::new();
+    for (kind, owner, account, value) in counters(connection)? {
+        let name = match (kind.as_str(), account.as_str()) {
+            ("source", "received" | "duplicate") => format!("all sources, {account}"),
+            ("source" | "destination", _) => format!("{kind} {owner}, {account}"),
+            _ => continue,
+        };
+        *sums.entry(name).or_insert(0) += value;
+    }
+    Ok(sums)
+}
+
+fn found(connection: &Connection) -> rusqlite::Result<Sums> {
+    let mut sums = Sums::new();
+    let mut add = |name: String, value: i64| *sums.entry(name).or_insert(0) += value;
+    let sql = "SELECT s.text, g.kind, g.rows, g.duplicates FROM
+               (SELECT source, kind, count(*) AS rows, sum(duplicates) AS duplicates FROM notification GROUP BY source, kind) g
+               LEFT JOIN name s ON s.id = g.source";
+    for (source, kind, rows, duplicates) in grouped(connection, sql)? {
+        add("all sources, received".to_owned(), rows + duplicates);
+        add("all sources, duplicate".to_owned(), duplicates);
+        if kind != "revised" {
+            add(format!("source {source}, unique"), rows);
+        }
+        add(format!("source {source}, {kind}"), rows);
+    }
+    let sql = "SELECT t.text, g.state, g.rows, 0 FROM
+               (SELECT way, state, count(*) AS rows FROM delivery GROUP BY way, state) g
+               LEFT JOIN way w ON w.id = g.way LEFT JOIN name t ON t.id = w.destination";
+    for (destination, state, rows, _) in grouped(connection, sql)? {
+        add(format!("destination {destination}, {state}"), rows);
+        add(format!("destination {destination}, routed"), rows);
+    }
+    let sql = "SELECT t.text, '', g.rows, g.unknown FROM
+               (SELECT d.way AS way, count(*) AS rows, sum(a.outcome IS 'unknown') AS unknown
+                FROM attempt a LEFT JOIN delivery d ON d.id = a.delivery GROUP BY d.way) g
+               LEFT JOIN way w ON w.id = g.way LEFT JOIN name t ON t.id = w.destination";
+    for (destination, _, rows, unknown) in grouped(connection, sql)? {
+        add(format!("destination {destination}, attempts"), rows);
+        add(format!("destination {destination}, attempts_unknown"), unknown);
+    }
+    Ok(sums)
+}
+
+/// A name, a word and two sums of each group.
+fn grouped(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<(String, String, i64, i64)>> {
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| {
+        let name: Option<String> = row.get(0)?;
+        Ok((name.unwrap_or_else(|| "(unknown)".to_owned()), row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
+    rows.collect()
+}
+
+/// What is wrong inside the file: pages, rows that refer to nothing, lanes out of order, accounts.
+pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
+    let mut findings: Vec<String> = connection
+        .prepare("PRAGMA quick_check(20)")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    findings.retain(|finding| finding != "ok");
+    for (what, sql) in RULES {
+        let broken: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        if broken > 0 {
+            findings.push(format!("{broken} {what}"));
+        }
+    }
+    for Discrepancy { account, counter, rows } in verify(connection)? {
+        findings.push(format!("{account}: the counter says {counter}, the rows say {rows}"));
+    }
+    Ok(findings)
+}
+
+/// What must hold of all rows: each query counts those that break it.
+const RULES: [(&str, &str); 5] = [
+    (
+        "deliveries without their notification",
+        "SELECT count(*) FROM delivery WHERE notification NOT IN (SELECT id FROM notification)",
+    ),
+    (
+        "notifications without their envelope",
+        "SELECT count(*) FROM notification WHERE envelope NOT IN (SELECT id FROM envelope)",
+    ),
+    (
+        "lanes with more than one delivery waiting or in flight",
+        "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE unsettled = 1 AND lane IS NOT NULL
+         AND state IN ('waiting', 'in_flight') GROUP BY system, lane HAVING count(*) > 1)",
+    ),
+    (
+        "lanes in which a delivery waits behind another",
+        "SELECT count(*) FROM delivery d WHERE unsettled = 1 AND lane IS NOT NULL AND state = 'waiting' AND EXISTS
+         (SELECT 1 FROM delivery b INDEXED BY delivery_lane
+          WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1 AND b.lane IS NOT NULL AND b.id < d.id)",
+    ),
+    (
+        "deliveries in flight without an attempt under way",
+        "SELECT count(*) FROM delivery d WHERE state = 'in_flight' AND NOT EXISTS
+         (SELECT 1 FROM attempt a WHERE a.lease = d.lease AND a.delivery = d.id AND a.outcome IS NULL)",
+    ),
+];

@@ -1,0 +1,219 @@
+//! What the writer works with: its connection and what it keeps in memory of names, accounts and numbers.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+
+use super::names::Names;
+use crate::delivery::State;
+use crate::store::StoreError;
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It asked for what the rules forbid; nothing was written.
+    Rule(StoreError),
+    /// The database said no.
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+/// The writer's connection, and what it knows without asking.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) connection: Connection,
+    pub(super) names: Names,
+    pub(super) accounts: Accounts,
+    pub(super) sequences: Sequences,
+}
+
+impl Books {
+    pub(super) fn open(connection: Connection) -> Result<Self, Failure> {
+        let sequences = Sequences::load(&connection)?;
+        Ok(Self { connection, names: Names::default(), accounts: Accounts::default(), sequences })
+    }
+
+    /// Runs one statement; how many rows it changed.
+    pub(super) fn run(&self, sql: &str, values: impl Params) -> Result<usize, Failure> {
+        Ok(self.connection.prepare_cached(sql)?.execute(values)?)
+    }
+
+    /// The first row of a query, if it has one.
+    pub(super) fn find<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Failure> {
+        Ok(self.connection.prepare_cached(sql)?.query_row(values, read).optional()?)
+    }
+
+    /// All rows of a query.
+    pub(super) fn list<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Failure> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(values, read)?.collect::<rusqlite::Result<Vec<T>>>()?;
+        Ok(rows)
+    }
+
+    /// Writes what the group of commands counted and numbered, once for each account.
+    pub(super) fn write_accounts(&mut self) -> Result<(), Failure> {
+        for (account, change) in self.accounts.group.drain().filter(|(_, change)| *change != 0) {
+            let sql = "INSERT INTO counter (kind, owner, account, value) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO UPDATE SET value = value + excluded.value";
+            let values = (account.kind, account.owner, account.name, change);
+            self.connection.prepare_cached(sql)?.execute(values)?;
+        }
+        self.sequences.write(&self.connection)
+    }
+}
+
+/// One account of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Account {
+    /// `source`, `destination` or `lanes`.
+    kind: &'static str,
+    /// The name's id; 0 for `lanes`.
+    owner: i64,
+    /// The word of the ledger.
+    name: &'static str,
+}
+
+impl Account {
+    /// Of a source: `received`, `unique` …
+    pub(super) fn source(source: i64, name: &'static str) -> Self {
+        Self { kind: "source", owner: source, name }
+    }
+
+    /// Of a destination: the deliveries in a state.
+    pub(super) fn state(destination: i64, state: State) -> Self {
+        Self { kind: "destination", owner: destination, name: state.as_str() }
+    }
+
+    /// Of a destination: `routed`, `attempts`, `attempts_unknown`.
+    pub(super) fn destination(destination: i64, name: &'static str) -> Self {
+        Self { kind: "destination", owner: destination, name }
+    }
+
+    /// Lanes that a sweep had to repair.
+    pub(super) fn lanes_repaired() -> Self {
+        Self { kind: "lanes", owner: 0, name: "repaired" }
+    }
+}
+
+/// The changes of accounts that are not yet written.
+///
+/// A command counts on a sheet of its own, which is thrown away when the command fails; what the sheets come to is
+/// written once for the whole group, in its transaction.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    sheet: Vec<(Account, i64)>,
+    group: HashMap<Account, i64>,
+}
+
+impl Accounts {
+    pub(super) fn add(&mut self, account: Account, change: i64) {
+        // The last few lines are nearly always the ones that are wanted again; a miss only makes another line.
+        match self.sheet.iter_mut().rev().take(8).find(|(line, _)| *line == account) {
+            Some((_, sum)) => *sum += change,
+            None => self.sheet.push((account, change)),
+        }
+    }
+
+    /// A delivery goes from one state to another.
+    pub(super) fn turn(&mut self, destination: i64, from: State, to: State) {
+        self.add(Account::state(destination, from), -1);
+        self.add(Account::state(destination, to), 1);
+    }
+
+    /// The command succeeded.
+    pub(super) fn keep_sheet(&mut self) {
+        for (account, change) in self.sheet.drain(..) {
+            *self.group.entry(account).or_insert(0) += change;
+        }
+    }
+
+    /// The command failed.
+    pub(super) fn drop_sheet(&mut self) {
+        self.sheet.clear();
+    }
+
+    /// The whole group failed.
+    pub(super) fn drop_all(&mut self) {
+        self.sheet.clear();
+        self.group.clear();
+    }
+}
+
+/// Numbers that are given once and never again, even when what they were given to is rolled back or deleted.
+#[derive(Debug)]
+pub(super) struct Sequences {
+    delivery: i64,
+    lease: i64,
+    /// Not written: the rows themselves keep it.
+    envelope: i64,
+    written: (i64, i64),
+}
+
+impl Sequences {
+    fn load(connection: &Connection) -> Result<Self, Failure> {
+        let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let delivery = number(
+            "SELECT max(coalesce((SELECT value FROM sequence WHERE kind = 'delivery'), 0),
+                        coalesce((SELECT max(id) FROM delivery), 0))",
+        )?;
+        let lease = number(
+            "SELECT max(coalesce((SELECT value FROM sequence WHERE kind = 'lease'), 0),
+                        coalesce((SELECT max(lease) FROM attempt), 0))",
+        )?;
+        let envelope = number("SELECT coalesce(max(id), 0) FROM envelope")?;
+        Ok(Self { delivery, lease, envelope, written: (delivery, lease) })
+    }
+
+    pub(super) fn next_delivery(&mut self) -> i64 {
+        self.delivery += 1;
+        self.delivery
+    }
+
+    pub(super) fn next_lease(&mut self) -> i64 {
+        self.lease += 1;
+        self.lease
+    }
+
+    pub(super) fn next_envelope(&mut self) -> i64 {
+        self.envelope += 1;
+        self.envelope
+    }
+
+    /// The transaction that wrote them was rolled back.
+    pub(super) fn mark_unwritten(&mut self) {
+        self.written = (-1, -1);
+    }
+
+    fn write(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let sql = "INSERT INTO sequence (kind, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+        if self.written.0 != self.delivery {
+            connection.prepare_cached(sql)?.execute(("delivery", self.delivery))?;
+        }
+        if self.written.1 != self.lease {
+            connection.prepare_cached(sql)?.execute(("lease", self.lease))?;
+        }
+        self.written = (self.delivery, self.lease);
+        Ok(())
+    }
+}

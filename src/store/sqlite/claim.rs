@@ -1,0 +1,197 @@
+//! Leases the next eligible deliveries of a system, and gives leases back.
+
+use std::sync::Arc;
+
+use super::books::{Account, Books, Failure};
+use super::lane::{self, Turn};
+use super::names::Way;
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::store::{Claim, Claimed, Claims, StoreError, StoredNotification};
+
+/// No claim takes more than this, whatever it asks for.
+const CLAIM_MAX: usize = 1_000;
+
+/// A delivery that is due.
+#[derive(Debug)]
+struct Due {
+    at: i64,
+    id: i64,
+    way: Arc<Way>,
+}
+
+/// A delivery's own columns.
+#[derive(Debug)]
+struct Columns {
+    notification: i64,
+    lane: Option<String>,
+    attempts: u32,
+    first_attempt_active_ms: Option<i64>,
+    repeat_count: u32,
+    repeat_key: Option<String>,
+    same_bytes_as: Option<i64>,
+}
+
+/// Executes the command.
+pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure> {
+    let limit = claim.limit.min(CLAIM_MAX);
+    if limit == 0 {
+        return Ok(Claims::default());
+    }
+    let (due, next_due) = find_due(books, claim, limit)?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for delivery in &due {
+        claimed.extend(lease(books, claim, delivery)?);
+    }
+    let next_due = match () {
+        // Something had to be put aside: there may be more that is due.
+        () if claimed.len() < due.len() => Some(claim.now),
+        () if due.len() < limit => next_due,
+        () => None,
+    };
+    Ok(Claims { claimed, next_due })
+}
+
+/// The lowest due of all ways that may be served, and when the next one falls due.
+///
+/// Each way is a run of its own in the index of what is due, so nothing is read that is not eligible: at most `limit`
+/// entries and one more of each way.
+fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>, Option<Timestamp>), Failure> {
+    let sql = "SELECT due_at, id FROM delivery INDEXED BY delivery_due
+               WHERE way = ?1 AND state = 'waiting' ORDER BY due_at, id LIMIT ?2";
+    let fetched = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let mut due = Vec::new();
+    let mut next_due = None;
+    for way in books.names.ways_of_system(&books.connection, &claim.system)? {
+        if !claim.routes.contains(&way.route_name) || !claim.destinations.contains(&way.destination_name) {
+            continue;
+        }
+        let rows = books.list(sql, (way.id, fetched), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        for (at, id) in rows {
+            if at > claim.now.0 {
+                next_due = Some(next_due.map_or(at, |next: i64| next.min(at)));
+                break;
+            }
+            due.push(Due { at, id, way: Arc::clone(&way) });
+        }
+    }
+    due.sort_unstable_by_key(|delivery| (delivery.at, delivery.id));
+    due.truncate(limit);
+    Ok((due, next_due.map(Timestamp)))
+}
+
+/// Begins one attempt; none when the delivery has nothing to carry.
+fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
+    let columns = columns(books, due.id)?;
+    let Some((organization, notification)) = notification(books, columns.notification)? else {
+        bury(books, due.id, columns.notification, claim.now)?;
+        return Ok(None);
+    };
+    let lease = books.sequences.next_lease();
+    let attempt = columns.attempts.saturating_add(1);
+    let first_attempt_active_ms = columns.first_attempt_active_ms.unwrap_or(claim.active_ms);
+    let sql = "UPDATE delivery SET state = 'in_flight', due_at = NULL, lease = ?2, attempts = ?3,
+               first_attempt_active_ms = ?4, changed_at = ?5 WHERE id = ?1";
+    books.run(sql, (due.id, lease, attempt, first_attempt_active_ms, claim.now.0))?;
+    let config_version = columns.same_bytes_as.unwrap_or(claim.config_version.0);
+    let sql = "INSERT INTO attempt (lease, delivery, number, config_version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
+    books.accounts.turn(due.way.destination, State::Waiting, State::InFlight);
+    books.accounts.add(Account::destination(due.way.destination, "attempts"), 1);
+    Ok(Some(Claimed {
+        delivery: DeliveryId(due.id),
+        lease: Lease(lease),
+        attempt,
+        route: due.way.route_name.clone(),
+        destination: due.way.destination_name.clone(),
+        system: due.way.system_name.clone(),
+        lane: columns.lane,
+        stale_mark: stale_mark(books, due.way.route, organization, &notification.record_id)?,
+        notification,
+        first_attempt_active_ms,
+        repeat: columns.repeat_key.map(|key| (key, columns.repeat_count)),
+        same_bytes_as: columns.same_bytes_as.map(ConfigVersion),
+    }))
+}
+
+/// A row that was removed by hand or by damage must not stop its whole system.
+fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> Result<(), Failure> {
+    let place = lane::place_of(books, delivery)?;
+    let reason = format!("its notification (row {notification}) or envelope is missing from the store");
+    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+    lane::turn(books, &place, turn)?;
+    lane::promote(books, place.way.system, place.lane.as_deref(), now).map(|_| ())
+}
+
+fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
+    let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as
+               FROM delivery WHERE id = ?1";
+    let found = books.find(sql, [delivery], |row| {
+        Ok(Columns {
+            notification: row.get(0)?,
+            lane: row.get(1)?,
+            attempts: row.get(2)?,
+            first_attempt_active_ms: row.get(3)?,
+            repeat_count: row.get(4)?,
+            repeat_key: row.get(5)?,
+            same_bytes_as: row.get(6)?,
+        })
+    })?;
+    found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))
+}
+
+fn notification(books: &Books, row: i64) -> Result<Option<(i64, StoredNotification)>, Failure> {
+    let sql = "SELECT n.organization, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
+               e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.xml
+               FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source
+               WHERE n.id = ?1";
+    books.find(sql, [row], |found| {
+        let notification = StoredNotification {
+            row,
+            notification_id: found.get(1)?,
+            revision: found.get(2)?,
+            source: found.get(3)?,
+            organization_id: found.get(4)?,
+            action_id: found.get(5)?,
+            enterprise_url: found.get(6)?,
+            partner_url: found.get(7)?,
+            received_at: Timestamp(found.get(8)?),
+            record_type: found.get(9)?,
+            record_id: found.get(10)?,
+            xml: found.get(11)?,
+        };
+        Ok((found.get(0)?, notification))
+    })
+}
+
+fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> Result<Option<String>, Failure> {
+    if record_id.is_empty() {
+        return Ok(None);
+    }
+    let sql = "SELECT value FROM stale_mark WHERE route = ?1 AND organization = ?2 AND record_id = ?3";
+    books.find(sql, (route, organization, record_id), |row| row.get(0))
+}
+
+/// Gives leases back whose call was never begun; what is no longer leased is passed by.
+pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Timestamp) -> Result<(), Failure> {
+    for (delivery, lease) in leases {
+        let Some(place) = lane::place(books, delivery.0)? else { continue };
+        if place.state != State::InFlight || place.lease != Some(lease.0) {
+            continue;
+        }
+        let reason = place.reason.clone();
+        lane::take_turn(books, &place, now, reason.as_deref(), now)?;
+        uncount(books, &place, *lease)?;
+    }
+    Ok(())
+}
+
+/// Takes an attempt back for which no call was made: as if it had never been begun.
+pub(super) fn uncount(books: &mut Books, place: &lane::Place, lease: Lease) -> Result<(), Failure> {
+    books.run("DELETE FROM attempt WHERE lease = ?1", [lease.0])?;
+    let sql = "UPDATE delivery SET attempts = attempts - 1,
+               first_attempt_active_ms = iif(attempts = 1, NULL, first_attempt_active_ms) WHERE id = ?1";
+    books.run(sql, [place.id])?;
+    books.accounts.add(Account::destination(place.way.destination, "attempts"), -1);
+    Ok(())
+}

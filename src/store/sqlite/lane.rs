@@ -1,0 +1,166 @@
+//! Lanes: who may go next.
+//!
+//! In a lane at most one delivery is waiting or in flight: the lowest that is not settled. The one exception is a
+//! replayed delivery that came back while a later one was in flight: it stands blocked, and is next when that call ends.
+
+use super::books::{Books, Failure};
+use super::names::Way;
+use crate::clock::Timestamp;
+use crate::delivery::State;
+use crate::store::StoreError;
+
+/// A delivery as the writer needs it to move it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) id: i64,
+    pub(super) way: std::sync::Arc<Way>,
+    pub(super) lane: Option<String>,
+    pub(super) state: State,
+    pub(super) unsettled: bool,
+    pub(super) lease: Option<i64>,
+    pub(super) attempts: u32,
+    pub(super) reason: Option<String>,
+}
+
+/// What a delivery becomes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn<'a> {
+    pub(super) to: State,
+    /// Set for `Waiting` alone.
+    pub(super) due_at: Option<Timestamp>,
+    /// Whether it keeps its place in its lane.
+    pub(super) unsettled: bool,
+    pub(super) reason: Option<&'a str>,
+    pub(super) at: Timestamp,
+}
+
+/// Reads a delivery's place.
+pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, Failure> {
+    let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason FROM delivery WHERE id = ?1";
+    let found = books.find(sql, [delivery], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, Option<String>>(1)?,
+            row.get::<_, String>(2)?,
+            row.get::<_, bool>(3)?,
+            row.get::<_, Option<i64>>(4)?,
+            row.get::<_, u32>(5)?,
+            row.get::<_, Option<String>>(6)?,
+        ))
+    })?;
+    let Some((way, lane, state, unsettled, lease, attempts, reason)) = found else { return Ok(None) };
+    let way = books.names.way_of(&books.connection, way)?;
+    Ok(Some(Place { id: delivery, way, lane, state: parse_state(&state)?, unsettled, lease, attempts, reason }))
+}
+
+/// Reads a delivery's place, which must be there.
+pub(super) fn place_of(books: &mut Books, delivery: i64) -> Result<Place, Failure> {
+    place(books, delivery)?.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("delivery {delivery}"))))
+}
+
+fn parse_state(text: &str) -> Result<State, Failure> {
+    text.parse().map_err(|error| Failure::Rule(StoreError::Refused(error)))
+}
+
+/// Gives a delivery its new state, and the accounts with it.
+pub(super) fn turn(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
+    let due_at = turn.due_at.map(|due_at| due_at.0);
+    let state = turn.to.as_str();
+    if turn.unsettled == place.unsettled {
+        // Leaves the indexes of what is unsettled alone.
+        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5
+                   WHERE id = ?1";
+        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0))?;
+    } else {
+        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5,
+                   unsettled = ?6 WHERE id = ?1";
+        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, turn.unsettled))?;
+    }
+    books.accounts.turn(place.way.destination, place.state, turn.to);
+    Ok(())
+}
+
+/// Whether any delivery of the lane is not settled: a new one must stand behind it.
+pub(super) fn is_occupied(books: &Books, system: i64, lane: &str) -> Result<bool, Failure> {
+    Ok(lowest(books, system, lane)?.is_some())
+}
+
+/// The lowest delivery of a lane that is not settled.
+pub(super) fn lowest(books: &Books, system: i64, lane: &str) -> Result<Option<i64>, Failure> {
+    let sql = "SELECT id FROM delivery INDEXED BY delivery_lane
+               WHERE system = ?1 AND lane = ?2 AND unsettled = 1 ORDER BY id LIMIT 1";
+    books.find(sql, (system, lane), |row| row.get(0))
+}
+
+/// Whether a delivery of the lane is in flight.
+pub(super) fn is_in_flight(books: &Books, system: i64, lane: &str) -> Result<bool, Failure> {
+    let sql = "SELECT 1 FROM delivery INDEXED BY delivery_in_flight
+               WHERE system = ?1 AND lane = ?2 AND state = 'in_flight'";
+    Ok(books.find(sql, (system, lane), |_| Ok(()))?.is_some())
+}
+
+/// Lets the lane go on after one of it left or stopped: its lowest, if it is blocked, becomes due.
+/// Whether there was one to let go.
+pub(super) fn promote(books: &mut Books, system: i64, lane: Option<&str>, now: Timestamp) -> Result<bool, Failure> {
+    let Some(lane) = lane else { return Ok(false) };
+    let Some(next) = lowest(books, system, lane)? else { return Ok(false) };
+    let next = place_of(books, next)?;
+    if next.state != State::Blocked || is_in_flight(books, system, lane)? {
+        return Ok(false);
+    }
+    due(books, &next, now, now)?;
+    Ok(true)
+}
+
+/// Lets a delivery that is not in flight any more, or held or dead no more, take its turn: waiting if it is the lane's
+/// lowest and nothing is in flight, else blocked.
+pub(super) fn take_turn(
+    books: &mut Books,
+    place: &Place,
+    due_at: Timestamp,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let system = place.way.system;
+    let stands_behind = match &place.lane {
+        None => false,
+        Some(lane) => {
+            let other_in_flight = place.state != State::InFlight && is_in_flight(books, system, lane)?;
+            other_in_flight || lowest(books, system, lane)?.is_some_and(|lowest| lowest < place.id)
+        }
+    };
+    let (to, due_at) = if stands_behind { (State::Blocked, None) } else { (State::Waiting, Some(due_at)) };
+    turn(books, place, Turn { to, due_at, unsettled: true, reason, at: now })?;
+    if stands_behind {
+        promote(books, system, place.lane.as_deref(), now)?;
+    }
+    Ok(())
+}
+
+/// Makes way for an earlier delivery of the lane that comes back: what waits there is blocked.
+pub(super) fn make_way(books: &mut Books, system: i64, lane: &str, now: Timestamp) -> Result<(), Failure> {
+    let Some(head) = lowest(books, system, lane)? else { return Ok(()) };
+    let head = place_of(books, head)?;
+    if head.state != State::Waiting {
+        return Ok(());
+    }
+    let reason = head.reason.as_deref();
+    turn(books, &head, Turn { to: State::Blocked, due_at: None, unsettled: true, reason, at: now })
+}
+
+fn due(books: &mut Books, place: &Place, due_at: Timestamp, now: Timestamp) -> Result<(), Failure> {
+    let reason = place.reason.as_deref();
+    turn(books, place, Turn { to: State::Waiting, due_at: Some(due_at), unsettled: true, reason, at: now })
+}
+
+/// Looks again at lanes that seemed to have blocked deliveries and no head, and repairs those that have; how many.
+pub(super) fn repair(books: &mut Books, lanes: &[(i64, String)], now: Timestamp) -> Result<u64, Failure> {
+    let mut repaired = 0;
+    for (system, lane) in lanes {
+        if promote(books, *system, Some(lane), now)? {
+            repaired += 1;
+            books.accounts.add(super::books::Account::lanes_repaired(), 1);
+        }
+    }
+    Ok(repaired)
+}

@@ -1,0 +1,277 @@
+//! What people and other parts ask: lists, single rows, states.
+
+use rusqlite::types::{Null, ToSql};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::settle::StoredFault;
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, DeliveryId};
+use crate::outcome;
+use crate::store::{
+    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Pause, RefusedPost,
+    StoredNotification, SystemState,
+};
+
+/// The length of a list when none is asked for.
+const LIST_DEFAULT: u32 = 100;
+/// The longest list.
+const LIST_MAX: u32 = 1_000;
+
+const DELIVERY: &str = "
+    SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
+           d.lane, d.state, d.due_at, d.attempts, d.reason, d.status, d.created_at, d.changed_at,
+           CASE WHEN d.state = 'blocked' THEN coalesce(
+               (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
+                AND b.lane IS NOT NULL AND b.id < d.id ORDER BY b.id DESC LIMIT 1),
+               (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.state = 'in_flight')
+           ) END
+    FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
+    CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination
+    CROSS JOIN name y ON y.id = w.system";
+
+const NOTIFICATION: &str = "
+    FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source";
+
+const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
+    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates";
+
+/// Conditions of a list, each with its value.
+#[derive(Default)]
+struct Conditions {
+    text: Vec<String>,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Conditions {
+    /// Adds a condition; `?` in it is the value.
+    fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
+        if let Some(value) = value {
+            self.values.push(Box::new(value));
+            self.text.push(condition.replace('?', &format!("?{}", self.values.len())));
+        }
+    }
+
+    fn and_plain(&mut self, condition: Option<String>) {
+        self.text.extend(condition);
+    }
+
+    /// `WHERE …`, newest first, cut.
+    fn ending(&self, id: &str, limit: Option<u32>) -> String {
+        let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+        let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
+        format!(" WHERE {conditions} ORDER BY {id} DESC LIMIT {limit}")
+    }
+}
+
+/// The deliveries of a filter, newest first.
+pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<Vec<DeliveryView>> {
+    let mut conditions = Conditions::default();
+    // The state is written out, so that the index of what stopped can be used.
+    conditions.and_plain(filter.state.map(|state| format!("d.state = '{}'", state.as_str())));
+    let way = |column: &str, kind: &str| {
+        format!(
+            "+d.way IN (SELECT way.id FROM way JOIN name ON name.id = way.{column}
+             WHERE name.kind = '{kind}' AND name.text = ?)"
+        )
+    };
+    conditions.and(&way("destination", "destination"), filter.destination);
+    conditions.and(&way("route", "route"), filter.route);
+    let of = |column: &str| format!("d.notification IN (SELECT id FROM notification WHERE {column} = ?)");
+    conditions.and(&of("notification_id"), filter.notification_id);
+    conditions.and(&of("record_id <> '' AND record_id"), filter.record_id);
+    conditions.and("d.id < ?", filter.before);
+    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", filter.limit));
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?.collect()
+}
+
+/// One delivery.
+pub(super) fn delivery_view(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeliveryView>> {
+    let sql = format!("{DELIVERY} WHERE d.id = ?1");
+    connection.prepare_cached(&sql)?.query_row([id], read_delivery).optional()
+}
+
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
+    Ok(DeliveryView {
+        delivery_id: DeliveryId(row.get(0)?),
+        notification_id: row.get(1)?,
+        notification_row: row.get(2)?,
+        revision: row.get(3)?,
+        record_id: row.get(4)?,
+        record_type: row.get(5)?,
+        source: row.get(6)?,
+        route: row.get(7)?,
+        destination: row.get(8)?,
+        system: row.get(9)?,
+        lane: row.get(10)?,
+        state: row.get::<_, String>(11)?.parse().map_err(|error: String| unreadable(11, error))?,
+        due_at: row.get::<_, Option<i64>>(12)?.map(Timestamp),
+        attempts: row.get(13)?,
+        reason: row.get(14)?,
+        status: row.get(15)?,
+        created_at: Timestamp(row.get(16)?),
+        changed_at: Timestamp(row.get(17)?),
+        behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
+    })
+}
+
+fn unreadable(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+}
+
+/// The calls of a delivery, oldest first.
+pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<AttemptView>> {
+    let sql =
+        "SELECT number, started_at, ended_at, duration_ms, outcome, reason, config_version, request_line, request,
+               request_cut, status, response, response_cut, fault FROM attempt WHERE delivery = ?1 ORDER BY number";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([delivery], |row| {
+        let fault: Option<String> = row.get(13)?;
+        let fault = fault.map(|text| serde_json::from_str::<StoredFault>(&text)).transpose();
+        Ok(AttemptView {
+            number: row.get(0)?,
+            started_at: Timestamp(row.get(1)?),
+            ended_at: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+            duration_ms: row.get(3)?,
+            outcome: row.get(4)?,
+            reason: row.get(5)?,
+            config_version: ConfigVersion(row.get(6)?),
+            record: outcome::Record {
+                request_line: row.get(7)?,
+                request: row.get(8)?,
+                request_cut: row.get(9)?,
+                status: row.get(10)?,
+                response: row.get(11)?,
+                response_cut: row.get(12)?,
+                fault: fault.map_err(|error| unreadable(13, error))?.map(outcome::Fault::from),
+            },
+        })
+    })?;
+    rows.collect()
+}
+
+/// The notifications of a filter, newest first, without their XML.
+pub(super) fn notifications(
+    connection: &Connection,
+    filter: NotificationFilter,
+) -> rusqlite::Result<Vec<NotificationView>> {
+    let mut conditions = Conditions::default();
+    let source = "n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)";
+    conditions.and(source, filter.source);
+    // Known kinds are written out, so that the index of the odd ones can be used.
+    let known = ["unrouted", "unreadable", "quarantined"];
+    match filter.kind {
+        Some(kind) if known.contains(&kind.as_str()) => conditions.and_plain(Some(format!("n.kind = '{kind}'"))),
+        kind => conditions.and("n.kind = ?", kind),
+    }
+    conditions.and("n.notification_id = ?", filter.notification_id);
+    conditions.and("n.record_id <> '' AND n.record_id = ?", filter.record_id);
+    conditions.and("n.id < ?", filter.before);
+    let ending = conditions.ending("n.id", filter.limit);
+    let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params_from_iter(conditions.values.iter()), read_notification)?.collect()
+}
+
+/// All revisions of a notification, by its id or else by the row of any of them; oldest first.
+pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Result<Vec<NotificationView>> {
+    let sql = format!(
+        "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION} WHERE n.notification_id = ?1 AND (?2 IS NULL OR n.organization = ?2)
+         ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let by_id: Vec<NotificationView> =
+        statement.query_map((id, Null), read_notification)?.collect::<rusqlite::Result<_>>()?;
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let key = connection
+        .prepare_cached("SELECT notification_id, organization FROM notification WHERE id = ?1")?
+        .query_row([row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    match key {
+        Some(key) => statement.query_map(key, read_notification)?.collect(),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
+    Ok(NotificationView {
+        notification: StoredNotification {
+            row: row.get(0)?,
+            notification_id: row.get(1)?,
+            revision: row.get(2)?,
+            source: row.get(3)?,
+            organization_id: row.get(4)?,
+            action_id: row.get(5)?,
+            enterprise_url: row.get(6)?,
+            partner_url: row.get(7)?,
+            received_at: Timestamp(row.get(8)?),
+            record_type: row.get(9)?,
+            record_id: row.get(10)?,
+            xml: row.get(14)?,
+        },
+        kind: row.get(11)?,
+        reason: row.get(12)?,
+        duplicates: row.get(13)?,
+    })
+}
+
+/// The refused POSTs, newest first.
+pub(super) fn refused(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<RefusedPost>> {
+    let sql = "SELECT at, source, sender, reason, dropped_at, body FROM refused ORDER BY id DESC LIMIT ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([limit.min(LIST_MAX)], |row| {
+        Ok(RefusedPost {
+            at: Timestamp(row.get(0)?),
+            source: row.get(1)?,
+            sender: row.get(2)?,
+            reason: row.get(3)?,
+            dropped_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
+            body: row.get(5)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// A system's state, if it was ever written.
+pub(super) fn system(connection: &Connection, name: &str) -> rusqlite::Result<Option<SystemState>> {
+    let sql = "SELECT active_ms, paused_reason, paused_since, probe_at FROM system
+               WHERE name = (SELECT id FROM name WHERE kind = 'system' AND text = ?1)";
+    let read = |row: &Row<'_>| {
+        let reason: Option<String> = row.get(1)?;
+        let since: Option<i64> = row.get(2)?;
+        let probe_at = row.get::<_, Option<i64>>(3)?.map(Timestamp);
+        let paused = reason.zip(since).map(|(reason, since)| Pause { reason, since: Timestamp(since), probe_at });
+        Ok(SystemState { active_ms: row.get(0)?, paused })
+    };
+    connection.prepare_cached(sql)?.query_row([name], read).optional()
+}
+
+/// A stored configuration's files, as JSON.
+pub(super) fn config(connection: &Connection, version: i64) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT files FROM config_version WHERE id = ?1";
+    connection.prepare_cached(sql)?.query_row([version], |row| row.get(0)).optional()
+}
+
+/// Lanes whose lowest delivery that is not settled is blocked: a system's number and the lane's key. Some may have a
+/// later one in flight, which is in order; the writer looks again.
+pub(super) fn headless_lanes(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let blocked: i64 = connection
+        .prepare_cached("SELECT coalesce(sum(value), 0) FROM counter WHERE account = 'blocked'")?
+        .query_row([], |row| row.get(0))?;
+    if blocked == 0 {
+        return Ok(Vec::new());
+    }
+    // With min(), SQLite takes the other columns from the row that has the minimum.
+    let sql = "SELECT system, lane, state, min(id) FROM delivery INDEXED BY delivery_lane
+               WHERE unsettled = 1 AND lane IS NOT NULL GROUP BY system, lane";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+    let mut lanes = Vec::new();
+    for row in rows {
+        let (system, lane, state) = row?;
+        if state == "blocked" {
+            lanes.push((system, lane));
+        }
+    }
+    Ok(lanes)
+}

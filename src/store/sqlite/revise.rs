@@ -1,0 +1,223 @@
+//! Notifications that came before: duplicates, and revisions with their table.
+
+use std::sync::Arc;
+
+use super::accept::Envelope;
+use super::books::{Account, Books, Failure};
+use super::lane::{self, Place, Turn};
+use super::names::Kind;
+use crate::delivery::{OnRevision, Planned, State};
+use crate::store::{Fate, Incoming, IncomingKind, StoreError};
+
+/// The newest revision that the store has.
+#[derive(Debug)]
+struct Known {
+    row: i64,
+    revision: u32,
+    hash: [u8; 32],
+}
+
+/// A route's newest delivery of the notification, and what the route wants now.
+#[derive(Debug)]
+struct Case<'a> {
+    route: i64,
+    old: Option<i64>,
+    planned: Option<&'a Planned>,
+}
+
+/// What an old delivery becomes when its notification was revised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It carries the new content.
+    Replace,
+    /// It is superseded, and a new one is made where the route matches.
+    Supersede,
+    /// It stays as it is, and a new one is made where the route matches.
+    Keep,
+}
+
+/// A notification whose first revision is in the store already.
+pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
+    let known = known(books, envelope.organization, &incoming.notification_id)?;
+    if known.hash == incoming.hash {
+        books.run("UPDATE notification SET duplicates = duplicates + 1 WHERE id = ?1", [known.row])?;
+        books.accounts.add(Account::source(envelope.source, "duplicate"), 1);
+        return Ok(Fate::Duplicate);
+    }
+    let revision = known.revision.saturating_add(1);
+    let Some(row) = envelope.write_row(books, incoming, revision, Fate::Revised)? else {
+        let rule = format!("revision {revision} of {} is there already", incoming.notification_id);
+        return Err(Failure::Rule(StoreError::Refused(rule)));
+    };
+    books.accounts.add(Account::source(envelope.source, "revised"), 1);
+    let readable = !matches!(incoming.kind, IncomingKind::Unreadable(_));
+    if envelope.accept.quarantine.is_none() && readable {
+        deliver(books, envelope, incoming, row, revision)?;
+    }
+    Ok(Fate::Revised)
+}
+
+fn known(books: &Books, organization: i64, notification_id: &str) -> Result<Known, Failure> {
+    let sql = "SELECT id, revision, hash FROM notification
+               WHERE notification_id = ?1 AND organization = ?2 ORDER BY revision DESC LIMIT 1";
+    let read = |row: &rusqlite::Row<'_>| Ok(Known { row: row.get(0)?, revision: row.get(1)?, hash: row.get(2)? });
+    let found = books.find(sql, (notification_id, organization), read)?;
+    found.ok_or(Failure::Database(rusqlite::Error::QueryReturnedNoRows))
+}
+
+fn deliver(
+    books: &mut Books,
+    envelope: &mut Envelope<'_>,
+    incoming: &Incoming,
+    row: i64,
+    revision: u32,
+) -> Result<(), Failure> {
+    let sql = "SELECT id, source, kind FROM notification
+               WHERE notification_id = ?1 AND organization = ?2 AND revision = 1";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?));
+    let key = (&incoming.notification_id, envelope.organization);
+    let Some((first, source, kind)) = books.find(sql, key, read)? else {
+        return Err(Failure::Database(rusqlite::Error::QueryReturnedNoRows));
+    };
+    let mut made = false;
+    for case in cases(books, envelope, incoming, first)? {
+        made |= handle(books, envelope, case, first, row, revision)?;
+    }
+    if made && kind != "routed" {
+        reclassify(books, first, source, &kind)?;
+    }
+    Ok(())
+}
+
+/// A notification that had no delivery has one now: it counts as routed from here on.
+fn reclassify(books: &mut Books, first: i64, source: i64, kind: &str) -> Result<(), Failure> {
+    let account = match kind {
+        "unrouted" => "unrouted",
+        "skipped_empty" => "skipped_empty",
+        "quarantined" => "quarantined",
+        "unreadable" => "unreadable",
+        other => return Err(Failure::Rule(StoreError::Refused(format!("{other:?} is no kind of a first revision")))),
+    };
+    books.run("UPDATE notification SET kind = 'routed' WHERE id = ?1", [first])?;
+    books.accounts.add(Account::source(source, account), -1);
+    books.accounts.add(Account::source(source, "routed"), 1);
+    Ok(())
+}
+
+/// Every route that matches now or has a delivery, each once, less those that ignore revisions.
+fn cases<'a>(
+    books: &mut Books,
+    envelope: &Envelope<'_>,
+    incoming: &'a Incoming,
+    first: i64,
+) -> Result<Vec<Case<'a>>, Failure> {
+    let ignored = |route: &str| envelope.accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    for delivery in newest_deliveries(books, first)? {
+        let Some(old) = lane::place(books, delivery)? else { continue };
+        // Ids rise: of two deliveries of a route the later one is the newest.
+        cases.retain(|case| case.route != old.way.route);
+        if !ignored(&old.way.route_name) {
+            cases.push(Case { route: old.way.route, old: Some(delivery), planned: None });
+        }
+    }
+    for planned in &incoming.deliveries {
+        if ignored(&planned.route) {
+            continue;
+        }
+        let route = books.names.number(&books.connection, Kind::Route, &planned.route)?;
+        match cases.iter_mut().find(|case| case.route == route) {
+            Some(case) if case.planned.is_some() => {}
+            Some(case) => case.planned = Some(planned),
+            None => cases.push(Case { route, old: None, planned: Some(planned) }),
+        }
+    }
+    cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
+    Ok(cases)
+}
+
+/// The newest delivery of each route, lowest id first.
+fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, Failure> {
+    let sql = "SELECT delivery FROM newest_delivery WHERE notification = ?1
+               UNION SELECT id FROM delivery WHERE notification = ?1 ORDER BY 1";
+    books.list(sql, [first], |row| row.get(0))
+}
+
+/// The table of DESIGN §3.
+fn step(old: &Place, planned: Option<&Planned>) -> Step {
+    match old.state {
+        State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+            let replaceable = planned.is_some_and(|planned| {
+                planned.dead.is_none()
+                    && planned.lane == old.lane
+                    && planned.destination == old.way.destination_name
+                    && planned.system == old.way.system_name
+            });
+            if replaceable { Step::Replace } else { Step::Supersede }
+        }
+        State::Dead => Step::Supersede,
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::InFlight
+        | State::Delivered
+        | State::Superseded
+        | State::Discarded => Step::Keep,
+    }
+}
+
+/// Handles one route; whether it has a delivery of this revision now.
+fn handle(
+    books: &mut Books,
+    envelope: &mut Envelope<'_>,
+    case: Case<'_>,
+    first: i64,
+    row: i64,
+    revision: u32,
+) -> Result<bool, Failure> {
+    if let Some(old) = case.old {
+        // Read only now: superseding the delivery of another route may have moved it.
+        let old = lane::place_of(books, old)?;
+        match step(&old, case.planned) {
+            Step::Replace => {
+                let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3 WHERE id = ?1";
+                books.run(sql, (old.id, row, envelope.now().0))?;
+                remember(books, first, case.route, old.id)?;
+                return Ok(true);
+            }
+            Step::Supersede => supersede(books, envelope, &old, case.planned.is_some(), revision)?,
+            Step::Keep => {}
+        }
+        remember(books, first, case.route, old.id)?;
+    }
+    let Some(planned) = case.planned else { return Ok(false) };
+    let made = envelope.deliver(books, row, planned)?;
+    remember(books, first, case.route, made)?;
+    Ok(true)
+}
+
+fn supersede(
+    books: &mut Books,
+    envelope: &mut Envelope<'_>,
+    old: &Place,
+    matches: bool,
+    revision: u32,
+) -> Result<(), Failure> {
+    let reason = if matches {
+        format!("revision {revision} of the notification took its place")
+    } else {
+        format!("revision {revision} of the notification came, and the route does not match it")
+    };
+    let at = envelope.now();
+    lane::turn(books, old, Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at })?;
+    if lane::promote(books, old.way.system, old.lane.as_deref(), at)? {
+        envelope.wake(&Arc::clone(&old.way));
+    }
+    Ok(())
+}
+
+fn remember(books: &Books, first: i64, route: i64, delivery: i64) -> Result<(), Failure> {
+    let sql = "INSERT INTO newest_delivery (notification, route, delivery) VALUES (?1, ?2, ?3)
+               ON CONFLICT DO UPDATE SET delivery = excluded.delivery";
+    books.run(sql, (first, route, delivery)).map(|_| ())
+}

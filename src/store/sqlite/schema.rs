@@ -1,0 +1,242 @@
+//! Opens the database file: creates it, refuses what is not ours, migrates it forward.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+/// Marks the file as ours (`omgt`), so that another program's database is not taken for one.
+const APPLICATION_ID: i32 = 0x6f6d_6774;
+
+/// The migrations, in order; the schema's version is how many of them were run.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+
+/// How long a statement waits for another program that holds the database's own lock (a backup, a shell).
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another store of this one, works on the file.
+    #[error(
+        "opening the store {}: it is in use by another process{}; stop that one first, or find it with `fuser {}`",
+        path.display(), holder_words(holder), lock.display()
+    )]
+    InUse {
+        /// The database.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+        /// The process id that the lock file names.
+        holder: Option<u32>,
+    },
+    /// The schema is from a later version of this program.
+    #[error(
+        "opening the store {}: its schema has version {found}, and this omgate knows versions up to {known}; \
+         run the omgate that wrote it, or a later one", path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file is something else.
+    #[error("opening the store {}: it is not a database; give [store] url another path, or move the file away", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database, but not ours.
+    #[error(
+        "opening the store {}: it is the database of another program; give [store] url another path", path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is damaged.
+    #[error(
+        "opening the store {}: the database is damaged ({reason}); keep a copy of it and of the files beside it, \
+         then restore a backup", path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        reason: String,
+    },
+    /// The file cannot be created, opened or written.
+    #[error("opening the store {}: cannot {doing}: {reason}", path.display())]
+    Inaccessible {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+fn holder_words(holder: &Option<u32>) -> String {
+    holder.map_or_else(String::new, |process| format!(" (process {process})"))
+}
+
+/// Keeps other processes out for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// The database's real path, so that two names of one file share one lock.
+pub(super) fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
+    if let Ok(real) = path.canonicalize() {
+        return Ok(real);
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let real = folder.canonicalize().map_err(|error| inaccessible(folder, "find its folder", &error))?;
+    match path.file_name() {
+        Some(name) => Ok(real.join(name)),
+        None => Err(OpenError::Inaccessible {
+            path: path.to_owned(),
+            doing: "use that path",
+            reason: "it names no file".to_owned(),
+        }),
+    }
+}
+
+/// Takes the lock beside the database, or says who has it.
+pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let lock = beside(path, "-lock");
+    let mut file = private_file(&lock).map_err(|error| inaccessible(&lock, "create its lock file", &error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse { path: path.to_owned(), lock, holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(inaccessible(&lock, "lock its lock file", &error)),
+    }
+    // The process id is a help for people; a full disk must not keep the store shut because of it.
+    let _ = file.set_len(0);
+    let _ = file.seek(SeekFrom::Start(0));
+    let _ = writeln!(file, "{}", std::process::id());
+    Ok(Lock { _file: file })
+}
+
+/// Creates the file when it is absent, readable by its owner alone; SQLite gives the files beside it the same mode.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::Inaccessible {
+            path: path.to_owned(),
+            doing: "use it as a database",
+            reason: "it is a folder".to_owned(),
+        });
+    }
+    private_file(path).map(|_| ()).map_err(|error| inaccessible(path, "create or write the database", &error))
+}
+
+/// A connection that writes, its schema brought up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|error| opening(path, error))?;
+    prepare(&mut connection, path)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;")?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let say = |error| opening(path, error);
+    connection.busy_timeout(BUSY_WAIT).map_err(say)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    check_identity(connection, path)?;
+    // Checkpoints are the writer's: after it has answered, never inside a commit.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -24576; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = OFF;",
+        )
+        .map_err(say)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(say)?;
+    if mode != "wal" {
+        return Err(OpenError::Inaccessible {
+            path: path.to_owned(),
+            doing: "keep a write-ahead log there",
+            reason: format!("its file system allows only the journal mode {mode}; use a local disk"),
+        });
+    }
+    migrate(connection).map_err(say)
+}
+
+fn check_identity(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let read = || -> rusqlite::Result<(i64, i64, i64)> {
+        let tables = number("SELECT count(*) FROM sqlite_schema")?;
+        Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?, tables))
+    };
+    let (application, found, tables) = read().map_err(|error| opening(path, error))?;
+    if application != i64::from(APPLICATION_ID) {
+        let empty = application == 0 && found == 0 && tables == 0;
+        return if empty { Ok(()) } else { Err(OpenError::Foreign { path: path.to_owned() }) };
+    }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known { Err(OpenError::Newer { path: path.to_owned(), found, known }) } else { Ok(()) }
+}
+
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let done = usize::try_from(version).unwrap_or(0);
+    for (number, script) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(script)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(number + 1).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn opening(path: &Path, error: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotADatabase { path },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, reason: error.to_string() },
+        Some(_) | None => OpenError::Inaccessible { path, doing: "open the database", reason: error.to_string() },
+    }
+}
+
+fn inaccessible(path: &Path, doing: &'static str, error: &std::io::Error) -> OpenError {
+    OpenError::Inaccessible { path: path.to_owned(), doing, reason: error.to_string() }
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,219 @@
+//! Completes attempts: by their outcome, or because the process that made the call is gone.
+
+use serde::{Deserialize, Serialize};
+
+use super::books::{Account, Books, Failure};
+use super::claim;
+use super::lane::{self, Place, Turn};
+use super::names::Kind;
+use crate::clock::Timestamp;
+use crate::delivery::State;
+use crate::outcome;
+use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
+
+/// The outcome that says: sent, and no usable answer.
+const UNKNOWN: &str = "unknown";
+
+/// Why an attempt that nobody completed came to nothing known.
+const STOPPED: &str = "the gateway stopped while the call was under way";
+
+/// Executes the command.
+pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> {
+    let place = lane::place(books, settle.delivery.0)?;
+    let place = place.filter(|place| place.state == State::InFlight && place.lease == Some(settle.lease.0));
+    let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
+    if settle.outcome == NOT_CALLED {
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
+        claim::uncount(books, &place, settle.lease)?;
+    } else {
+        complete_attempt(books, settle)?;
+        keep_outcome(books, &place, settle)?;
+        if settle.outcome == UNKNOWN {
+            books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
+        }
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
+    }
+    keep_active(books, place.way.system, settle.active_ms)?;
+    match &settle.stale_mark {
+        Some(value) => keep_stale_mark(books, &place, value),
+        None => Ok(()),
+    }
+}
+
+fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
+    let record = &settle.record;
+    let fault = match record.fault.as_ref().map(|fault| serde_json::to_string(&StoredFault::from(fault))) {
+        None => None,
+        Some(Ok(text)) => Some(text),
+        Some(Err(error)) => return Err(Failure::Rule(StoreError::Refused(format!("keeping the fault: {error}")))),
+    };
+    let sql = "UPDATE attempt SET ended_at = ?2, outcome = ?3, duration_ms = ?4, status = ?5, request_cut = ?6,
+               response_cut = ?7, reason = ?8, fault = ?9, request_line = ?10, request = ?11, response = ?12
+               WHERE lease = ?1";
+    let values = (
+        settle.lease.0,
+        settle.ended_at.0,
+        settle.outcome,
+        i64::try_from(settle.duration.as_millis()).unwrap_or(i64::MAX),
+        record.status,
+        record.request_cut,
+        record.response_cut,
+        Some(&settle.reason).filter(|reason| !reason.is_empty()),
+        fault,
+        &record.request_line,
+        &record.request,
+        &record.response,
+    );
+    books.run(sql, values).map(|_| ())
+}
+
+/// What the delivery remembers of its last attempt: for the next one, and for people.
+fn keep_outcome(books: &Books, place: &Place, settle: &Settle) -> Result<(), Failure> {
+    let sql = "UPDATE delivery SET status = ?2,
+               repeat_count = CASE WHEN ?3 IS NULL THEN 0 WHEN repeat_key = ?3 THEN repeat_count + 1 ELSE 1 END,
+               repeat_key = ?3,
+               same_bytes_as = iif(?4, (SELECT config_version FROM attempt WHERE attempt.lease = ?5), NULL)
+               WHERE id = ?1";
+    let unknown = settle.outcome == UNKNOWN;
+    let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0);
+    books.run(sql, values).map(|_| ())
+}
+
+/// Gives the delivery its new state, and lets its lane go on.
+fn move_on(
+    books: &mut Books,
+    place: &Place,
+    settlement: &Settlement,
+    last_reason: &str,
+    at: Timestamp,
+) -> Result<(), Failure> {
+    let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
+    let turn = match settlement {
+        Settlement::Waiting { due_at } => return lane::take_turn(books, place, *due_at, last_reason, at),
+        Settlement::Delivered => Turn { to: State::Delivered, due_at: None, unsettled: false, reason: None, at },
+        Settlement::Dead { reason, holds_lane } => {
+            let unsettled = *holds_lane && place.lane.is_some();
+            Turn { to: State::Dead, due_at: None, unsettled, reason: Some(reason), at }
+        }
+        Settlement::Held { reason } => {
+            Turn { to: State::Held, due_at: None, unsettled: true, reason: Some(reason), at }
+        }
+        Settlement::Superseded { reason } => {
+            Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(reason), at }
+        }
+    };
+    lane::turn(books, place, turn)?;
+    lane::promote(books, place.way.system, place.lane.as_deref(), at).map(|_| ())
+}
+
+/// The system's open time never goes back.
+pub(super) fn keep_active(books: &Books, system: i64, active_ms: i64) -> Result<(), Failure> {
+    let sql = "INSERT INTO system (name, active_ms) VALUES (?1, ?2)
+               ON CONFLICT DO UPDATE SET active_ms = excluded.active_ms WHERE active_ms < excluded.active_ms";
+    books.run(sql, (system, active_ms)).map(|_| ())
+}
+
+fn keep_stale_mark(books: &Books, place: &Place, value: &str) -> Result<(), Failure> {
+    let sql = "INSERT INTO stale_mark (route, organization, record_id, value)
+               SELECT ?2, n.organization, n.record_id, ?3
+               FROM delivery d CROSS JOIN notification n ON n.id = d.notification
+               WHERE d.id = ?1 AND n.record_id <> ''
+               ON CONFLICT DO UPDATE SET value = excluded.value";
+    books.run(sql, (place.id, place.way.route, value)).map(|_| ())
+}
+
+/// Completes every attempt that an earlier process left: whether its call was taken, nobody knows. The delivery is sent
+/// again, or held for a person where its destination says so. How many there were.
+pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Result<u64, Failure> {
+    let sql = "SELECT id FROM delivery INDEXED BY delivery_in_flight WHERE state = 'in_flight' ORDER BY id";
+    let left: Vec<i64> = books.list(sql, [], |row| row.get(0))?;
+    for delivery in &left {
+        let place = lane::place_of(books, *delivery)?;
+        let sql = "UPDATE attempt SET ended_at = ?2, outcome = 'unknown', reason = ?3 WHERE lease = ?1";
+        books.run(sql, (place.lease, now.0, STOPPED))?;
+        let sql = "UPDATE delivery SET status = NULL, repeat_count = 0, repeat_key = NULL,
+                   same_bytes_as = (SELECT config_version FROM attempt WHERE attempt.lease = delivery.lease)
+                   WHERE id = ?1";
+        books.run(sql, [delivery])?;
+        books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
+        let settlement = if hold.contains(&place.way.destination_name) {
+            Settlement::Held { reason: STOPPED.to_owned() }
+        } else {
+            Settlement::Waiting { due_at: now }
+        };
+        move_on(books, &place, &settlement, STOPPED, now)?;
+    }
+    Ok(u64::try_from(left.len()).unwrap_or(u64::MAX))
+}
+
+/// Pulls due times beyond `latest` back to it, at most `limit` of them; how many.
+pub(super) fn pull_back(books: &mut Books, latest: Timestamp, limit: i64) -> Result<u64, Failure> {
+    let ways: Vec<i64> = books.list("SELECT id FROM way", [], |row| row.get(0))?;
+    let mut pulled = 0;
+    for way in ways {
+        let sql = "UPDATE delivery SET due_at = ?2 WHERE id IN (
+                       SELECT id FROM delivery INDEXED BY delivery_due
+                       WHERE way = ?1 AND state = 'waiting' AND due_at > ?2 LIMIT ?3)";
+        let left = limit.saturating_sub(pulled);
+        pulled += i64::try_from(books.run(sql, (way, latest.0, left))?).unwrap_or(i64::MAX);
+    }
+    Ok(u64::try_from(pulled).unwrap_or(0))
+}
+
+/// Writes a system's state.
+pub(super) fn set_system(books: &mut Books, system: &str, state: &crate::store::SystemState) -> Result<(), Failure> {
+    let system = books.names.number(&books.connection, Kind::System, system)?;
+    let pause = state.paused.as_ref();
+    let sql = "INSERT INTO system (name, active_ms, paused_reason, paused_since, probe_at) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT DO UPDATE SET active_ms = max(active_ms, excluded.active_ms),
+               paused_reason = excluded.paused_reason, paused_since = excluded.paused_since,
+               probe_at = excluded.probe_at";
+    let values = (
+        system,
+        state.active_ms,
+        pause.map(|pause| &pause.reason),
+        pause.map(|pause| pause.since.0),
+        pause.and_then(|pause| pause.probe_at).map(|probe_at| probe_at.0),
+    );
+    books.run(sql, values).map(|_| ())
+}
+
+/// A fault as it is kept; the value that travels is only ever written out.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredFault {
+    code: String,
+    code_namespace: String,
+    subcodes: Vec<String>,
+    subcode_namespaces: Vec<String>,
+    string: String,
+    actor: Option<String>,
+    detail: Option<String>,
+}
+
+impl From<&outcome::Fault> for StoredFault {
+    fn from(fault: &outcome::Fault) -> Self {
+        Self {
+            code: fault.code.clone(),
+            code_namespace: fault.code_namespace.clone(),
+            subcodes: fault.subcodes.clone(),
+            subcode_namespaces: fault.subcode_namespaces.clone(),
+            string: fault.string.clone(),
+            actor: fault.actor.clone(),
+            detail: fault.detail.clone(),
+        }
+    }
+}
+
+impl From<StoredFault> for outcome::Fault {
+    fn from(fault: StoredFault) -> Self {
+        Self {
+            code: fault.code,
+            code_namespace: fault.code_namespace,
+            subcodes: fault.subcodes,
+            subcode_namespaces: fault.subcode_namespaces,
+            string: fault.string,
+            actor: fault.actor,
+            detail: fault.detail,
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The one thread that writes: it takes what is queued, commits it together, and only then answers.
+//!
+//! There is no time window: whatever came while the last commit was on its way to the disk makes the next one. Commands
+//! run without savepoints, which cost a copy of every page they touch; only when one of them fails after it wrote is the
+//! group rolled back and run again, each under a savepoint of its own, so that the bad one harms itself alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::books::{Books, Failure};
+use super::schema;
+use super::words::{self, Reach};
+use crate::store::{COMMIT_SIZES, Health, StoreError};
+use crate::telemetry::kill_point;
+
+/// A group is committed when its commands come to this many rows, even when more are queued.
+const GROUP_ROWS_MAX: usize = 2_000;
+/// The write-ahead log is copied into the database when it has this many pages (16 MiB).
+pub(super) const CHECKPOINT_PAGES: i32 = 4_000;
+/// How often a failing disk is tried.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// How much a trial writes: enough to find out that the disk is still full.
+const PROBE_BYTES: i64 = 65_536;
+
+/// A command with its own answer: see `super::Job`.
+pub(super) trait Task: Send {
+    /// Runs it inside the writer's transaction; may be called again after a rollback.
+    fn run(&mut self, books: &mut Books) -> Result<(), Failure>;
+    /// Answers: what `run` found, now that it is durable, or why not.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+    /// About how many rows it touches.
+    fn rows(&self) -> usize;
+    /// How many bytes it keeps in memory.
+    fn bytes(&self) -> usize;
+}
+
+/// What goes through the queue.
+pub(super) enum Message {
+    Task(Box<dyn Task>),
+    Stop,
+}
+
+/// What the writer and those who ask it both see.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) health: watch::Sender<Health>,
+    pub(super) queued: AtomicUsize,
+    pub(super) queued_bytes: AtomicUsize,
+    pub(super) commits: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) commit_sizes: [AtomicU64; COMMIT_SIZES.len() + 1],
+}
+
+/// Faults made on purpose: for tests of this store and of what stands on it. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pages_max: Arc<AtomicU32>,
+    commit_code: Arc<AtomicI32>,
+}
+
+impl Faults {
+    /// The database may not grow beyond this many pages, as if the disk were full; none lifts it.
+    pub fn limit_pages(&self, pages: Option<u32>) {
+        self.pages_max.store(pages.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Every commit fails with this SQLite result code, such as 10 for an I/O error; none lifts it.
+    pub fn fail_commits(&self, code: Option<i32>) {
+        self.commit_code.store(code.unwrap_or(0), Ordering::SeqCst);
+    }
+}
+
+/// A command that ran, and what became of it so far.
+struct Done {
+    task: Box<dyn Task>,
+    outcome: Result<(), StoreError>,
+}
+
+/// How a pass over the group ended.
+enum Pass {
+    /// Committed.
+    Committed,
+    /// A command failed after it wrote: the group must run again with savepoints.
+    Again,
+    /// The transaction is gone.
+    Lost(rusqlite::Error),
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    pub(super) books: Option<Books>,
+    pub(super) queue: Receiver<Message>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) faults: Faults,
+    pub(super) wal_pages: Arc<AtomicI32>,
+    /// The size of the log at which it is copied next.
+    pub(super) checkpoint_at: i32,
+    pub(super) pages_max: u32,
+    /// Held as long as the thread lives.
+    pub(super) _lock: schema::Lock,
+    pub(super) ended: watch::Sender<bool>,
+}
+
+/// Counts the write-ahead log's pages as commits append them.
+pub(super) fn watch_wal(connection: &mut Connection, pages: &Arc<AtomicI32>) -> rusqlite::Result<()> {
+    let pages = Arc::clone(pages);
+    connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+        pages.store(count, Ordering::Relaxed);
+        Ok(())
+    }))
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.books = None;
+        self.shared.health.send_if_modified(|health| {
+            let was_ready = *health == Health::Ready;
+            *health = Health::Failing("the store is closed".to_owned());
+            was_ready
+        });
+    }
+}
+
+impl Writer {
+    /// Runs until it is told to stop or nobody is left who could ask.
+    pub(super) fn run(mut self) {
+        loop {
+            let message = if self.is_failing() {
+                match self.queue.recv_timeout(PROBE_EVERY) {
+                    Ok(message) => message,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.probe();
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                match self.queue.recv() {
+                    Ok(message) => message,
+                    Err(_) => break,
+                }
+            };
+            let Message::Task(first) = message else { break };
+            if self.serve(first) {
+                break;
+            }
+        }
+        self.finish();
+    }
+
+    fn finish(self) {
+        if let Some(books) = &self.books {
+            // What stays in the log is recovered when the store is opened again.
+            let _ = checkpoint(&books.connection, "TRUNCATE");
+        }
+        let ended = self.ended.clone();
+        drop(self);
+        ended.send_replace(true);
+    }
+
+    fn is_failing(&self) -> bool {
+        *self.shared.health.borrow() != Health::Ready
+    }
+
+    /// Serves a command and all that are queued behind it; whether to stop then.
+    fn serve(&mut self, first: Box<dyn Task>) -> bool {
+        let mut stop = false;
+        let mut group = Vec::new();
+        let pass = match self.open_books() {
+            Ok(mut books) => {
+                let mut pass = self.first_pass(&mut books, first, &mut group, &mut stop);
+                if matches!(pass, Pass::Again) {
+                    pass = self.careful_pass(&mut books, &mut group);
+                }
+                self.books = Some(books);
+                pass
+            }
+            Err(reason) => {
+                self.refuse_all(first, &reason);
+                return false;
+            }
+        };
+        match pass {
+            Pass::Committed => self.answer(group),
+            Pass::Again => self.lose(group, &rusqlite::Error::InvalidQuery),
+            Pass::Lost(error) => self.lose(group, &error),
+        }
+        stop
+    }
+
+    /// The books, opened again if an error closed them.
+    fn open_books(&mut self) -> Result<Books, String> {
+        if let Some(books) = self.books.take() {
+            return Ok(books);
+        }
+        let mut connection = schema::writer(&self.path).map_err(|error| error.to_string())?;
+        watch_wal(&mut connection, &self.wal_pages).map_err(|error| words::of(&error))?;
+        self.pages_max = 0;
+        Books::open(connection).map_err(|failure| match failure {
+            Failure::Database(error) => words::of(&error),
+            Failure::Rule(error) => error.to_string(),
+        })
+    }
+
+    /// Takes commands and runs them as they come, until the queue is empty or the group is full.
+    fn first_pass(&mut self, books: &mut Books, first: Box<dyn Task>, group: &mut Vec<Done>, stop: &mut bool) -> Pass {
+        let mut next = Some(first);
+        let mut rows = 0;
+        let mut verdict = self.begin(books).map_or_else(Pass::Lost, |()| Pass::Committed);
+        let changes = books.connection.total_changes();
+        while let Some(task) = next.take() {
+            self.leave_queue(task.as_ref());
+            rows += task.rows();
+            let mut done = Done { task, outcome: Ok(()) };
+            // After an error the rest of the group is still taken, so that all of it is answered.
+            if matches!(verdict, Pass::Committed)
+                && let Some(worse) = run_one(books, &mut done)
+            {
+                verdict = worse;
+            }
+            group.push(done);
+            if rows < GROUP_ROWS_MAX {
+                match self.queue.try_recv() {
+                    Ok(Message::Task(task)) => next = Some(task),
+                    Ok(Message::Stop) => *stop = true,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+                }
+            }
+        }
+        self.conclude(books, verdict, changes)
+    }
+
+    /// Runs the group once more, each command under a savepoint.
+    fn careful_pass(&mut self, books: &mut Books, group: &mut [Done]) -> Pass {
+        if let Err(error) = self.begin(books) {
+            return self.conclude(books, Pass::Lost(error), 0);
+        }
+        let changes = books.connection.total_changes();
+        let mut verdict = Pass::Committed;
+        for done in group {
+            if let Err(error) = run_guarded(books, done) {
+                verdict = Pass::Lost(error);
+                break;
+            }
+        }
+        self.conclude(books, verdict, changes)
+    }
+
+    fn begin(&mut self, books: &Books) -> Result<(), rusqlite::Error> {
+        let pages_max = self.faults.pages_max.load(Ordering::Relaxed);
+        if pages_max != self.pages_max {
+            let pages = if pages_max == 0 { u32::MAX - 1 } else { pages_max };
+            books.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+            self.pages_max = pages_max;
+        }
+        books.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_| ())
+    }
+
+    /// Commits, or sees to it that nothing is left of the group.
+    fn conclude(&mut self, books: &mut Books, verdict: Pass, changes_before: u64) -> Pass {
+        let verdict = match verdict {
+            Pass::Committed => match self.commit(books, changes_before) {
+                Ok(()) => return Pass::Committed,
+                Err(error) => Pass::Lost(error),
+            },
+            Pass::Again | Pass::Lost(_) => verdict,
+        };
+        if !books.connection.is_autocommit() {
+            // A failed commit leaves its transaction open.
+            let _ = books.connection.execute_batch("ROLLBACK");
+        }
+        books.accounts.drop_all();
+        books.names.forget();
+        books.sequences.mark_unwritten();
+        verdict
+    }
+
+    fn commit(&mut self, books: &mut Books, changes_before: u64) -> Result<(), rusqlite::Error> {
+        books.write_accounts().map_err(|failure| match failure {
+            Failure::Database(error) => error,
+            Failure::Rule(_) => rusqlite::Error::InvalidQuery,
+        })?;
+        let writes = books.connection.total_changes() != changes_before;
+        if writes {
+            kill_point("before-commit");
+            let code = self.faults.commit_code.load(Ordering::Relaxed);
+            if code != 0 {
+                return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+            }
+        }
+        books.connection.prepare_cached("COMMIT")?.execute([])?;
+        if writes {
+            kill_point("after-commit");
+            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, group: Vec<Done>) {
+        self.count(group.len());
+        if self.is_failing() {
+            // Commands that only looked prove nothing; the probe writes.
+            self.probe();
+        }
+        for done in group {
+            done.task.answer(done.outcome);
+        }
+        self.checkpoint_when_due();
+    }
+
+    fn checkpoint_when_due(&mut self) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        if pages < CHECKPOINT_PAGES {
+            self.checkpoint_at = CHECKPOINT_PAGES;
+        }
+        if pages < self.checkpoint_at {
+            return;
+        }
+        // A long question keeps the log from being copied whole; trying again at every commit would only cost.
+        self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES / 4);
+        if let Some(books) = &self.books
+            && let Err(error) = checkpoint(&books.connection, "PASSIVE")
+        {
+            tracing::warn!(reason = words::of(&error), "the write-ahead log could not be copied into the database");
+        }
+    }
+
+    fn count(&self, commands: usize) {
+        let size = u64::try_from(commands).unwrap_or(u64::MAX);
+        self.shared.commands.fetch_add(size, Ordering::Relaxed);
+        let bucket = COMMIT_SIZES.iter().position(|&bound| size <= bound).unwrap_or(COMMIT_SIZES.len());
+        for count in self.shared.commit_sizes.iter().skip(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing of the group happened.
+    fn lose(&mut self, group: Vec<Done>, error: &rusqlite::Error) {
+        if words::reach(error) == Reach::Connection {
+            self.books = None;
+        }
+        let reason = words::of(error);
+        self.fail(&reason);
+        for done in group {
+            done.task.answer(Err(StoreError::Unavailable(reason.clone())));
+        }
+    }
+
+    /// The database cannot even be opened.
+    fn refuse_all(&mut self, first: Box<dyn Task>, reason: &str) {
+        self.fail(reason);
+        self.leave_queue(first.as_ref());
+        first.answer(Err(StoreError::Unavailable(reason.to_owned())));
+    }
+
+    fn fail(&self, reason: &str) {
+        let failing = Health::Failing(reason.to_owned());
+        let changed = self.shared.health.send_if_modified(|health| {
+            let changed = *health != failing;
+            *health = failing;
+            changed
+        });
+        if changed {
+            tracing::error!(reason, "the store cannot write");
+        }
+    }
+
+    /// Tries whether the disk works again.
+    fn probe(&mut self) {
+        let written = match self.open_books() {
+            Ok(books) => {
+                let written = self.write_probe(&books);
+                if !books.connection.is_autocommit() {
+                    let _ = books.connection.execute_batch("ROLLBACK");
+                }
+                if !matches!(&written, Err(error) if words::reach(error) == Reach::Connection) {
+                    self.books = Some(books);
+                }
+                written.map_err(|error| words::of(&error))
+            }
+            Err(reason) => Err(reason),
+        };
+        match written {
+            Ok(()) => {
+                tracing::info!("the store can write again");
+                self.shared.health.send_replace(Health::Ready);
+            }
+            Err(reason) => self.fail(&reason),
+        }
+    }
+
+    fn write_probe(&mut self, books: &Books) -> Result<(), rusqlite::Error> {
+        self.begin(books)?;
+        books
+            .connection
+            .execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, zeroblob(?1))", [PROBE_BYTES])?;
+        let code = self.faults.commit_code.load(Ordering::Relaxed);
+        if code != 0 {
+            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        }
+        books.connection.execute_batch("COMMIT")
+    }
+
+    fn leave_queue(&self, task: &dyn Task) {
+        self.shared.queued.fetch_sub(1, Ordering::Relaxed);
+        self.shared.queued_bytes.fetch_sub(task.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// Runs a command; the verdict on the group, if it changes.
+fn run_one(books: &mut Books, done: &mut Done) -> Option<Pass> {
+    let changes = books.connection.total_changes();
+    match done.task.run(books) {
+        Ok(()) => {
+            books.accounts.keep_sheet();
+            None
+        }
+        Err(failure) => {
+            books.accounts.drop_sheet();
+            let clean = books.connection.total_changes() == changes && !books.connection.is_autocommit();
+            match failure {
+                Failure::Rule(error) if clean => {
+                    done.outcome = Err(error);
+                    None
+                }
+                Failure::Database(error) if words::reach(&error) != Reach::Command => Some(Pass::Lost(error)),
+                Failure::Rule(_) | Failure::Database(_) => Some(Pass::Again),
+            }
+        }
+    }
+}
+
+/// Runs a command under a savepoint; an error is the whole group's.
+fn run_guarded(books: &mut Books, done: &mut Done) -> Result<(), rusqlite::Error> {
+    books.connection.prepare_cached("SAVEPOINT command")?.execute([])?;
+    let error = match done.task.run(books) {
+        Ok(()) => {
+            books.accounts.keep_sheet();
+            done.outcome = Ok(());
+            return books.connection.prepare_cached("RELEASE command")?.execute([]).map(|_| ());
+        }
+        Err(Failure::Rule(error)) => error,
+        Err(Failure::Database(error)) => {
+            if words::reach(&error) != Reach::Command || books.connection.is_autocommit() {
+                return Err(error);
+            }
+            tracing::error!(reason = %error, "a command was refused by the database");
+            StoreError::Refused(error.to_string())
+        }
+    };
+    done.outcome = Err(error);
+    books.accounts.drop_sheet();
+    books.names.forget();
+    books.connection.execute_batch("ROLLBACK TO command; RELEASE command")
+}
+
+/// Copies the write-ahead log into the database.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+}
