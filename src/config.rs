@@ -204,11 +204,7 @@ fn warn_of_idle(
     }
 }
 
-fn routes(
-    built: &[Built],
-    sources: &[receive::Source],
-    destinations: &[Configured],
-) -> HashMap<String, Vec<Route>> {
+fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configured]) -> HashMap<String, Vec<Route>> {
     let mut routes: HashMap<String, Vec<Route>> =
         sources.iter().map(|source| (source.name.clone(), Vec::new())).collect();
     for route in built {

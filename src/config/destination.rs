@@ -24,7 +24,15 @@ const CONCURRENCY: usize = 8;
 
 /// Headers that are set here, or that belong to the connection.
 const RESERVED_HEADERS: [&str; 9] = [
-    "content-type", "content-length", "transfer-encoding", "connection", "host", "expect", "te", "upgrade", "soapaction",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "expect",
+    "te",
+    "upgrade",
+    "soapaction",
 ];
 
 /// A destination as configured.
@@ -169,7 +177,8 @@ fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
 
 fn rest(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Option<Rest> {
     let methods = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH"), ("GET", "GET"), ("DELETE", "DELETE")];
-    let method = if section.has("method") { section.choice("method", &methods).map(|field| field.value) } else { Some("POST") };
+    let method =
+        if section.has("method") { section.choice("method", &methods).map(|field| field.value) } else { Some("POST") };
     let url = url(section, tables, expressions);
     let query = query(section, tables, expressions);
     let form = section.choice("body", &[("json", false), ("form", true)]).is_some_and(|field| field.value);
@@ -278,8 +287,8 @@ fn headers(
 }
 
 fn check_header(name: &str) -> Result<(), String> {
-    let is_token = !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    let is_token =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     if !is_token {
         return Err(format!("{name:?} is no header name"));
     }
@@ -391,7 +400,8 @@ pub(super) fn subject_expression(
 
 fn retry(section: Section<'_, '_>) -> Retry {
     let default = Retry::default();
-    let field = |key, low, high, default: Duration| section.duration(key, low..=high).map_or(default, |field| field.value);
+    let field =
+        |key, low, high, default: Duration| section.duration(key, low..=high).map_or(default, |field| field.value);
     let retry = Retry {
         first: field("first", SECOND / 100, DAY, default.first),
         factor: section.number("factor", 1.0..=100.0).unwrap_or(default.factor),
@@ -499,8 +509,7 @@ pub(super) fn systems(root: &Section<'_, '_>, destinations: &[Configured]) -> Ha
         if systems.contains_key(&configured.system) {
             continue;
         }
-        let members: Vec<&Configured> =
-            destinations.iter().filter(|other| other.system == configured.system).collect();
+        let members: Vec<&Configured> = destinations.iter().filter(|other| other.system == configured.system).collect();
         let concurrency = agreed(root, &members, "concurrency", |shared| shared.concurrency.as_ref());
         let rate = agreed(root, &members, "rate", |shared| shared.rate.as_ref());
         let paused = agreed(root, &members, "paused", |shared| shared.paused.as_ref());
@@ -537,16 +546,15 @@ fn agreed<T: Clone + PartialEq>(
 
 /// The connection of a destination; its credentials may stand at another destination of its system.
 pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Configured]) -> Option<Target> {
-    let mut said = all
-        .iter()
-        .filter(|other| other.system == configured.system)
-        .filter_map(|other| other.shared.auth.as_ref());
+    let mut said =
+        all.iter().filter(|other| other.system == configured.system).filter_map(|other| other.shared.auth.as_ref());
     let auth = configured.shared.auth.as_ref().or_else(|| said.next());
     let other = all.iter().filter(|other| other.system == configured.system).find_map(|other| {
         other.shared.auth.as_ref().filter(|other| auth.is_some_and(|own| shown(&own.value) != shown(&other.value)))
     });
     if let (Some(own), Some(_)) = (&configured.shared.auth, other) {
-        let reason = format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
+        let reason =
+            format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
         root.desk.error(&own.spot, reason);
     }
     let config = TargetConfig {

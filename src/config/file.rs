@@ -58,8 +58,8 @@ impl Files {
     /// A UTF-8 file, less a byte order mark.
     pub(super) fn text(&self, path: &str) -> io::Result<String> {
         let bytes = wsdl::Files::read(self, Path::new(path))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
         Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
 }

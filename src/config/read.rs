@@ -288,7 +288,8 @@ impl<'s, 'd> Section<'s, 'd> {
 
     pub(super) fn number(&self, key: &'static str, bounds: RangeInclusive<f64>) -> Option<f64> {
         let (value, spot) = self.look(key)?;
-        let digits = value.as_float().map(|float| float.as_str()).or_else(|| value.as_integer().map(|int| int.as_str()));
+        let digits =
+            value.as_float().map(|float| float.as_str()).or_else(|| value.as_integer().map(|int| int.as_str()));
         let Some(digits) = digits else {
             self.mismatch(&spot, "a number", value);
             return None;

@@ -67,10 +67,8 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     let when = section.text("when").and_then(|field| check.expression(&field.spot, &field.value));
     let lane = lane(section, &check);
     let stale_by = stale_by(section, types);
-    let on_empty = section.choice(
-        "on_empty",
-        &[("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)],
-    );
+    let on_empty =
+        section.choice("on_empty", &[("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)]);
     let on_revision =
         section.choice("on_revision", &[("deliver", OnRevision::Deliver), ("ignore", OnRevision::Ignore)]);
     let on_dead = section.choice("on_dead", &[("continue", OnDead::Continue), ("hold", OnDead::Hold)]);
@@ -219,7 +217,8 @@ impl Check<'_, '_, '_> {
             if let Some(node) = node
                 && let Err(conflict) = insert(tree, &parts, node)
             {
-                let reason = format!("{path:?} is given twice, or {conflict:?} is both a value and something above values");
+                let reason =
+                    format!("{path:?} is given twice, or {conflict:?} is both a value and something above values");
                 self.section.desk.error(&name_spot, reason);
             }
         }
@@ -292,7 +291,8 @@ impl Check<'_, '_, '_> {
     fn rest(&self, rest: &Rest, map: Option<(Tree, Spot)>, document: Option<Document>) -> Option<RestCalls> {
         let body = match (map, document) {
             (_, Some(document)) => {
-                let content_type = rest.content_type.clone().unwrap_or_else(|| "application/xml; charset=utf-8".to_owned());
+                let content_type =
+                    rest.content_type.clone().unwrap_or_else(|| "application/xml; charset=utf-8".to_owned());
                 Body::Document { document, content_type }
             }
             (Some((tree, spot)), None) if rest.form => {

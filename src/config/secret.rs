@@ -89,10 +89,13 @@ mod tests {
         assert_eq!(text.reveal(), "a s3cr3t ${TOKEN} $5  ");
         assert_eq!(text.masked(), "a ${TOKEN} ${TOKEN} $5  ");
         let reasons: Vec<_> = problems.iter().map(|(at, reason)| format!("{at} {reason}")).collect();
-        assert_eq!(reasons, [
-            "25 ${MISSING}: the environment has no such variable",
-            "36 ${1x}: no variable has such a name; write ${NAME} or ${file:PATH}",
-        ]);
+        assert_eq!(
+            reasons,
+            [
+                "25 ${MISSING}: the environment has no such variable",
+                "36 ${1x}: no variable has such a name; write ${NAME} or ${file:PATH}",
+            ]
+        );
         assert_eq!(substitute("x ${y", &environment, &files).1.len(), 1);
     }
 }

@@ -125,8 +125,7 @@ fn tls(section: Section<'_, '_>) -> Option<Tls> {
             section.desk.error(&section.spot, format!("key `{key}` is missing"));
         }
     }
-    let choices =
-        [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+    let choices = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
     let client_auth = section.choice("client_auth", &choices);
     let client_ca = pem(&section, "client_ca");
     let mode = client_auth.as_ref().map_or(ClientAuth::Off, |field| field.value);

@@ -89,9 +89,7 @@ fn source(
         unknown_organization: unknown_organization.map(|field| field.value).unwrap_or_default(),
         record_types,
         wsdl: text.filter(|_| expose_wsdl),
-        loop_per_minute: loop_per_minute
-            .and_then(|field| u32::try_from(field.value).ok())
-            .unwrap_or(LOOP_PER_MINUTE),
+        loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
         silence: silence.map(|field| field.value),
     })
 }

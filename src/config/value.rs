@@ -83,9 +83,8 @@ pub(super) fn rate(text: &str) -> Result<Rate, String> {
 
 /// `127.0.0.1:8080`, `[::1]:8080`; no names, so that nothing has to be asked before a port is bound.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("{text:?} is no address; write IP:port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\"")
-    })
+    text.parse()
+        .map_err(|_| format!("{text:?} is no address; write IP:port, such as \"127.0.0.1:8080\" or \"0.0.0.0:8080\""))
 }
 
 #[cfg(test)]

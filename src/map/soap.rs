@@ -36,12 +36,7 @@ pub enum Message {
 }
 
 impl SoapCalls {
-    pub(super) fn call(
-        &self,
-        subject: &Subject<'_>,
-        identity: &Identity,
-        timeout: Duration,
-    ) -> Result<Call, MapError> {
+    pub(super) fn call(&self, subject: &Subject<'_>, identity: &Identity, timeout: Duration) -> Result<Call, MapError> {
         let encoded = match &self.message {
             Message::Arguments(tree) => self.encoded(tree, subject, identity)?,
             Message::Document(document) => self.rendered(document, subject)?,
@@ -54,10 +49,9 @@ impl SoapCalls {
 
     fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {
         let argument = tree.arguments(subject)?;
-        let addressing = self.addressing.then(|| Addressing {
-            message_id: message_id(&identity.idempotency_key),
-            to: self.endpoint.masked(),
-        });
+        let addressing = self
+            .addressing
+            .then(|| Addressing { message_id: message_id(&identity.idempotency_key), to: self.endpoint.masked() });
         soap::encode(&self.operation, &argument, &EncodeOptions { addressing }).map_err(|error| {
             let reason = match tree.behind(&error.path) {
                 Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
