@@ -2,6 +2,16 @@
 
 use crate::outcome::Fault;
 
+mod decode;
+mod encode;
+pub mod fault;
+mod fragment;
+mod shapes;
+
+pub use decode::{decode, read};
+pub use encode::{Addressing, EncodeError, EncodeOptions, Encoded, encode};
+pub use shapes::{Ack, ack, client_fault, read_ack};
+
 /// What a destination's answer says.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
