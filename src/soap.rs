@@ -22,24 +22,3 @@ pub enum Reply {
     /// No SOAP message and no JSON: what it seems to be, in words.
     Unreadable(String),
 }
-
-/// The acknowledgement of an outbound message's WSDL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ack {
-    /// `Ack` true.
-    Accepted,
-    /// `Ack` false.
-    NotNow,
-}
-
-/// The bytes of an acknowledgement.
-#[must_use]
-pub fn ack(_ack: Ack) -> &'static [u8] {
-    unimplemented!()
-}
-
-/// A SOAP 1.1 Fault of the sender's making.
-#[must_use]
-pub fn client_fault(_reason: &str) -> String {
-    unimplemented!()
-}
