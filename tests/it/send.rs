@@ -1,5 +1,7 @@
 //! `omgate send` against a receiver that remembers everything.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands, in its own functions too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};

@@ -6,8 +6,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use reqwest::Client;
 
-const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
-const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
+use crate::soap;
+
 /// Of an answer; an acknowledgement has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -69,36 +69,23 @@ fn words(error: reqwest::Error) -> String {
 
 /// SOAP 1.1 with any prefixes; an acknowledgement counts with a 2xx status only.
 fn read(status: u16, body: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(body);
-    let document = match roxmltree::Document::parse(text.trim_start_matches('\u{feff}')) {
-        Ok(document) => document,
-        Err(error) => return Answer::Error(format!("status {status} and no XML: {error}")),
-    };
-    let root = document.root_element();
-    let content = Some(root)
-        .filter(|root| root.has_tag_name((SOAP, "Envelope")))
-        .and_then(|root| root.children().find(|node| node.has_tag_name((SOAP, "Body"))))
-        .and_then(|body| body.first_element_child());
-    let Some(content) = content else { return Answer::Error(format!("status {status} and no SOAP 1.1 message")) };
-    if content.has_tag_name((SOAP, "Fault")) {
-        let reason = content.children().find(|node| node.tag_name().name() == "faultstring");
-        return Answer::Fault(reason.and_then(|node| node.text()).unwrap_or_default().trim().to_owned());
-    }
-    let ack = content
-        .children()
-        .find(|node| content.has_tag_name((OUTBOUND, "notificationsResponse")) && node.has_tag_name((OUTBOUND, "Ack")))
-        .and_then(|node| node.text())
-        .map(str::trim);
-    match ack {
-        Some("true" | "1") if (200..300).contains(&status) => Answer::Ack,
-        Some("false" | "0") if (200..300).contains(&status) => Answer::Nack,
-        _ => Answer::Error(format!("status {status} and no acknowledgement")),
+    match soap::read_ack(body) {
+        Ok(true) if (200..300).contains(&status) => Answer::Ack,
+        Ok(false) if (200..300).contains(&status) => Answer::Nack,
+        Ok(_) => Answer::Error(format!("an acknowledgement with status {status}")),
+        Err(reason) => match reason.strip_prefix("is a fault: ") {
+            Some(fault) => Answer::Fault(fault.trim().to_owned()),
+            None => Answer::Error(format!("an answer with status {status} {reason}")),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+    const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
 
     fn ack(value: &str) -> String {
         format!(

@@ -247,7 +247,7 @@ mod tests {
         }
         assert_eq!(envelope.matches("<Id>no</Id>").count(), 2, "{envelope}");
         assert!(envelope.contains("<sf:AccountId>001</sf:AccountId>"));
-        assert!(roxmltree::Document::parse(&envelope).is_ok());
+        assert!(Document::parse(&envelope).is_ok());
     }
 
     #[test]
