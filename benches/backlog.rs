@@ -17,7 +17,9 @@ use omgate::clock::{SystemClock, Timestamp};
 use omgate::delivery::{ConfigVersion, OnRevision, Planned};
 use omgate::outcome::Record;
 use omgate::store::sqlite::{Options, SqliteStore};
-use omgate::store::{Accept, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreResult};
+use omgate::store::{
+    Accept, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreError, StoreResult,
+};
 
 /// Commands under way at once.
 const AT_ONCE: usize = 16;
@@ -70,7 +72,7 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     let folder = arguments.folder.as_deref().unwrap_or(temporary.path());
     if let Some(only) = &arguments.only {
         let store = filled(folder, arguments.large).await?;
-        return one_kind(&*store, only, arguments.ops).await;
+        return one_kind(&store, only, arguments.ops).await;
     }
     single_accepts(temporary.path()).await?;
     let small = measure(folder, arguments.small, arguments.ops).await?;
@@ -110,10 +112,13 @@ async fn measure(folder: &Path, backlog: u64, ops: u64) -> Outcome<[Cost; 3]> {
     let store: &dyn Store = &*store;
     let (claim_cost, claimed) = timed(ops, |_| store.claim(claim())).await?;
     let claimed: Vec<Claimed> = claimed.into_iter().flat_map(|claims| claims.claimed).collect();
-    let settles: Vec<Settle> = claimed.iter().map(settle).collect();
-    let (settle_cost, _) =
-        timed(settles.len() as u64, |number| store.settle(settles[usize::try_from(number).unwrap_or(0)].clone()))
-            .await?;
+    let mut settles = claimed.iter().map(settle);
+    let unclaimed = || StoreError::Refused("fewer were claimed than settled".to_owned());
+    let (settle_cost, _) = timed(claimed.len() as u64, |_| match settles.next() {
+        Some(settle) => store.settle(settle),
+        None => Box::pin(async move { Err(unclaimed()) }),
+    })
+    .await?;
     let (accept_cost, _) = timed(ops, |number| store.accept(envelope(1_000_000_000 + number, 1))).await?;
     Ok([claim_cost, settle_cost, accept_cost])
 }

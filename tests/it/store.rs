@@ -1,4 +1,5 @@
 //! The contract of every store: what must hold, whatever database is beneath. Written against `dyn Store`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, reason = "a test that fails may panic")]
 
 mod model;
 mod sqlite;
@@ -264,7 +265,7 @@ impl Note {
         self
     }
 
-    fn to_any_order(mut self, route: &str) -> Self {
+    fn in_any_order(mut self, route: &str) -> Self {
         self.0.deliveries.push(planned(route, None));
         self
     }
@@ -274,7 +275,7 @@ impl Note {
         self
     }
 
-    fn to_destination(mut self, route: &str, destination: &str, lane: &str) -> Self {
+    fn towards(mut self, route: &str, destination: &str, lane: &str) -> Self {
         let destination = destination.to_owned();
         self.0.deliveries.push(Planned { destination, ..planned(route, Some(lane)) });
         self
@@ -540,7 +541,7 @@ async fn a_revision_that_fails_in_routing_supersedes_the_old_and_is_a_dead_lette
 async fn a_revision_to_another_destination_of_the_route_supersedes() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
-    world.post([note("1").says("second").to_destination("a", "careful", "L")]).await;
+    world.post([note("1").says("second").towards("a", "careful", "L")]).await;
     assert_eq!(world.states().await, ["superseded", "waiting"]);
     assert_eq!(world.all().await[1].destination, "careful");
     world.assert_sound().await;
@@ -723,7 +724,7 @@ async fn a_lane_goes_on_one_by_one_in_the_order_of_arrival() {
 #[tokio::test]
 async fn deliveries_without_a_lane_never_wait_for_one_another() {
     let world = World::new();
-    world.post((0..5).map(|id| note(&id.to_string()).to_any_order("a"))).await;
+    world.post((0..5).map(|id| note(&id.to_string()).in_any_order("a"))).await;
     assert_eq!(world.claim(10).await.len(), 5);
     world.assert_sound().await;
 }
@@ -970,7 +971,7 @@ async fn a_released_delivery_behind_another_is_blocked() {
 #[tokio::test]
 async fn without_a_lane_a_change_concerns_one_delivery_alone() {
     let world = World::new();
-    world.post([note("1").to_any_order("a"), note("2").to_any_order("a")]).await;
+    world.post([note("1").in_any_order("a"), note("2").in_any_order("a")]).await;
     world.change(1, Change::Hold).await.unwrap();
     assert_eq!(world.states().await, ["held", "waiting"]);
     world.change(1, Change::Release).await.unwrap();
