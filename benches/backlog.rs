@@ -119,14 +119,14 @@ async fn measure(folder: &Path, backlog: u64, ops: u64) -> Outcome<[Cost; 3]> {
         None => Box::pin(async move { Err(unclaimed()) }),
     })
     .await?;
-    let (accept_cost, _) = timed(ops, |number| store.accept(envelope(1_000_000_000 + number, 1))).await?;
+    let (accept_cost, _) = timed(ops, |number| store.accept(envelope(fresh() + number, 1))).await?;
     Ok([claim_cost, settle_cost, accept_cost])
 }
 
 async fn one_kind(store: &SqliteStore, only: &str, ops: u64) -> Outcome<()> {
     match only {
         "claim" => drop(timed(ops, |_| store.claim(claim())).await?),
-        "accept" => drop(timed(ops, |number| store.accept(envelope(2_000_000_000 + number, 1))).await?),
+        "accept" => drop(timed(ops, |number| store.accept(envelope(fresh() + number, 1))).await?),
         "settle" => {
             let (_, claimed) = timed(ops, |_| store.claim(claim())).await?;
             for claimed in claimed.iter().flat_map(|claims| &claims.claimed) {
@@ -150,6 +150,11 @@ async fn single_accepts(folder: &Path) -> Outcome<()> {
         store.close().await;
     }
     Ok(())
+}
+
+/// Where the numbers of this run's notifications begin: behind the backlog's, and new in a database that is used again.
+fn fresh() -> u64 {
+    1_000_000_000 + u64::from(std::process::id()) * 100_000
 }
 
 fn open(path: &Path) -> Outcome<Arc<SqliteStore>> {
