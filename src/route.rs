@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn a_very_long_lane_is_named_by_its_digest() {
         let long = "x".repeat(256);
-        let key = |text: &str| plan(route(None, by("record.T"), OnEmpty::Skip), Some(&[("T", text)])).unwrap().lane.unwrap();
+        let key =
+            |text: &str| plan(route(None, by("record.T"), OnEmpty::Skip), Some(&[("T", text)])).unwrap().lane.unwrap();
         assert_eq!(key(&"ä".repeat(255)), "ä".repeat(255));
         assert!(key(&long).starts_with("sha256:") && key(&long).len() == 71);
         assert_ne!(key(&long), key(&"y".repeat(256)));

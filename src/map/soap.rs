@@ -29,7 +29,12 @@ pub enum Message {
 }
 
 impl SoapCalls {
-    pub(super) fn call(&self, _subject: &Subject<'_>, _identity: &Identity, _timeout: Duration) -> Result<Call, MapError> {
+    pub(super) fn call(
+        &self,
+        _subject: &Subject<'_>,
+        _identity: &Identity,
+        _timeout: Duration,
+    ) -> Result<Call, MapError> {
         Err(MapError { reason: "SOAP is not wired yet".to_owned() })
     }
 
