@@ -16,6 +16,7 @@ pub mod send;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod stub;
 pub mod systems;
 pub mod test;
 

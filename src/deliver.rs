@@ -148,11 +148,11 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
         Ok(request) => request,
         Err(reason) => return Exchange::NotSent { reason },
     };
-    let deaths_door = left.clone();
+    let crash = left.clone();
     let exchange = async {
         tokio::select! {
             exchange = exchange(target, request) => exchange,
-            () = deaths_door.kill_point() => Err(Failure::Words("the process was to die here".to_owned())),
+            () = crash.kill_point() => Err(Failure::Words("the process was to die here".to_owned())),
         }
     };
     let failure = match tokio::time::timeout(call.timeout, exchange).await {
@@ -374,12 +374,16 @@ fn chain(error: &reqwest::Error) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         let text = inner.to_string();
+        source = inner.source();
+        // The connector's own label says nothing that the sentence around it does not say.
+        if text.starts_with("client error (") && source.is_some() {
+            continue;
+        }
         // Most layers repeat what is below them.
         if !words.iter().any(|known| known.contains(&text)) {
             words.retain(|known| !text.contains(known.as_str()));
             words.push(text);
         }
-        source = inner.source();
     }
     if words.is_empty() { kind(error).to_owned() } else { words.join(": ") }
 }

@@ -224,6 +224,14 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The fields as a JSON object, in their order: see [`Value::to_json`].
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.fields.iter().map(|field| (field.name.clone(), field.value.to_json())).collect()
+    }
+}
+
 /// A field of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
@@ -246,6 +254,50 @@ pub enum Value {
     Number(String),
     /// A field that came more than once.
     List(Vec<Value>),
+}
+
+impl Value {
+    /// The value in JSON. A number keeps its digits to the letter (`45000.0` stays `45000.0`) where JSON can write them; what
+    /// it cannot is changed as little as it takes: `+1` → `1`, `007` → `7`, `.5` → `0.5`, `5.` → `5`, `1E5` → `1e5`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Text(text) => serde_json::Value::String(text.clone()),
+            Self::Boolean(boolean) => serde_json::Value::Bool(*boolean),
+            Self::Number(text) => json_number(text),
+            Self::List(values) => values.iter().map(Self::to_json).collect(),
+        }
+    }
+}
+
+/// A number in JSON (RFC 8259 §6); a string when the text is no number at all.
+fn json_number(text: &str) -> serde_json::Value {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let exponent_at = digits.find(['e', 'E']).unwrap_or(digits.len());
+    let (mantissa, exponent) = digits.split_at(exponent_at);
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let power = exponent.get(1..).unwrap_or_default();
+    let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let power_digits = power.strip_prefix(['+', '-']).unwrap_or(power);
+    let is_number = is_digits(whole)
+        && is_digits(fraction)
+        && is_digits(power_digits)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_empty() == power_digits.is_empty();
+    if !is_number {
+        return serde_json::Value::String(text.to_owned());
+    }
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let point = if fraction.is_empty() { "" } else { "." };
+    let number = format!("{sign}{whole}{point}{fraction}{exponent}");
+    number.parse().map_or_else(|_| text.into(), serde_json::Value::Number)
 }
 
 /// How a record differed from what the source's WSDL declares.
@@ -357,6 +409,31 @@ mod tests {
         assert_eq!(parse(" 00D24000000abcdEAA\n"), parse("00D24000000abcd"));
         assert_ne!(parse("00D24000000abcD"), parse("00D24000000abcd"));
         assert_eq!(parse("short").key(), "short");
+    }
+
+    #[test]
+    fn a_number_keeps_its_digits_in_json() {
+        for (text, json) in [
+            ("45000.0", "45000.0"),
+            ("12345678901234567890.10", "12345678901234567890.10"),
+            ("-0", "-0"),
+            ("-1.50E+07", "-1.50e+07"),
+            ("1e-3", "1e-3"),
+            ("+1", "1"),
+            ("007", "7"),
+            ("-00.50", "-0.50"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("000", "0"),
+            ("1e", "\"1e\""),
+            ("e1", "\"e1\""),
+            (".", "\".\""),
+            ("", "\"\""),
+            ("INF", "\"INF\""),
+            ("1 2", "\"1 2\""),
+        ] {
+            assert_eq!(Value::Number(text.to_owned()).to_json().to_string(), json, "{text}");
+        }
     }
 
     #[test]

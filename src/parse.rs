@@ -172,3 +172,109 @@ pub fn well_formed(text: &str, depth_max: usize) -> Result<(), ParseError> {
     while !matches!(reader.next()?, strict::Event::Complete) {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn well_formed_documents_pass() {
+        for text in [
+            "<a/>",
+            "\u{FEFF}<a/>",
+            "<?xml version=\"1.0\"?>\n<!-- x --><?p?><a b='1' c=\"'\">x &lt; y<b/><![CDATA[]]><![CDATA[ ]] > ]]></a >\n<?p x?><!---->",
+            "<p:a xmlns:p='urn:p' p:x='1' x='2'><p:a p:y=''/></p:a>",
+            "<a xmlns='urn:a'><b xmlns=''/></a>",
+            "<a xml:lang='de' xml:space='preserve'/>",
+            "<a xmlns:xml='http://www.w3.org/XML/1998/namespace'/>",
+            "<a>]] &gt; ]>&#13;\r\n\t\u{85}\u{FFFD}😀</a>",
+            "<名前 属性='値'/>",
+            "<a x='&#10;&#x41;&quot;&apos;>'/>",
+            "<a\n b\t=\r'c'\n/>",
+            "<a x='1' p:x='2' xmlns:p='urn:p'/>",
+            "<xmlfoo/>",
+        ] {
+            assert_eq!(well_formed(text, 10), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_well_formed_is_refused_with_its_place() {
+        for (text, message) in [
+            ("", "line 1, column 1: the document has no element"),
+            (" \n", "line 2, column 1: the document has no element"),
+            ("x<a/>", "line 1, column 1: text outside of the root element"),
+            ("<a/>\n x", "line 2, column 2: text outside of the root element"),
+            ("<a/>&amp;", "column 5: a reference outside of the root element"),
+            ("<![CDATA[x]]><a/>", "a CDATA section outside of the root element"),
+            ("<a/><b/>", "column 5: a second root element"),
+            ("<a>", "line 1, column 4: the document ends with 1 elements still open"),
+            ("<a><b></a>", "column 7: ill-formed document: expected `</b>`, but `</a>` was found"),
+            ("</a>", "close tag `</a>` does not match any open tag"),
+            ("<a></a b='c'>", "expected `</a>`"),
+            ("<a", "tag not closed"),
+            ("<a b='c", "not closed"),
+            ("<a b='c>", "not closed"),
+            ("<a><!-- x</a>", "comment not closed"),
+            ("<a><![CDATA[ x</a>", "CDATA not closed"),
+            ("<a><? x</a>", "not closed"),
+            ("<a><!x></a>", "unknown or missed symbol"),
+            ("<a>é\u{1}</a>", "column 5: the character U+0001 is not allowed in XML"),
+            ("<a>\u{FFFE}</a>", "U+FFFE is not allowed"),
+            ("<a>&#1;</a>", "&#1; is no legal character"),
+            ("<a>&#xD800;</a>", "&#xD800; is no legal character"),
+            ("<a>&nbsp;</a>", "&nbsp; is an unknown entity"),
+            ("<a>&</a>", "reference"),
+            ("<a>&amp</a>", "reference"),
+            ("<a>a]]>b</a>", "column 5: ]]> in text"),
+            ("<a><!-- a--b --></a>", "column 4: -- in a comment"),
+            ("<a><!-- a---></a>", "-- in a comment"),
+            ("<a b='<'/>", "column 7: < in an attribute value"),
+            ("<a b='&x;'/>", "column 7: &x; is an unknown entity"),
+            ("<a b='&amp'/>", "a reference in an attribute value does not end"),
+            ("<a b='1'c='2'/>", "column 9: no white space before an attribute"),
+            ("<a b=1/>", "the attribute b has no quoted value"),
+            ("<a b/>", "the attribute b has no quoted value"),
+            ("<a b='1' b='2'/>", "the attribute b comes more than once"),
+            ("<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>", "the attribute b comes more than once"),
+            ("<a xmlns='u' xmlns='v'/>", "the attribute xmlns comes more than once"),
+            ("<1a/>", "<1a is no proper name"),
+            ("< a/>", "no proper name"),
+            ("<a:b:c/>", "<a:b:c is no proper name"),
+            ("<a/ >", "no proper name"),
+            ("<a b:='1'/>", "b: is no proper attribute name"),
+            ("<p:a/>", "column 1: the prefix p is not declared"),
+            ("<a p:b='1'/>", "column 4: the prefix p is not declared"),
+            ("<a><b xmlns:p='u'/><p:b/></a>", "column 20: the prefix p is not declared"),
+            ("<xmlns:a/>", "the prefix xmlns is not declared"),
+            ("<a xmlns:p=''/>", "the prefix p is declared to be in no namespace"),
+            ("<a xmlns:xmlns='u'/>", "the prefix xmlns must not be declared"),
+            ("<a xmlns:xml='u'/>", "the prefix xml stands for"),
+            ("<a xmlns:p='http://www.w3.org/XML/1998/namespac&#101;'/>", "must not be declared"),
+            ("<a xmlns='http://www.w3.org/2000/xmlns/'/>", "must not be declared"),
+            (" <?xml version='1.0'?><a/>", "column 2: the XML declaration does not stand at the very start"),
+            ("<a><?XML x?></a>", "a processing instruction must not be called xml"),
+            ("<?xml?><a/>", "the XML declaration does not begin with the version"),
+            ("<?xml version='1.1'?><a/>", "only version \"1.0\""),
+            ("<?a:b?><a/>", "a processing instruction without a proper name"),
+            ("<? a?><a/>", "a processing instruction without a proper name"),
+            ("<!DOCTYPE a><a/>", "a document type declaration (DOCTYPE) at line 1, column 1"),
+            ("<!doctype a [ <!ENTITY x 'y'> ]><a/>", "a document type declaration"),
+            ("<a><!DOCTYPE a></a>", "a document type declaration (DOCTYPE) at line 1, column 4"),
+            ("<a><a><a><a/></a></a></a>", "elements nest deeper than 3 at line 1, column 10"),
+            ("\u{FEFF}\u{FEFF}<a/>", "a second byte order mark"),
+        ] {
+            let error = well_formed(text, 3).expect_err(text).to_string();
+            assert!(error.contains(message), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_element_has_at_most_1024_attributes() {
+        let element = |count: usize| format!("<a{}/>", (0..count).map(|n| format!(" a{n}=''")).collect::<String>());
+        assert_eq!(well_formed(&element(1_024), 3), Ok(()));
+        assert!(well_formed(&element(1_025), 3).is_err());
+        let repeated = element(1_000).replace("a999=", "a0=");
+        assert!(well_formed(&repeated, 3).unwrap_err().to_string().contains("a0 comes more than once"));
+    }
+}

@@ -176,3 +176,216 @@ fn span(time: Duration) -> String {
         _ => format!("{days} d {hours} h"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn policy() -> Policy {
+        Policy {
+            first: Duration::from_secs(1),
+            factor: 2.0,
+            wait_max: Duration::from_secs(600),
+            attempts_max: None,
+            age_max: 72 * HOUR,
+            unknown: OnUnknown::Resend,
+            on_dead: OnDead::Continue,
+        }
+    }
+
+    fn facts(attempt: u32) -> Facts {
+        Facts { attempt, age: Duration::from_secs(90), repeat: None, now: Timestamp(1_000_000), jitter: 0.0 }
+    }
+
+    fn retry(after: Option<u64>) -> Outcome {
+        Outcome::Retry { reason: "answered 503".to_owned(), after: after.map(Duration::from_secs), repeat_key: None }
+    }
+
+    fn same_fault() -> Outcome {
+        Outcome::Retry { reason: "fault".to_owned(), after: None, repeat_key: Some("k".to_owned()) }
+    }
+
+    fn unknown() -> Outcome {
+        Outcome::Unknown { reason: "cut".to_owned() }
+    }
+
+    /// The wait in milliseconds; none when it does not wait.
+    fn waits(verdict: &Verdict) -> Option<i64> {
+        let Settlement::Waiting { due_at } = verdict.settlement else { return None };
+        Some(due_at.0 - 1_000_000)
+    }
+
+    fn dies(verdict: &Verdict) -> Option<&str> {
+        let Settlement::Dead { reason, .. } = &verdict.settlement else { return None };
+        Some(reason)
+    }
+
+    #[test]
+    fn waits_grow_up_to_the_longest_and_retry_after_counts_when_it_is_longer() {
+        for (attempt, after, expected) in [
+            (1, None, 1_000),
+            (2, None, 2_000),
+            (5, None, 16_000),
+            (10, None, 512_000),
+            (11, None, 600_000),
+            (u32::MAX, None, 600_000),
+            (1, Some(30), 30_000),
+            (6, Some(30), 32_000),
+            (1, Some(0), 1_000),
+            (1, Some(86_400), 600_000),
+            (1, Some(u64::MAX), 600_000),
+        ] {
+            assert_eq!(
+                waits(&verdict(&retry(after), &facts(attempt), &policy())),
+                Some(expected),
+                "{attempt} {after:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn jitter_only_adds_at_most_a_fifth() {
+        for (jitter, expected) in [(0.0, 1_000), (0.5, 1_100), (1.0, 1_200), (f64::NAN, 1_000), (9.0, 1_200)] {
+            let facts = Facts { jitter, ..facts(1) };
+            assert_eq!(waits(&verdict(&retry(None), &facts, &policy())), Some(expected), "{jitter}");
+        }
+    }
+
+    #[test]
+    fn a_policy_without_sense_still_waits_within_its_bounds() {
+        for (first, factor, attempt, expected) in [
+            (0, f64::INFINITY, 9, 0),
+            (0, 2.0, u32::MAX, 0),
+            (1, f64::NAN, 9, 1_000),
+            (1, 0.1, 9, 1_000),
+            (1, -3.0, 4, 1_000),
+        ] {
+            let policy = Policy { first: Duration::from_secs(first), factor, ..policy() };
+            assert_eq!(waits(&verdict(&retry(None), &facts(attempt), &policy)), Some(expected), "{first} {factor}");
+        }
+    }
+
+    #[test]
+    fn a_delivered_one_is_delivered_and_a_refused_one_is_dead_at_once() {
+        assert_eq!(verdict(&Outcome::Delivered, &facts(1), &policy()).settlement, Settlement::Delivered);
+        let refused = Outcome::Refused { reason: "answered 404 Not Found".to_owned() };
+        assert_eq!(dies(&verdict(&refused, &facts(1), &policy())), Some("refused: answered 404 Not Found"));
+        for (on_dead, holds_lane) in [(OnDead::Continue, false), (OnDead::Hold, true)] {
+            let policy = Policy { on_dead, ..policy() };
+            let reason = "no call can be made: Order.Total: is none".to_owned();
+            let expected = Settlement::Dead { reason, holds_lane };
+            assert_eq!(unmappable("Order.Total: is none", &policy).settlement, expected);
+        }
+    }
+
+    #[test]
+    fn attempts_and_age_end_in_a_dead_letter_that_says_why() {
+        let limited = Policy { attempts_max: Some(2), ..policy() };
+        assert!(waits(&verdict(&retry(None), &facts(1), &limited)).is_some());
+        assert_eq!(
+            dies(&verdict(&retry(None), &facts(2), &limited)),
+            Some("gave up after 2 attempts in 1 min 30 s, the most that max_attempts allows: answered 503")
+        );
+        assert!(dies(&verdict(&unknown(), &facts(2), &limited)).is_some());
+        let old = |attempt| Facts { age: 72 * HOUR, ..facts(attempt) };
+        assert!(waits(&verdict(&retry(None), &old(2), &policy())).is_some(), "never before three attempts");
+        assert_eq!(
+            dies(&verdict(&retry(None), &old(3), &policy())),
+            Some("gave up after 3 attempts in 3 d 0 h, longer than max_age allows: answered 503")
+        );
+        let young = Facts { age: 72 * HOUR - Duration::from_millis(1), ..facts(900) };
+        assert!(waits(&verdict(&retry(None), &young, &policy())).is_some(), "no limit of attempts");
+    }
+
+    #[test]
+    fn the_same_fault_with_a_detail_kills_at_the_twelfth_time_in_a_row() {
+        for (before, dead) in [
+            (None, false),
+            (Some(("k", 10)), false),
+            (Some(("k", 11)), true),
+            (Some(("k", u32::MAX)), true),
+            (Some(("other", 500)), false),
+        ] {
+            let facts = Facts { repeat: before.map(|(key, count)| (key.to_owned(), count)), ..facts(40) };
+            assert_eq!(dies(&verdict(&same_fault(), &facts, &policy())).is_some(), dead, "{before:?}");
+            assert!(waits(&verdict(&retry(None), &facts, &policy())).is_some(), "without a detail it goes on");
+        }
+    }
+
+    #[test]
+    fn refused_credentials_pause_the_system_and_kill_nothing() {
+        let outcome = Outcome::Unauthorized { reason: "answered 401".to_owned() };
+        let strict = Policy { attempts_max: Some(1), age_max: Duration::ZERO, ..policy() };
+        let old = Facts { age: 900 * HOUR, ..facts(50) };
+        let verdict = verdict(&outcome, &old, &strict);
+        assert_eq!(waits(&verdict), Some(300_000));
+        let pause = Pause {
+            reason: "answered 401".to_owned(),
+            since: Timestamp(1_000_000),
+            probe_at: Some(Timestamp(1_300_000)),
+        };
+        assert_eq!(verdict.pause, Some(pause));
+    }
+
+    #[test]
+    fn an_unknown_one_goes_out_again_or_waits_for_a_person() {
+        assert_eq!(waits(&verdict(&unknown(), &facts(1), &policy())), Some(1_000));
+        let hold = Policy { unknown: OnUnknown::Hold, attempts_max: Some(1), ..policy() };
+        let expected = Settlement::Held { reason: "it is unknown whether it was taken: cut".to_owned() };
+        assert_eq!(verdict(&unknown(), &facts(1), &hold).settlement, expected);
+    }
+
+    #[test]
+    fn a_span_is_told_in_its_two_largest_units() {
+        for (milliseconds, expected) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (59_999, "59 s"),
+            (60_000, "1 min 0 s"),
+            (3_600_000, "1 h 0 min"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(Duration::from_millis(milliseconds)), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_waits_is_due_after_now_and_within_the_longest_wait_and_a_fifth(
+            attempt in 1_u32..,
+            first in 0_u64..10_000_000,
+            factor in any::<f64>(),
+            wait_max in 0_u64..10_000_000,
+            after in proptest::option::of(any::<u64>()),
+            jitter in any::<f64>(),
+            now in 0_i64..10_000_000_000_000,
+        ) {
+            let policy = Policy {
+                first: Duration::from_millis(first),
+                factor,
+                wait_max: Duration::from_millis(wait_max),
+                age_max: Duration::MAX,
+                ..policy()
+            };
+            let facts = Facts { jitter, now: Timestamp(now), ..facts(attempt) };
+            for outcome in [retry(after), unknown(), Outcome::Unauthorized { reason: String::new() }] {
+                let Settlement::Waiting { due_at } = verdict(&outcome, &facts, &policy).settlement else {
+                    return Err(TestCaseError::fail("it does not wait"));
+                };
+                let latest = now + i64::try_from(wait_max + wait_max / 5 + 1).unwrap();
+                prop_assert!((now..=latest).contains(&due_at.0));
+            }
+        }
+
+        #[test]
+        fn a_later_attempt_never_waits_less(attempt in 1_u32..5_000, factor in 1.0..10.0_f64, jitter in 0.0..1.0_f64) {
+            let policy = Policy { factor, ..policy() };
+            let wait = |attempt| waits(&verdict(&retry(None), &Facts { jitter, ..facts(attempt) }, &policy));
+            prop_assert!(wait(attempt) <= wait(attempt + 1));
+        }
+    }
+}

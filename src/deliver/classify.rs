@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::expression::Expression;
+use crate::expression::{Expression, ExpressionError, ResponseScope};
 use crate::outcome::{Exchange, Fault, Outcome, Response};
 use crate::soap::Reply;
 
@@ -63,8 +63,13 @@ fn judge(
     })
 }
 
-fn evaluate(_rule: &Expression, _response: &Response, _reply: Option<&Reply>) -> Result<bool, String> {
-    Err("not yet connected".to_owned())
+fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<bool, ExpressionError> {
+    let (fault, body) = match reply {
+        Some(Reply::Fault(fault)) => (Some(fault), None),
+        Some(Reply::Body(body)) => (None, Some(body)),
+        Some(Reply::Unreadable(_)) | None => (None, None),
+    };
+    rule.evaluate_response(&ResponseScope { status: response.status, headers: &response.headers, fault, body })
 }
 
 fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
@@ -231,5 +236,230 @@ fn quote(text: &str) -> String {
     match words.char_indices().nth(QUOTE_MAX) {
         Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default()),
         None => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::expression::Tables;
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status, headers, body: Bytes::copy_from_slice(body.as_bytes()), cut: false }
+    }
+
+    fn fault(code: &str, subcodes: &[&str], detail: Option<&str>) -> Fault {
+        Fault {
+            code: code.to_owned(),
+            subcodes: subcodes.iter().map(|&code| code.to_owned()).collect(),
+            string: "it\n  broke".to_owned(),
+            detail: detail.map(str::to_owned),
+            ..Fault::default()
+        }
+    }
+
+    fn classified(status: u16, headers: &[(&str, &str)], reply: Option<&Reply>) -> Outcome {
+        outcome(&Exchange::Answered(response(status, headers, "body")), reply, &Rules::default())
+    }
+
+    fn word(outcome: &Outcome) -> &'static str {
+        if matches!(outcome, Outcome::Unauthorized { .. }) { "unauthorized" } else { outcome.as_str() }
+    }
+
+    fn rules(retry_when: Option<&str>, success_when: Option<&str>) -> Rules {
+        let compile = |source| Expression::compile(source, &Tables::default()).unwrap();
+        Rules { retry_when: retry_when.map(compile), success_when: success_when.map(compile) }
+    }
+
+    #[test]
+    fn every_status_has_its_outcome() {
+        for (range, expected) in [
+            (100..=199, "unknown"),
+            (200..=299, "delivered"),
+            (300..=399, "refused"),
+            (400..=400, "refused"),
+            (401..=401, "unauthorized"),
+            (402..=406, "refused"),
+            (407..=407, "unauthorized"),
+            (408..=408, "unknown"),
+            (409..=424, "refused"),
+            (425..=425, "retry"),
+            (426..=428, "refused"),
+            (429..=429, "retry"),
+            (430..=499, "refused"),
+            (500..=501, "retry"),
+            (502..=502, "unknown"),
+            (503..=503, "retry"),
+            (504..=504, "unknown"),
+            (505..=519, "retry"),
+            (520..=520, "unknown"),
+            (521..=523, "retry"),
+            (524..=524, "unknown"),
+            (525..=597, "retry"),
+            (598..=599, "unknown"),
+            (600..=999, "retry"),
+        ] {
+            for status in range {
+                assert_eq!(word(&classified(status, &[], None)), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_did_not_leave_is_retried_and_what_got_no_answer_is_unknown_whatever_the_rules_say() {
+        let rules = rules(Some("true"), Some("false"));
+        let not_sent = Exchange::NotSent { reason: "no route".to_owned() };
+        assert_eq!(outcome(&not_sent, None, &rules), retry("no route".to_owned(), None));
+        let no_answer = Exchange::NoAnswer { reason: "cut".to_owned() };
+        assert_eq!(outcome(&no_answer, None, &rules), Outcome::Unknown { reason: "cut".to_owned() });
+    }
+
+    #[test]
+    fn a_fault_decides_whatever_the_status_but_for_what_http_says_beyond_doubt() {
+        for (code, subcodes, statuses, expected) in [
+            ("Client", &[][..], &[200, 400, 404, 500, 502, 503][..], "refused"),
+            ("Client.Order.Unknown", &[], &[500], "refused"),
+            ("Sender", &["BadOrder"], &[400, 500], "refused"),
+            ("VersionMismatch", &[], &[500], "refused"),
+            ("MustUnderstand", &[], &[500], "refused"),
+            ("Server", &[], &[200, 400, 500, 503], "retry"),
+            ("Server.Busy", &[], &[500], "retry"),
+            ("Receiver", &[], &[200, 500], "retry"),
+            ("Server", &[], &[408, 502, 504], "unknown"),
+            ("ERR42", &[], &[200, 500, 503], "retry"),
+            ("ERR42", &[], &[400, 422], "refused"),
+            ("ERR42", &[], &[504], "unknown"),
+            ("Client", &[], &[401, 407], "unauthorized"),
+            ("Client", &[], &[425, 429], "retry"),
+        ] {
+            let reply = Reply::Fault(fault(code, subcodes, None));
+            for &status in statuses {
+                assert_eq!(word(&classified(status, &[], Some(&reply))), expected, "{code} {status}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_on_one_line_with_its_codes() {
+        let outcome = classified(500, &[], Some(&Reply::Fault(fault("Sender", &["BadOrder"], Some("<d/>")))));
+        assert_eq!(outcome.reason(), "SOAP fault Sender/BadOrder: it broke (with a detail), HTTP status 500");
+        let long = Fault { string: "x".repeat(1_000_000), ..fault("Server", &[], None) };
+        assert!(classified(500, &[], Some(&Reply::Fault(long))).reason().chars().count() < 400);
+    }
+
+    #[test]
+    fn the_same_server_fault_has_the_same_key_and_one_without_a_detail_has_none() {
+        let key = |fault| {
+            let outcome = classified(500, &[], Some(&Reply::Fault(fault)));
+            let Outcome::Retry { repeat_key, .. } = outcome else { panic!("{outcome:?}") };
+            repeat_key
+        };
+        let known = key(fault("Server", &[], Some("<code>7</code>")));
+        assert!(known.is_some());
+        assert_eq!(key(fault("Server", &[], Some("<code>7</code>"))), known);
+        assert_ne!(key(fault("Server", &[], Some("<code>8</code>"))), known);
+        assert_ne!(key(fault("Receiver", &[], Some("<code>7</code>"))), known);
+        assert_eq!(key(fault("Server", &[], None)), None);
+    }
+
+    #[test]
+    fn a_web_page_in_place_of_a_soap_answer_leaves_open_whether_it_was_taken() {
+        let page = Reply::Unreadable("an HTML page".to_owned());
+        let outcome = classified(200, &[], Some(&page));
+        assert_eq!(
+            outcome,
+            Outcome::Unknown { reason: "answered 200 OK, but with an HTML page in place of a SOAP answer".to_owned() }
+        );
+        for (status, expected) in [(404, "refused"), (401, "unauthorized"), (503, "retry"), (302, "refused")] {
+            assert_eq!(word(&classified(status, &[], Some(&page))), expected, "{status}");
+        }
+        let empty = Exchange::Answered(response(202, &[], ""));
+        assert_eq!(super::outcome(&empty, Some(&page), &Rules::default()), Outcome::Delivered);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date_against_the_answers_own_clock() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for (headers, expected) in [
+            (&[("retry-after", "120")][..], Some(120)),
+            (&[("retry-after", " 0 ")], Some(0)),
+            (&[("retry-after", "99999999999999999999999")], Some(u64::from(u32::MAX))),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:51:37 GMT"), date], Some(120)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:51:37 GMT")], None),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT"), date], None),
+            (&[("retry-after", "soon"), date], None),
+            (&[("retry-after", "-5")], None),
+            (&[("retry-after", "")], None),
+            (&[("retry-after", "1.5")], None),
+            (&[], None),
+        ] {
+            let fault = Reply::Fault(fault("Server", &[], None));
+            for (status, reply) in [(429, None), (503, None), (500, Some(&fault))] {
+                let Outcome::Retry { after, .. } = classified(status, headers, reply) else { panic!("{headers:?}") };
+                assert_eq!(after, expected.map(Duration::from_secs), "{headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_refused_and_names_where_to_without_credentials() {
+        for (location, expected) in [
+            ("https://u:p@login.example/sso?ticket=secret#x", "https://login.example/sso"),
+            ("/login?next=/orders", "/login"),
+            ("//other.example/x", "//other.example/x"),
+        ] {
+            let Outcome::Refused { reason } = classified(302, &[("location", location)], None) else { panic!() };
+            let full = format!("answered 302 Found, to {expected}; redirects are not followed: correct the address");
+            assert_eq!(reason, full);
+        }
+        assert_eq!(classified(304, &[], None).reason(), "answered 304 Not Modified");
+    }
+
+    #[test]
+    fn the_rules_come_before_the_defaults_and_retry_when_before_success_when() {
+        let ok = Reply::Body(json!({"status": "ok"}));
+        let busy = Reply::Body(json!({"status": "busy"}));
+        let gone = Reply::Fault(fault("Client", &[], None));
+        let asks = Some("response.body.status == 'busy'");
+        let succeeds = Some("response.body.status == 'ok'");
+        for (rules, status, reply, expected) in [
+            (rules(asks, None), 200, &busy, "retry"),
+            (rules(asks, None), 400, &busy, "retry"),
+            (rules(asks, None), 200, &ok, "delivered"),
+            (rules(None, succeeds), 200, &ok, "delivered"),
+            (rules(None, succeeds), 200, &busy, "refused"),
+            (rules(None, succeeds), 503, &busy, "refused"),
+            (rules(None, Some("true")), 503, &ok, "retry"),
+            (rules(None, Some("true")), 200, &Reply::Unreadable("text".to_owned()), "delivered"),
+            (rules(None, Some("true")), 200, &gone, "refused"),
+            (rules(asks, succeeds), 200, &busy, "retry"),
+            (rules(Some("response.fault.code == 'Client'"), None), 500, &gone, "retry"),
+            (rules(Some("response.headers['x-wait'] == 'yes'"), None), 200, &ok, "retry"),
+        ] {
+            let exchange = Exchange::Answered(response(status, &[("x-wait", "yes")], "body"));
+            let outcome = outcome(&exchange, Some(reply), &rules);
+            assert_eq!(word(&outcome), expected, "{rules:?} {status} {reply:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_evaluated_leaves_open_whether_it_was_taken_and_is_named() {
+        let reply = Reply::Body(json!({"total": "x"}));
+        let exchange = Exchange::Answered(response(200, &[], "body"));
+        for (rules, name) in [
+            (rules(Some("(response.body.total | int) > 5"), None), "retry_when"),
+            (rules(None, Some("(response.body.total | int) > 5")), "success_when"),
+        ] {
+            let outcome = outcome(&exchange, Some(&reply), &rules);
+            assert_eq!(outcome.as_str(), "unknown");
+            assert!(
+                outcome.reason().starts_with(&format!("answered 200 OK, and {name} could not judge it: ")),
+                "{outcome:?}"
+            );
+        }
     }
 }

@@ -26,11 +26,6 @@ pub(crate) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Whether nothing but white space is in it.
-pub(crate) fn is_blank(text: &str) -> bool {
-    text.bytes().all(is_space)
-}
-
 /// The text without surrounding XML white space.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])

@@ -163,14 +163,23 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// Gives each field its place and type.
 struct Typing<'t> {
     declared: Option<&'t RecordType>,
-    /// For each declared field, its place among `fields`.
-    places: Vec<Option<usize>>,
+    /// One for each declared field.
+    known: Vec<Known>,
     /// The declared position after that of the last field: where the next one most likely is.
     next: usize,
     /// Names and places of the fields that are not declared.
     others: Names,
     fields: Vec<Field>,
     drift: Vec<Drift>,
+}
+
+/// What came of a declared field.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// Its place among the record's fields.
+    place: Option<usize>,
+    /// Whether a value did not fit: told once.
+    misfits: bool,
 }
 
 impl<'t> Typing<'t> {
@@ -181,10 +190,10 @@ impl<'t> Typing<'t> {
             drift.push(Drift::UnknownRecordType(record_type.to_owned()));
         }
         let count = declared.map_or(0, |declared| declared.fields.len());
-        let places = vec![None; count];
+        let known = vec![Known::default(); count];
         Self {
             declared,
-            places,
+            known,
             next: 0,
             others: Names::default(),
             fields: Vec::with_capacity(fields.max(count)),
@@ -194,23 +203,14 @@ impl<'t> Typing<'t> {
 
     /// `text` is none for a nil.
     fn add(&mut self, name: &str, text: Option<&str>) {
-        let position = self.declared.and_then(|declared| position(declared, self.next, name));
-        let declared = self.declared.zip(position).and_then(|(declared, position)| declared.fields.get(position));
-        let value = match (text, declared) {
-            (None, _) => Value::Null,
-            (Some(text), None) => Value::Text(text.to_owned()),
-            (Some(text), Some(&(_, expected))) => value(text, expected).unwrap_or_else(|| {
-                self.note(Drift::Misfit { field: name.to_owned(), expected });
-                Value::Text(text.to_owned())
-            }),
-        };
         let place = self.fields.len();
-        let earlier = match position {
-            Some(position) => {
-                self.next = position + 1;
-                self.places.get_mut(position).and_then(|known| std::mem::replace(known, Some(known.unwrap_or(place))))
-            }
-            None => self.others.place(name, place, &self.fields),
+        let position = self.declared.and_then(|declared| position(declared, self.next, name));
+        let (value, earlier) = match position {
+            Some(position) => (self.declared_value(position, text), self.claim(position, place)),
+            None => (
+                text.map_or(Value::Null, |text| Value::Text(text.to_owned())),
+                self.others.place(name, place, &self.fields),
+            ),
         };
         match earlier {
             Some(earlier) => self.repeat(name, earlier, value),
@@ -234,17 +234,32 @@ impl<'t> Typing<'t> {
         }
     }
 
-    /// Drift is told once; the same field misfits again only when it is repeated, so the last entries are where to look.
-    fn note(&mut self, drift: Drift) {
-        const RECENT: usize = 4;
-        if !self.drift.iter().rev().take(RECENT).any(|known| *known == drift) {
-            self.drift.push(drift);
-        }
+    fn declared_value(&mut self, position: usize, text: Option<&str>) -> Value {
+        let Some(text) = text else { return Value::Null };
+        let Some((name, expected)) = self.declared.and_then(|declared| declared.fields.get(position)) else {
+            return Value::Text(text.to_owned());
+        };
+        value(text, *expected).unwrap_or_else(|| {
+            let known = self.known.get_mut(position).is_some_and(|known| std::mem::replace(&mut known.misfits, true));
+            if !known {
+                self.drift.push(Drift::Misfit { field: name.clone(), expected: *expected });
+            }
+            Value::Text(text.to_owned())
+        })
+    }
+
+    /// The place of an earlier field of this position, or none, and then it is `place`.
+    fn claim(&mut self, position: usize, place: usize) -> Option<usize> {
+        self.next = position + 1;
+        let known = self.known.get_mut(position)?;
+        let earlier = known.place;
+        known.place = Some(earlier.unwrap_or(place));
+        earlier
     }
 
     fn finish(mut self, record_type: String) -> Record {
         if let Some(declared) = self.declared {
-            let absent = declared.fields.iter().zip(&self.places).filter(|(_, place)| place.is_none());
+            let absent = declared.fields.iter().zip(&self.known).filter(|(_, known)| known.place.is_none());
             self.fields.extend(absent.map(|((name, _), _)| Field { name: name.clone(), value: Value::Null }));
         }
         Record { record_type, fields: self.fields, drift: self.drift }
@@ -393,4 +408,195 @@ fn is_time(text: &str) -> bool {
     let is_midnight =
         (hour, minute, second) == ("24", "00", "00") && fraction.is_none_or(|part| part.bytes().all(|b| b == b'0'));
     is_midnight || (is_between(hour, 0, 23) && is_between(minute, 0, 59) && is_between(second, 0, 59))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(fields: &[(&str, FieldType)]) -> RecordTypes {
+        let fields = fields.iter().map(|&(name, field_type)| (name.to_owned(), field_type)).collect();
+        RecordTypes(HashMap::from([("Thing".to_owned(), std::sync::Arc::new(RecordType::new(fields)))]))
+    }
+
+    fn thing(fields: &str) -> String {
+        format!("<s xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:type='Thing'>{fields}</s>")
+    }
+
+    fn hash(xml: &str) -> [u8; 32] {
+        let mut reader = Reader::new(xml, 10).unwrap();
+        let mut raw = Raw::default();
+        reader.next().unwrap();
+        raw.read(&mut reader, 100).unwrap();
+        raw.hash()
+    }
+
+    #[test]
+    fn a_value_is_typed_when_it_fits_and_text_to_the_letter_when_not() {
+        use FieldType::{Base64, Boolean, Date, DateTime, Double, Id, Int, String, Time};
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        let number = |text: &str| Some(Value::Number(text.to_owned()));
+        let (yes, no) = (Some(Value::Boolean(true)), Some(Value::Boolean(false)));
+        for (field_type, given, expected) in [
+            (String, "", text("")),
+            (String, " a\n", text(" a\n")),
+            (Id, "", text("")),
+            (Id, " x ", text(" x ")),
+            (Base64, "", Some(Value::Null)),
+            (Base64, "AA==", text("AA==")),
+            (Boolean, "true", yes.clone()),
+            (Boolean, " 1\n", yes),
+            (Boolean, "false", no.clone()),
+            (Boolean, "0", no),
+            (Boolean, "TRUE", None),
+            (Boolean, "", Some(Value::Null)),
+            (Int, "12", number("12")),
+            (Int, " -12 ", number("-12")),
+            (Int, "+007", number("+007")),
+            (Int, "99999999999999999999", number("99999999999999999999")),
+            (Int, "1.0", None),
+            (Int, "-", None),
+            (Int, "1 2", None),
+            (Int, " \t", Some(Value::Null)),
+            (Double, "45000.0", number("45000.0")),
+            (Double, "-1.5E-7", number("-1.5E-7")),
+            (Double, ".5", number(".5")),
+            (Double, "5.", number("5.")),
+            (Double, "INF", text("INF")),
+            (Double, "-INF", text("-INF")),
+            (Double, "NaN", text("NaN")),
+            (Double, ".", None),
+            (Double, "1e", None),
+            (Double, "1e5.0", None),
+            (Double, "0x10", None),
+            (Double, "1,5", None),
+            (Double, "nan", None),
+            (Double, "--1", None),
+            (Date, "2024-02-29", text("2024-02-29")),
+            (Date, "2000-02-29", text("2000-02-29")),
+            (Date, "2026-11-20+14:00", text("2026-11-20+14:00")),
+            (Date, "-0044-03-15Z", text("-0044-03-15Z")),
+            (Date, "12026-01-01", text("12026-01-01")),
+            (Date, "2023-02-29", None),
+            (Date, "1900-02-29", None),
+            (Date, "2026-13-01", None),
+            (Date, "2026-04-31", None),
+            (Date, "26-04-30", None),
+            (Date, "2026-4-30", None),
+            (Date, "2026-11-20T00:00:00", None),
+            (Date, "2026-11-20+15:00", None),
+            (DateTime, "2026-11-20T09:15:00.000Z", text("2026-11-20T09:15:00.000Z")),
+            (DateTime, "2026-11-20T24:00:00", text("2026-11-20T24:00:00")),
+            (DateTime, "2026-11-20T24:00:01", None),
+            (DateTime, "2026-11-20 09:15:00", None),
+            (DateTime, "2026-11-20T09:15", None),
+            (DateTime, "2026-11-20T09:60:00Z", None),
+            (DateTime, "2026-11-20", None),
+            (DateTime, "ä-11-20", None),
+            (Time, "09:15:00.5Z", text("09:15:00.5Z")),
+            (Time, "9:15:00", None),
+            (Time, "09:15:00.", None),
+            (Time, "25:00:00", None),
+        ] {
+            assert_eq!(value(given, field_type), expected, "{field_type} {given:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_wsdl_everything_is_text_and_absent_is_absent() {
+        let record = stored(&thing("<a>1.0</a><b/><c i:nil=' true '>x</c>"), None).unwrap();
+        assert_eq!(record.record_type, "Thing");
+        assert_eq!(record.field("a"), Some(&Value::Text("1.0".to_owned())));
+        assert_eq!(record.field("b"), Some(&Value::Text(String::new())));
+        assert_eq!(record.field("c"), Some(&Value::Null));
+        assert_eq!(record.fields.len(), 3);
+        assert!(record.drift.is_empty());
+    }
+
+    #[test]
+    fn declared_fields_that_are_absent_come_last_as_null_in_the_order_of_the_wsdl() {
+        let types =
+            types(&[("Id", FieldType::Id), ("A", FieldType::Int), ("B", FieldType::String), ("C", FieldType::Date)]);
+        let record = stored(&thing("<B>b</B><X>x</X>"), Some(&types)).unwrap();
+        let names: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(names, ["B", "X", "Id", "A", "C"]);
+        assert_eq!(record.field("Id"), Some(&Value::Null));
+        assert_eq!(record.drift, [Drift::UnknownField("X".to_owned())]);
+    }
+
+    #[test]
+    fn a_repeated_field_becomes_a_list_and_is_told_once() {
+        let types = types(&[("A", FieldType::Int)]);
+        let xml = thing("<A>1</A><b>x</b><A>two</A><b>y</b><A>three</A><A i:nil='1'/>");
+        let record = stored(&xml, Some(&types)).unwrap();
+        let text = |text: &str| Value::Text(text.to_owned());
+        let list = vec![Value::Number("1".to_owned()), text("two"), text("three"), Value::Null];
+        assert_eq!(record.field("A"), Some(&Value::List(list)));
+        assert_eq!(record.field("b"), Some(&Value::List(vec![text("x"), text("y")])));
+        let repeated = |name: &str| Drift::Repeated(name.to_owned());
+        let misfit = Drift::Misfit { field: "A".to_owned(), expected: FieldType::Int };
+        assert_eq!(record.drift, [Drift::UnknownField("b".to_owned()), misfit, repeated("A"), repeated("b")]);
+    }
+
+    #[test]
+    fn repeats_are_found_among_many_fields_too() {
+        let fields: String = (0..200).map(|number| format!("<f{number}/>")).collect();
+        let record = stored(&thing(&format!("{fields}{fields}")), None).unwrap();
+        assert_eq!(record.fields.len(), 200);
+        assert!(record.fields.iter().all(|field| matches!(&field.value, Value::List(values) if values.len() == 2)));
+        assert_eq!(record.drift.len(), 200);
+    }
+
+    #[test]
+    fn an_unknown_record_type_is_drift_and_its_fields_are_text() {
+        let types = types(&[("A", FieldType::Int)]);
+        let record = stored(&thing("<A>1</A>").replace("Thing", "x:Other"), Some(&types)).unwrap();
+        assert_eq!(record.field("A"), Some(&Value::Text("1".to_owned())));
+        assert_eq!(record.drift, [Drift::UnknownRecordType("Other".to_owned())]);
+    }
+
+    #[test]
+    fn a_field_with_elements_inside_keeps_them_as_they_stand() {
+        let record =
+            stored(&thing("<A>x <b c='1'>&lt;</b>\r\n<!-- y --></A><B>a<!-- b -->c<![CDATA[ <d> ]]></B>"), None)
+                .unwrap();
+        assert_eq!(record.field("A"), Some(&Value::Text("x <b c='1'>&lt;</b>\n<!-- y -->".to_owned())));
+        assert_eq!(record.field("B"), Some(&Value::Text("ac <d> ".to_owned())));
+    }
+
+    #[test]
+    fn equal_contents_have_equal_hashes_whatever_their_bytes() {
+        let base = hash(&thing("<a>1 &amp; 2</a><b i:nil='true'/><c/>"));
+        for same in [
+            thing("<c></c>\n<a>1 <![CDATA[& 2]]></a> <b i:nil='1'></b>"),
+            thing("<a>1 &#38; 2</a><!-- x --><b other='y' i:nil='true'/><c/>"),
+            thing("<p:a xmlns:p='urn:p'>1 &amp; 2</p:a><b i:nil='true'>ignored</b>stray<c/>"),
+            thing("<a>1 &amp; 2</a><b i:nil='true'/><c/>")
+                .replace("'Thing'", "'sf:Thing'")
+                .replace("i:", "x:")
+                .replace(":i=", ":x="),
+        ] {
+            assert_eq!(hash(&same), base, "{same}");
+        }
+    }
+
+    #[test]
+    fn different_contents_have_different_hashes() {
+        let contents = [
+            thing("<a>1</a>"),
+            thing("<a>1 </a>"),
+            thing("<a>1</a>").replace("Thing", "Thinh"),
+            thing("<a/>"),
+            thing("<a i:nil='1'/>"),
+            thing("<b>1</b>"),
+            thing("<a>1</a><b/>"),
+            thing("<a>1</a><a>2</a>"),
+            thing("<a>2</a><a>1</a>"),
+            thing("<a1></a1>"),
+            thing("<a>b1</a>"),
+            thing("<ab>1</ab>"),
+        ];
+        let hashes: std::collections::HashSet<_> = contents.iter().map(|xml| hash(xml)).collect();
+        assert_eq!(hashes.len(), contents.len());
+    }
 }

@@ -1,13 +1,13 @@
-//! Takes the SessionId out of a POST that is kept although it was refused.
+//! Takes the `SessionId` out of a POST that is kept although it was refused.
 //!
-//! A SessionId is a credential, and what is refused may be no XML at all: so this looks for tags in text, and where it is in
-//! doubt it takes away too much.
+//! A `SessionId` is a credential, and what is refused may be no XML at all: so this looks for tags in text, and where it is in
+//! doubt it takes away too much. What looks like a `SessionId` goes too, wherever it stands.
 
 use super::encoding::decode_lossy;
 
 const NAME: &str = "SessionId";
 
-/// The text of a POST less what its SessionId elements hold: works on anything, well-formed or not.
+/// The text of a POST less what its `SessionId` elements hold: works on anything, well-formed or not.
 ///
 /// Any prefix and any case of letters counts. Without an end tag everything to the end goes.
 #[must_use]
@@ -29,6 +29,31 @@ pub fn without_session_id(body: &[u8]) -> String {
         rest = after_content(rest.get(end..).unwrap_or_default());
     }
     kept.push_str(rest);
+    without_tokens(kept)
+}
+
+/// Takes away what has the form of a `SessionId`: an organization's id of 15 or 18 characters, `!`, and the secret.
+fn without_tokens(text: String) -> String {
+    let mut kept = String::new();
+    let mut from = 0;
+    for (at, _) in text.match_indices('!') {
+        let before = text.get(..at).unwrap_or_default();
+        let is_organization = [15, 18].into_iter().any(|length| {
+            let id = at.checked_sub(length).and_then(|start| before.get(start..));
+            id.is_some_and(|id| id.starts_with("00D") && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        });
+        if is_organization && at >= from {
+            let secret = text.get(at + 1..).unwrap_or_default();
+            let length =
+                secret.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_')).count();
+            kept.push_str(text.get(from..=at).unwrap_or_default());
+            from = at + 1 + length;
+        }
+    }
+    if from == 0 {
+        return text;
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
     kept
 }
 
@@ -46,7 +71,7 @@ struct Tag<'a> {
     length: usize,
 }
 
-/// What follows the content of a SessionId element, from its end tag on; nothing when it has none.
+/// What follows the content of a `SessionId` element, from its end tag on; nothing when it has none.
 fn after_content(text: &str) -> &str {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -85,7 +110,7 @@ fn next_tag(text: &str) -> Option<Tag<'_>> {
     })
 }
 
-/// The SessionId tag at the start of the text, if one stands there. A tag that does not end reaches to the end.
+/// The `SessionId` tag at the start of the text, if one stands there. A tag that does not end reaches to the end.
 fn tag_at(text: &str) -> Option<Tag<'_>> {
     let inner = text.strip_prefix('<')?;
     let (closing, inner) = inner.strip_prefix('/').map_or((false, inner), |inner| (true, inner));
@@ -149,6 +174,11 @@ mod tests {
             ),
             ("<SessionIds>kept</SessionIds> < <> </ <:SessionId", "<SessionIds>kept</SessionIds> < <> </ <:SessionId>"),
             ("</SessionId>kept", "</SessionId>kept"),
+            ("&lt;SessionId&gt;00D24000000abcd!AR_se.cret&lt;", "&lt;SessionId&gt;00D24000000abcd!&lt;"),
+            (
+                "x=00D24000000abcdEAA!s&00D24000000abcd!s 00D!kept ab!kept",
+                "x=00D24000000abcdEAA!&00D24000000abcd! 00D!kept ab!kept",
+            ),
             ("", ""),
         ] {
             assert_eq!(without_session_id(body.as_bytes()), expected, "{body}");

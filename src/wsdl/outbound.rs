@@ -1,12 +1,275 @@
 //! What an outbound message's WSDL says of its records.
+//!
+//! Salesforce generates these documents, all of one shape: a base `sObject`, the record's type that extends it, and an
+//! element `notifications` whose `Notification` holds it. Only that is read, by namespace and name, whatever the prefixes.
 
-use crate::envelope::RecordTypes;
-use crate::wsdl::Finding;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use crate::envelope::{FieldType, RecordType, RecordTypes};
+use crate::wsdl::{Finding, Severity};
+
+const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
+const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
+const XSD: &str = "http://www.w3.org/2001/XMLSchema";
+/// Salesforce's are 5 to 100 KB.
+const BYTES_MAX: usize = 16 << 20;
+const NODES_MAX: u32 = 2_000_000;
+/// How many types may extend one another; Salesforce has two.
+const CHAIN_MAX: usize = 16;
+const ADVICE: &str = "take the WSDL from Salesforce: Setup, Outbound Messages, the message, \"Click for WSDL\"";
 
 /// Reads the record types out of an outbound message's WSDL. `file` is its name for findings.
 ///
+/// Every type that extends `sObject` in the namespace of the message's record is read, so that a WSDL put together from
+/// several messages works too. `Id` is always declared; `fieldsToNull` and `AggregateResult` are no part of a message.
+///
 /// # Errors
 /// What makes it no outbound WSDL.
-pub fn record_types(_file: &str, _text: &str) -> Result<RecordTypes, Vec<Finding>> {
-    unimplemented!()
+pub fn record_types(file: &str, text: &str) -> Result<RecordTypes, Vec<Finding>> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    if text.len() > BYTES_MAX {
+        return Err(vec![finding(file, (0, 0), "too-large", format!("larger than {BYTES_MAX} bytes; {ADVICE}"))]);
+    }
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(|error| {
+        let place = (error.pos().row, error.pos().col);
+        vec![finding(file, place, "not-xml", format!("the file is not well-formed XML: {error}; {ADVICE}"))]
+    })?;
+    read(&document).map_err(|problem| {
+        let place = problem.node.map_or((0, 0), |node| {
+            let place = document.text_pos_at(node.range().start);
+            (place.row, place.col)
+        });
+        vec![finding(file, place, problem.rule, problem.message)]
+    })
+}
+
+fn finding(file: &str, (line, column): (u32, u32), rule: &str, message: String) -> Finding {
+    Finding { severity: Severity::Error, file: file.to_owned(), line, column, rule: rule.to_owned(), message }
+}
+
+/// Why the document is no outbound WSDL.
+struct Problem<'d> {
+    node: Option<Node<'d, 'd>>,
+    rule: &'static str,
+    message: String,
+}
+
+type Name<'d> = (&'d str, &'d str);
+
+/// The named types of all schemas in the document.
+struct Schemas<'d> {
+    complex: HashMap<Name<'d>, Node<'d, 'd>>,
+    simple: HashMap<Name<'d>, Node<'d, 'd>>,
+    /// In document order.
+    names: Vec<Name<'d>>,
+}
+
+fn read<'d>(document: &'d Document<'d>) -> Result<RecordTypes, Problem<'d>> {
+    let root = document.root_element();
+    if !root.has_tag_name((WSDL, "definitions")) {
+        let found: String = root.tag_name().name().chars().take(80).collect();
+        let message = format!("the root element is {found}, not definitions of a WSDL 1.1; {ADVICE}");
+        return Err(Problem { node: Some(root), rule: "not-wsdl", message });
+    }
+    let schemas = Schemas::of(root);
+    let record = record_name(root, &schemas)?;
+    let mut types = HashMap::new();
+    for &name in &schemas.names {
+        let (namespace, local) = name;
+        if namespace != record.0 || matches!(local, "sObject" | "AggregateResult") {
+            continue;
+        }
+        let chain = schemas.chain(name)?;
+        let extends_sobject = chain.last().is_some_and(|last| last.attribute("name") == Some("sObject"));
+        if extends_sobject || name == record {
+            types.insert(local.to_owned(), Arc::new(RecordType::new(schemas.fields(&chain))));
+        }
+    }
+    if types.is_empty() {
+        let message = format!("no type in the namespace {} extends sObject; {ADVICE}", record.0);
+        return Err(Problem { node: Some(root), rule: "no-record-type", message });
+    }
+    Ok(RecordTypes(types))
+}
+
+/// The type of the records: notifications → Notification → its type → sObject → its type.
+fn record_name<'d>(root: Node<'d, 'd>, schemas: &Schemas<'d>) -> Result<Name<'d>, Problem<'d>> {
+    let notifications = schema_nodes(root)
+        .filter(|schema| schema.attribute("targetNamespace") == Some(OUTBOUND))
+        .flat_map(|schema| schema.children())
+        .find(|node| node.has_tag_name((XSD, "element")) && node.attribute("name") == Some("notifications"));
+    let Some(notifications) = notifications else {
+        let message =
+            format!("no element notifications in the namespace {OUTBOUND}: this is no outbound message; {ADVICE}");
+        return Err(Problem { node: Some(root), rule: "not-outbound", message });
+    };
+    let notification = element_type(notifications, "Notification", schemas)?;
+    let sobject = schemas.complex.get(&notification).copied().unwrap_or(notifications);
+    element_type(sobject, "sObject", schemas)
+}
+
+/// The type of the element of that name inside `node`.
+fn element_type<'d>(node: Node<'d, 'd>, name: &str, schemas: &Schemas<'d>) -> Result<Name<'d>, Problem<'d>> {
+    let element = node
+        .descendants()
+        .find(|inner| inner.has_tag_name((XSD, "element")) && *inner != node && inner.attribute("name") == Some(name));
+    let Some(element) = element else {
+        let message = format!("the message has no element {name}; {ADVICE}");
+        return Err(Problem { node: Some(node), rule: "not-outbound", message });
+    };
+    let found = element.attribute("type").and_then(|type_name| resolve(element, type_name));
+    match found {
+        Some(found) if schemas.complex.contains_key(&found) => Ok(found),
+        _ => {
+            let named = element.attribute("type").unwrap_or_default();
+            let message = format!("the type {named:?} of the element {name} is not declared in this file; {ADVICE}");
+            Err(Problem { node: Some(element), rule: "type-missing", message })
+        }
+    }
+}
+
+fn schema_nodes<'d>(root: Node<'d, 'd>) -> impl Iterator<Item = Node<'d, 'd>> {
+    root.children()
+        .filter(|node| node.has_tag_name((WSDL, "types")))
+        .flat_map(|types| types.children())
+        .filter(|node| node.has_tag_name((XSD, "schema")))
+}
+
+/// A qualified name in a value: namespace and local name.
+fn resolve<'d>(node: Node<'d, 'd>, name: &'d str) -> Option<Name<'d>> {
+    let name = name.trim();
+    match name.split_once(':') {
+        Some((prefix, local)) => node.lookup_namespace_uri(Some(prefix)).map(|namespace| (namespace, local)),
+        None => Some((node.lookup_namespace_uri(None).unwrap_or_default(), name)),
+    }
+}
+
+impl<'d> Schemas<'d> {
+    fn of(root: Node<'d, 'd>) -> Self {
+        let mut schemas = Self { complex: HashMap::new(), simple: HashMap::new(), names: Vec::new() };
+        for schema in schema_nodes(root) {
+            let namespace = schema.attribute("targetNamespace").unwrap_or_default();
+            for node in schema.children() {
+                let Some(local) = node.attribute("name") else { continue };
+                if node.has_tag_name((XSD, "complexType")) {
+                    schemas.complex.entry((namespace, local)).or_insert_with(|| {
+                        schemas.names.push((namespace, local));
+                        node
+                    });
+                } else if node.has_tag_name((XSD, "simpleType")) {
+                    schemas.simple.entry((namespace, local)).or_insert(node);
+                }
+            }
+        }
+        schemas
+    }
+
+    /// A type, the one it extends, the one that extends, and so on.
+    fn chain(&self, name: Name<'d>) -> Result<Vec<Node<'d, 'd>>, Problem<'d>> {
+        let mut chain = Vec::new();
+        let mut next = Some(name);
+        while let Some(node) = next.and_then(|name| self.complex.get(&name).copied()) {
+            if chain.len() == CHAIN_MAX {
+                let message = format!("the type {} extends more than {CHAIN_MAX} others, or itself; {ADVICE}", name.1);
+                return Err(Problem { node: Some(node), rule: "type-chain", message });
+            }
+            chain.push(node);
+            next = base(node);
+        }
+        Ok(chain)
+    }
+
+    /// The fields of a record type, those of the types it extends first. A name declared twice keeps its first place.
+    fn fields(&self, chain: &[Node<'d, 'd>]) -> Vec<(String, FieldType)> {
+        let mut fields: Vec<(String, FieldType)> = Vec::new();
+        for &node in chain.iter().rev() {
+            fields.extend(elements(node).filter_map(|element| self.field(element)));
+        }
+        if !fields.iter().any(|(name, _)| name == "Id") {
+            fields.insert(0, ("Id".to_owned(), FieldType::Id));
+        }
+        let mut seen = HashSet::new();
+        fields.retain(|(name, _)| seen.insert(name.clone()));
+        fields
+    }
+
+    fn field(&self, element: Node<'d, 'd>) -> Option<(String, FieldType)> {
+        let name = element.attribute("name").or_else(|| element.attribute("ref").map(local))?;
+        (name != "fieldsToNull").then(|| (name.to_owned(), self.field_type(element)))
+    }
+
+    /// The type of an element; a simple type of the schema counts as what it restricts.
+    fn field_type(&self, element: Node<'d, 'd>) -> FieldType {
+        let mut node = element;
+        for _ in 0..CHAIN_MAX {
+            let restricted = || {
+                let restriction = node.descendants().find(|inner| inner.has_tag_name((XSD, "restriction")))?;
+                restriction.attribute("base").and_then(|base| resolve(restriction, base))
+            };
+            let name = node.attribute("type").and_then(|name| resolve(node, name)).or_else(restricted);
+            match name {
+                Some((XSD, local)) => return built_in(local),
+                Some((_, "ID")) => return FieldType::Id,
+                Some(name) => match self.simple.get(&name) {
+                    Some(&simple) => node = simple,
+                    None => return FieldType::String,
+                },
+                None => return FieldType::String,
+            }
+        }
+        FieldType::String
+    }
+}
+
+fn local(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+/// The type that a complex type extends or restricts.
+fn base<'d>(node: Node<'d, 'd>) -> Option<Name<'d>> {
+    let content = node.children().find(|child| child.has_tag_name((XSD, "complexContent")))?;
+    let derivation = content.children().find(|child| matches!(child.tag_name().name(), "extension" | "restriction"))?;
+    resolve(derivation, derivation.attribute("base")?)
+}
+
+/// The elements that a complex type declares itself, in document order. Types inside elements are not looked into.
+fn elements<'d>(complex: Node<'d, 'd>) -> impl Iterator<Item = Node<'d, 'd>> {
+    let mut pending: Vec<Node<'d, 'd>> = complex.children().collect();
+    pending.reverse();
+    std::iter::from_fn(move || {
+        while let Some(node) = pending.pop() {
+            if node.tag_name().namespace() != Some(XSD) {
+                continue;
+            }
+            match node.tag_name().name() {
+                "element" => return Some(node),
+                "complexContent" | "extension" | "restriction" | "sequence" | "choice" | "all" => {
+                    pending.extend(node.children().rev());
+                }
+                _ => {}
+            }
+        }
+        None
+    })
+}
+
+/// The built-in types of XSD 1.0 part 2, as far as they make a difference.
+fn built_in(local: &str) -> FieldType {
+    match local {
+        "boolean" => FieldType::Boolean,
+        "int" | "long" | "integer" | "short" | "byte" | "nonNegativeInteger" | "positiveInteger"
+        | "nonPositiveInteger" | "negativeInteger" | "unsignedInt" | "unsignedLong" | "unsignedShort"
+        | "unsignedByte" => FieldType::Int,
+        "double" | "decimal" | "float" => FieldType::Double,
+        "date" => FieldType::Date,
+        "dateTime" => FieldType::DateTime,
+        "time" => FieldType::Time,
+        "base64Binary" => FieldType::Base64,
+        "ID" => FieldType::Id,
+        _ => FieldType::String,
+    }
 }

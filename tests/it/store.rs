@@ -1,1 +1,1157 @@
-//! Placeholder.
+//! The contract of every store: what must hold, whatever database is beneath. Written against `dyn Store`.
+
+mod model;
+mod sqlite;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use omgate::clock::{Clock, SharedClock, Timestamp};
+use omgate::delivery::{ConfigVersion, DeliveryId, OnRevision, Planned, State};
+use omgate::outcome::{Fault, Record};
+use omgate::store::sqlite::{Faults, Options, SqliteStore};
+use omgate::store::{
+    Accept, Accepted, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
+    NotificationFilter, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
+    SystemState,
+};
+
+/// A clock that is moved by hand.
+struct HandClock(AtomicI64);
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst).unsigned_abs())
+    }
+}
+
+/// A store with a folder and a clock of its own.
+struct World {
+    folder: tempfile::TempDir,
+    clock: Arc<HandClock>,
+    faults: Faults,
+    store: Option<Arc<SqliteStore>>,
+    active_ms: i64,
+    ignored: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HandClock(AtomicI64::new(1_790_000_000_000)));
+        let mut world =
+            Self { folder, clock, faults: Faults::default(), store: None, active_ms: 0, ignored: Vec::new() };
+        world.open();
+        world
+    }
+
+    fn options(&self) -> Options {
+        let clock: SharedClock = self.clock.clone();
+        let mut options = Options::new(self.folder.path().join("store.db"), clock);
+        options.faults = self.faults.clone();
+        options.hold_unknown = vec!["careful".to_owned()];
+        options
+    }
+
+    fn open(&mut self) {
+        self.store = None;
+        self.store = Some(SqliteStore::open(self.options()).unwrap());
+    }
+
+    /// Ends the store, as a stop of the gateway does, and opens it again.
+    async fn reopen(&mut self) {
+        self.store().close().await;
+        self.open();
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.store.as_deref().unwrap()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn advance(&mut self, ms: i64) {
+        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.active_ms += ms;
+    }
+
+    fn envelope(&self, notes: impl IntoIterator<Item = Note>) -> Accept {
+        Accept {
+            source: "orders".to_owned(),
+            received_at: self.now(),
+            organization_id: "00D24000000abcdEAA".to_owned(),
+            organization_key: "00D24000000abcd".to_owned(),
+            action_id: "04k24000000HfHaAAK".to_owned(),
+            enterprise_url: "https://enterprise".to_owned(),
+            partner_url: String::new(),
+            sender: "10.0.0.1".to_owned(),
+            quarantine: None,
+            config_version: ConfigVersion(1),
+            revision_ignored_by: self.ignored.clone(),
+            notifications: notes.into_iter().map(|note| note.0).collect(),
+        }
+    }
+
+    async fn accept(&self, notes: impl IntoIterator<Item = Note>) -> Accepted {
+        self.store().accept(self.envelope(notes)).await.unwrap()
+    }
+
+    async fn post(&self, notes: impl IntoIterator<Item = Note>) -> Vec<Fate> {
+        self.accept(notes).await.fates
+    }
+
+    async fn claims(&self, destinations: &[&str], routes: &[&str], limit: usize) -> Claims {
+        let claim = Claim {
+            system: "erp".to_owned(),
+            destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+            routes: routes.iter().map(|&name| name.to_owned()).collect(),
+            limit,
+            now: self.now(),
+            active_ms: self.active_ms,
+            config_version: ConfigVersion(1),
+        };
+        self.store().claim(claim).await.unwrap()
+    }
+
+    async fn claim(&self, limit: usize) -> Vec<Claimed> {
+        self.claims(&["create", "careful"], &["a", "b", "c"], limit).await.claimed
+    }
+
+    async fn claim_one(&self) -> Claimed {
+        let mut claimed = self.claim(1).await;
+        assert_eq!(claimed.len(), 1, "one was due");
+        claimed.remove(0)
+    }
+
+    fn settling(&self, claimed: &Claimed, outcome: &'static str, settlement: Settlement) -> Settle {
+        Settle {
+            delivery: claimed.delivery,
+            lease: claimed.lease,
+            ended_at: self.now(),
+            duration: Duration::from_millis(12),
+            outcome,
+            reason: if outcome == "delivered" { String::new() } else { format!("it was {outcome}") },
+            record: Record { request_line: "PUT http://erp".to_owned(), status: Some(200), ..Record::default() },
+            repeat_key: None,
+            settlement,
+            active_ms: self.active_ms,
+            stale_mark: None,
+        }
+    }
+
+    async fn settle(&self, claimed: &Claimed, outcome: &'static str, settlement: Settlement) {
+        self.store().settle(self.settling(claimed, outcome, settlement)).await.unwrap();
+    }
+
+    async fn deliver(&self, claimed: &Claimed) {
+        self.settle(claimed, "delivered", Settlement::Delivered).await;
+    }
+
+    async fn retry(&self, claimed: &Claimed, wait_ms: i64) {
+        let due_at = Timestamp(self.now().0 + wait_ms);
+        self.settle(claimed, "retry", Settlement::Waiting { due_at }).await;
+    }
+
+    async fn kill(&self, claimed: &Claimed, holds_lane: bool) {
+        let reason = "it was refused".to_owned();
+        self.settle(claimed, "refused", Settlement::Dead { reason, holds_lane }).await;
+    }
+
+    async fn change(&self, delivery: i64, change: Change) -> StoreResult<DeliveryView> {
+        self.store().change(DeliveryId(delivery), change, "because".to_owned(), self.now()).await
+    }
+
+    async fn all(&self) -> Vec<DeliveryView> {
+        let filter = DeliveryFilter { limit: Some(1_000), ..DeliveryFilter::default() };
+        let mut all = self.store().deliveries(filter).await.unwrap();
+        all.reverse();
+        all
+    }
+
+    /// Every delivery's state, in the order of their ids.
+    async fn states(&self) -> Vec<&'static str> {
+        self.all().await.iter().map(|delivery| delivery.state.as_str()).collect()
+    }
+
+    /// What must hold at any moment.
+    async fn assert_sound(&self) {
+        let ledger = self.store().ledger().await.unwrap();
+        assert!(ledger.balanced, "{ledger:?}");
+        assert_eq!(self.store().verify().await.unwrap(), [], "counters and rows agree");
+        assert_eq!(self.store().sweep().await.unwrap(), 0, "no lane is without a head");
+        assert_eq!(self.store().backlog().await.unwrap().lanes_repaired, 0);
+        self.assert_lanes_in_order().await;
+    }
+
+    async fn assert_lanes_in_order(&self) {
+        let mut lanes: BTreeMap<(String, String), Vec<DeliveryView>> = BTreeMap::new();
+        for delivery in self.all().await {
+            if let Some(lane) = delivery.lane.clone() {
+                lanes.entry((delivery.system.clone(), lane)).or_default().push(delivery);
+            }
+        }
+        for (lane, mut deliveries) in lanes {
+            deliveries.retain(|delivery| {
+                matches!(delivery.state, State::Waiting | State::Blocked | State::InFlight | State::Held)
+            });
+            let going = |delivery: &&DeliveryView| matches!(delivery.state, State::Waiting | State::InFlight);
+            assert!(deliveries.iter().filter(going).count() <= 1, "lane {lane:?}: {deliveries:#?}");
+            if let Some(waiting) = deliveries.iter().position(|delivery| delivery.state == State::Waiting) {
+                assert_eq!(waiting, 0, "lane {lane:?}: the lowest waits: {deliveries:#?}");
+            }
+        }
+    }
+}
+
+/// A notification under construction: by default a record of its own, with content `first`.
+#[derive(Clone)]
+struct Note(Incoming);
+
+fn note(id: &str) -> Note {
+    Note(Incoming {
+        notification_id: id.to_owned(),
+        hash: hash("first"),
+        kind: IncomingKind::Record,
+        record_type: "Opportunity".to_owned(),
+        record_id: format!("006-{id}"),
+        xml: "first".to_owned(),
+        deliveries: Vec::new(),
+    })
+}
+
+fn hash(content: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    for (place, byte) in content.bytes().enumerate() {
+        hash[place % 32] ^= byte.rotate_left(u32::try_from(place / 32).unwrap());
+    }
+    hash
+}
+
+fn planned(route: &str, lane: Option<&str>) -> Planned {
+    Planned {
+        route: route.to_owned(),
+        destination: if route == "c" { "careful" } else { "create" }.to_owned(),
+        system: "erp".to_owned(),
+        lane: lane.map(str::to_owned),
+        on_revision: OnRevision::Deliver,
+        dead: None,
+    }
+}
+
+impl Note {
+    fn says(mut self, content: &str) -> Self {
+        self.0.hash = hash(content);
+        self.0.xml = content.to_owned();
+        self
+    }
+
+    fn record(mut self, id: &str) -> Self {
+        self.0.record_id = id.to_owned();
+        self
+    }
+
+    /// Goes along a route in a lane.
+    fn to(mut self, route: &str, lane: &str) -> Self {
+        self.0.deliveries.push(planned(route, Some(lane)));
+        self
+    }
+
+    fn to_any_order(mut self, route: &str) -> Self {
+        self.0.deliveries.push(planned(route, None));
+        self
+    }
+
+    fn dead_on(mut self, route: &str, reason: &str) -> Self {
+        self.0.deliveries.push(Planned { dead: Some(reason.to_owned()), ..planned(route, Some("L")) });
+        self
+    }
+
+    fn to_destination(mut self, route: &str, destination: &str, lane: &str) -> Self {
+        let destination = destination.to_owned();
+        self.0.deliveries.push(Planned { destination, ..planned(route, Some(lane)) });
+        self
+    }
+
+    fn empty(mut self) -> Self {
+        self.0.kind = IncomingKind::Empty;
+        self.says("")
+    }
+
+    fn unreadable(mut self, reason: &str) -> Self {
+        self.0.kind = IncomingKind::Unreadable(reason.to_owned());
+        self.0.record_type.clear();
+        self.0.record_id.clear();
+        self
+    }
+}
+
+// ---- what comes in ----
+
+#[tokio::test]
+async fn each_notification_is_exactly_one_of_the_five_kinds() {
+    let world = World::new();
+    let fates = world
+        .post([
+            note("routed").to("a", "L"),
+            note("unrouted"),
+            note("skipped").empty(),
+            note("wanted").empty().to("a", "L2"),
+            note("sha256:00").unreadable("no id"),
+        ])
+        .await;
+    assert_eq!(fates, [Fate::Routed, Fate::Unrouted, Fate::SkippedEmpty, Fate::Routed, Fate::Unreadable]);
+    let mut aside = world.envelope([note("aside").to("a", "L")]);
+    aside.quarantine = Some("unknown organization".to_owned());
+    assert_eq!(world.store().accept(aside).await.unwrap().fates, [Fate::Quarantined]);
+
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.received, counts.unique), (6, 6));
+    assert_eq!((counts.routed, counts.unrouted, counts.skipped_empty), (2, 1, 1));
+    assert_eq!((counts.unreadable, counts.quarantined), (1, 1));
+    assert_eq!(world.states().await, ["waiting", "waiting"], "a quarantined one is not delivered");
+    for (kind, id, reason) in [
+        ("unreadable", "sha256:00", Some("no id")),
+        ("quarantined", "aside", Some("unknown organization")),
+        ("unrouted", "unrouted", None),
+        ("skipped_empty", "skipped", None),
+    ] {
+        let filter = NotificationFilter { kind: Some(kind.to_owned()), ..NotificationFilter::default() };
+        let listed = world.store().notifications(filter).await.unwrap();
+        assert_eq!(listed.len(), 1, "{kind}");
+        assert_eq!(listed[0].notification.notification_id, id);
+        assert_eq!(listed[0].reason.as_deref(), reason);
+        assert_eq!(listed[0].notification.xml, "", "lists leave the XML out");
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_new_and_due_wakes_its_system_once() {
+    let world = World::new();
+    let accepted = world.accept([note("1").to("a", "L"), note("2").to("a", "M"), note("3").to("a", "L")]).await;
+    assert_eq!(accepted.woken, ["erp"]);
+    assert!(world.accept([note("4").to("a", "L")]).await.woken.is_empty(), "it is blocked");
+    assert!(world.accept([note("5").dead_on("a", "x")]).await.woken.is_empty(), "it is dead");
+}
+
+#[tokio::test]
+async fn the_same_content_is_a_duplicate_within_an_envelope_and_between_envelopes() {
+    let world = World::new();
+    let twin = note("1").to("a", "L");
+    assert_eq!(world.post([twin.clone(), twin.clone()]).await, [Fate::Routed, Fate::Duplicate]);
+    assert_eq!(world.post([twin.clone()]).await, [Fate::Duplicate]);
+    assert_eq!(world.states().await, ["waiting"]);
+    assert_eq!(world.store().notification("1".to_owned()).await.unwrap()[0].duplicates, 2);
+
+    let mut other = world.envelope([twin]);
+    other.organization_key = "00D24000000zzzz".to_owned();
+    assert_eq!(world.store().accept(other).await.unwrap().fates, [Fate::Routed], "another organization's own");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_duplicate_from_another_source_is_counted_where_it_came_in() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let mut other = world.envelope([note("1").to("a", "L")]);
+    other.source = "second".to_owned();
+    assert_eq!(world.store().accept(other).await.unwrap().fates, [Fate::Duplicate]);
+    let sources = world.store().ledger().await.unwrap().sources;
+    assert_eq!((sources["second"].received, sources["second"].duplicate), (1, 1));
+    assert_eq!((sources["orders"].received, sources["orders"].duplicate), (1, 0));
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn duplicates_in_many_commands_at_once_are_resolved_without_an_error() {
+    let world = World::new();
+    let posts = (0..64).map(|_| world.store().accept(world.envelope([note("1").to("a", "L")])));
+    let fates = futures_util::future::join_all(posts).await;
+    let fates: Vec<Fate> = fates.into_iter().flat_map(|accepted| accepted.unwrap().fates).collect();
+    assert_eq!(fates.iter().filter(|&&fate| fate == Fate::Routed).count(), 1);
+    assert_eq!(fates.iter().filter(|&&fate| fate == Fate::Duplicate).count(), 63);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn one_route_makes_one_delivery_even_when_it_is_planned_twice() {
+    let world = World::new();
+    world.post([note("1").to("a", "L").to("a", "M").to("b", "L")]).await;
+    assert_eq!(world.states().await, ["waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_routing_knows_to_be_undeliverable_is_dead_at_once_and_stops_no_lane() {
+    let world = World::new();
+    world.post([note("1").dead_on("a", "lane: no such field"), note("2").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["dead", "waiting"]);
+    assert_eq!(world.all().await[0].reason.as_deref(), Some("lane: no such field"));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn odd_texts_come_back_as_they_went_in() {
+    let world = World::new();
+    let text = "a\0b <x>&amp;\u{1F980}\r\n'\"; DROP TABLE delivery; --".repeat(500);
+    world.post([note("'odd\"%_").says(&text).record("r'%_\"").to("a", "lane '\0\" %")]).await;
+    let claimed = world.claim_one().await;
+    assert_eq!(claimed.notification.xml, text);
+    assert_eq!(claimed.lane.as_deref(), Some("lane '\0\" %"));
+    let found = world.store().notification("'odd\"%_".to_owned()).await.unwrap();
+    assert_eq!(found[0].notification.record_id, "r'%_\"");
+    world.assert_sound().await;
+}
+
+// ---- revisions ----
+
+#[tokio::test]
+async fn a_revision_replaces_the_content_of_what_was_never_tried() {
+    let world = World::new();
+    world.post([note("0").to("a", "L"), note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    world.change(3, Change::Hold).await.unwrap();
+    for (id, state) in [("1", State::Blocked), ("2", State::Held), ("0", State::Waiting)] {
+        let lane = if id == "2" { "M" } else { "L" };
+        assert_eq!(world.post([note(id).says("second").to("a", lane)]).await, [Fate::Revised]);
+        let filter = DeliveryFilter { notification_id: Some(id.to_owned()), ..DeliveryFilter::default() };
+        let found = world.store().deliveries(filter).await.unwrap();
+        assert_eq!(found.len(), 1, "in place");
+        assert_eq!((found[0].state, found[0].revision), (state, 2));
+    }
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.notification.xml.as_str(), claimed.notification.revision), ("second", 2));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_in_another_lane_supersedes_and_makes_a_new_one() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+    world.post([note("1").says("second").to("a", "M")]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting", "waiting"], "the old lane goes on");
+    assert_eq!(world.all().await[0].reason.as_deref(), Some("revision 2 of the notification took its place"));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_no_longer_matches_supersedes_what_was_never_tried() {
+    let world = World::new();
+    world.post([note("1").to("a", "L").to("b", "L")]).await;
+    world.post([note("1").says("second").to("b", "L")]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting"]);
+    assert_eq!(world.store().ledger().await.unwrap().notifications.routed, 1);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_changes_the_lanes_of_two_routes_at_once_keeps_the_accounts() {
+    let world = World::new();
+    world.post([note("1").to("a", "L").to("b", "L"), note("2").to("a", "L")]).await;
+    world.post([note("1").says("second").to("a", "M").to("b", "M")]).await;
+    assert_eq!(world.states().await, ["superseded", "superseded", "waiting", "waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_goes_behind_what_is_in_flight_or_was_tried() {
+    for tried in [false, true] {
+        let world = World::new();
+        world.post([note("1").to("a", "L")]).await;
+        let claimed = world.claim_one().await;
+        if tried {
+            world.retry(&claimed, 1_000).await;
+        }
+        world.post([note("1").says("second").to("a", "L")]).await;
+        let first = if tried { "waiting" } else { "in_flight" };
+        assert_eq!(world.states().await, [first, "blocked"]);
+        // The third takes the place of the second, which was never tried.
+        world.post([note("1").says("third").to("a", "L")]).await;
+        assert_eq!(world.states().await, [first, "blocked"]);
+        assert_eq!(world.all().await[0].revision, 1);
+        assert_eq!(world.all().await[1].revision, 3);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_no_longer_matches_leaves_what_was_tried() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let _in_flight = world.claim_one().await;
+    world.post([note("1").says("second").to("a", "L")]).await;
+    world.post([note("1").says("third")]).await;
+    assert_eq!(world.states().await, ["in_flight", "superseded"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_of_what_was_delivered_is_a_new_delivery() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.deliver(&world.claim_one().await).await;
+    world.post([note("1").says("second").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["delivered", "waiting"]);
+    world.deliver(&world.claim_one().await).await;
+    world.post([note("1").says("first").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["delivered", "delivered", "waiting"], "only the latest revision is compared");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_of_a_dead_letter_takes_its_place() {
+    for holds_lane in [false, true] {
+        let world = World::new();
+        world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+        world.kill(&world.claim_one().await, holds_lane).await;
+        world.post([note("1").says("second").to("a", "L")]).await;
+        assert_eq!(world.states().await, ["superseded", "waiting", "blocked"]);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_revision_brings_life_to_what_was_given_up_and_to_new_routes() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.change(1, Change::Discard).await.unwrap();
+    world.post([note("1").says("second").to("a", "L").to("b", "M")]).await;
+    assert_eq!(world.states().await, ["discarded", "waiting", "waiting"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_fails_in_routing_supersedes_the_old_and_is_a_dead_letter() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.post([note("1").says("second").dead_on("a", "when: no such field")]).await;
+    assert_eq!(world.states().await, ["superseded", "dead"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_to_another_destination_of_the_route_supersedes() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.post([note("1").says("second").to_destination("a", "careful", "L")]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting"]);
+    assert_eq!(world.all().await[1].destination, "careful");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_route_that_ignores_revisions_is_left_alone_whether_it_matches_or_not() {
+    let mut world = World::new();
+    world.ignored = vec!["a".to_owned()];
+    world.post([note("1").to("a", "L").to("b", "M"), note("2")]).await;
+    world.post([note("1").says("second").to("b", "M")]).await;
+    world.post([note("1").says("third").to("a", "Z").to("b", "M")]).await;
+    world.post([note("2").says("second").to("a", "L")]).await;
+    let all = world.all().await;
+    assert_eq!(all.len(), 2);
+    assert_eq!((all[0].route.as_str(), all[0].revision, all[0].state), ("a", 1, State::Waiting));
+    assert_eq!((all[1].route.as_str(), all[1].revision), ("b", 3));
+    assert_eq!(world.store().ledger().await.unwrap().notifications.unrouted, 1);
+    assert_eq!(world.store().notification("1".to_owned()).await.unwrap().len(), 3, "every revision is kept");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_revision_that_is_routed_at_last_moves_the_notification_to_routed() {
+    let world = World::new();
+    world.post([note("1"), note("2").empty()]).await;
+    world.post([note("1").says("second").to("a", "L"), note("2").says("second").to("a", "M")]).await;
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.received, counts.unique, counts.revised), (4, 2, 2));
+    assert_eq!((counts.routed, counts.unrouted, counts.skipped_empty), (2, 0, 0));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_quarantined_notification_that_comes_again_from_a_known_sender_is_routed() {
+    let world = World::new();
+    let mut aside = world.envelope([note("1").to("a", "L")]);
+    aside.quarantine = Some("unknown organization".to_owned());
+    world.store().accept(aside.clone()).await.unwrap();
+    assert_eq!(world.post([note("1").says("second").to("a", "L")]).await, [Fate::Revised]);
+    assert_eq!(world.states().await, ["waiting"]);
+    aside.notifications = vec![note("1").says("third").0];
+    assert_eq!(world.store().accept(aside).await.unwrap().fates, [Fate::Revised]);
+    assert_eq!(world.states().await, ["waiting"], "a quarantined revision changes nothing");
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.unique, counts.routed, counts.quarantined, counts.revised), (1, 1, 0, 2));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn many_revisions_of_one_notification_stay_cheap() {
+    let world = World::new();
+    let claim_every = 40;
+    for revision in 0..400 {
+        world.post([note("1").says(&format!("revision {revision}")).to("a", "L")]).await;
+        if revision % claim_every == 0 {
+            for claimed in world.claim(1).await {
+                world.deliver(&claimed).await;
+            }
+        }
+    }
+    assert_eq!(world.store().notification("1".to_owned()).await.unwrap().len(), 400);
+    assert_eq!(world.all().await.len(), 11, "what was never tried is replaced");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_notification_can_be_found_by_its_id_or_by_any_of_its_rows() {
+    let world = World::new();
+    world.post([note("77").to("a", "L"), note("x")]).await;
+    world.post([note("77").says("second").to("a", "L")]).await;
+    let by_id = world.store().notification("77".to_owned()).await.unwrap();
+    let revisions: Vec<_> = by_id.iter().map(|found| (found.notification.revision, found.kind.as_str())).collect();
+    assert_eq!(revisions, [(1, "routed"), (2, "revised")]);
+    assert_eq!(by_id[1].notification.xml, "second");
+    let row = by_id[1].notification.row.to_string();
+    assert_eq!(world.store().notification(row).await.unwrap().len(), 2);
+    let missing = world.store().notification("nothing".to_owned()).await.unwrap_err();
+    assert_eq!(missing.to_string(), "notification nothing is not in the store");
+}
+
+// ---- claims ----
+
+#[tokio::test]
+async fn a_claim_takes_what_fell_due_first_and_no_more_than_it_asked_for() {
+    let mut world = World::new();
+    for id in ["1", "2", "3"] {
+        world.post([note(id).to(if id == "2" { "b" } else { "a" }, id)]).await;
+        world.advance(10);
+    }
+    let claimed = world.claim(2).await;
+    let ids: Vec<_> = claimed.iter().map(|claimed| claimed.notification.notification_id.as_str()).collect();
+    assert_eq!(ids, ["1", "2"]);
+    assert_eq!((claimed[0].attempt, claimed[0].route.as_str()), (1, "a"));
+    assert_ne!(claimed[0].lease, claimed[1].lease);
+    assert_eq!(world.claim(0).await.len(), 0);
+    assert_eq!(world.claim(100).await.len(), 1);
+    assert_eq!(world.store().ledger().await.unwrap().attempts.total, 3);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_claim_passes_by_other_destinations_routes_and_systems() {
+    let world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("c", "2"), note("3").to("b", "3")]).await;
+    let claimed = world.claims(&["create"], &["a", "c"], 10).await.claimed;
+    assert_eq!(claimed.iter().map(|claimed| claimed.delivery.0).collect::<Vec<_>>(), [1]);
+    assert!(world.claims(&[], &["a", "b", "c"], 10).await.claimed.is_empty());
+    assert!(world.claims(&["create"], &[], 10).await.claimed.is_empty());
+    let mut other = Claim { system: "other".to_owned(), ..claim_of_everything(&world) };
+    assert!(world.store().claim(other.clone()).await.unwrap().claimed.is_empty());
+    other.system = "erp".to_owned();
+    assert_eq!(world.store().claim(other).await.unwrap().claimed.len(), 2);
+}
+
+fn claim_of_everything(world: &World) -> Claim {
+    Claim {
+        system: "erp".to_owned(),
+        destinations: vec!["create".to_owned(), "careful".to_owned()],
+        routes: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
+        limit: 100,
+        now: world.now(),
+        active_ms: 0,
+        config_version: ConfigVersion(1),
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_finds_too_little_says_when_the_next_falls_due() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("b", "2"), note("3").to("c", "3")]).await;
+    for (claimed, wait) in world.claim(3).await.iter().zip([500, 300, 100]) {
+        world.retry(claimed, wait).await;
+    }
+    let found = world.claims(&["create"], &["a", "b", "c"], 10).await;
+    assert_eq!(found.next_due, Some(Timestamp(world.now().0 + 300)), "of the destinations that may be called");
+    world.advance(300);
+    let found = world.claims(&["create"], &["a", "b", "c"], 1).await;
+    assert_eq!((found.claimed.len(), found.next_due), (1, None));
+    let found = world.claims(&["create"], &["a"], 10).await;
+    assert_eq!(found.next_due, Some(Timestamp(world.now().0 + 200)));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_claim_carries_all_that_mapping_needs() {
+    let mut world = World::new();
+    world.advance(5_000);
+    world.post([note("1").says("<sObject/>").record("006").to("a", "L")]).await;
+    let claimed = world.claim_one().await;
+    let content = &claimed.notification;
+    assert_eq!((content.notification_id.as_str(), content.source.as_str()), ("1", "orders"));
+    assert_eq!(
+        (content.organization_id.as_str(), content.action_id.as_str()),
+        ("00D24000000abcdEAA", "04k24000000HfHaAAK")
+    );
+    assert_eq!((content.enterprise_url.as_str(), content.partner_url.as_str()), ("https://enterprise", ""));
+    assert_eq!((content.record_type.as_str(), content.record_id.as_str()), ("Opportunity", "006"));
+    assert_eq!((content.xml.as_str(), content.received_at), ("<sObject/>", world.now()));
+    assert_eq!((claimed.lane.as_deref(), claimed.first_attempt_active_ms), (Some("L"), 5_000));
+    assert_eq!((&claimed.repeat, claimed.same_bytes_as, &claimed.stale_mark), (&None, None, &None));
+}
+
+// ---- settlements and lanes ----
+
+#[tokio::test]
+async fn a_lane_goes_on_one_by_one_in_the_order_of_arrival() {
+    let world = World::new();
+    world.post((0..4).map(|id| note(&id.to_string()).to(if id == 2 { "b" } else { "a" }, "L"))).await;
+    for expected in 0..4 {
+        let claimed = world.claim(10).await;
+        assert_eq!(claimed.len(), 1);
+        assert_eq!(claimed[0].notification.notification_id, expected.to_string());
+        world.deliver(&claimed[0]).await;
+        world.assert_sound().await;
+    }
+    assert_eq!(world.store().ledger().await.unwrap().deliveries.delivered, 4);
+}
+
+#[tokio::test]
+async fn deliveries_without_a_lane_never_wait_for_one_another() {
+    let world = World::new();
+    world.post((0..5).map(|id| note(&id.to_string()).to_any_order("a"))).await;
+    assert_eq!(world.claim(10).await.len(), 5);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_settlement_under_another_lease_does_nothing() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let claimed = world.claim_one().await;
+    world.retry(&claimed, 0).await;
+    let late = world.settling(&claimed, "delivered", Settlement::Delivered);
+    assert!(matches!(world.store().settle(late.clone()).await, Err(StoreError::LeaseLost)));
+    let again = world.claim_one().await;
+    assert_ne!(again.lease, claimed.lease);
+    assert!(matches!(world.store().settle(late).await, Err(StoreError::LeaseLost)));
+    let mut unknown = world.settling(&again, "delivered", Settlement::Delivered);
+    unknown.delivery = DeliveryId(999);
+    assert!(matches!(world.store().settle(unknown).await, Err(StoreError::LeaseLost)));
+    world.deliver(&again).await;
+    assert_eq!(world.states().await, ["delivered"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn each_settlement_moves_the_lane_as_its_state_says() {
+    let reason = || "why".to_owned();
+    let cases = [
+        (Settlement::Delivered, "delivered", "waiting"),
+        (Settlement::Waiting { due_at: Timestamp(i64::MAX) }, "waiting", "blocked"),
+        (Settlement::Dead { reason: reason(), holds_lane: false }, "dead", "waiting"),
+        (Settlement::Dead { reason: reason(), holds_lane: true }, "dead", "blocked"),
+        (Settlement::Held { reason: reason() }, "held", "blocked"),
+        (Settlement::Superseded { reason: reason() }, "superseded", "waiting"),
+    ];
+    for (settlement, state, next) in cases {
+        let world = World::new();
+        world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+        world.settle(&world.claim_one().await, "retry", settlement).await;
+        assert_eq!(world.states().await, [state, next]);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_keeps_what_was_said_and_answered() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let claimed = world.claim_one().await;
+    let (_, attempts) = world.store().delivery(claimed.delivery).await.unwrap();
+    assert_eq!((attempts.len(), attempts[0].number, attempts[0].outcome.as_deref()), (1, 1, None));
+    let record = Record {
+        request_line: "POST http://erp/orders".to_owned(),
+        request: "<order/>".to_owned(),
+        request_cut: true,
+        status: Some(500),
+        response: "<fault/>".to_owned(),
+        response_cut: false,
+        fault: Some(Fault {
+            code: "Server.Busy".to_owned(),
+            code_namespace: "urn:soap".to_owned(),
+            subcodes: vec!["Busy".to_owned()],
+            subcode_namespaces: vec![String::new()],
+            string: "later".to_owned(),
+            actor: None,
+            detail: Some("<d/>".to_owned()),
+        }),
+    };
+    let mut settle = world.settling(&claimed, "retry", Settlement::Waiting { due_at: world.now() });
+    settle.record = record.clone();
+    world.store().settle(settle).await.unwrap();
+    let (view, attempts) = world.store().delivery(claimed.delivery).await.unwrap();
+    assert_eq!(attempts[0].record, record);
+    assert_eq!((attempts[0].outcome.as_deref(), attempts[0].duration_ms), (Some("retry"), Some(12)));
+    assert_eq!(attempts[0].reason.as_deref(), Some("it was retry"));
+    assert_eq!((view.status, view.attempts, view.reason.as_deref()), (Some(500), 1, Some("it was retry")));
+}
+
+#[tokio::test]
+async fn the_same_fault_again_is_counted_and_another_starts_anew() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let faults = [Some("x"), Some("x"), Some("y"), None, Some("y")];
+    let expected = [Some(("x", 1)), Some(("x", 2)), Some(("y", 1)), None, Some(("y", 1))];
+    for (fault, expected) in faults.into_iter().zip(expected) {
+        let mut settle = world.settling(&world.claim_one().await, "retry", Settlement::Waiting { due_at: world.now() });
+        settle.repeat_key = fault.map(str::to_owned);
+        world.store().settle(settle).await.unwrap();
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.repeat, expected.map(|(key, count)| (key.to_owned(), count)));
+        world.store().release(vec![(claimed.delivery, claimed.lease)]).await.unwrap();
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn after_an_unknown_outcome_the_same_bytes_go_out_until_it_is_known() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let due = || Settlement::Waiting { due_at: world.now() };
+    world.settle(&world.claim_one().await, "unknown", due()).await;
+    let mut newer = claim_of_everything(&world);
+    newer.config_version = ConfigVersion(7);
+    for outcome in ["unknown", "retry"] {
+        let claimed = world.store().claim(newer.clone()).await.unwrap().claimed.remove(0);
+        assert_eq!(claimed.same_bytes_as, Some(ConfigVersion(1)));
+        world.settle(&claimed, outcome, due()).await;
+    }
+    let claimed = world.store().claim(newer).await.unwrap().claimed.remove(0);
+    assert_eq!(claimed.same_bytes_as, None);
+    world.deliver(&claimed).await;
+    let (_, attempts) = world.store().delivery(claimed.delivery).await.unwrap();
+    let versions: Vec<_> = attempts.iter().map(|attempt| attempt.config_version.0).collect();
+    assert_eq!(versions, [1, 1, 1, 7]);
+    let counts = world.store().ledger().await.unwrap().attempts;
+    assert_eq!((counts.total, counts.unknown), (4, 2));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn the_age_counts_from_the_first_attempt_and_the_systems_time_never_goes_back() {
+    let mut world = World::new();
+    world.advance(100);
+    world.post([note("1").to("a", "L")]).await;
+    world.retry(&world.claim_one().await, 0).await;
+    world.advance(900);
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.attempt, claimed.first_attempt_active_ms), (2, 100));
+    world.retry(&claimed, 0).await;
+    assert_eq!(world.store().system("erp".to_owned()).await.unwrap().active_ms, 1_000);
+    world.active_ms = 5;
+    world.deliver(&world.claim_one().await).await;
+    assert_eq!(world.store().system("erp".to_owned()).await.unwrap().active_ms, 1_000);
+}
+
+#[tokio::test]
+async fn the_mark_of_what_was_delivered_for_a_record_belongs_to_its_route() {
+    let world = World::new();
+    world.post([note("1").record("R").to("a", "1"), note("2").record("R").to("a", "2").to("b", "3")]).await;
+    let mut settle = world.settling(&world.claim_one().await, "delivered", Settlement::Delivered);
+    settle.stale_mark = Some("2026-01-01".to_owned());
+    world.store().settle(settle).await.unwrap();
+    let marks: Vec<_> = world.claim(10).await.into_iter().map(|claimed| (claimed.route, claimed.stale_mark)).collect();
+    assert_eq!(marks, [("a".to_owned(), Some("2026-01-01".to_owned())), ("b".to_owned(), None)]);
+}
+
+#[tokio::test]
+async fn leases_given_back_count_no_attempt() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+    let claimed = world.claim_one().await;
+    let wrong = omgate::delivery::Lease(claimed.lease.0 + 1);
+    world.store().release(vec![(claimed.delivery, wrong), (DeliveryId(99), claimed.lease)]).await.unwrap();
+    assert_eq!(world.states().await, ["in_flight", "blocked"]);
+    world.store().release(vec![(claimed.delivery, claimed.lease)]).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "blocked"]);
+    assert_eq!(world.store().ledger().await.unwrap().attempts.total, 0);
+    assert!(world.store().delivery(claimed.delivery).await.unwrap().1.is_empty());
+    let again = world.claim_one().await;
+    assert_eq!(again.attempt, 1);
+    assert!(again.lease.0 > claimed.lease.0, "a lease is never given twice");
+    world.assert_sound().await;
+}
+
+// ---- what people do ----
+
+#[tokio::test]
+async fn a_replayed_dead_letter_goes_ahead_of_what_was_not_sent_yet() {
+    let world = World::new();
+    world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
+    world.kill(&world.claim_one().await, false).await;
+    assert_eq!(world.states().await, ["dead", "waiting", "blocked"]);
+    let view = world.change(1, Change::Replay).await.unwrap();
+    assert_eq!((view.delivery_id.0, view.state), (1, State::Waiting));
+    assert_eq!(world.states().await, ["waiting", "blocked", "blocked"]);
+    world.assert_sound().await;
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.delivery.0, claimed.attempt), (1, 2), "attempts are counted on");
+    world.deliver(&claimed).await;
+    assert_eq!(world.states().await, ["delivered", "waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_replayed_dead_letter_comes_next_after_what_is_in_flight() {
+    for again in [false, true] {
+        let world = World::new();
+        world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
+        world.kill(&world.claim_one().await, false).await;
+        let in_flight = world.claim_one().await;
+        let view = world.change(1, Change::Replay).await.unwrap();
+        assert_eq!((view.state, view.behind), (State::Blocked, Some(DeliveryId(2))));
+        world.assert_sound().await;
+        if again {
+            world.retry(&in_flight, 0).await;
+            assert_eq!(world.states().await, ["waiting", "blocked", "blocked"]);
+        } else {
+            world.deliver(&in_flight).await;
+            assert_eq!(world.states().await, ["waiting", "delivered", "blocked"]);
+        }
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_holds_its_lane_lets_it_go_when_replayed_or_discarded() {
+    for (change, states) in [(Change::Replay, ["waiting", "blocked"]), (Change::Discard, ["discarded", "waiting"])] {
+        let world = World::new();
+        world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+        world.kill(&world.claim_one().await, true).await;
+        assert!(world.claim(1).await.is_empty());
+        world.change(1, change).await.unwrap();
+        assert_eq!(world.states().await, states);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_held_head_stops_its_lane_and_a_held_other_stops_it_in_its_turn() {
+    let world = World::new();
+    world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
+    world.change(2, Change::Hold).await.unwrap();
+    world.change(1, Change::Hold).await.unwrap();
+    assert_eq!(world.states().await, ["held", "held", "blocked"]);
+    assert!(world.claim(1).await.is_empty());
+    world.assert_sound().await;
+    assert_eq!(world.change(1, Change::Release).await.unwrap().state, State::Waiting);
+    world.deliver(&world.claim_one().await).await;
+    assert_eq!(world.states().await, ["delivered", "held", "blocked"]);
+    world.change(2, Change::Discard).await.unwrap();
+    assert_eq!(world.states().await, ["delivered", "discarded", "waiting"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_released_delivery_behind_another_is_blocked() {
+    let world = World::new();
+    world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
+    world.change(2, Change::Hold).await.unwrap();
+    let view = world.change(2, Change::Release).await.unwrap();
+    assert_eq!((view.state, view.behind), (State::Blocked, Some(DeliveryId(1))));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn without_a_lane_a_change_concerns_one_delivery_alone() {
+    let world = World::new();
+    world.post([note("1").to_any_order("a"), note("2").to_any_order("a")]).await;
+    world.change(1, Change::Hold).await.unwrap();
+    assert_eq!(world.states().await, ["held", "waiting"]);
+    world.change(1, Change::Release).await.unwrap();
+    for claimed in world.claim(2).await {
+        world.kill(&claimed, true).await;
+    }
+    world.change(2, Change::Replay).await.unwrap();
+    assert_eq!(world.states().await, ["dead", "waiting"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_change_that_the_state_forbids_is_refused_in_words() {
+    let world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("a", "2"), note("3").to("a", "3"), note("4").to("a", "4")]).await;
+    world.change(4, Change::Hold).await.unwrap();
+    let claimed = world.claim(2).await;
+    world.deliver(&claimed[0]).await;
+    for (delivery, change, words) in [
+        (1, Change::Replay, "delivery 1 is delivered; only a dead one can be replayed"),
+        (1, Change::Discard, "delivery 1 is delivered; only a waiting, blocked, held or dead one can be discarded"),
+        (2, Change::Hold, "delivery 2 is in flight; only a waiting or blocked one can be held"),
+        (3, Change::Release, "delivery 3 is waiting; only a held one can be released"),
+        (4, Change::Hold, "delivery 4 is held; only a waiting or blocked one can be held"),
+        (99, Change::Hold, "delivery 99 is not in the store"),
+    ] {
+        assert_eq!(world.change(delivery, change).await.unwrap_err().to_string(), words);
+    }
+    assert_eq!(world.states().await, ["delivered", "in_flight", "waiting", "held"]);
+    world.assert_sound().await;
+}
+
+// ---- systems, configurations, refused POSTs, time ----
+
+#[tokio::test]
+async fn a_system_keeps_its_pause_and_its_open_time() {
+    let mut world = World::new();
+    assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), SystemState::default());
+    let pause = Pause { reason: "401".to_owned(), since: world.now(), probe_at: Some(Timestamp(5)) };
+    let paused = SystemState { active_ms: 70, paused: Some(pause) };
+    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    world.reopen().await;
+    assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), paused);
+    world.store().set_system("erp".to_owned(), SystemState { active_ms: 60, paused: None }).await.unwrap();
+    assert_eq!(
+        world.store().system("erp".to_owned()).await.unwrap(),
+        SystemState { active_ms: 70, paused: None },
+        "open time never goes back"
+    );
+}
+
+#[tokio::test]
+async fn an_equal_configuration_is_kept_once() {
+    let world = World::new();
+    let config = |text: &str| StoredConfig { files: BTreeMap::from([(String::new(), text.to_owned())]) };
+    let first = world.store().save_config(config("a"), world.now()).await.unwrap();
+    let second = world.store().save_config(config("b"), world.now()).await.unwrap();
+    assert_ne!(first, second);
+    assert_eq!(world.store().save_config(config("a"), world.now()).await.unwrap(), first);
+    assert_eq!(world.store().config(first).await.unwrap().files, config("a").files);
+    let missing = world.store().config(ConfigVersion(99)).await.unwrap_err();
+    assert_eq!(missing.to_string(), "configuration version 99 is not in the store");
+}
+
+#[tokio::test]
+async fn the_last_thousand_refused_posts_are_kept_each_cut_at_its_bound() {
+    let world = World::new();
+    let post = |number: i64| RefusedPost {
+        at: Timestamp(number),
+        source: "orders".to_owned(),
+        sender: "10.0.0.1".to_owned(),
+        reason: "not well-formed".to_owned(),
+        dropped_at: (number % 2 == 0).then_some(Timestamp(number + 1)),
+        body: "ä".repeat(if number == 1_004 { 40_000 } else { 1 }),
+    };
+    futures_util::future::try_join_all((0..1_005).map(|number| world.store().refuse(post(number)))).await.unwrap();
+    let kept = world.store().refused(5_000).await.unwrap();
+    assert_eq!(kept.len(), 1_000);
+    assert_eq!((kept[0].at, kept[999].at), (Timestamp(1_004), Timestamp(5)));
+    assert_eq!(kept[0].body.len(), 64 << 10);
+    assert_eq!((kept[0].dropped_at, kept[1].dropped_at), (Some(Timestamp(1_005)), None));
+    assert_eq!(world.store().refused(3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn due_times_too_far_ahead_are_pulled_back() {
+    let world = World::new();
+    world.post((0..3).map(|id| note(&id.to_string()).to("a", &id.to_string()))).await;
+    for (claimed, wait) in world.claim(3).await.iter().zip([1_000, 60_000, i64::MAX / 2]) {
+        world.retry(claimed, wait).await;
+    }
+    assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 2);
+    assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 0);
+    let due: Vec<_> = world.all().await.iter().map(|delivery| delivery.due_at.unwrap().0 - world.now().0).collect();
+    assert_eq!(due, [1_000, 10_000, 10_000]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn lists_are_filtered_cut_and_continued() {
+    let world = World::new();
+    world.post((0..5).map(|id| note(&id.to_string()).record(&format!("R{}", id % 2)).to("a", "L").to("c", "M"))).await;
+    world.change(3, Change::Hold).await.unwrap();
+    let none = DeliveryFilter::default;
+    let some = |text: &str| Some(text.to_owned());
+    for (filter, ids) in [
+        (DeliveryFilter { limit: Some(2), ..none() }, vec![10, 9]),
+        (DeliveryFilter { limit: Some(2), before: Some(9), ..none() }, vec![8, 7]),
+        (DeliveryFilter { limit: Some(0), ..none() }, vec![10]),
+        (DeliveryFilter { state: Some(State::Held), ..none() }, vec![3]),
+        (DeliveryFilter { state: Some(State::Waiting), ..none() }, vec![2, 1]),
+        (DeliveryFilter { state: Some(State::Dead), ..none() }, vec![]),
+        (DeliveryFilter { route: some("c"), record_id: some("R1"), ..none() }, vec![8, 4]),
+        (DeliveryFilter { destination: some("create"), notification_id: some("4"), ..none() }, vec![9]),
+        (DeliveryFilter { destination: some("nowhere"), ..none() }, vec![]),
+    ] {
+        let found = world.store().deliveries(filter.clone()).await.unwrap();
+        assert_eq!(found.iter().map(|found| found.delivery_id.0).collect::<Vec<_>>(), ids, "{filter:?}");
+    }
+    let filter = NotificationFilter { record_id: some("R1"), source: some("orders"), ..NotificationFilter::default() };
+    let found = world.store().notifications(filter).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.notification.notification_id.as_str()).collect::<Vec<_>>(), ["3", "1"]);
+    let filter = NotificationFilter { kind: some("routed"), limit: Some(2), before: Some(3), ..Default::default() };
+    let found = world.store().notifications(filter).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.notification.row).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
+async fn the_backlog_knows_since_when_the_oldest_waits() {
+    let mut world = World::new();
+    let began = world.now();
+    for id in ["1", "2", "3"] {
+        world.post([note(id).to("a", id)]).await;
+        world.advance(1_000);
+    }
+    assert_eq!(world.store().backlog().await.unwrap().oldest_unsettled["create"], began);
+    world.deliver(&world.claim_one().await).await;
+    assert_eq!(world.store().backlog().await.unwrap().oldest_unsettled["create"].0, began.0 + 1_000);
+    for claimed in world.claim(2).await {
+        world.deliver(&claimed).await;
+    }
+    assert!(world.store().backlog().await.unwrap().oldest_unsettled.is_empty());
+}
+
+// ---- stopping and starting ----
+
+#[tokio::test]
+async fn what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("c", "2"), note("3").to("a", "1")]).await;
+    let claimed = world.claim(10).await;
+    assert_eq!(claimed.len(), 2);
+    world.reopen().await;
+    assert_eq!(world.states().await, ["waiting", "held", "blocked"]);
+    let counts = world.store().ledger().await.unwrap().attempts;
+    assert_eq!((counts.total, counts.unknown), (2, 2));
+    let (view, attempts) = world.store().delivery(claimed[1].delivery).await.unwrap();
+    assert_eq!(view.reason.as_deref(), Some("the gateway stopped while the call was under way"));
+    assert_eq!(attempts[0].outcome.as_deref(), Some("unknown"));
+    let late = world.settling(&claimed[0], "delivered", Settlement::Delivered);
+    assert!(matches!(world.store().settle(late).await, Err(StoreError::LeaseLost)));
+    let again = world.claim_one().await;
+    assert_eq!((again.attempt, again.same_bytes_as), (2, Some(ConfigVersion(1))));
+    assert!(again.lease.0 > claimed[1].lease.0);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so_and_keeps_what_was_queued() {
+    let mut world = World::new();
+    let posts: Vec<_> =
+        (0..50).map(|id| world.store().accept(world.envelope([note(&id.to_string()).to("a", "L")]))).collect();
+    let close = world.store().close();
+    let accepted = futures_util::future::join_all(posts).await;
+    close.await;
+    assert!(accepted.iter().all(Result::is_ok), "what was queued before is still written");
+    let late = world.store().accept(world.envelope([note("late")])).await;
+    assert!(matches!(late, Err(StoreError::Closed)));
+    assert!(matches!(world.store().ledger().await, Err(StoreError::Closed)));
+    world.store().close().await;
+    world.open();
+    assert_eq!(world.all().await.len(), 50);
+    world.assert_sound().await;
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::books::{Account, Books, Failure};
-use super::lane;
+use super::lane::{self, Turn};
 use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
@@ -41,9 +41,14 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     let (due, next_due) = find_due(books, claim, limit)?;
     let mut claimed = Vec::with_capacity(due.len());
     for delivery in &due {
-        claimed.push(lease(books, claim, delivery)?);
+        claimed.extend(lease(books, claim, delivery)?);
     }
-    let next_due = if due.len() < limit { next_due } else { None };
+    let next_due = match () {
+        // Something had to be put aside: there may be more that is due.
+        () if claimed.len() < due.len() => Some(claim.now),
+        () if due.len() < limit => next_due,
+        () => None,
+    };
     Ok(Claims { claimed, next_due })
 }
 
@@ -75,9 +80,13 @@ fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>,
     Ok((due, next_due.map(Timestamp)))
 }
 
-fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Claimed, Failure> {
+/// Begins one attempt; none when the delivery has nothing to carry.
+fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
     let columns = columns(books, due.id)?;
-    let (organization, notification) = notification(books, columns.notification)?;
+    let Some((organization, notification)) = notification(books, columns.notification)? else {
+        bury(books, due.id, columns.notification, claim.now)?;
+        return Ok(None);
+    };
     let lease = books.sequences.next_lease();
     let attempt = columns.attempts.saturating_add(1);
     let first_attempt_active_ms = columns.first_attempt_active_ms.unwrap_or(claim.active_ms);
@@ -89,7 +98,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Claimed, Failure
     books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
     books.accounts.turn(due.way.destination, State::Waiting, State::InFlight);
     books.accounts.add(Account::destination(due.way.destination, "attempts"), 1);
-    Ok(Claimed {
+    Ok(Some(Claimed {
         delivery: DeliveryId(due.id),
         lease: Lease(lease),
         attempt,
@@ -102,7 +111,16 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Claimed, Failure
         first_attempt_active_ms,
         repeat: columns.repeat_key.map(|key| (key, columns.repeat_count)),
         same_bytes_as: columns.same_bytes_as.map(ConfigVersion),
-    })
+    }))
+}
+
+/// A row that was removed by hand or by damage must not stop its whole system.
+fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> Result<(), Failure> {
+    let place = lane::place_of(books, delivery)?;
+    let reason = format!("its notification (row {notification}) or envelope is missing from the store");
+    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+    lane::turn(books, &place, turn)?;
+    lane::promote(books, place.way.system, place.lane.as_deref(), now).map(|_| ())
 }
 
 fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
@@ -122,12 +140,12 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))
 }
 
-fn notification(books: &Books, row: i64) -> Result<(i64, StoredNotification), Failure> {
+fn notification(books: &Books, row: i64) -> Result<Option<(i64, StoredNotification)>, Failure> {
     let sql = "SELECT n.organization, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
                e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.xml
                FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source
                WHERE n.id = ?1";
-    let found = books.find(sql, [row], |found| {
+    books.find(sql, [row], |found| {
         let notification = StoredNotification {
             row,
             notification_id: found.get(1)?,
@@ -143,8 +161,7 @@ fn notification(books: &Books, row: i64) -> Result<(i64, StoredNotification), Fa
             xml: found.get(11)?,
         };
         Ok((found.get(0)?, notification))
-    })?;
-    found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("notification {row} has no row"))))
+    })
 }
 
 fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> Result<Option<String>, Failure> {

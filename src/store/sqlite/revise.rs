@@ -7,7 +7,7 @@ use super::books::{Account, Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
-use crate::store::{Fate, Incoming, StoreError};
+use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// The newest revision that the store has.
 #[derive(Debug)]
@@ -50,7 +50,8 @@ pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incomin
         return Err(Failure::Rule(StoreError::Refused(rule)));
     };
     books.accounts.add(Account::source(envelope.source, "revised"), 1);
-    if envelope.accept.quarantine.is_none() {
+    let readable = !matches!(incoming.kind, IncomingKind::Unreadable(_));
+    if envelope.accept.quarantine.is_none() && readable {
         deliver(books, envelope, incoming, row, revision)?;
     }
     Ok(Fate::Revised)

@@ -175,6 +175,14 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = OFF;",
         )
         .map_err(say)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(say)?;
+    if mode != "wal" {
+        return Err(OpenError::Inaccessible {
+            path: path.to_owned(),
+            doing: "keep a write-ahead log there",
+            reason: format!("its file system allows only the journal mode {mode}; use a local disk"),
+        });
+    }
     migrate(connection).map_err(say)
 }
 

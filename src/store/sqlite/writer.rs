@@ -305,12 +305,12 @@ impl Writer {
 
     fn answer(&mut self, group: Vec<Done>) {
         self.count(group.len());
-        for done in group {
-            done.task.answer(done.outcome);
-        }
         if self.is_failing() {
             // Commands that only looked prove nothing; the probe writes.
             self.probe();
+        }
+        for done in group {
+            done.task.answer(done.outcome);
         }
         self.checkpoint_when_due();
     }

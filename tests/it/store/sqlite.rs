@@ -1,0 +1,292 @@
+//! What the store over SQLite must do besides: its file, its lock, its disk, its commits.
+
+use std::os::unix::fs::PermissionsExt;
+
+use omgate::store::sqlite::OpenError;
+use omgate::store::{Discrepancy, Health};
+
+use super::*;
+
+/// Looks at the file behind the store's back.
+fn raw(world: &World) -> rusqlite::Connection {
+    rusqlite::Connection::open(world.folder.path().join("store.db")).unwrap()
+}
+
+fn refusal(options: Options) -> OpenError {
+    match SqliteStore::open(options) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+async fn wait_until(world: &World, wanted: impl Fn(&Health) -> bool) {
+    let mut health = world.store().health();
+    tokio::time::timeout(Duration::from_secs(20), health.wait_for(wanted)).await.expect("in time").unwrap();
+}
+
+#[test]
+fn a_second_store_on_the_same_file_is_refused_with_the_holders_process_id() {
+    let world = World::new();
+    let error = refusal(world.options()).to_string();
+    let process = std::process::id();
+    assert!(error.contains(&format!("it is in use by another process (process {process})")), "{error}");
+    assert!(error.contains("fuser"), "{error}");
+    let other_name = world.folder.path().join("link.db");
+    std::os::unix::fs::symlink(world.folder.path().join("store.db"), &other_name).unwrap();
+    let options = Options { path: other_name, ..world.options() };
+    assert!(matches!(refusal(options), OpenError::InUse { .. }), "another name does not help");
+}
+
+#[test]
+fn dropping_a_store_frees_its_lock() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.open();
+    }
+}
+
+#[test]
+fn the_files_are_their_owners_alone() {
+    let world = World::new();
+    for name in ["store.db", "store.db-wal", "store.db-lock"] {
+        let mode = std::fs::metadata(world.folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_in_words_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: SharedClock = Arc::new(HandClock(AtomicI64::new(0)));
+    let text = folder.path().join("text.db");
+    std::fs::write(&text, "this is no database, but long enough to look like one\n".repeat(100)).unwrap();
+    let before = std::fs::read(&text).unwrap();
+    let error = refusal(Options::new(&text, clock.clone())).to_string();
+    assert!(error.contains("text.db: it is not a database"), "{error}");
+    assert_eq!(std::fs::read(&text).unwrap(), before);
+
+    let foreign = folder.path().join("foreign.db");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let error = refusal(Options::new(&foreign, clock.clone())).to_string();
+    assert!(error.contains("it is the database of another program"), "{error}");
+
+    let error = refusal(Options::new(folder.path(), clock.clone())).to_string();
+    assert!(error.contains("it is a folder"), "{error}");
+    let error = refusal(Options::new(folder.path().join("nowhere/x.db"), clock.clone())).to_string();
+    assert!(error.contains("cannot find its folder"), "{error}");
+
+    let empty = folder.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    SqliteStore::open(Options::new(&empty, clock)).unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_in_words() {
+    let mut world = World::new();
+    world.store().close().await;
+    world.store = None;
+    raw(&world).pragma_update(None, "user_version", 99).unwrap();
+    let error = refusal(world.options()).to_string();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 1"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 1).unwrap();
+    world.open();
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_found() {
+    let mut world = World::new();
+    world.post((0..200).map(|id| note(&id.to_string()).says(&"x".repeat(2_000)).to("a", "L"))).await;
+    world.store().close().await;
+    world.store = None;
+    let path = world.folder.path().join("store.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4_096 * 4_096;
+    bytes[middle..middle + 8_192].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    match SqliteStore::open(world.options()) {
+        Ok(store) => {
+            let found = store.check().await;
+            assert!(!matches!(&found, Ok(findings) if findings.is_empty()), "{found:?}");
+        }
+        Err(error) => assert!(error.to_string().contains("damaged"), "{error}"),
+    }
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100..4_000].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let error = refusal(world.options());
+    assert!(matches!(error, OpenError::Damaged { .. } | OpenError::NotADatabase { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_deleted_by_hand_is_found() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "M"), note("3")]).await;
+    let _attempted = world.claim_one().await;
+    world.post([note("3")]).await;
+    world.assert_sound().await;
+    for (table, account) in [
+        ("attempt", "destination create, attempts"),
+        ("delivery", "destination create, routed"),
+        ("notification", "source orders, unique"),
+    ] {
+        raw(&world)
+            .execute(&format!("DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})"), [])
+            .unwrap();
+        let found: Vec<Discrepancy> = world.store().verify().await.unwrap();
+        let found = found.iter().find(|found| found.account == account).expect(table);
+        assert_eq!(found.counter, found.rows + 1);
+    }
+    assert!(world.store().ledger().await.unwrap().balanced, "the counters among themselves still agree");
+    assert!(!world.store.as_ref().unwrap().check().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_delivery_whose_notification_was_removed_dies_and_its_system_goes_on() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
+    raw(&world).execute("DELETE FROM notification WHERE notification_id = '1'", []).unwrap();
+    let claimed = world.claim(10).await;
+    assert_eq!(claimed.iter().map(|claimed| claimed.delivery.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(world.claim_one().await.delivery.0, 2);
+    assert_eq!(world.store().ledger().await.unwrap().deliveries.dead, 1);
+    assert!(world.store().ledger().await.unwrap().balanced);
+}
+
+#[tokio::test]
+async fn a_lane_without_a_head_is_repaired_and_counted() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
+    raw(&world).execute("DELETE FROM delivery WHERE id = 1", []).unwrap();
+    assert_eq!(world.store().sweep().await.unwrap(), 1);
+    assert_eq!(world.store().sweep().await.unwrap(), 0);
+    assert_eq!(world.store().backlog().await.unwrap().lanes_repaired, 1);
+    assert_eq!(world.states().await, ["waiting", "waiting"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_every_command_and_leaves_no_trace_until_there_is_room_again() {
+    let world = World::new();
+    world.post([note("before").to("a", "L")]).await;
+    world.faults.limit_pages(Some(1));
+    let large = || note("large").says(&"x".repeat(500_000)).to("a", "M");
+    let error = world.store().accept(world.envelope([large()])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)));
+    assert!(error.to_string().starts_with("the store cannot write: the disk is full"), "{error}");
+    let health = world.store().health().borrow().clone();
+    assert!(matches!(&health, Health::Failing(reason) if reason.starts_with("the disk is full")), "{health:?}");
+    assert_eq!(world.states().await, ["waiting"], "questions are still answered");
+    world.faults.limit_pages(None);
+    wait_until(&world, |health| *health == Health::Ready).await;
+    assert_eq!(world.post([large()]).await, [Fate::Routed], "it had left no trace");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_sync_fails_commands_and_is_tried_until_it_works() {
+    // 1034: fsync failed; 8: read-only; 11: the file is damaged.
+    for (code, words) in [(1_034, "the disk failed"), (8, "read-only"), (11, "damaged")] {
+        let world = World::new();
+        world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+        let claimed = world.claim_one().await;
+        world.faults.fail_commits(Some(code));
+        let posted = world.store().accept(world.envelope([note("3").to("a", "L").to("b", "new lane")]));
+        let settled = world.store().settle(world.settling(&claimed, "delivered", Settlement::Delivered));
+        let (posted, settled) = tokio::join!(posted, settled);
+        for error in [posted.unwrap_err(), settled.unwrap_err()] {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert!(matches!(&*world.store().health().borrow(), Health::Failing(_)));
+        world.faults.fail_commits(None);
+        wait_until(&world, |health| *health == Health::Ready).await;
+        world.deliver(&claimed).await;
+        assert_eq!(world.post([note("3").to("a", "L")]).await, [Fate::Routed]);
+        assert_eq!(world.states().await, ["delivered", "waiting", "waiting"]);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_comes_while_the_disk_fails_is_tried_itself() {
+    let world = World::new();
+    world.faults.fail_commits(Some(10));
+    world.store().accept(world.envelope([note("1")])).await.unwrap_err();
+    world.faults.fail_commits(None);
+    assert_eq!(world.post([note("1")]).await, [Fate::Unrouted]);
+    assert_eq!(*world.store().health().borrow(), Health::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_command_harms_itself_alone() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    // A trigger stands in for a fault of ours that the database notices.
+    raw(&world)
+        .execute_batch(
+            "CREATE TRIGGER bad BEFORE INSERT ON delivery WHEN NEW.lane = 'bad'
+             BEGIN SELECT RAISE(ABORT, 'a bad row'); END",
+        )
+        .unwrap();
+    let posts = (0..40).map(|id| {
+        let lane = if id % 10 == 3 { "bad".to_owned() } else { format!("lane {id}") };
+        world.store().accept(world.envelope([note(&format!("n{id}")).to("a", "good").to("b", &lane)]))
+    });
+    let posted = futures_util::future::join_all(posts).await;
+    for (id, posted) in posted.into_iter().enumerate() {
+        match posted {
+            Ok(accepted) => assert!(id % 10 != 3 && accepted.fates == [Fate::Routed]),
+            Err(error) => {
+                assert_eq!(id % 10, 3, "{error}");
+                assert!(matches!(&error, StoreError::Refused(reason) if reason.contains("a bad row")), "{error}");
+            }
+        }
+    }
+    assert_eq!(world.all().await.len(), 1 + 36 * 2);
+    assert_eq!(*world.store().health().borrow(), Health::Ready);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_come_together_are_committed_together() {
+    let world = World::new();
+    let posts = (0..64).map(|id| world.store().accept(world.envelope([note(&id.to_string()).to("a", "L")])));
+    futures_util::future::try_join_all(posts).await.unwrap();
+    let figures = world.store().figures();
+    assert_eq!((figures.queue, figures.commands), (0, 64));
+    assert!(figures.commits < 64, "{figures:?}");
+    assert_eq!(figures.commit_sizes[10], figures.commits, "every commit is in the last bucket");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_envelopes_at_once_and_leaves_room_for_the_rest() {
+    let world = World::new();
+    let options = Options { path: world.folder.path().join("small.db"), queue_max: 4, ..world.options() };
+    let store = SqliteStore::open(options).unwrap();
+    // Another program holds the write lock, so the writer stands still for a while.
+    let blocker = rusqlite::Connection::open(world.folder.path().join("small.db")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let posts: Vec<_> = (0..40).map(|id| store.accept(world.envelope([note(&id.to_string())]))).collect();
+    let state = store.set_system("erp".to_owned(), SystemState::default());
+    blocker.execute_batch("ROLLBACK").unwrap();
+    let posted = futures_util::future::join_all(posts).await;
+    let refused = posted.iter().filter(|posted| matches!(posted, Err(StoreError::Overloaded))).count();
+    assert!(refused >= 30, "{refused} of 40 were refused");
+    assert!(posted.iter().filter(|posted| posted.is_ok()).count() >= 4);
+    state.await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_envelopes_are_bounded_in_bytes_but_one_is_always_taken() {
+    let world = World::new();
+    let path = world.folder.path().join("small.db");
+    let options = Options { path: path.clone(), queue_bytes_max: 10_000, ..world.options() };
+    let store = SqliteStore::open(options).unwrap();
+    let blocker = rusqlite::Connection::open(path).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let large = |id: &str| world.envelope([note(id).says(&"x".repeat(20_000))]);
+    let posts: Vec<_> = ["1", "2", "3", "4"].iter().map(|id| store.accept(large(id))).collect();
+    blocker.execute_batch("ROLLBACK").unwrap();
+    let posted = futures_util::future::join_all(posts).await;
+    assert!(posted[0].is_ok(), "{:?}", posted[0]);
+    assert!(posted.iter().any(|posted| matches!(posted, Err(StoreError::Overloaded))));
+}
