@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::store::{Backlog, Health, Ledger, WriterFigures};
+use crate::store::{Backlog, COMMIT_SIZES, Health, Ledger, WriterFigures};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
@@ -104,6 +104,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SizeLabels {
+    le: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AlarmLabels {
     alarm: &'static str,
     subject: String,
@@ -131,6 +136,7 @@ pub struct Metrics {
     writer_queue: GaugeI64,
     writer_commits: GaugeI64,
     writer_commands: GaugeI64,
+    commits_by_size: Family<SizeLabels, GaugeI64>,
     alarms: Family<AlarmLabels, GaugeI64>,
 }
 
@@ -158,6 +164,7 @@ impl Default for Metrics {
             writer_queue: Gauge::default(),
             writer_commits: Gauge::default(),
             writer_commands: Gauge::default(),
+            commits_by_size: Family::default(),
             alarms: Family::default(),
         };
         metrics.register_intake();
@@ -217,6 +224,11 @@ impl Metrics {
         registry.register("omgate_writer_queue", "Commands waiting for the writer", self.writer_queue.clone());
         registry.register("omgate_writer_commits", "Commits since the start", self.writer_commits.clone());
         registry.register("omgate_writer_commands", "Commands committed since the start", self.writer_commands.clone());
+        registry.register(
+            "omgate_writer_commits_by_size",
+            "Groups committed since the start that held at most so many commands",
+            self.commits_by_size.clone(),
+        );
         registry.register("omgate_alarm", "1 while an alarm stands", self.alarms.clone());
     }
 
@@ -276,6 +288,10 @@ impl Metrics {
         self.writer_queue.set(i64::try_from(figures.queue).unwrap_or(i64::MAX));
         self.writer_commits.set(i64::try_from(figures.commits).unwrap_or(i64::MAX));
         self.writer_commands.set(i64::try_from(figures.commands).unwrap_or(i64::MAX));
+        let bounds = COMMIT_SIZES.iter().map(ToString::to_string).chain(std::iter::once("+Inf".to_owned()));
+        for (le, count) in bounds.zip(figures.commit_sizes) {
+            self.commits_by_size.get_or_create(&SizeLabels { le }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     fn alarm(&self, alarm: &'static str, subject: &str, standing: i64) {
