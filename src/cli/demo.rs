@@ -260,7 +260,8 @@ impl Screen {
     }
 
     fn draw(&mut self, ledger: &Ledger) {
-        let mut table = print::table(&["destination", "routed", "waiting", "blocked", "in flight", "delivered", "dead"]);
+        let mut table =
+            print::table(&["destination", "routed", "waiting", "blocked", "in flight", "delivered", "dead"]);
         let all = std::iter::once(("all", &ledger.deliveries));
         for (name, counts) in ledger.destinations.iter().map(|(name, counts)| (name.as_str(), counts)).chain(all) {
             let counts =

@@ -12,9 +12,10 @@ const SERVICE: &str = include_str!("../../packaging/omgate.toml");
 const COUNTRIES: &str = "name,iso\nGermany,DE\n";
 
 /// The text of the first fenced block of a language below a heading.
-fn block<'a>(heading: &str, language: &str) -> &'a str {
+fn block(heading: &str, language: &str) -> &'static str {
     let (_, below) = README.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading:?}"));
-    let (_, block) = below.split_once(&format!("```{language}\n")).unwrap_or_else(|| panic!("no block below {heading:?}"));
+    let (_, block) =
+        below.split_once(&format!("```{language}\n")).unwrap_or_else(|| panic!("no block below {heading:?}"));
     block.split_once("```").map_or(block, |(block, _)| block)
 }
 
@@ -22,7 +23,8 @@ fn block<'a>(heading: &str, language: &str) -> &'a str {
 fn table(heading: &str, first_column: &str) -> Vec<Vec<String>> {
     let (_, below) = README.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading:?}"));
     let head = format!("| {first_column} |");
-    let rows = below.lines().skip_while(|line| !line.starts_with(&head)).skip(2).take_while(|line| line.starts_with('|'));
+    let rows =
+        below.lines().skip_while(|line| !line.starts_with(&head)).skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         // A bar inside a cell is written \|.
         let row = row.replace("\\|", "\u{1}");
@@ -84,7 +86,8 @@ fn the_examples_of_filters_give_what_the_readme_says() {
         let [_, example, gives] = row.as_slice() else { panic!("{row:?}") };
         let (example, gives) = (quoted(example), quoted(gives));
         // What reads a record is an example of the form, not of the value.
-        let Some(example) = example.first().filter(|example| !example.contains("record.") && !example.contains("none")) else {
+        let Some(example) = example.first().filter(|example| !example.contains("record.") && !example.contains("none"))
+        else {
             continue;
         };
         let value = Expression::compile(example, &Tables::default())
@@ -122,7 +125,8 @@ fn every_filter_and_test_is_in_the_readme() {
 fn every_documented_key_is_known() {
     let source = "[[source]]\nname = \"a\"\npath = \"/a\"\norganizations = [\"*\"]\n";
     let rest = "[[destination]]\nname = \"b\"\nkind = \"rest\"\nurl = \"http://127.0.0.1/\"\n";
-    let soap = "[[destination]]\nname = \"c\"\nkind = \"soap\"\nwsdl = \"wsdl/erp.wsdl\"\noperation = \"CreateOrder\"\n";
+    let soap =
+        "[[destination]]\nname = \"c\"\nkind = \"soap\"\nwsdl = \"wsdl/erp.wsdl\"\noperation = \"CreateOrder\"\n";
     let route = "[[route]]\nsource = \"a\"\ndestination = \"b\"\n";
     let csv = "[[table]]\nname = \"countries\"\nfile = \"countries.csv\"\nkey = \"name\"\nvalue = \"iso\"\n";
     for (heading, before, least) in [
@@ -138,11 +142,17 @@ fn every_documented_key_is_known() {
         ("### `[[route]]`", format!("{source}{rest}{route}"), 11),
         ("### `[[table]]`", csv.to_owned(), 5),
     ] {
-        let keys: Vec<String> =
-            table(heading, "key").iter().flat_map(|row| quoted(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let keys: Vec<String> = table(heading, "key")
+            .iter()
+            .flat_map(|row| quoted(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
         assert!(keys.len() >= least, "{heading}: {keys:?}");
         for key in keys {
-            let kept: String = before.lines().filter(|line| !line.starts_with(&format!("{key} = "))).map(|line| format!("{line}\n")).collect();
+            let kept: String = before
+                .lines()
+                .filter(|line| !line.starts_with(&format!("{key} = ")))
+                .map(|line| format!("{line}\n"))
+                .collect();
             let problems = match load(&format!("{kept}{key} = 1979-05-27\n")) {
                 Ok(_) => panic!("{heading} {key}: a date was taken"),
                 Err(problems) => problems,
