@@ -130,10 +130,10 @@ fn rest(request: &HttpRequest, taken: &mut Taken) -> HttpResponse {
 }
 
 fn soap(body: &str, taken: &mut Taken) -> HttpResponse {
-    let Some(key) = between(body, "MessageID>", "</") else {
+    let Some(key) = text_of(body, "MessageID") else {
         return fault("there is no MessageID header");
     };
-    let Some(number) = between(body, "OrderNumber>", "</") else {
+    let Some(number) = text_of(body, "OrderNumber") else {
         return fault("there is no OrderNumber");
     };
     *taken.by_key.entry(key.to_owned()).or_default() += 1;
@@ -153,6 +153,12 @@ fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, "text/xml; charset=utf-8"));
     response
+}
+
+/// The text of the first element of this local name: all that a stub needs to know of XML.
+fn text_of<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = body.split_once(name)?;
+    rest.split_once('>')?.1.split_once('<').map(|(text, _)| text)
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
