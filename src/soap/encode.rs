@@ -453,6 +453,7 @@ impl<'a> Encoder<'a> {
             Value::Object(object) => match (object.get("$xml"), object.get("$value")) {
                 (Some(xml), None) => self.fragments(xml)?,
                 (None, Some(Value::String(text))) if object.len() == 1 => self.free_text(text)?,
+                _ if object.keys().all(|key| key == "$type") => {}
                 _ => return Err(self.error("is of any type: give it a text, a $type, or its content as $xml")),
             },
             Value::Null | Value::Array(_) => return Err(self.error("is of any type: give it a text or $xml")),
@@ -708,7 +709,7 @@ impl<'a> Encoder<'a> {
 
     /// A choice for which nothing is given.
     fn empty_choice(&mut self, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
-        if parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part, 0)) {
+        if parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)) {
             return Ok(());
         }
         let nil = parts.iter().copied().find(|part| match self.schemas.particles[*part].term {
@@ -895,15 +896,15 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn is_emptiable(&self, id: ParticleId, depth: usize) -> bool {
+    fn is_emptiable(&self, id: ParticleId) -> bool {
         let particle = &self.schemas.particles[id];
         if particle.min == 0 {
             return true;
         }
         match &particle.term {
             Term::Element(_) | Term::Any => false,
-            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part, depth + 1)),
-            Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part, depth + 1)),
+            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part)),
+            Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)),
         }
     }
 
@@ -1025,9 +1026,9 @@ impl<'v> Slot<'v> {
     }
 
     fn item(&self, index: usize) -> Option<&'v Value> {
-        match self.value {
-            Value::Array(items) => items.get(index),
-            other => (index == 0).then_some(other),
+        match self.value.as_array() {
+            Some(items) => items.get(index),
+            None => (index == 0).then_some(self.value),
         }
     }
 

@@ -135,7 +135,6 @@ pub(crate) struct Element {
     pub is_abstract: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
-    pub place: Place,
 }
 
 /// A type definition.
