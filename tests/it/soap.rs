@@ -343,7 +343,7 @@ fn numbers_and_booleans_keep_the_form_their_type_has() {
             (json!({"x": {"$xml": "<a xmlns='urn:x'><b/></a>"}}), "<Do><x><a><b></b></a></x></Do>"),
             (
                 json!({"x": {"$xml": "<a>"}}),
-                "! Do.x has an $xml that is not well-formed: expected `</a>`, but `</x>` was found",
+                "! Do.x has an $xml that is not well-formed: ill-formed document: expected `</a>`, but `</x>` was found",
             ),
         ],
     );
@@ -802,6 +802,121 @@ fn garbage_never_panics() {
     });
 }
 
+#[test]
+fn mutations_of_a_wsdl_and_any_value_never_panic() {
+    let wsdl = std::fs::read_to_string(root().join("wsdl/erp.wsdl")).unwrap();
+    let schema = std::fs::read_to_string(root().join("wsdl/erp.xsd")).unwrap();
+    let words = [
+        "",
+        "\"",
+        "<",
+        "/>",
+        "erp:",
+        "xs:",
+        "xs:string",
+        "erp:Customer",
+        "erp:CreateOrder",
+        "unbounded",
+        "0",
+        "-1",
+        "99999999999",
+        "sequence",
+        "choice",
+        "all",
+        "extension",
+        "restriction",
+        "complexType",
+        "simpleType",
+        "element",
+        "ref",
+        "base",
+        "type",
+        "substitutionGroup",
+        "erp:Line",
+        "union",
+        "list",
+        "import",
+        "include",
+        "redefine",
+        "rpc",
+        "encoded",
+        "abstract=\"true\"",
+    ];
+    let value = proptest::sample::select(vec![
+        json!(null),
+        json!(1),
+        json!("x"),
+        json!([]),
+        json!([null]),
+        json!({}),
+        json!({"$nil": true}),
+        json!({"$type": "Line"}),
+        json!({"$xml": "<a/>"}),
+        json!({"$value": 1}),
+        json!([{"Id": "1"}]),
+        json!({"Id": null}),
+        json!(true),
+        json!([[1]]),
+    ]);
+    let keys = [
+        "OrderNumber",
+        "Total",
+        "Currency",
+        "Country",
+        "Customer",
+        "Lines",
+        "Comment",
+        "@priority",
+        "$xml",
+        "$type",
+        "zzz",
+    ];
+    proptest::proptest!(|(
+        edits in proptest::collection::vec((0usize..1_000, proptest::sample::select(words.to_vec())), 1..4),
+        of_schema in proptest::bool::ANY,
+        given in proptest::collection::vec((proptest::sample::select(keys.to_vec()), value), 0..8),
+    )| {
+        let mut texts = [wsdl.clone(), schema.clone()];
+        let text = &mut texts[usize::from(of_schema)];
+        for (at, word) in edits {
+            let tokens: Vec<usize> = text.match_indices(['"', '<', ' ', ':']).map(|(index, _)| index + 1).collect();
+            let start = tokens[at % tokens.len()];
+            let end = text[start..].find(['"', ' ', '>', ':']).map_or(text.len(), |end| start + end);
+            text.replace_range(start..end, word);
+        }
+        let argument: serde_json::Map<String, Value> = given.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        if let Ok(model) = load(&[("erp.wsdl", &texts[0]), ("erp.xsd", &texts[1])]) {
+            let choice = OperationChoice { operation: "CreateOrder", ..OperationChoice::default() };
+            if let Ok(operation) = model.operation(&choice) {
+                let _ = operation.required_leaves();
+                if let Ok(encoded) = encode(&operation, &Value::Object(argument)) {
+                    proptest::prop_assert!(roxmltree::Document::parse(&encoded.body).is_ok(), "{}", encoded.body);
+                    let _ = soap::decode(&operation, &response(200, "text/xml", &encoded.body));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_group_that_must_come_ever_so_often_is_no_endless_loop() {
+    check(
+        r#"<xs:element name="Do"><xs:complexType><xs:sequence minOccurs="4000000000" maxOccurs="unbounded">
+             <xs:element name="a" type="xs:string" minOccurs="0"/><xs:element name="n" type="xs:string" nillable="true" minOccurs="0"/>
+           </xs:sequence></xs:complexType></xs:element>"#,
+        &[
+            (json!({}), "<Do></Do>"),
+            (json!({"a": ["1", "2"]}), "<Do><a>1</a><a>2</a></Do>"),
+            (json!({"a": null, "b": 1}), "! Do has no b"),
+        ],
+    );
+    check(
+        r#"<xs:element name="Do"><xs:complexType><xs:sequence minOccurs="4000000000" maxOccurs="unbounded">
+             <xs:element name="n" type="xs:string" nillable="true"/></xs:sequence></xs:complexType></xs:element>"#,
+        &[(json!({}), "! Do needs a group of elements at least 4000000000 times")],
+    );
+}
+
 /// What is said about a WSDL: severity, file, line, rule, and a piece of the message.
 #[test]
 fn defects_of_a_wsdl_are_named_with_file_line_and_rule() {
@@ -995,6 +1110,17 @@ fn recursive_types_are_fine_and_deep_values_are_refused_in_words() {
     let nested = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({"n": inner}));
     assert_eq!(plain(&encode(&operation, &nested(2)).unwrap()), "<Do><n><n></n></n></Do>");
     assert!(encode(&operation, &nested(150)).unwrap_err().ends_with("is nested deeper than 100 elements"));
+    assert!(encode(&operation, &nested(99)).is_ok());
+
+    // The same through 150 groups at each level.
+    let open = "<xs:sequence>".repeat(150);
+    let close = "</xs:sequence>".repeat(150);
+    let schema = format!(
+        "<xs:element name=\"Do\" type=\"t:Node\"/><xs:complexType name=\"Node\">{open}\
+         <xs:element name=\"n\" type=\"t:Node\" minOccurs=\"0\"/>{close}</xs:complexType>"
+    );
+    let reason = encode(&self::operation(&schema), &nested(90)).unwrap_err();
+    assert!(reason.ends_with("too deep to be written"), "{reason}");
 }
 
 #[test]
