@@ -1260,3 +1260,26 @@ fn node_soaps_valid_samples_come_out_the_same() {
     println!("{same} of {all} samples come out the same");
     assert!(same >= 36, "only {same} of {all}");
 }
+
+#[test]
+fn wildcards_defaults_unions_and_qualified_names_are_written() {
+    check(
+        r#"<xs:element name="Do"><xs:complexType><xs:sequence>
+             <xs:element name="d" type="xs:string" default="std"/><xs:element name="f" type="xs:int" fixed="7" minOccurs="0"/>
+             <xs:element name="u" type="t:U" minOccurs="0"/><xs:element name="q" type="xs:QName" minOccurs="0"/>
+             <xs:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>
+           </xs:sequence><xs:anyAttribute processContents="lax"/></xs:complexType></xs:element>
+           <xs:simpleType name="U"><xs:union memberTypes="xs:int"><xs:simpleType><xs:restriction base="xs:token">
+             <xs:enumeration value="all"/></xs:restriction></xs:simpleType></xs:union></xs:simpleType>"#,
+        &[
+            (json!({}), "<Do><d>std</d></Do>"),
+            (json!({"d": null}), "! Do.d is required and its value is none"),
+            (json!({"d": "x", "f": "7", "u": 5, "q": "{urn:q}n"}), "<Do><d>x</d><f>7</f><u>5</u><q>ns2:n</q></Do>"),
+            (json!({"f": 8}), "! Do.f is \"8\", but the schema fixes it to \"7\""),
+            (json!({"u": " all "}), "<Do><d>std</d><u> all </u></Do>"),
+            (json!({"u": "some"}), "! Do.u = \"some\" is no xs:int; nor is it of another type of the union"),
+            (json!({"$xml": ["<a/>", "<b xmlns='urn:b'>x</b>"], "@free": "y"}), "<Do free=y><d>std</d><a></a><b>x</b></Do>"),
+            (json!({"@not a name": "y"}), "! Do has the attribute \"not a name\", which XML cannot carry"),
+        ],
+    );
+}
