@@ -1278,7 +1278,10 @@ fn wildcards_defaults_unions_and_qualified_names_are_written() {
             (json!({"f": 8}), "! Do.f is \"8\", but the schema fixes it to \"7\""),
             (json!({"u": " all "}), "<Do><d>std</d><u> all </u></Do>"),
             (json!({"u": "some"}), "! Do.u = \"some\" is no xs:int; nor is it of another type of the union"),
-            (json!({"$xml": ["<a/>", "<b xmlns='urn:b'>x</b>"], "@free": "y"}), "<Do free=y><d>std</d><a></a><b>x</b></Do>"),
+            (
+                json!({"$xml": ["<a/>", "<b xmlns='urn:b'>x</b>"], "@free": "y"}),
+                "<Do free=y><d>std</d><a></a><b>x</b></Do>",
+            ),
             (json!({"@not a name": "y"}), "! Do has the attribute \"not a name\", which XML cannot carry"),
         ],
     );
