@@ -196,7 +196,7 @@ impl Model {
                 Some((service, port, bound))
             })
             .collect();
-        having.sort_by_key(|(_, port, _)| port.version);
+        having.sort_by_key(|(_, port, bound)| (bound.unsupported.is_some(), port.version));
         let Some((service, port, bound)) = having.first() else {
             let known = ports.iter().flat_map(|(_, port)| &port.operations).map(|operation| operation.name.as_str());
             return refuse(unknown("operation", choice.operation, known));

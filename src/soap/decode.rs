@@ -187,10 +187,8 @@ impl Reader<'_> {
         let known = self.schemas.children(complex);
         for child in elements(node) {
             let name = Name::new(child.tag_name().namespace().unwrap_or_default(), child.tag_name().name());
-            let found = known.get(&name).or_else(|| {
-                // A server that forgets the namespace still says what it means.
-                known.iter().find(|(other, _)| other.local == name.local).map(|(_, child)| child)
-            });
+            // A server that forgets the namespace still says what it means.
+            let found = known.by_name.get(&name).or_else(|| known.by_local.get(&name.local));
             match found {
                 Some(found) => {
                     let value = self.value(child, self.schemas.elements[found.element].type_id);

@@ -22,6 +22,10 @@ use crate::wsdl::{Holds, Operation, Part, Version, nearest};
 
 /// How deep elements may nest in a request.
 const DEPTH_MAX: usize = 100;
+/// How many particles may be open at once.
+const NESTING_MAX: usize = 600;
+/// How often a group may be written of nils and defaults alone.
+const IDLE_MAX: u32 = 1_000;
 const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// What belongs to the call and not to its content.
@@ -80,6 +84,7 @@ pub fn encode(operation: &Operation, argument: &Value, options: &EncodeOptions) 
         uses_xsi: false,
         path: vec![Step::Name(&bound.name)],
         depth: 0,
+        nesting: 0,
     };
     let mut body = String::new();
     match (&bound.input.wrapper, bound.input.parts.as_slice()) {
@@ -134,7 +139,7 @@ fn without_part_name<'v>(schemas: &Schemas, part: &Part, argument: &'v Value) ->
         return argument;
     };
     let inner = match &schemas.types[element.type_id].definition {
-        Definition::Complex(complex) => schemas.children(complex).keys().any(|name| *name.local == **key),
+        Definition::Complex(complex) => schemas.children(complex).by_local.contains_key(key.as_str()),
         Definition::Simple(_) | Definition::Any => false,
     };
     if !inner && (*key == part.name || **key == *element.name.local) { value } else { argument }
@@ -155,6 +160,8 @@ struct Encoder<'a> {
     uses_xsi: bool,
     path: Vec<Step<'a>>,
     depth: usize,
+    /// Particles within particles, elements' contents included: what the stack holds.
+    nesting: usize,
 }
 
 type Done<T = ()> = Result<T, EncodeError>;
@@ -453,6 +460,7 @@ impl<'a> Encoder<'a> {
             Value::Object(object) => match (object.get("$xml"), object.get("$value")) {
                 (Some(xml), None) => self.fragments(xml)?,
                 (None, Some(Value::String(text))) if object.len() == 1 => self.free_text(text)?,
+                _ if object.keys().all(|key| key == "$type") => {}
                 _ => return Err(self.error("is of any type: give it a text, a $type, or its content as $xml")),
             },
             Value::Null | Value::Array(_) => return Err(self.error("is of any type: give it a text or $xml")),
@@ -559,11 +567,14 @@ impl<'a> Encoder<'a> {
 
     /// What was given and found no place.
     fn leftovers(&mut self, complex: &'a Complex, slots: &Slots<'a>) -> Done {
+        let children = self.schemas.children(complex);
         for slot in &slots.entries {
-            let children = self.schemas.children(complex);
-            let known = children.keys().any(|name| slot.names(name));
+            let known = match slot.namespace {
+                Some(namespace) => children.by_name.contains_key(&Name::new(namespace, slot.local)),
+                None => children.by_local.contains_key(slot.local),
+            };
             if !known {
-                let names = children.keys().map(|name| &*name.local);
+                let names = children.by_local.keys().map(|local| &**local);
                 let reason = format!("has no {}{}", clip(slot.key, 60), hint(slot.local, names));
                 return Err(self.error(reason));
             }
@@ -653,13 +664,19 @@ impl<'a> Encoder<'a> {
     // The particle tree.
 
     fn particle(&mut self, id: ParticleId, slots: &mut Slots<'a>) -> Done {
+        if self.nesting >= NESTING_MAX {
+            return Err(self.error("stands in groups within groups too deep to be written"));
+        }
+        self.nesting += 1;
         let particle = &self.schemas.particles[id];
         match &particle.term {
             Term::Element(element) => self.element_particle(particle, *element, slots),
             Term::Sequence(parts) | Term::All(parts) => self.repeat(particle, parts, slots, Self::sequence),
             Term::Choice(parts) => self.repeat(particle, parts, slots, Self::choice),
             Term::Any => self.wildcard(particle, slots),
-        }
+        }?;
+        self.nesting -= 1;
+        Ok(())
     }
 
     /// Goes through a group as often as it must and as there is something for it.
@@ -675,12 +692,16 @@ impl<'a> Encoder<'a> {
             if count >= particle.min && !parts.iter().any(|part| self.has_items(*part, slots)) {
                 return Ok(());
             }
-            let before = (slots.taken, slots.xml_taken);
+            let (before, length) = ((slots.taken, slots.xml_taken), self.out.len());
             once(self, particle, parts, slots)?;
             count += 1;
-            if before == (slots.taken, slots.xml_taken) && (count >= particle.min || slots.is_spent()) {
+            let idle = before == (slots.taken, slots.xml_taken);
+            if idle && length == self.out.len() {
                 // An empty pass stands for every further one.
                 return Ok(());
+            }
+            if idle && count > IDLE_MAX {
+                return Err(self.error(format!("needs a group of elements at least {} times", particle.min)));
             }
         }
         Ok(())
@@ -708,7 +729,7 @@ impl<'a> Encoder<'a> {
 
     /// A choice for which nothing is given.
     fn empty_choice(&mut self, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
-        if parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part, 0)) {
+        if parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)) {
             return Ok(());
         }
         let nil = parts.iter().copied().find(|part| match self.schemas.particles[*part].term {
@@ -771,7 +792,7 @@ impl<'a> Encoder<'a> {
     fn absent(&mut self, particle: &'a Particle, id: ElementId, count: u32) -> Done {
         let element = &self.schemas.elements[id];
         self.path.push(Step::Name(&element.name.local));
-        if count > 0 {
+        if count > 0 || (particle.min > 1 && !element.is_abstract) {
             return Err(self.error(format!("comes {count} times; at least {} are required", particle.min)));
         }
         let implied = element.fixed.as_ref().or(element.default.as_ref());
@@ -895,15 +916,15 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn is_emptiable(&self, id: ParticleId, depth: usize) -> bool {
+    fn is_emptiable(&self, id: ParticleId) -> bool {
         let particle = &self.schemas.particles[id];
         if particle.min == 0 {
             return true;
         }
         match &particle.term {
             Term::Element(_) | Term::Any => false,
-            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part, depth + 1)),
-            Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part, depth + 1)),
+            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part)),
+            Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)),
         }
     }
 
@@ -1009,10 +1030,6 @@ impl<'v> Slots<'v> {
     fn has_items(&self, name: &Name) -> bool {
         self.find(name).is_some_and(|index| self.remains(index))
     }
-
-    fn is_spent(&self) -> bool {
-        self.entries.iter().all(|slot| slot.taken == slot.len())
-    }
 }
 
 impl<'v> Slot<'v> {
@@ -1025,9 +1042,9 @@ impl<'v> Slot<'v> {
     }
 
     fn item(&self, index: usize) -> Option<&'v Value> {
-        match self.value {
-            Value::Array(items) => items.get(index),
-            other => (index == 0).then_some(other),
+        match self.value.as_array() {
+            Some(items) => items.get(index),
+            None => (index == 0).then_some(self.value),
         }
     }
 

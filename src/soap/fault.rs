@@ -157,7 +157,7 @@ fn child<'a, 'i>(node: Node<'a, 'i>, name: &str) -> Option<Node<'a, 'i>> {
     elements(node).find(|child| child.tag_name().name() == name)
 }
 
-/// A QName's local name and namespace; empty when its prefix is bound to nothing.
+/// A qualified name's local name and namespace; empty when its prefix is bound to nothing.
 fn name_of(node: Node<'_, '_>, qname: &str) -> (String, String) {
     let (prefix, local) = split_qname(qname);
     let namespace = prefix.and_then(|prefix| node.lookup_namespace_uri(Some(prefix)));

@@ -153,7 +153,7 @@ fn declare(read: &[(usize, Definitions)]) -> Declared<'_> {
 struct Joiner<'x, 'c, 'b, 'd, 'i> {
     declared: &'x Declared<'x>,
     compiler: &'c mut Compiler<'b, 'd, 'i>,
-    messages: HashMap<String, Option<Vec<Part>>>,
+    messages: HashMap<(String, bool), Option<Vec<Part>>>,
 }
 
 impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
@@ -174,7 +174,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     fn meant(&mut self, file: usize, at: &str, written: &str, meant: Option<String>) -> String {
         let Some(meant) = meant else { return written.to_owned() };
         let (line, column) = skeleton::position(at);
-        let message = format!("{written} is not there; assumed: {meant}, a prefix was forgotten");
+        let message = format!("{written} is not there; assumed: {meant}; a prefix or a target namespace was forgotten");
         let place = Place { file, line, column };
         self.compiler.findings.add(Severity::Warning, place, "unprefixed-name", message);
         meant
@@ -232,11 +232,16 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let style = soap.and_then(|soap| soap.style.as_deref()).unwrap_or(context.style);
         let rpc = style == "rpc";
         let mut unsupported = None;
-        let input =
-            self.body(context, &bound.name, bound.input.as_ref(), declared.input.as_ref(), rpc, &mut unsupported);
+        if [&bound.input, &bound.output].into_iter().flatten().any(is_encoded) {
+            unsupported = Some("its messages are rpc/encoded, which is not supported yet".to_owned());
+        }
+        let parts = declared.input.as_ref().map(|io| self.message(context.file, io, Severity::Error));
+        let wrapper = rpc.then_some(bound.name.as_str());
+        let input = body(context, wrapper, bound.input.as_ref(), declared.input.as_ref(), parts);
         let output = declared.output.as_ref().map(|output| {
-            let name = format!("{}Response", bound.name);
-            self.body(context, &name, bound.output.as_ref(), Some(output), rpc, &mut unsupported)
+            let wrapper = rpc.then(|| format!("{}Response", bound.name));
+            let parts = self.message(context.file, output, Severity::Warning);
+            body(context, wrapper.as_deref(), bound.output.as_ref(), Some(output), Some(parts))
         });
         if declared.input.is_none() {
             unsupported = Some("it has no input: it is called by the other side".to_owned());
@@ -269,50 +274,47 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         }
     }
 
-    fn body(
-        &mut self,
-        context: &Context<'_>,
-        wrapper: &str,
-        bound: Option<&BoundIo>,
-        io: Option<&Io>,
-        rpc: bool,
-        unsupported: &mut Option<String>,
-    ) -> Body {
-        let soap = bound.and_then(|bound| bound.body11.as_ref().or(bound.body12.as_ref()));
-        if soap.and_then(|soap| soap.usage.as_deref()) == Some("encoded") {
-            *unsupported = Some("its messages are rpc/encoded, which is not supported yet".to_owned());
-        }
-        let parts = io.map(|io| self.message(context.file, io)).unwrap_or_default();
-        let only =
-            soap.and_then(|soap| soap.parts.as_deref()).map(|parts| parts.split_whitespace().collect::<Vec<_>>());
-        let headers: HashSet<&str> = bound
-            .map(|bound| bound.headers11.iter().chain(&bound.headers12))
-            .into_iter()
-            .flatten()
-            .filter(|header| io.is_some_and(|io| io.message == header.message))
-            .map(|header| header.part.as_str())
-            .collect();
-        let parts = parts
-            .into_iter()
-            .filter(|part| match &only {
-                Some(only) => only.contains(&part.name.as_str()),
-                None => !headers.contains(part.name.as_str()),
-            })
-            .collect();
-        let namespace = soap.and_then(|soap| soap.namespace.as_deref()).unwrap_or(context.target);
-        Body { wrapper: rpc.then(|| Name::new(namespace, wrapper)), parts }
-    }
-
-    fn message(&mut self, file: usize, io: &Io) -> Vec<Part> {
-        if let Some(parts) = self.messages.get(&io.message) {
+    /// The parts of a message. A part that refers to nothing is an error in a request; an answer is then read as it is.
+    fn message(&mut self, file: usize, io: &Io, severity: Severity) -> Vec<Part> {
+        let key = (io.message.clone(), severity == Severity::Error);
+        if let Some(parts) = self.messages.get(&key) {
             return parts.clone().unwrap_or_default();
         }
-        let parts = self.read_message(file, io);
-        self.messages.insert(io.message.clone(), parts.clone());
+        let parts = self.read_message(file, io, severity);
+        self.messages.insert(key, parts.clone());
         parts.unwrap_or_default()
     }
 
-    fn read_message(&mut self, file: usize, io: &Io) -> Option<Vec<Part>> {
+    fn holds(&mut self, part: &skeleton::Part) -> Option<Holds> {
+        match (&part.element, &part.type_name) {
+            (Some(element), _) => self.compiler.element(&from_clark(element)).map(Holds::Element),
+            (None, Some(name)) => self.compiler.type_of(&from_clark(name)).map(Holds::Type),
+            (None, None) => None,
+        }
+    }
+
+    /// A part that refers to nothing: what is meant when a prefix was forgotten, or the schema's target namespace.
+    fn meant_holds(&mut self, file: usize, part: &skeleton::Part) -> Option<Holds> {
+        let written = part.element.as_ref().or(part.type_name.as_ref())?;
+        let own = self.declared.targets.get(&file).copied().unwrap_or_default();
+        let name = from_clark(written);
+        let namespace = match &*name.namespace {
+            "" | WSDL => own,
+            namespace if namespace == own => "",
+            _ => return None,
+        };
+        let meant = format!("{{{namespace}}}{}", name.local);
+        let guess = skeleton::Part {
+            element: part.element.as_ref().map(|_| meant.clone()),
+            type_name: part.type_name.as_ref().map(|_| meant.clone()),
+            ..skeleton::Part::default()
+        };
+        let holds = self.holds(&guess)?;
+        self.meant(file, &part.at, written, Some(meant));
+        Some(holds)
+    }
+
+    fn read_message(&mut self, file: usize, io: &Io, severity: Severity) -> Option<Vec<Part>> {
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
         let named = self.wsdl_name(own, &io.message, |key| self.declared.messages.contains_key(key));
         let named = self.meant(file, &io.at, &io.message, named);
@@ -322,11 +324,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         };
         let mut parts = Vec::new();
         for part in &message.parts {
-            let holds = match (&part.element, &part.type_name) {
-                (Some(element), _) => self.compiler.element(&from_clark(element)).map(Holds::Element),
-                (None, Some(name)) => self.compiler.type_of(&from_clark(name)).map(Holds::Type),
-                (None, None) => None,
-            };
+            let holds = self.holds(part).or_else(|| self.meant_holds(at, part));
             match holds {
                 Some(holds) => parts.push(Part { name: part.name.clone(), holds }),
                 None => {
@@ -335,7 +333,8 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
                         "part {} of message {} refers to {named}, which no schema that is loaded declares",
                         part.name, message.name
                     );
-                    self.error(at, &part.at, "WSDL 2.3.1", text);
+                    let (line, column) = skeleton::position(&part.at);
+                    self.compiler.findings.add(severity, Place { file: at, line, column }, "WSDL 2.3.1", text);
                 }
             }
         }
@@ -348,6 +347,43 @@ struct Context<'x> {
     port_type: &'x PortType,
     style: &'x str,
     target: &'x str,
+}
+
+/// What stands in the body: the parts that are bound there, and not as headers.
+fn body(
+    context: &Context<'_>,
+    wrapper: Option<&str>,
+    bound: Option<&BoundIo>,
+    io: Option<&Io>,
+    parts: Option<Vec<Part>>,
+) -> Body {
+    let soap = bound.and_then(soap_body);
+    let parts = parts.unwrap_or_default();
+    let only = soap.and_then(|soap| soap.parts.as_deref()).map(|parts| parts.split_whitespace().collect::<Vec<_>>());
+    let headers: HashSet<&str> = bound
+        .map(|bound| bound.headers11.iter().chain(&bound.headers12))
+        .into_iter()
+        .flatten()
+        .filter(|header| io.is_some_and(|io| io.message == header.message))
+        .map(|header| header.part.as_str())
+        .collect();
+    let parts = parts
+        .into_iter()
+        .filter(|part| match &only {
+            Some(only) => only.contains(&part.name.as_str()),
+            None => !headers.contains(part.name.as_str()),
+        })
+        .collect();
+    let namespace = soap.and_then(|soap| soap.namespace.as_deref()).unwrap_or(context.target);
+    Body { wrapper: wrapper.map(|wrapper| Name::new(namespace, wrapper)), parts }
+}
+
+fn soap_body(bound: &BoundIo) -> Option<&skeleton::SoapBody> {
+    bound.body11.as_ref().or(bound.body12.as_ref())
+}
+
+fn is_encoded(bound: &BoundIo) -> bool {
+    soap_body(bound).and_then(|body| body.usage.as_deref()) == Some("encoded")
 }
 
 fn from_clark(text: &str) -> Name {

@@ -30,7 +30,7 @@ pub(crate) fn is_xsd(namespace: &str) -> bool {
 #[derive(Default)]
 pub(crate) struct Shelf {
     text: String,
-    next: OnceCell<Box<Shelf>>,
+    next: OnceCell<Box<Self>>,
 }
 
 impl Shelf {
@@ -263,10 +263,8 @@ impl Walk<'_, '_> {
     }
 
     fn not_read(&mut self, wanted: &Wanted, name: &str, first: bool, error: &io::Error) {
-        let reason = match error.kind() {
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => error.to_string(),
-        };
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let reason = if missing { "there is no such file".to_owned() } else { error.to_string() };
         if first {
             self.bundle.findings.of_file(
                 Severity::Error,

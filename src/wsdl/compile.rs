@@ -44,7 +44,7 @@ enum Job<'d, 'i> {
 /// What a type says itself, before it inherits.
 enum Draft {
     Done,
-    Simple { base: Option<TypeId>, variety: Option<Variety>, step: Facets },
+    Simple { base: Option<TypeId>, variety: Option<Variety>, step: Box<Facets> },
     Complex(Box<DraftComplex>),
 }
 
@@ -240,11 +240,10 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     }
 
     fn new_element(&mut self, name: Name, at: At<'d, 'i>) -> ElementId {
-        let place = self.place(at);
         let type_id = self.model.any_type;
         let (default, fixed) = (value_of(at.node, "default"), value_of(at.node, "fixed"));
         let (nillable, is_abstract) = (is_true(at.node, "nillable"), is_true(at.node, "abstract"));
-        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed, place })
+        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed })
     }
 
     fn new_particle(&mut self, term: Term) -> ParticleId {
@@ -282,7 +281,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.model
     }
 
-    /// A QName in an attribute, resolved by scope.
+    /// A qualified name in an attribute, resolved by scope.
     fn qname(&self, at: At<'d, 'i>, text: &str) -> Name {
         let (prefix, local) = split_qname(text);
         let namespace = match at.node.lookup_namespace_uri(prefix) {
@@ -414,7 +413,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                         (None, Some(node)) => self.new_type(None, At { node, ..at }),
                         (None, None) => self.builtin(Builtin::AnySimpleType),
                     };
-                    return Draft::Simple { base: Some(base), variety: None, step: self.facets(at) };
+                    return Draft::Simple { base: Some(base), variety: None, step: Box::new(self.facets(at)) };
                 }
                 "list" => {
                     let item = match (child.attribute("itemType"), inline_simple(child)) {
@@ -423,7 +422,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                         (None, None) => self.builtin(Builtin::AnySimpleType),
                     };
                     let variety = Some(Variety::List(item));
-                    return Draft::Simple { base: None, variety, step: Facets::default() };
+                    return Draft::Simple { base: None, variety, step: Box::default() };
                 }
                 "union" => {
                     let named: Vec<&str> =
@@ -433,13 +432,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                         members.push(self.new_type(None, At { node, ..at }));
                     }
                     let variety = Some(Variety::Union(members));
-                    return Draft::Simple { base: None, variety, step: Facets::default() };
+                    return Draft::Simple { base: None, variety, step: Box::default() };
                 }
                 _ => {}
             }
         }
         self.finding(at, "src-simple-type", "a simpleType has no restriction, list or union".to_owned());
-        Draft::Simple { base: None, variety: Some(Variety::Atomic(Builtin::String)), step: Facets::default() }
+        Draft::Simple { base: None, variety: Some(Variety::Atomic(Builtin::String)), step: Box::default() }
     }
 
     fn facets(&mut self, at: At<'d, 'i>) -> Facets {
@@ -718,7 +717,11 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Draft::Simple { base, .. } => *base,
             Draft::Complex(complex) => match complex.how {
                 How::SimpleRestriction { inner: Some(inner), .. } if self.is_pending(inner) => Some(inner),
-                _ => complex.base,
+                How::Plain
+                | How::Extension
+                | How::Restriction
+                | How::SimpleExtension
+                | How::SimpleRestriction { .. } => complex.base,
             },
         };
         base.filter(|base| self.is_pending(*base))

@@ -62,7 +62,6 @@ impl Operation {
     /// # Errors
     /// The first name that is not there, with the nearest one.
     pub fn resolve(&self, path: &[&str]) -> Result<Target, PathError> {
-        let schemas = &self.model.schemas;
         let mut path = path;
         let mut here = Here::Parts;
         let mut known = self.name().to_owned();
@@ -93,7 +92,6 @@ impl Operation {
                 None => return Ok(target),
             }
         }
-        let _ = schemas;
         Ok(target)
     }
 
@@ -142,8 +140,7 @@ impl Operation {
             return Some((None, Target { fixed: declared.fixed.clone(), ..target }));
         }
         let local = step.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or(step, |(_, local)| local);
-        let children = schemas.children(complex);
-        let child = children.iter().find(|(name, _)| *name.local == *local).map(|(_, child)| child)?;
+        let child = schemas.children(complex).by_local.get(local)?;
         let next = Here::Element(child.element);
         Some((Some(next), self.describe(next, child.required, child.repeated)))
     }
@@ -187,7 +184,7 @@ impl Operation {
             return self.bound.input.parts.iter().map(|part| part.name.clone()).collect();
         };
         let Definition::Complex(complex) = &schemas.types[type_id].definition else { return Vec::new() };
-        let mut children: Vec<_> = schemas.children(complex).iter().collect();
+        let mut children: Vec<_> = schemas.children(complex).by_name.iter().collect();
         children.sort_by_key(|(_, child)| child.order);
         let attributes = complex.attributes.iter().map(|attribute| format!("@{}", attribute.name.local));
         children.into_iter().map(|(name, _)| name.local.to_string()).chain(attributes).collect()

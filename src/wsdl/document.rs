@@ -96,8 +96,9 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
     let mut bindings = 0usize;
     let mut roots = 0usize;
     loop {
+        let start = reader.buffer_position();
         let event = reader.read_event().map_err(|error| at(text, reader.error_position(), "XML", error.to_string()))?;
-        let here = |rule, reason: String| at(text, reader.buffer_position(), rule, reason);
+        let here = |rule, reason: String| at(text, start, rule, reason);
         match event {
             Event::Start(start) => {
                 roots += usize::from(open.is_empty());
@@ -125,7 +126,7 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
         }
         if bindings > BINDINGS_MAX {
             let reason = format!("has more than {BINDINGS_MAX} namespace declarations in scope");
-            return Err(at(text, reader.buffer_position(), "bounds", reason));
+            return Err(at(text, start, "bounds", reason));
         }
     }
 }
@@ -199,7 +200,7 @@ pub(crate) fn elements<'a, 'i>(node: Node<'a, 'i>) -> impl Iterator<Item = Node<
     node.children().filter(Node::is_element)
 }
 
-/// Splits a QName at its colon.
+/// Splits a qualified name at its colon.
 pub(crate) fn split_qname(text: &str) -> (Option<&str>, &str) {
     match text.trim().split_once(':') {
         Some((prefix, local)) => (Some(prefix), local),

@@ -135,7 +135,6 @@ pub(crate) struct Element {
     pub is_abstract: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
-    pub place: Place,
 }
 
 /// A type definition.
@@ -183,7 +182,7 @@ pub(crate) struct Complex {
     pub attributes: Vec<AttributeUse>,
     pub any_attribute: bool,
     /// Filled on first use.
-    pub children: OnceLock<HashMap<Name, Child>>,
+    pub children: OnceLock<Children>,
 }
 
 /// The content of a complex type.
@@ -224,6 +223,14 @@ pub(crate) enum Term {
     All(Vec<ParticleId>),
     /// A wildcard.
     Any,
+}
+
+/// The elements of a content model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Children {
+    pub by_name: HashMap<Name, Child>,
+    /// For those who forget or mix up namespaces: one of each local name.
+    pub by_local: HashMap<Arc<str>, Child>,
 }
 
 /// An element that may stand in some content, wherever its particles are.
@@ -275,13 +282,20 @@ impl Schemas {
     }
 
     /// The elements of a type's content by name.
-    pub(crate) fn children<'a>(&'a self, complex: &'a Complex) -> &'a HashMap<Name, Child> {
+    pub(crate) fn children<'a>(&'a self, complex: &'a Complex) -> &'a Children {
         complex.children.get_or_init(|| {
-            let mut children = HashMap::new();
+            let mut by_name = HashMap::new();
             if let Content::Particle(particle) = complex.content {
-                self.collect(particle, Occurs { required: true, repeated: false }, &mut children);
+                self.collect(particle, Occurs { required: true, repeated: false }, &mut by_name);
             }
-            children
+            let mut by_local: HashMap<Arc<str>, Child> = HashMap::with_capacity(by_name.len());
+            for (name, child) in &by_name {
+                let first = by_local.entry(Arc::clone(&name.local)).or_insert_with(|| child.clone());
+                if child.order < first.order {
+                    *first = child.clone();
+                }
+            }
+            Children { by_name, by_local }
         })
     }
 

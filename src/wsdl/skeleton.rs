@@ -300,7 +300,7 @@ fn attribute(out: &mut String, name: &str, value: &str) {
     out.push_str(&format!(" {name}=\"{}\"", xml::escape::escape_str_attribute(value)));
 }
 
-/// A QName as `{namespace}local`; an undeclared prefix gives a namespace that says so.
+/// A qualified name as `{namespace}local`; an undeclared prefix gives a namespace that says so.
 fn clark(node: Node<'_, '_>, qname: &str) -> String {
     let (prefix, local) = document::split_qname(qname);
     match (prefix, node.lookup_namespace_uri(prefix)) {
