@@ -111,12 +111,10 @@ fn secrets_are_used_and_masked_and_never_stored() {
     assert_eq!(call.url.reveal(), "http://h/x?key=s3cr3t-key");
     assert_eq!(call.url.masked(), "http://h/x?key=${file:key}");
     let headers: Vec<_> = call.headers.iter().map(|(name, value)| format!("{name}: {}", value.reveal())).collect();
-    assert_eq!(headers, [
-        "Content-Type: application/json",
-        "Idempotency-Key: key",
-        "X-Key: s3cr3t-key",
-        "X-Plain: ${file:key}"
-    ]);
+    assert_eq!(
+        headers,
+        ["Content-Type: application/json", "Idempotency-Key: key", "X-Key: s3cr3t-key", "X-Plain: ${file:key}"]
+    );
     assert_eq!(loaded.plan.mask.apply(std::str::from_utf8(&call.body).unwrap()), r#"{"a":"${file:key}"}"#);
 }
 
