@@ -1,17 +1,48 @@
 //! The configuration file: read, checked as a whole, and made into what the stages need.
+//!
+//! Everything wrong in it is found at once, each with its place. What a delivery depends on (the file itself, WSDLs,
+//! schemas, tables, templates) is remembered, secrets as references, so that a call can be made again byte for byte.
 
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::dispatch::Plan;
+use toml::de::DeTable;
+
+use crate::deliver::Target;
+use crate::dispatch::{self, Plan, System};
 use crate::receive;
 use crate::route::Route;
+use crate::secret::Mask;
+use crate::settle::{OnUnknown, Policy};
 use crate::store::StoredConfig;
-use crate::telemetry::LogFormat;
+
+mod destination;
+mod file;
+mod problem;
+mod read;
+mod route;
+mod secret;
+mod server;
+mod source;
+mod summary;
+mod table;
+mod value;
+
+pub use problem::{Problem, Problems, Severity};
+pub use server::{Server, StoreSettings};
+pub use summary::RouteSummary;
+
+use destination::Configured;
+use file::Files;
+use read::{Desk, Section, Spot};
+use route::Built;
+
+/// Under this name a stored configuration keeps the configuration file itself.
+const ITSELF: &str = "";
+/// How a stored configuration is named in problems.
+const STORED: &str = "stored configuration";
 
 /// A configuration, checked and ready to run.
 #[derive(Debug)]
@@ -20,9 +51,9 @@ pub struct Loaded {
     pub server: Server,
     /// `[store]`.
     pub store: StoreSettings,
-    /// `[[source]]`.
+    /// `[[source]]`, in order.
     pub sources: Vec<receive::Source>,
-    /// The routes of each source.
+    /// The routes of each source, in order.
     pub routes: HashMap<String, Vec<Route>>,
     /// All that calls need.
     pub plan: Arc<Plan>,
@@ -32,74 +63,203 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Destinations with `unknown = "hold"`.
     pub hold_unknown: Vec<String>,
+    /// What each route does, for people.
+    pub summary: Vec<RouteSummary>,
 }
 
-/// `[server]`.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Salesforce posts here.
-    pub listen: SocketAddr,
-    /// UI, API, metrics, health.
-    pub admin_listen: SocketAddr,
-    /// Bounds.
-    pub limits: receive::Limits,
-    /// TLS.
-    pub tls: Option<receive::Tls>,
-    /// How long calls under way may go on when the gateway stops.
-    pub drain: Duration,
-    /// How log lines look.
-    pub log: LogFormat,
-    /// What is logged.
-    pub log_level: String,
-}
-
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct StoreSettings {
-    /// The SQLite file.
-    pub path: PathBuf,
-}
-
-/// One thing wrong.
-#[derive(Clone, Debug)]
-pub struct Problem {}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-
-/// All that is wrong.
-#[derive(Clone, Debug)]
-pub struct Problems(pub Vec<Problem>);
-
-impl fmt::Display for Problems {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-
-/// Loads.
+/// Loads a configuration file and all that it names.
 ///
 /// # Errors
-/// Problems.
-pub fn load(_path: &Path) -> Result<Loaded, Problems> {
-    unimplemented!()
+/// All that is wrong, and the warnings.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let name = path.to_string_lossy().into_owned();
+    let text = file::read(path)
+        .map_err(|error| file::reason(&error))
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
+        .map_err(|reason| whole_file(&name, format!("cannot read the configuration: {reason}")))?;
+    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
+    read(name, &text, &Files::disk(&folder), &environment)
 }
 
-/// Loads a stored one.
+/// Loads a stored configuration: its files as they were, secrets from today's environment and files.
 ///
 /// # Errors
-/// Problems.
-pub fn load_stored(_stored: &StoredConfig) -> Result<Loaded, Problems> {
-    unimplemented!()
+/// All that is wrong, such as a secret that is gone.
+pub fn load_stored(stored: &StoredConfig) -> Result<Loaded, Problems> {
+    let text = stored.files.get(ITSELF).map(String::as_str).unwrap_or_default();
+    read(STORED.to_owned(), text, &Files::stored(stored), &environment)
 }
 
 /// Where the gateway of a configuration listens for its people, read leniently: other faults of the file do not matter.
 ///
 /// # Errors
 /// In words.
-pub fn admin_address(_path: &Path) -> Result<SocketAddr, String> {
-    unimplemented!()
+pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
+    let name = path.to_string_lossy();
+    let bytes = file::read(path).map_err(|error| format!("reading {name}: {}", file::reason(&error)))?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("reading {name}: it is not UTF-8 text"))?;
+    let files = Files::disk(path.parent().unwrap_or(Path::new("")));
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let desk = Desk::new(name.into_owned(), &text, &files, &environment);
+    let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
+    Ok(server::server(&root).admin_listen)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn whole_file(name: &str, reason: String) -> Problems {
+    let file = name.to_owned();
+    let severity = Severity::Error;
+    Problems(vec![Problem { severity, file, line: 0, column: 0, key: String::new(), reason, suggestion: None }])
+}
+
+fn read(name: String, text: &str, files: &Files, environment: secret::Environment<'_>) -> Result<Loaded, Problems> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let desk = Desk::new(name, text, files, environment);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        desk.error(&Spot { key: String::new(), span }, error.message().trim().replace('\n', ", "));
+    }
+    // What cannot be read as TOML would only be reported again as missing.
+    let loaded = if desk.has_failed() { None } else { build(&desk, table.get_ref(), text) };
+    let failed = desk.has_failed();
+    let (problems, secrets) = desk.finish();
+    match loaded {
+        Some(mut loaded) if !failed => {
+            if let Some(plan) = Arc::get_mut(&mut loaded.plan) {
+                plan.mask = Mask::new(secrets);
+            }
+            loaded.warnings = problems;
+            Ok(loaded)
+        }
+        _ => Err(Problems(problems)),
+    }
+}
+
+fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
+    let root = Section::new(desk, table, Spot { key: String::new(), span: 0..0 });
+    let server = server::server(&root);
+    let store = server::store(&root);
+    let tables = table::tables(&root);
+    let sources = source::sources(&root);
+    let destinations = destination::destinations(&root, &tables);
+    let parts = route::Parts { sources: &sources, destinations: &destinations, tables: &tables };
+    let built = route::routes(&root, &parts);
+    let systems = destination::systems(&root, &destinations);
+    warn_of_idle(desk, &root, &sources, &destinations, &built);
+    let targets: Vec<Option<Target>> =
+        destinations.iter().map(|configured| destination::target(&root, configured, &destinations)).collect();
+    root.finish();
+    if desk.has_failed() {
+        return None;
+    }
+    let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations)).collect();
+    let hold_unknown = destinations
+        .iter()
+        .filter(|configured| configured.unknown == OnUnknown::Hold)
+        .map(|configured| configured.name.clone())
+        .collect();
+    let routes = routes(&built, &sources, &destinations);
+    let plan = plan(built, &sources, destinations, targets, systems)?;
+    let mut remembered: BTreeMap<String, String> = desk.files.remembered();
+    remembered.insert(ITSELF.to_owned(), text.to_owned());
+    Some(Loaded {
+        server,
+        store,
+        sources,
+        routes,
+        plan: Arc::new(plan),
+        stored: StoredConfig { files: remembered },
+        warnings: Vec::new(),
+        hold_unknown,
+        summary,
+    })
+}
+
+/// Sources without a route and destinations without one are remarkable.
+fn warn_of_idle(
+    desk: &Desk<'_>,
+    root: &Section<'_, '_>,
+    sources: &[receive::Source],
+    destinations: &[Configured],
+    routes: &[Built],
+) {
+    if desk.has_failed() {
+        return;
+    }
+    for section in root.sections("source") {
+        if let Some(source) = sources.iter().find(|source| section.spot.key == format!("source.{}", source.name))
+            && !routes.iter().any(|route| route.source == source.name)
+        {
+            desk.warning(&section.spot, "no route starts here: its notifications are stored and go nowhere");
+        }
+    }
+    for (position, configured) in destinations.iter().enumerate() {
+        if !routes.iter().any(|route| route.destination == position) {
+            desk.warning(&configured.spot, "no route leads here");
+        }
+    }
+}
+
+fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configured]) -> HashMap<String, Vec<Route>> {
+    let mut routes: HashMap<String, Vec<Route>> =
+        sources.iter().map(|source| (source.name.clone(), Vec::new())).collect();
+    for route in built {
+        let Some(configured) = destinations.get(route.destination) else { continue };
+        routes.entry(route.source.clone()).or_default().push(Route {
+            name: route.name.clone(),
+            destination: configured.name.clone(),
+            system: configured.system.clone(),
+            when: route.when.clone(),
+            lane: route.lane.clone(),
+            on_empty: route.on_empty,
+            on_revision: route.on_revision,
+        });
+    }
+    routes
+}
+
+fn plan(
+    built: Vec<Built>,
+    sources: &[receive::Source],
+    destinations: Vec<Configured>,
+    targets: Vec<Option<Target>>,
+    systems: HashMap<String, System>,
+) -> Option<Plan> {
+    let mut routes = HashMap::new();
+    for route in built {
+        let configured = destinations.get(route.destination)?;
+        let policy = Policy {
+            first: configured.retry.first,
+            factor: configured.retry.factor,
+            wait_max: configured.retry.wait_max,
+            attempts_max: configured.retry.attempts_max,
+            age_max: configured.retry.age_max,
+            unknown: configured.unknown,
+            on_dead: route.on_dead,
+        };
+        let planned = dispatch::Route {
+            name: route.name.clone(),
+            destination: configured.name.clone(),
+            mapping: route.mapping?,
+            policy,
+            stale_by: route.stale_by,
+            record_types: route::types_of(sources, &route.source),
+        };
+        routes.insert(route.name, Arc::new(planned));
+    }
+    let mut named = HashMap::new();
+    for (configured, target) in destinations.into_iter().zip(targets) {
+        let destination = dispatch::Destination {
+            name: configured.name.clone(),
+            system: configured.system,
+            target: target?,
+            rules: configured.rules,
+        };
+        named.insert(configured.name, Arc::new(destination));
+    }
+    Some(Plan { systems, destinations: named, routes, mask: Mask::default() })
 }

@@ -1,4 +1,4 @@
-//! Bytes → [`Envelope`]: strict about XML, tolerant about everything else. Pure.
+//! Bytes → [`Envelope`](crate::envelope::Envelope): strict about XML, tolerant about everything else. Pure.
 //!
 //! Strict, because what Salesforce and every other XML processor would read differently must not be guessed at; tolerant,
 //! because between Salesforce and here stand proxies that re-serialise. All of it takes time and memory linear in the
@@ -152,6 +152,24 @@ pub enum ParseError {
         /// The limit.
         limit: usize,
     },
+}
+
+impl ParseError {
+    /// Where in the text it is, when that is known.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Malformed { place, .. }
+            | Self::UnboundPrefix { place, .. }
+            | Self::Doctype { place }
+            | Self::Deep { place, .. }
+            | Self::Foreign { place, .. }
+            | Self::Repeated { place, .. }
+            | Self::Id { place, .. }
+            | Self::ManyNotifications { place, .. } => Some(*place),
+            Self::Encoding { .. } | Self::UnknownEncoding(_) | Self::Missing { .. } | Self::NoNotifications => None,
+        }
+    }
 }
 
 /// Reads a stored `sObject` fragment again, with the same result as when it came.

@@ -1,36 +1,41 @@
 //! The files of a configuration: read from the disk and remembered, or read from a stored configuration.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use crate::store::StoredConfig;
-use crate::wsdl::Files;
+use crate::wsdl;
 
 /// The largest file that is read, in bytes.
-pub(super) const FILE_BYTES_MAX: u64 = 32 << 20;
-
+const FILE_BYTES_MAX: u64 = 32 << 20;
 /// Under this name a stored configuration keeps the folder that relative paths are relative to.
-pub(super) const FOLDER: &str = ".";
+const FOLDER: &str = ".";
+/// Before the content of a stored file that is not UTF-8: no text file begins with U+0000.
+const BINARY: &str = "\0base64:";
 
 /// Where the configuration's files come from. Everything that was read is remembered, to be stored.
-pub(super) struct Source {
+pub(super) struct Files {
     folder: PathBuf,
     stored: Option<BTreeMap<String, String>>,
     read: Mutex<BTreeMap<String, String>>,
-    secrets: RefCell<()>,
 }
 
-impl Source {
+impl Files {
+    /// Files of the disk, beside a configuration file.
     pub(super) fn disk(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), stored: None, read: Mutex::default(), secrets: RefCell::default() }
+        Self { folder: folder.to_owned(), stored: None, read: Mutex::default() }
     }
 
+    /// Files of a stored configuration.
     pub(super) fn stored(config: &StoredConfig) -> Self {
         let folder = config.files.get(FOLDER).map(PathBuf::from).unwrap_or_default();
-        Self { folder, stored: Some(config.files.clone()), ..Self::disk(Path::new("")) }
+        Self { folder, stored: Some(config.files.clone()), read: Mutex::default() }
     }
 
     /// A configured path, relative to the configuration's folder.
@@ -38,29 +43,86 @@ impl Source {
         self.folder.join(path)
     }
 
-    /// Everything that was read, by its name in the configuration.
-    pub(super) fn remembered(&self) -> BTreeMap<String, String> {
-        match self.read.lock() {
-            Ok(read) => read.clone(),
-            Err(poisoned) => poisoned.into_inner().clone(),
-        }
-    }
-
-    /// Whether files come from the disk, so that files beside the configuration can be looked at.
+    /// Whether files come from the disk: what a delivery does not depend on is looked for only then.
     pub(super) fn is_disk(&self) -> bool {
         self.stored.is_none()
     }
 
-    pub(super) fn text(&self, path: &str) -> io::Result<String> {
-        String::from_utf8(self.read(Path::new(path))?)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8 text"))
+    /// Everything that was read, and the folder, by their names in the configuration.
+    pub(super) fn remembered(&self) -> BTreeMap<String, String> {
+        let mut files = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        files.insert(FOLDER.to_owned(), self.folder.to_string_lossy().into_owned());
+        files
     }
 
-    fn remember(&self, path: &Path, bytes: &[u8]) {
-        let mut read = match self.read.lock() {
-            Ok(read) => read,
-            Err(poisoned) => poisoned.into_inner(),
+    /// A UTF-8 file, less a byte order mark.
+    pub(super) fn text(&self, path: &str) -> io::Result<String> {
+        let bytes = wsdl::Files::read(self, Path::new(path))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))?;
+        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+    }
+}
+
+impl wsdl::Files for Files {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let name = path.to_string_lossy().into_owned();
+        let bytes = match &self.stored {
+            None => read(&self.folder.join(path))?,
+            Some(files) => unpacked(files.get(&name))?,
         };
-        read.insert(path.to_string_lossy().into_owned(), String::from_utf8_lossy(bytes).into_owned());
+        self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name, packed(&bytes));
+        Ok(bytes)
+    }
+}
+
+/// Reads a file of the disk, within the bound.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 32 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// Why a file cannot be read, in words that are the same on every machine.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "it may not be read".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn packed(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.starts_with('\0') => text.to_owned(),
+        _ => format!("{BINARY}{}", STANDARD.encode(bytes)),
+    }
+}
+
+fn unpacked(content: Option<&String>) -> io::Result<Vec<u8>> {
+    let content = content.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    match content.strip_prefix(BINARY) {
+        Some(encoded) => STANDARD.decode(encoded).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+        None => Ok(content.clone().into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_no_text_survive_being_stored() {
+        for bytes in [b"plain".as_slice(), b"\xff\xfe<\0", b"\0x", b"", "ä".as_bytes()] {
+            assert_eq!(unpacked(Some(&packed(bytes))).unwrap(), bytes);
+        }
     }
 }

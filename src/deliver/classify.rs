@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::expression::{Expression, ExpressionError, ResponseScope};
 use crate::outcome::{Exchange, Fault, Outcome, Response};
 use crate::soap::Reply;
+use crate::soap::fault::{self, FaultKind};
 
 /// Of a text quoted from an answer, in characters.
 const QUOTE_MAX: usize = 300;
@@ -111,7 +112,7 @@ fn by_status(response: &Response) -> Outcome {
 /// fault that does not blame the message is theirs and not the system's.
 fn by_fault(response: &Response, fault: &Fault) -> Outcome {
     let reason = fault_words(response, fault);
-    match (response.status, kind(fault)) {
+    match (response.status, fault::kind(fault)) {
         (401 | 407, _) | (_, FaultKind::Security) => Outcome::Unauthorized { reason },
         (425 | 429, _) => retry(reason, retry_after(response)),
         (_, FaultKind::Client | FaultKind::VersionMismatch | FaultKind::MustUnderstand) => Outcome::Refused { reason },
@@ -128,33 +129,6 @@ fn repeat_key(fault: &Fault) -> Option<String> {
     let detail = fault.detail.as_ref()?;
     let whole = format!("{}\n{}\n{}\n{detail}", fault.code, fault.subcodes.join("/"), fault.string);
     Some(Uuid::new_v5(&Uuid::NAMESPACE_OID, whole.as_bytes()).to_string())
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FaultKind {
-    Client,
-    Server,
-    VersionMismatch,
-    MustUnderstand,
-    Security,
-    Other,
-}
-
-fn kind(fault: &Fault) -> FaultKind {
-    let base = fault.code.split('.').next().unwrap_or_default();
-    let security = |code: &str| {
-        matches!(code, "FailedAuthentication" | "InvalidSecurity" | "InvalidSecurityToken" | "FailedCheck")
-    };
-    if security(base) || fault.subcodes.iter().any(|code| security(code)) {
-        return FaultKind::Security;
-    }
-    match base {
-        "Client" | "Sender" => FaultKind::Client,
-        "Server" | "Receiver" => FaultKind::Server,
-        "VersionMismatch" => FaultKind::VersionMismatch,
-        "MustUnderstand" => FaultKind::MustUnderstand,
-        _ => FaultKind::Other,
-    }
 }
 
 fn retry(reason: String, after: Option<Duration>) -> Outcome {
@@ -333,6 +307,8 @@ mod tests {
             ("ERR42", &[], &[200, 500, 503], "retry"),
             ("ERR42", &[], &[400, 422], "refused"),
             ("ERR42", &[], &[504], "unknown"),
+            ("FailedAuthentication", &[], &[500], "unauthorized"),
+            ("Sender", &["InvalidSecurityToken"], &[200, 500], "unauthorized"),
             ("Client", &[], &[401, 407], "unauthorized"),
             ("Client", &[], &[425, 429], "retry"),
         ] {

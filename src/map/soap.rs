@@ -2,20 +2,27 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use uuid::Uuid;
+
 use crate::call::Call;
-use crate::expression::{Document, Subject, Template};
+use crate::expression::{Document, Subject};
 use crate::map::{Identity, MapError, Tree};
 use crate::outcome::Response;
-use crate::soap::Reply;
+use crate::secret::Text;
+use crate::soap::{self, Addressing, EncodeOptions, Encoded, Reply};
+use crate::wsdl::{Operation, Version};
 
 /// Calls of one SOAP operation.
 #[derive(Debug)]
 pub struct SoapCalls {
+    /// What is called.
+    pub operation: Operation,
     /// Where to.
-    pub endpoint: Template,
+    pub endpoint: Text,
     /// What is sent.
     pub message: Message,
-    /// Whether WS-Addressing headers are sent.
+    /// Whether WS-Addressing headers are sent; never with a template, which writes its own.
     pub addressing: bool,
 }
 
@@ -29,16 +36,57 @@ pub enum Message {
 }
 
 impl SoapCalls {
-    pub(super) fn call(
-        &self,
-        _subject: &Subject<'_>,
-        _identity: &Identity,
-        _timeout: Duration,
-    ) -> Result<Call, MapError> {
-        Err(MapError { reason: "SOAP is not wired yet".to_owned() })
+    pub(super) fn call(&self, subject: &Subject<'_>, identity: &Identity, timeout: Duration) -> Result<Call, MapError> {
+        let encoded = match &self.message {
+            Message::Arguments(tree) => self.encoded(tree, subject, identity)?,
+            Message::Document(document) => self.rendered(document, subject)?,
+        };
+        let mut headers = vec![("Content-Type".to_owned(), Text::plain(encoded.content_type))];
+        headers.extend(encoded.soap_action.map(|action| ("SOAPAction".to_owned(), Text::plain(action))));
+        let body = Bytes::from(encoded.body);
+        Ok(Call { method: "POST".to_owned(), url: self.endpoint.clone(), headers, body, timeout })
     }
 
-    pub(super) fn reply(&self, _response: &Response) -> Reply {
-        Reply::Unreadable(String::new())
+    fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {
+        let argument = tree.arguments(subject)?;
+        let addressing = self
+            .addressing
+            .then(|| Addressing { message_id: message_id(&identity.idempotency_key), to: self.endpoint.masked() });
+        soap::encode(&self.operation, &argument, &EncodeOptions { addressing }).map_err(|error| {
+            let reason = match tree.behind(&error.path) {
+                Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
+                None => error.to_string(),
+            };
+            MapError { reason }
+        })
     }
+
+    fn rendered(&self, document: &Document, subject: &Subject<'_>) -> Result<Encoded, MapError> {
+        let body = super::rendered(document, "text/xml", subject)?;
+        let action = self.operation.soap_action();
+        Ok(match self.operation.version() {
+            Version::Soap11 => Encoded {
+                content_type: "text/xml; charset=utf-8".to_owned(),
+                soap_action: Some(format!("\"{action}\"")),
+                body,
+            },
+            Version::Soap12 if action.is_empty() => {
+                Encoded { content_type: "application/soap+xml; charset=utf-8".to_owned(), soap_action: None, body }
+            }
+            Version::Soap12 => Encoded {
+                content_type: format!("application/soap+xml; charset=utf-8; action=\"{action}\""),
+                soap_action: None,
+                body,
+            },
+        })
+    }
+
+    pub(super) fn reply(&self, response: &Response) -> Reply {
+        soap::decode(&self.operation, response)
+    }
+}
+
+/// The same for every attempt of a delivery.
+fn message_id(idempotency_key: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, idempotency_key.as_bytes()).urn().to_string()
 }

@@ -1,5 +1,7 @@
 //! The mapped tree: target paths and the expressions that fill them.
 
+use std::fmt;
+
 use serde_json::{Map, Value as Json};
 
 use super::{MapError, scalar};
@@ -48,43 +50,49 @@ impl Tree {
         }
     }
 
-    /// The values: none is left out, and so is an object in which everything is none; `nil` stays `{"$nil": true}`.
-    ///
-    /// # Errors
-    /// The leaf that has no usable value, with its path.
-    pub fn arguments(&self, subject: &Subject<'_>) -> Result<Json, MapError> {
-        self.object(subject).map(Json::Object)
-    }
-
-    fn object(&self, subject: &Subject<'_>) -> Result<Map<String, Json>, MapError> {
-        let mut object = Map::new();
-        for (name, node) in &self.0 {
-            match node {
-                Node::Leaf(path, leaf) => match leaf.value(path, subject)? {
-                    Json::Null => {}
-                    value => drop(object.insert(name.clone(), value)),
-                },
-                Node::Object(tree) => {
-                    let inner = tree.object(subject)?;
-                    if !inner.is_empty() {
-                        object.insert(name.clone(), Json::Object(inner));
-                    }
-                }
-                Node::List(trees) => {
-                    let items: Vec<_> = trees.iter().map(|tree| tree.arguments(subject)).collect::<Result<_, _>>()?;
-                    object.insert(name.clone(), Json::Array(items));
-                }
+    /// The leaf at a path that begins with a name of its own and may have positions, such as `CreateOrder.Lines[1].Price`.
+    #[must_use]
+    pub fn behind(&self, path: &str) -> Option<(&str, &Leaf)> {
+        let (_, path) = path.split_once('.')?;
+        let mut plain = String::new();
+        let mut inside = false;
+        for c in path.chars() {
+            match c {
+                '[' => inside = true,
+                ']' => inside = false,
+                _ if !inside => plain.push(c),
+                _ => {}
             }
         }
-        Ok(object)
+        self.leaves().into_iter().find(|(known, _)| *known == plain)
     }
 
-    /// The values as a JSON document: `nil` is null.
+    /// The values as arguments of an operation: none is null, `nil` is `{"$nil": true}`; what becomes of them is the
+    /// model's to say.
+    ///
+    /// # Errors
+    /// The leaf that cannot be evaluated, with its path.
+    pub fn arguments(&self, subject: &Subject<'_>) -> Result<Json, MapError> {
+        let mut object = Map::new();
+        for (name, node) in &self.0 {
+            let value = match node {
+                Node::Leaf(path, leaf) => leaf.value(path, subject)?,
+                Node::Object(tree) => tree.arguments(subject)?,
+                Node::List(trees) => {
+                    trees.iter().map(|tree| tree.arguments(subject)).collect::<Result<_, _>>().map(Json::Array)?
+                }
+            };
+            object.insert(name.clone(), value);
+        }
+        Ok(Json::Object(object))
+    }
+
+    /// The values as a JSON document: none is left out, and so is an object in which everything is none; `nil` is null.
     ///
     /// # Errors
     /// As [`Self::arguments`].
     pub fn json(&self, subject: &Subject<'_>) -> Result<Json, MapError> {
-        self.arguments(subject).map(nil_as_null)
+        self.arguments(subject).map(|value| nil_as_null(pruned(value)))
     }
 
     /// The values as a form: a list gives a pair for each item, `nil` an empty value.
@@ -99,6 +107,15 @@ impl Tree {
             }
         }
         Ok(serializer.finish())
+    }
+}
+
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expression(expression) => write!(f, "`{expression}`"),
+            Self::Constant(value) => write!(f, "{value}"),
+        }
     }
 }
 
@@ -120,6 +137,23 @@ pub(super) fn scalars(place: &str, value: &Json) -> Result<Vec<String>, MapError
         single => std::slice::from_ref(single),
     };
     items.iter().filter(|item| !item.is_null()).map(|item| scalar(item).ok_or_else(fail)).collect()
+}
+
+/// Leaves nulls out of objects, and objects that are empty for that.
+fn pruned(value: Json) -> Json {
+    let Json::Object(entries) = value else { return value };
+    let kept = entries.into_iter().filter_map(|(name, value)| match value {
+        Json::Null => None,
+        Json::Object(inner) if inner.is_empty() => Some((name, Json::Object(inner))),
+        Json::Object(inner) => {
+            let inner = pruned(Json::Object(inner));
+            let is_empty = inner.as_object().is_some_and(Map::is_empty);
+            (!is_empty).then_some((name, inner))
+        }
+        Json::Array(items) => Some((name, items.into_iter().map(pruned).collect())),
+        other => Some((name, other)),
+    });
+    Json::Object(kept.collect())
 }
 
 fn nil_as_null(value: Json) -> Json {

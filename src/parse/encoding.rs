@@ -12,7 +12,7 @@ const DECLARATION_MAX: usize = 1_024;
 
 /// Decodes a document. `charset` is the one of the Content-Type, if it names one.
 ///
-/// A byte order mark decides (and is taken away), then the pattern of `<` in UTF-16, then `charset`, then the XML
+/// A byte order mark decides (and is taken away), then the pattern that UTF-16 makes, then `charset`, then the XML
 /// declaration; without any of them it is UTF-8. Two things are forgiven, because both happen and both have one reading
 /// only: a `charset` of UTF-8 when the bytes are not UTF-8 and the declaration names another encoding (then the declaration
 /// is believed), and a declaration of UTF-16 on a text that is plainly not (then it is UTF-8). An unknown `charset` is passed
@@ -50,11 +50,11 @@ pub(crate) fn decode_lossy(body: &[u8]) -> Cow<'_, str> {
     })
 }
 
-/// UTF-16 without a byte order mark: `<` beside a zero.
+/// UTF-16 without a byte order mark: what a document begins with, beside a zero.
 fn wide(body: &[u8]) -> Option<&'static Encoding> {
     match body {
-        [b'<', 0, ..] => Some(UTF_16LE),
-        [0, b'<', ..] => Some(UTF_16BE),
+        [b'<' | b' ' | b'\t' | b'\r' | b'\n', 0, ..] => Some(UTF_16LE),
+        [0, b'<' | b' ' | b'\t' | b'\r' | b'\n', ..] => Some(UTF_16BE),
         _ => None,
     }
 }
@@ -135,6 +135,7 @@ mod tests {
                 "<?xml version='1.0' encoding='UTF-16'?><a>é</a>",
             ),
             ("<a>é</a>".into(), Some("UTF-16"), "<a>é</a>"),
+            (utf16("\n<a>é</a>", u16::to_be_bytes), Some("UTF-16"), "\n<a>é</a>"),
             (Vec::new(), None, ""),
         ];
         for (body, charset, expected) in cases {

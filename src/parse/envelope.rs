@@ -73,11 +73,10 @@ impl<'a> Walk<'a, '_> {
             self.body(&mut has_message)?;
         }
         while !matches!(self.reader.next()?, Event::Complete) {}
-        let place = self.reader.place(root.from);
         match (has_body, has_message) {
             (false, _) => Err(ParseError::Missing { element: "Body" }),
             (true, false) => Err(ParseError::Foreign {
-                place,
+                place: self.reader.place(root.from),
                 problem: format!(
                     "the Body holds no notifications of the namespace {}",
                     self.reader.namespace_name(Namespace::Outbound)

@@ -33,11 +33,9 @@ pub(crate) fn trim(text: &str) -> &str {
 
 /// A name without colon: Namespaces 1.0 §3, production 4.
 pub(crate) fn is_plain_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    let Some(first) = bytes.next() else { return false };
-    if name.is_ascii() {
-        return (first.is_ascii_alphabetic() || first == b'_')
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    let bytes = name.as_bytes();
+    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+        return bytes.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
     }
     let mut chars = name.chars();
     chars.next().is_some_and(is_name_start) && chars.all(|c| is_name_start(c) || is_name_rest(c))
@@ -45,12 +43,18 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
 
 /// Prefix (empty when there is none) and local part: Namespaces 1.0 §4, production 7.
 pub(crate) fn qualified_name(name: &str) -> Option<(&str, &str)> {
-    let (prefix, local) = match name.split_once(':') {
+    let colon = name.bytes().position(|byte| byte == b':');
+    let (prefix, local) = match colon.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?))) {
         Some((prefix, local)) if is_plain_name(prefix) => (prefix, local),
         Some(_) => return None,
         None => ("", name),
     };
     is_plain_name(local).then_some((prefix, local))
+}
+
+/// What comes before the first white space.
+pub(crate) fn first_word(text: &str) -> &str {
+    text.bytes().position(is_space).and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
 /// XML 1.0 §2.3, production 4, less the colon.

@@ -330,7 +330,7 @@ impl<'a> Reader<'a> {
     /// XML 1.0 §2.6, and Namespaces 1.0 §7: no colon in the target.
     fn instruction(&self, from: usize, to: usize) -> Result<(), ParseError> {
         let content = self.slice(from + "<?".len(), to.saturating_sub("?>".len()));
-        let target = content.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        let target = lexical::first_word(content);
         if target.eq_ignore_ascii_case("xml") {
             return Err(self.broken(from, "a processing instruction must not be called xml"));
         }
@@ -353,7 +353,7 @@ impl<'a> Reader<'a> {
         self.open.push(outside);
 
         let content = self.slice(from + 1, content_end);
-        let name = content.split([' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        let name = lexical::first_word(content);
         let Some((prefix, local)) = lexical::qualified_name(name) else {
             return Err(self.broken(from, format!("<{} is no proper name", shortened(name))));
         };

@@ -36,7 +36,7 @@ impl Answer {
     pub fn to_response(&self) -> HttpResponse {
         match self {
             Self::Accepted => xml(StatusCode::OK).body(soap::ack(soap::Ack::Accepted)),
-            Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::NotNow)),
+            Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::Refused)),
             Self::Refused(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(reason)),
             // What is left of the body is not read: the connection cannot be used again.
             Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason)),

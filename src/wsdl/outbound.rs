@@ -9,6 +9,7 @@ use std::sync::Arc;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::envelope::{FieldType, RecordType, RecordTypes};
+use crate::parse;
 use crate::wsdl::{Finding, Severity};
 
 const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
@@ -17,6 +18,7 @@ const XSD: &str = "http://www.w3.org/2001/XMLSchema";
 /// Salesforce's are 5 to 100 KB.
 const BYTES_MAX: usize = 16 << 20;
 const NODES_MAX: u32 = 2_000_000;
+const DEPTH_MAX: usize = 100;
 /// How many types may extend one another; Salesforce has two.
 const CHAIN_MAX: usize = 16;
 const ADVICE: &str = "take the WSDL from Salesforce: Setup, Outbound Messages, the message, \"Click for WSDL\"";
@@ -33,10 +35,16 @@ pub fn record_types(file: &str, text: &str) -> Result<RecordTypes, Vec<Finding>>
     if text.len() > BYTES_MAX {
         return Err(vec![finding(file, (0, 0), "too-large", format!("larger than {BYTES_MAX} bytes; {ADVICE}"))]);
     }
+    // The gate first: it takes linear time whatever the file holds, and says better what is wrong.
+    parse::well_formed(text, DEPTH_MAX).map_err(|error| {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let place = error.place().map_or((0, 0), |place| (number(place.line), number(place.column)));
+        vec![finding(file, place, "not-xml", format!("the file cannot be read as XML: {error}; {ADVICE}"))]
+    })?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {
         let place = (error.pos().row, error.pos().col);
-        vec![finding(file, place, "not-xml", format!("the file is not well-formed XML: {error}; {ADVICE}"))]
+        vec![finding(file, place, "not-xml", format!("the file cannot be read as XML: {error}; {ADVICE}"))]
     })?;
     read(&document).map_err(|problem| {
         let place = problem.node.map_or((0, 0), |node| {

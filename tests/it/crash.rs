@@ -11,8 +11,16 @@ const LOADERS: usize = 6;
 const RECORDS_PER_LOADER: usize = 5;
 
 /// At each of these the process dies by itself.
-const POINTS: [&str; 7] =
-    ["after-read", "before-commit", "after-commit", "before-ack", "after-ack", "after-claim", "after-response"];
+const POINTS: [&str; 8] = [
+    "after-read",
+    "before-commit",
+    "after-commit",
+    "before-ack",
+    "after-ack",
+    "after-claim",
+    "after-send",
+    "after-response",
+];
 
 fn configuration(url: &str) -> String {
     format!(

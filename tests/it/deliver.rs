@@ -1,5 +1,7 @@
 //! Calls to systems that misbehave: what surely did not leave, what is unknown, and what is an answer.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands, in its own functions too")]
+
 mod faults;
 
 use std::io::Write as _;
@@ -192,7 +194,7 @@ async fn an_answer_that_never_comes_whole_leaves_the_outcome_open() {
 
 #[tokio::test]
 async fn a_connection_that_breaks_before_the_whole_request_was_read_is_never_an_answer() {
-    let large = Bytes::from(vec![b'x'; 32 << 20]);
+    let large = Bytes::from(vec![b'x'; 8 << 20]);
     for steps in [vec![], vec![Step::Reset], vec![Step::ReadHead], vec![Step::ReadHead, Step::Reset]] {
         let server = FaultServer::start(steps.clone()).await;
         for body in [Bytes::from_static(b"small"), large.clone()] {
@@ -236,7 +238,7 @@ async fn a_body_without_end_is_cut_at_the_bound() {
         (vec![Step::Read, say(&head("Content-Length: 1001\r\n")), Step::Send(huge[..1_001].to_vec())], 1_000, true),
         (vec![Step::Read, say(&head("Content-Length: 99999999999\r\n")), Step::Send(huge.clone())], 1_000, true),
         (vec![Step::Read, say(&head("")), Step::Send(huge.clone())], 1_000, true),
-        (vec![Step::Read, gzipped(&gzip(&vec![0; 64 << 20]))], 1_000, true),
+        (vec![Step::Read, gzipped(&gzip(&vec![0; 16 << 20]))], 1_000, true),
         (vec![Step::Read, gzipped(&gzip(b"{\"small\":true}"))], 14, false),
     ] {
         let server = FaultServer::start(steps).await;

@@ -1,0 +1,603 @@
+//! `[[destination]]`, and the systems they make up.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::read::{Field, Section, Spot};
+use super::value;
+use crate::deliver::auth::Auth;
+use crate::deliver::classify::Rules;
+use crate::deliver::{self, Target, TargetConfig};
+use crate::dispatch::{Rate, System};
+use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables, Template};
+use crate::map::IDEMPOTENCY_HEADER;
+use crate::secret::Text;
+use crate::settle::OnUnknown;
+use crate::wsdl::{self, Operation, OperationChoice};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const CONCURRENCY: usize = 8;
+
+/// Headers that are set here, or that belong to the connection.
+const RESERVED_HEADERS: [&str; 9] = [
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "expect",
+    "te",
+    "upgrade",
+    "soapaction",
+];
+
+/// A destination as configured.
+pub(super) struct Configured {
+    pub(super) name: String,
+    pub(super) system: String,
+    pub(super) spot: Spot,
+    pub(super) kind: Kind,
+    pub(super) headers: Vec<(String, Template)>,
+    pub(super) idempotency_header: Option<String>,
+    pub(super) timeout: Duration,
+    pub(super) retry: Retry,
+    pub(super) unknown: OnUnknown,
+    pub(super) rules: Rules,
+    /// Every expression about the notification, with its place: checked against the sources that are routed here.
+    pub(super) expressions: Vec<(Spot, Expression)>,
+    shared: Shared,
+    target: TargetParts,
+}
+
+/// What kind of destination; broken: reported already, but known by name.
+pub(super) enum Kind {
+    Rest(Rest),
+    Soap(Box<Soap>),
+    Broken,
+}
+
+pub(super) struct Rest {
+    pub(super) method: String,
+    pub(super) url: Template,
+    pub(super) query: Vec<(String, Expression)>,
+    pub(super) form: bool,
+    pub(super) content_type: Option<String>,
+}
+
+pub(super) struct Soap {
+    pub(super) operation: Operation,
+    pub(super) endpoint: Text,
+    pub(super) addressing: bool,
+    pub(super) wsdl: String,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Retry {
+    pub(super) first: Duration,
+    pub(super) factor: f64,
+    pub(super) wait_max: Duration,
+    pub(super) attempts_max: Option<u32>,
+    pub(super) age_max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first: SECOND, factor: 2.0, wait_max: 600 * SECOND, attempts_max: None, age_max: 3 * DAY }
+    }
+}
+
+/// What destinations of one system share: whoever says it says it for all.
+struct Shared {
+    concurrency: Option<Field<i64>>,
+    rate: Option<Field<Rate>>,
+    paused: Option<Field<bool>>,
+    auth: Option<Field<Auth>>,
+}
+
+struct TargetParts {
+    connect_timeout: Duration,
+    response_bytes_max: usize,
+    ca: Option<Field<String>>,
+    proxy: Option<Field<Text>>,
+}
+
+pub(super) fn destinations(root: &Section<'_, '_>, tables: &Tables) -> Vec<Configured> {
+    let mut destinations: Vec<Configured> = Vec::new();
+    let sections = root.sections("destination");
+    if sections.is_empty() {
+        root.desk.error(&root.spot_of("destination"), "there is no [[destination]]: nothing could be delivered");
+    }
+    for section in sections {
+        let name = section.required("name");
+        if let Some(name) = &name
+            && destinations.iter().any(|known| known.name == name.value)
+        {
+            section.desk.error(&name.spot, format!("there are two destinations named {:?}", name.value));
+        }
+        let configured = destination(&section, name, tables);
+        section.finish();
+        destinations.extend(configured);
+    }
+    destinations
+}
+
+fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &Tables) -> Option<Configured> {
+    let mut expressions = Vec::new();
+    let system = section.plain("system");
+    let kind = kind(section, tables, &mut expressions);
+    let headers = headers(section, tables, &mut expressions);
+    let response = |key| response_rule(section, key, tables);
+    let rules = Rules { retry_when: response("retry_when"), success_when: response("success_when") };
+    let shared = shared(section);
+    let target = target_parts(section);
+    let timeout = section.duration("timeout", SECOND / 10..=900 * SECOND).map_or(30 * SECOND, |field| field.value);
+    let retry = section.section("retry").map_or_else(Retry::default, retry);
+    let unknown = unknown(section);
+    let idempotency_header = idempotency_header(section, &kind);
+    section.refuse("rule", "is not available yet; use success_when and retry_when");
+    let name = name?;
+    Some(Configured {
+        system: system.map(|field| field.value).filter(|system| !system.is_empty()).unwrap_or(name.value.clone()),
+        name: name.value,
+        spot: section.spot.clone(),
+        kind,
+        headers,
+        idempotency_header,
+        timeout,
+        retry,
+        unknown,
+        rules,
+        expressions,
+        shared,
+        target,
+    })
+}
+
+fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Kind {
+    if !section.has("kind") {
+        section.required("kind");
+        // Which keys belong here is not known: none of them is reported.
+        for key in ["wsdl", "service", "port", "operation", "endpoint", "method", "url", "content_type", "body"] {
+            section.text(key);
+        }
+        section.section("query");
+        section.boolean("addressing");
+        return Kind::Broken;
+    }
+    match section.choice("kind", &[("rest", true), ("soap", false)]) {
+        Some(field) if field.value => rest(section, tables, expressions).map_or(Kind::Broken, Kind::Rest),
+        Some(_) => soap(section).map_or(Kind::Broken, |soap| Kind::Soap(Box::new(soap))),
+        None => Kind::Broken,
+    }
+}
+
+fn rest(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Option<Rest> {
+    let methods = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH"), ("GET", "GET"), ("DELETE", "DELETE")];
+    let method =
+        if section.has("method") { section.choice("method", &methods).map(|field| field.value) } else { Some("POST") };
+    let url = url(section, tables, expressions);
+    let query = query(section, tables, expressions);
+    let form = section.choice("body", &[("json", false), ("form", true)]).is_some_and(|field| field.value);
+    let content_type = section.parsed("content_type", header_value).map(|field| field.value);
+    for key in ["wsdl", "operation", "service", "port", "endpoint", "addressing"] {
+        section.refuse(key, "belongs to kind = \"soap\"; a REST destination has method and url");
+    }
+    Some(Rest { method: method?.to_owned(), url: url?, query, form, content_type })
+}
+
+fn url(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Option<Template> {
+    section.required("url")?;
+    let field = section.text("url")?;
+    let template = match Template::compile(&field.value, Place::Url, tables) {
+        Ok(template) => template,
+        Err(error) => {
+            section.desk.expression(&field.spot, &error);
+            return None;
+        }
+    };
+    for hole in template.holes() {
+        subject_expression(section, &field.spot, hole.clone(), expressions);
+    }
+    let has_holes = template.holes().next().is_some();
+    if let Err(reason) = check_url(&template.before_first_hole(), has_holes) {
+        section.desk.error(&field.spot, reason);
+        return None;
+    }
+    Some(template)
+}
+
+/// An absolute HTTP URL whose host nothing can change.
+fn check_url(before_hole: &str, has_holes: bool) -> Result<(), String> {
+    let form = "write one such as \"http://crm.internal/customers/{{ record.Id }}\"";
+    let rest = before_hole
+        .strip_prefix("https://")
+        .or_else(|| before_hole.strip_prefix("http://"))
+        .ok_or_else(|| format!("is no absolute http:// or https:// URL; {form}"))?;
+    if has_holes && !rest.contains('/') {
+        return Err(format!("a hole must stand behind the host and a slash; {form}"));
+    }
+    let url = url::Url::parse(before_hole).map_err(|error| format!("is no URL: {error}; {form}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not carry credentials; put them under auth".to_owned());
+    }
+    if before_hole.contains('#') {
+        return Err("must not have a fragment (#)".to_owned());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("has no host; {form}"));
+    }
+    Ok(())
+}
+
+fn query(
+    section: &Section<'_, '_>,
+    tables: &Tables,
+    expressions: &mut Vec<(Spot, Expression)>,
+) -> Vec<(String, Expression)> {
+    let Some(query) = section.section("query") else { return Vec::new() };
+    let mut pairs = Vec::new();
+    for (name, _, value, spot) in query.ordered_entries() {
+        let Some(raw) = value.as_str() else {
+            section.desk.error(&spot, "must be an expression, such as \"record.Id\" or \"'fixed'\"");
+            continue;
+        };
+        let text = section.free_text(raw, &spot);
+        if let Some(expression) = compiled(section, &spot, &text, tables) {
+            subject_expression(section, &spot, expression.clone(), expressions);
+            pairs.push((name, expression));
+        }
+    }
+    pairs
+}
+
+fn headers(
+    section: &Section<'_, '_>,
+    tables: &Tables,
+    expressions: &mut Vec<(Spot, Expression)>,
+) -> Vec<(String, Template)> {
+    let Some(table) = section.section("headers") else { return Vec::new() };
+    let mut headers = Vec::new();
+    for (name, name_spot, value, spot) in table.ordered_entries() {
+        if let Err(reason) = check_header(&name) {
+            section.desk.error(&name_spot, reason);
+        }
+        let Some(raw) = value.as_str() else {
+            section.desk.error(&spot, "must be text, with {{ expressions }} where needed");
+            continue;
+        };
+        let text = section.free_text(raw, &spot);
+        if text.reveal().chars().any(char::is_control) {
+            section.desk.error(&spot, "has a line end or control character in it, which no header may carry");
+        }
+        match Template::compile(&text, Place::Header, tables) {
+            Ok(template) => {
+                for hole in template.holes() {
+                    subject_expression(section, &spot, hole.clone(), expressions);
+                }
+                headers.push((name, template));
+            }
+            Err(error) => section.desk.expression(&spot, &error),
+        }
+    }
+    headers
+}
+
+fn check_header(name: &str) -> Result<(), String> {
+    let is_token =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if !is_token {
+        return Err(format!("{name:?} is no header name"));
+    }
+    if RESERVED_HEADERS.contains(&name.to_lowercase().as_str()) {
+        let instead = if name.eq_ignore_ascii_case("content-type") { "; use content_type" } else { "" };
+        return Err(format!("the header {name} is not set by hand{instead}"));
+    }
+    if name.eq_ignore_ascii_case("authorization") {
+        return Err("credentials belong under auth, where they are never shown".to_owned());
+    }
+    Ok(())
+}
+
+fn header_value(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) || !text.contains('/') {
+        return Err(format!("{text:?} is no content type; write one such as \"application/xml; charset=utf-8\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn soap(section: &Section<'_, '_>) -> Option<Soap> {
+    for key in ["method", "url", "query", "body", "content_type"] {
+        section.refuse(key, "belongs to kind = \"rest\"; a SOAP destination has wsdl, operation and endpoint");
+    }
+    let wsdl = section.required("wsdl");
+    let service = section.plain("service");
+    let port = section.plain("port");
+    let operation = section.required("operation");
+    let endpoint = section.text("endpoint");
+    let addressing = section.boolean("addressing").unwrap_or(false);
+    let wsdl = wsdl?;
+    let model = match wsdl::load(Path::new(&wsdl.value), section.desk.files) {
+        Ok(model) => model,
+        Err(findings) => {
+            findings.iter().for_each(|finding| section.desk.finding(&wsdl.spot, finding));
+            return None;
+        }
+    };
+    model.findings().iter().for_each(|finding| section.desk.finding(&wsdl.spot, finding));
+    let operation = operation?;
+    let choice = OperationChoice {
+        service: service.as_ref().map(|field| field.value.as_str()),
+        port: port.as_ref().map(|field| field.value.as_str()),
+        operation: &operation.value,
+    };
+    let chosen = match model.operation(&choice) {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            section.desk.error(&operation.spot, error.reason);
+            return None;
+        }
+    };
+    let (endpoint, spot) = match endpoint {
+        Some(field) => (field.value, field.spot),
+        None => (Text::plain(chosen.endpoint()), wsdl.spot),
+    };
+    if let Err(reason) = check_url(&endpoint.reveal(), false) {
+        let reason = format!("the address {:?} {reason}; set endpoint", endpoint.masked());
+        section.desk.error(&spot, reason);
+        return None;
+    }
+    Some(Soap { operation: chosen, endpoint, addressing, wsdl: wsdl.value })
+}
+
+fn response_rule(section: &Section<'_, '_>, key: &'static str, tables: &Tables) -> Option<Expression> {
+    let field = section.text(key)?;
+    let expression = compiled(section, &field.spot, &field.value, tables)?;
+    if let Err(error) = expression.check_names(&RESPONSE_NAMES) {
+        section.desk.expression(&field.spot, &error);
+        return None;
+    }
+    for (path, offset) in expression.names() {
+        let mut parts = path.split('.').skip(1);
+        let known: &[&str] = match (parts.next(), parts.next()) {
+            (Some("status" | "headers" | "body"), _) | (None, _) | (Some("fault"), None) => continue,
+            (Some("fault"), Some("code" | "subcodes" | "string" | "actor" | "detail")) => continue,
+            (Some("fault"), Some(_)) => &["code", "subcodes", "string", "actor", "detail"],
+            (Some(_), _) => &["status", "headers", "fault", "body"],
+        };
+        let reason = format!("expression `{expression}`: an answer has no {path:?}; there is {}", known.join(", "));
+        let name = path.rsplit('.').next().unwrap_or(path);
+        section.desk.unknown(&section.desk.inside(&field.spot, offset), reason, name, known.iter().copied());
+    }
+    Some(expression)
+}
+
+pub(super) fn compiled(section: &Section<'_, '_>, spot: &Spot, text: &Text, tables: &Tables) -> Option<Expression> {
+    match Expression::compile_text(text, tables) {
+        Ok(expression) => Some(expression),
+        Err(error) => {
+            section.desk.expression(spot, &error);
+            None
+        }
+    }
+}
+
+/// Checks the roots of an expression about the notification, and keeps it for the checks against sources.
+pub(super) fn subject_expression(
+    section: &Section<'_, '_>,
+    spot: &Spot,
+    expression: Expression,
+    expressions: &mut Vec<(Spot, Expression)>,
+) {
+    match expression.check_names(&SUBJECT_NAMES) {
+        Ok(()) => expressions.push((spot.clone(), expression)),
+        Err(error) => section.desk.expression(spot, &error),
+    }
+}
+
+fn retry(section: Section<'_, '_>) -> Retry {
+    let default = Retry::default();
+    let field =
+        |key, low, high, default: Duration| section.duration(key, low..=high).map_or(default, |field| field.value);
+    let retry = Retry {
+        first: field("first", SECOND / 100, DAY, default.first),
+        factor: section.number("factor", 1.0..=100.0).unwrap_or(default.factor),
+        wait_max: field("max_wait", SECOND / 100, 7 * DAY, default.wait_max),
+        attempts_max: section.integer("max_attempts", 1..=1_000_000).and_then(|field| u32::try_from(field.value).ok()),
+        age_max: field("max_age", SECOND, 365 * DAY, default.age_max),
+    };
+    if retry.wait_max < retry.first {
+        let reason = format!("must not be shorter than first ({})", value::written(retry.first));
+        section.desk.error(&section.spot_of("max_wait"), reason);
+    }
+    section.finish();
+    retry
+}
+
+fn unknown(section: &Section<'_, '_>) -> OnUnknown {
+    if section.plain("unknown").is_some_and(|field| field.value == "probe") {
+        let reason = "\"probe\" is not available yet: use \"resend\" (the same bytes and idempotency key again) or \
+                      \"hold\" (a person decides)";
+        section.desk.error(&section.spot_of("unknown"), reason);
+        return OnUnknown::Hold;
+    }
+    let words = [("resend", OnUnknown::Resend), ("hold", OnUnknown::Hold)];
+    section.choice("unknown", &words).map(|field| field.value).unwrap_or_default()
+}
+
+/// REST carries the key in a header by default; SOAP only where a header is named. Empty turns it off.
+fn idempotency_header(section: &Section<'_, '_>, kind: &Kind) -> Option<String> {
+    let Some(field) = section.plain("idempotency_header") else {
+        return matches!(kind, Kind::Rest(_)).then(|| IDEMPOTENCY_HEADER.to_owned());
+    };
+    if field.value.is_empty() {
+        return None;
+    }
+    if let Err(reason) = check_header(&field.value) {
+        section.desk.error(&field.spot, reason);
+    }
+    Some(field.value)
+}
+
+fn shared(section: &Section<'_, '_>) -> Shared {
+    let paused = section.boolean("paused").map(|value| Field { value, spot: section.spot_of("paused") });
+    Shared {
+        concurrency: section.integer("concurrency", 1..=1_000),
+        rate: section.parsed("rate", value::rate),
+        paused,
+        auth: section.section("auth").and_then(auth),
+    }
+}
+
+fn auth(section: Section<'_, '_>) -> Option<Field<Auth>> {
+    let bearer = section.text("bearer");
+    let basic = section.section("basic").and_then(|basic| {
+        let (username, password) = (basic.text("username"), basic.text("password"));
+        for (key, found) in [("username", &username), ("password", &password)] {
+            if found.is_none() && !basic.has(key) {
+                basic.desk.error(&basic.spot, format!("key `{key}` is missing"));
+            }
+        }
+        basic.finish();
+        Some(Auth::Basic { username: username?.value, password: password?.value })
+    });
+    let spot = section.spot.clone();
+    if section.has("bearer") && section.has("basic") {
+        section.desk.error(&spot, "has both basic and bearer; one of them");
+    } else if !section.has("bearer") && !section.has("basic") {
+        section.desk.error(&spot, "is empty; write { basic = { username = …, password = … } } or { bearer = … }");
+    }
+    if let Some(token) = bearer.as_ref().filter(|token| token.value.is_plain()) {
+        let reason = "stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
+        section.desk.warning(&token.spot, reason);
+    }
+    if let Some(Auth::Basic { password, .. }) = &basic
+        && password.is_plain()
+    {
+        let reason = "the password stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
+        section.desk.warning(&spot, reason);
+    }
+    section.finish();
+    let value = basic.or_else(|| bearer.map(|token| Auth::Bearer { token: token.value }))?;
+    Some(Field { value, spot })
+}
+
+fn target_parts(section: &Section<'_, '_>) -> TargetParts {
+    let ca = section.plain("ca");
+    if let Some(ca) = &ca
+        && section.desk.files.is_disk()
+    {
+        super::server::check_pem(section, &ca.value, &ca.spot);
+    }
+    TargetParts {
+        connect_timeout: section
+            .duration("connect_timeout", SECOND / 10..=120 * SECOND)
+            .map_or(10 * SECOND, |field| field.value),
+        response_bytes_max: section.size("response_limit", 1 << 10..=256 << 20).unwrap_or(deliver::RESPONSE_BYTES_MAX),
+        ca,
+        proxy: section.text("proxy"),
+    }
+}
+
+/// The systems that destinations make up: what one destination says holds for all of its system.
+pub(super) fn systems(root: &Section<'_, '_>, destinations: &[Configured]) -> HashMap<String, System> {
+    let mut systems = HashMap::new();
+    for configured in destinations {
+        if systems.contains_key(&configured.system) {
+            continue;
+        }
+        let members: Vec<&Configured> = destinations.iter().filter(|other| other.system == configured.system).collect();
+        let concurrency = agreed(root, &members, "concurrency", |shared| shared.concurrency.as_ref());
+        let rate = agreed(root, &members, "rate", |shared| shared.rate.as_ref());
+        let paused = agreed(root, &members, "paused", |shared| shared.paused.as_ref());
+        let system = System {
+            concurrency: concurrency.and_then(|value| usize::try_from(value).ok()).unwrap_or(CONCURRENCY),
+            rate,
+            paused: paused.unwrap_or(false),
+            wait_max: members.iter().map(|member| member.retry.wait_max).max().unwrap_or_default(),
+        };
+        systems.insert(configured.system.clone(), system);
+    }
+    systems
+}
+
+fn agreed<T: Clone + PartialEq>(
+    root: &Section<'_, '_>,
+    members: &[&Configured],
+    key: &str,
+    pick: impl Fn(&Shared) -> Option<&Field<T>>,
+) -> Option<T> {
+    let mut said = members.iter().filter_map(|member| pick(&member.shared).map(|field| (member, field)));
+    let (first, value) = said.next()?;
+    for (_, field) in said {
+        if field.value != value.value {
+            let reason = format!(
+                "differs from that of destination {:?}, and both belong to system {:?}: say {key} once",
+                first.name, first.system
+            );
+            root.desk.error(&field.spot, reason);
+        }
+    }
+    Some(value.value.clone())
+}
+
+/// The connection of a destination; its credentials may stand at another destination of its system.
+pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Configured]) -> Option<Target> {
+    let mut said =
+        all.iter().filter(|other| other.system == configured.system).filter_map(|other| other.shared.auth.as_ref());
+    let auth = configured.shared.auth.as_ref().or_else(|| said.next());
+    let other = all.iter().filter(|other| other.system == configured.system).find_map(|other| {
+        other.shared.auth.as_ref().filter(|other| auth.is_some_and(|own| shown(&own.value) != shown(&other.value)))
+    });
+    if let (Some(own), Some(_)) = (&configured.shared.auth, other) {
+        let reason =
+            format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
+        root.desk.error(&own.spot, reason);
+    }
+    let config = TargetConfig {
+        name: configured.name.clone(),
+        auth: auth.map(|field| field.value.clone()),
+        connect_timeout: configured.target.connect_timeout,
+        response_bytes_max: configured.target.response_bytes_max,
+        ca: configured.target.ca.as_ref().map(|field| root.desk.files.resolve(&field.value)),
+        proxy: configured.target.proxy.as_ref().map(|field| field.value.clone()),
+    };
+    match Target::new(config) {
+        Ok(target) => Some(target),
+        Err(error) => {
+            // An unreadable file of authorities was reported where it stands.
+            let spot = auth.map_or(&configured.spot, |field| &field.spot);
+            if configured.target.ca.is_none() {
+                root.desk.error(spot, error.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn shown(auth: &Auth) -> String {
+    match auth {
+        Auth::Basic { username, password } => format!("basic {} {}", username.masked(), password.masked()),
+        Auth::Bearer { token } => format!("bearer {}", token.masked()),
+    }
+}
+
+/// A number or boolean of the configuration as a constant.
+pub(super) fn constant(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    match value {
+        DeValue::Boolean(boolean) => Some((*boolean).into()),
+        DeValue::Integer(integer) => {
+            i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok().map(Into::into)
+        }
+        DeValue::Float(float) => {
+            let digits = float.as_str().replace('_', "");
+            serde_json::from_str::<serde_json::Number>(&digits)
+                .ok()
+                .map(|_| serde_json::Value::Number(serde_json::Number::from_string_unchecked(digits)))
+        }
+        DeValue::String(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

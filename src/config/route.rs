@@ -1,0 +1,459 @@
+//! `[[route]]`: source + condition → destination + mapping.
+
+use std::sync::Arc;
+
+use toml::de::DeValue;
+
+use super::destination::{self, Configured, Kind, Rest, Soap};
+use super::read::{Field, Section, Spot, type_name};
+use super::{file, source};
+use crate::delivery::OnRevision;
+use crate::envelope::RecordTypes;
+use crate::expression::{Document, Expression, SUBJECT_NAMES, Tables};
+use crate::map::soap::Message;
+use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, SoapCalls, Tree};
+use crate::receive;
+use crate::route::{Lane, OnEmpty};
+use crate::settle::OnDead;
+
+/// The deepest target path.
+const DEPTH_MAX: usize = 32;
+
+/// A route as configured.
+pub(super) struct Built {
+    pub(super) name: String,
+    pub(super) source: String,
+    pub(super) destination: usize,
+    pub(super) when: Option<Expression>,
+    pub(super) lane: Lane,
+    pub(super) on_empty: OnEmpty,
+    pub(super) on_revision: OnRevision,
+    pub(super) on_dead: OnDead,
+    pub(super) stale_by: Option<String>,
+    pub(super) mapping: Option<Mapping>,
+    pub(super) mapped: usize,
+    pub(super) template: Option<String>,
+}
+
+/// What routes are built from.
+pub(super) struct Parts<'p> {
+    pub(super) sources: &'p [receive::Source],
+    pub(super) destinations: &'p [Configured],
+    pub(super) tables: &'p Tables,
+}
+
+pub(super) fn routes(root: &Section<'_, '_>, parts: &Parts<'_>) -> Vec<Built> {
+    let mut routes: Vec<Built> = Vec::new();
+    for section in root.sections("route") {
+        let built = route(&section, parts);
+        if let Some(built) = built {
+            if routes.iter().any(|known| known.name == built.name) {
+                let spot = if section.has("name") { section.spot_of("name") } else { section.spot.clone() };
+                section.desk.error(&spot, format!("there are two routes named {:?}; give each a name", built.name));
+            }
+            routes.push(built);
+        }
+        section.finish();
+    }
+    routes
+}
+
+fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
+    let name = section.plain("name");
+    let source = section.required("source").and_then(|field| known_source(section, &field, parts));
+    let destination = section.required("destination").and_then(|field| known_destination(section, &field, parts));
+    let types = source.and_then(|source| source.record_types.as_deref());
+    let check = Check { section, types, tables: parts.tables };
+    let when = section.text("when").and_then(|field| check.expression(&field.spot, &field.value));
+    let lane = lane(section, &check);
+    let stale_by = stale_by(section, types);
+    let on_empty =
+        section.choice("on_empty", &[("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)]);
+    let on_revision =
+        section.choice("on_revision", &[("deliver", OnRevision::Deliver), ("ignore", OnRevision::Ignore)]);
+    let on_dead = section.choice("on_dead", &[("continue", OnDead::Continue), ("hold", OnDead::Hold)]);
+    let map = section.section("map").map(|map| (check.tree(&map), map.spot));
+    let template = section.plain("template").and_then(|field| check.document(&field).map(|document| (document, field)));
+    if section.has("map") && section.has("template") {
+        section.desk.error(&section.spot_of("template"), "there is a map too; one of them makes the body");
+    }
+    let (source, position) = (source?, destination?);
+    let configured = parts.destinations.get(position)?;
+    check.destination(configured);
+    let mapped = map.as_ref().map_or(0, |(tree, _)| tree.leaves().len());
+    let template_name = template.as_ref().map(|(document, _)| document.file().to_owned());
+    Some(Built {
+        name: name
+            .map(|field| field.value)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| format!("{} → {}", source.name, configured.name)),
+        source: source.name.clone(),
+        destination: position,
+        when,
+        lane,
+        on_empty: on_empty.map(|field| field.value).unwrap_or_default(),
+        on_revision: on_revision.map(|field| field.value).unwrap_or_default(),
+        on_dead: on_dead.map(|field| field.value).unwrap_or_default(),
+        stale_by,
+        mapping: check.mapping(configured, map, template.map(|(document, _)| document)),
+        mapped,
+        template: template_name,
+    })
+}
+
+fn known_source<'p>(
+    section: &Section<'_, '_>,
+    field: &Field<String>,
+    parts: &Parts<'p>,
+) -> Option<&'p receive::Source> {
+    let found = parts.sources.iter().find(|source| source.name == field.value);
+    if found.is_none() {
+        let names = parts.sources.iter().map(|source| source.name.as_str());
+        section.desk.unknown(&field.spot, format!("there is no source {:?}", field.value), &field.value, names);
+    }
+    found
+}
+
+fn known_destination(section: &Section<'_, '_>, field: &Field<String>, parts: &Parts<'_>) -> Option<usize> {
+    let found = parts.destinations.iter().position(|destination| destination.name == field.value);
+    if found.is_none() {
+        let names = parts.destinations.iter().map(|destination| destination.name.as_str());
+        section.desk.unknown(&field.spot, format!("there is no destination {:?}", field.value), &field.value, names);
+    }
+    found
+}
+
+fn lane(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> Lane {
+    let Some(field) = section.text("lane") else { return Lane::Record };
+    match field.value.masked().trim() {
+        "none" => Lane::None,
+        _ => check.expression(&field.spot, &field.value).map_or(Lane::Record, Lane::Expression),
+    }
+}
+
+fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>) -> Option<String> {
+    let field = section.plain("stale_by")?;
+    if field.value.starts_with("record.") || field.value.is_empty() {
+        section.desk.error(&field.spot, "must be the name of a field, such as \"LastModifiedDate\"");
+    } else if let Some(error) = source::check_name(&format!("record.{}", field.value), 0, types, &field.value) {
+        section.desk.suggest(&field.spot, error.reason, error.suggestion);
+    }
+    Some(field.value)
+}
+
+/// Checks what a route says against its source.
+struct Check<'c, 's, 'd> {
+    section: &'c Section<'s, 'd>,
+    types: Option<&'c RecordTypes>,
+    tables: &'c Tables,
+}
+
+impl Check<'_, '_, '_> {
+    fn expression(&self, spot: &Spot, text: &crate::secret::Text) -> Option<Expression> {
+        let expression = destination::compiled(self.section, spot, text, self.tables)?;
+        if let Err(error) = expression.check_names(&SUBJECT_NAMES) {
+            self.section.desk.expression(spot, &error);
+            return None;
+        }
+        self.names(spot, &expression);
+        Some(expression)
+    }
+
+    fn names(&self, spot: &Spot, expression: &Expression) {
+        for error in source::check_names(expression.names(), self.types, expression) {
+            self.section.desk.expression(spot, &error);
+        }
+    }
+
+    /// The expressions of a destination read the fields of every source that is routed to it.
+    fn destination(&self, configured: &Configured) {
+        for (spot, expression) in &configured.expressions {
+            self.names(spot, expression);
+        }
+    }
+
+    fn document(&self, field: &Field<String>) -> Option<Document> {
+        let text = match self.section.desk.files.text(&field.value) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("cannot read {:?}: {}", field.value, file::reason(&error));
+                self.section.desk.error(&field.spot, reason);
+                return None;
+            }
+        };
+        let report = |error: &crate::expression::ExpressionError| {
+            let offset = error.offset.unwrap_or(0);
+            self.section.desk.elsewhere(&field.spot, &field.value, &text, offset, error);
+        };
+        let document = Document::compile(&field.value, &text, self.tables).map_err(|error| report(&error)).ok()?;
+        for (path, offset) in document.names() {
+            if let Some(error) = source::check_name(path, offset, self.types, &field.value) {
+                report(&error);
+            }
+        }
+        Some(document)
+    }
+
+    fn tree(&self, section: &Section<'_, '_>) -> Tree {
+        let mut tree = Tree::default();
+        self.fill(&mut tree, section, &mut Vec::new());
+        tree
+    }
+
+    fn fill(&self, tree: &mut Tree, section: &Section<'_, '_>, above: &mut Vec<String>) {
+        for (name, name_spot, value, spot) in section.ordered_entries() {
+            // `"Customer.Id"` in quotes means the same as Customer.Id without.
+            let parts: Vec<String> = split_path(&name);
+            if parts.iter().any(String::is_empty) || above.len() + parts.len() > DEPTH_MAX {
+                self.section.desk.error(&name_spot, format!("{name:?} is no target path, or too deep a one"));
+                continue;
+            }
+            let depth = above.len();
+            self.section.desk.remember(&name_spot);
+            above.extend(parts.iter().cloned());
+            let path = above.join(".");
+            let node = self.node(&path, value, &spot, section, &name_spot, above);
+            above.truncate(depth);
+            if let Some(node) = node
+                && let Err(conflict) = insert(tree, &parts, node)
+            {
+                let reason =
+                    format!("{path:?} is given twice, or {conflict:?} is both a value and something above values");
+                self.section.desk.error(&name_spot, reason);
+            }
+        }
+    }
+
+    fn node(
+        &self,
+        path: &str,
+        value: &DeValue<'_>,
+        spot: &Spot,
+        section: &Section<'_, '_>,
+        name_spot: &Spot,
+        above: &mut Vec<String>,
+    ) -> Option<Node> {
+        match value {
+            DeValue::String(raw) => {
+                let text = section.free_text(raw, spot);
+                let expression = self.expression(spot, &text)?;
+                Some(Node::Leaf(path.to_owned(), Leaf::Expression(expression)))
+            }
+            DeValue::Table(table) => {
+                let inner = Section::new(section.desk, table, name_spot.clone());
+                let mut tree = Tree::default();
+                self.fill(&mut tree, &inner, above);
+                Some(Node::Object(tree))
+            }
+            DeValue::Array(items) => {
+                let mut trees = Vec::new();
+                for item in items.iter() {
+                    let DeValue::Table(table) = item.get_ref() else {
+                        let reason = format!(
+                            "a list holds tables (write [[route.map.{path}]]), not {}; one expression may give a list",
+                            type_name(item.get_ref())
+                        );
+                        self.section.desk.error(spot, reason);
+                        return None;
+                    };
+                    let place = Spot { key: spot.key.clone(), span: item.span() };
+                    let mut tree = Tree::default();
+                    self.fill(&mut tree, &Section::new(section.desk, table, place), above);
+                    trees.push(tree);
+                }
+                Some(Node::List(trees))
+            }
+            constant => match destination::constant(constant) {
+                Some(value) => Some(Node::Leaf(path.to_owned(), Leaf::Constant(value))),
+                None => {
+                    let reason = format!("must be an expression, a number or a boolean, not {}", type_name(constant));
+                    self.section.desk.error(spot, reason);
+                    None
+                }
+            },
+        }
+    }
+
+    fn mapping(&self, to: &Configured, map: Option<(Tree, Spot)>, document: Option<Document>) -> Option<Mapping> {
+        let calls = match &to.kind {
+            Kind::Broken => return None,
+            Kind::Rest(rest) => Calls::Rest(self.rest(rest, map, document)?),
+            Kind::Soap(soap) => Calls::Soap(Box::new(self.soap(to, soap, map, document)?)),
+        };
+        Some(Mapping {
+            calls,
+            headers: to.headers.clone(),
+            idempotency_header: to.idempotency_header.clone(),
+            timeout: to.timeout,
+        })
+    }
+
+    fn rest(&self, rest: &Rest, map: Option<(Tree, Spot)>, document: Option<Document>) -> Option<RestCalls> {
+        let body = match (map, document) {
+            (_, Some(document)) => {
+                let content_type =
+                    rest.content_type.clone().unwrap_or_else(|| "application/xml; charset=utf-8".to_owned());
+                Body::Document { document, content_type }
+            }
+            (Some((tree, spot)), None) if rest.form => {
+                self.check_flat(&tree, &spot);
+                Body::Form(tree)
+            }
+            (Some((tree, _)), None) => Body::Json(tree),
+            (None, None) if matches!(rest.method.as_str(), "GET" | "DELETE") => Body::None,
+            (None, None) if rest.form => {
+                let reason = "the destination has body = \"form\", and there is no [route.map] to fill it";
+                self.section.desk.error(&self.section.spot, reason);
+                return None;
+            }
+            (None, None) => Body::Whole,
+        };
+        Some(RestCalls { method: rest.method.clone(), url: rest.url.clone(), query: rest.query.clone(), body })
+    }
+
+    fn check_flat(&self, tree: &Tree, spot: &Spot) {
+        for (name, node) in &tree.0 {
+            if !matches!(node, Node::Leaf(..)) {
+                let reason = format!("{name:?} is not flat, and the destination has body = \"form\"");
+                self.section.desk.error(spot, reason);
+            }
+        }
+    }
+
+    fn soap(
+        &self,
+        to: &Configured,
+        soap: &Soap,
+        map: Option<(Tree, Spot)>,
+        document: Option<Document>,
+    ) -> Option<SoapCalls> {
+        let message = match (map, document) {
+            (_, Some(document)) => Message::Document(document),
+            (Some((tree, spot)), None) => {
+                self.check_targets(to, soap, &tree, &spot);
+                Message::Arguments(tree)
+            }
+            (None, None) => {
+                let reason = format!(
+                    "has no [route.map]: operation {} of destination {:?} needs to know what fills its elements",
+                    soap.operation.name(),
+                    to.name
+                );
+                // An unreadable template was reported where it stands.
+                if !self.section.has("template") {
+                    self.section.desk.error(&self.section.spot, reason);
+                }
+                return None;
+            }
+        };
+        Some(SoapCalls {
+            operation: soap.operation.clone(),
+            endpoint: soap.endpoint.clone(),
+            message,
+            addressing: soap.addressing,
+        })
+    }
+
+    /// Every target path must exist, and everything that must be there must be filled.
+    fn check_targets(&self, to: &Configured, soap: &Soap, tree: &Tree, spot: &Spot) {
+        let mut filled: Vec<String> = Vec::new();
+        self.check_level(soap, tree, spot, &mut filled);
+        for required in soap.operation.required_leaves() {
+            // A leaf may also be filled by an expression that gives the whole object above it.
+            let is_filled = filled.iter().any(|path| *path == required || is_below(&required, path));
+            if !is_filled {
+                let reason = format!(
+                    "nothing fills {required:?}, which operation {} of destination {:?} requires ({})",
+                    soap.operation.name(),
+                    to.name,
+                    soap.wsdl
+                );
+                self.section.desk.error(spot, reason);
+            }
+        }
+    }
+
+    fn check_level(&self, soap: &Soap, tree: &Tree, spot: &Spot, filled: &mut Vec<String>) {
+        for (path, leaf) in tree.leaves() {
+            let place = self.leaf_spot(spot, path);
+            let parts = split_path(path);
+            let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+            match soap.operation.resolve(&names) {
+                Ok(target) => {
+                    filled.push(path.to_owned());
+                    if let (false, Leaf::Constant(_)) = (target.simple, leaf) {
+                        self.section.desk.error(&place, format!("{path:?} holds elements, not a value"));
+                    }
+                }
+                Err(error) => self.section.desk.suggest(&place, error.reason, None),
+            }
+        }
+    }
+
+    /// Where a target path stands in the configuration: found again by its name, for leaves carry no place.
+    fn leaf_spot(&self, map: &Spot, path: &str) -> Spot {
+        let key = format!("{}.{path}", map.key);
+        self.section.desk.place_of(&key).unwrap_or_else(|| Spot { key, span: map.span.clone() })
+    }
+}
+
+fn is_below(path: &str, parent: &str) -> bool {
+    path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Splits a target path at its dots; `{namespace}name` keeps the dots of its namespace.
+fn split_path(path: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut inside = false;
+    for c in path.chars() {
+        match c {
+            '{' => inside = true,
+            '}' => inside = false,
+            '.' if !inside => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    parts
+}
+
+/// Puts a node at a path; the name at which it cannot be when something else is there.
+fn insert(tree: &mut Tree, path: &[String], node: Node) -> Result<(), String> {
+    let Some((name, rest)) = path.split_first() else { return Ok(()) };
+    let position = tree.0.iter().position(|(known, _)| known == name);
+    if rest.is_empty() {
+        return match (position.and_then(|at| tree.0.get_mut(at)), node) {
+            (None, node) => {
+                tree.0.push((name.clone(), node));
+                Ok(())
+            }
+            (Some((_, Node::Object(known))), Node::Object(more)) => {
+                for (inner, node) in more.0 {
+                    insert(known, &[inner], node)?;
+                }
+                Ok(())
+            }
+            (Some(_), _) => Err(name.clone()),
+        };
+    }
+    match position.and_then(|at| tree.0.get_mut(at)) {
+        None => {
+            let mut inner = Tree::default();
+            insert(&mut inner, rest, node)?;
+            tree.0.push((name.clone(), Node::Object(inner)));
+            Ok(())
+        }
+        Some((_, Node::Object(inner))) => insert(inner, rest, node),
+        Some((_, Node::Leaf(..) | Node::List(_))) => Err(name.clone()),
+    }
+}
+
+/// The record types of a source, by its name.
+pub(super) fn types_of(sources: &[receive::Source], name: &str) -> Option<Arc<RecordTypes>> {
+    sources.iter().find(|source| source.name == name).and_then(|source| source.record_types.clone())
+}

@@ -1,0 +1,231 @@
+//! `[server]` and `[store]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::read::{Field, Section, Spot};
+use super::{file, value};
+use crate::receive::{ClientAuth, Limits, Tls};
+use crate::telemetry::LogFormat;
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `listen`: Salesforce posts here. Default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// `admin_listen`: UI, API, metrics, health. Default `127.0.0.1:8081`; loopback only.
+    pub admin_listen: SocketAddr,
+    /// `[server.limits]`.
+    pub limits: Limits,
+    /// `[server.tls]`; absent: plain HTTP, for use behind a reverse proxy.
+    pub tls: Option<Tls>,
+    /// `drain`: how long calls under way may go on when the gateway stops. Default 20 s, at most 1 h.
+    pub drain: Duration,
+    /// `log`: how log lines look, `text` (default) or `json`.
+    pub log: LogFormat,
+    /// `log_level`: a level or a filter as `tracing` knows it. Default `info`.
+    pub log_level: String,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `url = "sqlite:PATH"`. Default `omgate.db` beside the configuration.
+    pub path: PathBuf,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+
+/// Authorities that issue certificates to anybody: trusting one of them alone lets anybody in.
+const PUBLIC_AUTHORITIES: [&str; 8] =
+    ["DigiCert", "Let's Encrypt", "ISRG", "GlobalSign", "Sectigo", "Entrust", "Amazon", "GoDaddy"];
+
+pub(super) fn server(root: &Section<'_, '_>) -> Server {
+    let Some(section) = root.section("server") else {
+        return Server {
+            listen: LISTEN,
+            admin_listen: ADMIN_LISTEN,
+            limits: Limits::default(),
+            tls: None,
+            drain: Duration::from_secs(20),
+            log: LogFormat::Text,
+            log_level: "info".to_owned(),
+        };
+    };
+    let listen = section.parsed("listen", value::address);
+    let admin = section.parsed("admin_listen", value::address);
+    if let Some(admin) = &admin {
+        check_admin(&section, admin, listen.as_ref());
+    }
+    let server = Server {
+        listen: listen.map_or(LISTEN, |field| field.value),
+        admin_listen: admin.map_or(ADMIN_LISTEN, |field| field.value),
+        limits: section.section("limits").map_or_else(Limits::default, limits),
+        tls: section.section("tls").and_then(tls),
+        drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
+        log: section
+            .choice("log", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+            .map_or(LogFormat::Text, |field| field.value),
+        log_level: section.parsed("log_level", log_level).map_or_else(|| "info".to_owned(), |field| field.value),
+    };
+    section.finish();
+    server
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{text:?} is no level such as \"info\" or \"debug\": {error}")),
+    }
+}
+
+fn check_admin(section: &Section<'_, '_>, admin: &Field<SocketAddr>, listen: Option<&Field<SocketAddr>>) {
+    if !admin.value.ip().is_loopback() {
+        let reason = "must be a loopback address such as 127.0.0.1:8081: anything else needs accounts and TLS, which \
+                      are not available yet";
+        section.desk.error(&admin.spot, reason);
+    }
+    let listen_value = listen.map_or(LISTEN, |field| field.value);
+    if listen_value == admin.value && admin.value.port() != 0 {
+        section.desk.error(&admin.spot, "must differ from listen: people and Salesforce never share a port");
+    }
+}
+
+fn limits(section: Section<'_, '_>) -> Limits {
+    let default = Limits::default();
+    let moment = Duration::from_millis(100);
+    let limits = Limits {
+        body_bytes_max: section.size("body", 1 << 10..=1 << 30).unwrap_or(default.body_bytes_max),
+        depth_max: section.count("depth", 8..=1_000, default.depth_max),
+        notifications_max: section.count("notifications", 1..=100, default.notifications_max),
+        fields_max: section.count("fields", 1..=100_000, default.fields_max),
+        header_timeout: section
+            .duration("header_timeout", moment..=300 * SECOND)
+            .map_or(default.header_timeout, |field| field.value),
+        body_timeout: section
+            .duration("body_timeout", moment..=600 * SECOND)
+            .map_or(default.body_timeout, |field| field.value),
+        connections_max: section.count("connections", 1..=100_000, default.connections_max),
+        queue_max: section.count("queue", 1..=100_000, default.queue_max),
+    };
+    section.finish();
+    limits
+}
+
+fn tls(section: Section<'_, '_>) -> Option<Tls> {
+    let certificate = pem(&section, "certificate");
+    let private_key = pem(&section, "private_key");
+    for (key, found) in [("certificate", &certificate), ("private_key", &private_key)] {
+        if found.is_none() && !section.has(key) {
+            section.desk.error(&section.spot, format!("key `{key}` is missing"));
+        }
+    }
+    let choices = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
+    let client_auth = section.choice("client_auth", &choices);
+    let client_ca = pem(&section, "client_ca");
+    let mode = client_auth.as_ref().map_or(ClientAuth::Off, |field| field.value);
+    if mode != ClientAuth::Off && !section.has("client_ca") {
+        section.desk.error(&section.spot_of("client_auth"), "needs client_ca: whose certificates are accepted?");
+    }
+    if mode == ClientAuth::Off && section.has("client_ca") {
+        let reason = "has no effect while client_auth is off; set client_auth = \"required\"";
+        section.desk.error(&section.spot_of("client_ca"), reason);
+    }
+    for key in ["client_names", "client_pins"] {
+        section.refuse(key, "is not available yet; client_ca alone decides whose certificates are accepted");
+    }
+    if let Some(ca) = &client_ca {
+        warn_of_public_authority(&section, ca);
+    }
+    let tls = Tls {
+        certificate: section.desk.files.resolve(&certificate?.value),
+        private_key: section.desk.files.resolve(&private_key?.value),
+        client_auth: mode,
+        client_ca: client_ca.map(|field| section.desk.files.resolve(&field.value)),
+    };
+    section.finish();
+    Some(tls)
+}
+
+/// A PEM file that must be readable. It is no part of the stored configuration: it is read again when it changes.
+fn pem(section: &Section<'_, '_>, key: &'static str) -> Option<Field<String>> {
+    let field = section.plain(key)?;
+    if section.desk.files.is_disk() {
+        check_pem(section, &field.value, &field.spot);
+    }
+    Some(field)
+}
+
+pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
+    match file::read(&section.desk.files.resolve(path)) {
+        Err(error) => section.desk.error(spot, format!("cannot read {path:?}: {}", file::reason(&error))),
+        Ok(bytes) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN ") => {
+            section.desk.error(spot, format!("{path:?} is no PEM file: it has no line `-----BEGIN …`"));
+        }
+        Ok(_) => {}
+    }
+}
+
+fn warn_of_public_authority(section: &Section<'_, '_>, ca: &Field<String>) {
+    let Ok(bytes) = file::read(&section.desk.files.resolve(&ca.value)) else { return };
+    let text = String::from_utf8_lossy(&bytes);
+    let Some(name) = PUBLIC_AUTHORITIES.into_iter().find(|name| names_authority(&text, name)) else { return };
+    let reason = format!(
+        "{:?} holds a public authority ({name}): anybody with a certificate of it is let in; organizations still \
+         decides whose messages are taken",
+        ca.value
+    );
+    section.desk.warning(&ca.spot, reason);
+}
+
+/// Whether a certificate of this authority is in a PEM text: names stand as plain text in the DER.
+fn names_authority(pem: &str, name: &str) -> bool {
+    use base64::Engine;
+    pem.split("-----BEGIN CERTIFICATE-----").skip(1).any(|block| {
+        let encoded: String =
+            block.split("-----END").next().unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
+        base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .is_ok_and(|der| der.windows(name.len()).any(|window| window == name.as_bytes()))
+    })
+}
+
+pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
+    let default = || StoreSettings { path: root.desk.files.resolve("omgate.db") };
+    let Some(section) = root.section("store") else { return default() };
+    let url = section.text("url");
+    let settings = url.and_then(|url| {
+        let text = url.value.reveal();
+        match store_path(&text) {
+            Ok(path) => Some(StoreSettings { path: root.desk.files.resolve(path) }),
+            Err(reason) => {
+                root.desk.error(&url.spot, reason);
+                None
+            }
+        }
+    });
+    section.finish();
+    settings.unwrap_or_else(default)
+}
+
+fn store_path(url: &str) -> Result<&str, String> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return if path.is_empty() {
+            Err("the path is missing; write \"sqlite:omgate.db\"".to_owned())
+        } else if path.contains(['?', '\0']) || path.contains(":memory:") {
+            Err("must name a file without options, such as \"sqlite:omgate.db\"".to_owned())
+        } else {
+            Ok(path)
+        };
+    }
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        return Err("this build stores in SQLite only; write \"sqlite:omgate.db\"".to_owned());
+    }
+    Err("is no store; write \"sqlite:\" and a file, such as \"sqlite:omgate.db\"".to_owned())
+}

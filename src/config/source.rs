@@ -1,0 +1,215 @@
+//! `[[source]]`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file;
+use super::read::{Field, Section};
+use crate::envelope::{ActionId, OrganizationId, RecordTypes};
+use crate::expression::{Expression, ExpressionError};
+use crate::receive::{self, UnknownOrganization};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// A record that comes more often than this in a minute is taken for a loop, unless the source says otherwise.
+const LOOP_PER_MINUTE: u32 = 60;
+
+pub(super) fn sources(root: &Section<'_, '_>) -> Vec<receive::Source> {
+    let mut sources: Vec<receive::Source> = Vec::new();
+    let sections = root.sections("source");
+    if sections.is_empty() {
+        let spot = root.spot_of("source");
+        root.desk.error(&spot, "there is no [[source]]: nothing could be received");
+    }
+    for section in sections {
+        let name = section.required("name");
+        let path = section.required("path");
+        check_unique(&section, &sources, name.as_ref(), path.as_ref());
+        if let Some(path) = &path {
+            check_path(&section, path);
+        }
+        let source = source(&section, name, path);
+        section.finish();
+        sources.extend(source);
+    }
+    sources
+}
+
+fn check_unique(
+    section: &Section<'_, '_>,
+    known: &[receive::Source],
+    name: Option<&Field<String>>,
+    path: Option<&Field<String>>,
+) {
+    if let Some(name) = name.filter(|name| known.iter().any(|source| source.name == name.value)) {
+        section.desk.error(&name.spot, format!("there are two sources named {:?}", name.value));
+    }
+    if let Some(path) = path
+        && let Some(other) = known.iter().find(|source| source.path == path.value)
+    {
+        let reason = format!("source {:?} already listens on {:?}", other.name, path.value);
+        section.desk.error(&path.spot, reason);
+    }
+}
+
+fn check_path(section: &Section<'_, '_>, path: &Field<String>) {
+    let fits = path.value.starts_with('/')
+        && path.value.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c));
+    if !fits {
+        let reason = format!("{:?} is no path; write one such as \"/om/order-won\", without ? and #", path.value);
+        section.desk.error(&path.spot, reason);
+    } else if path.value.split('/').any(|segment| segment == "." || segment == "..") {
+        section.desk.error(&path.spot, "must not have . or .. in it");
+    }
+}
+
+fn source(
+    section: &Section<'_, '_>,
+    name: Option<Field<String>>,
+    path: Option<Field<String>>,
+) -> Option<receive::Source> {
+    section.choice("kind", &[("outbound-message", ())]);
+    let organizations = organizations(section);
+    let actions = actions(section);
+    let wsdl = section.plain("wsdl");
+    let (record_types, text) = wsdl.as_ref().map_or((None, None), |wsdl| outbound(section, wsdl));
+    let expose_wsdl = section.boolean("expose_wsdl").unwrap_or(false);
+    if expose_wsdl && wsdl.is_none() {
+        section.desk.error(&section.spot_of("expose_wsdl"), "needs wsdl: there is nothing to show");
+    }
+    let words = [("refuse", UnknownOrganization::Refuse), ("quarantine", UnknownOrganization::Quarantine)];
+    let unknown_organization = section.choice("unknown_organization", &words);
+    let loop_per_minute = section.integer("loop_per_minute", 1..=1_000_000);
+    let silence = section.duration("silence", MINUTE..=SILENCE_MAX);
+    Some(receive::Source {
+        name: name?.value,
+        path: path?.value,
+        organizations,
+        actions,
+        unknown_organization: unknown_organization.map(|field| field.value).unwrap_or_default(),
+        record_types,
+        wsdl: text.filter(|_| expose_wsdl),
+        loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
+        silence: silence.map(|field| field.value),
+    })
+}
+
+/// None: any organization.
+fn organizations(section: &Section<'_, '_>) -> Option<Vec<OrganizationId>> {
+    let Some(list) = section.list("organizations") else {
+        if !section.has("organizations") {
+            let reason = "key `organizations` is missing: whose messages are taken? A client certificate or an address \
+                          does not tell organizations apart";
+            section.desk.error(&section.spot, reason);
+        }
+        return Some(Vec::new());
+    };
+    if list.iter().any(|item| item.value == "*") {
+        let spot = section.spot_of("organizations");
+        if list.len() > 1 {
+            section.desk.error(&spot, "\"*\" accepts any organization; leave the others out");
+        }
+        section.desk.warning(&spot, "any organization may send: every Salesforce customer can write to this path");
+        return None;
+    }
+    if list.is_empty() {
+        section.desk.error(&section.spot_of("organizations"), "is empty: nothing would be taken");
+    }
+    let mut organizations: Vec<OrganizationId> = Vec::new();
+    for item in list {
+        match organization(&item.value) {
+            Ok(id) if organizations.contains(&id) => {
+                section.desk.error(&item.spot, format!("{:?} is listed twice", item.value));
+            }
+            Ok(id) => organizations.push(id),
+            Err(reason) => section.desk.error(&item.spot, reason),
+        }
+    }
+    Some(organizations)
+}
+
+fn organization(text: &str) -> Result<OrganizationId, String> {
+    let id = OrganizationId::parse(text).map_err(|error| format!("{text:?} {error}"))?;
+    let fits = matches!(id.as_str().len(), 15 | 18)
+        && id.as_str().starts_with("00D")
+        && id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits {
+        return Ok(id);
+    }
+    Err(format!("{text:?} is no organization id: 15 or 18 letters and digits that begin with 00D"))
+}
+
+fn actions(section: &Section<'_, '_>) -> Option<Vec<ActionId>> {
+    let list = section.list("actions")?;
+    if list.is_empty() {
+        let reason = "is empty: nothing would be taken; leave the key out to take any outbound message";
+        section.desk.error(&section.spot_of("actions"), reason);
+    }
+    let mut actions = Vec::new();
+    for item in list {
+        match ActionId::parse(&item.value) {
+            Ok(id) => actions.push(id),
+            Err(error) => section.desk.error(&item.spot, format!("{:?} {error}", item.value)),
+        }
+    }
+    Some(actions)
+}
+
+fn outbound(section: &Section<'_, '_>, path: &Field<String>) -> (Option<Arc<RecordTypes>>, Option<Arc<str>>) {
+    let text = match section.desk.files.text(&path.value) {
+        Ok(text) => text,
+        Err(error) => {
+            section.desk.error(&path.spot, format!("cannot read {:?}: {}", path.value, file::reason(&error)));
+            return (None, None);
+        }
+    };
+    match crate::wsdl::outbound::record_types(&path.value, &text) {
+        Ok(types) => (Some(Arc::new(types)), Some(Arc::from(text))),
+        Err(findings) => {
+            findings.iter().for_each(|finding| section.desk.finding(&path.spot, finding));
+            (None, None)
+        }
+    }
+}
+
+/// The first path of an expression that no notification of a source can have.
+pub(super) fn check_names<'n>(
+    names: impl Iterator<Item = (&'n str, usize)>,
+    types: Option<&RecordTypes>,
+    expression: &Expression,
+) -> Vec<ExpressionError> {
+    names.filter_map(|(path, at)| check_name(path, at, types, expression.source())).collect()
+}
+
+/// Whether a path is one that a notification can have; the error when it cannot.
+pub(super) fn check_name(
+    path: &str,
+    offset: usize,
+    types: Option<&RecordTypes>,
+    source: &str,
+) -> Option<ExpressionError> {
+    let mut parts = path.split('.');
+    let (root, name) = (parts.next().unwrap_or_default(), parts.next());
+    let known: Vec<&str> = match root {
+        "record" => {
+            let types = types?;
+            let mut fields: Vec<&str> =
+                types.0.values().flat_map(|record| record.fields.iter().map(|(name, _)| name.as_str())).collect();
+            fields.sort_unstable();
+            fields
+        }
+        "notification" => vec!["id", "received_at"],
+        "envelope" => vec!["organization_id", "action_id", "enterprise_url", "partner_url"],
+        _ => return None,
+    };
+    let name = name?;
+    let (reason, suggestion) = if !known.contains(&name) {
+        let what = if root == "record" { "the source's WSDL has no field" } else { "there is no name" };
+        (format!("{what} {name:?}"), crate::expression::nearest(name, known.into_iter()))
+    } else if let Some(deeper) = parts.next() {
+        (format!("{root}.{name} is a single value: it has no {deeper:?}"), None)
+    } else {
+        return None;
+    };
+    Some(ExpressionError { expression: source.to_owned(), offset: Some(offset), reason, suggestion })
+}

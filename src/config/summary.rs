@@ -1,0 +1,110 @@
+//! What each route does, in words.
+
+use serde::Serialize;
+
+use super::destination::{Configured, Kind, Retry};
+use super::route::Built;
+use super::value::written;
+use crate::receive;
+use crate::route::{Lane, OnEmpty};
+use crate::settle::OnUnknown;
+
+/// What one route does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RouteSummary {
+    /// The route's name.
+    pub route: String,
+    /// The source's name.
+    pub source: String,
+    /// The path that Salesforce posts to.
+    pub path: String,
+    /// Whose messages are taken; `any`.
+    pub organizations: String,
+    /// The condition; `always`.
+    pub when: String,
+    /// What keeps its order: an expression, `record.Id`, `none`.
+    pub lane: String,
+    /// What becomes of a notification without sObject.
+    pub on_empty: String,
+    /// The destination's name, with its system when that has another.
+    pub destination: String,
+    /// Method and URL, or operation and endpoint.
+    pub call: String,
+    /// What makes the body.
+    pub body: String,
+    /// How it is retried.
+    pub retry: String,
+}
+
+pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[Configured]) -> Option<RouteSummary> {
+    let source = sources.iter().find(|source| source.name == built.source)?;
+    let configured = destinations.get(built.destination)?;
+    Some(RouteSummary {
+        route: built.name.clone(),
+        source: source.name.clone(),
+        path: source.path.clone(),
+        organizations: organizations(source),
+        when: built.when.as_ref().map_or_else(|| "always".to_owned(), ToString::to_string),
+        lane: match &built.lane {
+            Lane::Record => "record.Id".to_owned(),
+            Lane::None => "none".to_owned(),
+            Lane::Expression(expression) => expression.to_string(),
+        },
+        on_empty: match built.on_empty {
+            OnEmpty::Skip => "skip",
+            OnEmpty::Deliver => "deliver",
+            OnEmpty::Dead => "dead",
+        }
+        .to_owned(),
+        destination: if configured.system == configured.name {
+            configured.name.clone()
+        } else {
+            format!("{} (system {})", configured.name, configured.system)
+        },
+        call: call(&configured.kind),
+        body: body(built, &configured.kind),
+        retry: retry(&configured.retry, configured.unknown),
+    })
+}
+
+fn organizations(source: &receive::Source) -> String {
+    match &source.organizations {
+        None => "any".to_owned(),
+        Some(list) => list.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn call(kind: &Kind) -> String {
+    match kind {
+        Kind::Rest(rest) => format!("{} {}", rest.method, rest.url.source()),
+        Kind::Soap(soap) => format!("{} at {}", soap.operation.name(), soap.endpoint.masked()),
+        Kind::Broken => String::new(),
+    }
+}
+
+fn body(built: &Built, kind: &Kind) -> String {
+    if let Some(template) = &built.template {
+        return format!("template {template}");
+    }
+    match (built.mapped, kind) {
+        (0, Kind::Rest(rest)) if matches!(rest.method.as_str(), "GET" | "DELETE") => "none".to_owned(),
+        (0, _) => "whole notification".to_owned(),
+        (1, _) => "1 mapped field".to_owned(),
+        (count, _) => format!("{count} mapped fields"),
+    }
+}
+
+fn retry(retry: &Retry, unknown: OnUnknown) -> String {
+    let attempts = retry.attempts_max.map_or_else(String::new, |attempts| format!(", {attempts} attempts"));
+    let unknown = match unknown {
+        OnUnknown::Resend => "",
+        OnUnknown::Hold => ", unknown is held",
+    };
+    format!(
+        "{} × {} up to {}, for {}{attempts}{unknown}",
+        written(retry.first),
+        retry.factor,
+        written(retry.wait_max),
+        written(retry.age_max)
+    )
+}

@@ -1,0 +1,117 @@
+//! Pieces of XML that are kept as text.
+
+use std::collections::HashSet;
+
+use roxmltree::Node;
+
+use super::encode::escape_attribute;
+use crate::wsdl::document;
+
+/// Takes a fragment as it is when it is well-formed by itself, without a document type.
+pub(crate) fn check(text: &str) -> Result<&str, String> {
+    let fragment = text.trim_start();
+    let fragment = match fragment.strip_prefix("<?xml ").and_then(|rest| rest.split_once("?>")) {
+        Some((_, rest)) => rest,
+        None => text,
+    };
+    document::parse(&format!("<x>{fragment}</x>"))
+        .map_err(|defect| format!("is not well-formed: {}", defect.reason))?;
+    match fragment.contains('\r') || fragment.chars().any(|c| !super::encode::is_xml_char(c)) {
+        true => Err("holds a carriage return or a character that XML cannot carry".to_owned()),
+        false => Ok(fragment),
+    }
+}
+
+/// The content of an element as text: its child elements, each with the namespaces it takes from outside; else its
+/// text. None when there is neither.
+pub(crate) fn inner(node: Node<'_, '_>) -> Option<String> {
+    let children: Vec<String> = document::elements(node).map(outer).collect();
+    if !children.is_empty() {
+        return Some(children.concat());
+    }
+    let text = document::text_of(node);
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// An element as text that stands alone.
+pub(crate) fn outer(node: Node<'_, '_>) -> String {
+    let text = node.document().input_text().get(node.range()).unwrap_or_default();
+    let name_end = text.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(text.len());
+    let (name, rest) = text.split_at_checked(name_end).unwrap_or((text, ""));
+    let parent: HashSet<(Option<&str>, &str)> = node
+        .parent_element()
+        .map(|parent| parent.namespaces().map(|namespace| (namespace.name(), namespace.uri())).collect())
+        .unwrap_or_default();
+    let used = prefixes(text);
+    let mut out = name.to_owned();
+    for namespace in node.namespaces().filter(|namespace| namespace.name() != Some("xml")) {
+        let inherited = parent.contains(&(namespace.name(), namespace.uri()));
+        let wanted = namespace.name().is_none_or(|prefix| used.contains(prefix));
+        if !inherited || !wanted || declares(node, namespace.name()) {
+            continue;
+        }
+        match namespace.name() {
+            Some(prefix) => out.push_str(&format!(" xmlns:{prefix}=\"")),
+            None => out.push_str(" xmlns=\""),
+        }
+        escape_attribute(&mut out, namespace.uri());
+        out.push('"');
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether an element's own start tag declares a prefix.
+fn declares(node: Node<'_, '_>, prefix: Option<&str>) -> bool {
+    let text = node.document().input_text().get(node.range()).unwrap_or_default();
+    let tag = text.split('>').next().unwrap_or_default();
+    match prefix {
+        Some(prefix) => tag.contains(&format!("xmlns:{prefix}=")) || tag.contains(&format!("xmlns:{prefix} ")),
+        None => tag.contains("xmlns=") || tag.contains("xmlns "),
+    }
+}
+
+/// Everything before a colon: the prefixes a text may use, in names or in values.
+fn prefixes(text: &str) -> HashSet<&str> {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut found = HashSet::new();
+    let mut start = 0;
+    for (index, c) in text.char_indices() {
+        if c == ':' {
+            found.extend(text.get(start..index));
+        }
+        if !is_part(c) {
+            start = index + c.len_utf8();
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_taken_out_of_a_document_stands_alone() {
+        let text = r#"<a xmlns="urn:d" xmlns:p="urn:p" xmlns:q="urn:q"><d> <p:x t="q:y"/><z xmlns="urn:own">&amp;</z></d></a>"#;
+        let document = document::parse(text).unwrap();
+        let detail = document::elements(document.root_element()).next().unwrap();
+        let taken = inner(detail).unwrap();
+        assert_eq!(
+            taken,
+            r#"<p:x xmlns="urn:d" xmlns:p="urn:p" xmlns:q="urn:q" t="q:y"/><z xmlns="urn:own">&amp;</z>"#
+        );
+        assert!(check(&taken).is_ok());
+    }
+
+    #[test]
+    fn fragments_cannot_break_out_of_their_place() {
+        for text in ["</x><x>", "<a>", "<a></b>", "<!DOCTYPE a><a/>", "<p:a/>", "a & b", "<a/>\r", "<a>\u{1}</a>"] {
+            assert!(check(text).is_err(), "{text:?} was taken");
+        }
+        for text in ["", "text", "<a/><b/>", "<p:a xmlns:p='u'/>", "<?xml version='1.0'?><a/>"] {
+            assert!(check(text).is_ok(), "{text:?} was refused");
+        }
+    }
+}

@@ -1,0 +1,922 @@
+//! Schema documents → the component model.
+//!
+//! A component gets its number when it is first referred to and is read later from a queue, so that neither
+//! recursion nor long chains of references cost stack. Inheritance is resolved at the end, base types first.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use roxmltree::Node;
+
+use super::bundle::{Findings, SchemaSource, Source, XSD, is_soap_encoding, is_xsd, kind_of, place};
+use super::document::{self, Place, elements, split_qname};
+use super::model::{
+    Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple,
+    Term, Type, TypeId, Variety,
+};
+use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace};
+use super::{Severity, nearest, pattern};
+
+const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+/// How many particles a content model may have, groups and base types written out.
+const PARTICLES_MAX: usize = 50_000;
+/// How deep groups and extensions may go.
+const NESTING_MAX: usize = 200;
+/// How many attribute uses all types together may have.
+const ATTRIBUTES_MAX: usize = 1_000_000;
+/// Marks a component that a `redefine` replaced.
+const REPLACED: &str = "\u{1}replaced";
+
+/// A node of a schema and the schema it stands in.
+#[derive(Clone, Copy)]
+struct At<'d, 'i> {
+    node: Node<'d, 'i>,
+    schema: usize,
+}
+
+enum Job<'d, 'i> {
+    Type(TypeId, At<'d, 'i>),
+    Element(ElementId, At<'d, 'i>),
+    Group(ParticleId, At<'d, 'i>),
+}
+
+/// What a type says itself, before it inherits.
+enum Draft {
+    Done,
+    Simple { base: Option<TypeId>, variety: Option<Variety>, step: Facets },
+    Complex(Box<DraftComplex>),
+}
+
+struct DraftComplex {
+    is_abstract: bool,
+    mixed: bool,
+    base: Option<TypeId>,
+    how: How,
+    content: Option<ParticleId>,
+    attributes: Vec<AttributeUse>,
+    any_attribute: bool,
+}
+
+enum How {
+    Plain,
+    Extension,
+    Restriction,
+    SimpleExtension,
+    SimpleRestriction { step: Facets, inner: Option<TypeId> },
+}
+
+/// The reader of components.
+pub(crate) struct Compiler<'b, 'd, 'i> {
+    sources: &'d [Source<'i>],
+    schemas: &'b [SchemaSource],
+    globals: HashMap<(&'static str, Name), At<'d, 'i>>,
+    names: HashMap<&'static str, Vec<Name>>,
+    model: Schemas,
+    drafts: HashMap<TypeId, Draft>,
+    groups: HashMap<Name, ParticleId>,
+    builtins: HashMap<Builtin, TypeId>,
+    queue: Vec<Job<'d, 'i>>,
+    pub(crate) findings: &'b mut Findings,
+    severity: Severity,
+    attribute_uses: usize,
+    misses: HashSet<(&'static str, Name)>,
+}
+
+impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
+    /// Indexes the global components of all schemas.
+    pub(crate) fn new(sources: &'d [Source<'i>], schemas: &'b [SchemaSource], findings: &'b mut Findings) -> Self {
+        let mut types = Arena::default();
+        let name = Some(Name::new(XSD, "anyType"));
+        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any });
+        let model = Schemas {
+            types,
+            elements: Arena::default(),
+            particles: Arena::default(),
+            global_types: HashMap::new(),
+            global_elements: HashMap::new(),
+            substitutes: HashMap::new(),
+            any_type,
+        };
+        let mut compiler = Self {
+            sources,
+            schemas,
+            globals: HashMap::new(),
+            names: HashMap::new(),
+            model,
+            drafts: HashMap::new(),
+            groups: HashMap::new(),
+            builtins: HashMap::new(),
+            queue: Vec::new(),
+            findings,
+            severity: Severity::Error,
+            attribute_uses: 0,
+            misses: HashSet::new(),
+        };
+        for schema in 0..schemas.len() {
+            compiler.index(schema);
+        }
+        compiler
+    }
+
+    fn root(&self, schema: usize) -> Option<Node<'d, 'i>> {
+        let source = self.schemas.get(schema)?;
+        self.sources.get(source.file)?.document.get_node(source.node)
+    }
+
+    fn index(&mut self, schema: usize) {
+        let (Some(root), Some(source)) = (self.root(schema), self.schemas.get(schema)) else { return };
+        for child in elements(root).filter(|child| child.tag_name().namespace().is_some_and(is_xsd)) {
+            if child.tag_name().name() == "redefine" {
+                for component in elements(child) {
+                    self.declare(schema, component, "");
+                }
+                continue;
+            }
+            let Some(name) = child.attribute("name") else { continue };
+            let replaced = (kind_of(child.tag_name().name()).to_owned(), name.to_owned());
+            let suffix = if source.redefined.contains(&replaced) { REPLACED } else { "" };
+            self.declare(schema, child, suffix);
+        }
+    }
+
+    fn declare(&mut self, schema: usize, node: Node<'d, 'i>, suffix: &str) {
+        let (Some(kind), Some(name)) = (global_kind(node), node.attribute("name")) else { return };
+        let Some(source) = self.schemas.get(schema) else { return };
+        let name = Name { namespace: Arc::clone(&source.target), local: format!("{}{suffix}", name.trim()).into() };
+        let at = At { node, schema };
+        let Some(first) = self.globals.get(&(kind, name.clone())).copied() else {
+            self.globals.insert((kind, name.clone()), at);
+            self.names.entry(kind).or_default().push(name);
+            return;
+        };
+        // The same file read twice, or the same words in two files, is no conflict worth a line.
+        if self.text(first) != self.text(at) {
+            let message = format!("{kind} {name} is declared again; assumed: the first one counts");
+            let place = self.place(at);
+            self.findings.add(Severity::Warning, place, "sch-props-correct.2", message);
+        }
+    }
+
+    fn text(&self, at: At<'d, 'i>) -> &'d str {
+        at.node.document().input_text().get(at.node.range()).unwrap_or_default()
+    }
+
+    fn place(&self, at: At<'d, 'i>) -> Place {
+        let file = self.schemas.get(at.schema).map_or(0, |schema| schema.file);
+        self.sources.get(file).map_or(Place::default(), |source| place(file, source, at.node))
+    }
+
+    fn finding(&mut self, at: At<'d, 'i>, rule: &str, message: String) {
+        let place = self.place(at);
+        self.findings.add(self.severity, place, rule, message);
+    }
+
+    /// The element of a name, if any schema declares it.
+    pub(crate) fn element(&mut self, name: &Name) -> Option<ElementId> {
+        if let Some(id) = self.model.global_elements.get(name) {
+            return Some(*id);
+        }
+        let at = *self.globals.get(&("element", name.clone()))?;
+        let id = self.new_element(name.clone(), at);
+        self.model.global_elements.insert(name.clone(), id);
+        self.queue.push(Job::Element(id, at));
+        Some(id)
+    }
+
+    /// The local name of an element.
+    pub(crate) fn element_name(&self, id: ElementId) -> &str {
+        &self.model.elements[id].name.local
+    }
+
+    /// The type of a name, if it is built in or any schema declares it.
+    pub(crate) fn type_of(&mut self, name: &Name) -> Option<TypeId> {
+        if let Some(id) = self.model.global_types.get(name) {
+            return Some(*id);
+        }
+        if let Some(at) = self.globals.get(&("type", name.clone())).copied() {
+            let id = self.new_type(Some(name.clone()), at);
+            self.model.global_types.insert(name.clone(), id);
+            return Some(id);
+        }
+        let local = &*name.local;
+        if is_xsd(&name.namespace) && matches!(local, "anyType" | "ur-type") {
+            return Some(self.model.any_type);
+        }
+        if is_xsd(&name.namespace) || is_soap_encoding(&name.namespace) {
+            let local = match local {
+                "timeInstant" => "dateTime",
+                "timeDuration" => "duration",
+                "uriReference" => "anyURI",
+                "binary" | "base64" => "base64Binary",
+                "Array" | "Struct" => return Some(self.model.any_type),
+                other => other,
+            };
+            let (builtin, _) = Builtin::ALL.into_iter().find(|(_, known)| *known == local)?;
+            return Some(self.builtin(builtin));
+        }
+        None
+    }
+
+    fn builtin(&mut self, builtin: Builtin) -> TypeId {
+        if let Some(id) = self.builtins.get(&builtin) {
+            return *id;
+        }
+        let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
+        let base = Some(self.model.any_type);
+        let name = Name::new(XSD, builtin.as_str());
+        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition });
+        self.builtins.insert(builtin, id);
+        self.drafts.insert(id, Draft::Done);
+        self.model.global_types.insert(name, id);
+        id
+    }
+
+    fn new_type(&mut self, name: Option<Name>, at: At<'d, 'i>) -> TypeId {
+        let place = self.place(at);
+        let id = self.model.types.add(Type { name, place, base: None, definition: Definition::Any });
+        self.queue.push(Job::Type(id, at));
+        id
+    }
+
+    fn new_element(&mut self, name: Name, at: At<'d, 'i>) -> ElementId {
+        let place = self.place(at);
+        let type_id = self.model.any_type;
+        let (default, fixed) = (value_of(at.node, "default"), value_of(at.node, "fixed"));
+        let (nillable, is_abstract) = (is_true(at.node, "nillable"), is_true(at.node, "abstract"));
+        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed, place })
+    }
+
+    fn new_particle(&mut self, term: Term) -> ParticleId {
+        self.model.particles.add(Particle { min: 1, max: Some(1), term })
+    }
+
+    /// Reads everything that was referred to so far.
+    pub(crate) fn drain(&mut self) {
+        while let Some(job) = self.queue.pop() {
+            match job {
+                Job::Type(id, at) => self.read_type(id, at),
+                Job::Element(id, at) => self.read_element(id, at),
+                Job::Group(id, at) => self.read_group(id, at),
+            }
+        }
+    }
+
+    /// Reads what no message refers to (types that stand in by `xsi:type`, substitutes), inherits, and hands out.
+    /// What is wrong there harms no message: it is a warning.
+    pub(crate) fn finish(mut self) -> Schemas {
+        self.drain();
+        self.severity = Severity::Warning;
+        for name in self.names.remove("type").unwrap_or_default() {
+            self.type_of(&name);
+        }
+        let globals = self.names.remove("element").unwrap_or_default();
+        for name in &globals {
+            self.element(name);
+        }
+        self.drain();
+        self.severity = Severity::Error;
+        self.inherit();
+        self.bound_particles();
+        self.substitute(&globals);
+        self.model
+    }
+
+    /// A QName in an attribute, resolved by scope.
+    fn qname(&self, at: At<'d, 'i>, text: &str) -> Name {
+        let (prefix, local) = split_qname(text);
+        let namespace = match at.node.lookup_namespace_uri(prefix) {
+            Some(namespace) => Arc::from(namespace),
+            None if prefix.is_some() => {
+                // A prefix bound to nothing resolves to nothing, and is reported where it is looked up.
+                let known = if prefix == Some("xml") { XML_NAMESPACE } else { "undeclared prefix" };
+                Arc::from(known)
+            }
+            None => match self.schemas.get(at.schema) {
+                Some(schema) if schema.chameleon => Arc::clone(&schema.target),
+                Some(_) | None => Arc::from(""),
+            },
+        };
+        // Within a redefinition its own name means what it replaces.
+        let own = std::iter::successors(Some(at.node), |node| node.parent_element())
+            .find(|node| node.parent_element().is_some_and(|parent| parent.tag_name().name() == "redefine"));
+        let own = own.and_then(|node| node.attribute("name"));
+        let target = self.schemas.get(at.schema).map(|schema| &schema.target);
+        if own == Some(local) && target.is_some_and(|target| *target == namespace) {
+            return Name { namespace, local: format!("{local}{REPLACED}").into() };
+        }
+        Name { namespace, local: Arc::from(local) }
+    }
+
+    /// A reference to a type; what is not there is reported and becomes `xs:anyType`.
+    fn type_ref(&mut self, at: At<'d, 'i>, text: &str) -> TypeId {
+        let name = self.qname(at, text);
+        if let Some(id) = self.type_of(&name) {
+            return id;
+        }
+        if let Some((meant, id)) = self.meant(at, &name).and_then(|meant| Some((meant.clone(), self.type_of(&meant)?))) {
+            if self.misses.insert(("type", name)) {
+                let place = self.place(at);
+                let message = format!("there is no type {text}; assumed: {meant}");
+                self.findings.add(Severity::Warning, place, "src-resolve", message);
+            }
+            return id;
+        }
+        self.missing(at, "type", &name, text);
+        self.model.any_type
+    }
+
+    /// What a name that leads nowhere means in schemas that mix up "no namespace" and "the target namespace".
+    fn meant(&self, at: At<'d, 'i>, name: &Name) -> Option<Name> {
+        let target = &self.schemas.get(at.schema)?.target;
+        let namespace = if name.namespace.is_empty() { Arc::clone(target) } else { Arc::from("") };
+        Some(Name { namespace, local: Arc::clone(&name.local) })
+    }
+
+    fn missing(&mut self, at: At<'d, 'i>, kind: &'static str, name: &Name, text: &str) {
+        if !self.misses.insert((kind, name.clone())) {
+            return;
+        }
+        let namespace = &*name.namespace;
+        let known = self.names.get(kind).map(Vec::as_slice).unwrap_or_default();
+        let there = known.iter().any(|other| *other.namespace == *namespace);
+        let hint = if namespace == "undeclared prefix" {
+            "; its prefix is not declared".to_owned()
+        } else if !there {
+            format!("; no schema of {namespace:?} is loaded")
+        } else {
+            let locals = known.iter().filter(|other| *other.namespace == *namespace).map(|other| &*other.local);
+            nearest(&name.local, locals).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+        };
+        self.finding(at, "src-resolve", format!("there is no {kind} {text}{hint}"));
+    }
+
+    fn read_element(&mut self, id: ElementId, at: At<'d, 'i>) {
+        let declared = at.node.attribute("type");
+        let inline = elements(at.node).find(|child| matches!(child.tag_name().name(), "simpleType" | "complexType"));
+        let head = at.node.attribute("substitutionGroup");
+        let type_id = match (declared, inline, head) {
+            (Some(text), ..) => self.type_ref(at, text),
+            (None, Some(node), _) => self.new_type(None, At { node, ..at }),
+            (None, None, Some(head)) => {
+                let head = self.qname(at, head);
+                self.element(&head).and_then(|head| self.declared_type(head, 0)).unwrap_or(self.model.any_type)
+            }
+            (None, None, None) => self.model.any_type,
+        };
+        self.model.elements[id].type_id = type_id;
+    }
+
+    /// The type of a head of substitution, which may not have been read yet.
+    fn declared_type(&mut self, head: ElementId, depth: usize) -> Option<TypeId> {
+        let name = self.model.elements[head].name.clone();
+        let at = *self.globals.get(&("element", name))?;
+        match (at.node.attribute("type"), at.node.attribute("substitutionGroup")) {
+            (Some(text), _) => Some(self.type_ref(at, text)),
+            (None, Some(next)) if depth < NESTING_MAX => {
+                let next = self.qname(at, next);
+                let next = self.element(&next)?;
+                self.declared_type(next, depth + 1)
+            }
+            (None, _) => None,
+        }
+    }
+
+    fn read_group(&mut self, id: ParticleId, at: At<'d, 'i>) {
+        let model = elements(at.node).find(|child| matches!(child.tag_name().name(), "sequence" | "choice" | "all"));
+        if let Some(particle) = model.and_then(|node| self.particle(At { node, ..at })) {
+            self.model.particles[id].term = Term::Sequence(vec![particle]);
+        }
+    }
+
+    fn read_type(&mut self, id: TypeId, at: At<'d, 'i>) {
+        let draft = if at.node.tag_name().name() == "simpleType" {
+            self.draft_simple(at)
+        } else {
+            Draft::Complex(Box::new(self.draft_complex(at)))
+        };
+        self.model.types[id].base = match &draft {
+            Draft::Done => None,
+            Draft::Simple { base, .. } => *base,
+            Draft::Complex(complex) => complex.base,
+        };
+        self.drafts.insert(id, draft);
+    }
+
+    fn draft_simple(&mut self, at: At<'d, 'i>) -> Draft {
+        for child in elements(at.node) {
+            let at = At { node: child, ..at };
+            match child.tag_name().name() {
+                "restriction" => {
+                    let base = match (child.attribute("base"), inline_simple(child)) {
+                        (Some(text), _) => self.type_ref(at, text),
+                        (None, Some(node)) => self.new_type(None, At { node, ..at }),
+                        (None, None) => self.builtin(Builtin::AnySimpleType),
+                    };
+                    return Draft::Simple { base: Some(base), variety: None, step: self.facets(at) };
+                }
+                "list" => {
+                    let item = match (child.attribute("itemType"), inline_simple(child)) {
+                        (Some(text), _) => self.type_ref(at, text),
+                        (None, Some(node)) => self.new_type(None, At { node, ..at }),
+                        (None, None) => self.builtin(Builtin::AnySimpleType),
+                    };
+                    let variety = Some(Variety::List(item));
+                    return Draft::Simple { base: None, variety, step: Facets::default() };
+                }
+                "union" => {
+                    let named: Vec<&str> =
+                        child.attribute("memberTypes").unwrap_or_default().split_whitespace().collect();
+                    let mut members: Vec<TypeId> = named.into_iter().map(|text| self.type_ref(at, text)).collect();
+                    for node in elements(child).filter(|node| node.tag_name().name() == "simpleType") {
+                        members.push(self.new_type(None, At { node, ..at }));
+                    }
+                    let variety = Some(Variety::Union(members));
+                    return Draft::Simple { base: None, variety, step: Facets::default() };
+                }
+                _ => {}
+            }
+        }
+        self.finding(at, "src-simple-type", "a simpleType has no restriction, list or union".to_owned());
+        Draft::Simple { base: None, variety: Some(Variety::Atomic(Builtin::String)), step: Facets::default() }
+    }
+
+    fn facets(&mut self, at: At<'d, 'i>) -> Facets {
+        let mut facets = Facets::default();
+        let mut enumeration = Vec::new();
+        let mut patterns = Vec::new();
+        for child in elements(at.node) {
+            let Some(value) = child.attribute("value") else { continue };
+            let at = At { node: child, ..at };
+            match child.tag_name().name() {
+                "enumeration" => enumeration.push(value.to_owned()),
+                "pattern" => patterns.push(value),
+                "whiteSpace" => {
+                    facets.white_space = match value {
+                        "replace" => Some(WhiteSpace::Replace),
+                        "collapse" => Some(WhiteSpace::Collapse),
+                        _ => Some(WhiteSpace::Preserve),
+                    }
+                }
+                "minInclusive" => facets.low = Some(Bound { value: value.to_owned(), inclusive: true }),
+                "minExclusive" => facets.low = Some(Bound { value: value.to_owned(), inclusive: false }),
+                "maxInclusive" => facets.high = Some(Bound { value: value.to_owned(), inclusive: true }),
+                "maxExclusive" => facets.high = Some(Bound { value: value.to_owned(), inclusive: false }),
+                "length" => facets.length = self.count(at, value),
+                "minLength" => facets.min_length = self.count(at, value),
+                "maxLength" => facets.max_length = self.count(at, value),
+                "totalDigits" | "precision" => facets.total_digits = self.count(at, value),
+                "fractionDigits" | "scale" => facets.fraction_digits = self.count(at, value),
+                _ => {}
+            }
+        }
+        facets.enumeration = enumeration.into();
+        facets.patterns = self.patterns(at, &patterns);
+        facets
+    }
+
+    /// The patterns of one derivation step: one of them must match.
+    fn patterns(&mut self, at: At<'d, 'i>, sources: &[&str]) -> Vec<Pattern> {
+        let joined = sources.join("|");
+        if sources.is_empty() {
+            return Vec::new();
+        }
+        match pattern::compile(&joined) {
+            Ok(regex) => vec![Pattern { source: joined.into(), regex }],
+            Err(reason) => {
+                let place = self.place(at);
+                let shown = document::clip(&joined, 100).into_owned();
+                let message = format!("the pattern {shown} {reason}; assumed: values are not checked against it");
+                self.findings.add(Severity::Warning, place, "pattern", message);
+                Vec::new()
+            }
+        }
+    }
+
+    fn count(&mut self, at: At<'d, 'i>, value: &str) -> Option<u64> {
+        let count = value.trim().parse().ok();
+        if count.is_none() {
+            let place = self.place(at);
+            let shown = document::clip(value, 40).into_owned();
+            let message = format!("{shown:?} is no number; assumed: the facet is not there");
+            self.findings.add(Severity::Warning, place, "facet", message);
+        }
+        count
+    }
+
+    fn draft_complex(&mut self, at: At<'d, 'i>) -> DraftComplex {
+        let mut draft = DraftComplex {
+            is_abstract: is_true(at.node, "abstract"),
+            mixed: is_true(at.node, "mixed"),
+            base: None,
+            how: How::Plain,
+            content: None,
+            attributes: Vec::new(),
+            any_attribute: false,
+        };
+        let derived =
+            elements(at.node).find(|child| matches!(child.tag_name().name(), "complexContent" | "simpleContent"));
+        let step = derived.and_then(|content| {
+            elements(content).find(|child| matches!(child.tag_name().name(), "extension" | "restriction"))
+        });
+        let (Some(content), Some(step)) = (derived, step) else {
+            self.read_content(at, &mut draft);
+            return draft;
+        };
+        draft.mixed |= is_true(content, "mixed");
+        let at = At { node: step, ..at };
+        let base = step.attribute("base").map(|text| self.type_ref(at, text));
+        draft.base = base.or(Some(self.model.any_type));
+        let extension = step.tag_name().name() == "extension";
+        if content.tag_name().name() == "simpleContent" {
+            draft.how = if extension {
+                How::SimpleExtension
+            } else {
+                let inner = inline_simple(step).map(|node| self.new_type(None, At { node, ..at }));
+                How::SimpleRestriction { step: self.facets(at), inner }
+            };
+            self.read_attributes(at, &mut draft);
+        } else {
+            draft.how = if extension { How::Extension } else { How::Restriction };
+            self.read_content(at, &mut draft);
+        }
+        draft
+    }
+
+    fn read_content(&mut self, at: At<'d, 'i>, draft: &mut DraftComplex) {
+        for child in elements(at.node) {
+            if matches!(child.tag_name().name(), "sequence" | "choice" | "all" | "group") {
+                draft.content = self.particle(At { node: child, ..at });
+            }
+        }
+        self.read_attributes(at, draft);
+    }
+
+    fn read_attributes(&mut self, at: At<'d, 'i>, draft: &mut DraftComplex) {
+        let mut seen = HashSet::new();
+        let mut open = vec![at];
+        while let Some(at) = open.pop() {
+            for child in elements(at.node) {
+                let at = At { node: child, ..at };
+                match child.tag_name().name() {
+                    "attribute" => draft.attributes.extend(self.attribute(at)),
+                    "anyAttribute" => draft.any_attribute = true,
+                    "attributeGroup" => {
+                        let Some(text) = child.attribute("ref") else { continue };
+                        let name = self.qname(at, text);
+                        match self.globals.get(&("attributeGroup", name.clone())).copied() {
+                            Some(group) if seen.insert(name.clone()) => open.push(group),
+                            Some(_) => {}
+                            None if is_soap_encoding(&name.namespace) => draft.any_attribute = true,
+                            None => self.missing(at, "attributeGroup", &name, text),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.attribute_uses += draft.attributes.len();
+        if self.attribute_uses > ATTRIBUTES_MAX {
+            draft.attributes.clear();
+            self.finding(at, "bounds", format!("the types have more than {ATTRIBUTES_MAX} attributes together"));
+        }
+    }
+
+    fn attribute(&mut self, at: At<'d, 'i>) -> Option<AttributeUse> {
+        let (mut declaration, mut name) = (at, None);
+        if let Some(text) = at.node.attribute("ref") {
+            let referred = self.qname(at, text);
+            match self.globals.get(&("attribute", referred.clone())).copied() {
+                Some(global) => declaration = global,
+                None if &*referred.namespace == XML_NAMESPACE || is_soap_encoding(&referred.namespace) => {}
+                None if &*referred.namespace == super::bundle::WSDL => return None,
+                None => {
+                    let message = format!("there is no attribute {text}; assumed: it holds a string");
+                    let place = self.place(at);
+                    self.findings.add(Severity::Warning, place, "src-resolve", message);
+                }
+            }
+            name = Some(referred);
+        }
+        let name = match name {
+            Some(name) => name,
+            None => self.local_name(at, "attributeFormDefault")?,
+        };
+        let inline = inline_simple(declaration.node);
+        let type_id = match (declaration.node.attribute("type"), inline) {
+            (Some(text), _) => self.type_ref(declaration, text),
+            (None, Some(node)) => self.new_type(None, At { node, ..declaration }),
+            (None, None) => self.builtin(Builtin::String),
+        };
+        let usage = at.node.attribute("use").unwrap_or_default();
+        Some(AttributeUse {
+            name,
+            type_id,
+            required: usage == "required",
+            prohibited: usage == "prohibited",
+            default: value_of(at.node, "default").or_else(|| value_of(declaration.node, "default")),
+            fixed: value_of(at.node, "fixed").or_else(|| value_of(declaration.node, "fixed")),
+        })
+    }
+
+    /// The name of a local declaration, in a namespace or in none as `form` and the schema say.
+    fn local_name(&self, at: At<'d, 'i>, default: &str) -> Option<Name> {
+        let local = at.node.attribute("name")?.trim();
+        let schema = self.schemas.get(at.schema)?;
+        let form = at.node.attribute("form").or_else(|| self.root(at.schema)?.attribute(default));
+        let namespace = if form == Some("qualified") { Arc::clone(&schema.target) } else { Arc::from("") };
+        Some(Name { namespace, local: Arc::from(local) })
+    }
+
+    /// A particle of a content model; the depth of the document bounds the recursion.
+    fn particle(&mut self, at: At<'d, 'i>) -> Option<ParticleId> {
+        let term = match at.node.tag_name().name() {
+            "element" => Term::Element(self.local_element(at)?),
+            "any" => Term::Any,
+            "group" => Term::Sequence(vec![self.group_ref(at)?]),
+            name @ ("sequence" | "choice" | "all") => {
+                let parts: Vec<ParticleId> =
+                    elements(at.node).filter_map(|node| self.particle(At { node, ..at })).collect();
+                match name {
+                    "sequence" => Term::Sequence(parts),
+                    "choice" => Term::Choice(parts),
+                    _ => Term::All(parts),
+                }
+            }
+            _ => return None,
+        };
+        let min = at.node.attribute("minOccurs").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
+        let max = match at.node.attribute("maxOccurs").map(str::trim) {
+            Some("unbounded" | "*") => None,
+            Some(text) => Some(text.parse().unwrap_or(1)),
+            None => Some(1),
+        };
+        Some(self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term }))
+    }
+
+    fn group_ref(&mut self, at: At<'d, 'i>) -> Option<ParticleId> {
+        let text = at.node.attribute("ref")?;
+        let name = self.qname(at, text);
+        if let Some(id) = self.groups.get(&name) {
+            return Some(*id);
+        }
+        let Some(group) = self.globals.get(&("group", name.clone())).copied() else {
+            self.missing(at, "group", &name, text);
+            return None;
+        };
+        let id = self.new_particle(Term::Sequence(Vec::new()));
+        self.groups.insert(name, id);
+        self.queue.push(Job::Group(id, group));
+        Some(id)
+    }
+
+    fn local_element(&mut self, at: At<'d, 'i>) -> Option<ElementId> {
+        if let Some(text) = at.node.attribute("ref") {
+            let name = self.qname(at, text);
+            let id = self.element(&name);
+            if id.is_none() && name == *XSD_SCHEMA {
+                // .NET DataSets: the schema travels in the message.
+                return None;
+            }
+            if id.is_none() {
+                self.missing(at, "element", &name, text);
+            }
+            return id;
+        }
+        let name = self.local_name(at, "elementFormDefault")?;
+        let id = self.new_element(name, at);
+        self.queue.push(Job::Element(id, at));
+        Some(id)
+    }
+
+    /// Completes every type from its base, bases first, without recursion.
+    fn inherit(&mut self) {
+        let ids: Vec<TypeId> = self.model.types.ids().collect();
+        for id in ids {
+            let mut chain = vec![id];
+            let mut on_chain: HashSet<TypeId> = HashSet::from([id]);
+            while let Some(next) = chain.last().and_then(|last| self.pending_base(*last)) {
+                if !on_chain.insert(next) {
+                    self.break_cycle(next);
+                    break;
+                }
+                chain.push(next);
+            }
+            while let Some(id) = chain.pop() {
+                if let Some(draft) = self.drafts.remove(&id) {
+                    self.complete(id, draft);
+                }
+                self.drafts.insert(id, Draft::Done);
+            }
+        }
+    }
+
+    fn pending_base(&self, id: TypeId) -> Option<TypeId> {
+        let base = match self.drafts.get(&id)? {
+            Draft::Done => None,
+            Draft::Simple { base, .. } => *base,
+            Draft::Complex(complex) => match complex.how {
+                How::SimpleRestriction { inner: Some(inner), .. } if self.is_pending(inner) => Some(inner),
+                _ => complex.base,
+            },
+        };
+        base.filter(|base| self.is_pending(*base))
+    }
+
+    fn is_pending(&self, id: TypeId) -> bool {
+        self.drafts.get(&id).is_some_and(|draft| !matches!(draft, Draft::Done))
+    }
+
+    fn break_cycle(&mut self, id: TypeId) {
+        let place = self.model.types[id].place;
+        let name = self.model.types[id].name.as_ref().map_or_else(|| "a type".to_owned(), Name::to_string);
+        let message = format!("{name} is derived from itself");
+        self.findings.add(Severity::Error, place, "ct-props-correct.3", message);
+        self.model.types[id].base = None;
+        self.drafts.insert(id, Draft::Done);
+    }
+
+    fn complete(&mut self, id: TypeId, draft: Draft) {
+        let definition = match draft {
+            Draft::Done => return,
+            Draft::Simple { base, variety, step } => Definition::Simple(self.complete_simple(base, variety, &step)),
+            Draft::Complex(draft) => Definition::Complex(self.complete_complex(*draft)),
+        };
+        self.model.types[id].definition = definition;
+    }
+
+    fn complete_simple(&self, base: Option<TypeId>, variety: Option<Variety>, step: &Facets) -> Simple {
+        let inherited = base.and_then(|base| self.model.simple(base));
+        let facets = inherited.map_or_else(|| step.clone(), |base| base.facets.narrowed_by(step));
+        let variety = variety
+            .or_else(|| inherited.map(|base| base.variety.clone()))
+            .unwrap_or(Variety::Atomic(Builtin::AnySimpleType));
+        Simple { variety, facets }
+    }
+
+    fn complete_complex(&mut self, draft: DraftComplex) -> Complex {
+        let base = draft.base;
+        let content = self.complete_content(&draft);
+        let (mut attributes, mut any_attribute, mut mixed) = (Vec::new(), draft.any_attribute, draft.mixed);
+        if let Some(Definition::Complex(base)) = base.map(|base| &self.model.types[base].definition) {
+            attributes.clone_from(&base.attributes);
+            any_attribute |= base.any_attribute && matches!(draft.how, How::Extension | How::SimpleExtension);
+            mixed |= base.mixed && matches!(draft.how, How::Extension);
+        }
+        let own: HashSet<Name> = draft.attributes.iter().map(|attribute| attribute.name.clone()).collect();
+        attributes.retain(|attribute| !own.contains(&attribute.name));
+        attributes.extend(draft.attributes);
+        let mut seen = HashSet::new();
+        attributes.retain(|attribute| !attribute.prohibited && seen.insert(attribute.name.clone()));
+        self.attribute_uses += attributes.len();
+        if self.attribute_uses > ATTRIBUTES_MAX * 4 {
+            attributes.clear();
+        }
+        let is_abstract = draft.is_abstract;
+        Complex { is_abstract, mixed, content, attributes, any_attribute, children: OnceLock::new() }
+    }
+
+    fn complete_content(&mut self, draft: &DraftComplex) -> Content {
+        let base = draft.base;
+        let own = draft.content.map_or(Content::Empty, Content::Particle);
+        let inherited = base.map_or(Content::Empty, |base| match &self.model.types[base].definition {
+            Definition::Complex(complex) => complex.content,
+            Definition::Simple(_) => Content::Simple(base),
+            Definition::Any => Content::Empty,
+        });
+        match &draft.how {
+            How::Plain | How::Restriction => own,
+            How::Extension => match (inherited, own) {
+                (Content::Particle(first), Content::Particle(second)) => {
+                    Content::Particle(self.new_particle(Term::Sequence(vec![first, second])))
+                }
+                (inherited, Content::Empty) => inherited,
+                (_, own) => own,
+            },
+            How::SimpleExtension => match inherited {
+                Content::Simple(_) => inherited,
+                Content::Empty | Content::Particle(_) => Content::Simple(self.builtin(Builtin::AnySimpleType)),
+            },
+            How::SimpleRestriction { step, inner } => {
+                let from = match (inner, inherited) {
+                    (Some(inner), _) => Some(*inner),
+                    (None, Content::Simple(base)) => Some(base),
+                    (None, Content::Empty | Content::Particle(_)) => None,
+                };
+                let simple = self.complete_simple(from, None, step);
+                let definition = Definition::Simple(simple);
+                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition });
+                self.drafts.insert(id, Draft::Done);
+                Content::Simple(id)
+            }
+        }
+    }
+
+    /// Cuts groups that contain themselves, and content models that would grow without bound.
+    fn bound_particles(&mut self) {
+        let mut measured: HashMap<ParticleId, Option<(usize, usize)>> = HashMap::new();
+        let ids: Vec<ParticleId> = self.model.particles.ids().collect();
+        for start in ids {
+            if measured.contains_key(&start) {
+                continue;
+            }
+            measured.insert(start, None);
+            let mut open = vec![(start, 0usize)];
+            while let Some((id, next)) = open.pop() {
+                let parts = parts(&self.model.particles[id].term);
+                if let Some(part) = parts.get(next).copied() {
+                    open.push((id, next + 1));
+                    if let Entry::Vacant(entry) = measured.entry(part) {
+                        entry.insert(None);
+                        open.push((part, 0));
+                    }
+                    continue;
+                }
+                let size = measure(parts, &measured);
+                let fits = size.filter(|(size, depth)| *size <= PARTICLES_MAX && *depth <= NESTING_MAX);
+                if fits.is_none() {
+                    self.cut(id, size.is_none());
+                }
+                measured.insert(id, Some(fits.unwrap_or((1, 1))));
+            }
+        }
+    }
+
+    fn cut(&mut self, id: ParticleId, circular: bool) {
+        let message = if circular {
+            "a group contains itself".to_owned()
+        } else {
+            format!("a content model is made of more than {PARTICLES_MAX} particles or nests deeper than {NESTING_MAX}")
+        };
+        let rule = if circular { "mg-props-correct.2" } else { "bounds" };
+        self.findings.add(Severity::Error, Place::default(), rule, message);
+        self.model.particles[id].term = Term::Sequence(Vec::new());
+    }
+
+    fn substitute(&mut self, globals: &[Name]) {
+        let mut heads: HashMap<ElementId, Vec<ElementId>> = HashMap::new();
+        for name in globals {
+            let Some(at) = self.globals.get(&("element", name.clone())).copied() else { continue };
+            let Some(text) = at.node.attribute("substitutionGroup") else { continue };
+            let head = self.qname(at, text);
+            let ids = (self.model.global_elements.get(&head), self.model.global_elements.get(name));
+            if let (Some(head), Some(member)) = ids {
+                heads.entry(*head).or_default().push(*member);
+            }
+        }
+        for head in heads.keys() {
+            let mut members = Vec::new();
+            let mut seen = HashSet::from([*head]);
+            let mut open: Vec<ElementId> = vec![*head];
+            while let Some(next) = open.pop() {
+                for member in heads.get(&next).map(Vec::as_slice).unwrap_or_default() {
+                    if seen.insert(*member) {
+                        members.push(*member);
+                        open.push(*member);
+                    }
+                }
+            }
+            self.model.substitutes.insert(*head, members);
+        }
+    }
+}
+
+static XSD_SCHEMA: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| Name::new(XSD, "schema"));
+
+fn parts(term: &Term) -> &[ParticleId] {
+    match term {
+        Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => parts,
+        Term::Element(_) | Term::Any => &[],
+    }
+}
+
+/// Particles and depth of what a term holds; none when a part is still being measured, which makes it circular.
+fn measure(parts: &[ParticleId], measured: &HashMap<ParticleId, Option<(usize, usize)>>) -> Option<(usize, usize)> {
+    parts.iter().try_fold((1usize, 1usize), |(size, depth), part| {
+        let (more, deep) = measured.get(part).copied().flatten()?;
+        Some((size + more, depth.max(deep + 1)))
+    })
+}
+
+fn global_kind(node: Node<'_, '_>) -> Option<&'static str> {
+    Some(match node.tag_name().name() {
+        "simpleType" | "complexType" => "type",
+        "element" => "element",
+        "attribute" => "attribute",
+        "group" => "group",
+        "attributeGroup" => "attributeGroup",
+        _ => return None,
+    })
+}
+
+fn inline_simple<'d, 'i>(node: Node<'d, 'i>) -> Option<Node<'d, 'i>> {
+    elements(node).find(|child| child.tag_name().name() == "simpleType")
+}
+
+fn is_true(node: Node<'_, '_>, name: &str) -> bool {
+    matches!(node.attribute(name).map(str::trim), Some("true" | "1"))
+}
+
+fn value_of(node: Node<'_, '_>, name: &str) -> Option<String> {
+    node.attribute(name).map(str::to_owned)
+}

@@ -1,0 +1,311 @@
+//! What a request may hold, by path: for checking mappings before the first message.
+
+use std::collections::HashSet;
+
+use super::Operation;
+use super::bind::Holds;
+use super::model::{
+    Complex, Content, Definition, ElementId, Particle, ParticleId, Schemas, Simple, Term, TypeId, Variety,
+};
+use super::nearest;
+
+/// How deep required elements are followed.
+const DEPTH_MAX: usize = 32;
+/// How many required leaves are named.
+const LEAVES_MAX: usize = 2_000;
+
+/// What stands at a path of a request.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Target {
+    /// It must be there when its parent is.
+    pub required: bool,
+    /// It may be there more than once.
+    pub repeated: bool,
+    /// It may be `xsi:nil`.
+    pub nillable: bool,
+    /// It holds text; false: it holds elements.
+    pub simple: bool,
+    /// The type's name, empty for an anonymous one.
+    pub type_name: String,
+    /// The built-in type its text is made of (`decimal`); `list` or `union`; empty when it holds elements.
+    pub builtin: String,
+    /// The values it may have; empty: no enumeration.
+    pub enumeration: Vec<String>,
+    /// The longest text, in characters.
+    pub max_length: Option<u64>,
+    /// Decimal places.
+    pub fraction_digits: Option<u64>,
+    /// Digits altogether.
+    pub total_digits: Option<u64>,
+    /// The only value it may have.
+    pub fixed: Option<String>,
+}
+
+/// A path that leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct PathError {
+    /// The part of the path that does exist.
+    pub known: String,
+    /// The name that does not.
+    pub unknown: String,
+    /// The nearest name there.
+    pub nearest: Option<String>,
+    /// In words.
+    pub reason: String,
+}
+
+impl Operation {
+    /// What stands at a path below the operation's argument: element names, a last `@attribute`, or one of
+    /// `$value`, `$type`, `$xml`, `$nil`.
+    ///
+    /// # Errors
+    /// The first name that is not there, with the nearest one.
+    pub fn resolve(&self, path: &[&str]) -> Result<Target, PathError> {
+        let schemas = &self.model.schemas;
+        let mut path = path;
+        let mut here = Here::Parts;
+        let mut known = self.name().to_owned();
+        if let [part] = self.bound.input.parts.as_slice()
+            && self.bound.input.wrapper.is_none()
+        {
+            here = match part.holds {
+                Holds::Element(element) => Here::Element(element),
+                Holds::Type(type_id) => Here::Type(type_id),
+            };
+            // A single part may be named, or left out.
+            if let [first, rest @ ..] = path
+                && self.names_part(part, first)
+            {
+                path = rest;
+            }
+        }
+        let mut target = self.describe(here, true, false);
+        for step in path {
+            if matches!(*step, "$type" | "$xml" | "$nil" | "$value") {
+                return if *step == "$value" { Ok(target) } else { Ok(plain()) };
+            }
+            let (next, found) = self.step(here, step).ok_or_else(|| self.unknown(here, &known, step))?;
+            target = found;
+            known = format!("{known}.{step}");
+            match next {
+                Some(next) => here = next,
+                None => return Ok(target),
+            }
+        }
+        let _ = schemas;
+        Ok(target)
+    }
+
+    /// The paths of the simple elements and attributes that every request must hold: reached through required
+    /// parents, not nillable, without a default.
+    #[must_use]
+    pub fn required_leaves(&self) -> Vec<String> {
+        let mut leaves = Leaves { schemas: &self.model.schemas, paths: Vec::new(), open: HashSet::new() };
+        let single = self.bound.input.parts.len() == 1 && self.bound.input.wrapper.is_none();
+        for part in &self.bound.input.parts {
+            let path = if single { String::new() } else { part.name.clone() };
+            match part.holds {
+                Holds::Element(element) => leaves.of_type(self.model.schemas.elements[element].type_id, &path, 0),
+                Holds::Type(type_id) => leaves.of_type(type_id, &path, 0),
+            }
+        }
+        leaves.paths
+    }
+
+    fn names_part(&self, part: &super::Part, name: &str) -> bool {
+        let Holds::Element(element) = part.holds else { return part.name == name };
+        let element = &self.model.schemas.elements[element];
+        let named = part.name == name || *element.name.local == *name;
+        named && self.children_of(Here::Type(element.type_id)).iter().all(|child| child != name)
+    }
+
+    fn step(&self, here: Here, step: &str) -> Option<(Option<Here>, Target)> {
+        let schemas = &self.model.schemas;
+        if matches!(here, Here::Parts) {
+            let part = self.bound.input.parts.iter().find(|part| part.name == step)?;
+            let next = match part.holds {
+                Holds::Element(element) => Here::Element(element),
+                Holds::Type(type_id) => Here::Type(type_id),
+            };
+            return Some((Some(next), self.describe(next, true, false)));
+        }
+        let Definition::Complex(complex) = &schemas.types[self.type_at(here)?].definition else {
+            return is_any(schemas, self.type_at(here)?).then(|| (None, plain()));
+        };
+        if let Some(attribute) = step.strip_prefix('@') {
+            let Some(declared) = complex.attributes.iter().find(|declared| *declared.name.local == *attribute) else {
+                return complex.any_attribute.then(|| (None, plain()));
+            };
+            let required = declared.required && declared.default.is_none() && declared.fixed.is_none();
+            let target = self.describe(Here::Type(declared.type_id), required, false);
+            return Some((None, Target { fixed: declared.fixed.clone(), ..target }));
+        }
+        let local = step.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or(step, |(_, local)| local);
+        let children = schemas.children(complex);
+        let child = children.iter().find(|(name, _)| *name.local == *local).map(|(_, child)| child)?;
+        let next = Here::Element(child.element);
+        Some((Some(next), self.describe(next, child.required, child.repeated)))
+    }
+
+    fn type_at(&self, here: Here) -> Option<TypeId> {
+        match here {
+            Here::Parts => None,
+            Here::Element(element) => Some(self.model.schemas.elements[element].type_id),
+            Here::Type(type_id) => Some(type_id),
+        }
+    }
+
+    fn describe(&self, here: Here, required: bool, repeated: bool) -> Target {
+        let schemas = &self.model.schemas;
+        let Some(type_id) = self.type_at(here) else { return Target { required, ..plain() } };
+        let (nillable, fixed) = match here {
+            Here::Element(element) => (schemas.elements[element].nillable, schemas.elements[element].fixed.clone()),
+            Here::Parts | Here::Type(_) => (false, None),
+        };
+        let type_name = schemas.types[type_id].name.as_ref().map(|name| name.local.to_string()).unwrap_or_default();
+        let simple = schemas.simple(type_id);
+        let facets = simple.map(|simple| simple.facets.clone()).unwrap_or_default();
+        Target {
+            required,
+            repeated,
+            nillable,
+            simple: simple.is_some(),
+            type_name,
+            builtin: simple.map(builtin_name).unwrap_or_default(),
+            enumeration: facets.enumeration.to_vec(),
+            max_length: facets.length.or(facets.max_length),
+            fraction_digits: facets.fraction_digits,
+            total_digits: facets.total_digits,
+            fixed,
+        }
+    }
+
+    fn children_of(&self, here: Here) -> Vec<String> {
+        let schemas = &self.model.schemas;
+        let Some(type_id) = self.type_at(here) else {
+            return self.bound.input.parts.iter().map(|part| part.name.clone()).collect();
+        };
+        let Definition::Complex(complex) = &schemas.types[type_id].definition else { return Vec::new() };
+        let mut children: Vec<_> = schemas.children(complex).iter().collect();
+        children.sort_by_key(|(_, child)| child.order);
+        let attributes = complex.attributes.iter().map(|attribute| format!("@{}", attribute.name.local));
+        children.into_iter().map(|(name, _)| name.local.to_string()).chain(attributes).collect()
+    }
+
+    fn unknown(&self, here: Here, known: &str, step: &str) -> PathError {
+        let names = self.children_of(here);
+        let near = nearest(step, names.iter().map(String::as_str)).map(str::to_owned);
+        let hint = match &near {
+            Some(near) => format!("; did you mean {near}?"),
+            None if names.is_empty() => "; it holds text, no elements".to_owned(),
+            None => format!("; it has {}", names.iter().take(10).cloned().collect::<Vec<_>>().join(", ")),
+        };
+        PathError {
+            known: known.to_owned(),
+            unknown: step.to_owned(),
+            nearest: near,
+            reason: format!("{known} has no {step}{hint}"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Here {
+    Parts,
+    Element(ElementId),
+    Type(TypeId),
+}
+
+fn plain() -> Target {
+    Target {
+        required: false,
+        repeated: false,
+        nillable: false,
+        simple: false,
+        type_name: String::new(),
+        builtin: String::new(),
+        enumeration: Vec::new(),
+        max_length: None,
+        fraction_digits: None,
+        total_digits: None,
+        fixed: None,
+    }
+}
+
+fn is_any(schemas: &Schemas, type_id: TypeId) -> bool {
+    matches!(schemas.types[type_id].definition, Definition::Any)
+}
+
+fn builtin_name(simple: &Simple) -> String {
+    match &simple.variety {
+        Variety::Atomic(builtin) => builtin.as_str().to_owned(),
+        Variety::List(_) => "list".to_owned(),
+        Variety::Union(_) => "union".to_owned(),
+    }
+}
+
+struct Leaves<'a> {
+    schemas: &'a Schemas,
+    paths: Vec<String>,
+    open: HashSet<TypeId>,
+}
+
+impl Leaves<'_> {
+    fn of_type(&mut self, type_id: TypeId, path: &str, depth: usize) {
+        if depth > DEPTH_MAX || self.paths.len() >= LEAVES_MAX || !self.open.insert(type_id) {
+            return;
+        }
+        if let Definition::Complex(complex) = &self.schemas.types[type_id].definition {
+            self.of_complex(complex, path, depth);
+        }
+        self.open.remove(&type_id);
+    }
+
+    fn of_complex(&mut self, complex: &Complex, path: &str, depth: usize) {
+        for attribute in complex.attributes.iter().filter(|attribute| attribute.required) {
+            if attribute.default.is_none() && attribute.fixed.is_none() {
+                self.paths.push(join(path, &format!("@{}", attribute.name.local)));
+            }
+        }
+        if let Content::Particle(particle) = complex.content {
+            self.of_particle(particle, path, depth);
+        }
+    }
+
+    fn of_particle(&mut self, id: ParticleId, path: &str, depth: usize) {
+        let particle: &Particle = &self.schemas.particles[id];
+        if particle.min == 0 || self.paths.len() >= LEAVES_MAX {
+            return;
+        }
+        match &particle.term {
+            Term::Element(element) => self.of_element(*element, path, depth),
+            Term::Sequence(parts) | Term::All(parts) => {
+                parts.iter().for_each(|part| self.of_particle(*part, path, depth));
+            }
+            Term::Choice(parts) => {
+                if let [only] = parts.as_slice() {
+                    self.of_particle(*only, path, depth);
+                }
+            }
+            Term::Any => {}
+        }
+    }
+
+    fn of_element(&mut self, id: ElementId, path: &str, depth: usize) {
+        let element = &self.schemas.elements[id];
+        let filled = element.nillable || element.default.is_some() || element.fixed.is_some();
+        if filled || self.schemas.substitutes.contains_key(&id) {
+            return;
+        }
+        let path = join(path, &element.name.local);
+        if self.schemas.simple(element.type_id).is_some() {
+            self.paths.push(path.clone());
+        }
+        self.of_type(element.type_id, &path, depth + 1);
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}

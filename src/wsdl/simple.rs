@@ -1,0 +1,697 @@
+//! Simple types: the built-in ones, their lexical forms, and the facets (XSD 1.0 part 2).
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use base64::Engine;
+use bigdecimal::BigDecimal;
+use regex::Regex;
+
+use super::document::clip;
+use super::model::{Definition, Schemas, Simple, TypeId, Variety};
+use super::moment;
+
+/// Values longer than this are not compared as numbers.
+const DIGITS_MAX: usize = 1_000;
+/// Types within types (unions, lists) are followed no deeper.
+const NESTING_MAX: usize = 32;
+
+/// The built-in simple types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Builtin {
+    AnySimpleType,
+    String,
+    NormalizedString,
+    Token,
+    Language,
+    NmToken,
+    NmTokens,
+    Name,
+    NcName,
+    Id,
+    IdRef,
+    IdRefs,
+    Entity,
+    Entities,
+    AnyUri,
+    QName,
+    Notation,
+    Boolean,
+    Base64Binary,
+    HexBinary,
+    Float,
+    Double,
+    Decimal,
+    Integer,
+    NonPositiveInteger,
+    NegativeInteger,
+    Long,
+    Int,
+    Short,
+    Byte,
+    NonNegativeInteger,
+    PositiveInteger,
+    UnsignedLong,
+    UnsignedInt,
+    UnsignedShort,
+    UnsignedByte,
+    Duration,
+    DateTime,
+    Time,
+    Date,
+    GYearMonth,
+    GYear,
+    GMonthDay,
+    GDay,
+    GMonth,
+}
+
+impl Builtin {
+    /// All of them with their names.
+    pub(crate) const ALL: [(Self, &'static str); 45] = [
+        (Self::AnySimpleType, "anySimpleType"),
+        (Self::String, "string"),
+        (Self::NormalizedString, "normalizedString"),
+        (Self::Token, "token"),
+        (Self::Language, "language"),
+        (Self::NmToken, "NMTOKEN"),
+        (Self::NmTokens, "NMTOKENS"),
+        (Self::Name, "Name"),
+        (Self::NcName, "NCName"),
+        (Self::Id, "ID"),
+        (Self::IdRef, "IDREF"),
+        (Self::IdRefs, "IDREFS"),
+        (Self::Entity, "ENTITY"),
+        (Self::Entities, "ENTITIES"),
+        (Self::AnyUri, "anyURI"),
+        (Self::QName, "QName"),
+        (Self::Notation, "NOTATION"),
+        (Self::Boolean, "boolean"),
+        (Self::Base64Binary, "base64Binary"),
+        (Self::HexBinary, "hexBinary"),
+        (Self::Float, "float"),
+        (Self::Double, "double"),
+        (Self::Decimal, "decimal"),
+        (Self::Integer, "integer"),
+        (Self::NonPositiveInteger, "nonPositiveInteger"),
+        (Self::NegativeInteger, "negativeInteger"),
+        (Self::Long, "long"),
+        (Self::Int, "int"),
+        (Self::Short, "short"),
+        (Self::Byte, "byte"),
+        (Self::NonNegativeInteger, "nonNegativeInteger"),
+        (Self::PositiveInteger, "positiveInteger"),
+        (Self::UnsignedLong, "unsignedLong"),
+        (Self::UnsignedInt, "unsignedInt"),
+        (Self::UnsignedShort, "unsignedShort"),
+        (Self::UnsignedByte, "unsignedByte"),
+        (Self::Duration, "duration"),
+        (Self::DateTime, "dateTime"),
+        (Self::Time, "time"),
+        (Self::Date, "date"),
+        (Self::GYearMonth, "gYearMonth"),
+        (Self::GYear, "gYear"),
+        (Self::GMonthDay, "gMonthDay"),
+        (Self::GDay, "gDay"),
+        (Self::GMonth, "gMonth"),
+    ];
+
+    /// The local name in the XSD namespace.
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(builtin, _)| *builtin == self).map_or("anySimpleType", |(_, name)| name)
+    }
+
+    /// Whether values are integers or decimals.
+    pub(crate) fn is_decimal(self) -> bool {
+        self == Self::Decimal || self.integer_range().is_some()
+    }
+
+    /// Whether values are numbers of any kind.
+    pub(crate) fn is_number(self) -> bool {
+        self.is_decimal() || matches!(self, Self::Float | Self::Double)
+    }
+
+    /// The lowest and highest value of an integer type; none where it has no bound.
+    fn integer_range(self) -> Option<(Option<i128>, Option<i128>)> {
+        fn within(low: impl Into<i128>, high: impl Into<i128>) -> Option<(Option<i128>, Option<i128>)> {
+            Some((Some(low.into()), Some(high.into())))
+        }
+        match self {
+            Self::Integer => Some((None, None)),
+            Self::NonPositiveInteger => Some((None, Some(0))),
+            Self::NegativeInteger => Some((None, Some(-1))),
+            Self::NonNegativeInteger => Some((Some(0), None)),
+            Self::PositiveInteger => Some((Some(1), None)),
+            Self::Long => within(i64::MIN, i64::MAX),
+            Self::Int => within(i32::MIN, i32::MAX),
+            Self::Short => within(i16::MIN, i16::MAX),
+            Self::Byte => within(i8::MIN, i8::MAX),
+            Self::UnsignedLong => within(0, u64::MAX),
+            Self::UnsignedInt => within(0, u32::MAX),
+            Self::UnsignedShort => within(0, u16::MAX),
+            Self::UnsignedByte => within(0, u8::MAX),
+            Self::AnySimpleType
+            | Self::String
+            | Self::NormalizedString
+            | Self::Token
+            | Self::Language
+            | Self::NmToken
+            | Self::NmTokens
+            | Self::Name
+            | Self::NcName
+            | Self::Id
+            | Self::IdRef
+            | Self::IdRefs
+            | Self::Entity
+            | Self::Entities
+            | Self::AnyUri
+            | Self::QName
+            | Self::Notation
+            | Self::Boolean
+            | Self::Base64Binary
+            | Self::HexBinary
+            | Self::Float
+            | Self::Double
+            | Self::Decimal
+            | Self::Duration
+            | Self::DateTime
+            | Self::Time
+            | Self::Date
+            | Self::GYearMonth
+            | Self::GYear
+            | Self::GMonthDay
+            | Self::GDay
+            | Self::GMonth => None,
+        }
+    }
+
+    /// How white space is treated when nothing says otherwise.
+    fn white_space(self) -> WhiteSpace {
+        if matches!(self, Self::String | Self::AnySimpleType) {
+            WhiteSpace::Preserve
+        } else if self == Self::NormalizedString {
+            WhiteSpace::Replace
+        } else {
+            WhiteSpace::Collapse
+        }
+    }
+
+    /// Whether a (white space normalised) text is of this type.
+    fn check(self, text: &str) -> Result<(), String> {
+        let right = match self {
+            Self::AnySimpleType | Self::String | Self::NormalizedString | Self::Token | Self::AnyUri => true,
+            Self::Language => is_language(text),
+            Self::NmToken => is_nmtoken(text),
+            Self::NmTokens => !text.is_empty() && text.split(' ').all(is_nmtoken),
+            Self::Name => is_name(text, true),
+            Self::NcName | Self::Id | Self::IdRef | Self::Entity => is_name(text, false),
+            Self::IdRefs | Self::Entities => !text.is_empty() && text.split(' ').all(|item| is_name(item, false)),
+            Self::QName | Self::Notation => is_qname(text),
+            Self::Boolean => matches!(text, "true" | "false" | "1" | "0"),
+            Self::Base64Binary => is_base64(text),
+            Self::HexBinary => text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            Self::Float | Self::Double => is_float(text),
+            Self::Decimal => is_decimal(text),
+            Self::Integer
+            | Self::NonPositiveInteger
+            | Self::NegativeInteger
+            | Self::Long
+            | Self::Int
+            | Self::Short
+            | Self::Byte
+            | Self::NonNegativeInteger
+            | Self::PositiveInteger
+            | Self::UnsignedLong
+            | Self::UnsignedInt
+            | Self::UnsignedShort
+            | Self::UnsignedByte => return self.check_integer(text),
+            Self::Duration => moment::duration(text).is_some(),
+            Self::DateTime
+            | Self::Time
+            | Self::Date
+            | Self::GYearMonth
+            | Self::GYear
+            | Self::GMonthDay
+            | Self::GDay
+            | Self::GMonth => moment::parse(self, text).is_some(),
+        };
+        if right { Ok(()) } else { Err(format!("is no xs:{}{}", self.as_str(), self.advice(text))) }
+    }
+
+    fn check_integer(self, text: &str) -> Result<(), String> {
+        if !is_integer(text) {
+            return Err(format!("is no xs:{}{}", self.as_str(), self.advice(text)));
+        }
+        let (low, high) = self.integer_range().unwrap_or((None, None));
+        let value = BigDecimal::from_str(text).ok().filter(|_| text.len() <= DIGITS_MAX);
+        let below = |bound: i128| value.as_ref().is_some_and(|value| *value < BigDecimal::from(bound));
+        let above = |bound: i128| value.as_ref().is_some_and(|value| *value > BigDecimal::from(bound));
+        if let Some(low) = low.filter(|low| below(*low)) {
+            return Err(format!("is below {low}, the least xs:{}", self.as_str()));
+        }
+        match high.filter(|high| above(*high) || (value.is_none() && low.is_some())) {
+            Some(high) => Err(format!("is above {high}, the greatest xs:{}", self.as_str())),
+            None => Ok(()),
+        }
+    }
+
+    /// What to do about a value that is not of this type, where that is known.
+    fn advice(self, text: &str) -> &'static str {
+        let date = moment::parse(Self::DateTime, text).is_some();
+        if self == Self::Boolean {
+            " (true, false, 1 or 0, in lower case)"
+        } else if self == Self::Date && date {
+            " but a date with a time: date('%Y-%m-%d') makes it one"
+        } else if self == Self::DateTime && moment::parse(Self::Date, text).is_some() {
+            " but a date without a time"
+        } else if self.integer_range().is_some() && is_decimal(text) {
+            " (digits only, no point): int makes it one"
+        } else if text.is_empty() {
+            ": it is empty"
+        } else if self.is_decimal() && text.contains(',') {
+            " (no commas)"
+        } else {
+            ""
+        }
+    }
+}
+
+/// White space handling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WhiteSpace {
+    Preserve,
+    Replace,
+    Collapse,
+}
+
+/// An ordered bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub value: String,
+    pub inclusive: bool,
+}
+
+/// The facets of a type, inherited ones included.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facets {
+    pub white_space: Option<WhiteSpace>,
+    pub length: Option<u64>,
+    pub min_length: Option<u64>,
+    pub max_length: Option<u64>,
+    pub total_digits: Option<u64>,
+    pub fraction_digits: Option<u64>,
+    pub low: Option<Bound>,
+    pub high: Option<Bound>,
+    /// Empty: no enumeration.
+    pub enumeration: Arc<[String]>,
+    /// One per derivation step that has any; all must match.
+    pub patterns: Vec<Pattern>,
+}
+
+/// A pattern facet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    /// As the schema says it.
+    pub source: Arc<str>,
+    pub regex: Regex,
+}
+
+impl Facets {
+    /// What a derivation step adds to what it inherits.
+    pub(crate) fn narrowed_by(&self, step: &Self) -> Self {
+        let mut patterns = self.patterns.clone();
+        patterns.extend(step.patterns.iter().cloned());
+        Self {
+            white_space: step.white_space.or(self.white_space),
+            length: step.length.or(self.length),
+            min_length: step.min_length.or(self.min_length),
+            max_length: step.max_length.or(self.max_length),
+            total_digits: step.total_digits.or(self.total_digits),
+            fraction_digits: step.fraction_digits.or(self.fraction_digits),
+            low: step.low.clone().or_else(|| self.low.clone()),
+            high: step.high.clone().or_else(|| self.high.clone()),
+            enumeration: if step.enumeration.is_empty() {
+                Arc::clone(&self.enumeration)
+            } else {
+                Arc::clone(&step.enumeration)
+            },
+            patterns,
+        }
+    }
+}
+
+/// Checks a text against a simple type; gives it as it should be written (white space collapsed where the type does).
+pub(crate) fn check<'t>(schemas: &Schemas, simple: &Simple, text: &'t str) -> Result<Cow<'t, str>, String> {
+    check_nested(schemas, simple, text, 0)
+}
+
+/// Checks the lexical form alone: what a server answers may break its own facets.
+pub(crate) fn lexical<'t>(schemas: &Schemas, simple: &Simple, text: &'t str) -> Result<Cow<'t, str>, String> {
+    let free = Simple {
+        variety: simple.variety.clone(),
+        facets: Facets { white_space: simple.facets.white_space, ..Facets::default() },
+    };
+    check_nested(schemas, &free, text, 0)
+}
+
+fn check_nested<'t>(schemas: &Schemas, simple: &Simple, text: &'t str, depth: usize) -> Result<Cow<'t, str>, String> {
+    if depth > NESTING_MAX {
+        return Err("has a type of unions and lists nested too deeply to check".to_owned());
+    }
+    let value = normalized(white_space(simple), text);
+    match &simple.variety {
+        Variety::Atomic(builtin) => {
+            builtin.check(&value).map_err(|reason| named(&value, &reason))?;
+            check_facets(&simple.facets, Some(*builtin), length(*builtin, &value), &value)?;
+        }
+        Variety::List(item) => {
+            let items: Vec<&str> = value.split(' ').filter(|item| !item.is_empty()).collect();
+            let item = schemas.simple(*item);
+            for text in &items {
+                item.map_or(Ok(Cow::Borrowed("")), |item| check_nested(schemas, item, text, depth + 1))?;
+            }
+            check_facets(&simple.facets, None, items.len(), &value)?;
+        }
+        Variety::Union(members) => {
+            check_union(schemas, members, &value, depth)?;
+            check_facets(&simple.facets, None, value.chars().count(), &value)?;
+        }
+    }
+    Ok(value)
+}
+
+fn check_union(schemas: &Schemas, members: &[TypeId], value: &str, depth: usize) -> Result<(), String> {
+    let mut first = None;
+    for member in members {
+        let Definition::Simple(member) = &schemas.types[*member].definition else { return Ok(()) };
+        match check_nested(schemas, member, value, depth + 1) {
+            Ok(_) => return Ok(()),
+            Err(reason) => first = first.or(Some(reason)),
+        }
+    }
+    first.map_or(Ok(()), |reason| Err(format!("{reason}; nor is it of another type of the union")))
+}
+
+fn white_space(simple: &Simple) -> WhiteSpace {
+    simple.facets.white_space.unwrap_or(match simple.variety {
+        Variety::Atomic(builtin) => builtin.white_space(),
+        Variety::List(_) => WhiteSpace::Collapse,
+        Variety::Union(_) => WhiteSpace::Preserve,
+    })
+}
+
+fn normalized(how: WhiteSpace, text: &str) -> Cow<'_, str> {
+    let blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
+    match how {
+        WhiteSpace::Preserve => Cow::Borrowed(text),
+        WhiteSpace::Replace if !text.contains(['\t', '\n', '\r']) => Cow::Borrowed(text),
+        WhiteSpace::Replace => Cow::Owned(text.replace(['\t', '\n', '\r'], " ")),
+        WhiteSpace::Collapse => {
+            let trimmed = text.trim_matches(blank);
+            if trimmed.contains(['\t', '\n', '\r']) || trimmed.contains("  ") {
+                let words: Vec<&str> = trimmed.split(blank).filter(|word| !word.is_empty()).collect();
+                Cow::Owned(words.join(" "))
+            } else {
+                Cow::Borrowed(trimmed)
+            }
+        }
+    }
+}
+
+/// A reason that begins with the value.
+fn named(value: &str, reason: &str) -> String {
+    format!("{:?} {reason}", clip(value, 60))
+}
+
+fn length(builtin: Builtin, value: &str) -> usize {
+    match builtin {
+        Builtin::HexBinary => value.len() / 2,
+        Builtin::Base64Binary => {
+            let digits = value.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').count();
+            digits * 3 / 4
+        }
+        Builtin::NmTokens | Builtin::IdRefs | Builtin::Entities => value.split(' ').count(),
+        _ => value.chars().count(),
+    }
+}
+
+fn check_facets(facets: &Facets, builtin: Option<Builtin>, length: usize, value: &str) -> Result<(), String> {
+    // XSD 1.0 4.3.1: length facets say nothing about QNames.
+    if !matches!(builtin, Some(Builtin::QName | Builtin::Notation)) {
+        check_lengths(facets, length, value)?;
+    }
+    if !facets.enumeration.is_empty() && !facets.enumeration.iter().any(|allowed| same(builtin, allowed, value)) {
+        let known = facets.enumeration.iter().map(String::as_str);
+        let hint = super::nearest(value, known.clone()).map(|near| format!("; did you mean {near:?}?"));
+        let some: Vec<&str> = known.take(8).collect();
+        let more = if facets.enumeration.len() > some.len() { ", …" } else { "" };
+        let reason = format!("is not one of {}{more}{}", some.join(", "), hint.unwrap_or_default());
+        return Err(named(value, &reason));
+    }
+    if let Some(pattern) = facets.patterns.iter().find(|pattern| !pattern.regex.is_match(value)) {
+        return Err(named(value, &format!("does not match the pattern {}", clip(&pattern.source, 100))));
+    }
+    if let Some(builtin) = builtin {
+        check_digits(facets, builtin, value)?;
+        check_bounds(facets, builtin, value)?;
+    }
+    Ok(())
+}
+
+fn check_lengths(facets: &Facets, length: usize, value: &str) -> Result<(), String> {
+    let length = length as u64;
+    if let Some(exact) = facets.length.filter(|exact| *exact != length) {
+        return Err(named(value, &format!("is {length} long; length is {exact}")));
+    }
+    if let Some(max) = facets.max_length.filter(|max| length > *max) {
+        return Err(named(value, &format!("is {length} long; maxLength is {max}")));
+    }
+    if let Some(min) = facets.min_length.filter(|min| length < *min) {
+        return Err(named(value, &format!("is {length} long; minLength is {min}")));
+    }
+    Ok(())
+}
+
+fn check_digits(facets: &Facets, builtin: Builtin, value: &str) -> Result<(), String> {
+    if !builtin.is_decimal() || (facets.total_digits.is_none() && facets.fraction_digits.is_none()) {
+        return Ok(());
+    }
+    let plain = value.trim_start_matches(['+', '-']);
+    let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    if let Some(max) = facets.fraction_digits.filter(|max| fraction.len() as u64 > *max) {
+        let reason = format!("has {} decimal places; fractionDigits is {max}", fraction.len());
+        return Err(named(value, &reason));
+    }
+    let digits = if whole.is_empty() { fraction.trim_start_matches('0').len() } else { whole.len() + fraction.len() };
+    match facets.total_digits.filter(|max| digits as u64 > *max) {
+        Some(max) => Err(named(value, &format!("has {digits} digits; totalDigits is {max}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_bounds(facets: &Facets, builtin: Builtin, value: &str) -> Result<(), String> {
+    for (bound, wrong, side) in [(&facets.low, Ordering::Less, "min"), (&facets.high, Ordering::Greater, "max")] {
+        let Some(bound) = bound else { continue };
+        let Some(order) = compare(builtin, value, &bound.value) else { continue };
+        if order == wrong || (order == Ordering::Equal && !bound.inclusive) {
+            let kind = if bound.inclusive { "Inclusive" } else { "Exclusive" };
+            return Err(named(value, &format!("is out of bounds; {side}{kind} is {}", clip(&bound.value, 60))));
+        }
+    }
+    Ok(())
+}
+
+/// Equality in the value space, where it differs from the text.
+fn same(builtin: Option<Builtin>, left: &str, right: &str) -> bool {
+    left == right || builtin.is_some_and(|builtin| compare(builtin, left, right) == Some(Ordering::Equal))
+}
+
+/// Orders two values of a type; none when they cannot be ordered.
+pub(crate) fn compare(builtin: Builtin, left: &str, right: &str) -> Option<Ordering> {
+    if builtin.is_decimal() {
+        return Some(decimal(left)?.cmp(&decimal(right)?));
+    }
+    match builtin {
+        Builtin::Float | Builtin::Double => float(left)?.partial_cmp(&float(right)?),
+        Builtin::Duration => moment::duration(left)?.compare(&moment::duration(right)?),
+        Builtin::Boolean => Some(matches!(left, "true" | "1").cmp(&matches!(right, "true" | "1"))),
+        Builtin::DateTime
+        | Builtin::Time
+        | Builtin::Date
+        | Builtin::GYearMonth
+        | Builtin::GYear
+        | Builtin::GMonthDay
+        | Builtin::GDay
+        | Builtin::GMonth => moment::parse(builtin, left)?.compare(&moment::parse(builtin, right)?),
+        _ => None,
+    }
+}
+
+fn decimal(text: &str) -> Option<BigDecimal> {
+    let text = text.trim();
+    if text.len() > DIGITS_MAX || !is_decimal(text) { None } else { BigDecimal::from_str(text).ok() }
+}
+
+fn float(text: &str) -> Option<f64> {
+    match text.trim() {
+        "INF" => Some(f64::INFINITY),
+        "-INF" => Some(f64::NEG_INFINITY),
+        "NaN" => None,
+        text => text.parse().ok(),
+    }
+}
+
+fn unsigned(text: &str) -> &str {
+    text.strip_prefix(['+', '-']).unwrap_or(text)
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = unsigned(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_decimal(text: &str) -> bool {
+    let digits = unsigned(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    whole.len() + fraction.len() > 0 && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit())
+}
+
+fn is_float(text: &str) -> bool {
+    if matches!(text, "INF" | "-INF" | "NaN") {
+        return true;
+    }
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text, None),
+    };
+    is_decimal(mantissa) && exponent.is_none_or(is_integer)
+}
+
+fn is_base64(text: &str) -> bool {
+    let digits: String = text.chars().filter(|c| *c != ' ').collect();
+    base64::engine::general_purpose::STANDARD.decode(digits).is_ok()
+}
+
+fn is_language(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let fits = |part: &str| (1..=8).contains(&part.len());
+    parts.next().is_some_and(|first| fits(first) && first.bytes().all(|byte| byte.is_ascii_alphabetic()))
+        && parts.all(|part| fits(part) && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+fn is_qname(text: &str) -> bool {
+    // Clark notation is how a mapping says a namespace; the writer makes a prefix of it.
+    let local = text.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or(text, |(_, local)| local);
+    local.split(':').count() <= 2 && local.split(':').all(|part| is_name(part, false))
+}
+
+fn is_nmtoken(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| is_name_char(c) || c == ':')
+}
+
+/// Whether a text is an XML name; with colons when they are allowed.
+pub(crate) fn is_name(text: &str, colons: bool) -> bool {
+    let fits = |c: char| is_name_char(c) || (colons && c == ':');
+    text.chars().next().is_some_and(|c| is_name_start(c) || (colons && c == ':')) && text.chars().all(fits)
+}
+
+fn is_name_start(c: char) -> bool {
+    matches!(c, 'A'..='Z' | 'a'..='z' | '_' | '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{2ff}'
+        | '\u{370}'..='\u{37d}' | '\u{37f}'..='\u{1fff}' | '\u{200c}'..='\u{200d}' | '\u{2070}'..='\u{218f}'
+        | '\u{2c00}'..='\u{2fef}' | '\u{3001}'..='\u{d7ff}' | '\u{f900}'..='\u{fdcf}' | '\u{fdf0}'..='\u{fffd}'
+        | '\u{10000}'..='\u{effff}')
+}
+
+fn is_name_char(c: char) -> bool {
+    is_name_start(c) || matches!(c, '-' | '.' | '0'..='9' | '\u{b7}' | '\u{300}'..='\u{36f}' | '\u{203f}'..='\u{2040}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_builtin_takes_its_lexical_forms_and_nothing_else() {
+        // type | taken | refused
+        let table = "\
+            boolean | true false 1 0 | True FALSE yes 2
+            decimal | 1 -1.50 +.5 5. 007 | 1e5 1,5 . - INF
+            integer | 0 -12 +7 123456789012345678901234567890 | 1.0 1e3 -
+            nonPositiveInteger | 0 -5 | 1
+            negativeInteger | -1 | 0 1
+            nonNegativeInteger | 0 7 | -1
+            positiveInteger | 1 | 0
+            long | 9223372036854775807 | 9223372036854775808
+            int | -2147483648 2147483647 | 2147483648 3.0
+            short | 32767 | 32768
+            byte | -128 | 128
+            unsignedLong | 18446744073709551615 | 18446744073709551616 -1
+            unsignedInt | 4294967295 | 4294967296
+            unsignedShort | 65535 | 65536
+            unsignedByte | 255 | 256
+            float | 1 1.5e3 -INF NaN INF 1E-5 | +INF inf 1e 0x1 nan
+            double | 1e308 .5 | 1d
+            dateTime | 2026-11-23T10:00:00Z 2026-11-23T24:00:00 2026-02-28T10:00:00.123+14:00 -0001-01-01T00:00:00 | \
+                2026-11-23 2026-02-30T10:00:00 2026-11-23T25:00:00 26-11-23T10:00:00 2026-11-23T10:00 \
+                2026-11-23T10:00:00+15:00
+            date | 2026-11-23 2024-02-29 2026-11-23Z 12026-01-01 | 2026-2-3 2025-02-29 2026-11-23T00:00:00 0000-01-01
+            time | 10:00:00 23:59:59.999Z 24:00:00 | 10:00 24:00:01 10:60:00
+            gYear | 2026 -0044 2026Z | 26 0000
+            gYearMonth | 2026-11 | 2026-13 2026
+            gMonth | --11 --11Z | 11 --13
+            gMonthDay | --02-29 | --02-30 02-28
+            gDay | ---31 | ---32 31
+            duration | P1Y2M3DT4H5M6.7S -P1D PT0S P1M | P P1 1D PT P1S P-1D P1YT
+            hexBinary | 0aFF | 0aF 0x
+            base64Binary | AAEC AA== | A A=
+            language | en en-GB x-klingon | en_GB toolonglanguage
+            NMTOKEN | a-b 12 a:b | a,b
+            Name | a:b _x | 1a
+            NCName | a-b é | a:b 1a
+            ID | x1 | 1
+            IDREF | x1 | 1
+            ENTITY | x1 | 1
+            NOTATION | a:b | :b
+            QName | a:b b {urn:x}b | a:b:c 1:b :b
+            token | a |
+            anyURI | http://x/ä not%zz | ";
+        for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+            let name = columns[0];
+            let (builtin, _) = Builtin::ALL.into_iter().find(|(_, known)| *known == name).unwrap();
+            for text in columns[1].split_whitespace() {
+                assert_eq!(builtin.check(text), Ok(()), "{name} should take {text}");
+            }
+            for text in columns[2].split_whitespace() {
+                assert!(builtin.check(text).is_err(), "{name} should refuse {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_is_treated_as_the_type_says() {
+        assert_eq!(normalized(WhiteSpace::Preserve, " a\n b "), " a\n b ");
+        assert_eq!(normalized(WhiteSpace::Replace, " a\n b "), " a  b ");
+        assert_eq!(normalized(WhiteSpace::Collapse, " a\n b "), "a b");
+    }
+
+    #[test]
+    fn values_are_ordered_in_their_value_space() {
+        for (builtin, left, right, order) in [
+            (Builtin::Decimal, "1.50", "1.5", Some(Ordering::Equal)),
+            (Builtin::Decimal, "9", "10", Some(Ordering::Less)),
+            (Builtin::Double, "1e3", "999", Some(Ordering::Greater)),
+            (Builtin::Double, "NaN", "1", None),
+            (Builtin::DateTime, "2026-01-01T12:00:00Z", "2026-01-01T13:30:00+02:00", Some(Ordering::Greater)),
+            (Builtin::Date, "2026-02-01", "2026-01-31", Some(Ordering::Greater)),
+            (Builtin::Time, "10:00:00.5", "10:00:00.50", Some(Ordering::Equal)),
+            (Builtin::Duration, "P1Y", "P13M", Some(Ordering::Less)),
+            (Builtin::Duration, "P1M", "P30D", None),
+        ] {
+            assert_eq!(compare(builtin, left, right), order, "{left} ? {right}");
+        }
+    }
+}
