@@ -144,8 +144,9 @@ pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<S
 
 fn shown(source: &str) -> String {
     const LENGTH_MAX: usize = 200;
+    let source: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
     if source.chars().count() <= LENGTH_MAX {
-        return source.to_owned();
+        return source;
     }
     source.chars().take(LENGTH_MAX).chain(['…']).collect()
 }

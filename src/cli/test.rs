@@ -1,15 +1,187 @@
-//! `omgate test`.
+//! `omgate test`: replay envelope fixtures against golden files; no network, no store.
 
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Arguments.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use anyhow::{Context, bail};
+use similar::{ChangeTag, TextDiff};
 
-/// Runs the command.
+use crate::config::{self, Loaded};
+
+mod pretty;
+mod replay;
+
+/// How deep folders of fixtures may nest.
+const DEPTH_MAX: usize = 16;
+
+/// Arguments of `test`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the envelopes (`*.xml`) and their golden files (`*.golden`) are; a folder named like a source holds that
+    /// source's. Default: `fixtures` beside the configuration, else `envelopes` beside it.
+    dir: Option<PathBuf>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
+    config: PathBuf,
+    /// Write the golden files anew.
+    #[arg(long)]
+    update: bool,
+}
+
+/// Replays the fixtures. Exit code 1 when one differs from its golden file.
 ///
 /// # Errors
-/// What went wrong, for a person.
-pub async fn run(_args: Args) -> anyhow::Result<ExitCode> {
-    unimplemented!()
+/// When there is nothing to replay, or files cannot be read or written.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            writeln!(io::stdout().lock(), "{problems}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let folder = args.dir.unwrap_or_else(|| default_folder(&args.config));
+    let mut fixtures = Fixtures::default();
+    fixtures.collect(&folder, 0).with_context(|| format!("looking for fixtures in {}", folder.display()))?;
+    if fixtures.envelopes.is_empty() {
+        bail!("there is no *.xml in {}", folder.display());
+    }
+    let mut tally = Tally::default();
+    for envelope in &fixtures.envelopes {
+        fixtures.goldens.remove(&envelope.with_extension("golden"));
+        let shown = envelope.strip_prefix(&folder).unwrap_or(envelope);
+        let verdict = judge(&loaded, envelope, shown, args.update)?;
+        tally.add(&shown.to_string_lossy(), &verdict)?;
+    }
+    for orphan in &fixtures.goldens {
+        let shown = orphan.strip_prefix(&folder).unwrap_or(orphan).to_string_lossy().into_owned();
+        let verdict = if args.update { remove(orphan)? } else { Verdict::Orphan };
+        tally.add(&shown, &verdict)?;
+    }
+    tally.finish()
+}
+
+fn default_folder(config: &Path) -> PathBuf {
+    let beside = config.parent().unwrap_or(Path::new(""));
+    let fixtures = beside.join("fixtures");
+    if fixtures.is_dir() { fixtures } else { beside.join("envelopes") }
+}
+
+fn remove(orphan: &Path) -> anyhow::Result<Verdict> {
+    std::fs::remove_file(orphan).with_context(|| format!("removing {}", orphan.display()))?;
+    Ok(Verdict::Written)
+}
+
+#[derive(Default)]
+struct Fixtures {
+    envelopes: BTreeSet<PathBuf>,
+    goldens: BTreeSet<PathBuf>,
+}
+
+impl Fixtures {
+    fn collect(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
+        if depth > DEPTH_MAX {
+            return Ok(());
+        }
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                _ if path.is_dir() => self.collect(&path, depth + 1)?,
+                Some("xml") => drop(self.envelopes.insert(path)),
+                Some("golden") => drop(self.goldens.insert(path)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Verdict {
+    Passed,
+    Written,
+    Missing,
+    Orphan,
+    Differs { golden: String, actual: String },
+}
+
+fn judge(loaded: &Loaded, envelope: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
+    let body = std::fs::read(envelope).with_context(|| format!("reading {}", envelope.display()))?;
+    let actual = replay::replay(loaded, shown, &body);
+    let golden_path = envelope.with_extension("golden");
+    let golden = match std::fs::read_to_string(&golden_path) {
+        Ok(golden) => Some(golden),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("reading {}", golden_path.display())),
+    };
+    if golden.as_ref() == Some(&actual) {
+        return Ok(Verdict::Passed);
+    }
+    if update {
+        std::fs::write(&golden_path, &actual).with_context(|| format!("writing {}", golden_path.display()))?;
+        return Ok(Verdict::Written);
+    }
+    Ok(golden.map_or(Verdict::Missing, |golden| Verdict::Differs { golden, actual }))
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    written: usize,
+}
+
+impl Tally {
+    fn add(&mut self, name: &str, verdict: &Verdict) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        match verdict {
+            Verdict::Passed => {
+                self.passed += 1;
+                return writeln!(out, "ok      {name}");
+            }
+            Verdict::Written => {
+                self.written += 1;
+                return writeln!(out, "written {name}");
+            }
+            Verdict::Missing | Verdict::Orphan | Verdict::Differs { .. } => self.failed += 1,
+        }
+        match verdict {
+            Verdict::Orphan => writeln!(out, "FAILED  {name}: there is no envelope beside it; --update removes it"),
+            Verdict::Differs { golden, actual } => {
+                writeln!(out, "FAILED  {name}: differs from its golden file")?;
+                diff(&mut out, golden, actual)
+            }
+            _ => writeln!(out, "FAILED  {name}: has no golden file; --update writes it"),
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<ExitCode> {
+        let written = if self.written > 0 { format!(", {} written", self.written) } else { String::new() };
+        writeln!(io::stdout().lock(), "{} passed, {} failed{written}", self.passed, self.failed)?;
+        Ok(if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// A unified diff; in colour on a terminal.
+fn diff(out: &mut io::StdoutLock<'_>, golden: &str, actual: &str) -> io::Result<()> {
+    let is_terminal = out.is_terminal();
+    let diff = TextDiff::from_lines(golden, actual);
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        writeln!(out, "{}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            let (sign, colour) = match change.tag() {
+                ChangeTag::Delete => ('-', "\u{1b}[31m"),
+                ChangeTag::Insert => ('+', "\u{1b}[32m"),
+                ChangeTag::Equal => (' ', ""),
+            };
+            let line = change.value().trim_end_matches('\n');
+            if is_terminal && !colour.is_empty() {
+                writeln!(out, "{colour}{sign}{line}\u{1b}[0m")?;
+            } else {
+                writeln!(out, "{sign}{line}")?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use super::read::{Field, Section, Spot};
 use super::value;
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
-use crate::deliver::{self, Target, TargetConfig};
+use crate::deliver::{self, BuildError, Target, TargetConfig};
 use crate::dispatch::{Rate, System};
 use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables, Template};
 use crate::map::IDEMPOTENCY_HEADER;
@@ -217,6 +217,9 @@ fn check_url(before_hole: &str, has_holes: bool) -> Result<(), String> {
         .strip_prefix("https://")
         .or_else(|| before_hole.strip_prefix("http://"))
         .ok_or_else(|| format!("is no absolute http:// or https:// URL; {form}"))?;
+    if rest.starts_with(['/', '?', '#']) {
+        return Err(format!("has no host; {form}"));
+    }
     if has_holes && !rest.contains('/') {
         return Err(format!("a hole must stand behind the host and a slash; {form}"));
     }
@@ -568,11 +571,17 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
     match Target::new(config) {
         Ok(target) => Some(target),
         Err(error) => {
-            // An unreadable file of authorities was reported where it stands.
-            let spot = auth.map_or(&configured.spot, |field| &field.spot);
-            if configured.target.ca.is_none() {
-                root.desk.error(spot, error.to_string());
-            }
+            let own = |field: Option<&Spot>| field.unwrap_or(&configured.spot).clone();
+            let spot = match &error {
+                // Reported where the file is named.
+                BuildError::Authorities { .. } => return None,
+                // A secret that could not be read was reported where it stands.
+                BuildError::Auth { .. } if root.desk.has_failed() => return None,
+                BuildError::Auth { .. } => own(auth.map(|field| &field.spot)),
+                BuildError::Proxy { .. } => own(configured.target.proxy.as_ref().map(|field| &field.spot)),
+                BuildError::Client { .. } => own(None),
+            };
+            root.desk.error(&spot, error.to_string());
             None
         }
     }

@@ -217,8 +217,11 @@ impl Check<'_, '_, '_> {
             if let Some(node) = node
                 && let Err(conflict) = insert(tree, &parts, node)
             {
-                let reason =
-                    format!("{path:?} is given twice, or {conflict:?} is both a value and something above values");
+                let reason = if parts.last() == Some(&conflict) {
+                    format!("{path:?} is given twice, or has something below it already")
+                } else {
+                    format!("{conflict:?} has a value of its own, so nothing can stand below it")
+                };
                 self.section.desk.error(&name_spot, reason);
             }
         }

@@ -34,7 +34,11 @@ pub(super) fn substitute(raw: &str, environment: Environment<'_>, files: &Files)
         let (reference, _) = from.split_at(end + 1);
         match value(from.get(2..end).unwrap_or_default(), environment, files) {
             Ok(secret) => text.push_secret(reference, SecretString::from(secret)),
-            Err(reason) => problems.push((at + found, format!("{reference}: {reason}"))),
+            Err(reason) => {
+                // Shown like any other secret, so that what is made of the text does not look like clear text.
+                text.push_secret(reference, SecretString::default());
+                problems.push((at + found, format!("{reference}: {reason}")));
+            }
         }
         at += found + reference.len();
     }
@@ -87,7 +91,7 @@ mod tests {
         let files = Files::disk(Path::new(""));
         let (text, problems) = substitute("a ${TOKEN} $${TOKEN} $5 ${MISSING} ${1x}", &environment, &files);
         assert_eq!(text.reveal(), "a s3cr3t ${TOKEN} $5  ");
-        assert_eq!(text.masked(), "a ${TOKEN} ${TOKEN} $5  ");
+        assert_eq!(text.masked(), "a ${TOKEN} ${TOKEN} $5 ${MISSING} ${1x}");
         let reasons: Vec<_> = problems.iter().map(|(at, reason)| format!("{at} {reason}")).collect();
         assert_eq!(
             reasons,

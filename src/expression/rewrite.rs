@@ -64,13 +64,19 @@ fn tokens(source: &str) -> Result<Vec<Token>, ExpressionError> {
             at += first.len_utf8();
             continue;
         }
-        let (kind, length) = token(rest, first)
-            .ok_or_else(|| ExpressionError::at(source, at, format!("{first:?} has no meaning here")))?;
+        let (kind, length) = token(rest, first).ok_or_else(|| ExpressionError::at(source, at, meaningless(first)))?;
         tokens.push(Token { kind, start: at, end: at + length });
         at += length;
     }
     tokens.push(Token { kind: Kind::End, start: source.len(), end: source.len() });
     Ok(tokens)
+}
+
+fn meaningless(first: char) -> String {
+    match first {
+        '\'' | '"' => "the text that begins here has no end".to_owned(),
+        _ => format!("{first:?} has no meaning here"),
+    }
 }
 
 fn token(rest: &str, first: char) -> Option<(Kind, usize)> {

@@ -198,7 +198,7 @@ fn what_is_wrong_is_found_when_the_expression_is_compiled() {
         ("record.A ==", "expected a value, found its end", Some(11), None),
         ("record.A = 1", "expected the end of the expression, found `=`", Some(9), None),
         ("record.A && true", "'&' has no meaning here", Some(9), None),
-        ("'open", "has no meaning here", Some(0), None),
+        ("'open", "has no end", Some(0), None),
         ("", "is empty", Some(0), None),
         ("a not b", "", None, None),
     ] {

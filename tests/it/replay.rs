@@ -1,1 +1,99 @@
-//! Placeholder.
+//! `omgate test`, run as a person would: the project's own fixtures, and what a change of theirs looks like.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn omgate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_omgate")).args(arguments).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn the_projects_own_fixtures_make_the_calls_of_their_golden_files() {
+    let mut arguments = vec!["test", "--config", "fixtures/omgate.toml"];
+    arguments.extend(std::env::var_os("OMGATE_UPDATE").map(|_| "--update"));
+    let output = omgate(&arguments);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains(" 0 failed"), "{}", text(&output));
+}
+
+/// A configuration of two sources, and their fixtures.
+fn project(folder: &Path) -> String {
+    let config = r#"
+        [[source]]
+        name = "one"
+        path = "/one"
+        organizations = ["00D24000000abcdEAA"]
+        [[source]]
+        name = "two"
+        path = "/two"
+        organizations = ["00D24000000zzzzEAA"]
+        [[destination]]
+        name = "d"
+        kind = "rest"
+        url = "http://h/{{ source }}"
+        [[route]]
+        source = "one"
+        destination = "d"
+        when = "record.StageName == 'Closed Won'"
+        [route.map]
+        amount = "record.Amount"
+        [[route]]
+        source = "two"
+        destination = "d"
+    "#;
+    fs::write(folder.join("omgate.toml"), config).unwrap();
+    fs::create_dir_all(folder.join("fixtures/two")).unwrap();
+    for (from, to) in [("create", "create"), ("create", "two/create"), ("deleted-record", "deleted")] {
+        fs::copy(format!("fixtures/envelopes/{from}.xml"), folder.join(format!("fixtures/{to}.xml"))).unwrap();
+    }
+    fs::write(folder.join("fixtures/broken.xml"), "<a><b></a>").unwrap();
+    folder.join("omgate.toml").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_change_a_missing_and_an_orphan_golden_file_fail_until_they_are_updated() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = project(folder.path());
+    let run = |more: &[&str]| omgate(&[&["test", "--config", &config], more].concat());
+
+    let missing = run(&[]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing).contains("0 passed, 4 failed"), "{}", text(&missing));
+    assert!(text(&run(&["--update"])).contains("4 written"));
+    assert!(text(&run(&[])).contains("4 passed, 0 failed"));
+
+    let golden = |name: &str| fs::read_to_string(folder.path().join(format!("fixtures/{name}.golden"))).unwrap();
+    assert!(golden("create").contains("POST http://h/one"), "{}", golden("create"));
+    assert!(golden("create").contains("\"amount\": \"45000.0\""), "{}", golden("create"));
+    assert!(golden("two/create").contains("source two: refused: organization"), "{}", golden("two/create"));
+    assert!(golden("deleted").contains("skipped_empty"), "{}", golden("deleted"));
+    assert!(golden("broken").starts_with("source one: refused:"), "{}", golden("broken"));
+
+    fs::write(folder.path().join("fixtures/create.golden"), golden("create").replace("POST", "PUT")).unwrap();
+    fs::write(folder.path().join("fixtures/orphan.golden"), "").unwrap();
+    let changed = run(&[]);
+    assert_eq!(changed.status.code(), Some(1));
+    let report = text(&changed);
+    assert!(report.contains("-    PUT http://h/one\n+    POST http://h/one"), "{report}");
+    assert!(report.contains("orphan.golden: there is no envelope beside it"), "{report}");
+    assert!(report.contains("3 passed, 2 failed"), "{report}");
+    assert!(!report.contains('\u{1b}'), "colour belongs to terminals");
+    assert!(run(&["--update"]).status.success());
+    assert!(run(&[]).status.success());
+}
+
+#[test]
+fn nothing_to_replay_and_a_wrong_configuration_are_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = omgate(&["test", folder.path().to_str().unwrap(), "--config", "fixtures/omgate.toml"]);
+    assert_eq!(empty.status.code(), Some(1));
+    assert!(text(&empty).contains("there is no *.xml"), "{}", text(&empty));
+    let wrong = omgate(&["test", "--config", "fixtures/config-errors/fields.toml"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong).contains("did you mean `AccountId`?"), "{}", text(&wrong));
+}
