@@ -44,7 +44,7 @@ fn load(text: &str) -> Result<config::Loaded, String> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
     fs::create_dir(folder.path().join("wsdl")).map_err(|error| error.to_string())?;
-    for name in ["wsdl/order-won.wsdl", "wsdl/erp.wsdl"] {
+    for name in ["wsdl/order-won.wsdl", "wsdl/erp.wsdl", "wsdl/erp.xsd"] {
         fs::copy(package.join(name), folder.path().join(name)).map_err(|error| format!("{name}: {error}"))?;
     }
     let text = text.replace("${ERP_PASSWORD}", "${file:password}");

@@ -20,17 +20,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("delivery", &[]),
     ("call", &["secret"]),
     ("outcome", &[]),
-    // What the stages share. `parse` is the one gate through which foreign XML comes, so the readers of WSDLs and of
-    // SOAP answers stand behind it.
+    // What the stages share. `parse` is the gate through which XML comes, so others may ask it too.
     ("expression", &["clock", "envelope", "outcome", "secret"]),
     ("wsdl", &["envelope", "parse"]),
-    ("soap", &["outcome", "parse", "wsdl"]),
+    ("soap", &["outcome", "wsdl"]),
     // The stages, in the order of the path. None names another.
     ("receive", &["envelope", "soap"]),
     ("parse", &["envelope"]),
     ("route", &["delivery", "envelope", "expression"]),
     ("store", &["clock", "delivery", "outcome"]),
-    ("map", &["call", "envelope", "expression", "outcome", "parse", "secret", "soap", "wsdl"]),
+    ("map", &["call", "expression", "outcome", "parse", "secret", "soap", "wsdl"]),
     ("deliver", &["call", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "outcome"]),
     // The two drivers walk the stages.
@@ -59,19 +58,17 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "clock",
             "deliver",
             "delivery",
             "dispatch",
             "envelope",
             "expression",
             "map",
-            "outcome",
+            "parse",
             "receive",
             "route",
             "secret",
             "settle",
-            "soap",
             "store",
             "telemetry",
             "wsdl",
@@ -87,15 +84,13 @@ const WALLS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "delivery",
-            "dispatch",
             "envelope",
             "expression",
             "gateway",
             "map",
-            "outcome",
             "parse",
+            "receive",
             "route",
-            "secret",
             "soap",
             "store",
             "telemetry",
@@ -124,7 +119,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quick_xml", &["parse", "wsdl", "soap", "cli::send"]),
     ("roxmltree", &["parse", "wsdl", "soap", "cli::send"]),
     ("yaserde", &["wsdl", "soap"]),
-    ("encoding_rs", &["parse", "wsdl", "soap"]),
+    ("encoding_rs", &["parse", "wsdl", "soap", "cli::send"]),
     ("minijinja", &["expression"]),
     ("toml", &["config"]),
     ("serde_path_to_error", &["config"]),
@@ -145,15 +140,15 @@ const CRATES: &[(&str, &[&str])] = &[
 const READINGS: &[(&str, &[&str])] = &[
     ("std::env", &["config"]),
     ("SystemTime::now", &["clock"]),
-    ("Instant::now", &["clock"]),
+    // Commands measure what they did; nothing that is stored comes of it.
+    ("Instant::now", &["clock", "cli"]),
     ("Timestamp::now", &["clock"]),
     ("Zoned::now", &["clock"]),
     ("thread::sleep", &["store"]),
 ];
 
 /// Names that say nothing about what is inside.
-const EMPTY_NAMES: &[&str] =
-    &["mod", "util", "utils", "common", "helper", "helpers", "model", "models", "types", "misc"];
+const EMPTY_NAMES: &[&str] = &["mod", "util", "utils", "common", "helper", "helpers", "models", "types", "misc"];
 
 #[test]
 fn every_module_keeps_to_its_walls() {
@@ -162,8 +157,7 @@ fn every_module_keeps_to_its_walls() {
 
 #[test]
 fn the_table_of_walls_allows_nothing_that_nobody_uses() {
-    let idle = walls_unused(&sources(), WALLS, DEVIATIONS);
-    let _ = writeln!(io::stdout().lock(), "{}", idle.join("\n"));
+    report(&walls_unused(&sources(), WALLS, DEVIATIONS));
 }
 
 #[test]
