@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::cli::print;
 use crate::cli::send;
-use crate::cli::stub::{ERP_WSDL, Speaks, Stub};
+use crate::cli::stub::{ERP_WSDL, ERP_XSD, Speaks, Stub};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::gateway::Gateway;
@@ -68,6 +68,7 @@ fn write_files(folder: &Path, erp: u16, crm: u16) -> anyhow::Result<()> {
     for (name, text) in [
         ("order-won.wsdl", ORDER_WON_WSDL),
         ("erp.wsdl", ERP_WSDL),
+        ("erp.xsd", ERP_XSD),
         ("countries.csv", COUNTRIES),
         ("omgate.toml", &configuration(erp, crm)),
     ] {

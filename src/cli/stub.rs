@@ -11,6 +11,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 /// The WSDL of the SOAP stub, the same that the demo's destination is built from.
 pub const ERP_WSDL: &str = include_str!("../../wsdl/erp.wsdl");
+/// The schema that it imports.
+pub const ERP_XSD: &str = include_str!("../../wsdl/erp.xsd");
 
 /// What a stub has taken: its key → how often it came.
 #[derive(Debug, Default)]
@@ -101,6 +103,9 @@ impl Stub {
 async fn serve(request: HttpRequest, body: String, desk: web::Data<Desk>) -> HttpResponse {
     if request.query_string().eq_ignore_ascii_case("wsdl") {
         return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/xml; charset=utf-8")).body(ERP_WSDL);
+    }
+    if request.path().ends_with("/erp.xsd") {
+        return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/xml; charset=utf-8")).body(ERP_XSD);
     }
     let mut taken = desk.taken.lock().unwrap_or_else(PoisonError::into_inner);
     taken.requests += 1;
