@@ -17,7 +17,9 @@ use omgate::clock::{SystemClock, Timestamp};
 use omgate::delivery::{ConfigVersion, OnRevision, Planned};
 use omgate::outcome::Record;
 use omgate::store::sqlite::{Options, SqliteStore};
-use omgate::store::{Accept, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreResult};
+use omgate::store::{
+    Accept, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreError, StoreResult,
+};
 
 /// Commands under way at once.
 const AT_ONCE: usize = 16;
@@ -70,7 +72,7 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     let folder = arguments.folder.as_deref().unwrap_or(temporary.path());
     if let Some(only) = &arguments.only {
         let store = filled(folder, arguments.large).await?;
-        return one_kind(&*store, only, arguments.ops).await;
+        return one_kind(&store, only, arguments.ops).await;
     }
     single_accepts(temporary.path()).await?;
     let small = measure(folder, arguments.small, arguments.ops).await?;
@@ -110,18 +112,21 @@ async fn measure(folder: &Path, backlog: u64, ops: u64) -> Outcome<[Cost; 3]> {
     let store: &dyn Store = &*store;
     let (claim_cost, claimed) = timed(ops, |_| store.claim(claim())).await?;
     let claimed: Vec<Claimed> = claimed.into_iter().flat_map(|claims| claims.claimed).collect();
-    let settles: Vec<Settle> = claimed.iter().map(settle).collect();
-    let (settle_cost, _) =
-        timed(settles.len() as u64, |number| store.settle(settles[usize::try_from(number).unwrap_or(0)].clone()))
-            .await?;
-    let (accept_cost, _) = timed(ops, |number| store.accept(envelope(1_000_000_000 + number, 1))).await?;
+    let mut settles = claimed.iter().map(settle);
+    let unclaimed = || StoreError::Refused("fewer were claimed than settled".to_owned());
+    let (settle_cost, _) = timed(claimed.len() as u64, |_| match settles.next() {
+        Some(settle) => store.settle(settle),
+        None => Box::pin(async move { Err(unclaimed()) }),
+    })
+    .await?;
+    let (accept_cost, _) = timed(ops, |number| store.accept(envelope(fresh() + number, 1))).await?;
     Ok([claim_cost, settle_cost, accept_cost])
 }
 
 async fn one_kind(store: &SqliteStore, only: &str, ops: u64) -> Outcome<()> {
     match only {
         "claim" => drop(timed(ops, |_| store.claim(claim())).await?),
-        "accept" => drop(timed(ops, |number| store.accept(envelope(2_000_000_000 + number, 1))).await?),
+        "accept" => drop(timed(ops, |number| store.accept(envelope(fresh() + number, 1))).await?),
         "settle" => {
             let (_, claimed) = timed(ops, |_| store.claim(claim())).await?;
             for claimed in claimed.iter().flat_map(|claims| &claims.claimed) {
@@ -145,6 +150,11 @@ async fn single_accepts(folder: &Path) -> Outcome<()> {
         store.close().await;
     }
     Ok(())
+}
+
+/// Where the numbers of this run's notifications begin: behind the backlog's, and new in a database that is used again.
+fn fresh() -> u64 {
+    1_000_000_000 + u64::from(std::process::id()) * 100_000
 }
 
 fn open(path: &Path) -> Outcome<Arc<SqliteStore>> {

@@ -199,18 +199,30 @@ pub fn reply(mapping: &Mapping, exchange: &Exchange) -> Option<Reply> {
     }
 }
 
+/// A REST answer says with its status whether it took the call: a body that is no JSON, or was cut, hides nothing but
+/// what rules could ask of it.
 fn rest_reply(response: &Response) -> Option<Reply> {
-    if response.body.iter().all(u8::is_ascii_whitespace) {
+    if response.cut {
         return None;
     }
-    if response.cut {
-        return Some(Reply::Unreadable("an answer that was cut at its bound".to_owned()));
-    }
-    match serde_json::from_slice(&response.body) {
-        Ok(value) => Some(Reply::Body(value)),
-        Err(_) => {
-            let content_type = response.header("content-type").unwrap_or("no Content-Type");
-            Some(Reply::Unreadable(format!("no JSON: {content_type}, {} bytes", response.body.len())))
+    serde_json::from_slice(&response.body).ok().map(Reply::Body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_answer_that_is_no_json_is_no_reply_and_leaves_its_status_to_decide() {
+        let answer = |body: &'static str, cut| Response { status: 200, headers: Vec::new(), body: body.into(), cut };
+        for (body, cut, reply) in [
+            ("OK", false, None),
+            ("<html/>", false, None),
+            ("", false, None),
+            ("{\"a\":1}", true, None),
+            ("{\"a\":1}", false, Some(Reply::Body(serde_json::json!({"a": 1})))),
+        ] {
+            assert_eq!(rest_reply(&answer(body, cut)), reply, "{body}");
         }
     }
 }

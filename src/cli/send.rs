@@ -1,535 +1,596 @@
-//! `omgate send`: posts envelopes as Salesforce would.
+//! `omgate send`: Salesforce as a client, with its headers, its batches, its repeats and its patience.
+//!
+//! [`Plan`] and [`run_plan`] do the same without a command line, for `omgate demo`.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use bytes::Bytes;
-use futures_util::future::join_all;
+use anyhow::{Context, bail};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use crate::cli::print;
-use crate::cli::send::post::Answer;
-use crate::cli::send::template::{Edit, Template};
 
+mod answer;
+mod edit;
+mod ids;
+mod letters;
 mod post;
-mod template;
+mod tally;
 
-/// Salesforce never sends more in one envelope.
-const NOTIFICATIONS_MAX: usize = 100;
-/// How many earlier notifications repeats are drawn from.
-const REMEMBERED_MAX: usize = 1_000;
-/// Salesforce's first wait; the others follow from it.
-const RETRY_FIRST: &str = "30s";
-/// The longest wait, in first waits: two hours to thirty seconds.
+pub use letters::File;
+pub use tally::{Problem, Progress, Summary};
+
+use letters::{Editing, FILE_BYTES_MAX, Letter, Letters, Schedule};
+use post::{Post, Sending};
+use tally::{Outcome, Tally};
+
+/// Connections at the most.
+const CONNECTIONS_MAX: u16 = 256;
+/// Envelopes that wait for their next attempt; when there are more, no new ones are begun.
+const WAITING_MAX: usize = 100_000;
+/// How far a run that fell behind its rate may catch up.
+const CATCH_UP_MAX: Duration = Duration::from_millis(100);
+/// Salesforce waits this long before the second attempt (SALESFORCE: 30 s, 1, 2, 4 … min).
+const RETRY_FIRST: Duration = Duration::from_secs(30);
+/// The longest wait, in first waits: 2 h of 30 s.
 const RETRY_WAIT_MAX: u32 = 240;
-/// After this many first waits Salesforce drops the message: a day to thirty seconds.
-const RETRY_AGE_MAX: u32 = 2_880;
+/// The life of a message, in first waits: 24 h of 30 s.
+const RETRY_LIFE: u32 = 2_880;
 
 /// Arguments of `send`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Envelopes to send.
+    /// Envelopes, one a file. Without an option that edits them they are sent byte for byte.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where to: the address of a source.
+    /// Where to post.
     #[arg(long, value_name = "URL")]
-    to: String,
-    /// How many envelopes in all, going round the files; by default each file once.
-    #[arg(long, value_name = "N")]
+    to: Url,
+    /// How many envelopes to send, going round the files; duplicates and changed repeats come on top. Default: one round.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Envelopes per second, over all connections.
-    #[arg(long, value_name = "R[/s]", value_parser = rate)]
+    /// At most this many envelopes a second, such as 50/s.
+    #[arg(long, value_name = "R/s", value_parser = rate)]
     rate: Option<f64>,
-    /// Notifications in each envelope (1–100), going round those of the file.
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=100))]
-    notifications: Option<u8>,
-    /// Give every notification a fresh id and record id.
+    /// Regroup: this many notifications in each envelope, going round those of the files (1 to 100).
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(1..=100))]
+    notifications: Option<u16>,
+    /// Give every notification, and its record, an id of its own.
     #[arg(long)]
     new_ids: bool,
-    /// Connections at once.
-    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Requests at the same time (256 at the most).
+    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(CONNECTIONS_MAX)))]
     connections: u16,
-    /// How many of a hundred notifications are earlier ones again, unchanged.
-    #[arg(long, value_name = "P%", default_value = "0", value_parser = percent)]
-    duplicates: u8,
-    /// How many of a hundred notifications are earlier ones again, with other content.
-    #[arg(long, value_name = "P%", default_value = "0", value_parser = percent)]
-    changed: u8,
-    /// Send again what was not acknowledged, as Salesforce does: after 30 s, then twice as long each time, up to 240
-    /// times the first wait, for 2,880 of them. `--retry=100ms` does the same faster.
-    #[arg(long, value_name = "FIRST", num_args = 0..=1, require_equals = true, default_missing_value = RETRY_FIRST, value_parser = span)]
-    retry: Option<Duration>,
-    /// How long to wait for an answer.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = span)]
+    /// Send this share of the envelopes twice, unchanged, in percent.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = percent)]
+    duplicates: f64,
+    /// Send this share of the notifications again later, with the same id and one text field changed, in percent.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = percent)]
+    changed: f64,
+    /// Try again as Salesforce does what was not acknowledged: after 30 s, 1, 2, 4 … min up to 2 h, for 24 h.
+    #[arg(long)]
+    retry: bool,
+    /// The first wait of --retry; all others shrink or grow with it.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    retry_first: Duration,
+    /// Drop an envelope this long after its first attempt. Default: 24 h, scaled like the waits.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    give_up_after: Option<Duration>,
+    /// How long an answer may take.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     timeout: Duration,
-    /// Draws the same ids and repeats again.
+    /// Make the same ids and choices as another run with this seed.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Print the summary as JSON.
+    /// A further header; one of the same name is replaced. May be repeated.
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Trust the certificates of this PEM file, and no others.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Print the summary as JSON, and no progress.
     #[arg(long)]
     json: bool,
 }
 
-/// Sends, and prints a summary: exit code 0 only when everything was acknowledged in the end.
-///
-/// # Errors
-/// When a file cannot be read or used.
-pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let as_json = args.json;
-    let plan = plan(args)?;
-    let shown = std::io::stderr().is_terminal() && !as_json;
-    let bar = if shown { ProgressBar::new(plan.envelopes()) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} envelopes, {per_sec}, {eta} left {msg}") {
-        bar.set_style(style);
-    }
-    let summary = run_plan(plan, |progress| {
-        bar.set_position(progress.ended);
-        if progress.failed > 0 {
-            bar.set_message(format!("{} not acknowledged", progress.failed));
-        }
-    })
-    .await?;
-    bar.finish_and_clear();
-    if as_json {
-        print::json(&summary.json());
-    } else {
-        summary.print();
-    }
-    Ok(if summary.all_acked() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn plan(args: Args) -> anyhow::Result<Plan> {
-    let files = args
-        .files
-        .iter()
-        .map(|path| {
-            let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            Ok(File { name: path.display().to_string(), bytes: bytes.into() })
-        })
-        .collect::<anyhow::Result<Vec<File>>>()?;
-    Ok(Plan {
-        to: args.to,
-        count: args.count,
-        rate: args.rate,
-        notifications: args.notifications.map(usize::from),
-        new_ids: args.new_ids,
-        connections: usize::from(args.connections),
-        duplicates: args.duplicates,
-        changed: args.changed,
-        retry: args.retry,
-        timeout: args.timeout,
-        seed: args.seed,
-        ..Plan::new(files)
-    })
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text);
-    let rate: f64 =
-        number.parse().map_err(|_| "not a number of envelopes per second, such as 20 or 0.5/s".to_owned())?;
-    if rate.is_finite() && rate >= 0.001 { Ok(rate) } else { Err("must be 0.001 or more".to_owned()) }
-}
-
-fn percent(text: &str) -> Result<u8, String> {
-    let number = text.strip_suffix('%').unwrap_or(text);
-    number.parse().ok().filter(|&percent| percent <= 100).ok_or_else(|| "not a percentage from 0 to 100".to_owned())
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u32 = digits.parse().map_err(|_| "not a time such as 100ms, 30s, 5m or 1h".to_owned())?;
-    let unit = match text.get(digits.len()..) {
-        Some("ms") => Duration::from_millis(1),
-        Some("s") => Duration::from_secs(1),
-        Some("m") => Duration::from_secs(60),
-        Some("h") => Duration::from_secs(3_600),
-        _ => return Err("a time needs a unit: ms, s, m or h".to_owned()),
-    };
-    Some(unit * number).filter(|span| !span.is_zero()).ok_or_else(|| "must be more than nothing".to_owned())
-}
-
-/// An envelope file.
-#[derive(Clone, Debug)]
-pub struct File {
-    name: String,
-    bytes: Bytes,
-}
-
-impl File {
-    /// A file of this name with this content.
-    #[must_use]
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), bytes: Bytes::from(text.into()) }
-    }
-}
-
-/// What is sent, and how.
+/// A run: what is sent where, and how. Made by [`Plan::new`], then filled in.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The files, in turn.
+    /// Where to post.
+    pub to: Url,
+    /// The envelopes, sent round-robin.
     pub files: Vec<File>,
-    /// Where to.
-    pub to: String,
-    /// Envelopes in all; none: each file once.
+    /// How many envelopes; none for one round.
     pub count: Option<u64>,
-    /// Envelopes per second; none: as fast as answers come.
+    /// Envelopes per second at the most.
     pub rate: Option<f64>,
-    /// Notifications in each envelope; none: as many as the file has.
-    pub notifications: Option<usize>,
-    /// Fresh ids for every notification.
-    pub new_ids: bool,
-    /// At once.
-    pub connections: usize,
-    /// Percent of the notifications that are earlier ones, unchanged.
-    pub duplicates: u8,
-    /// Percent of the notifications that are earlier ones with other content.
-    pub changed: u8,
-    /// Salesforce's rule for what was not acknowledged, with this first wait; none: each envelope once.
-    pub retry: Option<Duration>,
-    /// For an answer.
+    /// Notifications per envelope, 1 to 100; none for as many as the files have.
+    pub notifications: Option<u16>,
+    /// Where ids come from.
+    pub ids: Ids,
+    /// Requests at the same time, 1 to 256.
+    pub connections: u16,
+    /// The share of envelopes that are sent twice, in percent.
+    pub duplicates: f64,
+    /// The share of notifications that are sent again, changed, in percent.
+    pub changed: f64,
+    /// When what was not acknowledged is sent again; none for never.
+    pub retry: Option<Retry>,
+    /// How long an answer may take.
     pub timeout: Duration,
-    /// Draws the same again; none: another each time.
+    /// Ids and choices come from it; none for others each time.
     pub seed: Option<u64>,
+    /// Headers beside, or in place of, Salesforce's own.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// PEM certificates to trust in place of the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// Where the ids of notifications and records come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ids {
+    /// From the files.
+    #[default]
+    AsWritten,
+    /// Every notification, and its record, gets one of its own.
+    Fresh,
+}
+
+/// Salesforce's patience, scaled by its first wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// The wait before the second attempt; it doubles each time, up to 240-fold.
+    pub first: Duration,
+    /// How long after its first attempt an envelope is dropped; none for 2,880 first waits.
+    pub give_up_after: Option<Duration>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first: RETRY_FIRST, give_up_after: None }
+    }
+}
+
+impl Retry {
+    /// The wait after so many attempts, `age` after the first began; none when the envelope is dropped.
+    #[must_use]
+    pub fn wait(self, attempts: u32, age: Duration) -> Option<Duration> {
+        let factor = 2_u32.saturating_pow(attempts.saturating_sub(1)).min(RETRY_WAIT_MAX);
+        let wait = self.first.saturating_mul(factor);
+        let life = self.give_up_after.unwrap_or_else(|| self.first.saturating_mul(RETRY_LIFE));
+        (age.saturating_add(wait) <= life).then_some(wait)
+    }
 }
 
 impl Plan {
-    /// Each file once, over one connection, as it is.
+    /// One round of the files, unchanged, one after the other.
     #[must_use]
-    pub fn new(files: Vec<File>) -> Self {
+    pub fn new(to: Url, files: Vec<File>) -> Self {
         Self {
+            to,
             files,
-            to: String::new(),
             count: None,
             rate: None,
             notifications: None,
-            new_ids: false,
+            ids: Ids::AsWritten,
             connections: 1,
-            duplicates: 0,
-            changed: 0,
+            duplicates: 0.0,
+            changed: 0.0,
             retry: None,
             timeout: Duration::from_secs(60),
             seed: None,
+            headers: Vec::new(),
+            ca: None,
         }
     }
+}
 
-    /// How many envelopes it makes.
-    #[must_use]
-    pub fn envelopes(&self) -> u64 {
-        self.count.unwrap_or(u64::try_from(self.files.len()).unwrap_or(u64::MAX))
+/// Runs a plan to its end and tells how it stands after each answer.
+///
+/// # Errors
+/// When the plan cannot be carried out: a file cannot be edited as asked, a bound is broken, the address or the CA is of no
+/// use. What the other side does is no error; it is in the summary.
+pub async fn run_plan(plan: Plan, on_progress: impl FnMut(&Progress) + Send) -> anyhow::Result<Summary> {
+    run_plan_until(plan, std::future::pending(), on_progress).await
+}
+
+/// Runs a plan to its end, or until `stop` is done: then what is not acknowledged counts as dropped.
+///
+/// # Errors
+/// As [`run_plan`].
+pub async fn run_plan_until(
+    plan: Plan,
+    stop: impl Future<Output = ()> + Send,
+    on_progress: impl FnMut(&Progress) + Send,
+) -> anyhow::Result<Summary> {
+    Run::new(plan, on_progress)?.drive(stop).await
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let json = args.json;
+    let plan = plan(args)?;
+    let bar = if json || !std::io::stderr().is_terminal() { ProgressBar::hidden() } else { bar()? };
+    let interrupted = async {
+        // Where the signal cannot be heard, the run goes on to its end.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let summary = run_plan_until(plan, interrupted, |progress| show(&bar, progress)).await;
+    bar.finish_and_clear();
+    let summary = summary?;
+    if json {
+        print::json(&serde_json::to_value(&summary).context("writing the summary")?);
+    } else {
+        print_summary(&summary);
     }
+    Ok(if summary.is_all_acked() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
 
-    /// Whether the files must be taken apart.
-    fn edits(&self) -> bool {
-        self.new_ids || self.notifications.is_some() || self.duplicates > 0 || self.changed > 0
+fn plan(args: Args) -> anyhow::Result<Plan> {
+    if !args.retry && (args.give_up_after.is_some() || args.retry_first != RETRY_FIRST) {
+        bail!("--retry-first and --give-up-after say how to try again: add --retry");
+    }
+    let files = args.files.iter().map(|path| file(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let ca = args.ca.as_deref().map(read).transpose()?;
+    Ok(Plan {
+        count: args.count,
+        rate: args.rate,
+        notifications: args.notifications,
+        ids: if args.new_ids { Ids::Fresh } else { Ids::AsWritten },
+        connections: args.connections,
+        duplicates: args.duplicates,
+        changed: args.changed,
+        retry: args.retry.then_some(Retry { first: args.retry_first, give_up_after: args.give_up_after }),
+        timeout: args.timeout,
+        seed: args.seed,
+        headers: args.headers,
+        ca,
+        ..Plan::new(args.to, files)
+    })
+}
+
+fn file(path: &Path) -> anyhow::Result<File> {
+    Ok(File { name: path.display().to_string(), bytes: read(path)?.into() })
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let reading = || format!("reading {}", path.display());
+    let about = std::fs::metadata(path).with_context(reading)?;
+    if !about.is_file() {
+        bail!("reading {}: it is no file", path.display());
+    }
+    if about.len() > FILE_BYTES_MAX {
+        bail!("reading {}: it has {} bytes, more than {FILE_BYTES_MAX}", path.display(), about.len());
+    }
+    std::fs::read(path).with_context(reading)
+}
+
+/// One envelope on its way.
+#[derive(Debug)]
+struct Job {
+    letter: Letter,
+    /// What is to be sent again, changed, once this one is settled.
+    changes: Vec<u32>,
+    attempts: u32,
+    began: Option<Instant>,
+}
+
+impl Job {
+    fn new(letter: Letter, changes: Vec<u32>) -> Self {
+        Self { letter, changes, attempts: 0, began: None }
     }
 }
 
-/// How far a plan has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Envelopes acknowledged or given up.
-    pub ended: u64,
-    /// POSTs that were not acknowledged.
-    pub failed: u64,
+type Flight = BoxFuture<'static, (Job, Sending)>;
+
+/// A plan being carried out.
+struct Run<P> {
+    letters: Arc<Letters>,
+    post: Arc<Post>,
+    schedule: Schedule,
+    /// Due now, before anything new.
+    ready: VecDeque<Job>,
+    /// Due later, by when and in order of failure.
+    waiting: BTreeMap<(Instant, u64), Job>,
+    failures: u64,
+    retry: Option<Retry>,
+    connections: usize,
+    pace: Pace,
+    seed: u64,
+    tally: Tally,
+    on_progress: P,
 }
 
-/// What came of a plan.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// Envelopes, each counted once however often it was posted.
-    pub envelopes: u64,
-    /// Notifications in them.
-    pub notifications: u64,
-    /// Envelopes acknowledged in the end.
-    pub acks: u64,
-    /// Answers that said not now.
-    pub nacks: u64,
-    /// Answers that were SOAP faults.
-    pub faults: u64,
-    /// POSTs without an answer, or with one that Salesforce does not understand.
-    pub errors: u64,
-    /// The last thing that went wrong.
-    pub last_failure: Option<String>,
-    microseconds: Vec<u32>,
-    took: Duration,
-}
-
-impl Summary {
-    /// Whether every envelope was acknowledged in the end.
-    #[must_use]
-    pub fn all_acked(&self) -> bool {
-        self.acks == self.envelopes
-    }
-
-    /// Adds what another plan came to.
-    pub fn add(&mut self, other: &Self) {
-        self.envelopes += other.envelopes;
-        self.notifications += other.notifications;
-        self.acks += other.acks;
-        self.nacks += other.nacks;
-        self.faults += other.faults;
-        self.errors += other.errors;
-        self.last_failure = other.last_failure.clone().or(self.last_failure.take());
-        self.microseconds.extend_from_slice(&other.microseconds);
-        self.took += other.took;
-    }
-
-    /// How long the slowest of the fastest `percent` answers took, in milliseconds.
-    #[must_use]
-    pub fn percentile_ms(&self, percent: usize) -> Option<f64> {
-        let mut sorted = self.microseconds.clone();
-        sorted.sort_unstable();
-        let place = (sorted.len() * percent).div_ceil(100).checked_sub(1)?;
-        sorted.get(place).map(|&time| f64::from(time) / 1_000.0)
-    }
-
-    fn count(&mut self, answer: &Answer, took: Duration) {
-        self.microseconds.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
-        let failure = match answer {
-            Answer::Ack => return self.acks += 1,
-            Answer::Nack => {
-                self.nacks += 1;
-                "the answer was a nack"
-            }
-            Answer::Fault(reason) => {
-                self.faults += 1;
-                reason
-            }
-            Answer::Error(reason) => {
-                self.errors += 1;
-                reason
-            }
+impl<P: FnMut(&Progress) + Send> Run<P> {
+    fn new(plan: Plan, on_progress: P) -> anyhow::Result<Self> {
+        check(&plan)?;
+        let seed = plan.seed.unwrap_or_else(ids::random_seed);
+        let editing = Editing {
+            regroup: plan.notifications,
+            ids: (plan.ids == Ids::Fresh).then(|| ids::FreshIds::new(seed)),
+            changes: plan.changed > 0.0,
         };
-        self.last_failure = Some(failure.to_owned());
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "envelopes": self.envelopes,
-            "notifications": self.notifications,
-            "acks": self.acks,
-            "nacks": self.nacks,
-            "faults": self.faults,
-            "errors": self.errors,
-            "p50_ms": self.percentile_ms(50),
-            "p99_ms": self.percentile_ms(99),
-            "duration_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "last_failure": self.last_failure,
+        let letters = Letters::new(&plan.files, editing)?;
+        let post = Post::new(&plan)?;
+        let count = plan.count.unwrap_or_else(|| letters.round());
+        let schedule = Schedule::new(&letters, count, (plan.duplicates, plan.changed), seed);
+        Ok(Self {
+            letters: Arc::new(letters),
+            post: Arc::new(post),
+            schedule,
+            ready: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            failures: 0,
+            retry: plan.retry,
+            connections: usize::from(plan.connections),
+            pace: Pace::new(plan.rate),
+            seed,
+            tally: Tally::default(),
+            on_progress,
         })
     }
 
-    fn print(&self) {
-        let time = |percent| self.percentile_ms(percent).map_or("-".to_owned(), |time| format!("{time:.1}"));
-        let mut table =
-            print::table(&["envelopes", "notifications", "acks", "nacks", "faults", "errors", "p50 ms", "p99 ms"]);
-        let counts = [self.envelopes, self.notifications, self.acks, self.nacks, self.faults, self.errors];
-        table.add_row(counts.iter().map(ToString::to_string).chain([time(50), time(99)]));
-        print::line(&table.to_string());
-        if let Some(failure) = &self.last_failure {
-            print::line(&format!("the last failure: {failure}"));
-        }
-    }
-}
-
-/// Sends what a plan says; `report` hears of every POST.
-///
-/// # Errors
-/// When a file cannot be used as the plan says, or the address is none.
-pub async fn run_plan(plan: Plan, report: impl Fn(&Progress)) -> anyhow::Result<Summary> {
-    ensure!(!plan.files.is_empty(), "there is nothing to send");
-    let url = reqwest::Url::parse(&plan.to).with_context(|| format!("{:?} is not an address", plan.to))?;
-    ensure!(matches!(url.scheme(), "http" | "https"), "{:?} is not an http or https address", plan.to);
-    let client = post::client(plan.timeout)?;
-    let sender = Sender {
-        source: Mutex::new(Source::new(&plan)?),
-        outcome: Mutex::default(),
-        started: Instant::now(),
-        client,
-        plan: &plan,
-        report,
-    };
-    join_all((0..plan.connections.max(1)).map(|_| sender.work())).await;
-    let (mut summary, _) = sender.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-    summary.took = sender.started.elapsed();
-    Ok(summary)
-}
-
-struct Sender<'a, F> {
-    source: Mutex<Source<'a>>,
-    outcome: Mutex<(Summary, Progress)>,
-    started: Instant,
-    client: reqwest::Client,
-    plan: &'a Plan,
-    report: F,
-}
-
-impl<F: Fn(&Progress)> Sender<'_, F> {
-    /// One connection: takes the next envelope until there is none.
-    async fn work(&self) {
+    async fn drive(mut self, stop: impl Future<Output = ()> + Send) -> anyhow::Result<Summary> {
+        let began = Instant::now();
+        let mut flights: FuturesUnordered<Flight> = FuturesUnordered::new();
+        let mut stop = std::pin::pin!(stop);
+        let mut interrupted = false;
+        self.tell();
         loop {
-            let Some(next) = self.source.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
-            if let Some(rate) = self.plan.rate
-                && let Ok(due) = Duration::try_from_secs_f64(next.number as f64 / rate)
-            {
-                tokio::time::sleep(due.saturating_sub(self.started.elapsed())).await;
+            let wake = self.launch(&flights);
+            if flights.is_empty() && wake.is_none() {
+                break;
             }
-            self.deliver(next).await;
+            tokio::select! {
+                () = &mut stop => {
+                    interrupted = true;
+                    break;
+                }
+                Some((job, sending)) = flights.next() => self.settle(job, &sending),
+                () = tokio::time::sleep_until(wake.unwrap_or(began)), if wake.is_some() => {}
+            }
         }
-    }
-
-    async fn deliver(&self, envelope: Outgoing) {
-        let begun = Instant::now();
-        let mut wait = self.plan.retry;
-        loop {
-            let posted = Instant::now();
-            let answer = post::post(&self.client, &self.plan.to, envelope.body.clone()).await;
-            let acked = answer == Answer::Ack;
-            let again = wait.filter(|wait| !acked && begun.elapsed() + *wait <= self.age_max());
-            self.record(&answer, posted.elapsed(), again.is_none().then_some(&envelope));
-            let Some(pause) = again else { return };
-            tokio::time::sleep(pause).await;
-            wait = self.plan.retry.map(|first| (pause * 2).min(first * RETRY_WAIT_MAX));
+        if interrupted {
+            let progress = &mut self.tally.progress;
+            progress.dropped = progress.envelopes - progress.acks;
         }
+        Ok(self.tally.summary(began.elapsed(), self.seed, interrupted))
     }
 
-    fn age_max(&self) -> Duration {
-        self.plan.retry.unwrap_or_default() * RETRY_AGE_MAX
-    }
-
-    fn record(&self, answer: &Answer, took: Duration, ended: Option<&Outgoing>) {
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        let (summary, progress) = &mut *outcome;
-        summary.count(answer, took);
-        progress.failed += u64::from(*answer != Answer::Ack);
-        if let Some(envelope) = ended {
-            progress.ended += 1;
-            summary.envelopes += 1;
-            summary.notifications += envelope.notifications;
+    /// Begins all that may begin now; says when to look again, if the clock alone can tell.
+    fn launch(&mut self, flights: &FuturesUnordered<Flight>) -> Option<Instant> {
+        while flights.len() < self.connections {
+            let now = Instant::now();
+            let later = self.waiting.keys().next().map(|(due, _)| *due);
+            let new = !self.schedule.is_over() && self.waiting.len() < WAITING_MAX;
+            if self.ready.is_empty() && !new && later.is_none_or(|due| due > now) {
+                return later;
+            }
+            if let Some(turn) = self.pace.turn(now) {
+                return Some(turn);
+            }
+            let Some(mut job) = self.next(now) else { return later };
+            self.begin(&mut job, now);
+            let (letters, post) = (Arc::clone(&self.letters), Arc::clone(&self.post));
+            flights.push(Box::pin(async move {
+                let sending = post.send(letters.bytes(&job.letter)).await;
+                (job, sending)
+            }));
         }
-        (self.report)(progress);
-    }
-}
-
-/// An envelope, ready to post.
-struct Outgoing {
-    number: u64,
-    notifications: u64,
-    body: Bytes,
-}
-
-/// Makes the envelopes of a plan, one after the other.
-struct Source<'a> {
-    plan: &'a Plan,
-    files: Vec<Prepared>,
-    made: u64,
-    fresh: u64,
-    run: u64,
-    dice: Dice,
-}
-
-struct Prepared {
-    bytes: Bytes,
-    /// None: it is posted as it is.
-    template: Option<Template>,
-    /// How many notifications were taken from it.
-    taken: usize,
-    /// Those that repeats are drawn from.
-    earlier: VecDeque<Edit>,
-    notifications: u64,
-}
-
-impl<'a> Source<'a> {
-    fn new(plan: &'a Plan) -> anyhow::Result<Self> {
-        let files = plan.files.iter().map(|file| Prepared::new(file, plan)).collect::<anyhow::Result<_>>()?;
-        let seed = plan.seed.unwrap_or_else(|| RandomState::new().hash_one(plan.files.len()));
-        let mut dice = Dice(seed);
-        Ok(Self { plan, files, made: 0, fresh: 0, run: dice.roll(), dice })
+        None
     }
 
-    fn next(&mut self) -> Option<Outgoing> {
-        if self.made >= self.plan.envelopes() {
+    /// What goes out next: what follows an earlier one, what has waited, something new.
+    fn next(&mut self, now: Instant) -> Option<Job> {
+        if let Some(job) = self.ready.pop_front() {
+            return Some(job);
+        }
+        if let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= now
+        {
+            return Some(first.remove());
+        }
+        if self.waiting.len() >= WAITING_MAX {
             return None;
         }
-        let number = self.made;
-        self.made += 1;
-        let count = u64::try_from(self.files.len()).ok()?;
-        let file = self.files.get_mut(usize::try_from(number.checked_rem(count)?).ok()?)?;
-        let Some(template) = &file.template else {
-            return Some(Outgoing { number, notifications: file.notifications, body: file.bytes.clone() });
-        };
-        let wanted = self.plan.notifications.unwrap_or(template.len()).min(NOTIFICATIONS_MAX);
-        let mut edits = Vec::with_capacity(wanted);
-        for _ in 0..wanted {
-            let edit = repeat(self.plan, template, &file.earlier, &mut self.dice).unwrap_or_else(|| {
-                let fresh = self.plan.new_ids.then_some((self.run, self.fresh));
-                self.fresh += 1;
-                file.taken += 1;
-                Edit { notification: file.taken - 1, fresh, change: None }
-            });
-            edits.push(edit);
+        let planned = self.schedule.next(&self.letters)?;
+        if planned.copies > 1 {
+            self.tally.progress.duplicates += 1;
+            self.ready.push_back(Job::new(Letter::Nth(planned.number), Vec::new()));
         }
-        let body = Bytes::from(template.envelope(&edits));
-        remember(&mut file.earlier, &edits);
-        Some(Outgoing { number, notifications: u64::try_from(edits.len()).ok()?, body })
+        Some(Job::new(Letter::Nth(planned.number), planned.changes))
+    }
+
+    fn begin(&mut self, job: &mut Job, now: Instant) {
+        job.attempts += 1;
+        if job.began.is_some() {
+            self.tally.progress.retries += 1;
+            return;
+        }
+        job.began = Some(now);
+        self.tally.progress.envelopes += 1;
+        self.tally.progress.notifications += u64::from(self.letters.len(&job.letter));
+    }
+
+    fn settle(&mut self, job: Job, sending: &Sending) {
+        self.tally.count(&sending.outcome, sending.answered);
+        self.tally.progress.bytes += sending.bytes;
+        let now = Instant::now();
+        let age = job.began.map_or(Duration::ZERO, |began| now.duration_since(began));
+        let wait = self.retry.and_then(|retry| retry.wait(job.attempts, age));
+        match (&sending.outcome, wait) {
+            (Outcome::Ack, _) => self.follow(job),
+            (Outcome::Nack | Outcome::Fault(_) | Outcome::Error(..), Some(wait)) => {
+                self.failures += 1;
+                self.waiting.insert((now + wait, self.failures), job);
+            }
+            (Outcome::Nack | Outcome::Fault(_) | Outcome::Error(..), None) => {
+                self.tally.progress.dropped += 1;
+                self.follow(job);
+            }
+        }
+        self.tell();
+    }
+
+    /// A settled envelope's changed notifications are sent.
+    fn follow(&mut self, job: Job) {
+        if let Letter::Nth(number) = job.letter
+            && !job.changes.is_empty()
+        {
+            self.tally.progress.changed += u64::try_from(job.changes.len()).unwrap_or(u64::MAX);
+            self.ready.push_back(Job::new(Letter::Changed(number, job.changes), Vec::new()));
+        }
+    }
+
+    fn tell(&mut self) {
+        let coming = u64::try_from(self.ready.len()).unwrap_or(u64::MAX).saturating_add(self.schedule.left());
+        self.tally.progress.planned = self.tally.progress.envelopes.saturating_add(coming);
+        (self.on_progress)(&self.tally.progress);
     }
 }
 
-/// An earlier notification again, unchanged or changed, if the dice say so.
-fn repeat(plan: &Plan, template: &Template, earlier: &VecDeque<Edit>, dice: &mut Dice) -> Option<Edit> {
-    if plan.duplicates == 0 && plan.changed == 0 {
-        return None;
-    }
-    let draw = dice.roll() % 100;
-    let changed = draw < u64::from(plan.changed);
-    if !changed && draw >= u64::from(plan.changed) + u64::from(plan.duplicates) {
-        return None;
-    }
-    let place = dice.roll().checked_rem(u64::try_from(earlier.len()).ok()?)?;
-    let mut edit = earlier.get(usize::try_from(place).ok()?)?.clone();
-    if changed && template.is_changeable(edit.notification) {
-        edit.change = Some(edit.change.unwrap_or(0) + 1);
-    }
-    Some(edit)
-}
-
-fn remember(earlier: &mut VecDeque<Edit>, edits: &[Edit]) {
-    earlier.extend(edits.iter().cloned());
-    while earlier.len() > REMEMBERED_MAX {
-        earlier.pop_front();
+/// Holds the bounds for callers that come without a command line.
+fn check(plan: &Plan) -> anyhow::Result<()> {
+    let bounds = [
+        (plan.count != Some(0), "the number of envelopes must be at least 1"),
+        (plan.rate.is_none_or(|rate| rate > 0.0), "the rate must be above 0"),
+        (plan.notifications.is_none_or(|size| (1..=100).contains(&size)), "an envelope holds 1 to 100 notifications"),
+        ((1..=CONNECTIONS_MAX).contains(&plan.connections), "there may be 1 to 256 connections"),
+        ((0.0..=100.0).contains(&plan.duplicates), "the share of duplicates must be 0 to 100 percent"),
+        ((0.0..=100.0).contains(&plan.changed), "the share of changed notifications must be 0 to 100 percent"),
+    ];
+    match bounds.iter().find(|(held, _)| !held) {
+        Some((_, rule)) => bail!("{rule}"),
+        None => Ok(()),
     }
 }
 
-impl Prepared {
-    fn new(file: &File, plan: &Plan) -> anyhow::Result<Self> {
-        let cut = std::str::from_utf8(&file.bytes).map_err(|_| "it is not UTF-8".to_owned()).and_then(Template::cut);
-        let notifications = cut.as_ref().map_or(0, |template| u64::try_from(template.len()).unwrap_or(u64::MAX));
-        let template = match cut {
-            _ if !plan.edits() => None,
-            Ok(template) => Some(template),
-            Err(reason) => bail!("{} cannot be changed on its way, only sent as it is: {reason}", file.name),
-        };
-        Ok(Self { bytes: file.bytes.clone(), template, taken: 0, earlier: VecDeque::new(), notifications })
+/// Spaces requests in time.
+#[derive(Debug)]
+struct Pace {
+    every: Option<Duration>,
+    next: Option<Instant>,
+}
+
+impl Pace {
+    fn new(rate: Option<f64>) -> Self {
+        let longest = 365.0 * 86_400.0;
+        let every = rate.map(|rate| Duration::from_secs_f64((1.0 / rate).clamp(0.0, longest)));
+        Self { every, next: None }
+    }
+
+    /// Takes a turn now, or says when there will be one.
+    fn turn(&mut self, now: Instant) -> Option<Instant> {
+        let every = self.every?;
+        let turn = self.next.unwrap_or(now);
+        if turn > now {
+            return Some(turn);
+        }
+        let earliest = now.checked_sub(CATCH_UP_MAX).unwrap_or(now);
+        self.next = turn.max(earliest).checked_add(every);
+        None
     }
 }
 
-/// A small generator that draws the same for the same seed (splitmix64).
-struct Dice(u64);
+fn bar() -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} envelopes, {per_sec}, {msg}, {eta} to go");
+    Ok(ProgressBar::new(0).with_style(style.context("preparing the progress bar")?))
+}
 
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_length(progress.planned);
+    bar.set_position(progress.acks.saturating_add(progress.dropped));
+    bar.set_message(format!(
+        "{} acks, {} nacks, {} faults, {} errors, {} retries",
+        progress.acks, progress.nacks, progress.faults, progress.errors, progress.retries
+    ));
+}
+
+fn print_summary(summary: &Summary) {
+    let progress = &summary.progress;
+    let time = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.1} ms"));
+    let mut table = print::table(&["sent", ""]);
+    let counts = [
+        ("envelopes", progress.envelopes),
+        ("notifications", progress.notifications),
+        ("duplicates", progress.duplicates),
+        ("changed", progress.changed),
+        ("acks", progress.acks),
+        ("nacks", progress.nacks),
+        ("faults", progress.faults),
+        ("errors", progress.errors),
+        ("retries", progress.retries),
+        ("dropped", progress.dropped),
+        ("bytes", progress.bytes),
+    ];
+    for (name, count) in counts {
+        table.add_row([name.to_owned(), count.to_string()]);
     }
+    table.add_row(["p50".to_owned(), time(summary.p50_ms)]);
+    table.add_row(["p99".to_owned(), time(summary.p99_ms)]);
+    table.add_row(["max".to_owned(), time(summary.max_ms)]);
+    table.add_row(["rate".to_owned(), format!("{:.1}/s in {:.1} s", summary.rate, summary.seconds)]);
+    table.add_row(["seed".to_owned(), summary.seed.to_string()]);
+    print::line(&table.to_string());
+    if !summary.problems.is_empty() {
+        let mut table = print::table(&["problem", "count", "the first of them"]);
+        for problem in &summary.problems {
+            table.add_row([problem.kind.clone(), problem.count.to_string(), problem.first.clone()]);
+        }
+        print::line(&table.to_string());
+    }
+    if summary.interrupted {
+        print::line("interrupted: what was not acknowledged counts as dropped");
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|time| Duration::try_from(time).ok())
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "a time is a number with its unit, such as 50ms, 30s, 2m or 1h".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim();
+    number
+        .parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "a rate is a number above 0 a second, such as 50/s or 0.5/s".to_owned())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    number
+        .parse()
+        .ok()
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .ok_or_else(|| "a share is 0 to 100 percent".to_owned())
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is written 'Name: value'")?;
+    let name = name.trim().parse().map_err(|_| "the header's name has a character that no name may have".to_owned())?;
+    let value =
+        value.trim().parse().map_err(|_| "the header's value has a character that no value may have".to_owned())?;
+    Ok((name, value))
 }
 
 #[cfg(test)]
@@ -537,24 +598,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_percentages_and_times_are_read_with_their_units() {
-        assert_eq!((rate("20/s"), rate("0.5")), (Ok(20.0), Ok(0.5)));
-        assert_eq!((percent("5%"), percent("100")), (Ok(5), Ok(100)));
-        assert_eq!((span("100ms"), span("2m")), (Ok(Duration::from_millis(100)), Ok(Duration::from_secs(120))));
-        for wrong in ["", "x", "-1", "0", "inf", "nan"] {
-            assert!(rate(wrong).is_err() && span(wrong).is_err(), "{wrong}");
+    fn the_retry_rule_is_salesforces() {
+        let rule = Retry::default();
+        let mut age = Duration::ZERO;
+        let mut waits = Vec::new();
+        for attempts in 1.. {
+            let Some(wait) = rule.wait(attempts, age) else { break };
+            waits.push(wait.as_secs());
+            age += wait;
         }
-        assert!(percent("101").is_err() && percent("-1").is_err() && span("5").is_err() && span("0s").is_err());
+        assert_eq!(waits[..10], [30, 60, 120, 240, 480, 960, 1920, 3840, 7200, 7200]);
+        assert!(age <= Duration::from_secs(86_400) && age > Duration::from_secs(86_400 - 7_200));
+        let quick = Retry { first: Duration::from_millis(50), give_up_after: Some(Duration::from_millis(120)) };
+        assert_eq!(quick.wait(1, Duration::ZERO), Some(Duration::from_millis(50)));
+        assert_eq!(quick.wait(2, Duration::from_millis(50)), None);
+        assert_eq!(rule.wait(u32::MAX, Duration::ZERO), Some(Duration::from_secs(7_200)));
     }
 
     #[test]
-    fn percentiles_are_those_of_the_answers_counted() {
-        let mut summary = Summary::default();
-        assert_eq!(summary.percentile_ms(50), None);
-        for milliseconds in 1..=100 {
-            summary.count(&Answer::Nack, Duration::from_millis(milliseconds));
+    fn a_pace_spaces_turns_and_catches_up_only_a_little() {
+        let start = Instant::now();
+        let mut pace = Pace::new(Some(10.0));
+        assert_eq!(pace.turn(start), None);
+        assert_eq!(pace.turn(start), Some(start + Duration::from_millis(100)));
+        let late = start + Duration::from_secs(60);
+        let turns = (0..100).take_while(|_| pace.turn(late).is_none()).count();
+        assert_eq!(turns, 2);
+        assert!((0..1_000).all(|_| Pace::new(None).turn(start).is_none()));
+        let mut slow = Pace::new(Some(f64::MIN_POSITIVE));
+        assert_eq!(slow.turn(start), None);
+        assert!(slow.turn(start + Duration::from_secs(3_600)).is_some());
+    }
+
+    #[test]
+    fn what_is_typed_is_understood_or_explained() {
+        assert_eq!(rate("0.5/s"), Ok(0.5));
+        assert_eq!(rate("50"), Ok(50.0));
+        assert_eq!(percent("2.5%"), Ok(2.5));
+        assert_eq!(time("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7_200)));
+        for wrong in ["", "0/s", "-1", "NaN", "inf", "5/m"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((summary.percentile_ms(50), summary.percentile_ms(99)), (Some(50.0), Some(99.0)));
-        assert_eq!(summary.nacks, 100);
+        for wrong in ["", "101", "-1", "NaN", "x"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "5", "0s", "-5s", "soon"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["Name", ": x", "A b: x", "A: x\ny"] {
+            assert!(header(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -79,7 +79,7 @@ impl Template {
             .iter()
             .map(|part| match part {
                 Part::Text(text) => text.masked(),
-                Part::Hole(expression) => format!("{{{{ {expression} }}}}"),
+                Part::Hole(expression) => format!("{{{{ {} }}}}", expression.source().trim()),
             })
             .collect()
     }

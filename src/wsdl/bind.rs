@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Severity;
-use super::bundle::Source;
+use super::bundle::{Source, WSDL};
 use super::compile::Compiler;
 use super::document::Place;
 use super::model::{ElementId, Name, TypeId};
@@ -101,6 +101,8 @@ struct Declared<'a> {
     messages: HashMap<String, (usize, &'a Message)>,
     port_types: HashMap<String, &'a PortType>,
     bindings: HashMap<String, (usize, &'a Binding, &'a str)>,
+    /// The target namespace of each file.
+    targets: HashMap<usize, &'a str>,
 }
 
 /// Reads the services of a WSDL; compiles what their messages refer to.
@@ -132,6 +134,7 @@ pub(crate) fn services(sources: &[Source<'_>], files: &[usize], compiler: &mut C
 fn declare(read: &[(usize, Definitions)]) -> Declared<'_> {
     let mut declared = Declared::default();
     for (file, definitions) in read {
+        declared.targets.insert(*file, &definitions.target);
         let key = |name: &str| format!("{{{}}}{}", definitions.target, name.trim());
         for message in &definitions.messages {
             declared.messages.entry(key(&message.name)).or_insert((*file, message));
@@ -159,8 +162,29 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         self.compiler.findings.add(Severity::Error, Place { file, line, column }, rule, message);
     }
 
+    /// A reference within WSDL. One without a prefix should be in the default namespace, which is mostly WSDL's own;
+    /// what is meant is the target namespace.
+    fn wsdl_name(&self, own: &str, name: &str, is_known: impl Fn(&str) -> bool) -> Option<String> {
+        let local = name.strip_prefix("{}").or_else(|| name.strip_prefix(&format!("{{{WSDL}}}")))?;
+        let meant = format!("{{{own}}}{local}");
+        (!is_known(name) && is_known(&meant)).then_some(meant)
+    }
+
+    /// The name that is meant, with a warning when it is not the one that is written.
+    fn meant(&mut self, file: usize, at: &str, written: &str, meant: Option<String>) -> String {
+        let Some(meant) = meant else { return written.to_owned() };
+        let (line, column) = skeleton::position(at);
+        let message = format!("{written} is not there; assumed: {meant}, a prefix was forgotten");
+        let place = Place { file, line, column };
+        self.compiler.findings.add(Severity::Warning, place, "unprefixed-name", message);
+        meant
+    }
+
     fn port(&mut self, file: usize, port: &skeleton::ServicePort) -> Option<Port> {
-        let Some((at, binding, target)) = self.declared.bindings.get(&port.binding).copied() else {
+        let own = self.declared.targets.get(&file).copied().unwrap_or_default();
+        let named = self.wsdl_name(own, &port.binding, |key| self.declared.bindings.contains_key(key));
+        let named = self.meant(file, &port.at, &port.binding, named);
+        let Some((at, binding, target)) = self.declared.bindings.get(&named).copied() else {
             self.error(
                 file,
                 &port.at,
@@ -176,7 +200,10 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         };
         let address = port.soap11.as_ref().or(port.soap12.as_ref());
         let endpoint = address.map(|address| address.location.trim().to_owned()).unwrap_or_default();
-        let Some(port_type) = self.declared.port_types.get(&binding.port_type).copied() else {
+        let is_known = |key: &str| self.declared.port_types.contains_key(key);
+        let named = self.wsdl_name(target, &binding.port_type, is_known);
+        let named = self.meant(at, &binding.at, &binding.port_type, named);
+        let Some(port_type) = self.declared.port_types.get(&named).copied() else {
             let message =
                 format!("binding {} is of the port type {}, which is not there", binding.name, binding.port_type);
             self.error(at, &binding.at, "WSDL 2.5", message);
@@ -286,7 +313,10 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     }
 
     fn read_message(&mut self, file: usize, io: &Io) -> Option<Vec<Part>> {
-        let Some((at, message)) = self.declared.messages.get(&io.message).copied() else {
+        let own = self.declared.targets.get(&file).copied().unwrap_or_default();
+        let named = self.wsdl_name(own, &io.message, |key| self.declared.messages.contains_key(key));
+        let named = self.meant(file, &io.at, &io.message, named);
+        let Some((at, message)) = self.declared.messages.get(&named).copied() else {
             self.error(file, &io.at, "WSDL 2.4", format!("there is no message {}", io.message));
             return None;
         };

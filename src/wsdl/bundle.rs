@@ -383,6 +383,7 @@ impl Walk<'_, '_> {
         }
         let base = self.bundle.sources.get(file).map(|source| self.folder.join(&source.name)).unwrap_or_default();
         let location = location.replace('\\', "/");
+        let location = percent_encoding::percent_decode_str(&location).decode_utf8_lossy().into_owned();
         let path = lexical(&base.parent().map(Path::to_path_buf).unwrap_or_default().join(&location));
         let inside = path.strip_prefix(&self.folder).is_ok_and(|rest| !rest.starts_with(".."));
         if !inside || lower.starts_with("file:") || location.is_empty() {

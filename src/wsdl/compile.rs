@@ -311,13 +311,26 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     /// A reference to a type; what is not there is reported and becomes `xs:anyType`.
     fn type_ref(&mut self, at: At<'d, 'i>, text: &str) -> TypeId {
         let name = self.qname(at, text);
-        match self.type_of(&name) {
-            Some(id) => id,
-            None => {
-                self.missing(at, "type", &name, text);
-                self.model.any_type
-            }
+        if let Some(id) = self.type_of(&name) {
+            return id;
         }
+        if let Some((meant, id)) = self.meant(at, &name).and_then(|meant| Some((meant.clone(), self.type_of(&meant)?))) {
+            if self.misses.insert(("type", name)) {
+                let place = self.place(at);
+                let message = format!("there is no type {text}; assumed: {meant}");
+                self.findings.add(Severity::Warning, place, "src-resolve", message);
+            }
+            return id;
+        }
+        self.missing(at, "type", &name, text);
+        self.model.any_type
+    }
+
+    /// What a name that leads nowhere means in schemas that mix up "no namespace" and "the target namespace".
+    fn meant(&self, at: At<'d, 'i>, name: &Name) -> Option<Name> {
+        let target = &self.schemas.get(at.schema)?.target;
+        let namespace = if name.namespace.is_empty() { Arc::clone(target) } else { Arc::from("") };
+        Some(Name { namespace, local: Arc::clone(&name.local) })
     }
 
     fn missing(&mut self, at: At<'d, 'i>, kind: &'static str, name: &Name, text: &str) {

@@ -8,6 +8,7 @@ mod demo;
 mod envelopes;
 mod gateway;
 mod harness;
+mod readme;
 mod replay;
 mod send;
 mod soap;

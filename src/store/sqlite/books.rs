@@ -41,6 +41,7 @@ pub(super) struct Books {
 impl Books {
     pub(super) fn open(connection: Connection) -> Result<Self, Failure> {
         let sequences = Sequences::load(&connection)?;
+        warm(&connection)?;
         Ok(Self { connection, names: Names::default(), accounts: Accounts::default(), sequences })
     }
 
@@ -81,6 +82,22 @@ impl Books {
         }
         self.sequences.write(&self.connection)
     }
+}
+
+/// Reads the far edge of what every envelope appends to, so that the first after a start does not wait for the disk.
+fn warm(connection: &Connection) -> Result<(), Failure> {
+    for sql in [
+        "SELECT max(id) FROM notification",
+        "SELECT max(notification_id) FROM notification INDEXED BY notification_key",
+        "SELECT max(record_id) FROM notification INDEXED BY notification_record WHERE record_id <> ''",
+        "SELECT max(notification) FROM delivery INDEXED BY delivery_notification",
+        "SELECT max(way) FROM delivery INDEXED BY delivery_due WHERE state = 'waiting'",
+        "SELECT max(way) FROM delivery INDEXED BY delivery_open WHERE unsettled = 1",
+        "SELECT max(system) FROM delivery INDEXED BY delivery_lane WHERE unsettled = 1 AND lane IS NOT NULL",
+    ] {
+        connection.query_row(sql, [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 /// One account of the ledger.

@@ -43,11 +43,13 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     for delivery in &due {
         claimed.extend(lease(books, claim, delivery)?);
     }
-    let next_due = match () {
+    let next_due = if claimed.len() < due.len() {
         // Something had to be put aside: there may be more that is due.
-        () if claimed.len() < due.len() => Some(claim.now),
-        () if due.len() < limit => next_due,
-        () => None,
+        Some(claim.now)
+    } else if due.len() < limit {
+        next_due
+    } else {
+        None
     };
     Ok(Claims { claimed, next_due })
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::settle::StoredFault;
 use crate::clock::Timestamp;
-use crate::delivery::{ConfigVersion, DeliveryId};
+use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Pause, RefusedPost,
@@ -66,8 +66,10 @@ impl Conditions {
 /// The deliveries of a filter, newest first.
 pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<Vec<DeliveryView>> {
     let mut conditions = Conditions::default();
-    // The state is written out, so that the index of what stopped can be used.
-    conditions.and_plain(filter.state.map(|state| format!("d.state = '{}'", state.as_str())));
+    if let Some(state) = filter.state {
+        let narrow = filter.notification_id.is_some() || filter.record_id.is_some();
+        conditions.and_plain(Some(in_state(connection, state, narrow)?));
+    }
     let way = |column: &str, kind: &str| {
         format!(
             "+d.way IN (SELECT way.id FROM way JOIN name ON name.id = way.{column}
@@ -83,6 +85,33 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", filter.limit));
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?.collect()
+}
+
+/// The condition on the state, put so that few rows are looked at. States are written out, so that SQLite sees which
+/// index holds them; `narrow` says that another condition leaves few rows already.
+fn in_state(connection: &Connection, state: State, narrow: bool) -> rusqlite::Result<String> {
+    let plain = format!("d.state = '{}'", state.as_str());
+    let among = match state {
+        State::Dead | State::Held if narrow => return Ok(format!("+{plain}")),
+        State::InFlight => "INDEXED BY delivery_in_flight WHERE state = 'in_flight'",
+        State::Waiting | State::Blocked if !narrow && few_unsettled(connection)? => {
+            "INDEXED BY delivery_open WHERE unsettled = 1"
+        }
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::Delivered
+        | State::Dead
+        | State::Superseded
+        | State::Discarded => return Ok(plain),
+    };
+    Ok(format!("{plain} AND d.id IN (SELECT id FROM delivery {among})"))
+}
+
+/// Whether it is cheaper to look through all that is unsettled than through the newest deliveries.
+fn few_unsettled(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT coalesce(sum(value), 0) < 20000 FROM counter WHERE account IN ('waiting', 'blocked', 'held')";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 /// One delivery.

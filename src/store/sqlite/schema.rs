@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// Marks the file as ours (`omgt`), so that another program's database is not taken for one.
@@ -165,6 +166,8 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let say = |error| opening(path, error);
     connection.busy_timeout(BUSY_WAIT).map_err(say)?;
+    // Plans must not depend on bound values: otherwise statements are planned anew at every use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(say)?;
     connection.set_prepared_statement_cache_capacity(128);
     check_identity(connection, path)?;
     // Checkpoints are the writer's: after it has answered, never inside a commit.

@@ -273,7 +273,8 @@ impl Writer {
             Pass::Again | Pass::Lost(_) => verdict,
         };
         if !books.connection.is_autocommit() {
-            // A failed commit leaves its transaction open.
+            // A failed commit leaves its transaction open. Its pages may stand in the log already, unsynced; the next
+            // commit, at the latest the probe's, overwrites them.
             let _ = books.connection.execute_batch("ROLLBACK");
         }
         books.accounts.drop_all();

@@ -66,7 +66,9 @@ CREATE TABLE notification (
 
 CREATE UNIQUE INDEX notification_key ON notification (notification_id, organization, revision);
 CREATE INDEX notification_record ON notification (record_id) WHERE record_id <> '';
-CREATE INDEX notification_odd ON notification (kind) WHERE kind IN ('unrouted', 'unreadable', 'quarantined');
+-- Conditions are joined with OR, not IN: only so does SQLite see that one of them implies the index.
+CREATE INDEX notification_odd ON notification (kind)
+    WHERE kind = 'unrouted' OR kind = 'unreadable' OR kind = 'quarantined';
 
 -- The id is the sequence within the lane; `sequence` below sees to it that none is given twice.
 -- `unsettled` is 1 while the delivery keeps its place in its lane; it stands apart from `state`, so that a claim does
@@ -111,7 +113,7 @@ CREATE INDEX delivery_due ON delivery (way, due_at) WHERE state = 'waiting';
 CREATE INDEX delivery_lane ON delivery (system, lane) WHERE unsettled = 1 AND lane IS NOT NULL;
 CREATE INDEX delivery_open ON delivery (way) WHERE unsettled = 1;
 CREATE UNIQUE INDEX delivery_in_flight ON delivery (system, lane) WHERE state = 'in_flight';
-CREATE INDEX delivery_stopped ON delivery (state) WHERE state IN ('dead', 'held');
+CREATE INDEX delivery_stopped ON delivery (state) WHERE state = 'dead' OR state = 'held';
 
 -- The newest delivery of each route, for notifications that were revised; keyed by the row of their first revision.
 -- One that was never revised has none: its deliveries are those of its one row.

@@ -1,0 +1,165 @@
+//! The README is true: its configuration loads, its examples give what it says, its keys are known.
+
+use std::fs;
+use std::path::Path;
+
+use omgate::clock::Timestamp;
+use omgate::config;
+use omgate::expression::{Expression, FILTERS, Subject, TESTS, Tables};
+
+const README: &str = include_str!("../../README.md");
+const SERVICE: &str = include_str!("../../packaging/omgate.toml");
+const COUNTRIES: &str = "name,iso\nGermany,DE\n";
+
+/// The text of the first fenced block of a language below a heading.
+fn block(heading: &str, language: &str) -> &'static str {
+    let (_, below) = README.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading:?}"));
+    let (_, block) =
+        below.split_once(&format!("```{language}\n")).unwrap_or_else(|| panic!("no block below {heading:?}"));
+    block.split_once("```").map_or(block, |(block, _)| block)
+}
+
+/// The rows of the table whose first column is headed so, below a heading: their cells.
+fn table(heading: &str, first_column: &str) -> Vec<Vec<String>> {
+    let (_, below) = README.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading:?}"));
+    let head = format!("| {first_column} |");
+    let rows =
+        below.lines().skip_while(|line| !line.starts_with(&head)).skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        // A bar inside a cell is written \|.
+        let row = row.replace("\\|", "\u{1}");
+        row.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
+    })
+    .collect()
+}
+
+/// The texts between backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// Loads a configuration beside the project's own WSDLs; secrets come from files, for a test sets no environment.
+fn load(text: &str) -> Result<config::Loaded, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text);
+    fs::create_dir(folder.path().join("wsdl")).map_err(|error| error.to_string())?;
+    for name in ["wsdl/order-won.wsdl", "wsdl/erp.wsdl"] {
+        fs::copy(package.join(name), folder.path().join(name)).map_err(|error| format!("{name}: {error}"))?;
+    }
+    let text = text.replace("${ERP_PASSWORD}", "${file:password}");
+    for (name, text) in [("omgate.toml", text.as_str()), ("countries.csv", COUNTRIES), ("password", "open sesame\n")] {
+        write(name, text).map_err(|error| error.to_string())?;
+    }
+    config::load(&folder.path().join("omgate.toml")).map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn the_configuration_of_the_walk_through_loads_without_a_remark() {
+    let loaded = load(block("### 2. Write `omgate.toml`", "toml")).unwrap_or_else(|problems| panic!("{problems}"));
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(loaded.routes.values().map(Vec::len).sum::<usize>(), 2);
+}
+
+#[test]
+fn the_configuration_for_a_service_loads_but_for_what_must_be_filled_in() {
+    let text = SERVICE.replace("sqlite:/var/lib/omgate/omgate.db", "sqlite:omgate.db");
+    let loaded = load(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(loaded.sources.len(), 1);
+}
+
+#[test]
+fn the_examples_of_filters_give_what_the_readme_says() {
+    let subject = Subject {
+        record: None,
+        notification_id: "04l1",
+        received_at: Timestamp(0),
+        organization_id: "00D1",
+        action_id: "04k1",
+        enterprise_url: "",
+        partner_url: "",
+        source: "order-won",
+    };
+    let mut tried = 0;
+    for row in table("## Expressions and filters", "filter") {
+        let [_, example, gives] = row.as_slice() else { panic!("{row:?}") };
+        let (example, gives) = (quoted(example), quoted(gives));
+        // What reads a record is an example of the form, not of the value.
+        let Some(example) = example.first().filter(|example| !example.contains("record.") && !example.contains("none"))
+        else {
+            continue;
+        };
+        let value = Expression::compile(example, &Tables::default())
+            .and_then(|expression| expression.evaluate(&subject))
+            .unwrap_or_else(|error| panic!("{error}"));
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        assert_eq!(Some(&value.as_str()), gives.first(), "{example}");
+        tried += 1;
+    }
+    assert!(tried >= 8, "only {tried} examples were found");
+}
+
+#[test]
+fn every_filter_and_test_is_in_the_readme() {
+    let rows = table("## Expressions and filters", "filter");
+    let documented: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row.first())
+        .flat_map(|cell| quoted(cell).into_iter().map(|name| name.split('(').next().unwrap_or_default().to_owned()))
+        .collect();
+    for filter in FILTERS {
+        assert!(documented.iter().any(|name| name == filter), "filter {filter} is not in the README");
+    }
+    for name in documented {
+        assert!(FILTERS.contains(&name.as_str()), "the README has a filter {name} that is none");
+    }
+    for test in TESTS.iter().filter(|test| **test != "undefined") {
+        assert!(README.contains(&format!("`is {test}")), "test {test} is not in the README");
+    }
+}
+
+/// Keys are documented when the configuration takes them: each is given a value of no kind, and must be refused for
+/// that and not because it is unknown.
+#[test]
+fn every_documented_key_is_known() {
+    let source = "[[source]]\nname = \"a\"\npath = \"/a\"\norganizations = [\"*\"]\n";
+    let rest = "[[destination]]\nname = \"b\"\nkind = \"rest\"\nurl = \"http://127.0.0.1/\"\n";
+    let soap =
+        "[[destination]]\nname = \"c\"\nkind = \"soap\"\nwsdl = \"wsdl/erp.wsdl\"\noperation = \"CreateOrder\"\n";
+    let route = "[[route]]\nsource = \"a\"\ndestination = \"b\"\n";
+    let csv = "[[table]]\nname = \"countries\"\nfile = \"countries.csv\"\nkey = \"name\"\nvalue = \"iso\"\n";
+    for (heading, before, least) in [
+        ("### `[server]`", "[server]\n".to_owned(), 5),
+        ("### `[server.limits]`", "[server.limits]\n".to_owned(), 8),
+        ("### `[server.tls]`", "[server.tls]\n".to_owned(), 4),
+        ("### `[store]`", "[store]\n".to_owned(), 1),
+        ("### `[[source]]`", source.to_owned(), 10),
+        ("### `[[destination]]`", rest.to_owned(), 16),
+        ("`retry` is a table", format!("{rest}[destination.retry]\n"), 5),
+        ("With `kind = \"soap\"`:", soap.to_owned(), 5),
+        ("With `kind = \"rest\"`:", rest.to_owned(), 5),
+        ("### `[[route]]`", format!("{source}{rest}{route}"), 11),
+        ("### `[[table]]`", csv.to_owned(), 5),
+    ] {
+        let keys: Vec<String> = table(heading, "key")
+            .iter()
+            .flat_map(|row| quoted(&row[0]).into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert!(keys.len() >= least, "{heading}: {keys:?}");
+        for key in keys {
+            let kept: String = before
+                .lines()
+                .filter(|line| !line.starts_with(&format!("{key} = ")))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            let problems = match load(&format!("{kept}{key} = 1979-05-27\n")) {
+                Ok(_) => panic!("{heading} {key}: a date was taken"),
+                Err(problems) => problems,
+            };
+            let about: Vec<&str> = problems.lines().filter(|line| line.contains(&key)).collect();
+            assert!(!about.is_empty(), "{heading} {key}: nothing was said of it:\n{problems}");
+            assert!(!about.iter().any(|line| line.contains("no such key")), "{heading} {key}: {about:?}");
+        }
+    }
+}
