@@ -31,7 +31,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut out = io::stdout().lock();
     if args.json {
-        let document = json!({ "ok": routes.is_some(), "problems": problems, "routes": routes.as_deref().unwrap_or(&[]) });
+        let document =
+            json!({ "ok": routes.is_some(), "problems": problems, "routes": routes.as_deref().unwrap_or(&[]) });
         writeln!(out, "{document:#}")?;
     } else {
         for problem in &problems {

@@ -13,7 +13,7 @@ use crate::cli::stub::{ERP_WSDL, ERP_XSD, Speaks, Stub};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::gateway::Gateway;
-use crate::store::{DeliveryCounts, Ledger, Store};
+use crate::store::{DeliveryCounts, Ledger};
 use crate::telemetry::{self, LogFormat};
 
 const ORDER_WON_WSDL: &str = include_str!("../../wsdl/order-won.wsdl");
@@ -59,7 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = config::load(&folder.path().join("omgate.toml")).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let gateway = Gateway::start(loaded, SystemClock::shared()).await?;
     introduce(&gateway, &erp, &crm, folder.path());
-    let demo = Demo { gateway, erp, crm, screen: Screen::new() };
+    let demo = Demo { gateway, erp, crm, screen: Screen::new(), sent: Sent::default() };
     let succeeded = if args.once { demo.once().await? } else { demo.until_interrupted().await? };
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -148,12 +148,21 @@ struct Demo {
     erp: Stub,
     crm: Stub,
     screen: Screen,
+    sent: Sent,
+}
+
+/// What Salesforce did so far.
+#[derive(Default)]
+struct Sent {
+    envelopes: u64,
+    acks: u64,
+    dropped: u64,
 }
 
 impl Demo {
     async fn once(mut self) -> anyhow::Result<bool> {
         let deadline = Instant::now() + ONCE_AT_MOST;
-        let summary = self.send(1, ENVELOPES_FIRST).await?;
+        self.send(1, ENVELOPES_FIRST).await?;
         loop {
             let ledger = self.draw().await?;
             if is_idle(&ledger.deliveries) || Instant::now() > deadline {
@@ -161,12 +170,12 @@ impl Demo {
             }
             tokio::time::sleep(REDRAW).await;
         }
-        self.finish(&summary).await
+        self.finish().await
     }
 
     async fn until_interrupted(mut self) -> anyhow::Result<bool> {
         print::line("Ctrl-C ends it.");
-        let mut summary = self.send(1, ENVELOPES_FIRST).await?;
+        self.send(1, ENVELOPES_FIRST).await?;
         let mut sent = Instant::now();
         let interrupted = tokio::signal::ctrl_c();
         tokio::pin!(interrupted);
@@ -174,31 +183,34 @@ impl Demo {
             while sent.elapsed() < SEND_AGAIN {
                 self.draw().await?;
                 tokio::select! {
-                    _ = &mut interrupted => return self.finish(&summary).await,
+                    _ = &mut interrupted => return self.finish().await,
                     () = tokio::time::sleep(REDRAW) => {}
                 }
             }
-            let more = self.send(seed, 5).await?;
-            summary.add(&more);
+            self.send(seed, 5).await?;
             sent = Instant::now();
         }
-        self.finish(&summary).await
+        self.finish().await
     }
 
     /// Sends as Salesforce does: batches, duplicates, changed repeats, and again what was not acknowledged.
-    async fn send(&self, seed: u64, envelopes: u64) -> anyhow::Result<send::Summary> {
+    async fn send(&mut self, seed: u64, envelopes: u64) -> anyhow::Result<()> {
         let url = format!("http://{}/om/order-won", self.gateway.public_address());
+        let files = ENVELOPES.iter().map(|(name, text)| send::File::embedded(name, text)).collect();
         let plan = send::Plan {
-            to: url,
             count: Some(envelopes),
-            new_ids: true,
-            duplicates: 10,
+            ids: send::Ids::Fresh,
+            duplicates: 10.0,
             connections: 4,
             seed: Some(seed),
-            retry: Some(Duration::from_millis(100)),
-            ..send::Plan::new(ENVELOPES.iter().map(|(name, text)| send::File::new(*name, *text)).collect())
+            retry: Some(send::Retry { first: Duration::from_millis(100), give_up_after: None }),
+            ..send::Plan::new(url.parse().context("making the gateway's address")?, files)
         };
-        send::run_plan(plan, |_| {}).await
+        let summary = send::run_plan(plan, |_| {}).await?;
+        self.sent.envelopes += summary.progress.envelopes;
+        self.sent.acks += summary.progress.acks;
+        self.sent.dropped += summary.progress.dropped;
+        Ok(())
     }
 
     async fn draw(&mut self) -> anyhow::Result<Ledger> {
@@ -208,7 +220,7 @@ impl Demo {
     }
 
     /// Compares what Salesforce was told, what the ledger says, and what the systems took.
-    async fn finish(mut self, summary: &send::Summary) -> anyhow::Result<bool> {
+    async fn finish(mut self) -> anyhow::Result<bool> {
         let ledger = self.draw().await?;
         let verified = self.gateway.store().verify().await.context("verifying the store")?;
         let unique = u64::try_from(ledger.notifications.unique).unwrap_or(0);
@@ -218,7 +230,7 @@ impl Demo {
         let requests = self.erp.taken().requests() + self.crm.taken().requests();
         print::line(&format!(
             "Salesforce sent {} envelopes and got {} acks; {} notifications received, {unique} of them unique.",
-            summary.envelopes, summary.acks, ledger.notifications.received
+            self.sent.envelopes, self.sent.acks, ledger.notifications.received
         ));
         print::line(&format!(
             "The ERP took {at_erp} and the CRM {at_crm}, in {requests} calls: {} were told to try again, \
@@ -231,7 +243,7 @@ impl Demo {
             (delivered == 2 * unique && is_idle(&ledger.deliveries), "everything was delivered"),
             (at_erp == unique && at_crm == unique, "each system took each notification"),
             (repeats <= unknown, "nothing came twice that is not on the books"),
-            (summary.all_acked(), "everything was acknowledged"),
+            (self.sent.dropped == 0 && self.sent.acks == self.sent.envelopes, "everything was acknowledged"),
         ];
         for (holds, what) in checks {
             print::line(&format!("{} {what}", if holds { "yes:" } else { "NO: " }));

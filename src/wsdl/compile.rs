@@ -314,7 +314,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         if let Some(id) = self.type_of(&name) {
             return id;
         }
-        if let Some((meant, id)) = self.meant(at, &name).and_then(|meant| Some((meant.clone(), self.type_of(&meant)?))) {
+        if let Some((meant, id)) = self.meant(at, &name).and_then(|meant| Some((meant.clone(), self.type_of(&meant)?)))
+        {
             if self.misses.insert(("type", name)) {
                 let place = self.place(at);
                 let message = format!("there is no type {text}; assumed: {meant}");

@@ -1,6 +1,10 @@
 //! Calls to systems that misbehave: what surely did not leave, what is unknown, and what is an answer.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands, in its own functions too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail where it stands, in its own functions too"
+)]
 
 mod faults;
 

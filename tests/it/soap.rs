@@ -249,10 +249,7 @@ fn nothing_has_three_forms_absent_nil_and_empty() {
            </xs:sequence></xs:complexType></xs:element>"#,
         &[
             (json!({"must": ""}), "<Do><must></must><nil nil=true></nil></Do>"),
-            (
-                json!({"must": "x", "may": "", "nil": 1, "both": null}),
-                "<Do><must>x</must><may></may><nil>1</nil></Do>",
-            ),
+            (json!({"must": "x", "may": "", "nil": 1, "both": null}), "<Do><must>x</must><may></may><nil>1</nil></Do>"),
             (
                 json!({"must": "x", "nil": {"$nil": true}, "both": {"$nil": true}}),
                 "<Do><must>x</must><nil nil=true></nil><both nil=true></both></Do>",
@@ -283,11 +280,19 @@ fn values_are_checked_before_they_are_sent_and_the_rule_is_named() {
     for (path, value, expected) in [
         ("/Total", json!("12.345"), "CreateOrder.Total = \"12.345\" has 3 decimal places; fractionDigits is 2"),
         ("/Total", json!("12,5"), "CreateOrder.Total = \"12,5\" is no xs:decimal (no commas)"),
-        ("/Total", json!("12345678901234567.89"), "CreateOrder.Total = \"12345678901234567.89\" has 19 digits; totalDigits is 18"),
+        (
+            "/Total",
+            json!("12345678901234567.89"),
+            "CreateOrder.Total = \"12345678901234567.89\" has 19 digits; totalDigits is 18",
+        ),
         ("/Total", json!(true), "CreateOrder.Total = \"true\" is no xs:decimal"),
         ("/Total", json!([1, 2]), "CreateOrder.Total comes 2 times; at most 1 fit"),
         ("/Total", json!({"a": 1}), "CreateOrder.Total holds text and has no a"),
-        ("/Currency", json!("EURO"), "CreateOrder.Currency = \"EURO\" is not one of EUR, USD, GBP, CHF, JPY; did you mean \"EUR\"?"),
+        (
+            "/Currency",
+            json!("EURO"),
+            "CreateOrder.Currency = \"EURO\" is not one of EUR, USD, GBP, CHF, JPY; did you mean \"EUR\"?",
+        ),
         ("/Country", json!("Germany"), "CreateOrder.Country = \"Germany\" is 7 long; maxLength is 2"),
         ("/Customer", json!("text"), "CreateOrder.Customer holds elements, but is given a text"),
         ("/Customer/Id", json!(""), "CreateOrder.Customer.Id = \"\" is 0 long; minLength is 1"),
@@ -296,7 +301,11 @@ fn values_are_checked_before_they_are_sent_and_the_rule_is_named() {
         ("/@priority", json!("high"), "CreateOrder.@priority = \"high\" is not one of normal, urgent"),
         ("/@prioritty", json!("x"), "CreateOrder has no attribute prioritty; did you mean priority?"),
         ("/Ordernumber", json!("x"), "CreateOrder has no Ordernumber; did you mean OrderNumber?"),
-        ("/OrderNumber", json!("a\u{1}b"), "CreateOrder.OrderNumber holds the character U+0001, which XML cannot carry"),
+        (
+            "/OrderNumber",
+            json!("a\u{1}b"),
+            "CreateOrder.OrderNumber holds the character U+0001, which XML cannot carry",
+        ),
         ("/OrderNumber", json!("漢".repeat(81)), "is 81 long; maxLength is 80"),
     ] {
         let mut order = order();
@@ -330,7 +339,10 @@ fn numbers_and_booleans_keep_the_form_their_type_has() {
             (json!({"b": "True"}), "! Do.b = \"True\" is no xs:boolean (true, false, 1 or 0, in lower case)"),
             (json!({"x": "any & all"}), "<Do><x>any & all</x></Do>"),
             (json!({"x": {"$xml": "<a xmlns='urn:x'><b/></a>"}}), "<Do><x><a><b></b></a></x></Do>"),
-            (json!({"x": {"$xml": "<a>"}}), "! Do.x has an $xml that is not well-formed: expected `</a>`, but `</x>` was found"),
+            (
+                json!({"x": {"$xml": "<a>"}}),
+                "! Do.x has an $xml that is not well-formed: expected `</a>`, but `</x>` was found",
+            ),
         ],
     );
 }
@@ -420,7 +432,10 @@ fn groups_extension_restriction_and_derived_types_are_followed() {
                 json!({"shape": {"$type": "Unrelated"}}),
                 "! Do.shape has the $type \"Unrelated\", which is no type derived from its own",
             ),
-            (json!({"shape": {"$type": "Circle", "id": "c", "radius": 1}}), "! Do.shape.@unit is required and nobody fills it"),
+            (
+                json!({"shape": {"$type": "Circle", "id": "c", "radius": 1}}),
+                "! Do.shape.@unit is required and nobody fills it",
+            ),
             (
                 json!({"shape": {"$type": "{urn:t}Circle", "id": "c", "radius": 1, "@unit": "x"}, "@m": 7, "@l": [1, 2],
                        "price": {"$value": 99.5, "@currency": "EUR"}}),
@@ -471,8 +486,10 @@ fn each_name_has_the_namespace_its_own_schema_gives_it() {
 
 #[test]
 fn rpc_literal_and_bare_messages_take_their_parts_by_name() {
-    let rpc = around(r#"<xs:element name="Do" type="xs:string"/><xs:complexType name="P"><xs:sequence>
-        <xs:element name="x" type="xs:int"/></xs:sequence></xs:complexType>"#)
+    let rpc = around(
+        r#"<xs:element name="Do" type="xs:string"/><xs:complexType name="P"><xs:sequence>
+        <xs:element name="x" type="xs:int"/></xs:sequence></xs:complexType>"#,
+    )
     .replace("style=\"document\"", "style=\"rpc\"")
     .replace("<soap:body use=\"literal\"/>", "<soap:body use=\"literal\" namespace=\"urn:rpc\"/>")
     .replacen("element=\"t:Do\"", "type=\"t:P\"", 1);
@@ -491,14 +508,19 @@ fn rpc_literal_and_bare_messages_take_their_parts_by_name() {
     let reply = soap::decode(&operation, &response(200, "text/xml", answer));
     assert_eq!(reply, Reply::Body(json!({"parameters": {"x": 7}})));
 
-    let bare = around(r#"<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="x" type="xs:int"/>
-        </xs:sequence></xs:complexType></xs:element>"#)
+    let bare = around(
+        r#"<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="x" type="xs:int"/>
+        </xs:sequence></xs:complexType></xs:element>"#,
+    )
     .replace("operation name=\"Do\"", "operation name=\"Other\"");
     let model = load(&[("a.wsdl", &bare)]).unwrap();
     let operation = model.operation(&OperationChoice { operation: "Other", ..OperationChoice::default() }).unwrap();
     assert_eq!(operation.style(), Style::DocumentBare);
     for argument in [json!({"x": 1}), json!({"parameters": {"x": 1}}), json!({"Do": {"x": 1}})] {
-        assert_eq!(body(&encode(&operation, &argument).unwrap()), "<ns1:Do xmlns:ns1=\"urn:t\"><ns1:x>1</ns1:x></ns1:Do>");
+        assert_eq!(
+            body(&encode(&operation, &argument).unwrap()),
+            "<ns1:Do xmlns:ns1=\"urn:t\"><ns1:x>1</ns1:x></ns1:Do>"
+        );
     }
 }
 
@@ -508,7 +530,12 @@ fn unknown_names_are_answered_with_the_nearest_one() {
     for (service, port, operation, expected) in [
         (None, None, "CreatOrder", "the WSDL has no operation \"CreatOrder\"; did you mean \"CreateOrder\"?"),
         (None, None, "xyz", "the WSDL has no operation \"xyz\"; it has CreateOrder"),
-        (None, Some("OrderSoap"), "CreateOrder", "the WSDL has no SOAP port \"OrderSoap\"; did you mean \"OrdersSoap\"?"),
+        (
+            None,
+            Some("OrderSoap"),
+            "CreateOrder",
+            "the WSDL has no SOAP port \"OrderSoap\"; did you mean \"OrdersSoap\"?",
+        ),
         (Some("Order"), None, "CreateOrder", "the WSDL has no service \"Order\"; did you mean \"Orders\"?"),
     ] {
         let error = model.operation(&OperationChoice { service, port, operation }).unwrap_err();
@@ -530,7 +557,10 @@ fn target_paths_resolve_or_name_the_nearest() {
     for (path, reason) in [
         (vec!["Customer", "id"], "CreateOrder.Customer has no id; did you mean Id?"),
         (vec!["Customer", "Id", "x"], "CreateOrder.Customer.Id has no x; it holds text, no elements"),
-        (vec!["zzz"], "CreateOrder has no zzz; it has OrderNumber, Total, Currency, Country, Customer, Lines, Comment, @priority"),
+        (
+            vec!["zzz"],
+            "CreateOrder has no zzz; it has OrderNumber, Total, Currency, Country, Customer, Lines, Comment, @priority",
+        ),
     ] {
         assert_eq!(operation.resolve(&path).unwrap_err().to_string(), reason);
     }
@@ -542,7 +572,9 @@ fn envelope(version: Version, body: &str) -> String {
         Version::Soap11 => "http://schemas.xmlsoap.org/soap/envelope/",
         Version::Soap12 => "http://www.w3.org/2003/05/soap-envelope",
     };
-    format!("<S:Envelope xmlns:S='{namespace}' xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'><S:Header/><S:Body>{body}</S:Body></S:Envelope>")
+    format!(
+        "<S:Envelope xmlns:S='{namespace}' xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'><S:Header/><S:Body>{body}</S:Body></S:Envelope>"
+    )
 }
 
 #[test]
@@ -574,9 +606,13 @@ fn responses_are_typed_by_the_model() {
             assert_eq!(reply, Reply::Body(expected.clone()), "{content} in {namespace:?}");
         }
     }
-    for (text, digits) in
-        [("12345678901234567890.1200", "12345678901234567890.1200"), ("+007", "7"), (".5", "0.5"), ("-0.0", "-0.0"), ("5.", "5")]
-    {
+    for (text, digits) in [
+        ("12345678901234567890.1200", "12345678901234567890.1200"),
+        ("+007", "7"),
+        (".5", "0.5"),
+        ("-0.0", "-0.0"),
+        ("5.", "5"),
+    ] {
         let body = envelope(Version::Soap11, &format!("<Do xmlns='urn:t'><n>{text}</n></Do>"));
         let Reply::Body(value) = soap::decode(&operation, &response(200, "text/xml", &body)) else { panic!("{text}") };
         assert_eq!(value["n"].to_string(), digits);
@@ -681,7 +717,11 @@ fn a_faults_kind_says_whose_it_is() {
 fn what_is_no_soap_is_said_in_words() {
     let operation = erp(None);
     for (content_type, body, expected) in [
-        ("text/html", "<!DOCTYPE html><html><head><TITLE>\n Service Unavailable</TITLE><body><br></html>", "an HTML page titled \"Service Unavailable\""),
+        (
+            "text/html",
+            "<!DOCTYPE html><html><head><TITLE>\n Service Unavailable</TITLE><body><br></html>",
+            "an HTML page titled \"Service Unavailable\"",
+        ),
         ("text/html", "<html><title></title></html>", "an HTML page"),
         ("application/json", "{\"error\": true}", "JSON and no SOAP: {\"error\": true}"),
         ("text/plain", "upstream connect error", "text and no SOAP: upstream connect error"),
@@ -689,10 +729,18 @@ fn what_is_no_soap_is_said_in_words() {
         ("text/xml", "<a/>", "XML that is no SOAP envelope: <a>"),
         ("text/xml", "<Envelope/>", "a SOAP envelope without a body"),
         ("text/xml", "<a>", "XML that cannot be read: line 1, column 4: ends before its root element does"),
-        ("text/xml", "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>", "XML that cannot be read: line 1, column 54: has a DOCTYPE, which is never read"),
+        (
+            "text/xml",
+            "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>",
+            "XML that cannot be read: line 1, column 54: has a DOCTYPE, which is never read",
+        ),
         ("text/xml; charset=klingon", "<a/>", "an answer that is in the unknown encoding \"klingon\""),
     ] {
-        assert_eq!(soap::decode(&operation, &response(200, content_type, body)), Reply::Unreadable(expected.to_owned()), "{body}");
+        assert_eq!(
+            soap::decode(&operation, &response(200, content_type, body)),
+            Reply::Unreadable(expected.to_owned()),
+            "{body}"
+        );
     }
     let deep = envelope(Version::Soap11, &format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000)));
     let Reply::Unreadable(reason) = soap::decode(&operation, &response(200, "text/xml", &deep)) else { panic!() };
@@ -701,7 +749,10 @@ fn what_is_no_soap_is_said_in_words() {
 
 #[test]
 fn charsets_of_answers_are_honoured() {
-    let text = envelope(Version::Soap11, "<CreateOrderResponse xmlns='urn:example:erp:orders'><OrderId>é</OrderId></CreateOrderResponse>");
+    let text = envelope(
+        Version::Soap11,
+        "<CreateOrderResponse xmlns='urn:example:erp:orders'><OrderId>é</OrderId></CreateOrderResponse>",
+    );
     let expected = Reply::Body(json!({"OrderId": "é"}));
     let latin: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     let mut wide: Vec<u8> = vec![0xfe, 0xff];
@@ -731,7 +782,10 @@ fn an_empty_answer_is_right_for_one_way_operations_and_for_202() {
 #[test]
 fn garbage_never_panics() {
     let operation = erp(None);
-    let seed = envelope(Version::Soap11, "<S:Fault><faultcode>S:Client</faultcode><detail><a b='c'>&amp;</a></detail></S:Fault>");
+    let seed = envelope(
+        Version::Soap11,
+        "<S:Fault><faultcode>S:Client</faultcode><detail><a b='c'>&amp;</a></detail></S:Fault>",
+    );
     proptest::proptest!(|(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), at in 0usize..300, cut in 0usize..300)| {
         let mut body = seed.clone().into_bytes();
         let at = at.min(body.len());
@@ -751,20 +805,82 @@ fn garbage_never_panics() {
 fn defects_of_a_wsdl_are_named_with_file_line_and_rule() {
     let empty = "<xs:element name=\"Do\" type=\"xs:string\"/>";
     let cases: Vec<(&str, String, &str, &str)> = vec![
-        ("unknown type", around("<xs:element name=\"Do\" type=\"t:Dooo\"/><xs:complexType name=\"Doo\"/>"), "src-resolve", "there is no type t:Dooo; did you mean Doo?"),
-        ("unknown element", around("<xs:element name=\"Dont\" type=\"xs:string\"/>"), "WSDL 2.3.1", "part parameters of message In refers to {urn:t}Do"),
-        ("remote import", around(&format!("<xs:import namespace=\"urn:r\" schemaLocation=\"http://h/x.xsd\"/>{}", empty.replace("xs:string", "r:X\" xmlns:r=\"urn:r"))), "import-remote", "http://h/x.xsd is on the network"),
-        ("outside", around(&format!("<xs:include schemaLocation=\"../../etc/x.xsd\"/>{empty}")), "import-outside", "\"../../etc/x.xsd\" is not within the folder"),
-        ("absolute", around(&format!("<xs:include schemaLocation=\"/etc/passwd\"/>{empty}")), "import-outside", "\"/etc/passwd\" is not within the folder"),
-        ("encoded dots", around(&format!("<xs:include schemaLocation=\"%2e%2e/x.xsd\"/>{empty}")), "import-outside", "is not within the folder"),
-        ("missing file", around(&format!("<xs:include schemaLocation=\"x.xsd\"/>{empty}")), "import-missing", "x.xsd cannot be read: there is no such file"),
+        (
+            "unknown type",
+            around("<xs:element name=\"Do\" type=\"t:Dooo\"/><xs:complexType name=\"Doo\"/>"),
+            "src-resolve",
+            "there is no type t:Dooo; did you mean Doo?",
+        ),
+        (
+            "unknown element",
+            around("<xs:element name=\"Dont\" type=\"xs:string\"/>"),
+            "WSDL 2.3.1",
+            "part parameters of message In refers to {urn:t}Do",
+        ),
+        (
+            "remote import",
+            around(&format!(
+                "<xs:import namespace=\"urn:r\" schemaLocation=\"http://h/x.xsd\"/>{}",
+                empty.replace("xs:string", "r:X\" xmlns:r=\"urn:r")
+            )),
+            "import-remote",
+            "http://h/x.xsd is on the network",
+        ),
+        (
+            "outside",
+            around(&format!("<xs:include schemaLocation=\"../../etc/x.xsd\"/>{empty}")),
+            "import-outside",
+            "\"../../etc/x.xsd\" is not within the folder",
+        ),
+        (
+            "absolute",
+            around(&format!("<xs:include schemaLocation=\"/etc/passwd\"/>{empty}")),
+            "import-outside",
+            "\"/etc/passwd\" is not within the folder",
+        ),
+        (
+            "encoded dots",
+            around(&format!("<xs:include schemaLocation=\"%2e%2e/x.xsd\"/>{empty}")),
+            "import-outside",
+            "is not within the folder",
+        ),
+        (
+            "missing file",
+            around(&format!("<xs:include schemaLocation=\"x.xsd\"/>{empty}")),
+            "import-missing",
+            "x.xsd cannot be read: there is no such file",
+        ),
         ("not XML", "plain".to_owned(), "XML", "ends before"),
         ("DTD", format!("<!DOCTYPE x>{}", around(empty)), "DTD", "DOCTYPE"),
         ("HTML", "<html/>".to_owned(), "WSDL", "is <html>"),
-        ("no message", around(empty).replace("message=\"t:In\"", "message=\"t:Inn\""), "WSDL 2.4", "there is no message {urn:t}Inn"),
-        ("no binding", around(empty).replace("binding=\"t:B\"", "binding=\"t:BB\""), "WSDL 2.6", "port P names the binding {urn:t}BB"),
-        ("circular type", around("<xs:element name=\"Do\" type=\"t:A\"/><xs:complexType name=\"A\"><xs:complexContent><xs:extension base=\"t:B\"/></xs:complexContent></xs:complexType><xs:complexType name=\"B\"><xs:complexContent><xs:extension base=\"t:A\"/></xs:complexContent></xs:complexType>"), "ct-props-correct.3", "is derived from itself"),
-        ("circular group", around("<xs:element name=\"Do\"><xs:complexType><xs:group ref=\"t:G\"/></xs:complexType></xs:element><xs:group name=\"G\"><xs:sequence><xs:group ref=\"t:G\"/></xs:sequence></xs:group>"), "mg-props-correct.2", "a group contains itself"),
+        (
+            "no message",
+            around(empty).replace("message=\"t:In\"", "message=\"t:Inn\""),
+            "WSDL 2.4",
+            "there is no message {urn:t}Inn",
+        ),
+        (
+            "no binding",
+            around(empty).replace("binding=\"t:B\"", "binding=\"t:BB\""),
+            "WSDL 2.6",
+            "port P names the binding {urn:t}BB",
+        ),
+        (
+            "circular type",
+            around(
+                "<xs:element name=\"Do\" type=\"t:A\"/><xs:complexType name=\"A\"><xs:complexContent><xs:extension base=\"t:B\"/></xs:complexContent></xs:complexType><xs:complexType name=\"B\"><xs:complexContent><xs:extension base=\"t:A\"/></xs:complexContent></xs:complexType>",
+            ),
+            "ct-props-correct.3",
+            "is derived from itself",
+        ),
+        (
+            "circular group",
+            around(
+                "<xs:element name=\"Do\"><xs:complexType><xs:group ref=\"t:G\"/></xs:complexType></xs:element><xs:group name=\"G\"><xs:sequence><xs:group ref=\"t:G\"/></xs:sequence></xs:group>",
+            ),
+            "mg-props-correct.2",
+            "a group contains itself",
+        ),
     ];
     for (name, wsdl, rule, message) in cases {
         let findings = load(&[("w/d/a.wsdl", &wsdl)]).expect_err(name);
@@ -785,13 +901,34 @@ fn leniencies_are_warnings_that_say_what_was_assumed() {
     let other = r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:other"><xs:complexType name="X"/></xs:schema>"#;
     let empty = "<xs:element name=\"Do\" type=\"xs:string\"/>";
     for (wsdl, rule, message) in [
-        (around(&format!("<xs:import namespace=\"urn:said\" schemaLocation=\"o.xsd\"/>{empty}")), "src-import.3.1", "the file is right"),
-        (around(&format!("<xs:complexType name=\"Unused\"><xs:sequence><xs:element name=\"x\" type=\"t:Nope\"/></xs:sequence></xs:complexType>{empty}")), "src-resolve", "there is no type t:Nope"),
-        (around(&format!("<xs:simpleType name=\"P\"><xs:restriction base=\"xs:string\"><xs:pattern value=\"(\"/></xs:restriction></xs:simpleType>{empty}")), "pattern", "not checked"),
-        (around(&format!("{empty}<xs:element name=\"Do\" type=\"xs:int\"/>")), "sch-props-correct.2", "the first one counts"),
+        (
+            around(&format!("<xs:import namespace=\"urn:said\" schemaLocation=\"o.xsd\"/>{empty}")),
+            "src-import.3.1",
+            "the file is right",
+        ),
+        (
+            around(&format!(
+                "<xs:complexType name=\"Unused\"><xs:sequence><xs:element name=\"x\" type=\"t:Nope\"/></xs:sequence></xs:complexType>{empty}"
+            )),
+            "src-resolve",
+            "there is no type t:Nope",
+        ),
+        (
+            around(&format!(
+                "<xs:simpleType name=\"P\"><xs:restriction base=\"xs:string\"><xs:pattern value=\"(\"/></xs:restriction></xs:simpleType>{empty}"
+            )),
+            "pattern",
+            "not checked",
+        ),
+        (
+            around(&format!("{empty}<xs:element name=\"Do\" type=\"xs:int\"/>")),
+            "sch-props-correct.2",
+            "the first one counts",
+        ),
         (around(empty).replace("binding=\"t:B\"", "binding=\"B\""), "unprefixed-name", "a prefix was forgotten"),
     ] {
-        let model = load(&[("a.wsdl", &wsdl), ("o.xsd", other)]).unwrap_or_else(|findings| panic!("{rule}: {findings:?}"));
+        let model =
+            load(&[("a.wsdl", &wsdl), ("o.xsd", other)]).unwrap_or_else(|findings| panic!("{rule}: {findings:?}"));
         let found = model.findings().iter().find(|finding| finding.rule == rule).unwrap_or_else(|| panic!("{rule}"));
         assert!(found.message.contains(message), "{found:?}");
         assert_eq!(found.severity, Severity::Warning);
@@ -839,7 +976,8 @@ fn hostile_schemas_are_bounded() {
             (format!("{n}.xsd"), text)
         })
         .collect();
-    let first = around("<xs:import namespace=\"urn:0\" schemaLocation=\"0.xsd\"/><xs:element name=\"Do\" type=\"xs:string\"/>");
+    let first =
+        around("<xs:import namespace=\"urn:0\" schemaLocation=\"0.xsd\"/><xs:element name=\"Do\" type=\"xs:string\"/>");
     let mut files: Vec<(&str, &str)> = vec![("a.wsdl", &first)];
     files.extend(ring.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     assert!(load(&files).unwrap_err().iter().any(|finding| finding.rule == "bounds"));
@@ -868,7 +1006,10 @@ fn redefined_types_replace_the_ones_they_extend() {
         <xs:complexType name="B"><xs:sequence><xs:element name="first" type="xs:string"/></xs:sequence></xs:complexType></xs:schema>"#;
     let model = load(&[("a.wsdl", &wsdl), ("base.xsd", base)]).unwrap();
     let operation = model.operation(&OperationChoice { operation: "Do", ..OperationChoice::default() }).unwrap();
-    assert_eq!(plain(&encode(&operation, &json!({"more": 2, "first": 1})).unwrap()), "<Do><first>1</first><more>2</more></Do>");
+    assert_eq!(
+        plain(&encode(&operation, &json!({"more": 2, "first": 1})).unwrap()),
+        "<Do><first>1</first><more>2</more></Do>"
+    );
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! A server that does wrong on purpose: what it sends and when it hangs up is given byte by byte.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail where it stands, in its own functions too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail where it stands, in its own functions too"
+)]
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
