@@ -14,9 +14,6 @@ pub const ERP_WSDL: &str = include_str!("../../wsdl/erp.wsdl");
 /// The schema that it imports.
 pub const ERP_XSD: &str = include_str!("../../wsdl/erp.xsd");
 
-/// The schema that it imports.
-pub const ERP_XSD: &str = include_str!("../../wsdl/erp.xsd");
-
 /// What a stub has taken: its key → how often it came.
 #[derive(Debug, Default)]
 pub struct Taken {
@@ -106,9 +103,6 @@ impl Stub {
 async fn serve(request: HttpRequest, body: String, desk: web::Data<Desk>) -> HttpResponse {
     if request.query_string().eq_ignore_ascii_case("wsdl") {
         return xml(StatusCode::OK).body(ERP_WSDL);
-    }
-    if request.path().ends_with("/erp.xsd") {
-        return xml(StatusCode::OK).body(ERP_XSD);
     }
     if request.path().ends_with("/erp.xsd") {
         return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/xml; charset=utf-8")).body(ERP_XSD);
