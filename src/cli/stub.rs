@@ -11,7 +11,6 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 
 /// The WSDL of the SOAP stub, the same that the demo's destination is built from.
 pub const ERP_WSDL: &str = include_str!("../../wsdl/erp.wsdl");
-
 /// The schema that it imports.
 pub const ERP_XSD: &str = include_str!("../../wsdl/erp.xsd");
 
@@ -106,7 +105,7 @@ async fn serve(request: HttpRequest, body: String, desk: web::Data<Desk>) -> Htt
         return xml(StatusCode::OK).body(ERP_WSDL);
     }
     if request.path().ends_with("/erp.xsd") {
-        return xml(StatusCode::OK).body(ERP_XSD);
+        return HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/xml; charset=utf-8")).body(ERP_XSD);
     }
     let mut taken = desk.taken.lock().unwrap_or_else(PoisonError::into_inner);
     taken.requests += 1;
@@ -130,10 +129,10 @@ fn rest(request: &HttpRequest, taken: &mut Taken) -> HttpResponse {
 }
 
 fn soap(body: &str, taken: &mut Taken) -> HttpResponse {
-    let Some(key) = text_of(body, "MessageID") else {
+    let Some(key) = content(body, "MessageID") else {
         return fault("there is no MessageID header");
     };
-    let Some(number) = text_of(body, "OrderNumber") else {
+    let Some(number) = content(body, "OrderNumber") else {
         return fault("there is no OrderNumber");
     };
     *taken.by_key.entry(key.to_owned()).or_default() += 1;
@@ -155,12 +154,40 @@ fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {
     response
 }
 
-/// The text of the first element of this local name: all that a stub needs to know of XML.
-fn text_of<'a>(body: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = body.split_once(name)?;
-    rest.split_once('>')?.1.split_once('<').map(|(text, _)| text)
+/// The text of the first element of this local name, whatever its prefix and attributes.
+fn content<'a>(body: &'a str, name: &str) -> Option<&'a str> {
+    body.split('<').skip(1).find_map(|tag| {
+        let (head, text) = tag.split_once('>')?;
+        let qualified = head.split_whitespace().next()?;
+        let local = qualified.rsplit(':').next()?;
+        (local == name && !qualified.starts_with('/')).then_some(text)
+    })
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_is_found_whatever_its_prefix_and_attributes() {
+        let body = "<a:X/><w:MessageID xmlns:w=\"urn:w\">urn:uuid:1</w:MessageID><OrderNumber>A-7</OrderNumber>";
+        assert_eq!((content(body, "MessageID"), content(body, "OrderNumber")), (Some("urn:uuid:1"), Some("A-7")));
+        assert_eq!(content(body, "ID"), None);
+        assert_eq!(content("</w:MessageID>", "MessageID"), None);
+    }
+
+    #[test]
+    fn a_repeated_order_is_taken_once_and_counted() {
+        let order = |id| format!("<m:MessageID>{id}</m:MessageID><OrderNumber>A</OrderNumber>");
+        let mut taken = Taken::default();
+        for id in ["1", "2", "1"] {
+            assert_eq!(soap(&order(id), &mut taken).status(), StatusCode::OK);
+        }
+        assert_eq!((taken.unique(), taken.repeats()), (2, 1));
+        assert_eq!(soap("<x/>", &mut taken).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
 }
