@@ -130,11 +130,11 @@ fn addressing_headers_are_written_when_wanted() {
     golden("create-order-addressing.xml", &soap::encode(&erp(None), &order(), &options).unwrap().body);
 }
 
-/// Compares with a file of `fixtures/soap`; `OMGATE_UPDATE_GOLDEN=1` in the environment of the test run writes it.
+/// Compares with a file of `fixtures/soap`; `OMGATE_UPDATE=1` in the environment of the test run writes it.
 #[expect(clippy::disallowed_methods, reason = "the switch of the test run, not of the gateway")]
 fn golden(name: &str, text: &str) {
     let path = root().join("fixtures/soap").join(name);
-    if std::env::var_os("OMGATE_UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("OMGATE_UPDATE").is_some() {
         std::fs::write(&path, text).expect("can be written");
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
