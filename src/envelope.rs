@@ -125,7 +125,7 @@ impl fmt::Display for OrganizationId {
     }
 }
 
-/// One SOAP POST: 1 to 100 notifications, one acknowledgement for all. The SessionId was read past.
+/// One SOAP POST: 1 to 100 notifications, one acknowledgement for all. The `SessionId` was read past.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
     /// The organization that sent it.
@@ -253,7 +253,7 @@ pub enum Value {
     /// An `xsd:int`, `xsd:double` or other number: its digits as they were sent, such as `45000.0`.
     Number(String),
     /// A field that came more than once.
-    List(Vec<Value>),
+    List(Vec<Self>),
 }
 
 impl Value {

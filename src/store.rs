@@ -156,7 +156,7 @@ pub struct RefusedPost {
     pub reason: String,
     /// When Salesforce will drop the message, if the refusal is permanent.
     pub dropped_at: Option<Timestamp>,
-    /// The first 64 KiB, as text, less the SessionId.
+    /// The first 64 KiB, as text, less the `SessionId`.
     pub body: String,
 }
 

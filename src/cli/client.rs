@@ -14,7 +14,7 @@ pub struct AdminArgs {
     /// The configuration file: the admin address comes from there.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG", global = true)]
     config: PathBuf,
-    /// The admin address, such as http://127.0.0.1:8081; then no configuration is read.
+    /// The admin address, such as `http://127.0.0.1:8081`; then no configuration is read.
     #[arg(long, value_name = "URL", global = true)]
     admin: Option<String>,
     /// A token for the admin API, where one is needed.

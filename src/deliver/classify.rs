@@ -1,6 +1,6 @@
 //! What came back → what it came to. Pure.
 //!
-//! The order: transport, `retry_when`, `success_when`, then the defaults of [`by_status`] and [`by_fault`]. Where no rule
+//! The order: transport, `retry_when`, `success_when`, then the defaults of `by_status` and `by_fault`. Where no rule
 //! of the destination's protocol decides, the outcome is chosen that loses nothing and repeats nothing uncounted.
 
 use std::time::Duration;

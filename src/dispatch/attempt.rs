@@ -316,7 +316,7 @@ fn identity_of(claimed: &Claimed) -> Identity {
 fn mark_of(record: Option<&Record>, route: &Route) -> Option<String> {
     match record?.field(route.stale_by.as_deref()?)? {
         Value::Text(text) | Value::Number(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        _ => None,
+        Value::Text(_) | Value::Number(_) | Value::Null | Value::Boolean(_) | Value::List(_) => None,
     }
 }
 
