@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::read::{Field, Section, Spot};
 use super::{file, value};
 use crate::receive::{ClientAuth, Limits, Tls};
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat};
 
 /// `[server]`.
 #[derive(Clone, Debug)]
@@ -78,8 +78,8 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 }
 
 fn log_level(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
+    match telemetry::check_level(text) {
+        Ok(()) => Ok(text.to_owned()),
         Err(error) => Err(format!("{text:?} is no level such as \"info\" or \"debug\": {error}")),
     }
 }
