@@ -28,6 +28,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether a text is a level or a filter that [`log`] knows.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check_level(level: &str) -> Result<(), String> {
+    EnvFilter::try_new(level).map(drop).map_err(|error| error.to_string())
+}
+
 /// Starts logging to standard error. `level` is a filter such as `info` or `omgate=debug`. Only the first call counts.
 pub fn log(format: LogFormat, level: &str) {
     // The listeners' own library speaks of its workers; that is no news to an operator. A level given by name wins.
