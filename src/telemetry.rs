@@ -52,14 +52,6 @@ pub fn log(format: LogFormat, level: &str) {
     drop(started);
 }
 
-/// Whether [`log`] can use this level.
-///
-/// # Errors
-/// Why not, in words.
-pub fn check_level(level: &str) -> Result<(), String> {
-    EnvFilter::try_new(level).map(|_| ()).map_err(|error| error.to_string())
-}
-
 /// A place at which a crash test wants the process to die.
 struct KillPoint {
     name: String,
