@@ -123,9 +123,10 @@ impl ExpressionError {
     }
 
     fn of(source: &str, error: &minijinja::Error) -> Self {
-        let reason = match error.kind() {
-            ErrorKind::OutOfFuel => "costs more than an expression may".to_owned(),
-            _ => error.detail().map_or_else(|| error.kind().to_string(), str::to_owned),
+        let reason = if error.kind() == ErrorKind::OutOfFuel {
+            "costs more than an expression may".to_owned()
+        } else {
+            error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
         };
         Self { expression: shown(source), offset: None, reason, suggestion: None }
     }
@@ -507,6 +508,7 @@ fn json_value(json: &Json) -> Value {
 }
 
 /// A MiniJinja value as JSON, numbers with their digits.
+#[expect(clippy::wildcard_enum_match_arm, reason = "MiniJinja's kinds are not ours to list")]
 fn json(value: &Value, depth: usize) -> Result<Json, String> {
     if depth > RESULT_DEPTH_MAX {
         return Err(format!("the result nests deeper than {RESULT_DEPTH_MAX} levels"));

@@ -28,6 +28,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether a text is a level or a filter that [`log`] knows.
+///
+/// # Errors
+/// Why not, in words.
+pub fn check_level(level: &str) -> Result<(), String> {
+    EnvFilter::try_new(level).map(drop).map_err(|error| error.to_string())
+}
+
 /// Starts logging to standard error. `level` is a filter such as `info` or `omgate=debug`. Only the first call counts.
 pub fn log(format: LogFormat, level: &str) {
     // The listeners' own library speaks of its workers; that is no news to an operator. A level given by name wins.
@@ -42,14 +50,6 @@ pub fn log(format: LogFormat, level: &str) {
     };
     // A second gateway in one process (tests, the demo) logs through the first one's subscriber.
     drop(started);
-}
-
-/// Whether [`log`] can use this level.
-///
-/// # Errors
-/// Why not, in words.
-pub fn check_level(level: &str) -> Result<(), String> {
-    EnvFilter::try_new(level).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A place at which a crash test wants the process to die.

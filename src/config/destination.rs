@@ -177,8 +177,8 @@ fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
 
 fn rest(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Option<Rest> {
     let methods = [("POST", "POST"), ("PUT", "PUT"), ("PATCH", "PATCH"), ("GET", "GET"), ("DELETE", "DELETE")];
-    let method =
-        if section.has("method") { section.choice("method", &methods).map(|field| field.value) } else { Some("POST") };
+    let method = section.choice("method", &methods).map(|field| field.value);
+    let method = if section.has("method") { method } else { Some("POST") };
     let url = url(section, tables, expressions);
     let query = query(section, tables, expressions);
     let form = section.choice("body", &[("json", false), ("form", true)]).is_some_and(|field| field.value);

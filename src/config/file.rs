@@ -91,6 +91,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Why a file cannot be read, in words that are the same on every machine.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system has more kinds than need words of ours")]
 pub(super) fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -186,8 +186,10 @@ impl<'d> Desk<'d> {
 
 /// Line and column, from 1, in characters.
 pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let place = crate::parse::Place::of(text, offset);
-    (place.line, place.column)
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before.get(line_start..).map_or(0, |line| line.chars().count()) + 1)
 }
 
 /// One table being read: remembers which keys it was asked for, so that all others are unknown.

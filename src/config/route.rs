@@ -266,14 +266,16 @@ impl Check<'_, '_, '_> {
                 }
                 Some(Node::List(trees))
             }
-            constant => match destination::constant(constant) {
-                Some(value) => Some(Node::Leaf(path.to_owned(), Leaf::Constant(value))),
-                None => {
-                    let reason = format!("must be an expression, a number or a boolean, not {}", type_name(constant));
-                    self.section.desk.error(spot, reason);
-                    None
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+                match destination::constant(value) {
+                    Some(value) => Some(Node::Leaf(path.to_owned(), Leaf::Constant(value))),
+                    None => {
+                        let reason = format!("must be an expression, a number or a boolean, not {}", type_name(value));
+                        self.section.desk.error(spot, reason);
+                        None
+                    }
                 }
-            },
+            }
         }
     }
 

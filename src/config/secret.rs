@@ -96,8 +96,8 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                "25 ${MISSING}: the environment has no such variable",
-                "36 ${1x}: no variable has such a name; write ${NAME} or ${file:PATH}",
+                "24 ${MISSING}: the environment has no such variable",
+                "35 ${1x}: no variable has such a name; write ${NAME} or ${file:PATH}",
             ]
         );
         assert_eq!(substitute("x ${y", &environment, &files).1.len(), 1);

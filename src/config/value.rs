@@ -27,7 +27,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn written(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, length) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if milliseconds >= length && milliseconds % length == 0 {
+        if milliseconds >= length && milliseconds.is_multiple_of(length) {
             return format!("{}{unit}", milliseconds / length);
         }
     }

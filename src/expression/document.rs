@@ -86,15 +86,12 @@ fn escape(out: &mut Output<'_>, _state: &mut State<'_, '_>, value: &Value) -> Re
     let text = match (number::digits(value), value.as_str()) {
         (Some(digits), _) => digits,
         (None, Some(text)) => text.to_owned(),
-        (None, None) => match value.kind() {
-            ValueKind::Undefined | ValueKind::None => return Ok(()),
-            ValueKind::Bool => value.to_string(),
-            _ if value.downcast_object_ref::<Nil>().is_some() => return Ok(()),
-            _ => {
-                let reason = format!("cannot write {} into a document", filters::describe(value));
-                return Err(Error::new(ErrorKind::InvalidOperation, reason));
-            }
-        },
+        (None, None) if filters::absent(value) || value.downcast_object_ref::<Nil>().is_some() => return Ok(()),
+        (None, None) if value.kind() == ValueKind::Bool => value.to_string(),
+        (None, None) => {
+            let reason = format!("cannot write {} into a document", filters::describe(value));
+            return Err(Error::new(ErrorKind::InvalidOperation, reason));
+        }
     };
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -134,7 +134,7 @@ pub(super) fn scalars(place: &str, value: &Json) -> Result<Vec<String>, MapError
     let items = match value {
         Json::Array(items) => items.as_slice(),
         Json::Null => return Ok(Vec::new()),
-        single => std::slice::from_ref(single),
+        Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Object(_) => std::slice::from_ref(value),
     };
     items.iter().filter(|item| !item.is_null()).map(|item| scalar(item).ok_or_else(fail)).collect()
 }
@@ -151,7 +151,7 @@ fn pruned(value: Json) -> Json {
             (!is_empty).then_some((name, inner))
         }
         Json::Array(items) => Some((name, items.into_iter().map(pruned).collect())),
-        other => Some((name, other)),
+        Json::String(_) | Json::Number(_) | Json::Bool(_) => Some((name, value)),
     });
     Json::Object(kept.collect())
 }
@@ -161,6 +161,6 @@ fn nil_as_null(value: Json) -> Json {
         Json::Object(entries) if entries.len() == 1 && entries.contains_key("$nil") => Json::Null,
         Json::Object(entries) => entries.into_iter().map(|(name, value)| (name, nil_as_null(value))).collect(),
         Json::Array(items) => items.into_iter().map(nil_as_null).collect(),
-        other => other,
+        Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Null => value,
     }
 }

@@ -1,5 +1,13 @@
 //! `omgate check`, run as a person would.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that meets the unexpected fails"
+)]
+
 use std::process::{Command, Output};
 
 use serde_json::Value;

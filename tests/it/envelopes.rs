@@ -38,6 +38,7 @@ fn folder(path: &str) -> Vec<(String, Vec<u8>)> {
     };
     let mut files: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "golden"))
         .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap()))
         .collect();
     files.sort();

@@ -1,5 +1,13 @@
 //! `omgate test`, run as a person would: the project's own fixtures, and what a change of theirs looks like.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that meets the unexpected fails"
+)]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
