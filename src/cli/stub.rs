@@ -89,7 +89,6 @@ impl Stub {
     }
 
     /// What it has taken so far.
-    #[must_use]
     pub fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
