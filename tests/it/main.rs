@@ -1,5 +1,15 @@
 //! The integration tests: one binary, one module a subject.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, prints what it measured, and is steered by the environment"
+)]
+
 mod checks;
 mod config;
 mod crash;
