@@ -409,6 +409,8 @@ proptest! {
         for (at, byte, kind) in cuts {
             let at = at.index(body.len().max(1)).min(body.len().saturating_sub(1));
             match kind {
+                // Cut after cut, nothing may be left.
+                _ if body.is_empty() => body.push(byte),
                 0 => body[at] = byte,
                 1 => body.insert(at, byte),
                 2 => { body.remove(at); }
