@@ -64,7 +64,6 @@ const WALLS: &[(&str, &[&str])] = &[
             "envelope",
             "expression",
             "map",
-            "parse",
             "receive",
             "route",
             "secret",
