@@ -17,10 +17,10 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
 
 use crate::call::Call;
+use crate::crash;
 use crate::deliver::auth::{Auth, AuthError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
-use crate::telemetry::{kill_point, kill_point_is_armed};
 
 pub mod auth;
 pub mod classify;
@@ -301,7 +301,7 @@ impl Departure {
 
     /// Never ends, unless a crash test wants the process to die between request and answer.
     async fn kill_point(&self) {
-        if !kill_point_is_armed("after-send") {
+        if !crash::is_armed("after-send") {
             return std::future::pending().await;
         }
         while !self.happened() {
@@ -309,7 +309,7 @@ impl Departure {
         }
         // Taken by the connection is not yet written to it.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        kill_point("after-send");
+        crash::point("after-send");
         std::future::pending().await
     }
 }
@@ -350,17 +350,16 @@ fn request_failed(target: &Target, error: &reqwest::Error, whereto: &str, left: 
     }
 }
 
-/// Scheme, host, port and path as they may be shown: no user, no query.
+/// Scheme, host and port: no user, and neither path nor query, which may hold a record's values.
 fn place(url: &Text) -> String {
     let masked = url.masked();
-    let shown = masked.split(['?', '#']).next().unwrap_or_default();
-    match shown.split_once("://") {
+    match masked.split_once("://") {
         Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
             let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{path}")
+            format!("{scheme}://{host}")
         }
-        None => shown.to_owned(),
+        None => "the destination".to_owned(),
     }
 }
 

@@ -150,7 +150,7 @@ impl Dispatch {
     /// Something may be due for a system.
     pub fn wake(&self, system: &str) {
         if let Some(runner) = self.runners.get(system) {
-            runner.wake();
+            runner.hear_of_work();
         }
     }
 

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use crate::clock::{SharedClock, Timestamp};
+use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision};
 use crate::envelope::{Content, Drift, Envelope, Notification};
 use crate::expression::Subject;
@@ -20,7 +21,7 @@ use crate::receive::guard;
 use crate::receive::{Intake, Limits, Post, Source, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
-use crate::telemetry::{Alarms, Metrics, kill_point, kill_point_is_armed};
+use crate::telemetry::{Alarms, Metrics};
 
 /// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
 const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3600);
@@ -145,7 +146,7 @@ impl Desk {
             self.alarms.raise("overload", &desk.source.name, "more envelopes wait for the store than the queue holds");
             return Answer::NotNow;
         };
-        kill_point("after-read");
+        crash::point("after-read");
         let received_at = self.clock.now();
         let types = desk.source.record_types.as_deref();
         let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &self.limits, types) {
@@ -351,11 +352,11 @@ impl Intake for Desk {
     }
 
     fn answered(&self) {
-        kill_point("before-ack");
-        if kill_point_is_armed("after-ack") {
+        crash::point("before-ack");
+        if crash::is_armed("after-ack") {
             tokio::spawn(async {
                 tokio::time::sleep(Duration::from_millis(5)).await;
-                kill_point("after-ack");
+                crash::point("after-ack");
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -50,39 +50,6 @@ pub fn log(format: LogFormat, level: &str) {
     };
     // A second gateway in one process (tests, the demo) logs through the first one's subscriber.
     drop(started);
-}
-
-/// A place at which a crash test wants the process to die.
-struct KillPoint {
-    name: String,
-    passes_left: AtomicI64,
-}
-
-static KILL_POINT: OnceLock<KillPoint> = OnceLock::new();
-
-/// Arms a kill point for crash tests: `name` or `name:n`, the n-th passing (from 1) ends the process at once.
-pub fn arm_kill_point(spec: &str) {
-    let (name, passes) = spec.split_once(':').unwrap_or((spec, "1"));
-    let passes = passes.parse().unwrap_or(1);
-    // Armed once per process; a second call changes nothing.
-    drop(KILL_POINT.set(KillPoint { name: name.to_owned(), passes_left: AtomicI64::new(passes) }));
-}
-
-/// Whether a crash test armed this kill point.
-#[must_use]
-pub fn kill_point_is_armed(name: &str) -> bool {
-    KILL_POINT.get().is_some_and(|point| point.name == name)
-}
-
-/// Dies here if a crash test wants it, as if by `kill -9`: nothing is flushed, no destructor runs.
-#[inline]
-pub fn kill_point(name: &str) {
-    if let Some(point) = KILL_POINT.get()
-        && point.name == name
-        && point.passes_left.fetch_sub(1, Ordering::SeqCst) == 1
-    {
-        std::process::abort();
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

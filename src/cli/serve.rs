@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::SystemClock;
 use crate::config;
+use crate::crash;
 use crate::gateway::Gateway;
 use crate::telemetry;
 
@@ -39,7 +40,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     telemetry::log(loaded.server.log, &loaded.server.log_level);
     if let Some(spec) = &args.kill_at {
-        telemetry::arm_kill_point(spec);
+        crash::arm(spec);
     }
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");

@@ -9,8 +9,9 @@ use tokio::sync::{Mutex, watch};
 
 use crate::call::Call;
 use crate::clock::SharedClock;
+use crate::crash;
 use crate::deliver::{self, classify};
-use crate::delivery::ConfigVersion;
+use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::{Record, Value};
 use crate::expression::Subject;
@@ -21,7 +22,7 @@ use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
 use crate::soap::Reply;
 use crate::store::{Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
-use crate::telemetry::{Alarms, Metrics, kill_point};
+use crate::telemetry::{Alarms, Metrics};
 
 /// What is kept of a request or a response body, in bytes.
 const BODY_BYTES_KEPT: usize = 64 << 10;
@@ -83,15 +84,15 @@ impl Attempts {
 
     /// Takes a leased delivery through to its settlement.
     pub(super) async fn run(&self, claimed: Claimed, active_ms: impl Fn() -> i64) -> After {
-        kill_point("after-claim");
+        crash::point("after-claim");
         if *self.stop.borrow() != Stop::No {
             self.release(&claimed).await;
             return After::NoCall;
         }
         let plan = self.plan_for(claimed.same_bytes_as).await;
-        let found = plan.routes.get(&claimed.route).zip(plan.destinations.get(&claimed.destination));
+        // A claim names the routes and destinations of the plan in force; an older plan may lack one of them.
+        let found = plan.way(&claimed).or_else(|| self.plan.way(&claimed));
         let Some((route, destination)) = found else {
-            // A claim names the routes and destinations of the plan in force; an older plan may lack one of them.
             tracing::error!(delivery = %claimed.delivery, route = claimed.route, "the route is gone; released");
             self.release(&claimed).await;
             return After::NoCall;
@@ -153,7 +154,7 @@ impl Attempts {
             exchange = deliver::send(&destination.target, call) => exchange,
             () = cut => Exchange::NoAnswer { reason: "the gateway stopped while the call was under way".to_owned() },
         };
-        kill_point("after-response");
+        crash::point("after-response");
         (exchange, self.clock.monotonic().saturating_sub(started))
     }
 
@@ -209,6 +210,28 @@ impl Attempts {
         }
     }
 
+    /// Settles an attempt that a fault of our own ended: nobody knows whether its call was taken, and a person looks at
+    /// it before it could happen again.
+    pub(super) async fn give_up(&self, delivery: DeliveryId, lease: Lease, active_ms: i64) -> After {
+        let reason = "omgate itself failed while it made this call: please report what the log says".to_owned();
+        tracing::error!(%delivery, "{reason}");
+        let settle = Settle {
+            delivery,
+            lease,
+            ended_at: self.clock.now(),
+            duration: Duration::ZERO,
+            outcome: "unknown",
+            reason: reason.clone(),
+            record: outcome::Record::default(),
+            repeat_key: None,
+            settlement: Settlement::Held { reason },
+            active_ms,
+            stale_mark: None,
+        };
+        self.settle(settle).await;
+        After::Answered
+    }
+
     async fn release(&self, claimed: &Claimed) {
         if let Err(error) = self.store.release(vec![(claimed.delivery, claimed.lease)]).await {
             tracing::warn!(delivery = %claimed.delivery, %error, "a lease was not released; the next start does it");
@@ -241,9 +264,10 @@ impl Attempts {
         plan.unwrap_or_else(|| Arc::clone(&self.plan))
     }
 
+    /// Says in the log what became of an attempt: ids and codes, never what a record or an answer holds.
     fn report(&self, claimed: &Claimed, decided: &Decided) {
-        let outcome = decided.outcome.as_ref().map_or("not_called", Outcome::as_str);
-        let reason = decided.outcome.as_ref().map_or("", Outcome::reason);
+        let outcome = decided.outcome.as_ref().map_or(NOT_CALLED, Outcome::as_str);
+        let cause = cause_of(decided);
         let duration_ms = u64::try_from(decided.duration.as_millis()).unwrap_or(u64::MAX);
         if decided.outcome.is_some() {
             self.metrics.called(&claimed.destination, outcome, decided.duration.as_secs_f64());
@@ -255,24 +279,42 @@ impl Attempts {
                 tracing::debug!(delivery, attempt, notification, destination, duration_ms, "delivered");
             }
             Settlement::Waiting { due_at } => {
-                tracing::info!(delivery, attempt, notification, destination, outcome, reason, %due_at, duration_ms, "again later");
+                tracing::info!(delivery, attempt, notification, destination, outcome, cause, %due_at, duration_ms, "again later");
             }
-            Settlement::Dead { reason, .. } => {
+            Settlement::Dead { .. } => {
                 tracing::warn!(
                     delivery,
                     attempt,
                     notification,
                     destination,
                     outcome,
-                    reason,
+                    cause,
                     duration_ms,
                     "dead letter"
                 );
             }
-            Settlement::Held { reason } | Settlement::Superseded { reason } => {
-                tracing::info!(delivery, attempt, notification, destination, outcome, reason, duration_ms, "set aside");
+            Settlement::Held { .. } | Settlement::Superseded { .. } => {
+                tracing::info!(delivery, attempt, notification, destination, outcome, cause, duration_ms, "set aside");
             }
         }
+    }
+}
+
+impl Plan {
+    fn way(&self, claimed: &Claimed) -> Option<(&Route, &Destination)> {
+        let (route, destination) = (self.routes.get(&claimed.route)?, self.destinations.get(&claimed.destination)?);
+        Some((route, destination))
+    }
+}
+
+/// Why, as far as a log may say it: the status and the fault's code; the words of the transport; nothing of a mapping,
+/// whose errors quote values.
+fn cause_of(decided: &Decided) -> String {
+    match (&decided.outcome, decided.record.status, &decided.record.fault) {
+        (_, Some(status), Some(fault)) => format!("HTTP {status}, fault {}", fault.code),
+        (_, Some(status), None) => format!("HTTP {status}"),
+        (Some(outcome), None, _) => outcome.reason().to_owned(),
+        (None, None, _) => "no call was made; the delivery says why".to_owned(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One system's runner: claims no more than it has free slots, and only while the system may be called.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Timestamp;
@@ -122,6 +124,14 @@ impl Runner {
         self.awake.notify_one();
     }
 
+    /// Something new is due. Who is paused or has no free slot need not hear of it: he looks by himself when that ends,
+    /// and waking a thread for nothing costs more than accepting an envelope does.
+    pub(crate) fn hear_of_work(&self) {
+        if self.slots.available_permits() > 0 && self.gate().paused.is_none() {
+            self.wake();
+        }
+    }
+
     /// Runs until told to stop.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut stop = self.attempts.stop.clone();
@@ -218,7 +228,12 @@ impl Runner {
     }
 
     async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, slot: OwnedSemaphorePermit) {
-        let after = self.attempts.run(claimed, || self.active_ms()).await;
+        let (delivery, lease) = (claimed.delivery, claimed.lease);
+        let run = AssertUnwindSafe(self.attempts.run(claimed, || self.active_ms())).catch_unwind();
+        let after = match run.await {
+            Ok(after) => after,
+            Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
+        };
         self.follow(after).await;
         drop(slot);
         self.wake();

@@ -139,7 +139,7 @@ async fn what_cannot_be_connected_was_surely_not_sent() {
     };
     for (url, expected) in [
         (format!("http://{closed}/x?token=hush"), "refused"),
-        ("http://no-such-host.invalid/x?token=hush".to_owned(), "no connection to http://no-such-host.invalid/x"),
+        ("http://no-such-host.invalid/x?token=hush".to_owned(), "no connection to http://no-such-host.invalid: "),
         ("ftp://erp/x".to_owned(), "not an http or https address"),
         ("orders".to_owned(), "not valid"),
         ("http://".to_owned(), "not valid"),
@@ -377,7 +377,7 @@ async fn reasons_show_references_in_place_of_secrets() {
     for reason in [&left, &right] {
         assert!(!reason.contains("hidden") && !reason.contains("plainpass"), "{reason}");
     }
-    assert!(left.contains("/in/${PATH_KEY}"), "{left}");
+    assert!(!left.contains("/in/"), "a path may hold a record's values: {left}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use std::path::Path;
 const WALLS: &[(&str, &[&str])] = &[
     // Values that travel: no I/O, and nothing of a stage.
     ("clock", &[]),
+    ("crash", &[]),
     ("secret", &[]),
     ("envelope", &[]),
     ("delivery", &[]),
@@ -28,17 +29,21 @@ const WALLS: &[(&str, &[&str])] = &[
     ("receive", &["envelope", "soap"]),
     ("parse", &["envelope"]),
     ("route", &["delivery", "envelope", "expression"]),
-    ("store", &["clock", "delivery", "outcome"]),
+    ("store", &["clock", "crash", "delivery", "outcome"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
-    ("deliver", &["call", "expression", "outcome", "secret", "soap"]),
+    ("deliver", &["call", "crash", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "outcome"]),
     // The two drivers walk the stages.
-    ("intake", &["clock", "delivery", "envelope", "expression", "parse", "receive", "route", "store", "telemetry"]),
+    (
+        "intake",
+        &["clock", "crash", "delivery", "envelope", "expression", "parse", "receive", "route", "store", "telemetry"],
+    ),
     (
         "dispatch",
         &[
             "call",
             "clock",
+            "crash",
             "deliver",
             "delivery",
             "envelope",
@@ -82,6 +87,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "call",
             "clock",
             "config",
+            "crash",
             "delivery",
             "envelope",
             "expression",
@@ -107,8 +113,6 @@ const DEVIATIONS: &[(&str, &str, &str)] = &[
         "a verdict is said in the store's own words, Settlement and Pause, so that nothing translates it",
     ),
     ("telemetry", "store", "the metrics show the ledger, and the ledger is the store's"),
-    ("store", "telemetry", "kill points: the crash tests must die between a write and its commit"),
-    ("deliver", "telemetry", "kill points: the crash tests must die between a sent request and its answer"),
 ];
 
 /// External crate → the only modules (by path prefix) that may name it.

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use super::books::{Books, Failure};
 use super::schema;
 use super::words::{self, Reach};
+use crate::crash;
 use crate::store::{COMMIT_SIZES, Health, StoreError};
-use crate::telemetry::kill_point;
 
 /// A group is committed when its commands come to this many rows, even when more are queued.
 const GROUP_ROWS_MAX: usize = 2_000;
@@ -290,7 +290,7 @@ impl Writer {
         })?;
         let writes = books.connection.total_changes() != changes_before;
         if writes {
-            kill_point("before-commit");
+            crash::point("before-commit");
             let code = self.faults.commit_code.load(Ordering::Relaxed);
             if code != 0 {
                 return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
@@ -298,7 +298,7 @@ impl Writer {
         }
         books.connection.prepare_cached("COMMIT")?.execute([])?;
         if writes {
-            kill_point("after-commit");
+            crash::point("after-commit");
             self.shared.commits.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
