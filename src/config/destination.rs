@@ -276,6 +276,9 @@ fn headers(
         if text.reveal().chars().any(char::is_control) {
             section.desk.error(&spot, "has a line end or control character in it, which no header may carry");
         }
+        if name.eq_ignore_ascii_case("authorization") && text.is_plain() {
+            section.desk.error(&spot, "stands in clear; write ${NAME} or ${file:PATH}, or use auth");
+        }
         match Template::compile(&text, Place::Header, tables) {
             Ok(template) => {
                 for hole in template.holes() {
@@ -298,9 +301,6 @@ fn check_header(name: &str) -> Result<(), String> {
     if RESERVED_HEADERS.contains(&name.to_lowercase().as_str()) {
         let instead = if name.eq_ignore_ascii_case("content-type") { "; use content_type" } else { "" };
         return Err(format!("the header {name} is not set by hand{instead}"));
-    }
-    if name.eq_ignore_ascii_case("authorization") {
-        return Err("credentials belong under auth, where they are never shown".to_owned());
     }
     Ok(())
 }
