@@ -73,7 +73,10 @@ fn declared(body: &[u8]) -> Option<String> {
     if !body.starts_with(b"<?xml") {
         return None;
     }
-    let head = String::from_utf8_lossy(body.get(..DECLARATION_MAX).unwrap_or(body));
+    let head = body.get(..DECLARATION_MAX).unwrap_or(body);
+    // The declaration ends at the first `>`: most of every envelope need not be looked at for this.
+    let head = head.split_inclusive(|&byte| byte == b'>').next().unwrap_or(head);
+    let head = String::from_utf8_lossy(head);
     lexical::declared_encoding(&head).map(str::to_owned)
 }
 
