@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::value;
+use super::{file, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
@@ -16,7 +16,7 @@ use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables
 use crate::map::IDEMPOTENCY_HEADER;
 use crate::secret::Text;
 use crate::settle::OnUnknown;
-use crate::wsdl::{self, Operation, OperationChoice};
+use crate::wsdl::{self, Files, Finding, Operation, OperationChoice};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -312,6 +312,30 @@ fn header_value(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Loads a WSDL; what is found in it and in its schemas is reported at its place there.
+fn model(section: &Section<'_, '_>, wsdl: &Field<String>) -> Option<wsdl::Model> {
+    let path = Path::new(&wsdl.value);
+    if let Err(error) = section.desk.files.read(path) {
+        section.desk.error(&wsdl.spot, format!("cannot read {:?}: {}", wsdl.value, file::reason(&error)));
+        return None;
+    }
+    // The findings name files as seen from the WSDL's folder, a configuration as seen from its own.
+    let report = |finding: &Finding| {
+        let file = path.with_file_name(&finding.file).display().to_string();
+        section.desk.finding(&wsdl.spot, &Finding { file, ..finding.clone() });
+    };
+    match wsdl::load(path, section.desk.files) {
+        Ok(model) => {
+            model.findings().iter().for_each(report);
+            Some(model)
+        }
+        Err(findings) => {
+            findings.iter().for_each(report);
+            None
+        }
+    }
+}
+
 fn soap(section: &Section<'_, '_>) -> Option<Soap> {
     for key in ["method", "url", "query", "body", "content_type"] {
         section.refuse(key, "belongs to kind = \"rest\"; a SOAP destination has wsdl, operation and endpoint");
@@ -323,14 +347,7 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
     let endpoint = section.text("endpoint");
     let addressing = section.boolean("addressing").unwrap_or(false);
     let wsdl = wsdl?;
-    let model = match wsdl::load(Path::new(&wsdl.value), section.desk.files) {
-        Ok(model) => model,
-        Err(findings) => {
-            findings.iter().for_each(|finding| section.desk.finding(&wsdl.spot, finding));
-            return None;
-        }
-    };
-    model.findings().iter().for_each(|finding| section.desk.finding(&wsdl.spot, finding));
+    let model = model(section, &wsdl)?;
     let operation = operation?;
     let choice = OperationChoice {
         service: service.as_ref().map(|field| field.value.as_str()),
