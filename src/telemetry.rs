@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -33,7 +34,16 @@ pub enum LogFormat {
 /// # Errors
 /// Why not, in words.
 pub fn check_level(level: &str) -> Result<(), String> {
-    EnvFilter::try_new(level).map(drop).map_err(|error| error.to_string())
+    EnvFilter::try_new(level).map_err(|error| error.to_string())?;
+    // The library takes a lone word that is no level for a module's name, and logs nothing else: a slip would silence us.
+    let slip = level.split(',').map(str::trim).find(|part| {
+        let is_word = !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        is_word && part.parse::<LevelFilter>().is_err()
+    });
+    match slip {
+        Some(slip) => Err(format!("there is no level {slip:?}, only error, warn, info, debug, trace and off")),
+        None => Ok(()),
+    }
 }
 
 /// Starts logging to standard error. `level` is a filter such as `info` or `omgate=debug`. Only the first call counts.
@@ -355,6 +365,16 @@ impl Alarms {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_not_taken_for_a_filter() {
+        for level in ["info", "WARN", "off", "info,omgate=debug", "omgate::store=trace", "omgate=debug, warn"] {
+            assert_eq!(check_level(level), Ok(()), "{level}");
+        }
+        for level in ["loud", "inof", "info,dbug", "omgate", "omgate=loud", "=="] {
+            assert!(check_level(level).is_err(), "{level}");
+        }
+    }
 
     #[test]
     fn an_alarm_stands_until_it_is_cleared() {

@@ -80,7 +80,7 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 fn log_level(text: &str) -> Result<String, String> {
     match telemetry::check_level(text) {
         Ok(()) => Ok(text.to_owned()),
-        Err(error) => Err(format!("{text:?} is no level such as \"info\" or \"debug\": {error}")),
+        Err(error) => Err(format!("{text:?} is no level or filter such as \"info\" or \"info,omgate=debug\": {error}")),
     }
 }
 
