@@ -141,11 +141,12 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(policy.wait_max)
 }
 
-/// Credentials were refused: no fault of this delivery, so no limit kills it. It is due when the system is probed.
+/// Credentials were refused: no fault of this delivery, so no limit kills it. The pause holds it back until the system
+/// is probed; when a person resumes earlier, it must not sit out the rest and hold up its lane.
 fn locked_out(reason: &str, facts: &Facts, policy: &Policy) -> Verdict {
     let probe_at = facts.now.plus(PROBE_AFTER);
     Verdict {
-        settlement: Settlement::Waiting { due_at: facts.now.plus(PROBE_AFTER.min(policy.wait_max)) },
+        settlement: Settlement::Waiting { due_at: facts.now.plus(PROBE_AFTER.min(wait(None, facts, policy))) },
         pause: Some(Pause { reason: reason.to_owned(), since: facts.now, probe_at: Some(probe_at) }),
     }
 }
@@ -329,6 +330,12 @@ mod tests {
             probe_at: Some(Timestamp(1_300_000)),
         };
         assert_eq!(verdict.pause, Some(pause));
+    }
+
+    #[test]
+    fn what_found_the_credentials_refused_is_due_soon_after_a_person_resumes() {
+        let outcome = Outcome::Unauthorized { reason: "answered 401".to_owned() };
+        assert_eq!(waits(&verdict(&outcome, &facts(1), &policy())), Some(1_000));
     }
 
     #[test]
