@@ -25,8 +25,8 @@ use crate::telemetry::{Alarms, Metrics};
 
 /// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
 const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3600);
-/// Salesforce tries again at least every two hours: what was not refused for longer is over.
-const REFUSAL_OVER_AFTER: Duration = Duration::from_secs(150 * 60);
+/// Salesforce tries again at least every two hours: what did not come again for longer is over.
+const OVER_AFTER: Duration = Duration::from_secs(150 * 60);
 /// Salesforce waits 60 s for an answer; the store gets less.
 const STORE_PATIENCE: Duration = Duration::from_secs(20);
 /// How much of a refused body is kept, in bytes.
@@ -92,7 +92,8 @@ struct Watch {
     records_in_minute: HashMap<String, u32>,
     loop_seen: bool,
     last_envelope: Duration,
-    last_refusal: Option<Duration>,
+    /// When what an alarm is about happened last, by the alarm.
+    last_seen: HashMap<&'static str, Duration>,
 }
 
 impl Desk {
@@ -156,6 +157,7 @@ impl Desk {
         let quarantine = match guard::admit(&desk.source, &envelope) {
             Ok(()) => None,
             Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
+                lock(&desk.watch).last_seen.insert("quarantine", self.clock.monotonic());
                 self.alarms.raise("quarantine", &desk.source.name, &stranger.to_string());
                 Some(stranger.to_string())
             }
@@ -246,7 +248,7 @@ impl Desk {
     fn note_refusal(&self, desk: &SourceDesk, post: &Post, reason: &str) {
         let at = self.clock.now();
         let dropped_at = at.plus(SALESFORCE_KEEPS);
-        lock(&desk.watch).last_refusal = Some(self.clock.monotonic());
+        lock(&desk.watch).last_seen.insert("refused", self.clock.monotonic());
         self.alarms.raise(
             "refused",
             &desk.source.name,
@@ -277,7 +279,8 @@ impl Desk {
     fn watch(&self, desk: &SourceDesk, envelope: &Envelope) {
         let source = &desk.source;
         let mut watch = lock(&desk.watch);
-        watch.last_envelope = self.clock.monotonic();
+        let now = self.clock.monotonic();
+        watch.last_envelope = now;
         for record in envelope.notifications.iter().filter_map(Notification::record) {
             for drift in &record.drift {
                 if watch.drift_seen.len() < DRIFT_KINDS_MAX && watch.drift_seen.insert(drift.clone()) {
@@ -285,6 +288,7 @@ impl Desk {
                 }
                 if let Drift::UnknownRecordType(name) = drift {
                     let message = format!("record type {name} is not in the source's WSDL; such records are unrouted");
+                    watch.last_seen.insert("record_type", now);
                     self.alarms.raise("record_type", &source.name, &message);
                 }
             }
@@ -310,9 +314,8 @@ impl Desk {
             }
             watch.loop_seen = false;
             watch.records_in_minute.clear();
-            if watch.last_refusal.is_some_and(|at| now.saturating_sub(at) > REFUSAL_OVER_AFTER) {
-                watch.last_refusal = None;
-                self.alarms.clear("refused", name);
+            for alarm in watch.over(now) {
+                self.alarms.clear(alarm, name);
             }
             let silent_for = now.saturating_sub(watch.last_envelope);
             match desk.source.silence {
@@ -363,6 +366,11 @@ impl Intake for Desk {
 }
 
 impl Watch {
+    /// The alarms whose cause did not come again; each once.
+    fn over(&mut self, now: Duration) -> Vec<&'static str> {
+        self.last_seen.extract_if(|_, at| now.saturating_sub(*at) > OVER_AFTER).map(|(alarm, _)| alarm).collect()
+    }
+
     fn count(&mut self, record: &str) -> Option<u32> {
         if let Some(count) = self.records_in_minute.get_mut(record) {
             *count = count.saturating_add(1);
@@ -443,5 +451,22 @@ fn report(source: &str, organization: &str, accepted: &Accepted) {
     let unreadable = count(Fate::Unreadable);
     if unreadable > 0 {
         tracing::warn!(source, organization, unreadable, "notifications are unreadable; they are kept raw");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_over_when_its_cause_did_not_come_again_for_longer_than_salesforce_waits() {
+        let mut watch = Watch::default();
+        watch.last_seen.insert("quarantine", Duration::ZERO);
+        watch.last_seen.insert("record_type", Duration::from_secs(60));
+        assert!(watch.over(OVER_AFTER).is_empty());
+        assert_eq!(watch.over(OVER_AFTER + Duration::from_secs(1)), ["quarantine"]);
+        assert!(watch.over(OVER_AFTER + Duration::from_secs(2)).is_empty(), "each ends once");
+        watch.last_seen.insert("record_type", Duration::from_secs(120));
+        assert!(watch.over(OVER_AFTER + Duration::from_secs(61)).is_empty(), "it came again meanwhile");
     }
 }
