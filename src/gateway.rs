@@ -32,10 +32,10 @@ const ADMIN_PATIENCE_SECONDS: u64 = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store cannot be opened.
-    #[error("opening the store: {0}")]
+    #[error(transparent)]
     Open(#[from] OpenError),
     /// The store was opened and does not answer.
-    #[error("reading the store: {0}")]
+    #[error("reading the store")]
     Store(#[from] StoreError),
     /// A port cannot be bound.
     #[error("listening on {address} ({key}): {error}")]
@@ -48,7 +48,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// TLS cannot be offered.
-    #[error("server.tls: {0}")]
+    #[error("server.tls")]
     Tls(#[from] TlsError),
 }
 
