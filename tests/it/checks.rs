@@ -8,7 +8,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -30,6 +30,19 @@ fn a_right_configuration_says_what_each_route_does() {
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["ok"], true);
     assert_eq!(document["routes"][1]["call"], "PUT http://crm.internal/customers/{{ record.Id }}");
+}
+
+#[test]
+fn a_completion_script_that_nobody_reads_to_its_end_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_omgate"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
