@@ -43,10 +43,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     };
     let folder = args.dir.unwrap_or_else(|| default_folder(&args.config));
+    if !folder.is_dir() {
+        bail!("there is no folder {}: make it, and put envelopes into it as *.xml", folder.display());
+    }
     let mut fixtures = Fixtures::default();
     fixtures.collect(&folder, 0).with_context(|| format!("looking for fixtures in {}", folder.display()))?;
     if fixtures.envelopes.is_empty() {
-        bail!("there is no *.xml in {}", folder.display());
+        bail!("there is no *.xml in {}: put envelopes there, one a file", folder.display());
     }
     let mut tally = Tally::default();
     for envelope in &fixtures.envelopes {
@@ -66,7 +69,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 fn default_folder(config: &Path) -> PathBuf {
     let beside = config.parent().unwrap_or(Path::new(""));
     let fixtures = beside.join("fixtures");
-    if fixtures.is_dir() { fixtures } else { beside.join("envelopes") }
+    let envelopes = beside.join("envelopes");
+    if !fixtures.is_dir() && envelopes.is_dir() { envelopes } else { fixtures }
 }
 
 fn remove(orphan: &Path) -> anyhow::Result<Verdict> {

@@ -29,6 +29,17 @@ fn the_projects_own_fixtures_make_the_calls_of_their_golden_files() {
     assert!(text(&output).contains(" 0 failed"), "{}", text(&output));
 }
 
+#[test]
+fn a_folder_without_fixtures_is_said_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = project(folder.path());
+    fs::rename(folder.path().join("fixtures"), folder.path().join("elsewhere")).unwrap();
+    let output = omgate(&["test", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    assert!(said.contains("there is no folder") && said.contains("fixtures: make it"), "{said}");
+}
+
 /// A configuration of two sources, and their fixtures.
 fn project(folder: &Path) -> String {
     let config = r#"
