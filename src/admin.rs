@@ -49,8 +49,12 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))
             .service(web::scope("/api/v1").configure(api::configure))
-            .default_service(web::to(async || api::problem(404, "there is nothing at this address"))),
+            .default_service(web::to(nothing)),
     );
+}
+
+async fn nothing() -> HttpResponse {
+    api::problem(404, "there is nothing at this address")
 }
 
 async fn guard(

@@ -30,6 +30,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/systems/{name}/{verb}", web::post().to(steer))
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
+        .default_service(web::to(super::nothing))
         .app_data(
             web::QueryConfig::default()
                 .error_handler(|error, _| failed(400, format!("the query is not understood: {error}"))),
@@ -225,6 +226,9 @@ async fn steer(
     because: web::Json<Because>,
 ) -> HttpResponse {
     let (name, verb) = path.into_inner();
+    if !matches!(verb.as_str(), "pause" | "resume") {
+        return problem(404, "a system can be paused or resumed");
+    }
     let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
     if !known {
         return problem(404, &format!("there is no system {name}"));
@@ -233,8 +237,7 @@ async fn steer(
         let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
         let done = match verb.as_str() {
             "pause" => admin.dispatch.pause(&name, reason).await,
-            "resume" => admin.dispatch.resume(&name).await,
-            _ => return problem(404, "a system can be paused or resumed"),
+            _ => admin.dispatch.resume(&name).await,
         };
         if let Err(error) = done {
             return from_store(&error);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::config;
@@ -56,7 +56,8 @@ impl AdminArgs {
     /// When the configuration does not say where it is.
     pub fn client(&self) -> anyhow::Result<Client> {
         let base = match &self.admin {
-            Some(url) => url.trim_end_matches('/').to_owned(),
+            Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
+            Some(address) => format!("http://{}", address.trim_end_matches('/')),
             None => format!("http://{}", config::admin_address(&self.config).map_err(anyhow::Error::msg)?),
         };
         let http = reqwest::Client::builder()
@@ -99,7 +100,7 @@ impl Client {
         let status = response.status();
         let body = response.bytes().await.context("reading the gateway's answer")?;
         let value: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("reading the gateway's answer (HTTP {status}): it is no JSON"))?;
+            .map_err(|_| anyhow!("{} answered HTTP {status} and no JSON: is it the admin address?", self.base))?;
         if !status.is_success() {
             bail!("{}", value.get("detail").and_then(Value::as_str).unwrap_or("the gateway refused"));
         }

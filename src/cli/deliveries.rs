@@ -114,7 +114,7 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
         ("before", filter.before.map(|id| id.to_string())),
     ];
     query.extend(texts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
-    let found = client.get(path, &query).await?;
+    let mut found = client.get(path, &query).await?;
     if filter.json {
         print::json(&found);
     } else if path == "/dead" {
@@ -131,6 +131,7 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
             ],
         );
     } else {
+        found.as_array_mut().into_iter().flatten().for_each(say_what_blocks);
         print::list(
             &found,
             &[
@@ -146,6 +147,15 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
         );
     }
     Ok(())
+}
+
+/// What is blocked has no reason of its own.
+fn say_what_blocks(delivery: &mut Value) {
+    if let Some(behind) = delivery.get("behind").and_then(Value::as_i64)
+        && let Some(reason) = delivery.get_mut("reason").filter(|reason| reason.is_null())
+    {
+        *reason = Value::String(format!("behind delivery {behind}"));
+    }
 }
 
 async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
@@ -170,7 +180,21 @@ async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
             ("reason", "/reason"),
         ],
     );
+    attempts.as_array().into_iter().flatten().for_each(exchange);
     Ok(())
+}
+
+/// What was sent in an attempt, and what came back.
+fn exchange(attempt: &Value) {
+    let text = |key: &str| print::cell(attempt.get(key));
+    let cut = |key: &str| if attempt.get(key) == Some(&Value::Bool(true)) { " (cut)" } else { "" };
+    print::line(&format!("\nattempt {}: {}{}", text("number"), text("request_line"), cut("request_cut")));
+    print::line(&text("request"));
+    let status = text("status");
+    if !status.is_empty() {
+        print::line(&format!("\nHTTP {status}{}", cut("response_cut")));
+        print::line(&text("response"));
+    }
 }
 
 async fn change(client: &Client, one: OneArgs, verb: &str) -> anyhow::Result<()> {

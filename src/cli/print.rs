@@ -35,12 +35,26 @@ pub fn list(value: &Value, columns: &[(&str, &str)]) {
     line(&table.to_string());
 }
 
-/// A JSON value as a person reads it.
+/// A JSON value as a person reads it. Control characters are shown as signs: what came from elsewhere must not steer
+/// the terminal.
 #[must_use]
 pub fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
+        Some(Value::String(text)) => {
+            text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+        }
         Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_elsewhere_does_not_steer_the_terminal() {
+        let text = Value::String("a\u{1b}[2Jb\r\n\tc".to_owned());
+        assert_eq!(cell(Some(&text)), "a\u{fffd}[2Jb\u{fffd}\n\tc");
     }
 }

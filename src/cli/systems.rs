@@ -60,6 +60,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let state = client.change(&format!("/systems/{}/{verb}", one.name), &one.change).await?;
     if one.change.json {
         print::json(&state);
+    } else if one.change.dry_run {
+        let stands = if state.get("paused").is_none_or(Value::is_null) { "goes on" } else { "is paused" };
+        print::line(&format!("system {} {stands}; {verb} would be done", one.name));
     } else {
         list(&json!({ one.name.as_str(): state }));
     }

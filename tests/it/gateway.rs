@@ -270,6 +270,11 @@ async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
     let id = dead[0]["delivery_id"].to_string();
     let dry = gateway.command(&["dead", "replay", &id, "--dry-run"]);
     assert!(dry.status.success());
+    let shown = gateway.command(&["dead", "show", &id]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    for part in ["PUT http://", "\"notification_id\":\"04l1\"", "HTTP 422", "no such customer"] {
+        assert!(shown.contains(part), "{part} is not shown: {shown}");
+    }
     refuse.store(false, std::sync::atomic::Ordering::SeqCst);
     let replayed = gateway.command(&["dead", "replay", &id, "--reason", "customer created"]);
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
@@ -360,7 +365,8 @@ async fn a_second_process_on_the_same_store_is_refused_in_words() {
         .unwrap();
     let words = String::from_utf8_lossy(&second.stderr);
     assert_eq!(second.status.code(), Some(1), "{words}");
-    assert!(words.contains("another process"), "{words}");
+    assert_eq!(words.matches("another process").count(), 1, "said once: {words}");
+    assert_eq!(words.matches("opening the store").count(), 1, "said once: {words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,6 +409,42 @@ async fn a_full_disk_means_nacks_until_there_is_room_again() {
     assert_eq!(ledger["notifications"]["unique"].as_u64(), Some(acked), "{ledger:#}");
     assert_eq!(ledger["deliveries"]["delivered"].as_u64(), Some(acked), "{ledger:#}");
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_say_what_they_would_do_and_where_they_asked_in_vain() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let (public, admin) = (gateway.public, gateway.admin);
+    let (wrong, bare) = (format!("http://127.0.0.1:{public}"), format!("127.0.0.1:{admin}"));
+    for (arguments, code, words) in [
+        (&["systems", "pause", "sink", "--dry-run"][..], 0, "system sink goes on; pause would be done"),
+        (&["status", "--admin", &wrong], 1, "is it the admin address"),
+        (&["status", "--admin", &bare], 0, "the ledger balances"),
+    ] {
+        let output = gateway.command(arguments);
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    let (status, body) = gateway.change("/api/v1/systems/sink/stop", &json!({"dry_run": true})).await;
+    assert_eq!((status, &body["status"]), (404, &json!(404)), "{body}");
+    let body = gateway.admin("/api/v1/nothing").await;
+    assert_eq!(body["status"], 404, "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_names_what_a_blocked_delivery_waits_for() {
+    let sink = Sink::start(Box::new(|_, _: &Arrived| Some((503, String::new())))).await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for id in ["04l1", "04l2"] {
+        assert!(gateway.post("/om/orders", one(id, id)).await.unwrap().is_ack());
+    }
+    let listed = gateway.command(&["deliveries", "list", "--state", "blocked"]);
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.contains("behind delivery 1"), "{listed}");
 }
 
 /// Three MiB of disk, for as long as it lives.
