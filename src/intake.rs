@@ -346,10 +346,12 @@ impl Intake for Desk {
         .boxed()
     }
 
-    fn refused(&self, post: Post, reason: &str) -> BoxFuture<'_, ()> {
-        if let Some(desk) = self.sources.get(&post.source) {
+    fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()> {
+        if let (Some(desk), Answer::Refused(reason) | Answer::TooLarge(reason)) =
+            (self.sources.get(&post.source), answer)
+        {
             self.note_refusal(desk, &post, reason);
-            self.metrics.answered(&desk.source.name, "too_large", 0.0);
+            self.metrics.answered(&desk.source.name, answer.as_str(), 0.0);
         }
         std::future::ready(()).boxed()
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::{Decompress, Payload};
 use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -37,8 +37,8 @@ pub struct Post {
 pub trait Intake: Send + Sync {
     /// Takes a whole POST and says what Salesforce gets.
     fn take(&self, post: Post) -> BoxFuture<'_, Answer>;
-    /// Hears of a POST that the edge itself refused, with the part of the body that was read.
-    fn refused(&self, post: Post, reason: &str) -> BoxFuture<'_, ()>;
+    /// Hears of a POST that the edge itself refused, with the part of the body that was read and the answer.
+    fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()>;
     /// Hears that the answer's bytes are on their way.
     fn answered(&self) {}
 }
@@ -142,9 +142,7 @@ async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc
     match read(request, payload, &edge.limits).await {
         Ok(body) => edge.intake.take(post(body)).await,
         Err(Unread { answer, read }) => {
-            if let Answer::Refused(reason) | Answer::TooLarge(reason) = &answer {
-                edge.intake.refused(post(read), reason).await;
-            }
+            edge.intake.refused(post(read), &answer).await;
             answer
         }
     }
@@ -160,11 +158,12 @@ struct Unread {
 const REFUSED_BYTES_KEPT: usize = 64 << 10;
 
 async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Bytes, Unread> {
-    let encoding = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
-    if !["identity", "gzip", "x-gzip", "deflate"].iter().any(|known| encoding.trim().eq_ignore_ascii_case(known)) {
-        let reason = format!("content encoding {encoding:?} is not understood; gzip is");
+    let named = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
+    let Some(encoding) = encoding_of(named) else {
+        let reason = format!("content encoding {named:?} is not understood; gzip is");
         return Err(Unread { answer: Answer::Refused(reason), read: Bytes::new() });
-    }
+    };
+    let payload = Decompress::new(payload, encoding);
     let mut body = BytesMut::new();
     let collected = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits, &mut body)).await;
     let answer = match collected {
@@ -176,14 +175,28 @@ async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Resul
     Err(Unread { answer, read: body.freeze() })
 }
 
-async fn collect(request: &HttpRequest, payload: Payload, limits: &Limits, body: &mut BytesMut) -> Result<(), Answer> {
+/// What a Content-Encoding means; `x-gzip` is an old name of gzip (RFC 9110, §8.4.1.3).
+fn encoding_of(name: &str) -> Option<ContentEncoding> {
+    match name.trim().to_ascii_lowercase().as_str() {
+        "identity" | "" => Some(ContentEncoding::Identity),
+        "gzip" | "x-gzip" => Some(ContentEncoding::Gzip),
+        "deflate" => Some(ContentEncoding::Deflate),
+        _ => None,
+    }
+}
+
+async fn collect(
+    request: &HttpRequest,
+    mut stream: Decompress<Payload>,
+    limits: &Limits,
+    body: &mut BytesMut,
+) -> Result<(), Answer> {
     let too_large = || Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max));
     let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
         return Err(too_large());
     }
     body.reserve(declared.unwrap_or(0).min(256 << 10));
-    let mut stream = Decompress::from_headers(payload, request.headers());
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| Answer::Refused(format!("the body could not be read: {error}")))?;
         if body.len() + chunk.len() > limits.body_bytes_max {

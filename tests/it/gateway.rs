@@ -111,6 +111,7 @@ async fn every_shape_of_salesforces_request_is_acknowledged_and_delivered_once()
             ),
             &gzip,
         ),
+        post_bytes(&format!("Content-Encoding: X-GZIP\r\nContent-Length: {}\r\n", gzip.len()), &gzip),
     ] {
         let answer = raw(gateway.public, &bytes);
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -118,9 +119,9 @@ async fn every_shape_of_salesforces_request_is_acknowledged_and_delivered_once()
         assert!(answer.contains("<Ack>true</Ack>"), "{answer}");
     }
     let ledger = gateway.until(PATIENCE, settled).await;
-    assert_eq!(ledger["notifications"]["received"], 5);
+    assert_eq!(ledger["notifications"]["received"], 6);
     assert_eq!(ledger["notifications"]["unique"], 1);
-    assert_eq!(ledger["notifications"]["duplicate"], 4);
+    assert_eq!(ledger["notifications"]["duplicate"], 5);
     let arrived = sink.arrived();
     assert_eq!(arrived.len(), 1);
     assert_eq!((arrived[0].method.as_str(), arrived[0].path.as_str()), ("PUT", "/orders/006A0000001AAA"));
@@ -154,19 +155,21 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
         assert!(answer.content_type.starts_with("text/xml"), "{answer:?}");
         assert!(!answer.body.contains("Ack>"), "{answer:?}");
     }
+    let answer = raw(gateway.public, &post_bytes("Content-Encoding: br\r\nContent-Length: 1\r\n", b"x"));
+    assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("content encoding"), "{answer}");
     let ledger = gateway.ledger().await;
     assert_eq!(ledger["notifications"]["received"], 0, "{ledger}");
     let refused = gateway.admin("/api/v1/refused").await;
-    assert_eq!(refused.as_array().unwrap().len(), 8, "{refused:#}");
+    assert_eq!(refused.as_array().unwrap().len(), 9, "{refused:#}");
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
-    assert!(
-        gateway
-            .admin("/metrics")
-            .await
-            .as_str()
-            .unwrap()
-            .contains("omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1")
-    );
+    let metrics = gateway.admin("/metrics").await;
+    for line in [
+        "omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1",
+        "omgate_answers_total{source=\"orders\",answer=\"fault\"} 8",
+        "omgate_answers_total{source=\"orders\",answer=\"too_large\"} 1",
+    ] {
+        assert!(metrics.as_str().unwrap().contains(line), "{line}: {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
