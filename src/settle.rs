@@ -78,7 +78,7 @@ const REPEATS_MAX: u32 = 12;
 /// Waits grow by up to this part, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
 /// How long a system that refused our credentials is left alone before one delivery tries again.
-const PROBE_AFTER: Duration = Duration::from_secs(300);
+pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
 /// Decides.
 #[must_use]
@@ -145,8 +145,9 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
 /// is probed; when a person resumes earlier, it must not sit out the rest and hold up its lane.
 fn locked_out(reason: &str, facts: &Facts, policy: &Policy) -> Verdict {
     let probe_at = facts.now.plus(PROBE_AFTER);
+    let first = Facts { attempt: 1, ..facts.clone() };
     Verdict {
-        settlement: Settlement::Waiting { due_at: facts.now.plus(PROBE_AFTER.min(wait(None, facts, policy))) },
+        settlement: Settlement::Waiting { due_at: facts.now.plus(wait(None, &first, policy).min(PROBE_AFTER)) },
         pause: Some(Pause { reason: reason.to_owned(), since: facts.now, probe_at: Some(probe_at) }),
     }
 }
@@ -323,7 +324,9 @@ mod tests {
         let strict = Policy { attempts_max: Some(1), age_max: Duration::ZERO, ..policy() };
         let old = Facts { age: 900 * HOUR, ..facts(50) };
         let verdict = verdict(&outcome, &old, &strict);
-        assert_eq!(waits(&verdict), Some(300_000));
+        assert_eq!(waits(&verdict), Some(1_000), "not after the probe, and soon when a person resumes the system");
+        let slow = Policy { first: HOUR, wait_max: HOUR, ..strict };
+        assert_eq!(waits(&super::verdict(&outcome, &old, &slow)), Some(300_000));
         let pause = Pause {
             reason: "answered 401".to_owned(),
             since: Timestamp(1_000_000),

@@ -34,8 +34,10 @@ const KEY_NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x6f6d_6761_7465_4b65_9d
 /// What an attempt means for its system.
 #[derive(Debug, PartialEq)]
 pub(super) enum After {
-    /// The destination answered, or did not; the system is as it was.
+    /// The destination answered; the system is as it was.
     Answered,
+    /// The destination did not answer; the system is as it was.
+    Silent,
     /// No call was made.
     NoCall,
     /// The whole system is to be paused.
@@ -101,7 +103,8 @@ impl Attempts {
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, &decided.outcome) {
             (Some(pause), _) => After::Pause(pause.clone()),
-            (None, Some(_)) => After::Answered,
+            (None, Some(_)) if decided.record.status.is_some() => After::Answered,
+            (None, Some(_)) => After::Silent,
             (None, None) => After::NoCall,
         };
         self.settle(self.settlement(&claimed, decided, active_ms())).await;
@@ -229,7 +232,7 @@ impl Attempts {
             stale_mark: None,
         };
         self.settle(settle).await;
-        After::Answered
+        After::Silent
     }
 
     async fn release(&self, claimed: &Claimed) {

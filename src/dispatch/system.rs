@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::clock::Timestamp;
 use crate::dispatch::attempt::{After, Attempts};
 use crate::dispatch::{Plan, Rate, Stop, System};
+use crate::settle::PROBE_AFTER;
 use crate::store::{Claim, Claims, Pause, StoreError, StoreResult, SystemState};
 
 /// Even when nothing wakes it, a runner looks again after this long.
@@ -180,10 +181,14 @@ impl Runner {
         }
         let monotonic = self.attempts.clock.monotonic();
         let mut gate = self.gate();
-        let wanted = match &gate.paused {
+        let probing = gate.probing;
+        let wanted = match &mut gate.paused {
             None => free,
-            Some(Pause { probe_at: Some(at), .. }) if !gate.probing => {
-                let wait = at.since(self.attempts.clock.now());
+            Some(Pause { probe_at: Some(at), .. }) if !probing => {
+                let now = self.attempts.clock.now();
+                // A wall clock that was set back must not put the probe off.
+                *at = (*at).min(now.plus(PROBE_AFTER));
+                let wait = at.since(now);
                 if wait > Duration::ZERO {
                     return Err(wait);
                 }
@@ -245,7 +250,9 @@ impl Runner {
         let done = match after {
             After::Pause(pause) => self.pause(pause).await,
             After::Answered if probing => self.resume().await,
-            After::Answered | After::NoCall => {
+            // A probe that got no answer says nothing of the credentials.
+            After::Silent if probing => self.probe_later().await,
+            After::Answered | After::Silent | After::NoCall => {
                 self.gate().probing = false;
                 Ok(())
             }
@@ -266,6 +273,18 @@ impl Runner {
             if gate.paused.as_ref().is_none_or(|standing| standing.probe_at.is_some()) {
                 let since = gate.paused.as_ref().map_or(pause.since, |standing| standing.since);
                 gate.paused = Some(Pause { since, ..pause });
+            }
+        }
+        self.keep().await
+    }
+
+    async fn probe_later(&self) -> StoreResult<()> {
+        {
+            let mut gate = self.gate();
+            gate.probing = false;
+            let now = self.attempts.clock.now();
+            if let Some(Pause { probe_at: Some(at), .. }) = &mut gate.paused {
+                *at = now.plus(PROBE_AFTER);
             }
         }
         self.keep().await

@@ -253,6 +253,38 @@ async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_probe_without_an_answer_says_nothing_of_the_credentials() {
+    let silent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let hangs_up = std::sync::Arc::clone(&silent);
+    let sink = Sink::start(Box::new(move |_, _| {
+        (!hangs_up.load(std::sync::atomic::Ordering::SeqCst)).then(|| (401, String::new()))
+    }))
+    .await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "x")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["attempts"]["total"] == 1 && ledger["deliveries"]["waiting"] == 1).await;
+    gateway.stop().await;
+    let store = rusqlite::Connection::open(gateway.folder.path().join("omgate.db")).unwrap();
+    assert_eq!(store.execute("UPDATE system SET probe_at = 1", []).unwrap(), 1);
+    drop(store);
+    silent.store(true, std::sync::atomic::Ordering::SeqCst);
+    gateway.start(&[]).await;
+    gateway.until(PATIENCE, |ledger| ledger["attempts"]["unknown"] == 1).await;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let paused = loop {
+        let paused = gateway.admin("/api/v1/systems").await["sink"]["paused"].clone();
+        if paused["probe_at"] != "1970-01-01T00:00:00.001Z" {
+            break paused;
+        }
+        assert!(std::time::Instant::now() < deadline, "{paused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(paused["probe_at"].is_string(), "the system stays paused: {paused}");
+    assert_eq!(sink.arrived().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
     let refuse = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let refusing = std::sync::Arc::clone(&refuse);
