@@ -123,7 +123,25 @@ pub fn call(mapping: &Mapping, subject: &Subject<'_>, identity: &Identity) -> Re
     Ok(call)
 }
 
+/// Where a call of this mapping goes.
+///
+/// # Errors
+/// The expression of the URL or its query that fails.
+pub fn address(mapping: &Mapping, subject: &Subject<'_>) -> Result<Text, MapError> {
+    match &mapping.calls {
+        Calls::Rest(rest) => rest_address(rest, subject),
+        Calls::Soap(soap) => Ok(soap.endpoint.clone()),
+    }
+}
+
 fn rest_call(rest: &RestCalls, subject: &Subject<'_>, timeout: Duration) -> Result<Call, MapError> {
+    let url = rest_address(rest, subject)?;
+    let (content_type, body) = body(&rest.body, subject)?;
+    let headers = content_type.map(|value| ("Content-Type".to_owned(), Text::plain(value))).into_iter().collect();
+    Ok(Call { method: rest.method.clone(), url, headers, body, timeout })
+}
+
+fn rest_address(rest: &RestCalls, subject: &Subject<'_>) -> Result<Text, MapError> {
     let mut url = rest.url.fill(subject).map_err(|error| MapError::at("url", &error))?;
     if let Some(query) = query(&rest.query, subject)? {
         let separator = if url.masked().contains('?') { "&" } else { "?" };
@@ -133,9 +151,7 @@ fn rest_call(rest: &RestCalls, subject: &Subject<'_>, timeout: Duration) -> Resu
     if url.reveal().len() > URL_BYTES_MAX {
         return Err(MapError { reason: format!("url: is longer than {URL_BYTES_MAX} bytes") });
     }
-    let (content_type, body) = body(&rest.body, subject)?;
-    let headers = content_type.map(|value| ("Content-Type".to_owned(), Text::plain(value))).into_iter().collect();
-    Ok(Call { method: rest.method.clone(), url, headers, body, timeout })
+    Ok(url)
 }
 
 fn query(pairs: &[(String, Expression)], subject: &Subject<'_>) -> Result<Option<String>, MapError> {

@@ -146,6 +146,12 @@ impl Mask {
         Self { secrets }
     }
 
+    /// A mask over the secrets of both.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        Self::new(self.secrets.iter().chain(&other.secrets).cloned())
+    }
+
     /// The text with every known secret value replaced by its reference.
     #[must_use]
     pub fn apply(&self, text: &str) -> String {

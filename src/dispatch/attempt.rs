@@ -1,7 +1,9 @@
 //! One attempt, from the lease to its settlement.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +60,34 @@ pub(super) struct Attempts {
     random: RandomState,
 }
 
+/// What a call is made by: all of the plan in force, save a resend after an unknown outcome, whose bytes are those of the
+/// plan that made them. Where it goes, how it is judged and what follows is always for the plan in force to say: an
+/// address or a credential that was corrected counts at once.
+struct Way<'a> {
+    route: &'a Route,
+    destination: &'a Destination,
+    older: Option<Arc<Plan>>,
+}
+
+impl Way<'_> {
+    /// The route that makes the bytes. Those of another protocol are of no use to the destination as it is now.
+    fn maker(&self) -> &Route {
+        let older = self.older.as_ref().and_then(|older| older.routes.get(&self.route.name));
+        let alike = |older: &&Arc<Route>| discriminant(&older.mapping.calls) == discriminant(&self.route.mapping.calls);
+        older.filter(alike).map_or(self.route, AsRef::as_ref)
+    }
+
+    fn call(&self, subject: &Subject<'_>, identity: &Identity) -> Result<Call, map::MapError> {
+        let mut call = map::call(&self.maker().mapping, subject, identity)?;
+        if self.older.is_some() {
+            call.timeout = self.route.mapping.timeout;
+            // Where the present address cannot be made, the one of then is as good as any.
+            call.url = map::address(&self.route.mapping, subject).unwrap_or(call.url);
+        }
+        Ok(call)
+    }
+}
+
 /// What was decided about an attempt, and what is kept of it.
 struct Decided {
     outcome: Option<Outcome>,
@@ -91,15 +121,15 @@ impl Attempts {
             self.release(&claimed).await;
             return After::NoCall;
         }
-        let plan = self.plan_for(claimed.same_bytes_as).await;
-        // A claim names the routes and destinations of the plan in force; an older plan may lack one of them.
-        let found = plan.way(&claimed).or_else(|| self.plan.way(&claimed));
-        let Some((route, destination)) = found else {
+        // A claim names the routes and destinations of the plan in force.
+        let Some((route, destination)) = self.plan.way(&claimed) else {
             tracing::error!(delivery = %claimed.delivery, route = claimed.route, "the route is gone; released");
             self.release(&claimed).await;
             return After::NoCall;
         };
-        let decided = self.decide(&claimed, route, destination, &plan.mask, &active_ms).await;
+        let older = self.plan_for(claimed.same_bytes_as).await;
+        let way = Way { route, destination, older };
+        let decided = self.decide(&claimed, &way, &active_ms).await;
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, &decided.outcome) {
             (Some(pause), _) => After::Pause(pause.clone()),
@@ -115,12 +145,15 @@ impl Attempts {
     async fn decide(
         &self,
         claimed: &Claimed,
-        route: &Route,
-        destination: &Destination,
-        mask: &Mask,
+        way: &Way<'_>,
         active_ms: &impl Fn() -> i64,
     ) -> Decided {
-        let record = match record_of(&claimed.notification, route) {
+        let Way { route, destination, .. } = *way;
+        let mask = &*match &way.older {
+            Some(older) => Cow::Owned(self.plan.mask.with(&older.mask)),
+            None => Cow::Borrowed(&self.plan.mask),
+        };
+        let record = match record_of(&claimed.notification, way.maker()) {
             Ok(record) => record,
             Err(reason) => return no_call(settle::unmappable(&reason, &route.policy)),
         };
@@ -129,12 +162,12 @@ impl Attempts {
             return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None });
         }
         let subject = subject_of(&claimed.notification, record.as_ref());
-        let call = match map::call(&route.mapping, &subject, &identity_of(claimed)) {
+        let call = match way.call(&subject, &identity_of(claimed)) {
             Ok(call) => call,
             Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy)),
         };
         let (exchange, duration) = self.exchange(destination, &call).await;
-        let reply = map::reply(&route.mapping, &exchange);
+        let reply = map::reply(&way.maker().mapping, &exchange);
         let outcome = masked(classify::outcome(&exchange, reply.as_ref(), &destination.rules), mask);
         let facts = self.facts(claimed, active_ms());
         let verdict = settle::verdict(&outcome, &facts, &route.policy);
@@ -241,14 +274,12 @@ impl Attempts {
         }
     }
 
-    /// The plan in force; or the older one that made the bytes which must go out again.
-    async fn plan_for(&self, version: Option<ConfigVersion>) -> Arc<Plan> {
-        let Some(version) = version.filter(|version| *version != self.config_version) else {
-            return Arc::clone(&self.plan);
-        };
+    /// The older plan that made the bytes which must go out again; none when that is the plan in force.
+    async fn plan_for(&self, version: Option<ConfigVersion>) -> Option<Arc<Plan>> {
+        let version = version.filter(|version| *version != self.config_version)?;
         let mut recalled = self.recalled.lock().await;
         if let Some(plan) = recalled.get(&version) {
-            return plan.clone().unwrap_or_else(|| Arc::clone(&self.plan));
+            return plan.clone();
         }
         let plan = match self.store.config(version).await {
             Ok(stored) => (self.recall)(&stored),
@@ -264,7 +295,7 @@ impl Attempts {
             );
         }
         recalled.insert(version, plan.clone());
-        plan.unwrap_or_else(|| Arc::clone(&self.plan))
+        plan
     }
 
     /// Says in the log what became of an attempt: ids and codes, never what a record or an answer holds.

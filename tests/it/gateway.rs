@@ -323,6 +323,26 @@ async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_unknown_outcome_the_same_bytes_go_to_the_address_of_now() {
+    let wrong = Sink::start(Box::new(|_, _: &Arrived| None)).await;
+    let right = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&wrong.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "A &amp; B")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["attempts"]["unknown"] != 0).await;
+    gateway.stop().await;
+    let before = wrong.arrived();
+    let mapping = "\n[route.map]\nOther = \"record.Name\"\n";
+    gateway.configure(&(configuration(&right.url("/v2")) + mapping));
+    gateway.start(&[]).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert_eq!(wrong.arrived().len(), before.len(), "nothing goes to the address that was corrected");
+    let arrived = right.arrived();
+    assert_eq!(arrived[0].path, "/v2/orders/006A0000001AAA");
+    assert_eq!((&arrived[0].body, arrived[0].key()), (&before[0].body, before[0].key()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_system_never_delays_another() {
     let slow = Sink::start(Box::new(|_, _| {
         std::thread::sleep(Duration::from_millis(1));
