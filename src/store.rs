@@ -666,7 +666,7 @@ pub trait Store: Send + Sync {
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>>;
     /// What waits, and since when.
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
-    /// Compares every counter with the rows.
+    /// Compares every counter with the rows, and the rows with one another.
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
     /// A list of notifications, XML left empty.
     fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;

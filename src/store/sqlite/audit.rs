@@ -119,15 +119,27 @@ pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
     Ok(backlog)
 }
 
-/// Compares every counter with the rows, in one moment of the database.
+/// Compares every counter with the rows and the rows with one another, in one moment of the database.
+///
+/// A rule that is broken is told like an account: none may break it, and so many rows do.
+pub(super) fn verify(connection: &mut Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let moment = connection.transaction()?;
+    let mut found = disagreements(&moment)?;
+    found.extend(broken(&moment)?.into_iter().map(|(what, rows)| Discrepancy {
+        account: what.to_owned(),
+        counter: 0,
+        rows,
+    }));
+    Ok(found)
+}
+
+/// Counters that differ from the rows.
 ///
 /// What came again with the same content is counted for the source it came from, and noted on the row it repeats, which
 /// may be another source's: `received` and `duplicate` are compared in sum.
-pub(super) fn verify(connection: &mut Connection) -> rusqlite::Result<Vec<Discrepancy>> {
-    let moment = connection.transaction()?;
-    let mut counted = counted(&moment)?;
-    let found = found(&moment)?;
-    drop(moment);
+fn disagreements(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let mut counted = counted(connection)?;
+    let found = found(connection)?;
     for account in found.keys() {
         counted.entry(account.clone()).or_insert(0);
     }
@@ -200,16 +212,24 @@ pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<Vec<String>
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     findings.retain(|finding| finding != "ok");
-    for (what, sql) in RULES {
-        let broken: i64 = connection.query_row(sql, [], |row| row.get(0))?;
-        if broken > 0 {
-            findings.push(format!("{broken} {what}"));
-        }
-    }
-    for Discrepancy { account, counter, rows } in verify(connection)? {
+    let moment = connection.transaction()?;
+    findings.extend(broken(&moment)?.into_iter().map(|(what, rows)| format!("{rows} {what}")));
+    for Discrepancy { account, counter, rows } in disagreements(&moment)? {
         findings.push(format!("{account}: the counter says {counter}, the rows say {rows}"));
     }
     Ok(findings)
+}
+
+/// The rules that rows break, and how many do.
+fn broken(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>> {
+    let mut broken = Vec::new();
+    for (what, sql) in RULES {
+        let rows: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+        if rows > 0 {
+            broken.push((what, rows));
+        }
+    }
+    Ok(broken)
 }
 
 /// What must hold of all rows: each query counts those that break it.

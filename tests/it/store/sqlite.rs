@@ -141,6 +141,18 @@ async fn a_row_deleted_by_hand_is_found() {
 }
 
 #[tokio::test]
+async fn an_envelope_deleted_by_hand_is_found_though_no_counter_counts_it() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2")]).await;
+    world.assert_sound().await;
+    raw(&world).execute("DELETE FROM envelope", []).unwrap();
+    let found = world.store().verify().await.unwrap();
+    let expected =
+        Discrepancy { account: "notifications without their envelope".to_owned(), counter: 0, rows: 2 };
+    assert_eq!(found, [expected]);
+}
+
+#[tokio::test]
 async fn a_delivery_whose_notification_was_removed_dies_and_its_system_goes_on() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
