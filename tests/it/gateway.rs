@@ -376,7 +376,8 @@ async fn a_slow_system_never_delays_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_stops_it_nacks_and_lets_calls_under_way_end() {
     let sink = Sink::start(Box::new(|_, _| {
-        std::thread::sleep(Duration::from_millis(900));
+        // On a thread of its own: this one also drives the test's sockets and timers.
+        tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(900)));
         Some((200, String::new()))
     }))
     .await;
