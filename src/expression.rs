@@ -213,6 +213,11 @@ impl Expression {
                 return Err(ExpressionError::unknown(&source, *at, "table", name, tables.names().into_iter()));
             }
         }
+        // What a secret stands for is not tried: its reference, which stands in its place here, may not suit.
+        for (trial, at) in rewritten.trials.iter().filter(|_| text.is_plain()) {
+            let done = ENVIRONMENT.compile_expression_owned(trial.clone()).and_then(|trial| trial.eval(()).map(drop));
+            done.map_err(|error| ExpressionError::at(&source, *at, ExpressionError::of(&source, &error).reason))?;
+        }
         let compiled_source =
             if text.is_plain() { rewritten.source } else { self::rewritten(&text.reveal_with(escaped), &[])?.source };
         let compiled = ENVIRONMENT

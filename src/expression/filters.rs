@@ -106,6 +106,17 @@ pub(super) fn check_arguments(name: &str, arguments: &str) -> Result<(), String>
     if arguments.is_empty() { Err(format!("filter {name} needs {example}")) } else { Ok(()) }
 }
 
+/// A value with which a filter's constant arguments are tried before the first message; none for a filter whose
+/// arguments cannot be wrong, or not without their value.
+pub(super) fn sample(name: &str) -> Option<&'static str> {
+    match name {
+        "date" => Some("2026-01-31T12:30:00.000Z"),
+        "decimal" | "round" => Some("1"),
+        "pad" | "truncate" | "replace" | "split" => Some("x"),
+        _ => None,
+    }
+}
+
 /// A value in words, for reasons.
 #[expect(clippy::wildcard_enum_match_arm, reason = "MiniJinja's kinds are not ours to list")]
 pub(super) fn describe(value: &Value) -> String {

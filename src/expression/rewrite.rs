@@ -20,6 +20,9 @@ pub(super) struct Rewritten {
     pub(super) names: Vec<(String, usize)>,
     /// The tables it looks up by a constant name, each with its offset in the source.
     pub(super) tables: Vec<(String, usize)>,
+    /// Filters with constant arguments, on a value that suits them, each with its offset in the source: what they cannot
+    /// do with that they can do with none.
+    pub(super) trials: Vec<(String, usize)>,
 }
 
 /// Rewrites one expression. `locals` are names that something around it defines.
@@ -371,7 +374,14 @@ impl<'a> Rewriter<'a> {
             return Err(ExpressionError::unknown(self.source, at, "filter", name, FILTERS.iter().copied()));
         }
         let constant = self.sees("(").then(|| self.tokens.get(self.position + 1).copied()).flatten();
+        let before = self.position;
         let arguments = if self.sees("(") { self.arguments()? } else { String::new() };
+        let is_constant = |tokens: &[Token]| tokens.iter().all(|token| token.kind != Kind::Name);
+        if let Some(sample) = filters::sample(name)
+            && self.tokens.get(before..self.position).is_some_and(is_constant)
+        {
+            self.found.trials.push((format!("'{sample}'|{name}({arguments})"), at));
+        }
         if name == "lookup"
             && let Some(token) = constant.filter(|token| token.kind == Kind::Text)
         {
