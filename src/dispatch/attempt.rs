@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 
 use crate::call::Call;
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::deliver::{self, classify};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
@@ -191,6 +191,7 @@ impl Attempts {
             () = cut => Exchange::NoAnswer { reason: "the gateway stopped while the call was under way".to_owned() },
         };
         crash::point("after-response");
+        let exchange = dated(exchange, self.clock.now());
         (exchange, self.clock.monotonic().saturating_sub(started))
     }
 
@@ -352,6 +353,18 @@ fn cause_of(decided: &Decided) -> String {
     }
 }
 
+/// An answer without a Date is of the moment it came (RFC 9110, §6.6.1); a `Retry-After` may count from it.
+fn dated(mut exchange: Exchange, now: Timestamp) -> Exchange {
+    if let Exchange::Answered(response) = &mut exchange
+        && response.header("date").is_none()
+        && let Ok(now) = jiff::Timestamp::from_millisecond(now.0)
+        && let Ok(date) = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now)
+    {
+        response.headers.push(("date".to_owned(), date));
+    }
+    exchange
+}
+
 fn no_call(verdict: Verdict) -> Decided {
     Decided { outcome: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
 }
@@ -479,6 +492,19 @@ mod tests {
         assert!(!is_older("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00Z"));
         assert!(is_older("9", "10"));
         assert!(is_older("2026-01-01", "2026-02-01"));
+    }
+
+    #[test]
+    fn an_answer_without_a_date_is_of_now_so_that_a_retry_after_may_be_a_date() {
+        let until = ("retry-after".to_owned(), "Sun, 06 Nov 1994 08:51:37 GMT".to_owned());
+        let own = ("date".to_owned(), "Sun, 06 Nov 1994 08:51:00 GMT".to_owned());
+        for (headers, seconds) in [(vec![until.clone()], 120), (vec![until, own], 37)] {
+            let response = outcome::Response { status: 503, headers, body: bytes::Bytes::new(), cut: false };
+            let exchange = dated(Exchange::Answered(response), Timestamp(784_111_777_000));
+            let outcome = classify::outcome(&exchange, None, &classify::Rules::default());
+            let Outcome::Retry { after, .. } = outcome else { panic!("{outcome:?}") };
+            assert_eq!(after, Some(Duration::from_secs(seconds)));
+        }
     }
 
     #[test]
