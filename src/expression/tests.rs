@@ -199,7 +199,7 @@ fn what_is_wrong_is_found_when_the_expression_is_compiled() {
         ("record.A | pad(8, '0', 'middle')", "'left' or 'right'", Some(11), None),
         ("record.A | decimal(-1)", "must be a whole number from 0 to 100", Some(11), None),
         ("record.A | truncate('x')", "must be a whole number", Some(11), None),
-        ("record.A | date('%Q')", "date cannot write", Some(11), None),
+        ("record.A | date('%!')", "date cannot write", Some(11), None),
         ("record.A | date('%H', 'Europe/Berlinn')", "is no time zone", Some(11), None),
         ("record.A | replace('', 'x')", "that is not empty", Some(11), None),
         ("record.A | split('')", "that is not empty", Some(11), None),
