@@ -142,12 +142,7 @@ impl Attempts {
     }
 
     /// Maps, checks, calls, classifies: everything between the lease and the settlement.
-    async fn decide(
-        &self,
-        claimed: &Claimed,
-        way: &Way<'_>,
-        active_ms: &impl Fn() -> i64,
-    ) -> Decided {
+    async fn decide(&self, claimed: &Claimed, way: &Way<'_>, active_ms: &impl Fn() -> i64) -> Decided {
         let Way { route, destination, .. } = *way;
         let mask = &*match &way.older {
             Some(older) => Cow::Owned(self.plan.mask.with(&older.mask)),

@@ -147,8 +147,7 @@ async fn an_envelope_deleted_by_hand_is_found_though_no_counter_counts_it() {
     world.assert_sound().await;
     raw(&world).execute("DELETE FROM envelope", []).unwrap();
     let found = world.store().verify().await.unwrap();
-    let expected =
-        Discrepancy { account: "notifications without their envelope".to_owned(), counter: 0, rows: 2 };
+    let expected = Discrepancy { account: "notifications without their envelope".to_owned(), counter: 0, rows: 2 };
     assert_eq!(found, [expected]);
 }
 
