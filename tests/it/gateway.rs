@@ -159,8 +159,16 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
     assert!(answer.starts_with("HTTP/1.1 500") && answer.contains("content encoding"), "{answer}");
     let ledger = gateway.ledger().await;
     assert_eq!(ledger["notifications"]["received"], 0, "{ledger}");
-    let refused = gateway.admin("/api/v1/refused").await;
-    assert_eq!(refused.as_array().unwrap().len(), 9, "{refused:#}");
+    // Refused POSTs are kept beside the answer, not before it.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let refused = loop {
+        let refused = gateway.admin("/api/v1/refused").await;
+        if refused.as_array().unwrap().len() == 9 {
+            break refused;
+        }
+        assert!(std::time::Instant::now() < deadline, "{refused:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
     let metrics = gateway.admin("/metrics").await;
     for line in [
