@@ -158,20 +158,24 @@ fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &
 }
 
 fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot, Expression)>) -> Kind {
-    if !section.has("kind") {
+    let known = if section.has("kind") {
+        section.choice("kind", &[("rest", true), ("soap", false)])
+    } else {
         section.required("kind");
-        // Which keys belong here is not known: none of them is reported.
-        for key in ["wsdl", "service", "port", "operation", "endpoint", "method", "url", "content_type", "body"] {
-            section.text(key);
-        }
-        section.section("query");
-        section.boolean("addressing");
-        return Kind::Broken;
-    }
-    match section.choice("kind", &[("rest", true), ("soap", false)]) {
+        None
+    };
+    match known {
         Some(field) if field.value => rest(section, tables, expressions).map_or(Kind::Broken, Kind::Rest),
         Some(_) => soap(section).map_or(Kind::Broken, |soap| Kind::Soap(Box::new(soap))),
-        None => Kind::Broken,
+        None => {
+            // Which keys belong here is not known: none of them is reported.
+            for key in ["wsdl", "service", "port", "operation", "endpoint", "method", "url", "content_type", "body"] {
+                section.text(key);
+            }
+            section.section("query");
+            section.boolean("addressing");
+            Kind::Broken
+        }
     }
 }
 
