@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
+use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use self::books::{Books, Failure};
@@ -119,9 +120,8 @@ impl SqliteStore {
             },
         };
         writer::watch_wal(&mut connection, &wal_pages).map_err(|error| say(error.into()))?;
-        let mut books = Books::open(connection).map_err(say)?;
-        let rescued = rescue(&mut books, &options).map_err(say)?;
-        warn_when_unbalanced(&books);
+        let rescued = rescue(&connection, &options).map_err(say)?;
+        warn_when_unbalanced(&connection);
 
         let shared = Arc::new(Shared {
             health: watch::Sender::new(Health::Ready),
@@ -136,7 +136,7 @@ impl SqliteStore {
         let ended_receiver = ended.subscribe();
         let writer = Writer {
             path: path.clone(),
-            books: Some(books),
+            first: Some(connection),
             queue: commands,
             shared: Arc::clone(&shared),
             faults: options.faults,
@@ -216,7 +216,7 @@ impl SqliteStore {
     /// Asks the readers.
     fn read<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+        question: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, StoreResult<T>> {
         Box::pin(self.readers.ask(question))
     }
@@ -447,20 +447,21 @@ impl<T: Send, F: FnMut(&mut Books) -> Result<T, Failure> + Send> Task for Job<T,
 }
 
 /// Completes what an earlier process left under way, in one transaction.
-fn rescue(books: &mut Books, options: &Options) -> Result<u64, Failure> {
-    books.run("BEGIN IMMEDIATE", [])?;
-    let rescued = settle::rescue(books, &options.hold_unknown, options.clock.now())?;
+fn rescue(connection: &Connection, options: &Options) -> Result<u64, Failure> {
+    let mut books = Books::open(connection)?;
+    books.command("BEGIN IMMEDIATE")?;
+    let rescued = settle::rescue(&mut books, &options.hold_unknown, options.clock.now())?;
     books.accounts.keep_sheet();
     books.write_accounts()?;
-    books.run("COMMIT", [])?;
+    books.command("COMMIT")?;
     if rescued > 0 {
         tracing::warn!(attempts = rescued, "attempts that were under way when the gateway stopped are unknown");
     }
     Ok(rescued)
 }
 
-fn warn_when_unbalanced(books: &Books) {
-    match audit::ledger(&books.connection) {
+fn warn_when_unbalanced(connection: &Connection) {
+    match audit::ledger(connection) {
         Ok(ledger) if ledger.balanced => {}
         Ok(_) => tracing::error!("the ledger does not balance; run `omgate store verify`"),
         Err(error) => tracing::error!(reason = words::of(&error), "the ledger cannot be read"),

@@ -24,8 +24,8 @@ pub(super) struct Envelope<'a> {
 
 /// Executes the command.
 pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Failure> {
-    let source = books.names.number(&books.connection, Kind::Source, &accept.source)?;
-    let organization = books.names.number(&books.connection, Kind::Organization, &accept.organization_key)?;
+    let source = books.names.number(books.connection, Kind::Source, &accept.source)?;
+    let organization = books.names.number(books.connection, Kind::Organization, &accept.organization_key)?;
     let row = books.sequences.next_envelope();
     let mut envelope = Envelope { accept, source, organization, row, used: false, woken: Vec::new() };
     let mut fates = Vec::with_capacity(accept.notifications.len());
@@ -129,7 +129,7 @@ impl Envelope<'_> {
 
     /// Makes a delivery and gives it its place in its lane; its id.
     pub(super) fn deliver(&mut self, books: &mut Books, row: i64, planned: &Planned) -> Result<i64, Failure> {
-        let way = books.names.way(&books.connection, planned)?;
+        let way = books.names.way(books.connection, planned)?;
         let state = match (&planned.dead, &planned.lane) {
             (Some(_), _) => State::Dead,
             (None, Some(lane)) if lane::is_occupied(books, way.system, lane)? => State::Blocked,

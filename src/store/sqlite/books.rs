@@ -1,8 +1,9 @@
 //! What the writer works with: its connection and what it keeps in memory of names, accounts and numbers.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
 use super::names::Names;
 use crate::delivery::State;
@@ -29,58 +30,99 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// The writer's connection, and what it knows without asking.
-#[derive(Debug)]
-pub(super) struct Books {
-    pub(super) connection: Connection,
+/// The writer's connection with its statements, and what it knows without asking.
+pub(super) struct Books<'c> {
+    pub(super) connection: &'c Connection,
+    /// Prepared once, each under the place of its text in the program; the last used stand last.
+    statements: RefCell<Vec<((usize, usize), Statement<'c>)>>,
     pub(super) names: Names,
     pub(super) accounts: Accounts,
     pub(super) sequences: Sequences,
 }
 
-impl Books {
-    pub(super) fn open(connection: Connection) -> Result<Self, Failure> {
-        let sequences = Sequences::load(&connection)?;
-        warm(&connection)?;
-        Ok(Self { connection, names: Names::default(), accounts: Accounts::default(), sequences })
+impl<'c> Books<'c> {
+    pub(super) fn open(connection: &'c Connection) -> Result<Self, Failure> {
+        let sequences = Sequences::load(connection)?;
+        warm(connection)?;
+        let (names, accounts) = (Names::default(), Accounts::default());
+        Ok(Self { connection, statements: RefCell::default(), names, accounts, sequences })
     }
 
     /// Runs one statement; how many rows it changed.
-    pub(super) fn run(&self, sql: &str, values: impl Params) -> Result<usize, Failure> {
-        Ok(self.connection.prepare_cached(sql)?.execute(values)?)
+    pub(super) fn run(&self, sql: &'static str, values: impl Params) -> Result<usize, Failure> {
+        Ok(self.with(sql, |statement| statement.execute(values))?)
+    }
+
+    /// Runs a statement without values, such as `COMMIT`.
+    pub(super) fn command(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.with(sql, |statement| statement.execute([])).map(|_| ())
     }
 
     /// The first row of a query, if it has one.
     pub(super) fn find<T>(
         &self,
-        sql: &str,
+        sql: &'static str,
         values: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Failure> {
-        Ok(self.connection.prepare_cached(sql)?.query_row(values, read).optional()?)
+        Ok(self.with(sql, |statement| statement.query_row(values, read).optional())?)
     }
 
     /// All rows of a query.
     pub(super) fn list<T>(
         &self,
-        sql: &str,
+        sql: &'static str,
         values: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>, Failure> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map(values, read)?.collect::<rusqlite::Result<Vec<T>>>()?;
-        Ok(rows)
+        Ok(self.with(sql, |statement| statement.query_map(values, read)?.collect())?)
+    }
+
+    /// Uses a statement that stays prepared. It is found by where its text stands, which costs less than a hash of it.
+    fn with<T>(
+        &self,
+        sql: &'static str,
+        action: impl FnOnce(&mut Statement<'c>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let text = (sql.as_ptr().addr(), sql.len());
+        let mut statement = match self.take(text) {
+            Some(statement) => statement,
+            None => self.connection.prepare(sql)?,
+        };
+        let outcome = action(&mut statement);
+        self.statements.borrow_mut().push((text, statement));
+        outcome
+    }
+
+    fn take(&self, text: (usize, usize)) -> Option<Statement<'c>> {
+        let mut statements = self.statements.borrow_mut();
+        let place = statements.iter().rposition(|(known, _)| *known == text)?;
+        Some(statements.remove(place).1)
     }
 
     /// Writes what the group of commands counted and numbered, once for each account.
     pub(super) fn write_accounts(&mut self) -> Result<(), Failure> {
-        for (account, change) in self.accounts.group.drain().filter(|(_, change)| *change != 0) {
+        let mut group = std::mem::take(&mut self.accounts.group);
+        for (account, change) in group.drain().filter(|(_, change)| *change != 0) {
             let sql = "INSERT INTO counter (kind, owner, account, value) VALUES (?1, ?2, ?3, ?4)
                        ON CONFLICT DO UPDATE SET value = value + excluded.value";
-            let values = (account.kind, account.owner, account.name, change);
-            self.connection.prepare_cached(sql)?.execute(values)?;
+            self.run(sql, (account.kind, account.owner, account.name, change))?;
         }
-        self.sequences.write(&self.connection)
+        self.accounts.group = group;
+        self.write_sequences()
+    }
+
+    fn write_sequences(&mut self) -> Result<(), Failure> {
+        let Sequences { delivery, lease, written, .. } = self.sequences;
+        let sql = "INSERT INTO sequence (kind, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+        if written.0 != delivery {
+            self.run(sql, ("delivery", delivery))?;
+        }
+        if written.1 != lease {
+            self.run(sql, ("lease", lease))?;
+        }
+        self.sequences.written = (delivery, lease);
+        Ok(())
     }
 }
 
@@ -220,17 +262,5 @@ impl Sequences {
     /// The transaction that wrote them was rolled back.
     pub(super) fn mark_unwritten(&mut self) {
         self.written = (-1, -1);
-    }
-
-    fn write(&mut self, connection: &Connection) -> Result<(), Failure> {
-        let sql = "INSERT INTO sequence (kind, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
-        if self.written.0 != self.delivery {
-            connection.prepare_cached(sql)?.execute(("delivery", self.delivery))?;
-        }
-        if self.written.1 != self.lease {
-            connection.prepare_cached(sql)?.execute(("lease", self.lease))?;
-        }
-        self.written = (self.delivery, self.lease);
-        Ok(())
     }
 }

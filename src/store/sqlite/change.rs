@@ -35,7 +35,7 @@ pub(super) fn change(
     }
     let sql = "INSERT INTO change (at, delivery, change, reason) VALUES (?1, ?2, ?3, ?4)";
     books.run(sql, (now.0, delivery.0, word(change), reason))?;
-    let view = queries::delivery_view(&books.connection, delivery.0)?;
+    let view = queries::delivery_view(books.connection, delivery.0)?;
     view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {delivery}"))))
 }
 

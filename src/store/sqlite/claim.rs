@@ -64,7 +64,7 @@ fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>,
     let fetched = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut due = Vec::new();
     let mut next_due = None;
-    for way in books.names.ways_of_system(&books.connection, &claim.system)? {
+    for way in books.names.ways_of_system(books.connection, &claim.system)? {
         if !claim.routes.contains(&way.route_name) || !claim.destinations.contains(&way.destination_name) {
             continue;
         }

@@ -49,7 +49,7 @@ pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, F
         ))
     })?;
     let Some((way, lane, state, unsettled, lease, attempts, reason)) = found else { return Ok(None) };
-    let way = books.names.way_of(&books.connection, way)?;
+    let way = books.names.way_of(books.connection, way)?;
     Ok(Some(Place { id: delivery, way, lane, state: parse_state(&state)?, unsettled, lease, attempts, reason }))
 }
 

@@ -125,7 +125,7 @@ fn cases<'a>(
         if ignored(&planned.route) {
             continue;
         }
-        let route = books.names.number(&books.connection, Kind::Route, &planned.route)?;
+        let route = books.names.number(books.connection, Kind::Route, &planned.route)?;
         match cases.iter_mut().find(|case| case.route == route) {
             Some(case) if case.planned.is_some() => {}
             Some(case) => case.planned = Some(planned),

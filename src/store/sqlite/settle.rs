@@ -162,7 +162,7 @@ pub(super) fn pull_back(books: &mut Books, latest: Timestamp, limit: i64) -> Res
 
 /// Writes a system's state.
 pub(super) fn set_system(books: &mut Books, system: &str, state: &crate::store::SystemState) -> Result<(), Failure> {
-    let system = books.names.number(&books.connection, Kind::System, system)?;
+    let system = books.names.number(books.connection, Kind::System, system)?;
     let pause = state.paused.as_ref();
     let sql = "INSERT INTO system (name, active_ms, paused_reason, paused_since, probe_at) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT DO UPDATE SET active_ms = max(active_ms, excluded.active_ms),

@@ -31,7 +31,7 @@ const PROBE_BYTES: i64 = 65_536;
 /// A command with its own answer: see `super::Job`.
 pub(super) trait Task: Send {
     /// Runs it inside the writer's transaction; may be called again after a rollback.
-    fn run(&mut self, books: &mut Books) -> Result<(), Failure>;
+    fn run(&mut self, books: &mut Books<'_>) -> Result<(), Failure>;
     /// Answers: what `run` found, now that it is durable, or why not.
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
     /// About how many rows it touches.
@@ -95,7 +95,8 @@ enum Pass {
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    pub(super) books: Option<Books>,
+    /// The connection that the store was opened with.
+    pub(super) first: Option<Connection>,
     pub(super) queue: Receiver<Message>,
     pub(super) shared: Arc<Shared>,
     pub(super) faults: Faults,
@@ -119,7 +120,6 @@ pub(super) fn watch_wal(connection: &mut Connection, pages: &Arc<AtomicI32>) -> 
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.books = None;
         self.shared.health.send_if_modified(|health| {
             let was_ready = *health == Health::Ready;
             *health = Health::Failing("the store is closed".to_owned());
@@ -128,89 +128,111 @@ impl Drop for Writer {
     }
 }
 
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// With the same connection.
+    Serve,
+    /// With a new one: an error broke this one.
+    Reconnect,
+    /// Not at all.
+    Stop,
+}
+
 impl Writer {
     /// Runs until it is told to stop or nobody is left who could ask.
     pub(super) fn run(mut self) {
-        loop {
-            let message = if self.is_failing() {
-                match self.queue.recv_timeout(PROBE_EVERY) {
-                    Ok(message) => message,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.probe();
-                        continue;
-                    }
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-            } else {
-                match self.queue.recv() {
-                    Ok(message) => message,
-                    Err(_) => break,
-                }
+        let mut next = Next::Reconnect;
+        while next != Next::Stop {
+            let connection = match self.first.take() {
+                Some(first) => Ok(first),
+                None => self.connect(),
             };
-            let Message::Task(first) = message else { break };
-            if self.serve(first) {
-                break;
-            }
-        }
-        self.finish();
-    }
-
-    fn finish(self) {
-        if let Some(books) = &self.books {
-            // What stays in the log is recovered when the store is opened again.
-            let _ = checkpoint(&books.connection, "TRUNCATE");
+            next = match connection {
+                Ok(connection) => self.work(&connection),
+                Err(reason) => self.refuse_for_a_while(&reason),
+            };
         }
         let ended = self.ended.clone();
         drop(self);
         ended.send_replace(true);
     }
 
+    /// Serves with one connection for as long as it can be trusted.
+    fn work(&mut self, connection: &Connection) -> Next {
+        let mut books = match Books::open(connection) {
+            Ok(books) => books,
+            Err(Failure::Database(error)) => return self.refuse_for_a_while(&words::of(&error)),
+            Err(Failure::Rule(error)) => return self.refuse_for_a_while(&error.to_string()),
+        };
+        self.pages_max = 0;
+        let mut next = Next::Serve;
+        while next == Next::Serve {
+            next = match self.receive() {
+                Ok(Message::Task(first)) => self.serve(&mut books, first),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => Next::Stop,
+                Err(RecvTimeoutError::Timeout) => self.probe(&mut books),
+            };
+        }
+        if next == Next::Stop {
+            // What stays in the log is recovered when the store is opened again.
+            let _ = checkpoint(connection, "TRUNCATE");
+        }
+        next
+    }
+
+    /// The next command; while the disk fails, only so long as until it is tried again.
+    fn receive(&self) -> Result<Message, RecvTimeoutError> {
+        if self.is_failing() {
+            self.queue.recv_timeout(PROBE_EVERY)
+        } else {
+            self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
+    }
+
     fn is_failing(&self) -> bool {
         *self.shared.health.borrow() != Health::Ready
     }
 
-    /// Serves a command and all that are queued behind it; whether to stop then.
-    fn serve(&mut self, first: Box<dyn Task>) -> bool {
-        let mut stop = false;
-        let mut group = Vec::new();
-        let pass = match self.open_books() {
-            Ok(mut books) => {
-                let mut pass = self.first_pass(&mut books, first, &mut group, &mut stop);
-                if matches!(pass, Pass::Again) {
-                    pass = self.careful_pass(&mut books, &mut group);
-                }
-                self.books = Some(books);
-                pass
-            }
-            Err(reason) => {
-                self.refuse_all(first, &reason);
-                return false;
-            }
-        };
-        match pass {
-            Pass::Committed => self.answer(group),
-            Pass::Again => self.lose(group, &rusqlite::Error::InvalidQuery),
-            Pass::Lost(error) => self.lose(group, &error),
-        }
-        stop
-    }
-
-    /// The books, opened again if an error closed them.
-    fn open_books(&mut self) -> Result<Books, String> {
-        if let Some(books) = self.books.take() {
-            return Ok(books);
-        }
+    /// A connection in place of one that an error broke.
+    fn connect(&self) -> Result<Connection, String> {
         let mut connection = schema::writer(&self.path).map_err(|error| error.to_string())?;
         watch_wal(&mut connection, &self.wal_pages).map_err(|error| words::of(&error))?;
-        self.pages_max = 0;
-        Books::open(connection).map_err(|failure| match failure {
-            Failure::Database(error) => words::of(&error),
-            Failure::Rule(error) => error.to_string(),
-        })
+        Ok(connection)
+    }
+
+    /// The database cannot even be opened: what comes next is refused, and then it is tried again.
+    fn refuse_for_a_while(&mut self, reason: &str) -> Next {
+        self.fail(reason);
+        match self.queue.recv_timeout(PROBE_EVERY) {
+            Ok(Message::Task(task)) => {
+                self.leave_queue(task.as_ref());
+                task.answer(Err(StoreError::Unavailable(reason.to_owned())));
+                Next::Reconnect
+            }
+            Err(RecvTimeoutError::Timeout) => Next::Reconnect,
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => Next::Stop,
+        }
+    }
+
+    /// Serves a command and all that are queued behind it.
+    fn serve(&mut self, books: &mut Books<'_>, first: Box<dyn Task>) -> Next {
+        let mut stop = false;
+        let mut group = Vec::new();
+        let mut pass = self.first_pass(books, first, &mut group, &mut stop);
+        if matches!(pass, Pass::Again) {
+            pass = self.careful_pass(books, &mut group);
+        }
+        let next = match pass {
+            Pass::Committed => self.answer(books, group),
+            Pass::Again => self.lose(group, &rusqlite::Error::InvalidQuery),
+            Pass::Lost(error) => self.lose(group, &error),
+        };
+        if stop { Next::Stop } else { next }
     }
 
     /// Takes commands and runs them as they come, until the queue is empty or the group is full.
-    fn first_pass(&mut self, books: &mut Books, first: Box<dyn Task>, group: &mut Vec<Done>, stop: &mut bool) -> Pass {
+    fn first_pass(&mut self, books: &mut Books<'_>, first: Box<dyn Task>, group: &mut Vec<Done>, stop: &mut bool) -> Pass {
         let mut next = Some(first);
         let mut rows = 0;
         let mut verdict = self.begin(books).map_or_else(Pass::Lost, |()| Pass::Committed);
@@ -238,7 +260,7 @@ impl Writer {
     }
 
     /// Runs the group once more, each command under a savepoint.
-    fn careful_pass(&mut self, books: &mut Books, group: &mut [Done]) -> Pass {
+    fn careful_pass(&mut self, books: &mut Books<'_>, group: &mut [Done]) -> Pass {
         if let Err(error) = self.begin(books) {
             return self.conclude(books, Pass::Lost(error), 0);
         }
@@ -253,18 +275,18 @@ impl Writer {
         self.conclude(books, verdict, changes)
     }
 
-    fn begin(&mut self, books: &Books) -> Result<(), rusqlite::Error> {
+    fn begin(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
         let pages_max = self.faults.pages_max.load(Ordering::Relaxed);
         if pages_max != self.pages_max {
             let pages = if pages_max == 0 { u32::MAX - 1 } else { pages_max };
             books.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
             self.pages_max = pages_max;
         }
-        books.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(|_| ())
+        books.command("BEGIN IMMEDIATE")
     }
 
     /// Commits, or sees to it that nothing is left of the group.
-    fn conclude(&mut self, books: &mut Books, verdict: Pass, changes_before: u64) -> Pass {
+    fn conclude(&mut self, books: &mut Books<'_>, verdict: Pass, changes_before: u64) -> Pass {
         let verdict = match verdict {
             Pass::Committed => match self.commit(books, changes_before) {
                 Ok(()) => return Pass::Committed,
@@ -283,7 +305,7 @@ impl Writer {
         verdict
     }
 
-    fn commit(&mut self, books: &mut Books, changes_before: u64) -> Result<(), rusqlite::Error> {
+    fn commit(&mut self, books: &mut Books<'_>, changes_before: u64) -> Result<(), rusqlite::Error> {
         books.write_accounts().map_err(|failure| match failure {
             Failure::Database(error) => error,
             Failure::Rule(_) => rusqlite::Error::InvalidQuery,
@@ -296,7 +318,7 @@ impl Writer {
                 return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
             }
         }
-        books.connection.prepare_cached("COMMIT")?.execute([])?;
+        books.command("COMMIT")?;
         if writes {
             crash::point("after-commit");
             self.shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -304,19 +326,18 @@ impl Writer {
         Ok(())
     }
 
-    fn answer(&mut self, group: Vec<Done>) {
+    fn answer(&mut self, books: &mut Books<'_>, group: Vec<Done>) -> Next {
         self.count(group.len());
-        if self.is_failing() {
-            // Commands that only looked prove nothing; the probe writes.
-            self.probe();
-        }
+        // Commands that only looked prove nothing; the probe writes.
+        let next = if self.is_failing() { self.probe(books) } else { Next::Serve };
         for done in group {
             done.task.answer(done.outcome);
         }
-        self.checkpoint_when_due();
+        self.checkpoint_when_due(books);
+        next
     }
 
-    fn checkpoint_when_due(&mut self) {
+    fn checkpoint_when_due(&mut self, books: &Books<'_>) {
         let pages = self.wal_pages.load(Ordering::Relaxed);
         if pages < CHECKPOINT_PAGES {
             self.checkpoint_at = CHECKPOINT_PAGES;
@@ -326,9 +347,7 @@ impl Writer {
         }
         // A long question keeps the log from being copied whole; trying again at every commit would only cost.
         self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES / 4);
-        if let Some(books) = &self.books
-            && let Err(error) = checkpoint(&books.connection, "PASSIVE")
-        {
+        if let Err(error) = checkpoint(books.connection, "PASSIVE") {
             tracing::warn!(reason = words::of(&error), "the write-ahead log could not be copied into the database");
         }
     }
@@ -343,22 +362,13 @@ impl Writer {
     }
 
     /// Nothing of the group happened.
-    fn lose(&mut self, group: Vec<Done>, error: &rusqlite::Error) {
-        if words::reach(error) == Reach::Connection {
-            self.books = None;
-        }
+    fn lose(&mut self, group: Vec<Done>, error: &rusqlite::Error) -> Next {
         let reason = words::of(error);
         self.fail(&reason);
         for done in group {
             done.task.answer(Err(StoreError::Unavailable(reason.clone())));
         }
-    }
-
-    /// The database cannot even be opened.
-    fn refuse_all(&mut self, first: Box<dyn Task>, reason: &str) {
-        self.fail(reason);
-        self.leave_queue(first.as_ref());
-        first.answer(Err(StoreError::Unavailable(reason.to_owned())));
+        after(error)
     }
 
     fn fail(&self, reason: &str) {
@@ -374,30 +384,25 @@ impl Writer {
     }
 
     /// Tries whether the disk works again.
-    fn probe(&mut self) {
-        let written = match self.open_books() {
-            Ok(books) => {
-                let written = self.write_probe(&books);
-                if !books.connection.is_autocommit() {
-                    let _ = books.connection.execute_batch("ROLLBACK");
-                }
-                if !matches!(&written, Err(error) if words::reach(error) == Reach::Connection) {
-                    self.books = Some(books);
-                }
-                written.map_err(|error| words::of(&error))
-            }
-            Err(reason) => Err(reason),
-        };
+    fn probe(&mut self, books: &mut Books<'_>) -> Next {
+        let written = self.write_probe(books);
+        if !books.connection.is_autocommit() {
+            let _ = books.connection.execute_batch("ROLLBACK");
+        }
         match written {
             Ok(()) => {
                 tracing::info!("the store can write again");
                 self.shared.health.send_replace(Health::Ready);
+                Next::Serve
             }
-            Err(reason) => self.fail(&reason),
+            Err(error) => {
+                self.fail(&words::of(&error));
+                after(&error)
+            }
         }
     }
 
-    fn write_probe(&mut self, books: &Books) -> Result<(), rusqlite::Error> {
+    fn write_probe(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
         self.begin(books)?;
         books
             .connection
@@ -415,8 +420,13 @@ impl Writer {
     }
 }
 
+/// Whether the connection can be trusted after an error.
+fn after(error: &rusqlite::Error) -> Next {
+    if words::reach(error) == Reach::Connection { Next::Reconnect } else { Next::Serve }
+}
+
 /// Runs a command; the verdict on the group, if it changes.
-fn run_one(books: &mut Books, done: &mut Done) -> Option<Pass> {
+fn run_one(books: &mut Books<'_>, done: &mut Done) -> Option<Pass> {
     let changes = books.connection.total_changes();
     match done.task.run(books) {
         Ok(()) => {
@@ -439,13 +449,13 @@ fn run_one(books: &mut Books, done: &mut Done) -> Option<Pass> {
 }
 
 /// Runs a command under a savepoint; an error is the whole group's.
-fn run_guarded(books: &mut Books, done: &mut Done) -> Result<(), rusqlite::Error> {
-    books.connection.prepare_cached("SAVEPOINT command")?.execute([])?;
+fn run_guarded(books: &mut Books<'_>, done: &mut Done) -> Result<(), rusqlite::Error> {
+    books.command("SAVEPOINT command")?;
     let error = match done.task.run(books) {
         Ok(()) => {
             books.accounts.keep_sheet();
             done.outcome = Ok(());
-            return books.connection.prepare_cached("RELEASE command")?.execute([]).map(|_| ());
+            return books.command("RELEASE command");
         }
         Err(Failure::Rule(error)) => error,
         Err(Failure::Database(error)) => {
