@@ -28,6 +28,10 @@ pub enum IdError {
 /// # Errors
 /// The rule that the text breaks.
 pub fn id(text: &str) -> Result<&str, IdError> {
+    let is_usual = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_usual && text != "null" {
+        return Ok(text);
+    }
     let text = text.trim();
     if text.is_empty() {
         return Err(IdError::Empty);

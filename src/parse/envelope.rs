@@ -1,5 +1,7 @@
 //! The SOAP envelope and its notifications.
 
+use std::borrow::Cow;
+
 use super::lexical;
 use super::record::{self, Found, Raw};
 use super::scope::Namespace;
@@ -269,12 +271,12 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// The text of the innermost open element, to its end; elements inside it are passed over.
-    fn text(&mut self) -> Result<String, ParseError> {
-        let mut text = String::new();
+    fn text(&mut self) -> Result<Cow<'a, str>, ParseError> {
+        let mut text = Cow::Borrowed("");
         loop {
             match self.reader.next()? {
-                Event::Text(part) => text.push_str(&part),
-                Event::Character(character) => text.push(character),
+                Event::Text(part) => record::add(&mut text, part),
+                Event::Character(character) => text.to_mut().push(character),
                 Event::Start(_) => {
                     self.reader.skip()?;
                 }

@@ -18,7 +18,13 @@ pub(crate) fn illegal_char(text: &str) -> Option<usize> {
         }
         block.iter().position(|&byte| is_control(byte)).map(|at| number * BLOCK + at)
     });
-    [control, text.find('\u{FFFE}'), text.find('\u{FFFF}')].into_iter().flatten().min()
+    [control, noncharacter(text)].into_iter().flatten().min()
+}
+
+/// The first U+FFFE or U+FFFF: in UTF-8 both begin with a byte that most texts hold nowhere.
+fn noncharacter(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(0xEF, bytes).find(|&at| matches!(bytes.get(at + 1..at + 3), Some([0xBF, 0xBE | 0xBF])))
 }
 
 /// XML 1.0 §2.3, production 3.
@@ -28,13 +34,27 @@ pub(crate) fn is_space(byte: u8) -> bool {
 
 /// The text without surrounding XML white space.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r'])
+    let text = trim_start(text);
+    let blanks = text.bytes().rev().take_while(|&byte| is_space(byte)).count();
+    text.get(..text.len() - blanks).unwrap_or_default()
 }
+
+/// The ASCII characters of names.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        plain[byte] = c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
+        byte += 1;
+    }
+    plain
+};
 
 /// A name without colon: Namespaces 1.0 §3, production 4.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+    if bytes.iter().all(|&byte| PLAIN.get(usize::from(byte)).is_some_and(|&plain| plain)) {
         return bytes.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
     }
     let mut chars = name.chars();
@@ -43,13 +63,28 @@ pub(crate) fn is_plain_name(name: &str) -> bool {
 
 /// Prefix (empty when there is none) and local part: Namespaces 1.0 §4, production 7.
 pub(crate) fn qualified_name(name: &str) -> Option<(&str, &str)> {
-    let colon = name.bytes().position(|byte| byte == b':');
-    let (prefix, local) = match colon.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?))) {
+    let (prefix, local) = match parts_at(name, memchr::memchr(b':', name.as_bytes())) {
         Some((prefix, local)) if is_plain_name(prefix) => (prefix, local),
         Some(_) => return None,
         None => ("", name),
     };
     is_plain_name(local).then_some((prefix, local))
+}
+
+/// What stands before and after the ASCII character at an offset.
+fn parts_at(text: &str, at: Option<usize>) -> Option<(&str, &str)> {
+    at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))
+}
+
+/// What stands before and after the first occurrence of an ASCII character.
+pub(crate) fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    parts_at(text, memchr::memchr(byte, text.as_bytes()))
+}
+
+/// The text without the white space that it begins with.
+pub(crate) fn trim_start(text: &str) -> &str {
+    let blanks = text.bytes().take_while(|&byte| is_space(byte)).count();
+    text.get(blanks..).unwrap_or_default()
 }
 
 /// What comes before the first white space.
@@ -166,7 +201,7 @@ pub(crate) fn declared_encoding(text: &str) -> Option<&str> {
 /// Takes ` name="value"` off the front; none when only white space is left.
 fn pseudo_attribute<'a>(rest: &mut &'a str) -> Result<Option<(&'a str, &'a str)>, &'static str> {
     const WRONG: &str = "the XML declaration is not of the form <?xml version=\"1.0\" encoding=\"…\"?>";
-    let text = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+    let text = trim_start(rest);
     if text.is_empty() {
         *rest = text;
         return Ok(None);
@@ -174,10 +209,10 @@ fn pseudo_attribute<'a>(rest: &mut &'a str) -> Result<Option<(&'a str, &'a str)>
     if text.len() == rest.len() {
         return Err(WRONG); // no white space before it
     }
-    let (name, value) = text.split_once('=').ok_or(WRONG)?;
-    let value = value.trim_start_matches([' ', '\t', '\n', '\r']);
-    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\'')).ok_or(WRONG)?;
-    let (value, after) = value.get(1..).and_then(|value| value.split_once(quote)).ok_or(WRONG)?;
+    let (name, value) = split_at_byte(text, b'=').ok_or(WRONG)?;
+    let value = trim_start(value);
+    let quote = value.bytes().next().filter(|byte| matches!(byte, b'"' | b'\'')).ok_or(WRONG)?;
+    let (value, after) = value.get(1..).and_then(|value| split_at_byte(value, quote)).ok_or(WRONG)?;
     *rest = after;
     Ok(Some((trim(name), value)))
 }

@@ -1,7 +1,7 @@
 //! One `sObject`: its fields as they stand in the text, and then as values of their declared types.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 
 use aws_lc_rs::digest;
 
@@ -16,16 +16,14 @@ use crate::envelope::{Drift, Field, FieldType, Record, RecordType, RecordTypes, 
 pub(super) struct Raw<'a> {
     /// The local name of `xsi:type`; empty when there is none.
     record_type: String,
-    /// The text of all fields, one after another.
-    text: String,
     fields: Vec<RawField<'a>>,
 }
 
 #[derive(Debug)]
 struct RawField<'a> {
     name: &'a str,
-    text: Range<usize>,
-    is_nil: bool,
+    /// None when the field is nil.
+    text: Option<Cow<'a, str>>,
 }
 
 /// What an `sObject` element was found to be.
@@ -45,7 +43,6 @@ impl<'a> Raw<'a> {
     /// # Errors
     /// When the text is not well-formed.
     pub(super) fn read(&mut self, reader: &mut Reader<'a>, fields_max: usize) -> Result<(Found, usize), ParseError> {
-        self.text.clear();
         self.fields.clear();
         self.record_type.clear();
         if let Some(name) = reader.attribute(Namespace::Instance, "type") {
@@ -76,12 +73,12 @@ impl<'a> Raw<'a> {
     /// A field's text is all of its text; the text of a field that holds elements is what stands between its tags.
     fn read_field(&mut self, reader: &mut Reader<'a>, start: &Start<'a>) -> Result<(), ParseError> {
         let is_nil = reader.is_nil();
-        let from = self.text.len();
+        let mut text = Cow::Borrowed("");
         let mut holds_elements = false;
         let content_end = loop {
             match reader.next()? {
-                Event::Text(text) => self.text.push_str(&text),
-                Event::Character(character) => self.text.push(character),
+                Event::Text(part) => add(&mut text, part),
+                Event::Character(character) => text.to_mut().push(character),
                 Event::Start(_) => {
                     holds_elements = true;
                     reader.skip()?;
@@ -91,13 +88,9 @@ impl<'a> Raw<'a> {
             }
         };
         if holds_elements {
-            self.text.truncate(from);
-            self.text.push_str(&reader.normalised(start.to, content_end));
+            text = reader.normalised(start.to, content_end);
         }
-        if is_nil {
-            self.text.truncate(from);
-        }
-        self.fields.push(RawField { name: start.local, text: from..self.text.len(), is_nil });
+        self.fields.push(RawField { name: start.local, text: (!is_nil).then_some(text) });
         Ok(())
     }
 
@@ -108,7 +101,8 @@ impl<'a> Raw<'a> {
     pub(super) fn hash(&self) -> [u8; 32] {
         let mut order: Vec<&RawField<'_>> = self.fields.iter().collect();
         order.sort_by_key(|field| field.name);
-        let mut bytes = Vec::with_capacity(self.text.len() + self.fields.len() * 40 + 64);
+        let length = |field: &RawField<'_>| field.name.len() + field.text.as_deref().map_or(0, str::len) + 32;
+        let mut bytes = Vec::with_capacity(self.fields.iter().map(length).sum::<usize>() + self.record_type.len() + 64);
         let mut part = |text: &str| {
             bytes.extend_from_slice(&text.len().to_be_bytes());
             bytes.extend_from_slice(text.as_bytes());
@@ -117,8 +111,8 @@ impl<'a> Raw<'a> {
         part(&self.record_type);
         for field in order {
             part(field.name);
-            part(if field.is_nil { "nil" } else { "" });
-            part(self.text_of(field).unwrap_or_default());
+            part(if field.text.is_none() { "nil" } else { "" });
+            part(field.text.as_deref().unwrap_or_default());
         }
         sha256(&bytes)
     }
@@ -127,14 +121,18 @@ impl<'a> Raw<'a> {
     pub(super) fn record(&self, types: Option<&RecordTypes>) -> Record {
         let mut typing = Typing::new(&self.record_type, types, self.fields.len());
         for field in &self.fields {
-            typing.add(field.name, self.text_of(field));
+            typing.add(field.name, field.text.as_deref());
         }
         typing.finish(self.record_type.clone())
     }
+}
 
-    /// None when the field is nil.
-    fn text_of(&self, field: &RawField<'_>) -> Option<&str> {
-        if field.is_nil { None } else { self.text.get(field.text.clone()) }
+/// Appends to a text that mostly is of one part.
+pub(super) fn add<'a>(text: &mut Cow<'a, str>, part: Cow<'a, str>) {
+    if text.is_empty() {
+        *text = part;
+    } else {
+        text.to_mut().push_str(&part);
     }
 }
 

@@ -32,7 +32,7 @@ struct Binding<'a> {
     namespace: Namespace,
     /// As it stands in the text: `xmlns:sf="urn:…"`.
     declaration: &'a str,
-    /// The binding that this one hides.
+    /// The binding behind the first few that this one hides.
     hidden: Option<usize>,
     /// One bit for each open capture that uses it.
     used: u8,
@@ -48,17 +48,31 @@ struct Capture {
 }
 
 /// The declarations in scope. Every operation takes constant time, whatever the document declares.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scope<'a> {
     bindings: Vec<Binding<'a>>,
+    /// The innermost binding of each prefix, of those behind the first few.
     innermost: HashMap<&'a str, usize>,
     names: Vec<Cow<'a, str>>,
+    /// The numbers of the names behind the first few.
     numbers: HashMap<Cow<'a, str>, usize>,
     captures: Vec<Capture>,
 }
 
 /// Up to here a walk is faster than a hash.
 const FEW: usize = 8;
+
+impl Default for Scope<'_> {
+    fn default() -> Self {
+        Self {
+            bindings: Vec::with_capacity(FEW),
+            innermost: HashMap::new(),
+            names: Vec::with_capacity(FEW),
+            numbers: HashMap::new(),
+            captures: Vec::with_capacity(2),
+        }
+    }
+}
 
 impl<'a> Scope<'a> {
     /// How many declarations are in scope: what [`Scope::leave`] takes.
@@ -69,7 +83,9 @@ impl<'a> Scope<'a> {
     /// Ends the scope of all declarations after the first `depth`.
     pub(crate) fn leave(&mut self, depth: usize) {
         while self.bindings.len() > depth {
-            if let Some(binding) = self.bindings.pop() {
+            if let Some(binding) = self.bindings.pop()
+                && self.bindings.len() >= FEW
+            {
                 match binding.hidden {
                     Some(hidden) => self.innermost.insert(binding.prefix, hidden),
                     None => self.innermost.remove(binding.prefix),
@@ -93,18 +109,20 @@ impl<'a> Scope<'a> {
             _ => {}
         }
         let namespace = self.number(name);
-        let hidden = self.innermost.insert(prefix, self.bindings.len());
+        let place = self.bindings.len();
+        let hidden = if place < FEW { None } else { self.innermost.insert(prefix, place) };
         self.bindings.push(Binding { prefix, namespace, declaration, hidden, used: 0 });
         Ok(())
     }
 
     /// What a prefix means here; the empty one is the default namespace. None: it is not declared.
     pub(crate) fn resolve(&mut self, prefix: &str) -> Option<Namespace> {
-        let found = if self.bindings.len() <= FEW {
-            self.bindings.iter().rposition(|binding| binding.prefix == prefix)
-        } else {
-            self.innermost.get(prefix).copied()
+        let later = if self.bindings.len() > FEW { self.innermost.get(prefix).copied() } else { None };
+        let among_few = || {
+            let few = self.bindings.get(..FEW).unwrap_or(&self.bindings);
+            few.iter().rposition(|binding| binding.prefix == prefix)
         };
+        let found = later.or_else(among_few);
         match (found, prefix) {
             (Some(number), _) => self.take(number),
             (None, "") => Some(Namespace::None),
@@ -172,7 +190,12 @@ impl<'a> Scope<'a> {
             "http://soap.sforce.com/2005/09/outbound" => Namespace::Outbound,
             _ => {
                 let next = self.names.len();
-                let number = *self.numbers.entry(name.clone()).or_insert(next);
+                let few = self.names.get(..FEW).unwrap_or(&self.names);
+                let number = match few.iter().position(|known| *known == name) {
+                    Some(number) => number,
+                    None if next < FEW => next,
+                    None => *self.numbers.entry(name.clone()).or_insert(next),
+                };
                 if number == next {
                     self.names.push(name);
                 }

@@ -95,8 +95,8 @@ impl<'a> Reader<'a> {
             has_carriage_returns: text.as_bytes().contains(&b'\r'),
             depth_max,
             scope: Scope::default(),
-            open: Vec::new(),
-            attributes: Vec::new(),
+            open: Vec::with_capacity(16),
+            attributes: Vec::with_capacity(8),
             root_seen: false,
             empty_until: None,
         };
@@ -290,7 +290,7 @@ impl<'a> Reader<'a> {
                 None => Ok(None),
             };
         }
-        if text.as_bytes().contains(&b']')
+        if memchr::memchr(b']', text.as_bytes()).is_some()
             && let Some(at) = text.find("]]>")
         {
             return Err(self.broken(from + at, "]]> in text"));
@@ -372,7 +372,7 @@ impl<'a> Reader<'a> {
         let mut at = from;
         loop {
             let rest = self.slice(at, to);
-            let text = rest.trim_start_matches([' ', '\t', '\n', '\r']);
+            let text = lexical::trim_start(rest);
             let blanks = rest.len() - text.len();
             at += blanks;
             if text.is_empty() {
@@ -392,18 +392,17 @@ impl<'a> Reader<'a> {
 
     /// Reads `name="value"` at the start of `text`, which stands at `from`.
     fn read_attribute(&self, from: usize, text: &'a str) -> Result<Attribute<'a>, ParseError> {
-        let name_end = text.find(['=', ' ', '\t', '\n', '\r']).unwrap_or(text.len());
+        let name_end = text.bytes().position(|byte| byte == b'=' || lexical::is_space(byte)).unwrap_or(text.len());
         let (name, rest) = text.split_at(name_end);
         let Some((prefix, local)) = lexical::qualified_name(name) else {
             return Err(self.broken(from, format!("{} is no proper attribute name", shortened(name))));
         };
-        let value = rest.trim_start_matches([' ', '\t', '\n', '\r']).strip_prefix('=');
-        let value = value.map(|value| value.trim_start_matches([' ', '\t', '\n', '\r']));
-        let quote = value.and_then(|value| value.chars().next()).filter(|c| matches!(c, '"' | '\''));
+        let value = lexical::trim_start(rest).strip_prefix('=').map(lexical::trim_start);
+        let quote = value.and_then(|value| value.bytes().next()).filter(|byte| matches!(byte, b'"' | b'\''));
         let (Some(value), Some(quote)) = (value, quote) else {
             return Err(self.broken(from, format!("the attribute {} has no quoted value", shortened(name))));
         };
-        let Some((raw, after)) = value.get(1..).and_then(|value| value.split_once(quote)) else {
+        let Some((raw, after)) = value.get(1..).and_then(|value| lexical::split_at_byte(value, quote)) else {
             return Err(self.broken(from, format!("the value of {} does not end", shortened(name))));
         };
         let whole = text.get(..text.len() - after.len()).unwrap_or_default();
@@ -415,14 +414,14 @@ impl<'a> Reader<'a> {
     fn check_value(&self, from: usize, raw: &str) -> Result<(), ParseError> {
         let mut at = 0;
         while let Some((before, rest)) = raw.get(at..).and_then(|rest| {
-            let special = rest.find(['<', '&'])?;
+            let special = memchr::memchr2(b'<', b'&', rest.as_bytes())?;
             rest.split_at_checked(special)
         }) {
             at += before.len();
             let Some(name) = rest.strip_prefix('&') else {
                 return Err(self.broken(from + at, "< in an attribute value"));
             };
-            let Some((name, _)) = name.split_once(';') else {
+            let Some((name, _)) = lexical::split_at_byte(name, b';') else {
                 return Err(self.broken(from + at, "a reference in an attribute value does not end"));
             };
             self.resolve_reference(from + at, name)?;
