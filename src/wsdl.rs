@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 mod bind;
 mod bundle;
+mod catalogue;
 mod compile;
 mod describe;
 pub(crate) mod document;

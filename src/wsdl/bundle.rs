@@ -9,7 +9,7 @@ use std::sync::Arc;
 use roxmltree::{Document, Node, NodeId};
 
 use super::document::{self, Lines, Place};
-use super::{Files, Finding, Severity};
+use super::{Files, Finding, Severity, catalogue};
 
 /// How large a file may be.
 pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
@@ -68,6 +68,8 @@ pub(crate) struct SchemaSource {
     pub chameleon: bool,
     /// Kind and name of components that a `redefine` replaced.
     pub redefined: Arc<HashSet<(String, String)>>,
+    /// It is one of ours: read only as far as it is referred to.
+    pub built_in: bool,
 }
 
 /// Everything that was read.
@@ -188,6 +190,7 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
     while let Some(wanted) = walk.wanted.pop_front() {
         walk.follow(wanted);
     }
+    walk.add_built_in();
     walk.settle_missing();
     walk.bundle
 }
@@ -353,7 +356,7 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let wants = wants(file, source, schema, &target);
-        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, redefined });
+        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, redefined, built_in: false });
         for (location, reason, at) in wants {
             match (location, reason) {
                 (Some(location), reason) => self.want(file, &location, reason, at),
@@ -401,6 +404,35 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Well-known schemas that some document mentions and none brings.
+    fn add_built_in(&mut self) {
+        for entry in catalogue::ENTRIES {
+            let brought = self.bundle.schemas.iter().any(|schema| *schema.target == *entry.namespace);
+            let is_xml = entry.namespace == document::XML_NAMESPACE;
+            let mentions = |source: &Source<'_>| {
+                let text = source.document.input_text();
+                text.contains(entry.namespace) || (is_xml && text.contains("\"xml:"))
+            };
+            if brought || !self.bundle.sources.iter().any(mentions) {
+                continue;
+            }
+            self.shelf = self.shelf.put(entry.text.to_owned());
+            let text = &self.shelf.text;
+            let Ok(document) = document::parse(text) else { continue };
+            let node = document.root_element().id();
+            let file = self.bundle.sources.len();
+            self.bundle.sources.push(Source { name: entry.name.to_owned(), document, lines: Lines::of(text) });
+            self.bundle.schemas.push(SchemaSource {
+                file,
+                node,
+                target: Arc::from(entry.namespace),
+                chameleon: false,
+                redefined: Arc::default(),
+                built_in: true,
+            });
+        }
+    }
+
     /// An import that was not followed is no finding when its namespace is there all the same.
     fn settle_missing(&mut self) {
         let mut seen = HashSet::new();
@@ -417,7 +449,7 @@ impl Walk<'_, '_> {
 /// Namespaces whose components are known without a file.
 pub(crate) fn is_built_in(namespace: &str) -> bool {
     is_xsd(namespace)
-        || matches!(namespace, "http://www.w3.org/XML/1998/namespace" | document::XSI | WSDL)
+        || matches!(namespace, document::XML_NAMESPACE | document::XSI | WSDL)
         || is_soap_encoding(namespace)
 }
 

@@ -10,15 +10,14 @@ use std::sync::{Arc, OnceLock};
 use roxmltree::Node;
 
 use super::bundle::{Findings, SchemaSource, Source, XSD, is_soap_encoding, is_xsd, kind_of, place};
-use super::document::{self, Place, elements, split_qname};
+use super::document::{self, Place, XML_NAMESPACE, elements, split_qname};
 use super::model::{
-    Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple,
+    Arena, ArrayType, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple,
     Term, Type, TypeId, Variety,
 };
 use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace};
 use super::{Severity, nearest, pattern};
 
-const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 /// How many particles a content model may have, groups and base types written out.
 const PARTICLES_MAX: usize = 50_000;
 /// How deep groups and extensions may go.
@@ -56,6 +55,7 @@ struct DraftComplex {
     content: Option<ParticleId>,
     attributes: Vec<AttributeUse>,
     any_attribute: bool,
+    array: Option<ArrayType>,
 }
 
 enum How {
@@ -147,7 +147,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let at = At { node, schema };
         let Some(first) = self.globals.get(&(kind, name.clone())).copied() else {
             self.globals.insert((kind, name.clone()), at);
-            self.names.entry(kind).or_default().push(name);
+            if !source.built_in {
+                self.names.entry(kind).or_default().push(name);
+            }
             return;
         };
         // The same file read twice, or the same words in two files, is no conflict worth a line.
@@ -209,7 +211,6 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 "timeDuration" => "duration",
                 "uriReference" => "anyURI",
                 "binary" | "base64" => "base64Binary",
-                "Array" | "Struct" => return Some(self.model.any_type),
                 other => other,
             };
             let (builtin, _) = Builtin::ALL.into_iter().find(|(_, known)| *known == local)?;
@@ -515,6 +516,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             content: None,
             attributes: Vec::new(),
             any_attribute: false,
+            array: None,
         };
         let derived =
             elements(at.node).find(|child| matches!(child.tag_name().name(), "complexContent" | "simpleContent"));
@@ -561,7 +563,10 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             for child in elements(at.node) {
                 let at = At { node: child, ..at };
                 match child.tag_name().name() {
-                    "attribute" => draft.attributes.extend(self.attribute(at)),
+                    "attribute" => {
+                        draft.array = draft.array.take().or_else(|| self.array_type(at));
+                        draft.attributes.extend(self.attribute(at));
+                    }
                     "anyAttribute" => draft.any_attribute = true,
                     "attributeGroup" => {
                         let Some(text) = child.attribute("ref") else { continue };
@@ -582,6 +587,21 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             draft.attributes.clear();
             self.finding(at, "bounds", format!("the types have more than {ATTRIBUTES_MAX} attributes together"));
         }
+    }
+
+    /// What an array holds, as WSDL 1.1 (section 2.2) says it beside an attribute of the SOAP encoding.
+    fn array_type(&mut self, at: At<'d, 'i>) -> Option<ArrayType> {
+        let wsdl = super::bundle::WSDL;
+        if let Some(text) = at.node.attribute((wsdl, "arrayType")) {
+            let text = text.trim();
+            let (item, dimensions) = text.split_at(text.find('[').unwrap_or(text.len()));
+            let dimensions = if dimensions.is_empty() { "[]" } else { dimensions };
+            return Some(ArrayType { item: self.type_ref(at, item), dimensions: dimensions.into() });
+        }
+        let item = at.node.attribute((wsdl, "itemType"))?;
+        let size = at.node.attribute((wsdl, "arraySize")).unwrap_or("*");
+        let sizes: Vec<&str> = size.split_whitespace().map(|size| if size == "*" { "" } else { size }).collect();
+        Some(ArrayType { item: self.type_ref(at, item), dimensions: format!("[{}]", sizes.join(",")).into() })
     }
 
     fn attribute(&mut self, at: At<'d, 'i>) -> Option<AttributeUse> {
@@ -764,8 +784,10 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let base = draft.base;
         let content = self.complete_content(&draft);
         let (mut attributes, mut any_attribute, mut mixed) = (Vec::new(), draft.any_attribute, draft.mixed);
+        let mut array = draft.array;
         if let Some(Definition::Complex(base)) = base.map(|base| &self.model.types[base].definition) {
             attributes.clone_from(&base.attributes);
+            array = array.or_else(|| base.array.clone());
             any_attribute |= base.any_attribute && matches!(draft.how, How::Extension | How::SimpleExtension);
             mixed |= base.mixed && matches!(draft.how, How::Extension);
         }
@@ -779,7 +801,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             attributes.clear();
         }
         let is_abstract = draft.is_abstract;
-        Complex { is_abstract, mixed, content, attributes, any_attribute, children: OnceLock::new() }
+        Complex { is_abstract, mixed, content, attributes, any_attribute, array, children: OnceLock::new() }
     }
 
     fn complete_content(&mut self, draft: &DraftComplex) -> Content {

@@ -185,8 +185,18 @@ pub(crate) struct Complex {
     pub content: Content,
     pub attributes: Vec<AttributeUse>,
     pub any_attribute: bool,
+    /// What it holds, when it is an array of the SOAP encoding whose schema says so.
+    pub array: Option<ArrayType>,
     /// Filled on first use.
     pub children: OnceLock<Children>,
+}
+
+/// What an array of the SOAP encoding holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArrayType {
+    pub item: TypeId,
+    /// As after the type in `arrayType`: `[]`, `[,]`, `[][2]`.
+    pub dimensions: Arc<str>,
 }
 
 /// The content of a complex type.
