@@ -12,6 +12,7 @@ mod bundle;
 mod compile;
 mod describe;
 pub(crate) mod document;
+pub(crate) mod encoding;
 pub(crate) mod model;
 mod moment;
 pub mod outbound;
@@ -19,10 +20,10 @@ mod pattern;
 pub(crate) mod simple;
 mod skeleton;
 
-pub use bind::{Style, Version};
+pub use bind::{Style, Usage, Version};
 pub use describe::{PathError, Target};
 
-pub(crate) use bind::{Body, Holds, Part};
+pub(crate) use bind::{Body, Header, Holds, Part};
 
 /// Where documents come from: the disk, or a stored configuration.
 pub trait Files: Send + Sync {
@@ -69,6 +70,8 @@ pub struct Model {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub schemas: model::Schemas,
+    /// The files it was read from, by number, relative to the WSDL's folder.
+    pub files: Vec<String>,
     pub services: Vec<bind::Service>,
     pub findings: Vec<Finding>,
 }
@@ -161,7 +164,7 @@ pub fn load_as(path: &Path, files: &dyn Files, reading: Reading) -> Result<Model
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings);
     }
-    Ok(Model { inner: Arc::new(Inner { schemas, services, findings }) })
+    Ok(Model { inner: Arc::new(Inner { schemas, files: names, services, findings }) })
 }
 
 impl Model {
@@ -277,6 +280,12 @@ impl Operation {
     #[must_use]
     pub fn style(&self) -> Style {
         self.bound.style
+    }
+
+    /// How the request's values are written.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.bound.input.usage
     }
 
     /// Whether no answer is declared.
