@@ -13,6 +13,7 @@ mod catalogue;
 mod compile;
 mod describe;
 pub(crate) mod document;
+pub(crate) mod encoding;
 pub(crate) mod model;
 mod moment;
 pub mod outbound;
@@ -20,10 +21,10 @@ mod pattern;
 pub(crate) mod simple;
 mod skeleton;
 
-pub use bind::{Style, Version};
+pub use bind::{Style, Usage, Version};
 pub use describe::{PathError, Target};
 
-pub(crate) use bind::{Body, Holds, Part};
+pub(crate) use bind::{Body, Header, Holds, Part};
 
 /// Where documents come from: the disk, or a stored configuration.
 pub trait Files: Send + Sync {
@@ -70,6 +71,8 @@ pub struct Model {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub schemas: model::Schemas,
+    /// The files it was read from, by number, relative to the WSDL's folder.
+    pub files: Vec<String>,
     pub services: Vec<bind::Service>,
     pub findings: Vec<Finding>,
 }
@@ -162,7 +165,7 @@ pub fn load_as(path: &Path, files: &dyn Files, reading: Reading) -> Result<Model
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings);
     }
-    Ok(Model { inner: Arc::new(Inner { schemas, services, findings }) })
+    Ok(Model { inner: Arc::new(Inner { schemas, files: names, services, findings }) })
 }
 
 impl Model {
@@ -278,6 +281,12 @@ impl Operation {
     #[must_use]
     pub fn style(&self) -> Style {
         self.bound.style
+    }
+
+    /// How the request's values are written.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.bound.input.usage
     }
 
     /// Whether no answer is declared.

@@ -41,6 +41,19 @@ pub enum Style {
     DocumentBare,
     /// An element named like the operation holds the parts by name, in no namespace.
     RpcLiteral,
+    /// As `RpcLiteral`, and every value says its type (SOAP 1.1 chapter 5).
+    RpcEncoded,
+}
+
+/// How a message's values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Usage {
+    /// As the schema says.
+    #[default]
+    Literal,
+    /// By the rules of SOAP 1.1 chapter 5, or SOAP 1.2 part 2 chapter 3.
+    Encoded,
 }
 
 /// A service with its SOAP ports.
@@ -69,16 +82,30 @@ pub(crate) struct Bound {
     pub style: Style,
     pub input: Body,
     pub output: Option<Body>,
+    /// What the details of its faults hold.
+    pub faults: Vec<Part>,
     /// Why it cannot be called, if so.
     pub unsupported: Option<String>,
 }
 
-/// What stands in a SOAP body.
-#[derive(Clone, Debug)]
+/// What stands in a SOAP body, and in its header.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Body {
     /// rpc: the element that holds the parts.
     pub wrapper: Option<Name>,
     pub parts: Vec<Part>,
+    pub headers: Vec<Header>,
+    pub usage: Usage,
+}
+
+/// A header block that the binding declares.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub part: Part,
+    /// The namespace of a block whose part names a type.
+    pub namespace: Arc<str>,
+    pub required: bool,
+    pub usage: Usage,
 }
 
 /// A part of a message.
@@ -86,6 +113,8 @@ pub(crate) struct Body {
 pub(crate) struct Part {
     pub name: String,
     pub holds: Holds,
+    /// The type as the WSDL names it, which is not always a type: what `xsi:type` says of it.
+    pub label: Option<Name>,
 }
 
 /// What a part holds.
@@ -153,7 +182,7 @@ fn declare(read: &[(usize, Definitions)]) -> Declared<'_> {
 struct Joiner<'x, 'c, 'b, 'd, 'i> {
     declared: &'x Declared<'x>,
     compiler: &'c mut Compiler<'b, 'd, 'i>,
-    messages: HashMap<(String, bool), Option<Vec<Part>>>,
+    messages: HashMap<(String, bool, bool), Option<Vec<Part>>>,
 }
 
 impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
@@ -231,31 +260,27 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let action = soap.and_then(|soap| soap.action.clone()).unwrap_or_default();
         let style = soap.and_then(|soap| soap.style.as_deref()).unwrap_or(context.style);
         let rpc = style == "rpc";
-        let mut unsupported = None;
-        if [&bound.input, &bound.output].into_iter().flatten().any(is_encoded) {
-            unsupported = Some("its messages are rpc/encoded, which is not supported yet".to_owned());
-        }
-        let parts = declared.input.as_ref().map(|io| self.message(context.file, io, Severity::Error));
+        let parts = declared.input.as_ref().map(|io| self.message(context.file, io, rpc, Severity::Error));
         let wrapper = rpc.then_some(bound.name.as_str());
-        let input = body(context, wrapper, bound.input.as_ref(), declared.input.as_ref(), parts);
+        let mut input = body(context, wrapper, bound.input.as_ref(), declared.input.as_ref(), parts);
+        input.headers = self.headers(context, bound.input.as_ref(), Severity::Warning);
         let output = declared.output.as_ref().map(|output| {
             let wrapper = rpc.then(|| format!("{}Response", bound.name));
-            let parts = self.message(context.file, output, Severity::Warning);
-            body(context, wrapper.as_deref(), bound.output.as_ref(), Some(output), Some(parts))
+            let parts = self.message(context.file, output, rpc, Severity::Warning);
+            let mut body = body(context, wrapper.as_deref(), bound.output.as_ref(), Some(output), Some(parts));
+            body.headers = self.headers(context, bound.output.as_ref(), Severity::Warning);
+            body
         });
-        if declared.input.is_none() {
-            unsupported = Some("it has no input: it is called by the other side".to_owned());
-        }
-        let style = if rpc {
-            Style::RpcLiteral
-        } else if self.is_wrapped(&bound.name, &input) {
-            Style::DocumentWrapped
-        } else {
-            Style::DocumentBare
+        let faults = declared.faults.iter();
+        let faults = faults.flat_map(|io| self.message(context.file, io, rpc, Severity::Warning)).collect();
+        let unsupported =
+            declared.input.is_none().then(|| "it has no input: it is called by the other side".to_owned());
+        let style = match (rpc, input.usage) {
+            (true, Usage::Literal) => Style::RpcLiteral,
+            (true, Usage::Encoded) => Style::RpcEncoded,
+            (false, _) if self.is_wrapped(&bound.name, &input) => Style::DocumentWrapped,
+            (false, _) => Style::DocumentBare,
         };
-        if !rpc && input.parts.iter().any(|part| matches!(part.holds, Holds::Type(_))) {
-            unsupported = Some("its message is of document style, but a part names a type and no element".to_owned());
-        }
         let request = declared.input.as_ref().and_then(|input| input.name.clone());
         let request = request.unwrap_or_else(|| match output {
             Some(_) => format!("{}Request", bound.name),
@@ -264,7 +289,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let (target, port_type) = (context.target.trim_end_matches('/'), &context.port_type.name);
         let default_action = format!("{target}/{port_type}/{request}");
         let action = action.trim().trim_matches('"').to_owned();
-        Some(Bound { name: bound.name.clone(), action, default_action, style, input, output, unsupported })
+        Some(Bound { name: bound.name.clone(), action, default_action, style, input, output, faults, unsupported })
     }
 
     fn is_wrapped(&self, operation: &str, body: &Body) -> bool {
@@ -274,13 +299,38 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         }
     }
 
+    /// The header blocks that a binding declares; one that leads nowhere is named and left out.
+    fn headers(&mut self, context: &Context<'_>, bound: Option<&BoundIo>, severity: Severity) -> Vec<Header> {
+        let mut headers = Vec::new();
+        for header in bound.into_iter().flat_map(|bound| bound.headers11.iter().chain(&bound.headers12)) {
+            let io = Io { message: header.message.clone(), at: header.at.clone(), name: None };
+            let known = |key: &str| self.declared.messages.contains_key(key);
+            if !known(&io.message) && self.wsdl_name(context.target, &io.message, known).is_none() {
+                let message = format!("a header is of the message {}, which is not there; assumed: no header", io.message);
+                let (line, column) = skeleton::position(&header.at);
+                let place = Place { file: context.file, line, column };
+                self.compiler.findings.add(Severity::Warning, place, "WSDL 3.7", message);
+                continue;
+            }
+            let parts = self.message(context.file, &io, false, severity);
+            let Some(part) = parts.into_iter().find(|part| part.name == header.part) else { continue };
+            headers.push(Header {
+                part,
+                namespace: header.namespace.as_deref().unwrap_or(context.target).into(),
+                required: matches!(header.required.as_deref().map(str::trim), Some("true" | "1")),
+                usage: usage(header.usage.as_deref()),
+            });
+        }
+        headers
+    }
+
     /// The parts of a message. A part that refers to nothing is an error in a request; an answer is then read as it is.
-    fn message(&mut self, file: usize, io: &Io, severity: Severity) -> Vec<Part> {
-        let key = (io.message.clone(), severity == Severity::Error);
+    fn message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Vec<Part> {
+        let key = (io.message.clone(), rpc, severity == Severity::Error);
         if let Some(parts) = self.messages.get(&key) {
             return parts.clone().unwrap_or_default();
         }
-        let parts = self.read_message(file, io, severity);
+        let parts = self.read_message(file, io, rpc, severity);
         self.messages.insert(key, parts.clone());
         parts.unwrap_or_default()
     }
@@ -291,6 +341,28 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
             (None, Some(name)) => self.compiler.type_of(&from_clark(name)).map(Holds::Type),
             (None, None) => None,
         }
+    }
+
+    /// A part that names as its type what is an element, or is nowhere: in an rpc message the element's content, or
+    /// anything at all, stands under the part's name.
+    fn loose_holds(&mut self, file: usize, part: &skeleton::Part, rpc: bool) -> Option<Holds> {
+        if part.element.is_some() {
+            return None;
+        }
+        let element = part.type_name.as_ref().and_then(|name| self.compiler.element(&from_clark(name)));
+        if element.is_none() && !rpc {
+            return None;
+        }
+        let (assumed, holds) = match element {
+            Some(element) if rpc => ("the type of the element of that name", Holds::Type(self.compiler.type_of_element(element))),
+            Some(element) => ("the element of that name", Holds::Element(element)),
+            None => ("any value", Holds::Type(self.compiler.any_type())),
+        };
+        let named = part.type_name.as_deref().unwrap_or("nothing");
+        let message = format!("part {} is of the type {named}, which no schema that is loaded declares; assumed: {assumed}", part.name);
+        let (line, column) = skeleton::position(&part.at);
+        self.compiler.findings.add(Severity::Warning, Place { file, line, column }, "WSDL 2.3.1", message);
+        Some(holds)
     }
 
     /// A part that refers to nothing: what is meant when a prefix was forgotten, or the schema's target namespace.
@@ -314,7 +386,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         Some(holds)
     }
 
-    fn read_message(&mut self, file: usize, io: &Io, severity: Severity) -> Option<Vec<Part>> {
+    fn read_message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Option<Vec<Part>> {
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
         let named = self.wsdl_name(own, &io.message, |key| self.declared.messages.contains_key(key));
         let named = self.meant(file, &io.at, &io.message, named);
@@ -325,8 +397,10 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let mut parts = Vec::new();
         for part in &message.parts {
             let holds = self.holds(part).or_else(|| self.meant_holds(at, part));
+            let holds = holds.or_else(|| self.loose_holds(at, part, rpc));
+            let label = part.type_name.as_deref().map(from_clark);
             match holds {
-                Some(holds) => parts.push(Part { name: part.name.clone(), holds }),
+                Some(holds) => parts.push(Part { name: part.name.clone(), holds, label }),
                 None => {
                     let named = part.element.as_deref().or(part.type_name.as_deref()).unwrap_or("nothing");
                     let text = format!(
@@ -375,15 +449,17 @@ fn body(
         })
         .collect();
     let namespace = soap.and_then(|soap| soap.namespace.as_deref()).unwrap_or(context.target);
-    Body { wrapper: wrapper.map(|wrapper| Name::new(namespace, wrapper)), parts }
+    let wrapper = wrapper.map(|wrapper| Name::new(namespace, wrapper));
+    let usage = usage(soap.and_then(|soap| soap.usage.as_deref()));
+    Body { wrapper, parts, headers: Vec::new(), usage }
 }
 
 fn soap_body(bound: &BoundIo) -> Option<&skeleton::SoapBody> {
     bound.body11.as_ref().or(bound.body12.as_ref())
 }
 
-fn is_encoded(bound: &BoundIo) -> bool {
-    soap_body(bound).and_then(|body| body.usage.as_deref()) == Some("encoded")
+fn usage(text: Option<&str>) -> Usage {
+    if text.map(str::trim) == Some("encoded") { Usage::Encoded } else { Usage::Literal }
 }
 
 fn from_clark(text: &str) -> Name {

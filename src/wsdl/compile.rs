@@ -11,9 +11,10 @@ use roxmltree::Node;
 
 use super::bundle::{Findings, SchemaSource, Source, XSD, is_soap_encoding, is_xsd, kind_of, place};
 use super::document::{self, Place, XML_NAMESPACE, elements, split_qname};
+use super::encoding;
 use super::model::{
-    Arena, ArrayType, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple,
-    Term, Type, TypeId, Variety,
+    Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Namespaces, Particle, ParticleId,
+    Schemas, Simple, Term, Type, TypeId, Variety, Wildcard,
 };
 use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace};
 use super::{Severity, nearest, pattern};
@@ -55,7 +56,6 @@ struct DraftComplex {
     content: Option<ParticleId>,
     attributes: Vec<AttributeUse>,
     any_attribute: bool,
-    array: Option<ArrayType>,
 }
 
 enum How {
@@ -97,6 +97,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             global_elements: HashMap::new(),
             substitutes: HashMap::new(),
             any_type,
+            encoding: encoding::Encoding::default(),
+            wildcards: HashMap::new(),
         };
         let mut compiler = Self {
             sources,
@@ -205,6 +207,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         if is_xsd(&name.namespace) && matches!(local, "anyType" | "ur-type") {
             return Some(self.model.any_type);
         }
+        if encoding::is_known(name) {
+            return Some(self.known_type(name));
+        }
         if is_xsd(&name.namespace) || is_soap_encoding(&name.namespace) {
             let local = match local {
                 "timeInstant" => "dateTime",
@@ -219,12 +224,68 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         None
     }
 
+    /// A type of SOAP's encoding, or of Apache's, that holds anything.
+    fn known_type(&mut self, name: &Name) -> TypeId {
+        let (place, base) = (Place::default(), Some(self.model.any_type));
+        let known = Type { name: Some(name.clone()), place, base, definition: Definition::Any, documentation: None };
+        let id = self.model.types.add(known);
+        self.drafts.insert(id, Draft::Done);
+        self.model.global_types.insert(name.clone(), id);
+        if encoding::is_array_root(name) {
+            self.model.encoding.array_roots.push(id);
+        } else if &*name.local == "Map" {
+            self.model.encoding.map = Some(id);
+        }
+        id
+    }
+
+    /// `xs:anyType`.
+    pub(crate) fn any_type(&self) -> TypeId {
+        self.model.any_type
+    }
+
+    /// The type of an element, read now.
+    pub(crate) fn type_of_element(&mut self, id: ElementId) -> TypeId {
+        self.drain();
+        self.model.elements[id].type_id
+    }
+
+    /// Notes what an array type says of its items.
+    fn note_array(&mut self, id: TypeId, at: At<'d, 'i>, content: Option<ParticleId>) {
+        let mut array = encoding::ArrayType { element: content.and_then(|id| self.only_element(id)), ..Default::default() };
+        for attribute in elements(at.node).filter(|child| child.tag_name().name() == "attribute") {
+            let of_wsdl = |name: &str| attribute.attribute((super::bundle::WSDL, name));
+            let at = At { node: attribute, ..at };
+            if let Some((name, ranks)) = of_wsdl("arrayType").and_then(encoding::array_type) {
+                (array.item, array.ranks) = (Some(self.type_ref(at, name)), ranks);
+            }
+            if let Some(name) = of_wsdl("itemType") {
+                array.item = Some(self.type_ref(at, name.trim()));
+            }
+            if let Some(size) = of_wsdl("arraySize") {
+                array.ranks = vec![encoding::array_size(size)];
+            }
+        }
+        self.model.encoding.arrays.insert(id, array);
+    }
+
+    fn only_element(&self, id: ParticleId) -> Option<ElementId> {
+        match &self.model.particles[id].term {
+            Term::Element(element) => Some(*element),
+            Term::Sequence(parts) | Term::All(parts) | Term::Choice(parts) => match parts.as_slice() {
+                [only] => self.only_element(*only),
+                _ => None,
+            },
+            Term::Any => None,
+        }
+    }
+
     fn builtin(&mut self, builtin: Builtin) -> TypeId {
         if let Some(id) = self.builtins.get(&builtin) {
             return *id;
         }
         let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
-        let base = Some(self.model.any_type);
+        let base = Some(encoding::parent(builtin).map_or(self.model.any_type, |parent| self.builtin(parent)));
         let name = Name::new(XSD, builtin.as_str());
         let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition, documentation: None });
         self.builtins.insert(builtin, id);
@@ -246,7 +307,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let (default, fixed) = (value_of(at.node, "default"), value_of(at.node, "fixed"));
         let (nillable, is_abstract) = (is_true(at.node, "nillable"), is_true(at.node, "abstract"));
         let documentation = document::documentation(at.node);
-        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed, documentation })
+        let place = self.place(at);
+        let is_global = at.node.parent_element().is_some_and(|parent| parent.tag_name().name() == "schema");
+        self.model.elements.add(Element { name, place, is_global, type_id, nillable, is_abstract, default, fixed, documentation })
     }
 
     fn new_particle(&mut self, term: Term) -> ParticleId {
@@ -272,6 +335,10 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         for name in self.names.remove("type").unwrap_or_default() {
             self.type_of(&name);
         }
+        // What stands in by `xsi:type` may be any of these.
+        Builtin::ALL.into_iter().for_each(|(builtin, _)| {
+            self.builtin(builtin);
+        });
         let globals = self.names.remove("element").unwrap_or_default();
         for name in &globals {
             self.element(name);
@@ -396,7 +463,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let draft = if at.node.tag_name().name() == "simpleType" {
             self.draft_simple(at)
         } else {
-            Draft::Complex(Box::new(self.draft_complex(at)))
+            Draft::Complex(Box::new(self.draft_complex(id, at)))
         };
         self.model.types[id].base = match &draft {
             Draft::Done => None,
@@ -507,7 +574,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         count
     }
 
-    fn draft_complex(&mut self, at: At<'d, 'i>) -> DraftComplex {
+    fn draft_complex(&mut self, id: TypeId, at: At<'d, 'i>) -> DraftComplex {
         let mut draft = DraftComplex {
             is_abstract: is_true(at.node, "abstract"),
             mixed: is_true(at.node, "mixed"),
@@ -516,7 +583,6 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             content: None,
             attributes: Vec::new(),
             any_attribute: false,
-            array: None,
         };
         let derived =
             elements(at.node).find(|child| matches!(child.tag_name().name(), "complexContent" | "simpleContent"));
@@ -543,6 +609,14 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         } else {
             draft.how = if extension { How::Extension } else { How::Restriction };
             self.read_content(at, &mut draft);
+            let base = step.attribute("base").map(|text| self.qname(at, text));
+            let derived = draft.base.is_some_and(|base| self.model.encoding.arrays.contains_key(&base));
+            if derived && draft.content.is_none() {
+                return draft;
+            }
+            if derived || base.is_some_and(|base| encoding::is_array_root(&base)) {
+                self.note_array(id, at, draft.content);
+            }
         }
         draft
     }
@@ -563,10 +637,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             for child in elements(at.node) {
                 let at = At { node: child, ..at };
                 match child.tag_name().name() {
-                    "attribute" => {
-                        draft.array = draft.array.take().or_else(|| self.array_type(at));
-                        draft.attributes.extend(self.attribute(at));
-                    }
+                    "attribute" => draft.attributes.extend(self.attribute(at)),
                     "anyAttribute" => draft.any_attribute = true,
                     "attributeGroup" => {
                         let Some(text) = child.attribute("ref") else { continue };
@@ -587,21 +658,6 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             draft.attributes.clear();
             self.finding(at, "bounds", format!("the types have more than {ATTRIBUTES_MAX} attributes together"));
         }
-    }
-
-    /// What an array holds, as WSDL 1.1 (section 2.2) says it beside an attribute of the SOAP encoding.
-    fn array_type(&mut self, at: At<'d, 'i>) -> Option<ArrayType> {
-        let wsdl = super::bundle::WSDL;
-        if let Some(text) = at.node.attribute((wsdl, "arrayType")) {
-            let text = text.trim();
-            let (item, dimensions) = text.split_at(text.find('[').unwrap_or(text.len()));
-            let dimensions = if dimensions.is_empty() { "[]" } else { dimensions };
-            return Some(ArrayType { item: self.type_ref(at, item), dimensions: dimensions.into() });
-        }
-        let item = at.node.attribute((wsdl, "itemType"))?;
-        let size = at.node.attribute((wsdl, "arraySize")).unwrap_or("*");
-        let sizes: Vec<&str> = size.split_whitespace().map(|size| if size == "*" { "" } else { size }).collect();
-        Some(ArrayType { item: self.type_ref(at, item), dimensions: format!("[{}]", sizes.join(",")).into() })
     }
 
     fn attribute(&mut self, at: At<'d, 'i>) -> Option<AttributeUse> {
@@ -673,7 +729,30 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Some(text) => Some(text.parse().unwrap_or(1)),
             None => Some(1),
         };
-        Some(self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term }))
+        let wildcard = matches!(term, Term::Any).then(|| self.wildcard(at));
+        let id = self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term });
+        self.model.wildcards.extend(wildcard.map(|wildcard| (id, wildcard)));
+        Some(id)
+    }
+
+    /// What an `any` takes (XSD 1.0 part 1, 3.10).
+    fn wildcard(&self, at: At<'d, 'i>) -> Wildcard {
+        let target = || self.schemas.get(at.schema).map(|schema| Arc::clone(&schema.target)).unwrap_or_default();
+        let namespaces = match at.node.attribute("namespace").map(str::trim) {
+            None | Some("##any") => Namespaces::Any,
+            Some("##other") => Namespaces::Other(target()),
+            Some(some) => Namespaces::Of(
+                some.split_whitespace()
+                    .map(|word| match word {
+                        "##targetNamespace" => target(),
+                        "##local" => Arc::from(""),
+                        namespace => Arc::from(namespace),
+                    })
+                    .collect(),
+            ),
+        };
+        let strict = matches!(at.node.attribute("processContents").map(str::trim), None | Some("strict"));
+        Wildcard { namespaces, strict }
     }
 
     fn group_ref(&mut self, at: At<'d, 'i>) -> Option<ParticleId> {
@@ -784,10 +863,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let base = draft.base;
         let content = self.complete_content(&draft);
         let (mut attributes, mut any_attribute, mut mixed) = (Vec::new(), draft.any_attribute, draft.mixed);
-        let mut array = draft.array;
         if let Some(Definition::Complex(base)) = base.map(|base| &self.model.types[base].definition) {
             attributes.clone_from(&base.attributes);
-            array = array.or_else(|| base.array.clone());
             any_attribute |= base.any_attribute && matches!(draft.how, How::Extension | How::SimpleExtension);
             mixed |= base.mixed && matches!(draft.how, How::Extension);
         }
@@ -801,7 +878,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             attributes.clear();
         }
         let is_abstract = draft.is_abstract;
-        Complex { is_abstract, mixed, content, attributes, any_attribute, array, children: OnceLock::new() }
+        Complex { is_abstract, mixed, content, attributes, any_attribute, children: OnceLock::new() }
     }
 
     fn complete_content(&mut self, draft: &DraftComplex) -> Content {

@@ -10,6 +10,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::{Arc, OnceLock};
 
 use super::document::Place;
+use super::encoding::Encoding;
 use super::simple::{Builtin, Facets};
 
 /// A namespace (empty: none) and a local name.
@@ -124,12 +125,48 @@ pub(crate) struct Schemas {
     pub substitutes: HashMap<ElementId, Vec<ElementId>>,
     /// `xs:anyType`.
     pub any_type: TypeId,
+    /// What SOAP's encoding adds.
+    pub encoding: Encoding,
+    /// What each wildcard takes.
+    pub wildcards: HashMap<ParticleId, Wildcard>,
+}
+
+/// What a wildcard takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wildcard {
+    pub namespaces: Namespaces,
+    /// What it takes must be declared, and valid.
+    pub strict: bool,
+}
+
+/// The namespaces of what a wildcard takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    Any,
+    /// Any but this one and none.
+    Other(Arc<str>),
+    /// One of these; empty for no namespace.
+    Of(Vec<Arc<str>>),
+}
+
+impl Wildcard {
+    /// Whether an element of a namespace may stand there.
+    pub(crate) fn takes(&self, namespace: &str) -> bool {
+        match &self.namespaces {
+            Namespaces::Any => true,
+            Namespaces::Other(own) => !namespace.is_empty() && namespace != &**own,
+            Namespaces::Of(some) => some.iter().any(|known| **known == *namespace),
+        }
+    }
 }
 
 /// An element declaration, global or local.
 #[derive(Clone, Debug)]
 pub(crate) struct Element {
     pub name: Name,
+    pub place: Place,
+    /// Declared at the top of a schema.
+    pub is_global: bool,
     pub type_id: TypeId,
     pub nillable: bool,
     pub is_abstract: bool,
@@ -185,18 +222,8 @@ pub(crate) struct Complex {
     pub content: Content,
     pub attributes: Vec<AttributeUse>,
     pub any_attribute: bool,
-    /// What it holds, when it is an array of the SOAP encoding whose schema says so.
-    pub array: Option<ArrayType>,
     /// Filled on first use.
     pub children: OnceLock<Children>,
-}
-
-/// What an array of the SOAP encoding holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ArrayType {
-    pub item: TypeId,
-    /// As after the type in `arrayType`: `[]`, `[,]`, `[][2]`.
-    pub dimensions: Arc<str>,
 }
 
 /// The content of a complex type.

@@ -189,6 +189,15 @@ pub(crate) struct SoapHeader {
     pub message: String,
     #[yaserde(attribute = true, default = "nothing")]
     pub part: String,
+    #[yaserde(attribute = true, default = "nothing")]
+    pub at: String,
+    #[yaserde(attribute = true, rename = "use")]
+    pub usage: Option<String>,
+    #[yaserde(attribute = true)]
+    pub namespace: Option<String>,
+    /// `wsdl:required`: the service wants it.
+    #[yaserde(attribute = true)]
+    pub required: Option<String>,
 }
 
 /// `wsdl:service`.
@@ -281,7 +290,11 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
     out.push_str(&format!("<{prefix}:{name}"));
     let (line, column) = source.lines.place(node.range().start);
     attribute(out, "at", &format!("{line}:{column}"));
-    for given in node.attributes().filter(|given| given.namespace().is_none() && given.name() != "at") {
+    let is_known = |given: &roxmltree::Attribute<'_, '_>| match given.namespace() {
+        None => !matches!(given.name(), "at" | "required"),
+        Some(namespace) => namespace == WSDL && given.name() == "required",
+    };
+    for given in node.attributes().filter(is_known) {
         match (name, given.name()) {
             ("part", "element" | "type") | ("binding", "type") | ("port", "binding") | (_, "message") => {
                 attribute(out, given.name(), &clark(node, given.value()));
