@@ -15,6 +15,8 @@ use super::{Files, Finding, Severity, catalogue};
 pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
 const FILES_MAX: usize = 1_000;
 const FINDINGS_MAX: usize = 500;
+/// How often one file is mended: each time it is parsed again.
+const REPAIRS_MAX: usize = 12;
 
 /// The namespace of WSDL 1.1.
 pub(crate) const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
@@ -66,8 +68,6 @@ pub(crate) struct SchemaSource {
     pub target: Arc<str>,
     /// It has no namespace of its own and took its includer's.
     pub chameleon: bool,
-    /// Kind and name of components that a `redefine` replaced.
-    pub redefined: Arc<HashSet<(String, String)>>,
     /// It is one of ours: read only as far as it is referred to.
     pub built_in: bool,
 }
@@ -82,16 +82,20 @@ pub(crate) struct Bundle<'a> {
     pub findings: Findings,
 }
 
-/// Findings, at most so many.
+/// Findings, at most so many of each severity.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub list: Vec<(Option<Place>, Finding)>,
+    errors: usize,
+    warnings: usize,
     overflow: usize,
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, severity: Severity, place: Place, rule: &str, message: String) {
-        if self.list.len() >= FINDINGS_MAX {
+        let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
+        *count += 1;
+        if *count > FINDINGS_MAX {
             self.overflow += 1;
             return;
         }
@@ -151,7 +155,7 @@ enum Reason {
     /// `xsd:import` of a namespace.
     Import(String),
     /// `xsd:include` or `xsd:redefine` into a namespace.
-    Include(Arc<str>, Arc<HashSet<(String, String)>>),
+    Include(Arc<str>),
 }
 
 /// An import that could not be followed; it matters only when nothing else fills its namespace.
@@ -195,7 +199,15 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
     walk.bundle
 }
 
-impl Walk<'_, '_> {
+/// Something in a file that was mended before it was read.
+struct Repair {
+    line: u32,
+    column: u32,
+    rule: &'static str,
+    message: String,
+}
+
+impl<'a> Walk<'a, '_> {
     fn follow(&mut self, wanted: Wanted) {
         let known = self.known.get(&wanted.path).copied();
         let file = match known {
@@ -247,20 +259,41 @@ impl Walk<'_, '_> {
         } else {
             document::decode(&bytes, None).map(std::borrow::Cow::into_owned).map_err(defect)
         };
-        let outcome = outcome.and_then(|text| {
-            self.shelf = self.shelf.put(text);
-            let text = &self.shelf.text;
-            document::parse(text).map_err(|defect| (defect.line, defect.column, defect.rule, defect.reason))
-        });
+        let outcome = outcome.and_then(|text| self.parse(text));
         match outcome {
-            Ok(document) => {
+            Ok((document, repairs)) => {
                 let lines = Lines::of(&self.shelf.text);
                 self.bundle.sources.push(Source { name, document, lines });
-                Some(self.bundle.sources.len() - 1)
+                let file = self.bundle.sources.len() - 1;
+                for Repair { line, column, rule, message } in repairs {
+                    self.bundle.findings.add(Severity::Warning, Place { file, line, column }, rule, message);
+                }
+                Some(file)
             }
             Err((line, column, rule, message)) => {
                 self.bundle.findings.of_file(Severity::Error, name, rule, line, column, message);
                 None
+            }
+        }
+    }
+
+    /// Parses a text; what hand-edited files often get wrong is mended first, and said.
+    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), (u32, u32, &'static str, String)> {
+        let mut repairs = Vec::new();
+        let mut text = text;
+        loop {
+            self.shelf = self.shelf.put(text);
+            let kept = &self.shelf.text;
+            let defect = match document::parse(kept) {
+                Ok(document) => return Ok((document, repairs)),
+                Err(defect) => defect,
+            };
+            match document::mend(kept, &defect).filter(|_| repairs.len() < REPAIRS_MAX) {
+                Some((mended, message)) => {
+                    repairs.push(Repair { line: defect.line, column: defect.column, rule: defect.rule, message });
+                    text = mended;
+                }
+                None => return Err((defect.line, defect.column, defect.rule, defect.reason)),
             }
         }
     }
@@ -329,11 +362,9 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let own = schema.attribute("targetNamespace").unwrap_or_default();
-        let mut redefined = Arc::default();
         let (mut target, mut chameleon) = (Arc::<str>::from(own), false);
         match reason {
-            Reason::Include(includer, replaced) => {
-                redefined = Arc::clone(replaced);
+            Reason::Include(includer) => {
                 if own.is_empty() {
                     (target, chameleon) = (Arc::clone(includer), true);
                 } else if own != &**includer {
@@ -356,7 +387,7 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let wants = wants(file, source, schema, &target);
-        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, redefined, built_in: false });
+        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, built_in: false });
         for (location, reason, at) in wants {
             match (location, reason) {
                 (Some(location), reason) => self.want(file, &location, reason, at),
@@ -427,7 +458,6 @@ impl Walk<'_, '_> {
                 node,
                 target: Arc::from(entry.namespace),
                 chameleon: false,
-                redefined: Arc::default(),
                 built_in: true,
             });
         }
@@ -478,24 +508,13 @@ fn wants(file: usize, source: &Source<'_>, schema: Node<'_, '_>, target: &Arc<st
     for child in document::elements(schema).filter(|child| child.tag_name().namespace().is_some_and(is_xsd)) {
         let reason = match child.tag_name().name() {
             "import" => Reason::Import(child.attribute("namespace").unwrap_or_default().to_owned()),
-            "include" => Reason::Include(Arc::clone(target), Arc::default()),
-            "redefine" => Reason::Include(Arc::clone(target), Arc::new(redefinitions(child))),
+            "include" | "redefine" => Reason::Include(Arc::clone(target)),
             _ => continue,
         };
-        wants.push((child.attribute("schemaLocation").map(str::to_owned), reason, place(file, source, child)));
+        let location = child.attribute("schemaLocation").or_else(|| child.attribute("location"));
+        wants.push((location.map(str::to_owned), reason, place(file, source, child)));
     }
     wants
-}
-
-fn redefinitions(redefine: Node<'_, '_>) -> HashSet<(String, String)> {
-    document::elements(redefine)
-        .filter_map(|child| Some((kind_of(child.tag_name().name()).to_owned(), child.attribute("name")?.to_owned())))
-        .collect()
-}
-
-/// Simple and complex types share one symbol space.
-pub(crate) fn kind_of(name: &str) -> &str {
-    if matches!(name, "simpleType" | "complexType") { "type" } else { name }
 }
 
 /// A path without `.` and, as far as possible, without `..`.
