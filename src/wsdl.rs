@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 mod bind;
 mod bundle;
+mod canonical;
 mod catalogue;
 mod compile;
 mod describe;

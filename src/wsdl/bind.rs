@@ -12,6 +12,8 @@ use super::model::{ElementId, Name, TypeId};
 use super::profile::Broken;
 use super::skeleton::{self, Binding, BindingOperation, BoundIo, Definitions, Io, Message, PortOperation, PortType};
 
+/// How many parts the messages of all operations may have together.
+const PARTS_MAX: usize = 200_000;
 /// How many operations all ports may have together.
 const OPERATIONS_MAX: usize = 20_000;
 
@@ -197,7 +199,18 @@ pub(crate) fn services(
     }
     let declared = declare(&read);
     let mut services = Vec::new();
-    let mut joiner = Joiner { declared: &declared, broken, compiler, messages: HashMap::new(), bound: 0 };
+    let mut joiner =
+        Joiner { declared: &declared, broken, compiler, messages: HashMap::new(), bound: 0, parts: 0, requests_only: true };
+    joiner.compiler.findings.muted = true;
+    for (file, definitions) in &read {
+        for port in definitions.services.iter().flat_map(|service| &service.ports) {
+            joiner.port(*file, port);
+        }
+    }
+    joiner.compiler.findings.muted = false;
+    joiner.compiler.requests_are_known();
+    (joiner.requests_only, joiner.bound, joiner.parts) = (false, 0, 0);
+    joiner.messages.clear();
     for (file, definitions) in &read {
         for service in &definitions.services {
             let ports = service.ports.iter().filter_map(|port| joiner.port(*file, port)).collect();
@@ -237,6 +250,10 @@ struct Joiner<'x, 'c, 'b, 'd, 'i> {
     messages: HashMap<(String, bool, bool), Option<Vec<Part>>>,
     /// How many operations all ports have so far.
     bound: usize,
+    /// How many parts their messages have.
+    parts: usize,
+    /// The first of two rounds: only what requests refer to.
+    requests_only: bool,
 }
 
 impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
@@ -316,6 +333,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let style = soap.and_then(|soap| soap.style.as_deref()).unwrap_or(context.style);
         let rpc = style == "rpc";
         let parts = declared.input.as_ref().map(|io| self.message(context.file, io, rpc, Severity::Error));
+        if self.requests_only {
+            return None;
+        }
         let wrapper = rpc.then_some(bound.name.as_str());
         let mut input = body(context, wrapper, bound.input.as_ref(), declared.input.as_ref(), parts);
         input.headers = self.headers(context, bound.input.as_ref(), Severity::Warning);
@@ -390,6 +410,12 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     fn message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Vec<Part> {
         let key = (io.message.clone(), rpc, severity == Severity::Error);
         if let Some(parts) = self.messages.get(&key) {
+            self.parts += parts.as_ref().map_or(0, Vec::len);
+            if self.parts > PARTS_MAX {
+                let message = format!("the messages of all operations have more than {PARTS_MAX} parts together");
+                self.error(file, &io.at, "bounds", message);
+                return Vec::new();
+            }
             return parts.clone().unwrap_or_default();
         }
         let parts = self.read_message(file, io, rpc, severity);

@@ -14,6 +14,8 @@ use super::{Files, Finding, Severity, catalogue};
 /// How large a file may be.
 pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
 const FILES_MAX: usize = 1_000;
+/// How large all files together may be.
+const BYTES_MAX: usize = 40 << 20;
 const FINDINGS_MAX: usize = 500;
 /// How often one file is mended: each time it is parsed again.
 const REPAIRS_MAX: usize = 12;
@@ -86,6 +88,8 @@ pub(crate) struct Bundle<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub list: Vec<(Option<Place>, Finding)>,
+    /// Nothing is added while this holds.
+    pub muted: bool,
     errors: usize,
     warnings: usize,
     overflow: usize,
@@ -93,6 +97,9 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn add(&mut self, severity: Severity, place: Place, rule: &str, message: String) {
+        if self.muted {
+            return;
+        }
         let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
         *count += 1;
         if *count > FINDINGS_MAX {
@@ -175,6 +182,8 @@ struct Walk<'a, 'f> {
     read: HashSet<(usize, NodeId, Arc<str>)>,
     wanted: VecDeque<Wanted>,
     missing: Vec<Missing>,
+    /// How much was read.
+    bytes: usize,
 }
 
 /// Reads a WSDL and all it imports.
@@ -189,6 +198,7 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
         read: HashSet::new(),
         wanted: VecDeque::new(),
         missing: Vec::new(),
+        bytes: 0,
     };
     walk.wanted.push_back(Wanted { path: lexical(path), reason: Reason::Wsdl, place: Place::default() });
     while let Some(wanted) = walk.wanted.pop_front() {
@@ -222,16 +232,19 @@ impl<'a> Walk<'a, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let root = source.document.root_element();
         let (name, namespace) = (root.tag_name().name(), root.tag_name().namespace().unwrap_or_default());
-        if is_xsd(namespace) && name == "schema" {
+        if is_xsd(namespace) && name == "schema" && file > 0 {
             let node = root.id();
             self.take_schema(file, node, &wanted.reason, wanted.place);
         } else if namespace == WSDL && name == "definitions" && matches!(wanted.reason, Reason::Wsdl) {
             self.take_definitions(file);
         } else {
-            let message = format!(
-                "is <{name}> of {namespace:?}, no WSDL 1.1 definitions and no XSD schema; {}",
-                if namespace == "http://www.w3.org/ns/wsdl" { "WSDL 2.0 is not read" } else { "check what was saved" }
-            );
+            let hint = match namespace {
+                "http://www.w3.org/ns/wsdl" => "WSDL 2.0 is not read",
+                XSD => "a schema alone has no operations",
+                _ => "check what was saved",
+            };
+            let wanted = if file == 0 { "no WSDL 1.1 definitions" } else { "no WSDL 1.1 definitions and no XSD schema" };
+            let message = format!("is <{name}> of {namespace:?}, {wanted}; {hint}");
             let place = Place { file, line: 1, column: 1 };
             self.bundle.findings.add(Severity::Error, place, "WSDL", message);
         }
@@ -254,8 +267,11 @@ impl<'a> Walk<'a, '_> {
             }
         };
         let defect = |message: String| (0, 0, "XML", message);
+        self.bytes += bytes.len();
         let outcome = if bytes.len() > FILE_BYTES_MAX {
             Err((0, 0, "bounds", format!("is larger than {} MiB", FILE_BYTES_MAX >> 20)))
+        } else if self.bytes > BYTES_MAX {
+            Err((0, 0, "bounds", format!("with it the files are larger than {} MiB together", BYTES_MAX >> 20)))
         } else {
             document::decode(&bytes, None).map(std::borrow::Cow::into_owned).map_err(defect)
         };
@@ -387,6 +403,14 @@ impl<'a> Walk<'a, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let wants = wants(file, source, schema, &target);
+        for (_, reason, at) in &wants {
+            if let Reason::Import(namespace) = reason
+                && *namespace == *target
+            {
+                let message = format!("imports {namespace:?}, which is its own namespace; assumed: it includes that");
+                self.bundle.findings.add(Severity::Warning, *at, "src-import.1.1", message);
+            }
+        }
         self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, built_in: false });
         for (location, reason, at) in wants {
             match (location, reason) {

@@ -23,6 +23,13 @@ use super::{Severity, nearest, pattern};
 const PARTICLES_MAX: usize = 50_000;
 /// How deep groups and extensions may go.
 const NESTING_MAX: usize = 200;
+/// How many elements and particles all content models may have together.
+const COMPONENTS_MAX: usize = 1_000_000;
+/// How many members all substitution groups may have together.
+const SUBSTITUTES_MAX: usize = 200_000;
+/// How many different patterns are compiled; how many a type may inherit.
+const PATTERNS_MAX: usize = 1_000;
+const PATTERNS_INHERITED_MAX: usize = 50;
 /// How many attribute uses all types together may have.
 const ATTRIBUTES_MAX: usize = 1_000_000;
 /// Begins the namespace of a name whose prefix is declared nowhere.
@@ -83,6 +90,8 @@ pub(crate) struct Compiler<'b, 'd, 'i> {
     severity: Severity,
     attribute_uses: usize,
     misses: HashSet<(&'static str, Name)>,
+    /// Patterns by their text.
+    patterns: HashMap<String, Result<regex::Regex, String>>,
     /// Some component replaces another of its name.
     redefines: bool,
     /// Of the schemas that were read.
@@ -122,6 +131,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             severity: Severity::Error,
             attribute_uses: 0,
             misses: HashSet::new(),
+            patterns: HashMap::new(),
             redefines: false,
             namespaces: schemas.iter().map(|schema| Arc::clone(&schema.target)).collect(),
             alone: HashMap::new(),
@@ -361,13 +371,27 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     /// Reads everything that was referred to so far.
     pub(crate) fn drain(&mut self) {
+        let muted = std::mem::take(&mut self.findings.muted);
         while let Some(job) = self.queue.pop() {
+            if self.model.elements.len() + self.model.particles.len() > COMPONENTS_MAX {
+                self.queue.clear();
+                let message = format!("the schemas have more than {COMPONENTS_MAX} elements and particles together");
+                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                break;
+            }
             match job {
                 Job::Type(id, at) => self.read_type(id, at),
                 Job::Element(id, at) => self.read_element(id, at),
                 Job::Group(id, at) => self.read_group(id, at),
             }
         }
+        self.findings.muted = muted;
+    }
+
+    /// Reads what requests refer to. What is wrong with anything else harms no request: it is a warning.
+    pub(crate) fn requests_are_known(&mut self) {
+        self.drain();
+        self.severity = Severity::Warning;
     }
 
     /// Reads what no message refers to (types that stand in by `xsi:type`, substitutes), inherits, and hands out.
@@ -648,13 +672,17 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         if sources.is_empty() {
             return Vec::new();
         }
-        match pattern::compile(&joined) {
+        let known = self.patterns.len();
+        let compiled = self.patterns.entry(joined.clone()).or_insert_with(|| match known {
+            known if known > PATTERNS_MAX => Err(format!("is one of more than {PATTERNS_MAX}")),
+            _ => pattern::compile(&joined),
+        });
+        match compiled.clone() {
             Ok(regex) => vec![Pattern { source: joined.into(), regex }],
             Err(reason) => {
-                let place = self.place(at);
                 let shown = document::clip(&joined, 100).into_owned();
                 let message = format!("the pattern {shown} {reason}; assumed: values are not checked against it");
-                self.findings.add(Severity::Warning, place, "pattern", message);
+                self.finding_as(Severity::Warning, at, "pattern", message);
                 Vec::new()
             }
         }
@@ -955,6 +983,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     fn complete_simple(&self, base: Option<TypeId>, variety: Option<Variety>, step: &Facets) -> Simple {
         let inherited = base.and_then(|base| self.model.simple(base));
         let facets = inherited.map_or_else(|| step.clone(), |base| base.facets.narrowed_by(step));
+        let mut facets = facets;
+        facets.patterns.truncate(PATTERNS_INHERITED_MAX);
         let variety = variety
             .or_else(|| inherited.map(|base| base.variety.clone()))
             .unwrap_or(Variety::Atomic(Builtin::AnySimpleType));
@@ -1071,7 +1101,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 heads.entry(*head).or_default().push(*member);
             }
         }
+        let mut total = 0;
         for head in heads.keys() {
+            if total > SUBSTITUTES_MAX {
+                let message = format!("the substitution groups have more than {SUBSTITUTES_MAX} members together");
+                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                return;
+            }
             let mut members = Vec::new();
             let mut seen = HashSet::from([*head]);
             let mut open: Vec<ElementId> = vec![*head];
@@ -1083,6 +1119,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                     }
                 }
             }
+            total += members.len();
             self.model.substitutes.insert(*head, members);
         }
     }

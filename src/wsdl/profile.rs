@@ -37,6 +37,9 @@ pub(crate) fn is_local(rule: &str) -> bool {
     matches!(rule, "R2718" | "R2101" | "WSDL 2.4" | "WSDL 2.3.1" | "WSDL 2.5" | "WSDL 2.6" | "WSDL 3.5")
 }
 
+/// How many parts, headers and faults are looked at: operations share messages.
+const WORK_MAX: usize = 5_000_000;
+
 /// A component's namespace and name.
 type Key<'d> = (&'d str, &'d str);
 type Element<'d, 'i> = Node<'d, 'i>;
@@ -88,9 +91,9 @@ pub(crate) fn check(sources: &[Source<'_>], files: &[usize], findings: &mut Find
             }
         }
     }
-    let mut broken = Broken::default();
+    let (mut broken, mut work) = (Broken::default(), 0);
     for (file, root) in roots() {
-        let mut rules = Rules { wsdl: &wsdl, file, findings, broken: &mut broken };
+        let mut rules = Rules { wsdl: &wsdl, file, findings, broken: &mut broken, work: &mut work };
         rules.structure(root);
         for child in of_wsdl(root) {
             match child.tag_name().name() {
@@ -108,6 +111,8 @@ struct Rules<'x, 'd, 'i> {
     file: usize,
     findings: &'x mut Findings,
     broken: &'x mut Broken,
+    /// How many parts, headers and faults were looked at.
+    work: &'x mut usize,
 }
 
 /// How a message of a binding is written.
@@ -214,6 +219,11 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
         let style = soap.and_then(|soap| soap.attribute("style")).unwrap_or("document");
         let port_type = binding.attribute("type").and_then(|name| self.wsdl.port_types.resolve(binding, name));
         let Some(port_type) = port_type else { return };
+        let mut by_name = HashMap::new();
+        for operation in children(port_type, "operation") {
+            *self.work += 1;
+            by_name.entry(operation.attribute("name").unwrap_or_default()).or_insert(operation);
+        }
         let mut styles = HashSet::new();
         let mut signatures: HashMap<Key<'d>, &str> = HashMap::new();
         for operation in operations() {
@@ -221,8 +231,11 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
             let style = of_operation.unwrap_or(style);
             styles.insert(style);
             let name = operation.attribute("name").unwrap_or_default();
-            let declared = of_wsdl(port_type).find(|declared| declared.attribute("name") == Some(name));
-            let Some(declared) = declared else { continue };
+            let Some(declared) = by_name.get(name).copied() else { continue };
+            if *self.work > WORK_MAX {
+                let message = "the bindings are too large together to be checked".to_owned();
+                return self.add(Severity::Error, binding, "bounds", message);
+            }
             self.operation(operation, declared, style, &mut signatures);
         }
         if styles.len() > 1 {
@@ -252,6 +265,11 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
                 _ => Form::DocumentLiteral,
             };
             let direction = Direction { name, bound, message, form };
+            let (parts, headers) = (children(message, "part").count(), headers(bound).count());
+            *self.work += (parts + 1) * (headers + 1);
+            if *self.work > WORK_MAX {
+                return;
+            }
             self.body(&direction);
             self.headers(&direction);
             self.all_are_bound(&direction);
@@ -259,7 +277,12 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
                 self.signature(&direction, signatures);
             }
         }
+        let declared_faults = children(declared, "fault").count();
         for fault in children(operation, "fault") {
+            *self.work += declared_faults;
+            if *self.work > WORK_MAX {
+                return;
+            }
             self.fault(name, fault, declared, style);
         }
     }
