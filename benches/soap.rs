@@ -112,7 +112,8 @@ fn write_types(types: &mut String, n: usize) {
     );
     for field in 0..12 {
         let kind = ["xs:string", "xs:decimal", "xs:dateTime", "xs:boolean"][field % 4];
-        let _ = writeln!(types, r#"<xs:element name="field{field}of{n}" type="{kind}" minOccurs="0" nillable="true"/>"#);
+        let _ =
+            writeln!(types, r#"<xs:element name="field{field}of{n}" type="{kind}" minOccurs="0" nillable="true"/>"#);
     }
     let _ = writeln!(
         types,
