@@ -2,7 +2,7 @@
 
 use roxmltree::Node;
 
-use super::encode::escape_text;
+use super::text::escape_text;
 use super::fragment;
 use super::shapes::{self, Fault11, Fault12, SOAP11, SOAP12};
 use crate::outcome::Fault;

@@ -391,7 +391,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let named = self.wsdl_name(own, &io.message, |key| self.declared.messages.contains_key(key));
         let named = self.meant(file, &io.at, &io.message, named);
         let Some((at, message)) = self.declared.messages.get(&named).copied() else {
-            self.error(file, &io.at, "WSDL 2.4", format!("there is no message {}", io.message));
+            let (line, column) = skeleton::position(&io.at);
+            let message = format!("there is no message {}", io.message);
+            self.compiler.findings.add(severity, Place { file, line, column }, "WSDL 2.4", message);
             return None;
         };
         let mut parts = Vec::new();
