@@ -15,6 +15,7 @@ const DEPTH_MAX: usize = 10;
 const MUST_DEPTH_MAX: usize = 60;
 /// How many elements a sample holds before only what must be there follows.
 const ELEMENTS_MAX: usize = 1_500;
+const TRIES_MAX: usize = 5_000;
 /// How many particles may be open at once.
 const NESTING_MAX: usize = 450;
 
@@ -37,7 +38,7 @@ pub(super) fn sample_of(operation: &Operation, body: &Body, extent: Extent) -> O
     let schemas = &operation.model.schemas;
     let encoded = body.usage == Usage::Encoded;
     let mut sampler =
-        Sampler { schemas, extent, encoded, open: HashMap::new(), depth: 0, nesting: 0, elements: 0, ids: 0 };
+        Sampler { schemas, extent, encoded, open: HashMap::new(), depth: 0, nesting: 0, elements: 0, ids: 0, tries: 0, groups: HashMap::new() };
     let mut value = match body.parts.as_slice() {
         [part] if body.wrapper.is_none() => sampler.holds(part.holds)?,
         parts => {
@@ -82,11 +83,15 @@ struct Sampler<'a> {
     nesting: usize,
     elements: usize,
     ids: usize,
+    /// How many types were tried: what cannot be made must not be tried for ever.
+    tries: usize,
+    /// Whether a content model has repeated groups.
+    groups: HashMap<ParticleId, bool>,
 }
 
 impl<'a> Sampler<'a> {
     fn is_full(&self) -> bool {
-        self.extent == Extent::Full && self.depth < DEPTH_MAX && self.elements < ELEMENTS_MAX
+        self.extent == Extent::Full && self.depth < DEPTH_MAX && self.elements < ELEMENTS_MAX && self.tries < TRIES_MAX
     }
 
     fn holds(&mut self, holds: Holds) -> Option<Value> {
@@ -116,7 +121,8 @@ impl<'a> Sampler<'a> {
     }
 
     fn of_type(&mut self, id: TypeId) -> Option<Value> {
-        if self.depth > MUST_DEPTH_MAX || self.nesting > NESTING_MAX {
+        self.tries += 1;
+        if self.depth > MUST_DEPTH_MAX || self.nesting > NESTING_MAX || self.tries > TRIES_MAX * 4 {
             return None;
         }
         let count = self.open.entry(id).or_default();
@@ -255,11 +261,11 @@ impl<'a> Sampler<'a> {
             return Some(());
         }
         for pass in 0..passes {
-            let before = object.clone();
-            if self.pass(particle, complex, object, turn + pass as usize).is_none() {
-                *object = before;
+            let mut whole = Map::new();
+            if self.pass(particle, complex, &mut whole, turn + pass as usize).is_none() {
                 return (pass >= particle.min).then_some(());
             }
+            merge(object, whole);
         }
         Some(())
     }
@@ -288,13 +294,13 @@ impl<'a> Sampler<'a> {
             order.sort_by_key(|part| !leaves(part));
         }
         for part in order {
-            let mut branch = object.clone();
+            let mut branch = Map::new();
             if self.particle(part, complex, &mut branch, 0).is_some() {
-                if branch == *object {
+                if branch.is_empty() {
                     empty = true;
                     continue;
                 }
-                *object = branch;
+                merge(object, branch);
                 return Some(());
             }
         }
@@ -323,8 +329,9 @@ impl<'a> Sampler<'a> {
             let Some((id, value)) = made else { return (time >= particle.min).then_some(()) };
             let known = self.schemas.children(complex);
             let name = &self.schemas.elements[id].name;
-            let twins = known.by_name.keys().filter(|other| other.local == name.local).count();
-            let key = if twins > 1 && !name.namespace.is_empty() { name.to_string() } else { name.local.to_string() };
+            let twins = known.by_name.len() != known.by_local.len()
+                && known.by_name.keys().filter(|other| other.local == name.local).count() > 1;
+            let key = if twins && !name.namespace.is_empty() { name.to_string() } else { name.local.to_string() };
             let repeated = known.by_name.get(name).is_some_and(|child| child.repeated);
             if repeated && !self.in_group(complex) {
                 push(object, &key, value);
@@ -335,8 +342,10 @@ impl<'a> Sampler<'a> {
         Some(())
     }
 
-    fn in_group(&self, complex: &Complex) -> bool {
-        matches!(complex.content, Content::Particle(id) if matching::has_repeated_group(self.schemas, id, 0))
+    fn in_group(&mut self, complex: &Complex) -> bool {
+        let Content::Particle(id) = complex.content else { return false };
+        let schemas = self.schemas;
+        *self.groups.entry(id).or_insert_with(|| matching::has_repeated_group(schemas, id, 0))
     }
 
     /// What must stand at a wildcard: a declared element, or one that nobody knows.
@@ -366,6 +375,20 @@ impl<'a> Sampler<'a> {
         let declaration = if namespace.is_empty() { String::new() } else { format!(" xmlns=\"{namespace}\"") };
         object.insert("$xml".to_owned(), json!(format!("<any{declaration}/>").repeat(particle.min.min(100) as usize)));
         Some(())
+    }
+}
+
+/// Adds all of a branch.
+fn merge(object: &mut Map<String, Value>, branch: Map<String, Value>) {
+    for (key, value) in branch {
+        match (object.get_mut(&key), value) {
+            (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+            (Some(_), Value::Array(more)) => more.into_iter().for_each(|value| add(object, &key, value)),
+            (Some(_), value) => add(object, &key, value),
+            (None, value) => {
+                object.insert(key, value);
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The corpus is no part of the project: the tests read it at `../shared/corpus/soap` and say so when it is not there.
 //! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
 
+mod node;
 mod php;
 mod schemas;
 
@@ -120,6 +121,7 @@ fn every_operation_of_the_corpus_has_a_full_and_a_minimal_request_that_are_valid
         let Ok(model) = wsdl::load(&path, &Disk) else { continue };
         let name = path.strip_prefix(&folder).unwrap_or(&path).display().to_string();
         let mut instances = Vec::new();
+        let start = std::time::Instant::now();
         for operation in operations(&model) {
             for extent in [Extent::Full, Extent::Minimal] {
                 let what = format!("{name} {} {} {extent:?}", operation.port(), operation.name());
@@ -134,6 +136,9 @@ fn every_operation_of_the_corpus_has_a_full_and_a_minimal_request_that_are_valid
                     });
                 }
             }
+        }
+        if start.elapsed().as_secs() >= 5 {
+            println!("slow: {name} took {:?}", start.elapsed());
         }
         if let Some(linter) = &linter {
             match schemas::check(linter, &path, &instances) {
