@@ -226,7 +226,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         if is_nil(node) {
             return self.nil(node, type_id);
         }
-        if self.encoded && let Some(array) = self.array(node, type_id) {
+        if let Some(array) = self.array(node, type_id) {
             return array;
         }
         if self.schemas.is_map(type_id) && self.encoded {
@@ -287,7 +287,7 @@ impl<'a, 'i> Reader<'a, 'i> {
 
     /// An encoded array: by its type, or because it says so itself.
     fn array(&self, node: Node<'a, 'i>, type_id: TypeId) -> Option<Value> {
-        let said = references::sizes(node);
+        let said = references::sizes(node).filter(|_| self.encoded);
         let known = self.schemas.array(type_id);
         if said.is_none() && known.is_none() {
             return None;

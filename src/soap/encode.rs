@@ -140,18 +140,20 @@ fn wrap(operation: &Operation, header: &str, body: &str) -> Encoded {
 
 /// A single part may be given under its own name, or its element's, when its content has nothing of that name.
 fn without_part_name<'v>(schemas: &Schemas, part: &Part, argument: &'v Value) -> &'v Value {
-    let Holds::Element(element) = part.holds else { return argument };
-    let element = &schemas.elements[element];
+    let (type_id, name) = match part.holds {
+        Holds::Element(element) => (schemas.elements[element].type_id, &*schemas.elements[element].name.local),
+        Holds::Type(type_id) => (type_id, part.name.as_str()),
+    };
     let Some((key, value)) =
         argument.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next())
     else {
         return argument;
     };
-    let inner = match &schemas.types[element.type_id].definition {
+    let inner = match &schemas.types[type_id].definition {
         Definition::Complex(complex) => schemas.children(complex).by_local.contains_key(key.as_str()),
         Definition::Simple(_) | Definition::Any => false,
     };
-    if !inner && (*key == part.name || **key == *element.name.local) { value } else { argument }
+    if !inner && (*key == part.name || **key == *name) { value } else { argument }
 }
 
 /// A step of the path that errors name.
@@ -443,7 +445,11 @@ impl<'a> Encoder<'a> {
     /// One element with its value.
     pub(super) fn element(&mut self, id: ElementId, value: &'a Value) -> Done {
         let element = &self.schemas.elements[id];
-        let tag = self.tag(&element.name);
+        // Members of encoded structs have no namespace (SOAP 1.1 5.1), and none of those who read them looks for one.
+        let tag = match element.is_global && self.is_encoded() && self.depth > 0 {
+            true => element.name.local.to_string(),
+            false => self.tag(&element.name),
+        };
         if value.is_null() || is_nil(value) {
             // SOAP 1.1 chapter 5: any accessor may be nil; none is so by accident.
             let may = element.nillable || (is_nil(value) && self.is_encoded());
@@ -759,7 +765,10 @@ impl<'a> Encoder<'a> {
         if let Some(fixed) = attribute.fixed.as_ref().filter(differs) {
             return Err(self.error_in_place(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
         }
-        let name = self.tag(&attribute.name);
+        let name = match attribute.is_ref && self.is_encoded() && &*attribute.name.namespace != XML_NAMESPACE {
+            true => attribute.name.local.to_string(),
+            false => self.tag(&attribute.name),
+        };
         self.write_attribute(&name, &text);
         Ok(())
     }

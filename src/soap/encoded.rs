@@ -244,7 +244,7 @@ impl<'a> Encoder<'a> {
 
     /// The name of an array's items; in a literal message they are named by their type when nothing else names them.
     fn item_name(&mut self, array: &ArrayType, key: Option<&str>, item: Option<TypeId>) -> String {
-        if let Some(element) = array.element {
+        if let Some(element) = array.element.filter(|_| !self.is_encoded() || array.rank() == 1) {
             let name = self.schemas.elements[element].name.clone();
             return self.tag(&name);
         }

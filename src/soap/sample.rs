@@ -110,6 +110,10 @@ impl<'a> Sampler<'a> {
                 return Some(fixed);
             }
         }
+        let open = self.open.get(&element.type_id).copied().unwrap_or(0);
+        if self.encoded && open > 0 {
+            return Some(json!({"$nil": true}));
+        }
         match self.of_type(element.type_id) {
             Some(Value::Object(mut object)) if element.fixed.is_some() && object.contains_key("$value") => {
                 object.insert("$value".to_owned(), json!(element.fixed));
@@ -361,10 +365,17 @@ impl<'a> Sampler<'a> {
                 .iter()
                 .filter(|(name, id)| wildcard.takes(&name.namespace) && !self.schemas.elements[**id].is_abstract)
                 .collect();
-            fitting.sort_by_key(|(name, _)| *name);
+            let simple = |id: &ElementId| self.schemas.simple(self.schemas.elements[*id].type_id).is_some();
+            fitting.sort_by_key(|(name, id)| (!simple(id), *name));
             let made = fitting.into_iter().take(50).find_map(|(name, id)| Some((name.to_string(), self.element(*id)?)));
             let (key, value) = made?;
-            let key = if key.starts_with('{') { key } else { format!("{{}}{key}") };
+            let local = key.rsplit('}').next().unwrap_or_default().to_owned();
+            let alone = self.schemas.global_elements.keys().filter(|name| *name.local == *local).count() == 1;
+            let key = match (alone, key.starts_with('{')) {
+                (true, _) => local,
+                (false, true) => key,
+                (false, false) => format!("{{}}{key}"),
+            };
             object.insert(key, if particle.min > 1 { json!(vec![value; particle.min as usize]) } else { value });
             return Some(());
         }

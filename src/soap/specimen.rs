@@ -1,7 +1,7 @@
 //! Values made up for simple types: each passes its type's own check.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::decode::scalar;
 use crate::wsdl::model::{Schemas, Simple, TypeId, Variety};
@@ -14,9 +14,6 @@ const NESTING_MAX: usize = 16;
 /// A value of a type, as decoding it would give it. None: none was found.
 pub(super) fn of(schemas: &Schemas, simple: &Simple, ids: &mut usize) -> Option<Value> {
     let text = text(schemas, simple, ids, 0)?;
-    if let (Variety::Atomic(Builtin::QName), Some((_, local))) = (&simple.variety, text.split_once(':')) {
-        return Some(json!(format!("{{http://www.w3.org/2001/XMLSchema}}{local}")));
-    }
     Some(scalar(schemas, simple, &text))
 }
 
@@ -80,7 +77,7 @@ fn atomic(builtin: Builtin, facets: &Facets, ids: usize) -> Vec<String> {
         Builtin::Language => candidates.extend(some(&["en", "de-CH"])),
         Builtin::Id => candidates.push(format!("id{ids}")),
         Builtin::IdRef | Builtin::IdRefs => candidates.push(format!("id{}", ids.max(1))),
-        Builtin::QName => candidates.push("xsd:string".to_owned()),
+        Builtin::QName => candidates.push("name".to_owned()),
         Builtin::AnyUri => candidates.extend(some(&["http://example.com/", "urn:a"])),
         _ => candidates.push("text".to_owned()),
     }

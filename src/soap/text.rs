@@ -170,7 +170,7 @@ fn is_old_month(simple: &Simple, text: &str) -> bool {
 }
 
 /// A checked text in the canonical form of its type (XSD 1.0 part 2, 3), save that a decimal keeps the decimal places
-/// it was given: they say how exact it is.
+/// it was given, which say how exact it is, and a moment its offset, which says where it was.
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other type has one form of a value, or keeps the one given")]
 pub(super) fn canonical(builtin: Builtin, text: &str) -> Cow<'_, str> {
     match builtin {
@@ -181,10 +181,6 @@ pub(super) fn canonical(builtin: Builtin, text: &str) -> Cow<'_, str> {
         },
         Builtin::HexBinary if text.bytes().any(|byte| byte.is_ascii_lowercase()) => Cow::Owned(text.to_ascii_uppercase()),
         Builtin::Base64Binary if text.contains(' ') => Cow::Owned(text.replace(' ', "")),
-        Builtin::DateTime | Builtin::Time => match text.strip_suffix("+00:00").or(text.strip_suffix("-00:00")) {
-            Some(moment) => Cow::Owned(format!("{moment}Z")),
-            None => Cow::Borrowed(text),
-        },
         builtin if builtin.is_decimal() => decimal(text),
         _ => Cow::Borrowed(text),
     }

@@ -155,6 +155,9 @@ impl<'a> Check<'a> {
 
     fn typed(&mut self, node: Node<'_, '_>, declared: TypeId, fixed: Option<&str>) -> Done {
         let type_id = self.actual_type(node, declared)?;
+        if self.schemas.array(type_id).is_some() {
+            return Ok(());
+        }
         match &self.schemas.types[type_id].definition {
             Definition::Any => Ok(()),
             Definition::Simple(simple) => {

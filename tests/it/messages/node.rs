@@ -9,6 +9,17 @@ use serde_json::{Map, Value, json};
 use super::php::body_of;
 use super::{Disk, corpus};
 
+/// Requests that node-soap writes against its own WSDL, each with the reason.
+const RPC_OTHERWISE: &[(&str, &str)] = &[
+    ("Message__Messages_suffixed_with_In_Out", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
+    ("Message__Messages_suffixed_with_Input_Output", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
+    ("Message__Messages_suffixed_with_Request_Response", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
+    ("Message__overriding_namespace_prefix", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
+    ("fooOp__should_return_back_good_response_object", "the id breaks its pattern"),
+    ("getAttachments__should_handle_MTOM_response", "node-soap knows neither the body's namespace nor xsi:type"),
+    ("getAttachments__should_handle_not_MTOM_response", "node-soap knows neither the body's namespace nor xsi:type"),
+];
+
 /// node-soap's way to write values, in ours.
 fn ours(value: &Value) -> Value {
     match value {
@@ -108,9 +119,11 @@ fn node_soaps_other_samples_come_out_the_same_or_valid_and_responses_are_read() 
             });
             let count = counts.entry(kind).or_default();
             count.1 += 1;
-            match outcome {
-                Ok(()) => count.0 += 1,
-                Err(reason) => println!("{name}: {reason}"),
+            match (outcome, RPC_OTHERWISE.iter().find(|(known, _)| *known == name)) {
+                (Ok(()), None) => count.0 += 1,
+                (Err(_), Some((_, reason))) => println!("{name}: differs: {reason}"),
+                (Ok(()), Some(_)) => panic!("{name} comes out the same now"),
+                (Err(reason), None) => println!("{name}: {reason}"),
             }
         }
         let expected = read("response.json").ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
@@ -128,7 +141,11 @@ fn node_soaps_other_samples_come_out_the_same_or_valid_and_responses_are_read() 
     }
     println!("{counts:?}");
     for (kind, (good, all)) in counts {
-        let least = if kind.starts_with("valid") { all.saturating_sub(4) } else { all };
+        let least = match kind.split(' ').next() {
+            Some("valid") => all - 2,
+            Some("rpc") => all - RPC_OTHERWISE.len(),
+            _ => all,
+        };
         assert!(good >= least, "{kind}: {good} of {all}");
     }
 }

@@ -14,6 +14,11 @@ const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Values that PHP reads otherwise, each with the reason.
 const READ_OTHERWISE: &[(&str, &str)] = &[
+    ("ImpliedSchema005", "elements at a wildcard are read by name, and not as fragments"),
+    ("ImpliedSchema006", "elements at a wildcard are read by name, and not as fragments"),
+    ("ImpliedSchema008", "elements at a wildcard are read by name, and not as fragments"),
+    ("Schema060", "a literal array of two dimensions does not say how long its rows are"),
+    ("Schema061", "a literal array of two dimensions does not say how long its rows are"),
     ("Schema065", "PHP fills in the schema's default of an attribute that was not sent"),
     ("Schema066", "PHP fills in what the schema fixes an absent attribute to"),
     ("Schema070", "PHP fills in the schema's default of an attribute that was not sent"),
@@ -102,7 +107,7 @@ fn ours(value: &Value, expected: Option<Node<'_, '_>>) -> Value {
         Value::Null if is_nil => json!({"$nil": true}),
         Value::Number(_) => match expected.and_then(|node| node.text()) {
             // PHP writes moments from seconds.
-            Some(text) if text.contains(['-', ':']) => json!(text.trim()),
+            Some(text) if text.contains(['-', ':', 'Z']) => json!(text.trim()),
             Some(_) | None => value.clone(),
         },
         Value::Null | Value::Bool(_) | Value::String(_) => value.clone(),
@@ -114,7 +119,7 @@ fn listed(expected: Node<'_, '_>) -> Value {
     let items: Vec<Node<'_, '_>> = expected.children().filter(Node::is_element).collect();
     let name = items.first().map_or("item", |item| item.tag_name().name());
     let numbers: Vec<Value> = items.iter().map(|item| serde_json::from_str(item.text().unwrap_or_default()).unwrap()).collect();
-    json!({ name: numbers })
+    json!({ "$type": "{http://schemas.xmlsoap.org/soap/encoding/}Array", name: numbers })
 }
 
 /// What a value says, apart from how it is held: numbers as text, attributes and elements alike, nothing as absent.
@@ -137,8 +142,8 @@ fn said(value: &Value) -> Value {
         }
         Value::Array(items) if items.is_empty() => Value::Null,
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
-            let words: Vec<String> = items.iter().map(|item| said(item).as_str().unwrap_or_default().to_owned()).collect();
-            json!(words.join(" "))
+            let words: Vec<String> = items.iter().filter_map(|item| said(item).as_str().map(str::to_owned)).collect();
+            if words.is_empty() { Value::Null } else { json!(words.join(" ")) }
         }
         Value::Array(items) if items.len() == 1 => said(&items[0]),
         Value::Array(items) => items.iter().map(said).collect(),
@@ -198,7 +203,7 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
         let decoded = soap::argument(&operation, &request).unwrap_or_default();
         let decoded = if rpc { decoded["testParam"].clone() } else { decoded };
         let wanted = match (&case["param_error"], part) {
-            (Value::String(_), Some(part)) => listed(part).as_object().and_then(|object| object.values().next().cloned()).unwrap_or_default(),
+            (Value::String(_), Some(part)) => listed(part).as_object().and_then(|object| object.values().last().cloned()).unwrap_or_default(),
             _ => ours(&case["expect_decoded"], part),
         };
         let otherwise = READ_OTHERWISE.iter().any(|(known, _)| *known == name);
@@ -209,5 +214,5 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
         }
     }
     println!("{same} of {all} requests come out the same, {read} are read back");
-    assert!(same >= 103 && read >= 95, "{same}, {read} of {all}");
+    assert!(same == 103 && read == 103, "{same}, {read} of {all}");
 }

@@ -10,6 +10,8 @@ use roxmltree::{Document, Node, NodeId};
 
 const XSD: &str = "http://www.w3.org/2001/XMLSchema";
 const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
+/// The namespace of the elements that are made up for rpc messages.
+const RPC: &str = "urn:omgate:rpc";
 
 /// A request to check.
 pub(super) struct Instance {
@@ -67,7 +69,8 @@ pub(super) fn check(linter: &Path, wsdl: &Path, instances: &[Instance]) -> Resul
         let body = document.descendants().find(|node| node.tag_name().name() == "Body").unwrap();
         for (index, child) in body.children().filter(Node::is_element).enumerate() {
             let path = folder.path().join(format!("i{number}-{index}.xml"));
-            fs::write(&path, &instance.envelope[child.range()]).unwrap();
+            let text = &instance.envelope[child.range()];
+            fs::write(&path, if instance.rpc { renamed(text, number) } else { text.to_owned() }).unwrap();
             files.push((instance.what.clone(), path));
         }
     }
@@ -100,6 +103,16 @@ fn run(linter: &Path, driver: &Path, files: &[(String, PathBuf)]) -> Result<Outc
         }
     }
     Ok(outcomes)
+}
+
+/// An rpc message's element under a name of its own, for which a schema is made up.
+fn renamed(text: &str, number: usize) -> String {
+    let end = text.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap();
+    let name = &text[1..end];
+    let own = format!("rpc:w{number}");
+    let inner = text[end..].strip_suffix(&format!("</{name}>")).map(str::to_owned);
+    let rest = inner.map_or_else(|| text[end..].to_owned(), |inner| format!("{inner}</{own}>"));
+    format!("<{own} xmlns:rpc=\"{RPC}\"{rest}")
 }
 
 /// Schemas by file and node, each written to a file of its own.
@@ -260,6 +273,14 @@ impl Set {
                 _ => {}
             }
         }
+        // Many schemas use a namespace without importing it: that is no matter of the messages.
+        let imported: HashSet<&str> = schema.children().filter_map(|child| child.attribute("namespace")).collect();
+        let missing = targets.iter().enumerate().filter(|(_, other)| **other != target && !imported.contains(**other) && **other != RPC);
+        let missing: String = missing.map(|(index, other)| import(index, other)).collect();
+        if let Some(first) = schema.children().find(Node::is_element) {
+            let at = first.range().start;
+            edits.insert(0, (at..at, missing));
+        }
         let mut out = String::new();
         let mut at = range.start;
         for (edit, new) in edits {
@@ -285,27 +306,12 @@ impl Set {
 
     /// For rpc messages: a schema for each namespace with an element for each wrapper, made of the parts' types.
     fn wrappers(&self, documents: &[Document<'_>], instances: &[&Instance]) -> Vec<(String, String)> {
-        let mut elements: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for instance in instances.iter().filter(|instance| instance.rpc) {
-            let document = Document::parse(&instance.envelope).unwrap();
-            let body = document.descendants().find(|node| node.tag_name().name() == "Body").unwrap();
-            let Some(wrapper) = body.first_element_child() else { continue };
-            let namespace = wrapper.tag_name().namespace().unwrap_or_default().to_owned();
+        let mut text = format!("<xs:schema xmlns:xs=\"{XSD}\" targetNamespace=\"{RPC}\"><!--imports-->");
+        for (number, instance) in instances.iter().enumerate().filter(|(_, instance)| instance.rpc) {
             let content = self.parts(documents, instance);
-            let known = elements.entry(namespace).or_default();
-            known.entry(wrapper.tag_name().name().to_owned()).or_insert(content);
+            write!(text, "<xs:element name=\"w{number}\"><xs:complexType><xs:all>{content}</xs:all></xs:complexType></xs:element>").unwrap();
         }
-        elements
-            .into_iter()
-            .map(|(namespace, elements)| {
-                let own = if namespace.is_empty() { String::new() } else { format!(" targetNamespace=\"{}\"", escape(&namespace)) };
-                let mut text = format!("<xs:schema xmlns:xs=\"{XSD}\"{own}><!--imports-->");
-                for (name, content) in elements {
-                    write!(text, "<xs:element name=\"{name}\"><xs:complexType><xs:all>{content}</xs:all></xs:complexType></xs:element>").unwrap();
-                }
-                (namespace, text + "</xs:schema>")
-            })
-            .collect()
+        vec![(RPC.to_owned(), text + "</xs:schema>")]
     }
 
     /// The local elements of an operation's parts, as the WSDL declares them.
@@ -331,7 +337,9 @@ impl Set {
         let mut content = String::new();
         for part in message.into_iter().flat_map(|message| message.children().collect::<Vec<_>>()) {
             let (Some(name), true) = (part.attribute("name"), part.has_tag_name((WSDL, "part"))) else { continue };
-            if !instance.envelope.contains(&format!("<{name}")) && part.attribute("element").is_none() {
+            let body = instance.envelope.split_once(":Body").map_or("", |(_, body)| body);
+            let written = part.attribute("element").map_or(name, local);
+            if ![" ", ">", "/"].iter().any(|end| body.contains(&format!("<{written}{end}")) || body.contains(&format!(":{written}{end}"))) {
                 continue;
             }
             let resolve = |text: &str| {
