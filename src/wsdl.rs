@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 mod bind;
 mod bundle;
+mod canonical;
+mod catalogue;
 mod compile;
 mod describe;
 pub(crate) mod document;
@@ -17,6 +19,7 @@ pub(crate) mod model;
 mod moment;
 pub mod outbound;
 mod pattern;
+mod profile;
 pub(crate) mod simple;
 mod skeleton;
 
@@ -154,10 +157,19 @@ pub fn load_as(path: &Path, files: &dyn Files, reading: Reading) -> Result<Model
     let shelf = bundle::Shelf::default();
     let bundle::Bundle { sources, schemas, definitions, mut findings } = bundle::read(path, files, &shelf);
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let broken = profile::check(&sources, &definitions, &mut findings);
     let mut compiler = compile::Compiler::new(&sources, &schemas, &mut findings);
-    let services = bind::services(&sources, &definitions, &mut compiler);
+    let services = bind::services(&sources, &definitions, &broken, &mut compiler);
     let schemas = compiler.finish();
     let mut findings = findings.finish(&names);
+    let usable = |port: &bind::Port| port.operations.iter().any(|operation| operation.unsupported.is_none());
+    if services.iter().flat_map(|service| &service.ports).any(usable) {
+        let spoilt = findings.iter_mut().filter(|finding| profile::is_local(&finding.rule));
+        for finding in spoilt.filter(|finding| finding.severity == Severity::Error) {
+            finding.severity = Severity::Warning;
+            finding.message.push_str("; assumed: what depends on it is not called");
+        }
+    }
     if reading == Reading::Strict {
         findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
     }

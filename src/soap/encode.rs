@@ -445,6 +445,9 @@ impl<'a> Encoder<'a> {
     /// One element with its value.
     pub(super) fn element(&mut self, id: ElementId, value: &'a Value) -> Done {
         let element = &self.schemas.elements[id];
+        if element.name.local.contains(':') {
+            return Err(self.error_in_place("has a name with a colon in it, which is no name in XML with namespaces"));
+        }
         // Members of encoded structs have no namespace (SOAP 1.1 5.1), and none of those who read them looks for one.
         let tag = match element.is_global && self.is_encoded() && self.depth > 0 {
             true => element.name.local.to_string(),

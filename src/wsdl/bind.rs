@@ -9,7 +9,13 @@ use super::bundle::{Source, WSDL};
 use super::compile::Compiler;
 use super::document::Place;
 use super::model::{ElementId, Name, TypeId};
-use super::skeleton::{self, Binding, BindingOperation, BoundIo, Definitions, Io, Message, PortType};
+use super::profile::Broken;
+use super::skeleton::{self, Binding, BindingOperation, BoundIo, Definitions, Io, Message, PortOperation, PortType};
+
+/// How many parts the messages of all operations may have together.
+const PARTS_MAX: usize = 200_000;
+/// How many operations all ports may have together.
+const OPERATIONS_MAX: usize = 20_000;
 
 /// Which SOAP a port speaks; 1.1 comes first where both have an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -127,15 +133,59 @@ pub(crate) enum Holds {
 /// What the WSDL's files declare, by name.
 #[derive(Default)]
 struct Declared<'a> {
-    messages: HashMap<String, (usize, &'a Message)>,
-    port_types: HashMap<String, &'a PortType>,
-    bindings: HashMap<String, (usize, &'a Binding, &'a str)>,
+    messages: Table<(usize, &'a Message)>,
+    port_types: Table<(&'a PortType, HashMap<&'a str, &'a PortOperation>)>,
+    bindings: Table<(usize, &'a Binding, &'a str)>,
     /// The target namespace of each file.
     targets: HashMap<usize, &'a str>,
 }
 
+/// Components by their names as `{namespace}local`.
+struct Table<T> {
+    known: HashMap<String, T>,
+    /// The one name that has a local name; none where there are more.
+    alone: HashMap<String, Option<String>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), alone: HashMap::new() }
+    }
+}
+
+impl<T> Table<T> {
+    fn add(&mut self, namespace: &str, local: &str, item: T) {
+        let (local, name) = (local.trim(), format!("{{{namespace}}}{}", local.trim()));
+        self.alone.entry(local.to_owned()).and_modify(|alone| *alone = None).or_insert_with(|| Some(name.clone()));
+        self.known.entry(name).or_insert(item);
+    }
+
+    /// What a name means that is not there: the target namespace where there is no prefix or an undeclared one (the
+    /// default namespace is mostly WSDL's own), else the only component of that local name.
+    fn meant(&self, own: &str, written: &str) -> Option<String> {
+        if self.known.contains_key(written) {
+            return None;
+        }
+        let (namespace, local) = written.strip_prefix('{')?.split_once('}')?;
+        let free = namespace.is_empty() || namespace == WSDL || namespace.starts_with("undeclared prefix");
+        let meant = format!("{{{own}}}{local}");
+        if free && self.known.contains_key(&meant) { Some(meant) } else { self.alone.get(local).cloned().flatten() }
+    }
+
+    /// The only component there is.
+    fn only(&self) -> Option<String> {
+        let mut names = self.known.keys();
+        names.next().filter(|_| names.next().is_none()).cloned()
+    }
+}
+
 /// Reads the services of a WSDL; compiles what their messages refer to.
-pub(crate) fn services(sources: &[Source<'_>], files: &[usize], compiler: &mut Compiler<'_, '_, '_>) -> Vec<Service> {
+pub(crate) fn services(
+    sources: &[Source<'_>],
+    files: &[usize],
+    broken: &Broken,
+    compiler: &mut Compiler<'_, '_, '_>,
+) -> Vec<Service> {
     let mut read: Vec<(usize, Definitions)> = Vec::new();
     for file in files {
         let Some(source) = sources.get(*file) else { continue };
@@ -149,14 +199,25 @@ pub(crate) fn services(sources: &[Source<'_>], files: &[usize], compiler: &mut C
     }
     let declared = declare(&read);
     let mut services = Vec::new();
+    let mut joiner =
+        Joiner { declared: &declared, broken, compiler, messages: HashMap::new(), bound: 0, parts: 0, requests_only: true };
+    joiner.compiler.findings.muted = true;
+    for (file, definitions) in &read {
+        for port in definitions.services.iter().flat_map(|service| &service.ports) {
+            joiner.port(*file, port);
+        }
+    }
+    joiner.compiler.findings.muted = false;
+    joiner.compiler.requests_are_known();
+    (joiner.requests_only, joiner.bound, joiner.parts) = (false, 0, 0);
+    joiner.messages.clear();
     for (file, definitions) in &read {
         for service in &definitions.services {
-            let mut joiner = Joiner { declared: &declared, compiler, messages: HashMap::new() };
             let ports = service.ports.iter().filter_map(|port| joiner.port(*file, port)).collect();
             services.push(Service { name: service.name.clone(), ports });
         }
     }
-    compiler.drain();
+    joiner.compiler.drain();
     services
 }
 
@@ -164,16 +225,19 @@ fn declare(read: &[(usize, Definitions)]) -> Declared<'_> {
     let mut declared = Declared::default();
     for (file, definitions) in read {
         declared.targets.insert(*file, &definitions.target);
-        let key = |name: &str| format!("{{{}}}{}", definitions.target, name.trim());
+        let target = definitions.target.as_str();
         for message in &definitions.messages {
-            declared.messages.entry(key(&message.name)).or_insert((*file, message));
+            declared.messages.add(target, &message.name, (*file, message));
         }
         for port_type in &definitions.port_types {
-            declared.port_types.entry(key(&port_type.name)).or_insert(port_type);
+            let mut operations = HashMap::new();
+            for operation in &port_type.operations {
+                operations.entry(operation.name.as_str()).or_insert(operation);
+            }
+            declared.port_types.add(target, &port_type.name, (port_type, operations));
         }
         for binding in &definitions.bindings {
-            let target = definitions.target.as_str();
-            declared.bindings.entry(key(&binding.name)).or_insert((*file, binding, target));
+            declared.bindings.add(target, &binding.name, (*file, binding, target));
         }
     }
     declared
@@ -181,32 +245,21 @@ fn declare(read: &[(usize, Definitions)]) -> Declared<'_> {
 
 struct Joiner<'x, 'c, 'b, 'd, 'i> {
     declared: &'x Declared<'x>,
+    broken: &'x Broken,
     compiler: &'c mut Compiler<'b, 'd, 'i>,
     messages: HashMap<(String, bool, bool), Option<Vec<Part>>>,
+    /// How many operations all ports have so far.
+    bound: usize,
+    /// How many parts their messages have.
+    parts: usize,
+    /// The first of two rounds: only what requests refer to.
+    requests_only: bool,
 }
 
 impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     fn error(&mut self, file: usize, at: &str, rule: &str, message: String) {
         let (line, column) = skeleton::position(at);
         self.compiler.findings.add(Severity::Error, Place { file, line, column }, rule, message);
-    }
-
-    /// A reference within WSDL. One without a prefix should be in the default namespace, which is mostly WSDL's own;
-    /// what is meant is the target namespace.
-    fn wsdl_name(&self, own: &str, name: &str, is_known: impl Fn(&str) -> bool) -> Option<String> {
-        let local = name.strip_prefix("{}").or_else(|| name.strip_prefix(&format!("{{{WSDL}}}")))?;
-        let meant = format!("{{{own}}}{local}");
-        (!is_known(name) && is_known(&meant)).then_some(meant)
-    }
-
-    /// The one binding of a local name, when the prefix before it leads nowhere.
-    fn only_binding(&self, name: &str) -> Option<String> {
-        let (_, local) = name.rsplit_once('}')?;
-        if self.declared.bindings.contains_key(name) {
-            return None;
-        }
-        let mut found = self.declared.bindings.keys().filter(|key| key.rsplit_once('}').is_some_and(|(_, own)| own == local));
-        found.next().filter(|_| found.next().is_none()).cloned()
     }
 
     /// The name that is meant, with a warning when it is not the one that is written.
@@ -221,10 +274,11 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
 
     fn port(&mut self, file: usize, port: &skeleton::ServicePort) -> Option<Port> {
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
-        let named = self.wsdl_name(own, &port.binding, |key| self.declared.bindings.contains_key(key));
-        let named = named.or_else(|| self.only_binding(&port.binding));
+        let bindings = &self.declared.bindings;
+        let named = bindings.meant(own, &port.binding);
+        let named = named.or_else(|| bindings.only().filter(|only| *only != port.binding));
         let named = self.meant(file, &port.at, &port.binding, named);
-        let Some((at, binding, target)) = self.declared.bindings.get(&named).copied() else {
+        let Some((at, binding, target)) = self.declared.bindings.known.get(&named).copied() else {
             self.error(
                 file,
                 &port.at,
@@ -240,10 +294,10 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         };
         let address = port.soap11.as_ref().or(port.soap12.as_ref());
         let endpoint = address.map(|address| address.location.trim().to_owned()).unwrap_or_default();
-        let is_known = |key: &str| self.declared.port_types.contains_key(key);
-        let named = self.wsdl_name(target, &binding.port_type, is_known);
+        let binding_name = named;
+        let named = self.declared.port_types.meant(target, &binding.port_type);
         let named = self.meant(at, &binding.at, &binding.port_type, named);
-        let Some(port_type) = self.declared.port_types.get(&named).copied() else {
+        let Some((port_type, declared)) = self.declared.port_types.known.get(&named) else {
             let message =
                 format!("binding {} is of the port type {}, which is not there", binding.name, binding.port_type);
             self.error(at, &binding.at, "WSDL 2.5", message);
@@ -252,14 +306,21 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let soap = binding.soap11.as_ref().or(binding.soap12.as_ref());
         let style = soap.and_then(|soap| soap.style.as_deref()).unwrap_or("document");
         let mut seen = HashSet::new();
-        let context = Context { file: at, port_type, style, target };
+        let names = (binding_name.as_str(), named.as_str());
+        let context = Context { file: at, port_type, declared, style, target, names };
         let operations = binding.operations.iter().filter(|operation| seen.insert(operation.name.as_str()));
+        self.bound += binding.operations.len();
+        if self.bound > OPERATIONS_MAX {
+            let message = format!("the ports have more than {OPERATIONS_MAX} operations together");
+            self.error(file, &port.at, "bounds", message);
+            return None;
+        }
         let operations = operations.filter_map(|operation| self.operation(&context, operation)).map(Arc::new).collect();
         Some(Port { name: port.name.clone(), version, endpoint, operations })
     }
 
     fn operation(&mut self, context: &Context<'_>, bound: &BindingOperation) -> Option<Bound> {
-        let Some(declared) = context.port_type.operations.iter().find(|operation| operation.name == bound.name) else {
+        let Some(declared) = context.declared.get(bound.name.as_str()).copied() else {
             let message = format!(
                 "the binding has an operation {}, its port type {} has none of that name",
                 bound.name, context.port_type.name
@@ -272,6 +333,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let style = soap.and_then(|soap| soap.style.as_deref()).unwrap_or(context.style);
         let rpc = style == "rpc";
         let parts = declared.input.as_ref().map(|io| self.message(context.file, io, rpc, Severity::Error));
+        if self.requests_only {
+            return None;
+        }
         let wrapper = rpc.then_some(bound.name.as_str());
         let mut input = body(context, wrapper, bound.input.as_ref(), declared.input.as_ref(), parts);
         input.headers = self.headers(context, bound.input.as_ref(), Severity::Warning);
@@ -284,8 +348,14 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         });
         let faults = declared.faults.iter();
         let faults = faults.flat_map(|io| self.message(context.file, io, rpc, Severity::Warning)).collect();
-        let unsupported =
+        let mut unsupported =
             declared.input.is_none().then(|| "it has no input: it is called by the other side".to_owned());
+        let request = declared.input.as_ref().map(|io| (io.message.clone(), rpc, true));
+        let leads_nowhere = request.is_some_and(|key| self.messages.get(&key).is_some_and(Option::is_none));
+        if leads_nowhere || self.broken.has(context.names.0, &bound.name) || self.broken.has(context.names.1, &bound.name)
+        {
+            unsupported = Some("what the WSDL says of it leads nowhere or contradicts itself".to_owned());
+        }
         let style = match (rpc, input.usage) {
             (true, Usage::Literal) => Style::RpcLiteral,
             (true, Usage::Encoded) => Style::RpcEncoded,
@@ -315,8 +385,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let mut headers = Vec::new();
         for header in bound.into_iter().flat_map(|bound| bound.headers11.iter().chain(&bound.headers12)) {
             let io = Io { message: header.message.clone(), at: header.at.clone(), name: None };
-            let known = |key: &str| self.declared.messages.contains_key(key);
-            if !known(&io.message) && self.wsdl_name(context.target, &io.message, known).is_none() {
+            let messages = &self.declared.messages;
+            let there = messages.known.contains_key(&io.message);
+            if !there && messages.meant(context.target, &io.message).is_none() {
                 let message = format!("a header is of the message {}, which is not there; assumed: no header", io.message);
                 let (line, column) = skeleton::position(&header.at);
                 let place = Place { file: context.file, line, column };
@@ -339,6 +410,12 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     fn message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Vec<Part> {
         let key = (io.message.clone(), rpc, severity == Severity::Error);
         if let Some(parts) = self.messages.get(&key) {
+            self.parts += parts.as_ref().map_or(0, Vec::len);
+            if self.parts > PARTS_MAX {
+                let message = format!("the messages of all operations have more than {PARTS_MAX} parts together");
+                self.error(file, &io.at, "bounds", message);
+                return Vec::new();
+            }
             return parts.clone().unwrap_or_default();
         }
         let parts = self.read_message(file, io, rpc, severity);
@@ -381,12 +458,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let written = part.element.as_ref().or(part.type_name.as_ref())?;
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
         let name = from_clark(written);
-        let namespace = match &*name.namespace {
-            "" | WSDL => own,
-            namespace if namespace == own => "",
-            _ => return None,
-        };
-        let meant = format!("{{{namespace}}}{}", name.local);
+        let kind = if part.element.is_some() { "element" } else { "type" };
+        let meant = self.compiler.guess(kind, own, &name)?;
+        let meant = format!("{{{}}}{}", meant.namespace, meant.local);
         let guess = skeleton::Part {
             element: part.element.as_ref().map(|_| meant.clone()),
             type_name: part.type_name.as_ref().map(|_| meant.clone()),
@@ -399,14 +473,11 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
 
     fn read_message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Option<Vec<Part>> {
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
-        let named = self.wsdl_name(own, &io.message, |key| self.declared.messages.contains_key(key));
+        let named = self.declared.messages.meant(own, &io.message);
         let named = self.meant(file, &io.at, &io.message, named);
-        let Some((at, message)) = self.declared.messages.get(&named).copied() else {
-            let (line, column) = skeleton::position(&io.at);
-            let message = format!("there is no message {}", io.message);
-            self.compiler.findings.add(severity, Place { file, line, column }, "WSDL 2.4", message);
-            return None;
-        };
+        // What leads nowhere is named where the port type is checked.
+        let (at, message) = self.declared.messages.known.get(&named).copied()?;
+        let mut whole = true;
         let mut parts = Vec::new();
         for part in &message.parts {
             let written = part.type_name.as_deref().map(from_clark);
@@ -423,16 +494,20 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
                     );
                     let (line, column) = skeleton::position(&part.at);
                     self.compiler.findings.add(severity, Place { file: at, line, column }, "WSDL 2.3.1", text);
+                    whole = severity != Severity::Error;
                 }
             }
         }
-        Some(parts)
+        whole.then_some(parts)
     }
 }
 
 struct Context<'x> {
     file: usize,
     port_type: &'x PortType,
+    declared: &'x HashMap<&'x str, &'x PortOperation>,
+    /// Of the binding and of the port type, as `{namespace}local`.
+    names: (&'x str, &'x str),
     style: &'x str,
     target: &'x str,
 }

@@ -12,6 +12,7 @@
 
 mod checks;
 mod config;
+mod corpus;
 mod crash;
 mod deliver;
 mod demo;
@@ -26,3 +27,4 @@ mod soap;
 mod store;
 mod tidy;
 mod w3c;
+mod wsdl;
