@@ -72,7 +72,8 @@ fn encode() -> Outcome<()> {
            <service name="S"><port name="P" binding="t:B"><soap:address location="http://h/"/></port></service>
            </definitions>"#
     );
-    let model = wsdl::load(Path::new("do.wsdl"), &Memory(wsdl.into_bytes())).map_err(|findings| format!("{findings:?}"))?;
+    let model =
+        wsdl::load(Path::new("do.wsdl"), &Memory(wsdl.into_bytes())).map_err(|findings| format!("{findings:?}"))?;
     let operation = model.operation(&OperationChoice { operation: "Do", ..OperationChoice::default() })?;
     let (argument, options) = (Value::Object(argument), EncodeOptions::default());
     let mut best = Duration::MAX;
@@ -169,7 +170,8 @@ fn write_types(types: &mut String, n: usize) {
     );
     for field in 0..12 {
         let kind = ["xs:string", "xs:decimal", "xs:dateTime", "xs:boolean"][field % 4];
-        let _ = writeln!(types, r#"<xs:element name="field{field}of{n}" type="{kind}" minOccurs="0" nillable="true"/>"#);
+        let _ =
+            writeln!(types, r#"<xs:element name="field{field}of{n}" type="{kind}" minOccurs="0" nillable="true"/>"#);
     }
     let _ = writeln!(
         types,

@@ -52,13 +52,15 @@ impl SoapCalls {
         let addressing = self
             .addressing
             .then(|| Addressing { message_id: message_id(&identity.idempotency_key), to: self.endpoint.masked() });
-        soap::encode(&self.operation, &argument, &EncodeOptions { addressing, ..EncodeOptions::default() }).map_err(|error| {
-            let reason = match tree.behind(&error.path) {
-                Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
-                None => error.to_string(),
-            };
-            MapError { reason }
-        })
+        soap::encode(&self.operation, &argument, &EncodeOptions { addressing, ..EncodeOptions::default() }).map_err(
+            |error| {
+                let reason = match tree.behind(&error.path) {
+                    Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
+                    None => error.to_string(),
+                };
+                MapError { reason }
+            },
+        )
     }
 
     fn rendered(&self, document: &Document, subject: &Subject<'_>) -> Result<Encoded, MapError> {

@@ -119,7 +119,8 @@ pub fn argument(operation: &Operation, envelope: &str) -> Option<Value> {
 fn message<'a, 'i>(operation: &'a Operation, output: &'a Body, body: Node<'a, 'i>, children: &[Node<'a, 'i>]) -> Value {
     let encoded = output.usage == Usage::Encoded;
     let references = if encoded { References::of(body) } else { References::default() };
-    let reader = Reader { schemas: &operation.model.schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
+    let reader =
+        Reader { schemas: &operation.model.schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
     // Of an encoded answer the other children are values that it refers to.
     let is_root = |child: &&Node<'_, '_>| !encoded || child.attribute((ENC11, "root")) != Some("0");
     match (&output.wrapper, children.iter().find(is_root)) {
@@ -362,7 +363,8 @@ impl<'a, 'i> Reader<'a, 'i> {
                 None => Value::String(given.value().to_owned()),
             };
             let twins = complex.attributes.iter().filter(|known| *known.name.local == *name).count();
-            let key = if twins > 1 && !namespace.is_empty() { format!("@{{{namespace}}}{name}") } else { format!("@{name}") };
+            let key =
+                if twins > 1 && !namespace.is_empty() { format!("@{{{namespace}}}{name}") } else { format!("@{name}") };
             object.insert(key, value);
         }
     }
@@ -449,7 +451,13 @@ impl<'a, 'i> Reader<'a, 'i> {
         true
     }
 
-    fn member(&self, child: Node<'a, 'i>, complex: &'a Complex, object: &mut Map<String, Value>, element: Option<ElementId>) {
+    fn member(
+        &self,
+        child: Node<'a, 'i>,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        element: Option<ElementId>,
+    ) {
         let Some(element) = element else { return self.child(child, complex, object) };
         let element = &self.schemas.elements[element];
         let key = self.key(complex, &element.name);
@@ -550,7 +558,9 @@ fn untyped(node: Node<'_, '_>) -> Value {
 fn add(object: &mut Map<String, Value>, key: &str, value: Value) {
     match object.get_mut(key) {
         // A list is one value of a list type, and the next one is another.
-        Some(Value::Array(items)) if !(value.is_array() && items.iter().all(|item| !item.is_array())) => items.push(value),
+        Some(Value::Array(items)) if !(value.is_array() && items.iter().all(|item| !item.is_array())) => {
+            items.push(value)
+        }
         Some(first) => *first = Value::Array(vec![first.take(), value]),
         None => {
             object.insert(key.to_owned(), value);

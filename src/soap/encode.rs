@@ -9,9 +9,9 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
-use super::{encoded, shapes};
 use super::slots::{Slots, is_nil};
 use super::text::{escape_attribute, is_xml_char, same_value};
+use super::{encoded, shapes};
 use crate::wsdl::document::{Place, XSI, clip};
 use crate::wsdl::model::{AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, TypeId};
 use crate::wsdl::simple::is_name;
@@ -360,9 +360,7 @@ impl<'a> Encoder<'a> {
                 self.element(id, given.unwrap_or(&Value::Null))
             }
             (Holds::Element(id), Some(value)) => self.element(id, value),
-            (Holds::Type(type_id), Some(value)) => {
-                self.typed(&part.name, type_id, None, part.label.as_ref(), value)
-            }
+            (Holds::Type(type_id), Some(value)) => self.typed(&part.name, type_id, None, part.label.as_ref(), value),
             (Holds::Type(_), None) if self.is_encoded() && given.is_some() && self.nulls == Nulls::Nil => {
                 self.uses_xsi = true;
                 self.open(&part.name);
@@ -620,7 +618,13 @@ impl<'a> Encoder<'a> {
         object.get("$value").ok_or_else(|| self.error("holds text, and its $value is missing"))
     }
 
-    pub(super) fn complex_content(&mut self, tag: &str, complex: &'a Complex, value: &'a Value, fixed: Option<&str>) -> Done {
+    pub(super) fn complex_content(
+        &mut self,
+        tag: &str,
+        complex: &'a Complex,
+        value: &'a Value,
+        fixed: Option<&str>,
+    ) -> Done {
         let object = value.as_object();
         self.attributes(complex, object)?;
         match complex.content {
@@ -637,7 +641,9 @@ impl<'a> Encoder<'a> {
                     self.out.push_str(" xsi:nil=\"true\"/>");
                     return Ok(());
                 }
-                if let Some(key) = object.and_then(|object| object.keys().find(|key| !key.starts_with(['@', '$']) && !is_attribute_key(complex, key))) {
+                if let Some(key) = object.and_then(|object| {
+                    object.keys().find(|key| !key.starts_with(['@', '$']) && !is_attribute_key(complex, key))
+                }) {
                     return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
                 }
                 self.text_content(tag, simple, inner, fixed)
@@ -745,7 +751,12 @@ impl<'a> Encoder<'a> {
     }
 
     /// An attribute that is given by its name alone, when no element has that name.
-    fn attribute_by_key(&self, complex: &Complex, attribute: &AttributeUse, object: &'a Map<String, Value>) -> Option<&'a Value> {
+    fn attribute_by_key(
+        &self,
+        complex: &Complex,
+        attribute: &AttributeUse,
+        object: &'a Map<String, Value>,
+    ) -> Option<&'a Value> {
         let value = object.get(&*attribute.name.local)?;
         (!self.schemas.children(complex).by_local.contains_key(&attribute.name.local)).then_some(value)
     }
@@ -846,4 +857,3 @@ fn attribute_value<'v>(object: &'v Map<String, Value>, attribute: &AttributeUse)
 pub(super) fn hint<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
-

@@ -279,13 +279,8 @@ impl<'a> Encoder<'a> {
             None => Name::new(XSD, uniform(flat)),
         };
         let name = self.tag(&name);
-        let inner: String = array
-            .ranks
-            .iter()
-            .skip(1)
-            .rev()
-            .map(|rank| format!("[{}]", ",".repeat(rank.saturating_sub(1))))
-            .collect();
+        let inner: String =
+            array.ranks.iter().skip(1).rev().map(|rank| format!("[{}]", ",".repeat(rank.saturating_sub(1)))).collect();
         let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
         if self.version == Version::Soap12 {
             let tag = self.tag(&Name::new(ENC12, "itemType"));
@@ -317,7 +312,9 @@ impl<'a> Encoder<'a> {
     fn any_object(&mut self, object: &'a Map<String, Value>) -> Done {
         match (object.get("$xml"), object.get("$value")) {
             (Some(xml), None) => self.fragments(xml),
-            (None, Some(Value::String(text))) if object.keys().all(|key| matches!(key.as_str(), "$value" | "$type")) => {
+            (None, Some(Value::String(text)))
+                if object.keys().all(|key| matches!(key.as_str(), "$value" | "$type")) =>
+            {
                 self.free_text(text)
             }
             _ if object.keys().all(|key| key == "$type") => Ok(()),
@@ -349,7 +346,13 @@ fn scalar_type(value: &Value) -> Option<&'static str> {
             let text = number.to_string();
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
             Some(if text.contains(['.', 'e', 'E']) {
-                if text.contains(['e', 'E']) || digits > 15 { "double" } else if digits > 7 { "decimal" } else { "float" }
+                if text.contains(['e', 'E']) || digits > 15 {
+                    "double"
+                } else if digits > 7 {
+                    "decimal"
+                } else {
+                    "float"
+                }
             } else if text.parse::<i32>().is_ok() {
                 "int"
             } else if text.parse::<i64>().is_ok() {

@@ -104,9 +104,11 @@ impl Walk<'_> {
     fn element(&mut self, particle: &Particle, id: ElementId) -> bool {
         let mut count = 0;
         while particle.max.is_none_or(|max| count < max) {
-            let Some(found) = self.names.get(self.at).and_then(|name| {
-                self.schemas.alternatives(id).find(|id| self.schemas.elements[*id].name == *name)
-            }) else {
+            let Some(found) = self
+                .names
+                .get(self.at)
+                .and_then(|name| self.schemas.alternatives(id).find(|id| self.schemas.elements[*id].name == *name))
+            else {
                 break;
             };
             self.events.push(Event::Child(self.at, found));

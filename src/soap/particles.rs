@@ -5,10 +5,8 @@ use serde_json::Value;
 use super::encode::{Done, Encoder, Nulls, Step};
 use super::slots::{Slot, Slots, is_void};
 use super::text::escape_text;
-use crate::wsdl::model::{
-    Complex, Content, Definition, ElementId, Name, Particle, ParticleId, Term, TypeId,
-};
 use crate::wsdl::document::clip;
+use crate::wsdl::model::{Complex, Content, Definition, ElementId, Name, Particle, ParticleId, Term, TypeId};
 
 /// How often a group may be written of nils and defaults alone.
 const IDLE_MAX: u32 = 1_000;
@@ -74,7 +72,9 @@ impl<'a> Encoder<'a> {
         let mut count = 0;
         while particle.max != Some(1) && particle.max.is_none_or(|max| count < max) {
             let Some(pass) = slots.group.get(slots.group_taken) else { break };
-            let Some(object) = pass.as_object() else { return Err(self.error("has a $group that is no list of objects")) };
+            let Some(object) = pass.as_object() else {
+                return Err(self.error("has a $group that is no list of objects"));
+            };
             let mut inner = Slots::of(object, slots.children);
             if !self.fits(parts, &inner) {
                 break;
@@ -83,7 +83,9 @@ impl<'a> Encoder<'a> {
             slots.group_taken += 1;
             once(self, particle, parts, &mut inner)?;
             if let Some(left) = inner.left() {
-                return Err(self.error(format!("has no place for {} beside the other elements given", clip(left.key, 60))));
+                return Err(
+                    self.error(format!("has no place for {} beside the other elements given", clip(left.key, 60)))
+                );
             }
             self.path.truncate(self.path.len() - 2);
             count += 1;
@@ -256,7 +258,9 @@ impl<'a> Encoder<'a> {
         let particle = &self.schemas.particles[id];
         let mut count = 0;
         for index in 0..slots.entries.len() {
-            let Some(element) = slots.entries.get(index).and_then(|slot| self.global_for(id, slot, slots)) else { continue };
+            let Some(element) = slots.entries.get(index).and_then(|slot| self.global_for(id, slot, slots)) else {
+                continue;
+            };
             while particle.max.is_none_or(|max| count < max) {
                 let Some((number, item)) = slots.take(index) else { break };
                 self.path.push(Step::Element(element));
@@ -278,7 +282,8 @@ impl<'a> Encoder<'a> {
 
     /// The element that a key names, when it is none of the type's own and may stand at a wildcard.
     fn global_for(&self, id: ParticleId, slot: &Slot<'a>, slots: &Slots<'a>) -> Option<ElementId> {
-        let takes = |name: &Name| self.schemas.wildcards.get(&id).is_none_or(|wildcard| wildcard.takes(&name.namespace));
+        let takes =
+            |name: &Name| self.schemas.wildcards.get(&id).is_none_or(|wildcard| wildcard.takes(&name.namespace));
         if let Some(namespace) = slot.namespace {
             let name = Name::new(namespace, slot.local);
             let own = slots.children.by_name.contains_key(&name);
@@ -287,7 +292,8 @@ impl<'a> Encoder<'a> {
         if slots.children.by_local.contains_key(slot.local) {
             return None;
         }
-        let mut fitting = self.schemas.global_elements.iter().filter(|(name, _)| *name.local == *slot.local && takes(name));
+        let mut fitting =
+            self.schemas.global_elements.iter().filter(|(name, _)| *name.local == *slot.local && takes(name));
         match (fitting.next(), fitting.next()) {
             (Some((_, only)), None) => Some(*only),
             _ => None,
@@ -306,7 +312,10 @@ impl<'a> Encoder<'a> {
             }
             Term::Any => {
                 (slots.xml.is_some() && !slots.xml_taken)
-                    || slots.entries.iter().any(|slot| !slot.rest_is_void() && self.global_for(id, slot, slots).is_some())
+                    || slots
+                        .entries
+                        .iter()
+                        .any(|slot| !slot.rest_is_void() && self.global_for(id, slot, slots).is_some())
             }
         }
     }
@@ -401,4 +410,3 @@ impl<'a> Encoder<'a> {
         }
     }
 }
-

@@ -37,8 +37,18 @@ pub fn sample(operation: &Operation, extent: Extent) -> Option<Value> {
 pub(super) fn sample_of(operation: &Operation, body: &Body, extent: Extent) -> Option<Value> {
     let schemas = &operation.model.schemas;
     let encoded = body.usage == Usage::Encoded;
-    let mut sampler =
-        Sampler { schemas, extent, encoded, open: HashMap::new(), depth: 0, nesting: 0, elements: 0, ids: 0, tries: 0, groups: HashMap::new() };
+    let mut sampler = Sampler {
+        schemas,
+        extent,
+        encoded,
+        open: HashMap::new(),
+        depth: 0,
+        nesting: 0,
+        elements: 0,
+        ids: 0,
+        tries: 0,
+        groups: HashMap::new(),
+    };
     let mut value = match body.parts.as_slice() {
         [part] if body.wrapper.is_none() => sampler.holds(part.holds)?,
         parts => {
@@ -220,7 +230,8 @@ impl<'a> Sampler<'a> {
         match complex.content {
             Content::Empty => Some(Value::Object(object)),
             Content::Simple(inner) => {
-                let value = self.schemas.simple(inner).and_then(|simple| specimen::of(self.schemas, simple, &mut self.ids))?;
+                let value =
+                    self.schemas.simple(inner).and_then(|simple| specimen::of(self.schemas, simple, &mut self.ids))?;
                 if complex.attributes.is_empty() {
                     return Some(value);
                 }
@@ -235,7 +246,13 @@ impl<'a> Sampler<'a> {
     }
 
     /// Fills in what a particle holds; none when it must hold what cannot be made.
-    fn particle(&mut self, id: ParticleId, complex: &'a Complex, object: &mut Map<String, Value>, turn: usize) -> Option<()> {
+    fn particle(
+        &mut self,
+        id: ParticleId,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        turn: usize,
+    ) -> Option<()> {
         let particle = &self.schemas.particles[id];
         if self.nesting > NESTING_MAX {
             return (particle.min == 0).then_some(());
@@ -250,7 +267,13 @@ impl<'a> Sampler<'a> {
         done
     }
 
-    fn group(&mut self, particle: &'a Particle, complex: &'a Complex, object: &mut Map<String, Value>, turn: usize) -> Option<()> {
+    fn group(
+        &mut self,
+        particle: &'a Particle,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        turn: usize,
+    ) -> Option<()> {
         let passes = self.times(particle);
         if matching::is_repeated_group(self.schemas, particle) {
             for turn in 0..passes.max(particle.min.min(100)) {
@@ -274,7 +297,13 @@ impl<'a> Sampler<'a> {
         Some(())
     }
 
-    fn pass(&mut self, particle: &'a Particle, complex: &'a Complex, object: &mut Map<String, Value>, turn: usize) -> Option<()> {
+    fn pass(
+        &mut self,
+        particle: &'a Particle,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        turn: usize,
+    ) -> Option<()> {
         match &particle.term {
             Term::Sequence(parts) | Term::All(parts) => {
                 parts.iter().try_for_each(|part| self.particle(*part, complex, object, 0))
@@ -285,7 +314,13 @@ impl<'a> Sampler<'a> {
     }
 
     /// The first branch that can be made, beginning with another one each turn; one that stays empty comes last.
-    fn choice(&mut self, parts: &[ParticleId], complex: &'a Complex, object: &mut Map<String, Value>, turn: usize) -> Option<()> {
+    fn choice(
+        &mut self,
+        parts: &[ParticleId],
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        turn: usize,
+    ) -> Option<()> {
         let mut empty = parts.is_empty();
         let deep = self.depth * 3 > MUST_DEPTH_MAX;
         let leaves = |part: &ParticleId| match &self.schemas.particles[*part].term {
@@ -322,7 +357,13 @@ impl<'a> Sampler<'a> {
         particle.min.max(wanted).min(most)
     }
 
-    fn elements(&mut self, particle: &Particle, id: ElementId, complex: &'a Complex, object: &mut Map<String, Value>) -> Option<()> {
+    fn elements(
+        &mut self,
+        particle: &Particle,
+        id: ElementId,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+    ) -> Option<()> {
         let within = |id: &ElementId| self.open.get(&self.schemas.elements[*id].type_id).copied().unwrap_or(0);
         let mut alternatives: Vec<ElementId> = self.schemas.alternatives(id).take(50).collect();
         alternatives.sort_by_key(within);

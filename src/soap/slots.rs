@@ -39,7 +39,9 @@ impl<'v> Slots<'v> {
             taken: 0,
             xml: object.get("$xml"),
             xml_taken: false,
-            group: object.get("$group").map_or(&[], |group| group.as_array().map_or(std::slice::from_ref(group), Vec::as_slice)),
+            group: object
+                .get("$group")
+                .map_or(&[], |group| group.as_array().map_or(std::slice::from_ref(group), Vec::as_slice)),
             group_taken: 0,
             children,
         };
@@ -143,4 +145,3 @@ fn is_void_part(value: &Value) -> bool {
 pub(super) fn is_nil(value: &Value) -> bool {
     value.as_object().and_then(|object| object.get("$nil")) == Some(&Value::Bool(true))
 }
-

@@ -45,7 +45,9 @@ fn plain(schemas: &Schemas, simple: &Simple, ids: &mut usize, depth: usize) -> V
 }
 
 fn list(schemas: &Schemas, item: TypeId, facets: &Facets, ids: &mut usize, depth: usize) -> Vec<String> {
-    let Some(item) = schemas.simple(item).and_then(|item| text(schemas, item, ids, depth + 1)) else { return Vec::new() };
+    let Some(item) = schemas.simple(item).and_then(|item| text(schemas, item, ids, depth + 1)) else {
+        return Vec::new();
+    };
     let least = facets.length.or(facets.min_length).unwrap_or(1).clamp(1, 1_000);
     let wanted = facets.length.or(facets.max_length).map_or(2, |most| most.clamp(1, 2)).max(least);
     [wanted, least].iter().map(|count| vec![item.as_str(); usize::try_from(*count).unwrap_or(1)].join(" ")).collect()

@@ -80,7 +80,10 @@ impl<'a> Encoder<'a> {
             Variety::Atomic(builtin) => matches!(builtin, Builtin::NmTokens | Builtin::IdRefs | Builtin::Entities),
             Variety::Union(members) => {
                 depth < 8
-                    && members.iter().filter_map(|member| self.schemas.simple(*member)).any(|member| self.takes_list(member, depth + 1))
+                    && members
+                        .iter()
+                        .filter_map(|member| self.schemas.simple(*member))
+                        .any(|member| self.takes_list(member, depth + 1))
             }
         }
     }
@@ -135,7 +138,6 @@ impl<'a> Encoder<'a> {
         }
         Ok(())
     }
-
 }
 
 /// A JSON number as its type writes it: an exponent is written out where the type has none.
@@ -179,7 +181,9 @@ pub(super) fn canonical(builtin: Builtin, text: &str) -> Cow<'_, str> {
             "0" => Cow::Borrowed("false"),
             _ => Cow::Borrowed(text),
         },
-        Builtin::HexBinary if text.bytes().any(|byte| byte.is_ascii_lowercase()) => Cow::Owned(text.to_ascii_uppercase()),
+        Builtin::HexBinary if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            Cow::Owned(text.to_ascii_uppercase())
+        }
         Builtin::Base64Binary if text.contains(' ') => Cow::Owned(text.replace(' ', "")),
         builtin if builtin.is_decimal() => decimal(text),
         _ => Cow::Borrowed(text),

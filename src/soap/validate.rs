@@ -25,7 +25,9 @@ pub fn validate(operation: &Operation, envelope: &str) -> Result<(), EncodeError
     let document = match document::parse(envelope.trim_start()) {
         Ok(document) => document,
         Err(defect) => {
-            return Err(check.error(format!("is no XML: line {}, column {}: {}", defect.line, defect.column, defect.reason)));
+            return Err(
+                check.error(format!("is no XML: line {}, column {}: {}", defect.line, defect.column, defect.reason))
+            );
         }
     };
     let body = check.body(operation, document.root_element())?;
@@ -75,7 +77,9 @@ impl<'a> Check<'a> {
                 self.document_part(part, child)?;
             }
             return match children.next() {
-                Some(more) => Err(self.error(format!("has the element {} in its body, and no part for it", name_of(more)))),
+                Some(more) => {
+                    Err(self.error(format!("has the element {} in its body, and no part for it", name_of(more))))
+                }
                 None => Ok(()),
             };
         };
@@ -100,7 +104,9 @@ impl<'a> Check<'a> {
         }
         let missing = input.parts.iter().find(|part| !elements(*only).any(|child| self.is_named(part, child)));
         match missing {
-            Some(part) => self.within(format!(".{}", part.name), |check| Err(check.error("is required and is not there"))),
+            Some(part) => {
+                self.within(format!(".{}", part.name), |check| Err(check.error("is required and is not there")))
+            }
             None => Ok(()),
         }
     }
@@ -116,7 +122,8 @@ impl<'a> Check<'a> {
         match part.holds {
             Holds::Element(element) => {
                 let name = &self.schemas.elements[element].name;
-                let fits = self.schemas.alternatives(element).find(|id| self.schemas.elements[*id].name == name_of(child));
+                let fits =
+                    self.schemas.alternatives(element).find(|id| self.schemas.elements[*id].name == name_of(child));
                 match fits {
                     Some(element) => self.element(child, element),
                     None => Err(self.error(format!("wants {name} in its body, and has {}", name_of(child)))),
@@ -208,9 +215,10 @@ impl<'a> Check<'a> {
     fn attributes(&mut self, node: Node<'_, '_>, complex: &Complex) -> Done {
         for given in node.attributes().filter(|given| given.namespace() != Some(XSI)) {
             let namespace = given.namespace().unwrap_or_default();
-            let known = complex.attributes.iter().find(|known| {
-                *known.name.local == *given.name() && *known.name.namespace == *namespace
-            });
+            let known = complex
+                .attributes
+                .iter()
+                .find(|known| *known.name.local == *given.name() && *known.name.namespace == *namespace);
             match known {
                 Some(known) => {
                     let Some(simple) = self.schemas.simple(known.type_id) else { continue };

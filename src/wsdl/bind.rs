@@ -199,8 +199,15 @@ pub(crate) fn services(
     }
     let declared = declare(&read);
     let mut services = Vec::new();
-    let mut joiner =
-        Joiner { declared: &declared, broken, compiler, messages: HashMap::new(), bound: 0, parts: 0, requests_only: true };
+    let mut joiner = Joiner {
+        declared: &declared,
+        broken,
+        compiler,
+        messages: HashMap::new(),
+        bound: 0,
+        parts: 0,
+        requests_only: true,
+    };
     joiner.compiler.findings.muted = true;
     for (file, definitions) in &read {
         for port in definitions.services.iter().flat_map(|service| &service.ports) {
@@ -352,7 +359,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
             declared.input.is_none().then(|| "it has no input: it is called by the other side".to_owned());
         let request = declared.input.as_ref().map(|io| (io.message.clone(), rpc, true));
         let leads_nowhere = request.is_some_and(|key| self.messages.get(&key).is_some_and(Option::is_none));
-        if leads_nowhere || self.broken.has(context.names.0, &bound.name) || self.broken.has(context.names.1, &bound.name)
+        if leads_nowhere
+            || self.broken.has(context.names.0, &bound.name)
+            || self.broken.has(context.names.1, &bound.name)
         {
             unsupported = Some("what the WSDL says of it leads nowhere or contradicts itself".to_owned());
         }
@@ -388,7 +397,8 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
             let messages = &self.declared.messages;
             let there = messages.known.contains_key(&io.message);
             if !there && messages.meant(context.target, &io.message).is_none() {
-                let message = format!("a header is of the message {}, which is not there; assumed: no header", io.message);
+                let message =
+                    format!("a header is of the message {}, which is not there; assumed: no header", io.message);
                 let (line, column) = skeleton::position(&header.at);
                 let place = Place { file: context.file, line, column };
                 self.compiler.findings.add(Severity::Warning, place, "WSDL 3.7", message);
@@ -442,12 +452,17 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
             return None;
         }
         let (assumed, holds) = match element {
-            Some(element) if rpc => ("the type of the element of that name", Holds::Type(self.compiler.type_of_element(element))),
+            Some(element) if rpc => {
+                ("the type of the element of that name", Holds::Type(self.compiler.type_of_element(element)))
+            }
             Some(element) => ("the element of that name", Holds::Element(element)),
             None => ("any value", Holds::Type(self.compiler.any_type())),
         };
         let named = part.type_name.as_deref().unwrap_or("nothing");
-        let message = format!("part {} is of the type {named}, which no schema that is loaded declares; assumed: {assumed}", part.name);
+        let message = format!(
+            "part {} is of the type {named}, which no schema that is loaded declares; assumed: {assumed}",
+            part.name
+        );
         let (line, column) = skeleton::position(&part.at);
         self.compiler.findings.add(Severity::Warning, Place { file, line, column }, "WSDL 2.3.1", message);
         Some(holds)

@@ -243,7 +243,8 @@ impl<'a> Walk<'a, '_> {
                 XSD => "a schema alone has no operations",
                 _ => "check what was saved",
             };
-            let wanted = if file == 0 { "no WSDL 1.1 definitions" } else { "no WSDL 1.1 definitions and no XSD schema" };
+            let wanted =
+                if file == 0 { "no WSDL 1.1 definitions" } else { "no WSDL 1.1 definitions and no XSD schema" };
             let message = format!("is <{name}> of {namespace:?}, {wanted}; {hint}");
             let place = Place { file, line: 1, column: 1 };
             self.bundle.findings.add(Severity::Error, place, "WSDL", message);

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use super::Model;
 use super::bundle::is_xsd;
-use super::model::{AttributeUse, Complex, Content, Definition, ElementId, ParticleId, Schemas, Simple, Term, TypeId, Variety};
+use super::model::{
+    AttributeUse, Complex, Content, Definition, ElementId, ParticleId, Schemas, Simple, Term, TypeId, Variety,
+};
 use super::simple::Facets;
 
 /// How deep anonymous types are written.

@@ -105,7 +105,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     pub(crate) fn new(sources: &'d [Source<'i>], schemas: &'b [SchemaSource], findings: &'b mut Findings) -> Self {
         let mut types = Arena::default();
         let name = Some(Name::new(XSD, "anyType"));
-        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any, documentation: None });
+        let any_type = types.add(Type {
+            name,
+            place: Place::default(),
+            base: None,
+            definition: Definition::Any,
+            documentation: None,
+        });
         let model = Schemas {
             types,
             elements: Arena::default(),
@@ -157,7 +163,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 }
                 continue;
             }
-            if global_kind(child).is_none() && !matches!(child.tag_name().name(), "import" | "include" | "annotation" | "notation") {
+            if global_kind(child).is_none()
+                && !matches!(child.tag_name().name(), "import" | "include" | "annotation" | "notation")
+            {
                 let message = format!("a schema holds no {} at its top", child.tag_name().name());
                 self.finding(At { node: child, schema }, "s4s-elt-schema", message);
                 continue;
@@ -305,7 +313,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     /// Notes what an array type says of its items.
     fn note_array(&mut self, id: TypeId, at: At<'d, 'i>, content: Option<ParticleId>) {
-        let mut array = encoding::ArrayType { element: content.and_then(|id| self.only_element(id)), ..Default::default() };
+        let mut array =
+            encoding::ArrayType { element: content.and_then(|id| self.only_element(id)), ..Default::default() };
         for attribute in elements(at.node).filter(|child| child.tag_name().name() == "attribute") {
             let of_wsdl = |name: &str| attribute.attribute((super::bundle::WSDL, name));
             let at = At { node: attribute, ..at };
@@ -340,7 +349,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
         let base = Some(encoding::parent(builtin).map_or(self.model.any_type, |parent| self.builtin(parent)));
         let name = Name::new(XSD, builtin.as_str());
-        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition, documentation: None });
+        let id = self.model.types.add(Type {
+            name: Some(name.clone()),
+            place: Place::default(),
+            base,
+            definition,
+            documentation: None,
+        });
         self.builtins.insert(builtin, id);
         self.drafts.insert(id, Draft::Done);
         self.model.global_types.insert(name, id);
@@ -362,7 +377,17 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let documentation = document::documentation(at.node);
         let place = self.place(at);
         let is_global = at.node.parent_element().is_some_and(|parent| parent.tag_name().name() == "schema");
-        self.model.elements.add(Element { name, place, is_global, type_id, nillable, is_abstract, default, fixed, documentation })
+        self.model.elements.add(Element {
+            name,
+            place,
+            is_global,
+            type_id,
+            nillable,
+            is_abstract,
+            default,
+            fixed,
+            documentation,
+        })
     }
 
     fn new_particle(&mut self, term: Term) -> ParticleId {
@@ -1046,7 +1071,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 };
                 let simple = self.complete_simple(from, None, step);
                 let definition = Definition::Simple(simple);
-                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition, documentation: None });
+                let id = self.model.types.add(Type {
+                    name: None,
+                    place: Place::default(),
+                    base: from,
+                    definition,
+                    documentation: None,
+                });
                 self.drafts.insert(id, Draft::Done);
                 Content::Simple(id)
             }

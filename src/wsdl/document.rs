@@ -193,7 +193,8 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, Defect> {
 pub(crate) fn mend(text: &str, defect: &Defect) -> Option<(String, String)> {
     match defect.cure.as_ref()? {
         Cure::Declare(prefix) => {
-            let namespace = conventional_namespace(prefix).map_or_else(|| format!("undeclared prefix {prefix}"), str::to_owned);
+            let namespace =
+                conventional_namespace(prefix).map_or_else(|| format!("undeclared prefix {prefix}"), str::to_owned);
             let (head, tail) = text.split_at_checked(root_name_end(text)?)?;
             let message = format!("the prefix {prefix} is not declared; assumed: it means {namespace:?}");
             Some((format!("{head} xmlns:{prefix}=\"{namespace}\"{tail}"), message))

@@ -316,7 +316,13 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
     }
 
     /// An operation of a binding is that of the port type whose input and output have the same names (WSDL 1.1 2.5).
-    fn names_agree(&mut self, operation: &str, bound: Element<'d, 'i>, abstracted: Element<'d, 'i>, declared: Element<'d, 'i>) {
+    fn names_agree(
+        &mut self,
+        operation: &str,
+        bound: Element<'d, 'i>,
+        abstracted: Element<'d, 'i>,
+        declared: Element<'d, 'i>,
+    ) {
         let Some(written) = bound.attribute("name") else { return };
         let kind = bound.tag_name().name();
         let one_way = !of_wsdl(declared).any(|child| child.tag_name().name() == "output");
@@ -344,7 +350,8 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
         let body = bodies(*bound).next();
         let parts = self.body_parts(direction, body);
         if body.is_none() && !parts.is_empty() {
-            let text = format!("the {kind} of operation {name} has no soap:body: nothing says how its parts are written");
+            let text =
+                format!("the {kind} of operation {name} has no soap:body: nothing says how its parts are written");
             if kind == "input" {
                 self.add(Severity::Error, *bound, "WSDL 3.5", text);
                 self.note_bound(*bound, name);
@@ -372,15 +379,21 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
         let count = if said { parts.len() } else { children(*message, "part").count() };
         if *form == Form::DocumentLiteral && count > 1 {
             let rule = if said { "R2201" } else { "R2210" };
-            let text = format!("the {kind} of operation {name} is document/literal and has {count} parts; assumed: one after another");
+            let text = format!(
+                "the {kind} of operation {name} is document/literal and has {count} parts; assumed: one after another"
+            );
             self.add(Severity::Warning, body, rule, text);
         }
         let namespace = body.attribute("namespace");
         if *form == Form::RpcLiteral && namespace.is_none_or(str::is_empty) {
-            let text = format!("the {kind} of operation {name} is rpc/literal without a namespace; assumed: the target namespace");
+            let text = format!(
+                "the {kind} of operation {name} is rpc/literal without a namespace; assumed: the target namespace"
+            );
             self.add(Severity::Warning, body, "R2717", text);
         } else if *form == Form::DocumentLiteral && namespace.is_some() {
-            let text = format!("the {kind} of operation {name} is document/literal with a namespace; assumed: it says nothing");
+            let text = format!(
+                "the {kind} of operation {name} is document/literal with a namespace; assumed: it says nothing"
+            );
             self.add(Severity::Warning, body, "R2716", text);
         }
     }
@@ -414,7 +427,8 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
         for header in headers(direction.bound) {
             let (name, kind) = (direction.name, header.tag_name().name());
             if direction.form == Form::RpcLiteral && header.attribute("namespace").is_some() {
-                let text = format!("a {kind} of operation {name} is rpc/literal with a namespace; assumed: it says nothing");
+                let text =
+                    format!("a {kind} of operation {name} is rpc/literal with a namespace; assumed: it says nothing");
                 self.add(Severity::Warning, header, "R2726", text);
             } else if direction.form == Form::DocumentLiteral && header.attribute("namespace").is_some() {
                 let text = format!("a {kind} of operation {name} has a namespace; assumed: it says nothing");
@@ -422,7 +436,8 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
             }
             let message = header.attribute("message").and_then(|message| self.message(header, message));
             let wanted = header.attribute("part");
-            let part = message.and_then(|message| children(message, "part").find(|part| part.attribute("name") == wanted));
+            let part =
+                message.and_then(|message| children(message, "part").find(|part| part.attribute("name") == wanted));
             let literal = header.attribute("use") != Some("encoded");
             if literal && part.is_some_and(|part| part.attribute("element").is_none()) {
                 let text = format!(

@@ -316,7 +316,8 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
     for child in document::elements(node) {
         if mime(&child) {
             // What SOAP has to say stands within the first part of the multipart message.
-            let inner = child.descendants().filter(|inner| matches!(inner.tag_name().namespace(), Some(SOAP11 | SOAP12)));
+            let inner =
+                child.descendants().filter(|inner| matches!(inner.tag_name().namespace(), Some(SOAP11 | SOAP12)));
             inner.for_each(|inner| write(out, source, inner, depth + 1));
         }
         write(out, source, child, depth + 1);

@@ -3,6 +3,7 @@
 //! The corpus is no part of the project: the tests read it at `../shared/corpus/soap` and say so when it is not there.
 //! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
 
+mod forms;
 mod node;
 mod php;
 mod schemas;
@@ -57,8 +58,7 @@ fn operations(model: &Model) -> Vec<Operation> {
     for service in model.services() {
         for port in &service.ports {
             for name in &port.operations {
-                let choice =
-                    OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
+                let choice = OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
                 operations.extend(model.operation(&choice));
             }
         }

@@ -69,12 +69,15 @@ fn well_known_namespaces_need_no_file_and_no_network() {
     ] {
         let content = match name.strip_prefix('@') {
             Some(name) => format!("<xs:complexType><xs:attribute ref='k:{name}'/></xs:complexType>"),
-            None => format!("<xs:complexType><xs:sequence><xs:element name='k' type='k:{name}'/></xs:sequence></xs:complexType>"),
+            None => format!(
+                "<xs:complexType><xs:sequence><xs:element name='k' type='k:{name}'/></xs:sequence></xs:complexType>"
+            ),
         };
         let prefix = if namespace.ends_with("/namespace") { "xml" } else { "k" };
         let declared = format!("xmlns:{prefix}='{namespace}' targetNamespace=");
         let location = "schemaLocation='http://elsewhere.example/known.xsd'";
-        let content = format!("<xs:import namespace='{namespace}' {location}/><xs:element name='Do'>{content}</xs:element>");
+        let content =
+            format!("<xs:import namespace='{namespace}' {location}/><xs:element name='Do'>{content}</xs:element>");
         let text = schema_of(&content.replace("k:", &format!("{prefix}:")));
         let text = text.replacen("xs:schema targetNamespace=", &format!("xs:schema {declared}"), 1);
         let model = load_as(&[("a.wsdl", &text)], Reading::Strict).unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -89,7 +92,12 @@ fn what_is_assumed_has_a_name_and_is_refused_by_those_who_read_strictly() {
     for (text, rule) in [
         (schema_of(good).replace("<xs:schema ", "<xs:schema y:z='1' "), "undeclared-prefix"),
         (format!("<!-- first -->\n<?xml version='1.0'?>{}", schema_of(good)), "misplaced-declaration"),
-        (schema_of("<xs:element name='Do' type='Code'/><xs:simpleType name='Code'><xs:restriction base='xs:int'/></xs:simpleType>"), "src-resolve"),
+        (
+            schema_of(
+                "<xs:element name='Do' type='Code'/><xs:simpleType name='Code'><xs:restriction base='xs:int'/></xs:simpleType>",
+            ),
+            "src-resolve",
+        ),
         (schema_of("<xs:element name='Do' type='string'/>"), "src-resolve"),
         (schema_of("<xs:element name='Do' type='u:string'/>").replace("'u:", "'xsd:"), "src-resolve"),
         (schema_of("<xs:element name='Do' type='t:Code'/><xs:element name='Code' type='xs:int'/>"), "src-resolve"),
@@ -98,12 +106,12 @@ fn what_is_assumed_has_a_name_and_is_refused_by_those_who_read_strictly() {
         (schema_of(good).replace("binding='t:B'", "binding='t:Other'"), "unprefixed-name"),
         (schema_of(good).replace("use='literal'", "use='literal' namespace='urn:t'"), "R2716"),
         (schema_of(good).replace("<w:port ", "<w:port kind='soap' "), "WSDL A.4.1"),
+        (schema_of(good).replace("element='t:Do'/>", "element='t:Do'/><w:part name='q' element='t:Do'/>"), "R2210"),
         (
-            schema_of(good).replace("element='t:Do'/>", "element='t:Do'/><w:part name='q' element='t:Do'/>"),
-            "R2210",
-        ),
-        (
-            schema_of(good).replace("<w:operation name='Do'><soap", "<w:operation name='No'><soap:operation/></w:operation><w:operation name='Do'><soap"),
+            schema_of(good).replace(
+                "<w:operation name='Do'><soap",
+                "<w:operation name='No'><soap:operation/></w:operation><w:operation name='Do'><soap",
+            ),
             "R2718",
         ),
     ] {
@@ -182,7 +190,9 @@ fn redefinitions_of_redefinitions_and_chameleons_reach_what_they_replace() {
 fn documents_that_mean_harm_are_bounded() {
     let element = "<xs:element name='Do' type='xs:string'/>";
     let unions: String = (0..31)
-        .map(|n| format!("<xs:simpleType name='U{n}'><xs:union memberTypes='t:U{0} t:U{0} t:U{0}'/></xs:simpleType>", n + 1))
+        .map(|n| {
+            format!("<xs:simpleType name='U{n}'><xs:union memberTypes='t:U{0} t:U{0} t:U{0}'/></xs:simpleType>", n + 1)
+        })
         .collect();
     let unions = format!("{unions}<xs:simpleType name='U31'><xs:restriction base='xs:int'/></xs:simpleType>");
     let model = load(&[("a.wsdl", &schema_of(&format!("<xs:element name='Do' type='t:U0'/>{unions}")))]).unwrap();

@@ -50,8 +50,7 @@ fn operations(model: &Model, only: Option<&str>) -> Vec<Operation> {
     for service in model.services() {
         for port in &service.ports {
             for name in port.operations.iter().filter(|name| only.is_none_or(|only| only == name.as_str())) {
-                let choice =
-                    OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
+                let choice = OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
                 operations.extend(model.operation(&choice));
             }
         }
@@ -62,8 +61,7 @@ fn operations(model: &Model, only: Option<&str>) -> Vec<Operation> {
 fn line(operation: &Operation, extent: Extent) -> Result<String, String> {
     let argument = soap::sample(operation, extent)
         .ok_or("no valid request can be made up: a type must hold itself, or has no value")?;
-    let encoded =
-        soap::encode(operation, &argument, &EncodeOptions::default()).map_err(|error| error.to_string())?;
+    let encoded = soap::encode(operation, &argument, &EncodeOptions::default()).map_err(|error| error.to_string())?;
     let style = match operation.style() {
         Style::DocumentWrapped | Style::DocumentBare => "document",
         Style::RpcLiteral | Style::RpcEncoded => "rpc",

@@ -204,7 +204,8 @@ fn lengths_patterns_and_enumerations_hold_for_every_type_of_characters() {
             holds(base, &[("minLength", "2"), ("maxLength", "3")], &[two, three], &[four]);
         }
         holds(base, &[("enumeration", three), ("enumeration", two)], &[two, three], &[four]);
-        let pattern: String = three.chars().map(|c| if ".-".contains(c) { format!("\\{c}") } else { c.into() }).collect();
+        let pattern: String =
+            three.chars().map(|c| if ".-".contains(c) { format!("\\{c}") } else { c.into() }).collect();
         holds(base, &[("pattern", &pattern)], &[three], &[two, four]);
         holds(base, &[("pattern", "x"), ("pattern", &pattern)], &[three], &[two, four]);
     }

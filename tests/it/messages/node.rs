@@ -13,7 +13,10 @@ use super::{Disk, corpus};
 const RPC_OTHERWISE: &[(&str, &str)] = &[
     ("Message__Messages_suffixed_with_In_Out", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
     ("Message__Messages_suffixed_with_Input_Output", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
-    ("Message__Messages_suffixed_with_Request_Response", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
+    (
+        "Message__Messages_suffixed_with_Request_Response",
+        "the part is bstrResourceID, and node-soap writes bstrResourceId",
+    ),
     ("Message__overriding_namespace_prefix", "the part is bstrResourceID, and node-soap writes bstrResourceId"),
     ("fooOp__should_return_back_good_response_object", "the id breaks its pattern"),
     ("getAttachments__should_handle_MTOM_response", "node-soap knows neither the body's namespace nor xsi:type"),
@@ -60,7 +63,8 @@ fn ours(value: &Value) -> Value {
 
 fn operation(sample: &std::path::Path, case: &Value) -> Result<Operation, String> {
     let model = wsdl::load(&sample.join("soap.wsdl"), &Disk).map_err(|findings| format!("{:?}", findings.first()))?;
-    let choice = OperationChoice { operation: case["operation"].as_str().unwrap_or_default(), ..OperationChoice::default() };
+    let choice =
+        OperationChoice { operation: case["operation"].as_str().unwrap_or_default(), ..OperationChoice::default() };
     model.operation(&choice).map_err(|error| error.to_string())
 }
 
@@ -83,7 +87,9 @@ fn said(value: &Value) -> Value {
         Value::Number(number) => json!(number.to_string()),
         Value::Bool(truth) => json!(truth.to_string()),
         Value::String(text) if text.trim().is_empty() => Value::Null,
-        Value::String(text) => json!(text.trim().trim_end_matches(".000Z").trim_end_matches('Z').trim_end_matches("T00:00:00")),
+        Value::String(text) => {
+            json!(text.trim().trim_end_matches(".000Z").trim_end_matches('Z').trim_end_matches("T00:00:00"))
+        }
         Value::Null => Value::Null,
     }
 }
@@ -102,8 +108,13 @@ fn node_soaps_other_samples_come_out_the_same_or_valid_and_responses_are_read() 
         let read = |file: &str| std::fs::read_to_string(sample.join(file));
         let rpc = class.starts_with("rpc");
         if rpc || class == "upstream-schema-invalid" {
-            let kind = if rpc { "rpc requests that come out the same" } else { "invalid requests that come out valid, or are refused" };
-            let argument = read("request.json").ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null);
+            let kind = if rpc {
+                "rpc requests that come out the same"
+            } else {
+                "invalid requests that come out valid, or are refused"
+            };
+            let argument =
+                read("request.json").ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null);
             let outcome = operation(&sample, case).and_then(|operation| {
                 let encoded = soap::encode(&operation, &ours(&argument), &EncodeOptions::default());
                 let encoded = match encoded {

@@ -25,13 +25,16 @@ const READ_OTHERWISE: &[(&str, &str)] = &[
 ];
 
 /// Requests that PHP writes otherwise, each with the reason.
-const WRITTEN_OTHERWISE: &[(&str, &str)] =
-    &[("ImpliedSchema016", "PHP says the types of literal values too, and 25.0 as 25; the names and values are the same")];
+const WRITTEN_OTHERWISE: &[(&str, &str)] = &[(
+    "ImpliedSchema016",
+    "PHP says the types of literal values too, and 25.0 as 25; the names and values are the same",
+)];
 
 /// A body's infoset: names and qualified values without prefixes, attributes in order.
 pub(super) fn infoset(node: Node<'_, '_>, out: &mut String) {
     let qualified = |text: &str| {
-        let (prefix, local) = text.trim().split_once(':').map_or((None, text.trim()), |(prefix, local)| (Some(prefix), local));
+        let (prefix, local) =
+            text.trim().split_once(':').map_or((None, text.trim()), |(prefix, local)| (Some(prefix), local));
         format!("{{{}}}{}", node.lookup_namespace_uri(prefix).unwrap_or_default(), local.replace(", ", ","))
     };
     out.push_str(&format!("<{{{}}}{}", node.tag_name().namespace().unwrap_or_default(), node.tag_name().name()));
@@ -39,11 +42,12 @@ pub(super) fn infoset(node: Node<'_, '_>, out: &mut String) {
         .attributes()
         .filter(|given| given.name() != "encodingStyle")
         .map(|given| {
-            let value = if matches!(given.name(), "type" if given.namespace() == Some(XSI)) || given.name() == "arrayType" {
-                qualified(given.value())
-            } else {
-                given.value().to_owned()
-            };
+            let value =
+                if matches!(given.name(), "type" if given.namespace() == Some(XSI)) || given.name() == "arrayType" {
+                    qualified(given.value())
+                } else {
+                    given.value().to_owned()
+                };
             format!(" {{{}}}{}={value}", given.namespace().unwrap_or_default(), given.name())
         })
         .collect();
@@ -68,7 +72,9 @@ pub(super) fn body_of(text: &str) -> String {
 /// PHP's value as ours; what the expected element shows says which members are attributes.
 fn ours(value: &Value, expected: Option<Node<'_, '_>>) -> Value {
     let child = |name: &str, nth: usize| {
-        expected.and_then(|node| node.children().filter(|child| child.is_element() && child.tag_name().name() == name).nth(nth))
+        expected.and_then(|node| {
+            node.children().filter(|child| child.is_element() && child.tag_name().name() == name).nth(nth)
+        })
     };
     let is_nil = expected.is_some_and(|node| node.attribute((XSI, "nil")).is_some());
     match value {
@@ -82,7 +88,9 @@ fn ours(value: &Value, expected: Option<Node<'_, '_>>) -> Value {
                     ("any", value) => {
                         out.insert("$xml".to_owned(), value.clone());
                     }
-                    ("_", _) if child("int", 0).is_some() && expected.is_some_and(|node| node.text().unwrap_or_default().trim().is_empty()) => {}
+                    ("_", _)
+                        if child("int", 0).is_some()
+                            && expected.is_some_and(|node| node.text().unwrap_or_default().trim().is_empty()) => {}
                     ("_", value) => {
                         out.insert("$value".to_owned(), value.clone());
                     }
@@ -122,7 +130,8 @@ fn ours(value: &Value, expected: Option<Node<'_, '_>>) -> Value {
 fn listed(expected: Node<'_, '_>) -> Value {
     let items: Vec<Node<'_, '_>> = expected.children().filter(Node::is_element).collect();
     let name = items.first().map_or("item", |item| item.tag_name().name());
-    let numbers: Vec<Value> = items.iter().map(|item| serde_json::from_str(item.text().unwrap_or_default()).unwrap()).collect();
+    let numbers: Vec<Value> =
+        items.iter().map(|item| serde_json::from_str(item.text().unwrap_or_default()).unwrap()).collect();
     json!({ "$type": "{http://schemas.xmlsoap.org/soap/encoding/}Array", name: numbers })
 }
 
@@ -162,11 +171,13 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
     let Some(folder) = corpus() else { return };
     let folder = folder.join("php-soap+encoding/cases");
     let (mut same, mut read, mut all) = (0, 0, 0);
-    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap()).collect();
     names.sort();
     for name in names {
         all += 1;
-        let case: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(&name).join("case.json")).unwrap()).unwrap();
+        let case: Value =
+            serde_json::from_str(&std::fs::read_to_string(folder.join(&name).join("case.json")).unwrap()).unwrap();
         let request = std::fs::read_to_string(folder.join(&name).join("request.xml")).unwrap();
         let request = match request.find("<SOAP-ENV:Envelope").zip(request.find("</SOAP-ENV:Envelope>")) {
             Some((start, end)) => request[start..end].to_owned() + "</SOAP-ENV:Envelope>",
@@ -201,14 +212,18 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
             Ok(_) if refused => println!("{name}: was not refused"),
             Ok(encoded) if body_of(&encoded.body) == body_of(&request) => same += 1,
             Ok(_) if WRITTEN_OTHERWISE.iter().any(|(known, _)| *known == name) => same += 1,
-            Ok(encoded) => println!("{name}: {argument}\n  ours {}\n  want {}", body_of(&encoded.body), body_of(&request)),
+            Ok(encoded) => {
+                println!("{name}: {argument}\n  ours {}\n  want {}", body_of(&encoded.body), body_of(&request))
+            }
             Err(_) if refused => same += 1,
             Err(error) => println!("{name}: {argument}: {error}"),
         }
         let decoded = soap::argument(&operation, &request).unwrap_or_default();
         let decoded = if rpc { decoded["testParam"].clone() } else { decoded };
         let wanted = match (&case["param_error"], part) {
-            (Value::String(_), Some(part)) => listed(part).as_object().and_then(|object| object.values().last().cloned()).unwrap_or_default(),
+            (Value::String(_), Some(part)) => {
+                listed(part).as_object().and_then(|object| object.values().last().cloned()).unwrap_or_default()
+            }
             _ => ours(&case["expect_decoded"], part),
         };
         let otherwise = READ_OTHERWISE.iter().any(|(known, _)| *known == name);

@@ -189,7 +189,8 @@ impl Set {
     fn follow(&mut self, schema: Node<'_, '_>, path: &Path) {
         for child in schema.children().filter(Node::is_element) {
             let name = child.tag_name().name();
-            let Some(location) = child.attribute("schemaLocation").filter(|_| matches!(name, "import" | "include" | "redefine"))
+            let Some(location) =
+                child.attribute("schemaLocation").filter(|_| matches!(name, "import" | "include" | "redefine"))
             else {
                 continue;
             };
@@ -225,7 +226,12 @@ impl Set {
         }
         let targets: Vec<&str> = by_target.keys().copied().collect();
         for (number, (_, text)) in wrappers.iter().enumerate() {
-            let imports: String = targets.iter().enumerate().filter(|(_, target)| **target != wrappers[number].0).map(|(index, target)| import(index, target)).collect();
+            let imports: String = targets
+                .iter()
+                .enumerate()
+                .filter(|(_, target)| **target != wrappers[number].0)
+                .map(|(index, target)| import(index, target))
+                .collect();
             fs::write(folder.join(format!("w{number}.xsd")), text.replace("<!--imports-->", &imports)).unwrap();
         }
         for number in 0..self.schemas.len() {
@@ -233,7 +239,8 @@ impl Set {
         }
         let mut driver = format!("<xs:schema xmlns:xs=\"{XSD}\" targetNamespace=\"urn:driver\">");
         for (index, target) in targets.iter().enumerate() {
-            let own = if target.is_empty() { String::new() } else { format!(" targetNamespace=\"{}\"", escape(target)) };
+            let own =
+                if target.is_empty() { String::new() } else { format!(" targetNamespace=\"{}\"", escape(target)) };
             let mut text = format!("<xs:schema xmlns:xs=\"{XSD}\"{own}>");
             by_target[target].iter().for_each(|file| write!(text, "<xs:include schemaLocation=\"{file}\"/>").unwrap());
             fs::write(folder.join(format!("n{index}.xsd")), text + "</xs:schema>").unwrap();
@@ -250,7 +257,8 @@ impl Set {
         let range = schema.range();
         let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
         for child in schema.children().filter(Node::is_element) {
-            let location = child.attribute("schemaLocation").map(|location| clean(&beside(&self.files[*file].0, location)));
+            let location =
+                child.attribute("schemaLocation").map(|location| clean(&beside(&self.files[*file].0, location)));
             let known = location.and_then(|path| self.by_file.get(&path));
             match child.tag_name().name() {
                 "import" => {
@@ -261,13 +269,15 @@ impl Set {
                     edits.push((child.range(), line.unwrap_or_default()));
                 }
                 "include" => {
-                    let line = known.map(|number| format!("<xs:include xmlns:xs=\"{XSD}\" schemaLocation=\"s{number}.xsd\"/>"));
+                    let line = known
+                        .map(|number| format!("<xs:include xmlns:xs=\"{XSD}\" schemaLocation=\"s{number}.xsd\"/>"));
                     edits.push((child.range(), line.unwrap_or_default()));
                 }
                 "redefine" => {
                     let old = &text[child.range()];
                     let location = child.attribute("schemaLocation").unwrap_or_default();
-                    let new = known.map_or(String::new(), |number| old.replacen(location, &format!("s{number}.xsd"), 1));
+                    let new =
+                        known.map_or(String::new(), |number| old.replacen(location, &format!("s{number}.xsd"), 1));
                     edits.push((child.range(), new));
                 }
                 _ => {}
@@ -275,7 +285,10 @@ impl Set {
         }
         // Many schemas use a namespace without importing it: that is no matter of the messages.
         let imported: HashSet<&str> = schema.children().filter_map(|child| child.attribute("namespace")).collect();
-        let missing = targets.iter().enumerate().filter(|(_, other)| **other != target && !imported.contains(**other) && **other != RPC);
+        let missing = targets
+            .iter()
+            .enumerate()
+            .filter(|(_, other)| **other != target && !imported.contains(**other) && **other != RPC);
         let missing: String = missing.map(|(index, other)| import(index, other)).collect();
         if let Some(first) = schema.children().find(Node::is_element) {
             let at = first.range().start;
@@ -324,32 +337,38 @@ impl Set {
                 node.has_tag_name((WSDL, kind.as_str())) && node.attribute("name").map(str::trim) == Some(name.as_str())
             })
         };
-        let port = definitions().flat_map(|root| root.descendants().collect::<Vec<_>>()).find(|node| {
-            node.has_tag_name((WSDL, "port")) && node.attribute("name") == Some(&instance.port)
-        });
+        let port = definitions()
+            .flat_map(|root| root.descendants().collect::<Vec<_>>())
+            .find(|node| node.has_tag_name((WSDL, "port")) && node.attribute("name") == Some(&instance.port));
         let binding = port.and_then(|port| named("binding", port.attribute("binding")?));
         let port_type = binding.and_then(|binding| named("portType", binding.attribute("type")?));
         let operation = port_type.and_then(|port_type| {
             port_type.children().find(|node| node.attribute("name") == Some(&instance.operation))
         });
-        let input = operation.and_then(|operation| operation.children().find(|node| node.has_tag_name((WSDL, "input"))));
+        let input =
+            operation.and_then(|operation| operation.children().find(|node| node.has_tag_name((WSDL, "input"))));
         let message = input.and_then(|input| named("message", input.attribute("message")?));
         let mut content = String::new();
         for part in message.into_iter().flat_map(|message| message.children().collect::<Vec<_>>()) {
             let (Some(name), true) = (part.attribute("name"), part.has_tag_name((WSDL, "part"))) else { continue };
             let body = instance.envelope.split_once(":Body").map_or("", |(_, body)| body);
             let written = part.attribute("element").map_or(name, local);
-            if ![" ", ">", "/"].iter().any(|end| body.contains(&format!("<{written}{end}")) || body.contains(&format!(":{written}{end}"))) {
+            if ![" ", ">", "/"]
+                .iter()
+                .any(|end| body.contains(&format!("<{written}{end}")) || body.contains(&format!(":{written}{end}")))
+            {
                 continue;
             }
             let resolve = |text: &str| {
-                let (prefix, local) = text.trim().split_once(':').map_or((None, text.trim()), |(prefix, local)| (Some(prefix), local));
+                let (prefix, local) =
+                    text.trim().split_once(':').map_or((None, text.trim()), |(prefix, local)| (Some(prefix), local));
                 (part.lookup_namespace_uri(prefix).unwrap_or_default().to_owned(), local.to_owned())
             };
             if let Some((namespace, local)) = part.attribute("element").map(resolve) {
                 write!(content, "<xs:element xmlns:p=\"{}\" ref=\"p:{local}\"/>", escape(&namespace)).unwrap();
             } else if let Some((namespace, local)) = part.attribute("type").map(resolve) {
-                write!(content, "<xs:element name=\"{name}\" xmlns:p=\"{}\" type=\"p:{local}\"/>", escape(&namespace)).unwrap();
+                write!(content, "<xs:element name=\"{name}\" xmlns:p=\"{}\" type=\"p:{local}\"/>", escape(&namespace))
+                    .unwrap();
             }
         }
         content
