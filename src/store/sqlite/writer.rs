@@ -232,7 +232,13 @@ impl Writer {
     }
 
     /// Takes commands and runs them as they come, until the queue is empty or the group is full.
-    fn first_pass(&mut self, books: &mut Books<'_>, first: Box<dyn Task>, group: &mut Vec<Done>, stop: &mut bool) -> Pass {
+    fn first_pass(
+        &mut self,
+        books: &mut Books<'_>,
+        first: Box<dyn Task>,
+        group: &mut Vec<Done>,
+        stop: &mut bool,
+    ) -> Pass {
         let mut next = Some(first);
         let mut rows = 0;
         let mut verdict = self.begin(books).map_or_else(Pass::Lost, |()| Pass::Committed);
