@@ -197,6 +197,8 @@ pub struct Claimed {
     pub lease: Lease,
     /// The number of this attempt, from 1.
     pub attempt: u32,
+    /// How many of the attempts before met refused credentials.
+    pub excused: u32,
     /// The route's name.
     pub route: String,
     /// The destination's name.
@@ -269,6 +271,8 @@ pub struct Settle {
     pub record: outcome::Record,
     /// `repeat_key` of the outcome.
     pub repeat_key: Option<String>,
+    /// Whether it met refused credentials: then it counts against no limit of the delivery.
+    pub excused: bool,
     /// The new state.
     pub settlement: Settlement,
     /// The system's `active_ms` now.

@@ -195,6 +195,7 @@ impl Attempts {
         let draw = self.random.hash_one((claimed.delivery, claimed.attempt));
         Facts {
             attempt: claimed.attempt,
+            excused: claimed.excused,
             age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
             repeat: claimed.repeat.clone(),
             now: self.clock.now(),
@@ -208,6 +209,7 @@ impl Attempts {
             Some(Outcome::Retry { repeat_key, .. }) => repeat_key.clone(),
             _ => None,
         };
+        let excused = matches!(outcome, Some(Outcome::Unauthorized { .. }));
         Settle {
             delivery: claimed.delivery,
             lease: claimed.lease,
@@ -217,6 +219,7 @@ impl Attempts {
             reason: outcome.as_ref().map_or_else(String::new, |outcome| outcome.reason().to_owned()),
             record,
             repeat_key,
+            excused,
             settlement: verdict.settlement,
             active_ms,
             stale_mark,
@@ -256,6 +259,7 @@ impl Attempts {
             reason: reason.clone(),
             record: outcome::Record::default(),
             repeat_key: None,
+            excused: false,
             settlement: Settlement::Held { reason },
             active_ms,
             stale_mark: None,

@@ -261,6 +261,32 @@ async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_do_not_count_toward_max_attempts() {
+    let sink = Sink::start(Box::new(|number, _| {
+        let status = *[401, 503, 401, 200].get(number).unwrap_or(&200);
+        Some((status, String::new()))
+    }))
+    .await;
+    let twice = configuration(&sink.url("")).replace("first = \"50ms\"", "max_attempts = 2, first = \"10ms\"");
+    let mut gateway = Process::prepare(&twice);
+    gateway.start(&[]).await;
+    let body = envelope(&[Notice { id: "04l1", record: "006A00000000001AAA", fields: "" }]);
+    assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    for calls in [1, 3] {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while sink.arrived().len() < calls || gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null() {
+            assert!(std::time::Instant::now() < deadline, "{}", gateway.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (status, _) = gateway.change("/api/v1/systems/sink/resume", &json!({"reason": "corrected"})).await;
+        assert_eq!(status, 200);
+    }
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["waiting"] == 0).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
+    assert_eq!(ledger["deliveries"]["dead"], 0, "{ledger:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_probe_without_an_answer_says_nothing_of_the_credentials() {
     let silent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let hangs_up = std::sync::Arc::clone(&silent);

@@ -87,9 +87,23 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 1"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 1).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 2"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 2).unwrap();
     world.open();
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go_on() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.retry(&world.claim_one().await, 0).await;
+    world.store().close().await;
+    world.store = None;
+    raw(&world).execute_batch("ALTER TABLE delivery DROP COLUMN excused; PRAGMA user_version = 1").unwrap();
+    world.open();
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.attempt, claimed.excused), (2, 0));
+    world.assert_sound().await;
 }
 
 #[tokio::test]
