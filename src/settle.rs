@@ -216,7 +216,14 @@ mod tests {
     }
 
     fn facts(attempt: u32) -> Facts {
-        Facts { attempt, excused: 0, age: Duration::from_secs(90), repeat: None, now: Timestamp(1_000_000), jitter: 0.0 }
+        Facts {
+            attempt,
+            excused: 0,
+            age: Duration::from_secs(90),
+            repeat: None,
+            now: Timestamp(1_000_000),
+            jitter: 0.0,
+        }
     }
 
     fn retry(after: Option<u64>) -> Outcome {
