@@ -306,7 +306,9 @@ impl Attempts {
         if decided.outcome.is_some() {
             self.metrics.called(&claimed.destination, outcome, decided.duration.as_secs_f64());
         }
-        let (delivery, attempt) = (claimed.delivery.0, claimed.attempt);
+        // Without a call there was no attempt: the delivery does not count one either.
+        let attempt = decided.outcome.as_ref().map(|_| claimed.attempt);
+        let delivery = claimed.delivery.0;
         let (notification, destination) = (&claimed.notification.notification_id, &claimed.destination);
         match &decided.verdict.settlement {
             Settlement::Delivered => {
