@@ -169,6 +169,8 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
         assert!(std::time::Instant::now() < deadline, "{refused:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
+    assert_eq!(gateway.admin("/api/v1/refused?limit=2").await, json!([refused[0], refused[1]]));
+    assert_eq!(gateway.admin("/api/v1/refused?limitt=2").await["status"], 400);
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
     let metrics = gateway.admin("/metrics").await;
     for line in [
@@ -284,6 +286,21 @@ async fn refused_credentials_do_not_count_toward_max_attempts() {
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["waiting"] == 0).await;
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
     assert_eq!(ledger["deliveries"]["dead"], 0, "{ledger:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_without_a_call_is_logged_without_an_attempt() {
+    let sink = ok_sink().await;
+    let unmappable = configuration(&sink.url("")).replace("{{ record.Id }}", "{{ record.Name | int }}");
+    let mut gateway = Process::prepare(&unmappable);
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "no number")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    assert_eq!(gateway.admin("/api/v1/dead").await[0]["attempts"], 0);
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("dead letter")).expect(&log);
+    assert!(line.contains("delivery=1") && line.contains("outcome=\"not_called\""), "{line}");
+    assert!(!line.contains("attempt"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
