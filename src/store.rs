@@ -623,9 +623,9 @@ pub struct Discrepancy {
 pub struct WriterFigures {
     /// Commands waiting now.
     pub queue: usize,
-    /// Commits so far.
+    /// Commits so far that wrote something: each is one sync of the disk.
     pub commits: u64,
-    /// Commands committed so far.
+    /// Commands in those commits.
     pub commands: u64,
     /// How many commits had at most so many commands as the same place of [`COMMIT_SIZES`] says; the last: all.
     pub commit_sizes: [u64; COMMIT_SIZES.len() + 1],

@@ -210,11 +210,15 @@ impl Metrics {
         );
         registry.register("omgate_store_ready", "1 when the store takes commands", self.store_ready.clone());
         registry.register("omgate_writer_queue", "Commands waiting for the writer", self.writer_queue.clone());
-        registry.register("omgate_writer_commits", "Commits since the start", self.writer_commits.clone());
-        registry.register("omgate_writer_commands", "Commands committed since the start", self.writer_commands.clone());
+        registry.register(
+            "omgate_writer_commits",
+            "Commits since the start that wrote something",
+            self.writer_commits.clone(),
+        );
+        registry.register("omgate_writer_commands", "Commands in those commits", self.writer_commands.clone());
         registry.register(
             "omgate_writer_commits_by_size",
-            "Groups committed since the start that held at most so many commands",
+            "Commits since the start that wrote something and held at most so many commands",
             self.commits_by_size.clone(),
         );
         registry.register("omgate_alarm", "1 while an alarm stands", self.alarms.clone());

@@ -262,23 +262,24 @@ impl Writer {
                 }
             }
         }
-        self.conclude(books, verdict, changes)
+        self.conclude(books, verdict, changes, group.len())
     }
 
     /// Runs the group once more, each command under a savepoint.
     fn careful_pass(&mut self, books: &mut Books<'_>, group: &mut [Done]) -> Pass {
         if let Err(error) = self.begin(books) {
-            return self.conclude(books, Pass::Lost(error), 0);
+            return self.conclude(books, Pass::Lost(error), 0, 0);
         }
         let changes = books.connection.total_changes();
         let mut verdict = Pass::Committed;
+        let commands = group.len();
         for done in group {
             if let Err(error) = run_guarded(books, done) {
                 verdict = Pass::Lost(error);
                 break;
             }
         }
-        self.conclude(books, verdict, changes)
+        self.conclude(books, verdict, changes, commands)
     }
 
     fn begin(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
@@ -292,9 +293,9 @@ impl Writer {
     }
 
     /// Commits, or sees to it that nothing is left of the group.
-    fn conclude(&mut self, books: &mut Books<'_>, verdict: Pass, changes_before: u64) -> Pass {
+    fn conclude(&mut self, books: &mut Books<'_>, verdict: Pass, changes_before: u64, commands: usize) -> Pass {
         let verdict = match verdict {
-            Pass::Committed => match self.commit(books, changes_before) {
+            Pass::Committed => match self.commit(books, changes_before, commands) {
                 Ok(()) => return Pass::Committed,
                 Err(error) => Pass::Lost(error),
             },
@@ -311,7 +312,7 @@ impl Writer {
         verdict
     }
 
-    fn commit(&mut self, books: &mut Books<'_>, changes_before: u64) -> Result<(), rusqlite::Error> {
+    fn commit(&mut self, books: &mut Books<'_>, changes_before: u64, commands: usize) -> Result<(), rusqlite::Error> {
         books.write_accounts().map_err(|failure| match failure {
             Failure::Database(error) => error,
             Failure::Rule(_) => rusqlite::Error::InvalidQuery,
@@ -327,13 +328,12 @@ impl Writer {
         books.command("COMMIT")?;
         if writes {
             crash::point("after-commit");
-            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            self.count(commands);
         }
         Ok(())
     }
 
     fn answer(&mut self, books: &mut Books<'_>, group: Vec<Done>) -> Next {
-        self.count(group.len());
         // Commands that only looked prove nothing; the probe writes.
         let next = if self.is_failing() { self.probe(books) } else { Next::Serve };
         for done in group {
@@ -358,7 +358,9 @@ impl Writer {
         }
     }
 
+    /// Counts a commit and what it held. A group that wrote nothing is none: nothing goes to the disk for it.
     fn count(&self, commands: usize) {
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
         let size = u64::try_from(commands).unwrap_or(u64::MAX);
         self.shared.commands.fetch_add(size, Ordering::Relaxed);
         let bucket = COMMIT_SIZES.iter().position(|&bound| size <= bound).unwrap_or(COMMIT_SIZES.len());

@@ -283,6 +283,23 @@ async fn commands_that_come_together_are_committed_together() {
 }
 
 #[tokio::test]
+async fn a_group_that_wrote_nothing_is_no_commit_in_any_figure() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let before = world.store().figures();
+    assert!(world.claims(&["create"], &["no such route"], 10).await.claimed.is_empty());
+    let after = world.store().figures();
+    assert_eq!(
+        (after.commits, after.commands, after.commit_sizes),
+        (before.commits, before.commands, before.commit_sizes)
+    );
+    world.post([note("2")]).await;
+    let after = world.store().figures();
+    assert_eq!((after.commits, after.commands), (before.commits + 1, before.commands + 1));
+    assert_eq!(after.commit_sizes[10], after.commits);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_envelopes_at_once_and_leaves_room_for_the_rest() {
     let world = World::new();
     let options = Options { path: world.folder.path().join("small.db"), queue_max: 4, ..world.options() };
