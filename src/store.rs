@@ -682,6 +682,9 @@ pub trait Store: Send + Sync {
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
     /// The refused POSTs, newest first.
     fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>>;
+    /// How the store is at this moment. A commit that is stuck in the disk counts as failing, which nobody is there to
+    /// announce, and no longer when it ends.
+    fn condition(&self) -> Health;
     /// How the store is; changes are announced.
     fn health(&self) -> watch::Receiver<Health>;
     /// How the writer works.
