@@ -16,9 +16,9 @@ use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision};
 use crate::envelope::{Content, Drift, Envelope, Notification};
 use crate::expression::Subject;
-use crate::parse;
-use crate::receive::answer::Answer;
-use crate::receive::guard;
+use crate::parse::{self, ParseError};
+use crate::receive::answer::{Answer, Cause, Refusal};
+use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Post, Source, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
@@ -95,8 +95,8 @@ struct Watch {
     keys: RandomState,
     loop_seen: bool,
     last_envelope: Duration,
-    /// When what an alarm is about happened last, by the alarm.
-    last_seen: HashMap<&'static str, Duration>,
+    /// When what an alarm is about happened last, by the alarm and its subject.
+    last_seen: HashMap<(&'static str, String), Duration>,
 }
 
 impl Desk {
@@ -155,16 +155,23 @@ impl Desk {
         let types = desk.source.record_types.as_deref();
         let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &self.limits, types) {
             Ok(envelope) => envelope,
-            Err(error) => return self.refuse(desk, &post, &error.to_string()),
+            Err(error) => {
+                return self.refuse(desk, &post, Refusal { cause: cause_of(&error), reason: error.to_string() });
+            }
         };
         let quarantine = match guard::admit(&desk.source, &envelope) {
             Ok(()) => None,
             Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
-                lock(&desk.watch).last_seen.insert("quarantine", self.clock.monotonic());
-                self.alarms.raise("quarantine", &desk.source.name, &stranger.to_string());
+                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
                 Some(stranger.to_string())
             }
-            Err(stranger) => return self.refuse(desk, &post, &stranger.to_string()),
+            Err(stranger) => {
+                let cause = match stranger {
+                    Stranger::Organization(_) => Cause::Organization,
+                    Stranger::Action(_) => Cause::Action,
+                };
+                return self.refuse(desk, &post, Refusal { cause, reason: stranger.to_string() });
+            }
         };
         self.watch(desk, &envelope);
         let accept = self.accept(desk, envelope, quarantine, received_at, post.sender);
@@ -243,20 +250,23 @@ impl Desk {
     }
 
     /// Refuses for good: said once as an alarm, kept raw for an operator to see.
-    fn refuse(&self, desk: &SourceDesk, post: &Post, reason: &str) -> Answer {
-        self.note_refusal(desk, post, reason);
-        Answer::Refused(reason.to_owned())
+    fn refuse(&self, desk: &SourceDesk, post: &Post, refusal: Refusal) -> Answer {
+        self.note_refusal(desk, post, refusal.cause, &refusal.reason);
+        Answer::Refused(refusal)
     }
 
-    fn note_refusal(&self, desk: &SourceDesk, post: &Post, reason: &str) {
+    /// An alarm that ends when its cause did not come again.
+    fn raise(&self, desk: &SourceDesk, alarm: &'static str, subject: &str, message: &str) {
+        lock(&desk.watch).last_seen.insert((alarm, subject.to_owned()), self.clock.monotonic());
+        self.alarms.raise(alarm, subject, message);
+    }
+
+    fn note_refusal(&self, desk: &SourceDesk, post: &Post, cause: Cause, reason: &str) {
         let at = self.clock.now();
         let dropped_at = at.plus(SALESFORCE_KEEPS);
-        lock(&desk.watch).last_seen.insert("refused", self.clock.monotonic());
-        self.alarms.raise(
-            "refused",
-            &desk.source.name,
-            &format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender),
-        );
+        let subject = format!("{}/{}", desk.source.name, cause.as_str());
+        let message = format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender);
+        self.raise(desk, "refused", &subject, &message);
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
@@ -291,7 +301,7 @@ impl Desk {
                 }
                 if let Drift::UnknownRecordType(name) = drift {
                     let message = format!("record type {name} is not in the source's WSDL; such records are unrouted");
-                    watch.last_seen.insert("record_type", now);
+                    watch.last_seen.insert(("record_type", source.name.clone()), now);
                     self.alarms.raise("record_type", &source.name, &message);
                 }
             }
@@ -317,8 +327,8 @@ impl Desk {
             }
             watch.loop_seen = false;
             watch.records_in_minute.clear();
-            for alarm in watch.over(now) {
-                self.alarms.clear(alarm, name);
+            for (alarm, subject) in watch.over(now) {
+                self.alarms.clear(alarm, &subject);
             }
             let silent_for = now.saturating_sub(watch.last_envelope);
             match desk.source.silence {
@@ -350,10 +360,13 @@ impl Intake for Desk {
     }
 
     fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()> {
-        if let (Some(desk), Answer::Refused(reason) | Answer::TooLarge(reason)) =
-            (self.sources.get(&post.source), answer)
-        {
-            self.note_refusal(desk, &post, reason);
+        let why = match answer {
+            Answer::Refused(Refusal { cause, reason }) => Some((*cause, reason)),
+            Answer::TooLarge(reason) => Some((Cause::TooLarge, reason)),
+            Answer::Accepted | Answer::NotNow => None,
+        };
+        if let (Some(desk), Some((cause, reason))) = (self.sources.get(&post.source), why) {
+            self.note_refusal(desk, &post, cause, reason);
             self.metrics.answered(&desk.source.name, answer.as_str(), 0.0);
         }
         std::future::ready(()).boxed()
@@ -372,7 +385,7 @@ impl Intake for Desk {
 
 impl Watch {
     /// The alarms whose cause did not come again; each once.
-    fn over(&mut self, now: Duration) -> Vec<&'static str> {
+    fn over(&mut self, now: Duration) -> Vec<(&'static str, String)> {
         self.last_seen.extract_if(|_, at| now.saturating_sub(*at) > OVER_AFTER).map(|(alarm, _)| alarm).collect()
     }
 
@@ -391,6 +404,23 @@ impl Watch {
 
 fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
     watch.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which kind of reason it is that an envelope cannot be read.
+fn cause_of(error: &ParseError) -> Cause {
+    match error {
+        ParseError::Encoding { .. } | ParseError::UnknownEncoding(_) => Cause::Encoding,
+        ParseError::Malformed { .. }
+        | ParseError::UnboundPrefix { .. }
+        | ParseError::Doctype { .. }
+        | ParseError::Deep { .. } => Cause::Malformed,
+        ParseError::Foreign { .. }
+        | ParseError::Missing { .. }
+        | ParseError::Repeated { .. }
+        | ParseError::Id { .. }
+        | ParseError::NoNotifications
+        | ParseError::ManyNotifications { .. } => Cause::Foreign,
+    }
 }
 
 fn is_of_unknown_type(notification: &Notification) -> bool {
@@ -466,13 +496,17 @@ mod tests {
 
     #[test]
     fn an_alarm_is_over_when_its_cause_did_not_come_again_for_longer_than_salesforce_waits() {
+        let key = |alarm, subject: &str| (alarm, subject.to_owned());
         let mut watch = Watch::default();
-        watch.last_seen.insert("quarantine", Duration::ZERO);
-        watch.last_seen.insert("record_type", Duration::from_secs(60));
+        watch.last_seen.insert(key("quarantine", "orders"), Duration::ZERO);
+        watch.last_seen.insert(key("refused", "orders/organization"), Duration::from_secs(60));
         assert!(watch.over(OVER_AFTER).is_empty());
-        assert_eq!(watch.over(OVER_AFTER + Duration::from_secs(1)), ["quarantine"]);
+        assert_eq!(watch.over(OVER_AFTER + Duration::from_secs(1)), [key("quarantine", "orders")]);
         assert!(watch.over(OVER_AFTER + Duration::from_secs(2)).is_empty(), "each ends once");
-        watch.last_seen.insert("record_type", Duration::from_secs(120));
+        watch.last_seen.insert(key("refused", "orders/organization"), Duration::from_secs(120));
         assert!(watch.over(OVER_AFTER + Duration::from_secs(61)).is_empty(), "it came again meanwhile");
+        watch.last_seen.insert(key("refused", "orders/too_large"), OVER_AFTER);
+        let over = watch.over(OVER_AFTER + Duration::from_secs(121));
+        assert_eq!(over, [key("refused", "orders/organization")], "each cause by itself");
     }
 }

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
-use crate::receive::answer::Answer;
+use crate::receive::answer::{Answer, Cause};
 
 pub mod answer;
 pub mod guard;
@@ -161,7 +161,7 @@ async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Resul
     let named = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
     let Some(encoding) = encoding_of(named) else {
         let reason = format!("content encoding {named:?} is not understood; gzip is");
-        return Err(Unread { answer: Answer::Refused(reason), read: Bytes::new() });
+        return Err(Unread { answer: Answer::refused(Cause::Encoding, reason), read: Bytes::new() });
     };
     let payload = Decompress::new(payload, encoding);
     let mut body = BytesMut::new();
@@ -169,7 +169,10 @@ async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Resul
     let answer = match collected {
         Ok(Ok(())) => return Ok(body.freeze()),
         Ok(Err(answer)) => answer,
-        Err(_) => Answer::Refused(format!("the body did not come within {} s", limits.body_timeout.as_secs())),
+        Err(_) => {
+            let reason = format!("the body did not come within {} s", limits.body_timeout.as_secs());
+            Answer::refused(Cause::Incomplete, reason)
+        }
     };
     body.truncate(REFUSED_BYTES_KEPT);
     Err(Unread { answer, read: body.freeze() })
@@ -198,7 +201,8 @@ async fn collect(
     }
     body.reserve(declared.unwrap_or(0).min(256 << 10));
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| Answer::Refused(format!("the body could not be read: {error}")))?;
+        let unreadable = |error| Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"));
+        let chunk = chunk.map_err(unreadable)?;
         if body.len() + chunk.len() > limits.body_bytes_max {
             return Err(too_large());
         }

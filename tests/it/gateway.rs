@@ -174,7 +174,11 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
     let metrics = gateway.admin("/metrics").await;
     for line in [
-        "omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/malformed\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/foreign\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/organization\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/too_large\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/encoding\"} 1",
         "omgate_answers_total{source=\"orders\",answer=\"fault\"} 8",
         "omgate_answers_total{source=\"orders\",answer=\"too_large\"} 1",
     ] {
