@@ -19,7 +19,7 @@ use crate::expression::Subject;
 use crate::parse::{self, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
 use crate::receive::guard::{self, Stranger};
-use crate::receive::{Intake, Limits, Post, Source, UnknownOrganization};
+use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
 use crate::telemetry::{Alarms, Metrics};
@@ -77,6 +77,35 @@ pub struct Desk {
     places: Semaphore,
     refusals: Arc<Semaphore>,
     closing: AtomicBool,
+    strays: Mutex<Strays>,
+}
+
+/// How often strays of one kind are told in the log: a scanner must not fill it.
+const STRAYS_EVERY: Duration = Duration::from_secs(60);
+
+/// Requests to paths that no source has: when they were told last, and how many were not since.
+#[derive(Debug, Default)]
+struct Strays {
+    posts: Untold,
+    others: Untold,
+}
+
+#[derive(Debug, Default)]
+struct Untold {
+    told_at: Option<Duration>,
+    count: u64,
+}
+
+impl Untold {
+    /// Counts one more; how many are to be told now.
+    fn add(&mut self, now: Duration) -> Option<u64> {
+        self.count += 1;
+        if self.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < STRAYS_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 struct SourceDesk {
@@ -134,6 +163,7 @@ impl Desk {
             places: Semaphore::new(limits.queue_max),
             refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             closing: AtomicBool::new(false),
+            strays: Mutex::default(),
         }
     }
 
@@ -372,6 +402,30 @@ impl Intake for Desk {
         std::future::ready(()).boxed()
     }
 
+    fn strayed(&self, stray: &Stray) {
+        self.metrics.strayed(stray.is_post);
+        let told = {
+            let mut strays = lock(&self.strays);
+            let kind = if stray.is_post { &mut strays.posts } else { &mut strays.others };
+            kind.add(self.clock.monotonic())
+        };
+        let Some(requests) = told else { return };
+        let sender = &stray.sender;
+        match &stray.near {
+            Some(Near { source, characters }) if stray.is_post => {
+                let alike = format!("its first {characters} characters are those of source {source}'s path");
+                tracing::warn!(sender, requests, "a POST to a path that no source has; {alike}: is it mistyped?");
+            }
+            _ if stray.is_post => tracing::warn!(sender, requests, "a POST to a path that no source has"),
+            _ => tracing::info!(sender, requests, "a request to a path that no source has"),
+        }
+    }
+
+    fn crowded_out(&self, source: &str) {
+        self.alarms.raise("overload", source, "the bodies being read hold all the memory that limits.bodies allows");
+        self.metrics.answered(source, Answer::NotNow.as_str(), 0.0);
+    }
+
     fn answered(&self) {
         crash::point("before-ack");
         if crash::is_armed("after-ack") {
@@ -402,8 +456,8 @@ impl Watch {
     }
 }
 
-fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
-    watch.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Which kind of reason it is that an envelope cannot be read.
@@ -493,6 +547,13 @@ fn report(source: &str, organization: &str, accepted: &Accepted) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strays_are_told_once_a_minute_with_how_many_there_were() {
+        let mut untold = Untold::default();
+        let told: Vec<_> = [0, 1, 59, 60, 61, 200].map(|second| untold.add(Duration::from_secs(second))).into();
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
+    }
 
     #[test]
     fn an_alarm_is_over_when_its_cause_did_not_come_again_for_longer_than_salesforce_waits() {

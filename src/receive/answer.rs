@@ -1,8 +1,8 @@
 //! What Salesforce gets: the one place that turns what happened into HTTP.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE};
+use actix_web::http::{ConnectionType, StatusCode};
 
 use crate::soap;
 
@@ -88,10 +88,16 @@ impl Answer {
             Self::Accepted => xml(StatusCode::OK).body(soap::ack(soap::Ack::Accepted)),
             Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::Refused)),
             Self::Refused(refusal) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(&refusal.reason)),
-            // What is left of the body is not read: the connection cannot be used again.
-            Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason)),
+            Self::TooLarge(reason) => unread(xml(StatusCode::PAYLOAD_TOO_LARGE).body(soap::client_fault(reason))),
         }
     }
+}
+
+/// An answer to a request whose body is not read to its end: the connection cannot be used again.
+#[must_use]
+pub fn unread(mut response: HttpResponse) -> HttpResponse {
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {

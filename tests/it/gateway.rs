@@ -201,6 +201,62 @@ async fn the_public_listener_serves_source_paths_and_nothing_else() {
     }
     assert!(get("/om/orders", "DELETE").starts_with("HTTP/1.1 405"));
     assert_eq!(gateway.post("/elsewhere", one("04l1", "x")).await.unwrap().status, 404);
+    let metrics = gateway.admin("/metrics").await;
+    for line in ["omgate_unknown_paths_total{method=\"POST\"} 1", "omgate_unknown_paths_total{method=\"other\"} 6"] {
+        assert!(metrics.as_str().unwrap().contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_path_is_told_in_the_log_without_being_shown() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for path in ["/om/order-s3cret", "/om/s3cret", "/om/orders?s3cret"] {
+        gateway.post(path, one("04l1", "x")).await.unwrap();
+    }
+    let log = gateway.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("a path that no source has")).collect();
+    assert_eq!(lines.len(), 1, "at most one a minute: {log}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("its first 9 characters are those of source orders's"),
+        "{log}"
+    );
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_need_more_memory_together_than_allowed_are_nacked_at_once() {
+    let sink = ok_sink().await;
+    let limits = "[server.limits]\nbody = \"64KiB\"\nbodies = \"100KiB\"\nbody_timeout = \"60s\"";
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), limits, "", ""));
+    gateway.start(&[]).await;
+    let large = one("04l1", &"x".repeat(60 << 10));
+    // A sender that keeps its last byte back holds what it has sent.
+    let bytes = post_bytes(&format!("Content-Length: {}\r\n", large.len()), large.as_bytes());
+    let (last, rest) = bytes.split_last().unwrap();
+    let mut slow = TcpStream::connect(("127.0.0.1", gateway.public)).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    slow.write_all(rest).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut number = 2;
+    while !gateway.post("/om/orders", large.replace("04l1", &format!("04l{number}"))).await.unwrap().is_nack() {
+        assert!(std::time::Instant::now() < deadline, "it takes all of them");
+        number += 1;
+    }
+    let small = gateway.post("/om/orders", one("04lsmall", "x")).await.unwrap();
+    assert!(small.is_ack(), "for a small one there is room: {small:?}");
+    let metrics = gateway.admin("/metrics").await;
+    assert!(
+        metrics.as_str().unwrap().contains("omgate_answers_total{source=\"orders\",answer=\"nack\"} 1"),
+        "{metrics}"
+    );
+    slow.write_all(&[*last]).unwrap();
+    let mut answer = [0; 4096];
+    let read = slow.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..read]).contains("<Ack>true</Ack>"));
+    let after = gateway.post("/om/orders", large.replace("04l1", "04lafter")).await.unwrap();
+    assert!(after.is_ack(), "the room was given back: {after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
