@@ -43,7 +43,7 @@ fn a_hard_link_does_not_let_a_second_store_in() {
     let other_name = world.folder.path().join("other.db");
     std::fs::hard_link(world.folder.path().join("store.db"), &other_name).unwrap();
     let linked = Options { path: other_name.clone(), ..world.options() };
-    let error = refusal(linked.clone()).to_string();
+    let error = refusal(linked).to_string();
     assert!(error.contains("other.db: the file has 1 other hard link,") && error.contains("-samefile"), "{error}");
     assert!(!world.folder.path().join("other.db-lock").exists());
     world.store = None;
