@@ -1,9 +1,13 @@
 //! What an acknowledgement costs: syncs, time, CPU and memory, against a server that only returns the constant Ack.
 //!
-//! `cargo bench --bench ack` builds a shim under which every sync costs a millisecond, runs both servers one after the
+//! `cargo bench --bench ack` builds a shim under which every sync costs a millisecond, runs the servers one after the
 //! other under the same load, and prints a table. Ratios and counts are what to look at; times are this machine's.
+//!
+//! Two servers are there to compare with: one that only returns the constant, and a bare prototype that does the least a
+//! durable receiver can do: it finds ids and fields without a check, writes one table, and commits in groups.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::wildcard_enum_match_arm)]
 #![allow(clippy::disallowed_methods, clippy::allow_attributes_without_reason, unreachable_pub)]
 
 use std::fmt::Write as _;
@@ -19,11 +23,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const CONSTANT: &str = "--constant-server";
+const PROTOTYPE: &str = "--prototype-server";
+const ACK: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope \
+    xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\"><soapenv:Body><notificationsResponse \
+    xmlns=\"http://soap.sforce.com/2005/09/outbound\"><Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.iter().any(|argument| argument == CONSTANT) {
         return constant_server();
+    }
+    if let Some(at) = arguments.iter().position(|argument| argument == PROTOTYPE) {
+        return prototype::serve(Path::new(&arguments[at + 1]));
     }
     let seconds = arguments
         .iter()
@@ -38,13 +49,16 @@ async fn bench(duration: Duration) {
     let folder = tempfile::Builder::new().prefix("omgate-ack").tempdir_in(ram_folder()).unwrap();
     let shim = shim(folder.path());
     let constant = measure_constant(duration).await;
-    let mut rows = vec![("constant Ack, 64 connections", constant)];
-    for (name, connections, notifications) in [
-        ("omgate, 64 connections, 1 notification", 64, 1),
-        ("omgate, 1 connection, 1 notification", 1, 1),
-        ("omgate, 8 connections, 100 notifications", 8, 100),
+    let mut rows = vec![("constant Ack, 64 connections".to_owned(), constant)];
+    for (load, connections, notifications) in [
+        ("64 connections, 1 notification", 64, 1),
+        ("1 connection, 1 notification", 1, 1),
+        ("8 connections, 100 notifications", 8, 100),
     ] {
-        rows.push((name, measure_omgate(folder.path(), &shim, connections, notifications, duration).await));
+        let prototype = measure_prototype(folder.path(), &shim, connections, notifications, duration).await;
+        rows.push((format!("prototype, {load}"), prototype));
+        let omgate = measure_omgate(folder.path(), &shim, connections, notifications, duration).await;
+        rows.push((format!("omgate, {load}"), omgate));
     }
     println!(
         "{:<42} {:>9} {:>9} {:>8} {:>8} {:>10} {:>9} {:>8} {:>8}",
@@ -92,12 +106,36 @@ impl Figures {
 }
 
 async fn measure_constant(duration: Duration) -> Figures {
-    let mut child =
-        Command::new(std::env::current_exe().unwrap()).arg(CONSTANT).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut child, address) = start(Command::new(std::env::current_exe().unwrap()).arg(CONSTANT));
+    let figures = load(&child, address, None, 64, 1, duration).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    figures
+}
+
+/// Starts a server that prints its port.
+fn start(command: &mut Command) -> (Child, SocketAddr) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut port = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut port).unwrap();
-    let address = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
-    let figures = load(&child, address, None, 64, 1, duration).await;
+    (child, SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap())))
+}
+
+async fn measure_prototype(
+    folder: &Path,
+    shim: &Path,
+    connections: usize,
+    notifications: usize,
+    duration: Duration,
+) -> Figures {
+    let folder = folder.join(format!("prototype-{connections}x{notifications}"));
+    fs::create_dir(&folder).unwrap();
+    let count = folder.join("syncs");
+    fs::write(&count, [0_u8; 4096]).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(PROTOTYPE).arg(&folder).env("LD_PRELOAD", shim).env("SLOW_FSYNC_COUNT", &count);
+    let (mut child, address) = start(&mut command);
+    let figures = load(&child, address, Some(&count), connections, notifications, duration).await;
     child.kill().unwrap();
     child.wait().unwrap();
     figures
@@ -268,9 +306,6 @@ async fn response(stream: &mut TcpStream, buffer: &mut [u8]) -> usize {
 }
 
 fn constant_server() {
-    const ACK: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope \
-        xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\"><soapenv:Body><notificationsResponse \
-        xmlns=\"http://soap.sforce.com/2005/09/outbound\"><Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>";
     actix_web::rt::System::new().block_on(async {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         println!("{}", socket.local_addr().unwrap().port());
@@ -286,6 +321,93 @@ fn constant_server() {
         .await
         .unwrap();
     });
+}
+
+/// The least that a durable receiver can do.
+mod prototype {
+    use std::path::Path;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use actix_web::web;
+    use quick_xml::events::Event;
+    use tokio::sync::oneshot;
+
+    struct Job {
+        rows: Vec<(String, String)>,
+        reply: oneshot::Sender<()>,
+    }
+
+    pub fn serve(folder: &Path) {
+        let (queue, jobs) = channel();
+        let path = folder.join("prototype.db");
+        std::thread::spawn(move || write(&path, &jobs));
+        actix_web::rt::System::new().block_on(async move {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            println!("{}", socket.local_addr().unwrap().port());
+            let app = move || {
+                let queue = queue.clone();
+                actix_web::App::new()
+                    .app_data(web::PayloadConfig::new(16 << 20))
+                    .default_service(web::to(move |body: web::Bytes| receive(body, queue.clone())))
+            };
+            actix_web::HttpServer::new(app).workers(2).listen(socket).unwrap().run().await.unwrap();
+        });
+    }
+
+    async fn receive(body: web::Bytes, queue: Sender<Job>) -> actix_web::HttpResponse {
+        let (reply, stored) = oneshot::channel();
+        queue.send(Job { rows: notifications(std::str::from_utf8(&body).unwrap()), reply }).unwrap();
+        stored.await.unwrap();
+        actix_web::HttpResponse::Ok().content_type("text/xml; charset=utf-8").body(super::ACK)
+    }
+
+    /// The id and the fields of each notification.
+    fn notifications(text: &str) -> Vec<(String, String)> {
+        let mut reader = quick_xml::NsReader::from_str(text);
+        let (mut found, mut id, mut fields, mut value) = (Vec::new(), String::new(), String::new(), String::new());
+        let mut in_record = false;
+        loop {
+            match reader.read_event().unwrap() {
+                Event::Start(start) => {
+                    in_record |= start.local_name().as_ref() == "sObject";
+                    value.clear();
+                }
+                Event::Text(text) => value.push_str(&text),
+                Event::End(end) => match end.local_name().as_ref() {
+                    "Id" if !in_record => id = std::mem::take(&mut value),
+                    "sObject" => in_record = false,
+                    "Notification" => found.push((std::mem::take(&mut id), std::mem::take(&mut fields))),
+                    name if in_record => {
+                        for part in [name, "=", value.as_str(), ";"] {
+                            fields.push_str(part);
+                        }
+                    }
+                    _ => {}
+                },
+                Event::Eof => return found,
+                _ => {}
+            }
+        }
+    }
+
+    fn write(path: &Path, jobs: &Receiver<Job>) {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000;
+                     CREATE TABLE notification (id TEXT PRIMARY KEY, fields TEXT NOT NULL) WITHOUT ROWID;";
+        connection.execute_batch(setup).unwrap();
+        let mut insert = connection.prepare("INSERT OR IGNORE INTO notification VALUES (?1, ?2)").unwrap();
+        while let Ok(first) = jobs.recv() {
+            let group: Vec<Job> = std::iter::once(first).chain(jobs.try_iter().take(2_000)).collect();
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            for row in group.iter().flat_map(|job| &job.rows) {
+                insert.execute((&row.0, &row.1)).unwrap();
+            }
+            connection.execute_batch("COMMIT").unwrap();
+            for job in group {
+                let _ = job.reply.send(());
+            }
+        }
+    }
 }
 
 fn shim(folder: &Path) -> PathBuf {

@@ -239,6 +239,7 @@ fn settle(claimed: &Claimed) -> Settle {
             ..Record::default()
         },
         repeat_key: None,
+        excused: false,
         settlement: Settlement::Delivered,
         active_ms: 0,
         stale_mark: None,

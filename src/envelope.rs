@@ -342,8 +342,8 @@ pub enum FieldType {
     Id,
     /// `xsd:boolean`.
     Boolean,
-    /// `xsd:int`, `xsd:long`, `xsd:integer`, `xsd:short`.
-    Int,
+    /// `xsd:int`, `xsd:long` and the other types of whole numbers.
+    Integer(IntegerType),
     /// `xsd:double`, `xsd:decimal`, `xsd:float`.
     Double,
     /// `xsd:date`.
@@ -362,13 +362,103 @@ impl fmt::Display for FieldType {
             Self::String => "string",
             Self::Id => "ID",
             Self::Boolean => "boolean",
-            Self::Int => "int",
+            Self::Integer(integer) => integer.as_str(),
             Self::Double => "double",
             Self::Date => "date",
             Self::DateTime => "dateTime",
             Self::Time => "time",
             Self::Base64 => "base64Binary",
         })
+    }
+}
+
+/// The types of whole numbers that XSD 1.0 part 2 builds in; they differ in their range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are those of XSD")]
+pub enum IntegerType {
+    Integer,
+    NonPositiveInteger,
+    NegativeInteger,
+    NonNegativeInteger,
+    PositiveInteger,
+    Long,
+    Int,
+    Short,
+    Byte,
+    UnsignedLong,
+    UnsignedInt,
+    UnsignedShort,
+    UnsignedByte,
+}
+
+impl IntegerType {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Integer,
+        Self::NonPositiveInteger,
+        Self::NegativeInteger,
+        Self::NonNegativeInteger,
+        Self::PositiveInteger,
+        Self::Long,
+        Self::Int,
+        Self::Short,
+        Self::Byte,
+        Self::UnsignedLong,
+        Self::UnsignedInt,
+        Self::UnsignedShort,
+        Self::UnsignedByte,
+    ];
+
+    /// Its name in XSD.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Integer => "integer",
+            Self::NonPositiveInteger => "nonPositiveInteger",
+            Self::NegativeInteger => "negativeInteger",
+            Self::NonNegativeInteger => "nonNegativeInteger",
+            Self::PositiveInteger => "positiveInteger",
+            Self::Long => "long",
+            Self::Int => "int",
+            Self::Short => "short",
+            Self::Byte => "byte",
+            Self::UnsignedLong => "unsignedLong",
+            Self::UnsignedInt => "unsignedInt",
+            Self::UnsignedShort => "unsignedShort",
+            Self::UnsignedByte => "unsignedByte",
+        }
+    }
+
+    /// The least and the greatest value; none where there is no bound.
+    fn range(self) -> (Option<i128>, Option<i128>) {
+        fn within(least: impl Into<i128>, greatest: impl Into<i128>) -> (Option<i128>, Option<i128>) {
+            (Some(least.into()), Some(greatest.into()))
+        }
+        match self {
+            Self::Integer => (None, None),
+            Self::NonPositiveInteger => (None, Some(0)),
+            Self::NegativeInteger => (None, Some(-1)),
+            Self::NonNegativeInteger => (Some(0), None),
+            Self::PositiveInteger => (Some(1), None),
+            Self::Long => within(i64::MIN, i64::MAX),
+            Self::Int => within(i32::MIN, i32::MAX),
+            Self::Short => within(i16::MIN, i16::MAX),
+            Self::Byte => within(i8::MIN, i8::MAX),
+            Self::UnsignedLong => within(0, u64::MAX),
+            Self::UnsignedInt => within(0, u32::MAX),
+            Self::UnsignedShort => within(0, u16::MAX),
+            Self::UnsignedByte => within(0, u8::MAX),
+        }
+    }
+
+    /// Whether a number, an optional sign and digits, lies within the range.
+    #[must_use]
+    pub fn holds(self, number: &str) -> bool {
+        // What has more digits than any bound lies beyond all of them, on the side that its sign says.
+        let beyond = if number.starts_with('-') { i128::MIN } else { i128::MAX };
+        let value = number.parse::<i128>().unwrap_or(beyond);
+        let (least, greatest) = self.range();
+        least.is_none_or(|least| least <= value) && greatest.is_none_or(|greatest| value <= greatest)
     }
 }
 

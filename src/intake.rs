@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,10 +16,10 @@ use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision};
 use crate::envelope::{Content, Drift, Envelope, Notification};
 use crate::expression::Subject;
-use crate::parse;
-use crate::receive::answer::Answer;
-use crate::receive::guard;
-use crate::receive::{Intake, Limits, Post, Source, UnknownOrganization};
+use crate::parse::{self, ParseError};
+use crate::receive::answer::{Answer, Cause, Refusal};
+use crate::receive::guard::{self, Stranger};
+use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
 use crate::telemetry::{Alarms, Metrics};
@@ -76,6 +77,35 @@ pub struct Desk {
     places: Semaphore,
     refusals: Arc<Semaphore>,
     closing: AtomicBool,
+    strays: Mutex<Strays>,
+}
+
+/// How often strays of one kind are told in the log: a scanner must not fill it.
+const STRAYS_EVERY: Duration = Duration::from_secs(60);
+
+/// Requests to paths that no source has: when they were told last, and how many were not since.
+#[derive(Debug, Default)]
+struct Strays {
+    posts: Untold,
+    others: Untold,
+}
+
+#[derive(Debug, Default)]
+struct Untold {
+    told_at: Option<Duration>,
+    count: u64,
+}
+
+impl Untold {
+    /// Counts one more; how many are to be told now.
+    fn add(&mut self, now: Duration) -> Option<u64> {
+        self.count += 1;
+        if self.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < STRAYS_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
 }
 
 struct SourceDesk {
@@ -89,11 +119,13 @@ struct SourceDesk {
 #[derive(Default)]
 struct Watch {
     drift_seen: HashSet<Drift>,
-    records_in_minute: HashMap<String, u32>,
+    /// By a keyed hash of the record's id, which costs no memory of its own.
+    records_in_minute: HashMap<u64, u32>,
+    keys: RandomState,
     loop_seen: bool,
     last_envelope: Duration,
-    /// When what an alarm is about happened last, by the alarm.
-    last_seen: HashMap<&'static str, Duration>,
+    /// When what an alarm is about happened last, by the alarm and its subject.
+    last_seen: HashMap<(&'static str, String), Duration>,
 }
 
 impl Desk {
@@ -131,6 +163,7 @@ impl Desk {
             places: Semaphore::new(limits.queue_max),
             refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             closing: AtomicBool::new(false),
+            strays: Mutex::default(),
         }
     }
 
@@ -152,16 +185,23 @@ impl Desk {
         let types = desk.source.record_types.as_deref();
         let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &self.limits, types) {
             Ok(envelope) => envelope,
-            Err(error) => return self.refuse(desk, &post, &error.to_string()),
+            Err(error) => {
+                return self.refuse(desk, &post, Refusal { cause: cause_of(&error), reason: error.to_string() });
+            }
         };
         let quarantine = match guard::admit(&desk.source, &envelope) {
             Ok(()) => None,
             Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
-                lock(&desk.watch).last_seen.insert("quarantine", self.clock.monotonic());
-                self.alarms.raise("quarantine", &desk.source.name, &stranger.to_string());
+                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
                 Some(stranger.to_string())
             }
-            Err(stranger) => return self.refuse(desk, &post, &stranger.to_string()),
+            Err(stranger) => {
+                let cause = match stranger {
+                    Stranger::Organization(_) => Cause::Organization,
+                    Stranger::Action(_) => Cause::Action,
+                };
+                return self.refuse(desk, &post, Refusal { cause, reason: stranger.to_string() });
+            }
         };
         self.watch(desk, &envelope);
         let accept = self.accept(desk, envelope, quarantine, received_at, post.sender);
@@ -240,20 +280,23 @@ impl Desk {
     }
 
     /// Refuses for good: said once as an alarm, kept raw for an operator to see.
-    fn refuse(&self, desk: &SourceDesk, post: &Post, reason: &str) -> Answer {
-        self.note_refusal(desk, post, reason);
-        Answer::Refused(reason.to_owned())
+    fn refuse(&self, desk: &SourceDesk, post: &Post, refusal: Refusal) -> Answer {
+        self.note_refusal(desk, post, refusal.cause, &refusal.reason);
+        Answer::Refused(refusal)
     }
 
-    fn note_refusal(&self, desk: &SourceDesk, post: &Post, reason: &str) {
+    /// An alarm that ends when its cause did not come again.
+    fn raise(&self, desk: &SourceDesk, alarm: &'static str, subject: &str, message: &str) {
+        lock(&desk.watch).last_seen.insert((alarm, subject.to_owned()), self.clock.monotonic());
+        self.alarms.raise(alarm, subject, message);
+    }
+
+    fn note_refusal(&self, desk: &SourceDesk, post: &Post, cause: Cause, reason: &str) {
         let at = self.clock.now();
         let dropped_at = at.plus(SALESFORCE_KEEPS);
-        lock(&desk.watch).last_seen.insert("refused", self.clock.monotonic());
-        self.alarms.raise(
-            "refused",
-            &desk.source.name,
-            &format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender),
-        );
+        let subject = format!("{}/{}", desk.source.name, cause.as_str());
+        let message = format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender);
+        self.raise(desk, "refused", &subject, &message);
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
@@ -288,7 +331,7 @@ impl Desk {
                 }
                 if let Drift::UnknownRecordType(name) = drift {
                     let message = format!("record type {name} is not in the source's WSDL; such records are unrouted");
-                    watch.last_seen.insert("record_type", now);
+                    watch.last_seen.insert(("record_type", source.name.clone()), now);
                     self.alarms.raise("record_type", &source.name, &message);
                 }
             }
@@ -314,8 +357,8 @@ impl Desk {
             }
             watch.loop_seen = false;
             watch.records_in_minute.clear();
-            for alarm in watch.over(now) {
-                self.alarms.clear(alarm, name);
+            for (alarm, subject) in watch.over(now) {
+                self.alarms.clear(alarm, &subject);
             }
             let silent_for = now.saturating_sub(watch.last_envelope);
             match desk.source.silence {
@@ -347,13 +390,40 @@ impl Intake for Desk {
     }
 
     fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()> {
-        if let (Some(desk), Answer::Refused(reason) | Answer::TooLarge(reason)) =
-            (self.sources.get(&post.source), answer)
-        {
-            self.note_refusal(desk, &post, reason);
+        let why = match answer {
+            Answer::Refused(Refusal { cause, reason }) => Some((*cause, reason)),
+            Answer::TooLarge(reason) => Some((Cause::TooLarge, reason)),
+            Answer::Accepted | Answer::NotNow => None,
+        };
+        if let (Some(desk), Some((cause, reason))) = (self.sources.get(&post.source), why) {
+            self.note_refusal(desk, &post, cause, reason);
             self.metrics.answered(&desk.source.name, answer.as_str(), 0.0);
         }
         std::future::ready(()).boxed()
+    }
+
+    fn strayed(&self, stray: &Stray) {
+        self.metrics.strayed(stray.is_post);
+        let told = {
+            let mut strays = lock(&self.strays);
+            let kind = if stray.is_post { &mut strays.posts } else { &mut strays.others };
+            kind.add(self.clock.monotonic())
+        };
+        let Some(requests) = told else { return };
+        let sender = &stray.sender;
+        match &stray.near {
+            Some(Near { source, characters }) if stray.is_post => {
+                let alike = format!("its first {characters} characters are those of source {source}'s path");
+                tracing::warn!(sender, requests, "a POST to a path that no source has; {alike}: is it mistyped?");
+            }
+            _ if stray.is_post => tracing::warn!(sender, requests, "a POST to a path that no source has"),
+            _ => tracing::info!(sender, requests, "a request to a path that no source has"),
+        }
+    }
+
+    fn crowded_out(&self, source: &str) {
+        self.alarms.raise("overload", source, "the bodies being read hold all the memory that limits.bodies allows");
+        self.metrics.answered(source, Answer::NotNow.as_str(), 0.0);
     }
 
     fn answered(&self) {
@@ -369,24 +439,42 @@ impl Intake for Desk {
 
 impl Watch {
     /// The alarms whose cause did not come again; each once.
-    fn over(&mut self, now: Duration) -> Vec<&'static str> {
+    fn over(&mut self, now: Duration) -> Vec<(&'static str, String)> {
         self.last_seen.extract_if(|_, at| now.saturating_sub(*at) > OVER_AFTER).map(|(alarm, _)| alarm).collect()
     }
 
     fn count(&mut self, record: &str) -> Option<u32> {
-        if let Some(count) = self.records_in_minute.get_mut(record) {
+        let key = self.keys.hash_one(record);
+        if let Some(count) = self.records_in_minute.get_mut(&key) {
             *count = count.saturating_add(1);
             return Some(*count);
         }
         if self.records_in_minute.len() < RECORDS_PER_MINUTE_MAX {
-            self.records_in_minute.insert(record.to_owned(), 1);
+            self.records_in_minute.insert(key, 1);
         }
         None
     }
 }
 
-fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
-    watch.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Which kind of reason it is that an envelope cannot be read.
+fn cause_of(error: &ParseError) -> Cause {
+    match error {
+        ParseError::Encoding { .. } | ParseError::UnknownEncoding(_) => Cause::Encoding,
+        ParseError::Malformed { .. }
+        | ParseError::UnboundPrefix { .. }
+        | ParseError::Doctype { .. }
+        | ParseError::Deep { .. } => Cause::Malformed,
+        ParseError::Foreign { .. }
+        | ParseError::Missing { .. }
+        | ParseError::Repeated { .. }
+        | ParseError::Id { .. }
+        | ParseError::NoNotifications
+        | ParseError::ManyNotifications { .. } => Cause::Foreign,
+    }
 }
 
 fn is_of_unknown_type(notification: &Notification) -> bool {
@@ -461,14 +549,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn strays_are_told_once_a_minute_with_how_many_there_were() {
+        let mut untold = Untold::default();
+        let told: Vec<_> = [0, 1, 59, 60, 61, 200].map(|second| untold.add(Duration::from_secs(second))).into();
+        assert_eq!(told, [Some(1), None, None, Some(3), None, Some(2)]);
+    }
+
+    #[test]
     fn an_alarm_is_over_when_its_cause_did_not_come_again_for_longer_than_salesforce_waits() {
+        let key = |alarm, subject: &str| (alarm, subject.to_owned());
         let mut watch = Watch::default();
-        watch.last_seen.insert("quarantine", Duration::ZERO);
-        watch.last_seen.insert("record_type", Duration::from_secs(60));
+        watch.last_seen.insert(key("quarantine", "orders"), Duration::ZERO);
+        watch.last_seen.insert(key("refused", "orders/organization"), Duration::from_secs(60));
         assert!(watch.over(OVER_AFTER).is_empty());
-        assert_eq!(watch.over(OVER_AFTER + Duration::from_secs(1)), ["quarantine"]);
+        assert_eq!(watch.over(OVER_AFTER + Duration::from_secs(1)), [key("quarantine", "orders")]);
         assert!(watch.over(OVER_AFTER + Duration::from_secs(2)).is_empty(), "each ends once");
-        watch.last_seen.insert("record_type", Duration::from_secs(120));
+        watch.last_seen.insert(key("refused", "orders/organization"), Duration::from_secs(120));
         assert!(watch.over(OVER_AFTER + Duration::from_secs(61)).is_empty(), "it came again meanwhile");
+        watch.last_seen.insert(key("refused", "orders/too_large"), OVER_AFTER);
+        let over = watch.over(OVER_AFTER + Duration::from_secs(121));
+        assert_eq!(over, [key("refused", "orders/organization")], "each cause by itself");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::{Decompress, Payload};
@@ -14,7 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
-use crate::receive::answer::Answer;
+use crate::receive::answer::{Answer, Cause};
 
 pub mod answer;
 pub mod guard;
@@ -33,12 +34,37 @@ pub struct Post {
     pub sender: String,
 }
 
+/// A request to a path that no source has. The path itself is not told: it may be a source's, mistyped, and those are
+/// secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Whether it was a POST, as Salesforce makes.
+    pub is_post: bool,
+    /// The sender's address.
+    pub sender: String,
+    /// The source whose path begins most like this one, if any does.
+    pub near: Option<Near>,
+}
+
+/// How near a path came to that of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near {
+    /// The source's name.
+    pub source: String,
+    /// So many characters are the same, from the first.
+    pub characters: usize,
+}
+
 /// What becomes of POSTs: the edge knows no more of it.
 pub trait Intake: Send + Sync {
     /// Takes a whole POST and says what Salesforce gets.
     fn take(&self, post: Post) -> BoxFuture<'_, Answer>;
     /// Hears of a POST that the edge itself refused, with the part of the body that was read and the answer.
     fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()>;
+    /// Hears of a request to a path that no source has.
+    fn strayed(&self, stray: &Stray);
+    /// Hears of a POST that was nacked unread: the bodies under way hold all the memory that they may.
+    fn crowded_out(&self, source: &str);
     /// Hears that the answer's bytes are on their way.
     fn answered(&self) {}
 }
@@ -49,6 +75,7 @@ pub struct Edge {
     limits: Limits,
     scheme: &'static str,
     intake: Arc<dyn Intake>,
+    room: Room,
 }
 
 impl Edge {
@@ -56,7 +83,18 @@ impl Edge {
     #[must_use]
     pub fn new(sources: Vec<Arc<Source>>, limits: Limits, scheme: &'static str, intake: Arc<dyn Intake>) -> Self {
         let sources = sources.into_iter().map(|source| (source.path.clone(), source)).collect();
-        Self { sources, limits, scheme, intake }
+        let room = Room::new(limits.bodies_bytes_max);
+        Self { sources, limits, scheme, intake, room }
+    }
+
+    fn near(&self, path: &str) -> Option<Near> {
+        let alike = |source: &Arc<Source>| {
+            let same = path.chars().zip(source.path.chars()).take_while(|(one, other)| one == other);
+            Near { source: source.name.clone(), characters: same.count() }
+        };
+        // All paths begin with a slash.
+        let nearest = self.sources.values().map(alike).max_by_key(|near| near.characters);
+        nearest.filter(|near| near.characters > 1)
     }
 }
 
@@ -67,11 +105,13 @@ pub fn configure(config: &mut web::ServiceConfig, edge: Arc<Edge>) {
 
 async fn handle(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> HttpResponse {
     let Some(source) = edge.sources.get(request.path()) else {
+        let is_post = *request.method() == Method::POST;
+        edge.intake.strayed(&Stray { is_post, sender: sender_of(&request), near: edge.near(request.path()) });
         return answer::not_found();
     };
     match *request.method() {
         Method::POST => {
-            let response = post(&request, payload.into_inner(), &edge, source).await.to_response();
+            let response = post(&request, payload.into_inner(), &edge, source).await;
             edge.intake.answered();
             response
         }
@@ -130,49 +170,117 @@ fn with_location(tag: &str, address: &str) -> String {
     replaced.unwrap_or_else(|| tag.to_owned())
 }
 
-async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc<Source>) -> Answer {
+fn sender_of(request: &HttpRequest) -> String {
+    request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string())
+}
+
+async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc<Source>) -> HttpResponse {
     let charset = request
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(charset_of)
         .map(str::to_owned);
-    let sender = request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string());
+    let sender = sender_of(request);
     let post = |body| Post { source: source.name.clone(), body, charset, sender };
-    match read(request, payload, &edge.limits).await {
-        Ok(body) => edge.intake.take(post(body)).await,
-        Err(Unread { answer, read }) => {
+    // Given back when the POST is answered: until then its body is in memory.
+    let mut place = edge.room.place();
+    match read(request, payload, &edge.limits, &mut place).await {
+        Ok(body) => edge.intake.take(post(body)).await.to_response(),
+        Err(Unread::Refused { answer, read }) => {
             edge.intake.refused(post(read), &answer).await;
-            answer
+            answer.to_response()
+        }
+        Err(Unread::NoRoom) => {
+            edge.intake.crowded_out(&source.name);
+            answer::unread(Answer::NotNow.to_response())
         }
     }
 }
 
 /// A body that could not be read to its end.
-struct Unread {
-    answer: Answer,
-    read: Bytes,
+enum Unread {
+    /// It never will be.
+    Refused { answer: Answer, read: Bytes },
+    /// Too many others are being read.
+    NoRoom,
+}
+
+impl From<Answer> for Unread {
+    fn from(answer: Answer) -> Self {
+        Self::Refused { answer, read: Bytes::new() }
+    }
+}
+
+/// The memory that bodies may hold together, from their first byte until they are answered.
+#[derive(Debug)]
+struct Room {
+    bytes_max: usize,
+    taken: AtomicUsize,
+}
+
+impl Room {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, taken: AtomicUsize::new(0) }
+    }
+
+    /// A place for one body, empty as yet.
+    fn place(&self) -> Place<'_> {
+        Place { room: self, bytes: 0 }
+    }
+}
+
+/// What one body holds of the room; given back when it is dropped.
+#[derive(Debug)]
+struct Place<'a> {
+    room: &'a Room,
+    bytes: usize,
+}
+
+impl Place<'_> {
+    /// Takes room for more bytes; none when there is not so much.
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        let taken = self.room.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        (taken.saturating_add(bytes) <= self.room.bytes_max).then_some(())
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// How much of a refused body is kept.
 const REFUSED_BYTES_KEPT: usize = 64 << 10;
 
-async fn read(request: &HttpRequest, payload: Payload, limits: &Limits) -> Result<Bytes, Unread> {
+async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limits: &Limits,
+    place: &mut Place<'_>,
+) -> Result<Bytes, Unread> {
     let named = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
     let Some(encoding) = encoding_of(named) else {
         let reason = format!("content encoding {named:?} is not understood; gzip is");
-        return Err(Unread { answer: Answer::Refused(reason), read: Bytes::new() });
+        return Err(Answer::refused(Cause::Encoding, reason).into());
     };
     let payload = Decompress::new(payload, encoding);
     let mut body = BytesMut::new();
-    let collected = tokio::time::timeout(limits.body_timeout, collect(request, payload, limits, &mut body)).await;
+    let collecting = collect(request, payload, limits, place, &mut body);
+    let collected = tokio::time::timeout(limits.body_timeout, collecting).await;
     let answer = match collected {
         Ok(Ok(())) => return Ok(body.freeze()),
-        Ok(Err(answer)) => answer,
-        Err(_) => Answer::Refused(format!("the body did not come within {} s", limits.body_timeout.as_secs())),
+        Ok(Err(Unread::NoRoom)) => return Err(Unread::NoRoom),
+        Ok(Err(Unread::Refused { answer, .. })) => answer,
+        Err(_) => {
+            let reason = format!("the body did not come within {} s", limits.body_timeout.as_secs());
+            Answer::refused(Cause::Incomplete, reason)
+        }
     };
     body.truncate(REFUSED_BYTES_KEPT);
-    Err(Unread { answer, read: body.freeze() })
+    Err(Unread::Refused { answer, read: body.freeze() })
 }
 
 /// What a Content-Encoding means; `x-gzip` is an old name of gzip (RFC 9110, §8.4.1.3).
@@ -189,19 +297,23 @@ async fn collect(
     request: &HttpRequest,
     mut stream: Decompress<Payload>,
     limits: &Limits,
+    place: &mut Place<'_>,
     body: &mut BytesMut,
-) -> Result<(), Answer> {
-    let too_large = || Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max));
+) -> Result<(), Unread> {
+    let too_large =
+        || Unread::from(Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max)));
     let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
         return Err(too_large());
     }
     body.reserve(declared.unwrap_or(0).min(256 << 10));
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| Answer::Refused(format!("the body could not be read: {error}")))?;
+        let unreadable = |error| Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"));
+        let chunk = chunk.map_err(unreadable)?;
         if body.len() + chunk.len() > limits.body_bytes_max {
             return Err(too_large());
         }
+        place.grow(chunk.len()).ok_or(Unread::NoRoom)?;
         body.extend_from_slice(&chunk);
     }
     Ok(())
@@ -278,6 +390,9 @@ pub struct Limits {
     pub notifications_max: usize,
     /// Fields of a record.
     pub fields_max: usize,
+    /// Of all bodies together that are being read or wait for their answer, in bytes; one that finds no more room is
+    /// nacked.
+    pub bodies_bytes_max: usize,
     /// For the request line and headers.
     pub header_timeout: Duration,
     /// For the whole body.
@@ -295,6 +410,7 @@ impl Default for Limits {
             depth_max: 64,
             notifications_max: 100,
             fields_max: 2_000,
+            bodies_bytes_max: 128 << 20,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             connections_max: 1_024,
@@ -342,6 +458,48 @@ mod tests {
             ("text/xml", None),
         ] {
             assert_eq!(charset_of(content_type), charset, "{content_type}");
+        }
+    }
+
+    #[test]
+    fn bodies_take_of_one_room_and_give_back_what_they_took() {
+        let room = Room::new(100);
+        let (mut one, mut other) = (room.place(), room.place());
+        assert_eq!((one.grow(60), other.grow(40), one.grow(0)), (Some(()), Some(()), Some(())));
+        assert_eq!(other.grow(1), None);
+        drop(other);
+        assert_eq!((one.grow(40), one.grow(1)), (Some(()), None));
+        drop(one);
+        assert_eq!(room.place().grow(100), Some(()));
+        assert_eq!(room.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_stray_is_told_of_the_source_whose_path_begins_alike() {
+        struct Nobody;
+        impl Intake for Nobody {
+            fn take(&self, _: Post) -> BoxFuture<'_, Answer> {
+                Box::pin(std::future::ready(Answer::NotNow))
+            }
+            fn refused(&self, _: Post, _: &Answer) -> BoxFuture<'_, ()> {
+                Box::pin(std::future::ready(()))
+            }
+            fn strayed(&self, _: &Stray) {}
+            fn crowded_out(&self, _: &str) {}
+        }
+        let source = |name: &str, path: &str| Arc::new(Source::new(name, path));
+        let sources = vec![source("orders", "/om/orders-1f"), source("leads", "/om/leads")];
+        let edge = Edge::new(sources, Limits::default(), "http", Arc::new(Nobody));
+        for (path, expected) in [
+            ("/om/orders-1g", Some(("orders", 12))),
+            ("/om/orders-1f/", Some(("orders", 13))),
+            ("/om/leadS", Some(("leads", 8))),
+            ("/wp-login.php", None),
+            ("/", None),
+            ("*", None),
+        ] {
+            let near = edge.near(path);
+            assert_eq!(near.as_ref().map(|near| (near.source.as_str(), near.characters)), expected, "{path}");
         }
     }
 

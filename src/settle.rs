@@ -52,6 +52,8 @@ pub enum OnDead {
 pub struct Facts {
     /// The number of the attempt that just ended, from 1.
     pub attempt: u32,
+    /// How many of the attempts before met refused credentials: they count against no limit.
+    pub excused: u32,
     /// Since the first attempt, counted while the system was open.
     pub age: Duration,
     /// The fault before this one and how often in a row it came.
@@ -60,6 +62,13 @@ pub struct Facts {
     pub now: Timestamp,
     /// In 0..1; spreads the waits, which only ever grow by it.
     pub jitter: f64,
+}
+
+impl Facts {
+    /// The attempts that count against the delivery's limits, the one that just ended included.
+    fn counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.excused).max(1)
+    }
 }
 
 /// What is to be stored and done.
@@ -117,10 +126,11 @@ fn dead(reason: String, policy: &Policy) -> Settlement {
 
 /// Again later, unless a limit is reached.
 fn again(reason: &str, after: Option<Duration>, facts: &Facts, policy: &Policy) -> Settlement {
-    if policy.attempts_max.is_some_and(|max| facts.attempt >= max) {
+    let counted = facts.counted();
+    if policy.attempts_max.is_some_and(|max| counted >= max) {
         return dead(format!("gave up {}, the most that max_attempts allows: {reason}", effort(facts)), policy);
     }
-    if facts.attempt >= ATTEMPTS_BEFORE_AGE && facts.age >= policy.age_max {
+    if counted >= ATTEMPTS_BEFORE_AGE && facts.age >= policy.age_max {
         return dead(format!("gave up {}, longer than max_age allows: {reason}", effort(facts)), policy);
     }
     Settlement::Waiting { due_at: facts.now.plus(wait(after, facts, policy)) }
@@ -131,7 +141,7 @@ fn again(reason: &str, after: Option<Duration>, facts: &Facts, policy: &Policy) 
 fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
     let longest = policy.wait_max.as_secs_f64();
     let factor = if policy.factor.is_finite() { policy.factor.max(1.0) } else { 1.0 };
-    let exponent = i32::try_from(facts.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+    let exponent = i32::try_from(facts.counted().saturating_sub(1)).unwrap_or(i32::MAX);
     // NaN (a first wait of nothing, times infinity) is no wait: f64::min would take the other side.
     let grown = policy.first.as_secs_f64() * factor.powi(exponent);
     let grown = if grown.is_nan() { 0.0 } else { grown };
@@ -145,7 +155,7 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
 /// is probed; when a person resumes earlier, it must not sit out the rest and hold up its lane.
 fn locked_out(reason: &str, facts: &Facts, policy: &Policy) -> Verdict {
     let probe_at = facts.now.plus(PROBE_AFTER);
-    let first = Facts { attempt: 1, ..facts.clone() };
+    let first = Facts { attempt: 1, excused: 0, ..facts.clone() };
     Verdict {
         settlement: Settlement::Waiting { due_at: facts.now.plus(wait(None, &first, policy).min(PROBE_AFTER)) },
         pause: Some(Pause { reason: reason.to_owned(), since: facts.now, probe_at: Some(probe_at) }),
@@ -161,9 +171,15 @@ fn repeats(key: Option<&str>, facts: &Facts) -> u32 {
     }
 }
 
+/// What was done for a delivery, by what counts.
 fn effort(facts: &Facts) -> String {
-    let attempts = if facts.attempt == 1 { "attempt" } else { "attempts" };
-    format!("after {} {attempts} in {}", facts.attempt, span(facts.age))
+    let counted = facts.counted();
+    let attempts = if counted == 1 { "attempt" } else { "attempts" };
+    let excused = match facts.excused {
+        0 => String::new(),
+        excused => format!(" (and {excused} more that met refused credentials and do not count)"),
+    };
+    format!("after {counted} {attempts}{excused} in {}", span(facts.age))
 }
 
 /// A span of time in its two largest units.
@@ -200,7 +216,14 @@ mod tests {
     }
 
     fn facts(attempt: u32) -> Facts {
-        Facts { attempt, age: Duration::from_secs(90), repeat: None, now: Timestamp(1_000_000), jitter: 0.0 }
+        Facts {
+            attempt,
+            excused: 0,
+            age: Duration::from_secs(90),
+            repeat: None,
+            now: Timestamp(1_000_000),
+            jitter: 0.0,
+        }
     }
 
     fn retry(after: Option<u64>) -> Outcome {
@@ -333,6 +356,19 @@ mod tests {
             probe_at: Some(Timestamp(1_300_000)),
         };
         assert_eq!(verdict.pause, Some(pause));
+    }
+
+    #[test]
+    fn attempts_that_met_refused_credentials_count_against_no_limit() {
+        let limited = Policy { attempts_max: Some(2), ..policy() };
+        let facts = |attempt| Facts { excused: 5, ..facts(attempt) };
+        assert_eq!(waits(&verdict(&retry(None), &facts(6), &limited)), Some(1_000), "the first that counts");
+        let reason = "gave up after 2 attempts (and 5 more that met refused credentials and do not count) in 1 min 30 s, \
+                      the most that max_attempts allows: answered 503";
+        assert_eq!(dies(&verdict(&retry(None), &facts(7), &limited)), Some(reason));
+        let old = |attempt| Facts { age: 72 * HOUR, ..facts(attempt) };
+        assert!(waits(&verdict(&retry(None), &old(7), &policy())).is_some(), "never before three attempts that count");
+        assert!(dies(&verdict(&retry(None), &old(8), &policy())).is_some());
     }
 
     #[test]

@@ -197,6 +197,8 @@ pub struct Claimed {
     pub lease: Lease,
     /// The number of this attempt, from 1.
     pub attempt: u32,
+    /// How many of the attempts before met refused credentials.
+    pub excused: u32,
     /// The route's name.
     pub route: String,
     /// The destination's name.
@@ -269,6 +271,8 @@ pub struct Settle {
     pub record: outcome::Record,
     /// `repeat_key` of the outcome.
     pub repeat_key: Option<String>,
+    /// Whether it met refused credentials: then it counts against no limit of the delivery.
+    pub excused: bool,
     /// The new state.
     pub settlement: Settlement,
     /// The system's `active_ms` now.
@@ -619,9 +623,9 @@ pub struct Discrepancy {
 pub struct WriterFigures {
     /// Commands waiting now.
     pub queue: usize,
-    /// Commits so far.
+    /// Commits so far that wrote something: each is one sync of the disk.
     pub commits: u64,
-    /// Commands committed so far.
+    /// Commands in those commits.
     pub commands: u64,
     /// How many commits had at most so many commands as the same place of [`COMMIT_SIZES`] says; the last: all.
     pub commit_sizes: [u64; COMMIT_SIZES.len() + 1],
@@ -678,6 +682,9 @@ pub trait Store: Send + Sync {
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
     /// The refused POSTs, newest first.
     fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>>;
+    /// How the store is at this moment. A commit that is stuck in the disk counts as failing, which nobody is there to
+    /// announce, and no longer when it ends.
+    fn condition(&self) -> Health;
     /// How the store is; changes are announced.
     fn health(&self) -> watch::Receiver<Health>;
     /// How the writer works.

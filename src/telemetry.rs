@@ -81,6 +81,11 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabels {
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DestinationLabels {
     destination: String,
 }
@@ -109,6 +114,7 @@ type GaugeF64 = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     answers: Family<AnswerLabels, Counter>,
+    strays: Family<MethodLabels, Counter>,
     ack_seconds: Histogram,
     body_bytes_largest: GaugeI64,
     outcomes: Family<OutcomeLabels, Counter>,
@@ -137,6 +143,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             answers: Family::default(),
+            strays: Family::default(),
             ack_seconds: Histogram::new(SECONDS),
             body_bytes_largest: Gauge::default(),
             outcomes: Family::default(),
@@ -166,6 +173,7 @@ impl Metrics {
     fn register_intake(&mut self) {
         let registry = &mut self.registry;
         registry.register("omgate_answers", "Answers to Salesforce, by source and kind", self.answers.clone());
+        registry.register("omgate_unknown_paths", "Requests to paths that no source has", self.strays.clone());
         registry.register_with_unit(
             "omgate_ack",
             "From the last byte of a POST to its acknowledgement",
@@ -210,11 +218,15 @@ impl Metrics {
         );
         registry.register("omgate_store_ready", "1 when the store takes commands", self.store_ready.clone());
         registry.register("omgate_writer_queue", "Commands waiting for the writer", self.writer_queue.clone());
-        registry.register("omgate_writer_commits", "Commits since the start", self.writer_commits.clone());
-        registry.register("omgate_writer_commands", "Commands committed since the start", self.writer_commands.clone());
+        registry.register(
+            "omgate_writer_commits",
+            "Commits since the start that wrote something",
+            self.writer_commits.clone(),
+        );
+        registry.register("omgate_writer_commands", "Commands in those commits", self.writer_commands.clone());
         registry.register(
             "omgate_writer_commits_by_size",
-            "Groups committed since the start that held at most so many commands",
+            "Commits since the start that wrote something and held at most so many commands",
             self.commits_by_size.clone(),
         );
         registry.register("omgate_alarm", "1 while an alarm stands", self.alarms.clone());
@@ -224,6 +236,12 @@ impl Metrics {
     pub fn answered(&self, source: &str, answer: &'static str, seconds: f64) {
         self.answers.get_or_create(&AnswerLabels { source: source.to_owned(), answer }).inc();
         self.ack_seconds.observe(seconds);
+    }
+
+    /// Counts a request to a path that no source has.
+    pub fn strayed(&self, is_post: bool) {
+        let method = if is_post { "POST" } else { "other" };
+        self.strays.get_or_create(&MethodLabels { method }).inc();
     }
 
     /// Remembers the largest body.

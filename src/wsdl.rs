@@ -116,6 +116,8 @@ pub struct OperationChoice<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct ChoiceError {
+    /// Which part of the choice is wrong: `service`, `port` or `operation`, as the configuration's keys are called.
+    pub key: &'static str,
     /// In words, with the nearest names.
     pub reason: String,
 }
@@ -206,12 +208,12 @@ impl Model {
     /// # Errors
     /// What is unknown, with the nearest name, or why the operation cannot be called.
     pub fn operation(&self, choice: &OperationChoice<'_>) -> Result<Operation, ChoiceError> {
-        let refuse = |reason: String| Err(ChoiceError { reason });
+        let refuse = |key, reason: String| Err(ChoiceError { key, reason });
         let services = &self.inner.services;
         if let Some(name) = choice.service
             && !services.iter().any(|service| service.name == name)
         {
-            return refuse(unknown("service", name, services.iter().map(|service| service.name.as_str())));
+            return refuse("service", unknown("service", name, services.iter().map(|service| service.name.as_str())));
         }
         let chosen = |service: &&bind::Service| choice.service.is_none_or(|name| service.name == name);
         let ports: Vec<_> = services
@@ -222,7 +224,7 @@ impl Model {
         if let Some(name) = choice.port
             && !ports.iter().any(|(_, port)| port.name == name)
         {
-            return refuse(unknown("SOAP port", name, ports.iter().map(|(_, port)| port.name.as_str())));
+            return refuse("port", unknown("SOAP port", name, ports.iter().map(|(_, port)| port.name.as_str())));
         }
         let mut having: Vec<_> = ports
             .iter()
@@ -235,10 +237,10 @@ impl Model {
         having.sort_by_key(|(_, port, bound)| (bound.unsupported.is_some(), port.version));
         let Some((service, port, bound)) = having.first() else {
             let known = ports.iter().flat_map(|(_, port)| &port.operations).map(|operation| operation.name.as_str());
-            return refuse(unknown("operation", choice.operation, known));
+            return refuse("operation", unknown("operation", choice.operation, known));
         };
         if let Some(reason) = &bound.unsupported {
-            return refuse(format!("operation {} of port {}: {reason}", bound.name, port.name));
+            return refuse("operation", format!("operation {} of port {}: {reason}", bound.name, port.name));
         }
         Ok(Operation {
             model: Arc::clone(&self.inner),

@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::store::{Change, DeliveryFilter, DeliveryView, NotificationFilter, StoreError};
 
-/// How many refused POSTs one answer holds.
-const REFUSED_MAX: u32 = 1_000;
+/// How many refused POSTs one answer holds when it is not said; the store knows the most.
+const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
@@ -248,8 +248,16 @@ async fn steer(
     HttpResponse::Ok().json(state)
 }
 
-async fn refused(admin: web::Data<Admin>) -> HttpResponse {
-    answer(admin.store.refused(REFUSED_MAX).await)
+/// Which refused POSTs to list.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefusedFilter {
+    /// At most this many (default 100, at most 1,000).
+    limit: Option<u32>,
+}
+
+async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>) -> HttpResponse {
+    answer(admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await)
 }
 
 async fn verify(admin: web::Data<Admin>) -> HttpResponse {

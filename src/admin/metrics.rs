@@ -27,7 +27,7 @@ pub(super) fn readiness(admin: &Admin) -> Result<(), String> {
     if admin.closing.load(Ordering::SeqCst) {
         return Err("the gateway is stopping".to_owned());
     }
-    match &*admin.store.health().borrow() {
+    match admin.store.condition() {
         Health::Ready => Ok(()),
         Health::Failing(reason) => Err(format!("the store cannot write: {reason}")),
     }
@@ -43,8 +43,7 @@ pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
         }
         (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the accounts could not be read for the metrics"),
     }
-    let health = admin.store.health().borrow().clone();
-    admin.metrics.store(&health, &admin.store.figures());
+    admin.metrics.store(&admin.store.condition(), &admin.store.figures());
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(admin.metrics.render())

@@ -5,9 +5,12 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::wsdl::{Files, Finding, Severity};
+use crate::wsdl::{Files, Finding, Model, Operation, OperationChoice, Severity};
 
 mod check;
+mod decode;
+mod encode;
+mod sample;
 
 /// The largest file that is read.
 const BYTES_MAX: u64 = 32 << 20;
@@ -23,6 +26,12 @@ pub struct Args {
 enum Verb {
     /// Load WSDLs with all they import, and say what is wrong with them.
     Check(check::Args),
+    /// Make up a request for every operation: one JSON line each.
+    Sample(sample::Args),
+    /// Read an operation's argument as JSON from standard input, and print the request.
+    Encode(encode::Args),
+    /// Read a response from standard input, and print what it says as JSON.
+    Decode(decode::Args),
 }
 
 /// Runs `omgate wsdl`. Exit code 1 when something is wrong.
@@ -32,6 +41,9 @@ enum Verb {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Check(args) => check::run(&args),
+        Verb::Sample(args) => sample::run(&args),
+        Verb::Encode(args) => encode::run(&args),
+        Verb::Decode(args) => decode::run(&args),
     }
 }
 
@@ -52,6 +64,52 @@ impl Files for Disk {
         }
         Ok(bytes)
     }
+}
+
+/// Loads a WSDL.
+fn load(path: &Path) -> anyhow::Result<Model> {
+    crate::wsdl::load(path, &Disk).map_err(|findings| {
+        let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).take(10);
+        let lines: Vec<String> = errors.map(|finding| in_words(path, finding)).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })
+}
+
+/// One operation of a WSDL, as the options choose it.
+#[derive(Debug, clap::Args)]
+struct Choice {
+    /// The WSDL.
+    file: std::path::PathBuf,
+    /// The operation's name.
+    #[arg(long)]
+    operation: String,
+    /// The port's name; by default the first SOAP 1.1 port that has the operation, else the first of SOAP 1.2.
+    #[arg(long)]
+    port: Option<String>,
+    /// The service's name.
+    #[arg(long)]
+    service: Option<String>,
+}
+
+impl Choice {
+    fn take(&self) -> anyhow::Result<Operation> {
+        let choice = OperationChoice {
+            service: self.service.as_deref(),
+            port: self.port.as_deref(),
+            operation: &self.operation,
+        };
+        Ok(load(&self.file)?.operation(&choice)?)
+    }
+}
+
+/// All of standard input, bounded.
+fn standard_input() -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
+        anyhow::bail!("standard input is larger than {BYTES_MAX} bytes");
+    }
+    Ok(bytes)
 }
 
 /// A finding in a line, its file as seen from here and not from the WSDL's folder.

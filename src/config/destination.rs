@@ -363,7 +363,9 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
     let chosen = match model.operation(&choice) {
         Ok(chosen) => chosen,
         Err(error) => {
-            section.desk.error(&operation.spot, error.reason);
+            let named = [("service", &service), ("port", &port)];
+            let wrong = named.into_iter().find(|(key, _)| *key == error.key).and_then(|(_, field)| field.as_ref());
+            section.desk.error(&wrong.unwrap_or(&operation).spot, error.reason);
             return None;
         }
     };

@@ -99,8 +99,15 @@ fn check_admin(section: &Section<'_, '_>, admin: &Field<SocketAddr>, listen: Opt
 fn limits(section: Section<'_, '_>) -> Limits {
     let default = Limits::default();
     let moment = Duration::from_millis(100);
+    let body_bytes_max = section.size("body", 1 << 10..=1 << 30).unwrap_or(default.body_bytes_max);
+    let bodies = section.size("bodies", 1 << 10..=1 << 40);
+    if bodies.is_some_and(|bodies| bodies < body_bytes_max) {
+        let reason = format!("must not be smaller than body ({body_bytes_max} bytes): no such body could ever be read");
+        section.desk.error(&section.spot_of("bodies"), reason);
+    }
     let limits = Limits {
-        body_bytes_max: section.size("body", 1 << 10..=1 << 30).unwrap_or(default.body_bytes_max),
+        body_bytes_max,
+        bodies_bytes_max: bodies.unwrap_or(default.bodies_bytes_max.max(body_bytes_max)),
         depth_max: section.count("depth", 8..=1_000, default.depth_max),
         notifications_max: section.count("notifications", 1..=100, default.notifications_max),
         fields_max: section.count("fields", 1..=100_000, default.fields_max),

@@ -195,6 +195,7 @@ impl Attempts {
         let draw = self.random.hash_one((claimed.delivery, claimed.attempt));
         Facts {
             attempt: claimed.attempt,
+            excused: claimed.excused,
             age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
             repeat: claimed.repeat.clone(),
             now: self.clock.now(),
@@ -208,6 +209,7 @@ impl Attempts {
             Some(Outcome::Retry { repeat_key, .. }) => repeat_key.clone(),
             _ => None,
         };
+        let excused = matches!(outcome, Some(Outcome::Unauthorized { .. }));
         Settle {
             delivery: claimed.delivery,
             lease: claimed.lease,
@@ -217,6 +219,7 @@ impl Attempts {
             reason: outcome.as_ref().map_or_else(String::new, |outcome| outcome.reason().to_owned()),
             record,
             repeat_key,
+            excused,
             settlement: verdict.settlement,
             active_ms,
             stale_mark,
@@ -256,6 +259,7 @@ impl Attempts {
             reason: reason.clone(),
             record: outcome::Record::default(),
             repeat_key: None,
+            excused: false,
             settlement: Settlement::Held { reason },
             active_ms,
             stale_mark: None,
@@ -302,7 +306,9 @@ impl Attempts {
         if decided.outcome.is_some() {
             self.metrics.called(&claimed.destination, outcome, decided.duration.as_secs_f64());
         }
-        let (delivery, attempt) = (claimed.delivery.0, claimed.attempt);
+        // Without a call there was no attempt: the delivery does not count one either.
+        let attempt = decided.outcome.as_ref().map(|_| claimed.attempt);
+        let delivery = claimed.delivery.0;
         let (notification, destination) = (&claimed.notification.notification_id, &claimed.destination);
         match &decided.verdict.settlement {
             Settlement::Delivered => {

@@ -436,14 +436,26 @@ fn moment(text: &str) -> Option<Moment> {
     };
     let zone_at = time.find(['Z', '+', '-']).unwrap_or(time.len());
     let (clock, zone) = time.split_at(zone_at);
-    let day: civil::Date = day.parse().ok()?;
-    let clock: civil::Time = clock.parse().ok()?;
-    let local = day.to_datetime(clock);
+    let local = local(day.parse().ok()?, clock)?;
     if zone.is_empty() {
         return Some(Moment::Local(local));
     }
     let offset = offset(zone)?;
     offset.to_timestamp(local).ok().map(|moment| Moment::Exact(moment, offset))
+}
+
+/// XSD 1.0 part 2, §3.2.7: `24:00:00` is the first instant of the next day.
+fn local(day: civil::Date, clock: &str) -> Option<civil::DateTime> {
+    let fraction = clock.strip_prefix("24:00:00");
+    let is_end = |fraction: &str| fraction.is_empty() || fraction.strip_prefix('.').is_some_and(is_zeros);
+    if fraction.is_some_and(is_end) {
+        return day.tomorrow().ok().map(|day| day.to_datetime(civil::Time::midnight()));
+    }
+    clock.parse().ok().map(|clock| day.to_datetime(clock))
+}
+
+fn is_zeros(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte == b'0')
 }
 
 fn offset(text: &str) -> Option<Offset> {

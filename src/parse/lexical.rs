@@ -39,13 +39,13 @@ pub(crate) fn trim(text: &str) -> &str {
     text.get(..text.len() - blanks).unwrap_or_default()
 }
 
-/// The ASCII characters of names.
-static PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
+/// The ASCII characters of names, a bit each.
+const PLAIN: u128 = {
+    let (mut plain, mut byte) = (0, 0_u8);
     while byte < 128 {
-        let c = byte as u8;
-        plain[byte] = c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.') {
+            plain |= 1 << byte;
+        }
         byte += 1;
     }
     plain
@@ -54,7 +54,7 @@ static PLAIN: [bool; 256] = {
 /// A name without colon: Namespaces 1.0 §3, production 4.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    if bytes.iter().all(|&byte| PLAIN.get(usize::from(byte)).is_some_and(|&plain| plain)) {
+    if bytes.iter().all(|&byte| byte < 128 && PLAIN >> byte & 1 == 1) {
         return bytes.first().is_some_and(|first| first.is_ascii_alphabetic() || *first == b'_');
     }
     let mut chars = name.chars();

@@ -321,7 +321,7 @@ fn value(text: &str, field_type: FieldType) -> Option<Value> {
             "false" | "0" => Some(Value::Boolean(false)),
             _ => None,
         },
-        FieldType::Int => is_integer(trimmed).then(as_number),
+        FieldType::Integer(integer) => (is_integer(trimmed) && integer.holds(trimmed)).then(as_number),
         FieldType::Double if matches!(trimmed, "INF" | "-INF" | "NaN") => Some(as_text()),
         FieldType::Double => is_double(trimmed).then(as_number),
         FieldType::Date => is_date(without_zone(trimmed)).then(as_text),
@@ -411,6 +411,9 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envelope::IntegerType;
+
+    const INT: FieldType = FieldType::Integer(IntegerType::Int);
 
     fn types(fields: &[(&str, FieldType)]) -> RecordTypes {
         let fields = fields.iter().map(|&(name, field_type)| (name.to_owned(), field_type)).collect();
@@ -431,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_value_is_typed_when_it_fits_and_text_to_the_letter_when_not() {
-        use FieldType::{Base64, Boolean, Date, DateTime, Double, Id, Int, String, Time};
+        use FieldType::{Base64, Boolean, Date, DateTime, Double, Id, String, Time};
         let text = |text: &str| Some(Value::Text(text.to_owned()));
         let number = |text: &str| Some(Value::Number(text.to_owned()));
         let (yes, no) = (Some(Value::Boolean(true)), Some(Value::Boolean(false)));
@@ -448,14 +451,13 @@ mod tests {
             (Boolean, "0", no),
             (Boolean, "TRUE", None),
             (Boolean, "", Some(Value::Null)),
-            (Int, "12", number("12")),
-            (Int, " -12 ", number("-12")),
-            (Int, "+007", number("+007")),
-            (Int, "99999999999999999999", number("99999999999999999999")),
-            (Int, "1.0", None),
-            (Int, "-", None),
-            (Int, "1 2", None),
-            (Int, " \t", Some(Value::Null)),
+            (INT, "12", number("12")),
+            (INT, " -12 ", number("-12")),
+            (INT, "+007", number("+007")),
+            (INT, "1.0", None),
+            (INT, "-", None),
+            (INT, "1 2", None),
+            (INT, " \t", Some(Value::Null)),
             (Double, "45000.0", number("45000.0")),
             (Double, "-1.5E-7", number("-1.5E-7")),
             (Double, ".5", number(".5")),
@@ -501,6 +503,39 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_number_beyond_the_range_of_its_type_does_not_fit() {
+        use IntegerType::{
+            Byte, Int, Integer, Long, NegativeInteger, NonNegativeInteger, NonPositiveInteger, PositiveInteger, Short,
+            UnsignedByte, UnsignedInt, UnsignedLong, UnsignedShort,
+        };
+        let huge = "1".repeat(60);
+        let huge_negative = format!("-{huge}");
+        for (integer, fitting, others) in [
+            (Int, ["-2147483648", "+02147483647"], ["-2147483649", "99999999999"]),
+            (Long, ["-9223372036854775808", "9223372036854775807"], ["-9223372036854775809", "9223372036854775808"]),
+            (Short, ["-32768", "32767"], ["-32769", "32768"]),
+            (Byte, ["-128", "127"], ["-129", "128"]),
+            (UnsignedLong, ["-0", "18446744073709551615"], ["-1", "18446744073709551616"]),
+            (UnsignedInt, ["0", "4294967295"], ["-1", "4294967296"]),
+            (UnsignedShort, ["0", "65535"], ["-1", "65536"]),
+            (UnsignedByte, ["0", "255"], ["-1", "256"]),
+            (Integer, [&*huge, &*huge_negative], ["1.0", ""]),
+            (NonNegativeInteger, ["0", &*huge], ["-1", &*huge_negative]),
+            (PositiveInteger, ["1", &*huge], ["0", &*huge_negative]),
+            (NonPositiveInteger, ["0", &*huge_negative], ["1", &*huge]),
+            (NegativeInteger, ["-1", &*huge_negative], ["0", &*huge]),
+        ] {
+            for number in fitting {
+                let expected = Some(Value::Number(number.to_owned()));
+                assert_eq!(value(number, FieldType::Integer(integer)), expected, "{integer:?} {number}");
+            }
+            for number in others.into_iter().filter(|number| !number.is_empty()) {
+                assert_eq!(value(number, FieldType::Integer(integer)), None, "{integer:?} {number}");
+            }
+        }
+    }
+
+    #[test]
     fn without_a_wsdl_everything_is_text_and_absent_is_absent() {
         let record = stored(&thing("<a>1.0</a><b/><c i:nil=' true '>x</c>"), None).unwrap();
         assert_eq!(record.record_type, "Thing");
@@ -513,8 +548,7 @@ mod tests {
 
     #[test]
     fn declared_fields_that_are_absent_come_last_as_null_in_the_order_of_the_wsdl() {
-        let types =
-            types(&[("Id", FieldType::Id), ("A", FieldType::Int), ("B", FieldType::String), ("C", FieldType::Date)]);
+        let types = types(&[("Id", FieldType::Id), ("A", INT), ("B", FieldType::String), ("C", FieldType::Date)]);
         let record = stored(&thing("<B>b</B><X>x</X>"), Some(&types)).unwrap();
         let names: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["B", "X", "Id", "A", "C"]);
@@ -524,7 +558,7 @@ mod tests {
 
     #[test]
     fn a_repeated_field_becomes_a_list_and_is_told_once() {
-        let types = types(&[("A", FieldType::Int)]);
+        let types = types(&[("A", INT)]);
         let xml = thing("<A>1</A><b>x</b><A>two</A><b>y</b><A>three</A><A i:nil='1'/>");
         let record = stored(&xml, Some(&types)).unwrap();
         let text = |text: &str| Value::Text(text.to_owned());
@@ -532,7 +566,7 @@ mod tests {
         assert_eq!(record.field("A"), Some(&Value::List(list)));
         assert_eq!(record.field("b"), Some(&Value::List(vec![text("x"), text("y")])));
         let repeated = |name: &str| Drift::Repeated(name.to_owned());
-        let misfit = Drift::Misfit { field: "A".to_owned(), expected: FieldType::Int };
+        let misfit = Drift::Misfit { field: "A".to_owned(), expected: INT };
         assert_eq!(record.drift, [Drift::UnknownField("b".to_owned()), misfit, repeated("A"), repeated("b")]);
     }
 
@@ -547,7 +581,7 @@ mod tests {
 
     #[test]
     fn an_unknown_record_type_is_drift_and_its_fields_are_text() {
-        let types = types(&[("A", FieldType::Int)]);
+        let types = types(&[("A", INT)]);
         let record = stored(&thing("<A>1</A>").replace("Thing", "x:Other"), Some(&types)).unwrap();
         assert_eq!(record.field("A"), Some(&Value::Text("1".to_owned())));
         assert_eq!(record.drift, [Drift::UnknownRecordType("Other".to_owned())]);

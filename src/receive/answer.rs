@@ -1,8 +1,8 @@
 //! What Salesforce gets: the one place that turns what happened into HTTP.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE};
+use actix_web::http::{ConnectionType, StatusCode};
 
 use crate::soap;
 
@@ -14,12 +14,62 @@ pub enum Answer {
     /// Not now (store, overload, shutdown): `Ack` false, the WSDL's own nack. Salesforce tries again.
     NotNow,
     /// No acceptable outbound message, now or ever: a Fault with HTTP 500. Salesforce tries again, in vain, and drops it.
-    Refused(String),
+    Refused(Refusal),
     /// Larger than the bound: a Fault with HTTP 413.
     TooLarge(String),
 }
 
+/// Why a POST is refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which kind of reason it is: alarms are told apart by it.
+    pub cause: Cause,
+    /// In words.
+    pub reason: String,
+}
+
+/// The kinds of reasons for which a POST is refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The body is larger than the bound.
+    TooLarge,
+    /// The body did not come whole, or not in time.
+    Incomplete,
+    /// An encoding that is not understood, or that the bytes are not in.
+    Encoding,
+    /// No well-formed XML, with a DOCTYPE, or nested too deep.
+    Malformed,
+    /// Well-formed, and no outbound message as Salesforce sends it.
+    Foreign,
+    /// An organization that the source does not list.
+    Organization,
+    /// An outbound message that the source does not list.
+    Action,
+}
+
+impl Cause {
+    /// The word for it in alarms.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::Incomplete => "incomplete",
+            Self::Encoding => "encoding",
+            Self::Malformed => "malformed",
+            Self::Foreign => "foreign",
+            Self::Organization => "organization",
+            Self::Action => "action",
+        }
+    }
+}
+
 impl Answer {
+    /// A refusal for good.
+    #[must_use]
+    pub fn refused(cause: Cause, reason: impl Into<String>) -> Self {
+        Self::Refused(Refusal { cause, reason: reason.into() })
+    }
+
     /// The word for it in metrics and logs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -37,11 +87,17 @@ impl Answer {
         match self {
             Self::Accepted => xml(StatusCode::OK).body(soap::ack(soap::Ack::Accepted)),
             Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::Refused)),
-            Self::Refused(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(reason)),
-            // What is left of the body is not read: the connection cannot be used again.
-            Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).force_close().body(soap::client_fault(reason)),
+            Self::Refused(refusal) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(&refusal.reason)),
+            Self::TooLarge(reason) => unread(xml(StatusCode::PAYLOAD_TOO_LARGE).body(soap::client_fault(reason))),
         }
     }
+}
+
+/// An answer to a request whose body is not read to its end: the connection cannot be used again.
+#[must_use]
+pub fn unread(mut response: HttpResponse) -> HttpResponse {
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {

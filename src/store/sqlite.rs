@@ -16,7 +16,7 @@ mod words;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -45,6 +45,8 @@ pub use self::writer::Faults;
 const REFUSED_MAX: i64 = 1_000;
 /// What is kept of the body of a refused POST, in bytes.
 const REFUSED_BODY_MAX: usize = 64 << 10;
+/// A commit that takes this long is stuck: Salesforce is answered without it by then.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
 /// Due times pulled back in one command.
 const PULL_BACK_BATCH: i64 = 1_000;
 /// Lanes looked at again in one command of a sweep.
@@ -107,9 +109,16 @@ impl SqliteStore {
     /// In words that tell an operator what to do; see [`OpenError`].
     pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
         let path = schema::real_path(&options.path)?;
+        schema::look_at(&path)?;
         let lock = schema::lock(&path)?;
-        schema::create(&path)?;
-        let mut connection = schema::writer(&path)?;
+        let opened = schema::look_at(&path).and_then(|()| schema::create(&path)).and_then(|()| schema::writer(&path));
+        let mut connection = match opened {
+            Ok(connection) => connection,
+            Err(error) => {
+                lock.discard();
+                return Err(error);
+            }
+        };
         let wal_pages = Arc::new(AtomicI32::new(0));
         let say = |failure: Failure| OpenError::Inaccessible {
             path: path.clone(),
@@ -130,6 +139,7 @@ impl SqliteStore {
             commits: AtomicU64::new(0),
             commands: AtomicU64::new(0),
             commit_sizes: Default::default(),
+            busy_since: AtomicI64::new(writer::IDLE),
         });
         let (queue, commands) = channel();
         let ended = watch::Sender::new(false);
@@ -140,6 +150,7 @@ impl SqliteStore {
             queue: commands,
             shared: Arc::clone(&shared),
             faults: options.faults,
+            clock: Arc::clone(&options.clock),
             wal_pages,
             checkpoint_at: writer::CHECKPOINT_PAGES,
             pages_max: 0,
@@ -374,6 +385,16 @@ impl Store for SqliteStore {
 
     fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.subscribe()
+    }
+
+    fn condition(&self) -> Health {
+        let health = self.shared.health.borrow().clone();
+        let busy_for = self.shared.busy_for(self.clock.monotonic());
+        if health == Health::Ready && busy_for >= STUCK_AFTER {
+            let seconds = busy_for.as_secs();
+            return Health::Failing(format!("the disk has not answered for {seconds} s: a commit is stuck"));
+        }
+        health
     }
 
     fn figures(&self) -> WriterFigures {

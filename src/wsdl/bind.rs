@@ -469,7 +469,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
     }
 
     /// A part that refers to nothing: what is meant when a prefix was forgotten, or the schema's target namespace.
-    fn meant_holds(&mut self, file: usize, part: &skeleton::Part) -> Option<Holds> {
+    fn meant_holds(&mut self, file: usize, part: &skeleton::Part) -> Option<(Holds, Option<Name>)> {
         let written = part.element.as_ref().or(part.type_name.as_ref())?;
         let own = self.declared.targets.get(&file).copied().unwrap_or_default();
         let name = from_clark(written);
@@ -483,7 +483,7 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         };
         let holds = self.holds(&guess)?;
         self.meant(file, &part.at, written, Some(meant));
-        Some(holds)
+        Some((holds, guess.type_name.as_deref().map(from_clark)))
     }
 
     fn read_message(&mut self, file: usize, io: &Io, rpc: bool, severity: Severity) -> Option<Vec<Part>> {
@@ -495,11 +495,12 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let mut whole = true;
         let mut parts = Vec::new();
         for part in &message.parts {
-            let holds = self.holds(part).or_else(|| self.meant_holds(at, part));
-            let holds = holds.or_else(|| self.loose_holds(at, part, rpc));
-            let label = part.type_name.as_deref().map(from_clark);
+            let written = part.type_name.as_deref().map(from_clark);
+            let holds = self.holds(part).map(|holds| (holds, written.clone()));
+            let holds = holds.or_else(|| self.meant_holds(at, part));
+            let holds = holds.or_else(|| Some((self.loose_holds(at, part, rpc)?, written)));
             match holds {
-                Some(holds) => parts.push(Part { name: part.name.clone(), holds, label }),
+                Some((holds, label)) => parts.push(Part { name: part.name.clone(), holds, label }),
                 None => {
                     let named = part.element.as_deref().or(part.type_name.as_deref()).unwrap_or("nothing");
                     let text = format!(
@@ -537,6 +538,7 @@ fn body(
     let soap = bound.and_then(soap_body);
     let parts = parts.unwrap_or_default();
     let only = soap.and_then(|soap| soap.parts.as_deref()).map(|parts| parts.split_whitespace().collect::<Vec<_>>());
+    let attached: Vec<&str> = bound.map(|bound| bound.attachments.split_whitespace().collect()).unwrap_or_default();
     let headers: HashSet<&str> = bound
         .map(|bound| bound.headers11.iter().chain(&bound.headers12))
         .into_iter()
@@ -548,7 +550,7 @@ fn body(
         .into_iter()
         .filter(|part| match &only {
             Some(only) => only.contains(&part.name.as_str()),
-            None => !headers.contains(part.name.as_str()),
+            None => !headers.contains(part.name.as_str()) && !attached.contains(&part.name.as_str()),
         })
         .collect();
     let namespace = soap.and_then(|soap| soap.namespace.as_deref()).unwrap_or(context.target);

@@ -428,6 +428,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             self.type_of(&name);
         }
         // What stands in by `xsi:type` may be any of these.
+        self.type_of(&Name::new("http://schemas.xmlsoap.org/soap/encoding/", "Array"));
         Builtin::ALL.into_iter().for_each(|(builtin, _)| {
             self.builtin(builtin);
         });
@@ -841,6 +842,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     fn attribute(&mut self, at: At<'d, 'i>) -> Option<AttributeUse> {
         let (mut declaration, mut name) = (at, None);
+        let is_ref = at.node.has_attribute("ref");
         if let Some(text) = at.node.attribute("ref") {
             let referred = self.qname(at, text);
             match self.globals.get(&("attribute", referred.clone())).copied() {
@@ -871,6 +873,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             type_id,
             required: usage == "required",
             prohibited: usage == "prohibited",
+            is_ref,
             default: value_of(at.node, "default").or_else(|| value_of(declaration.node, "default")),
             fixed: value_of(at.node, "fixed").or_else(|| value_of(declaration.node, "fixed")),
         })
@@ -1076,6 +1079,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Definition::Any => Content::Empty,
         });
         match &draft.how {
+            How::Restriction if own == Content::Empty && matches!(inherited, Content::Simple(_)) => inherited,
             How::Plain | How::Restriction => own,
             How::Extension => match (inherited, own) {
                 (Content::Particle(first), Content::Particle(second)) => {

@@ -242,6 +242,8 @@ pub(crate) struct AttributeUse {
     pub type_id: TypeId,
     pub required: bool,
     pub prohibited: bool,
+    /// Declared at the top of a schema, and only referred to.
+    pub is_ref: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
 }

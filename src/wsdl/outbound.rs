@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use crate::envelope::{FieldType, RecordType, RecordTypes};
+use crate::envelope::{FieldType, IntegerType, RecordType, RecordTypes};
 use crate::parse;
 use crate::wsdl::{Finding, Severity};
 
@@ -267,11 +267,11 @@ fn elements<'d>(complex: Node<'d, 'd>) -> impl Iterator<Item = Node<'d, 'd>> {
 
 /// The built-in types of XSD 1.0 part 2, as far as they make a difference.
 fn built_in(local: &str) -> FieldType {
+    if let Some(integer) = IntegerType::ALL.into_iter().find(|integer| integer.as_str() == local) {
+        return FieldType::Integer(integer);
+    }
     match local {
         "boolean" => FieldType::Boolean,
-        "int" | "long" | "integer" | "short" | "byte" | "nonNegativeInteger" | "positiveInteger"
-        | "nonPositiveInteger" | "negativeInteger" | "unsignedInt" | "unsignedLong" | "unsignedShort"
-        | "unsignedByte" => FieldType::Int,
         "double" | "decimal" | "float" => FieldType::Double,
         "date" => FieldType::Date,
         "dateTime" => FieldType::DateTime,

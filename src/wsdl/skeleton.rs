@@ -11,6 +11,7 @@ use super::bundle::{Source, WSDL};
 use super::document;
 
 pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/wsdl/soap/";
+const MIME: &str = "http://schemas.xmlsoap.org/wsdl/mime/";
 pub(crate) const SOAP12: &str = "http://schemas.xmlsoap.org/wsdl/soap12/";
 
 /// `wsdl:definitions` of one file.
@@ -161,6 +162,9 @@ pub(crate) struct SoapOperation {
     "soap12" = "http://schemas.xmlsoap.org/wsdl/soap12/"
 })]
 pub(crate) struct BoundIo {
+    /// The names of the parts that `mime:content` puts beside the envelope.
+    #[yaserde(attribute = true, default = "nothing")]
+    pub attachments: String,
     #[yaserde(rename = "body", prefix = "soap11")]
     pub body11: Option<SoapBody>,
     #[yaserde(rename = "body", prefix = "soap12")]
@@ -304,13 +308,23 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
             _ => attribute(out, given.name(), given.value()),
         }
     }
+    let mime = |child: &Node<'_, '_>| child.tag_name().namespace() == Some(MIME);
+    if matches!(name, "input" | "output") && document::elements(node).any(|child| mime(&child)) {
+        let contents = node.descendants().filter(|child| mime(child) && child.tag_name().name() == "content");
+        let names: Vec<&str> = contents.filter_map(|content| content.attribute("part")).collect();
+        attribute(out, "attachments", &names.join(" "));
+    }
     out.push('>');
     // Of a binding to something other than SOAP it is enough to know that it is there.
     let of_soap = |child: Node<'_, '_>| matches!(child.tag_name().namespace(), Some(SOAP11 | SOAP12));
-    if prefix != "wsdl" || name != "binding" || document::elements(node).any(of_soap) {
-        for child in document::elements(node) {
-            write(out, source, child, depth + 1);
+    let told = prefix != "wsdl" || name != "binding" || document::elements(node).any(of_soap);
+    for child in document::elements(node).filter(|_| told) {
+        if mime(&child) {
+            // What SOAP has to say stands within the first part of the multipart message.
+            let inner = child.descendants().filter(|inner| of_soap(*inner));
+            inner.for_each(|inner| write(out, source, inner, depth + 1));
         }
+        write(out, source, child, depth + 1);
     }
     out.push_str(&format!("</{prefix}:{name}>"));
 }

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use omgate::cli::inspect::report;
-use omgate::envelope::{Content, Envelope, FieldType, Notification, RecordTypes, Value};
+use omgate::envelope::{Content, Envelope, FieldType, IntegerType, Notification, RecordTypes, Value};
 use omgate::parse::{self, Limits, ParseError};
 use omgate::wsdl::{Finding, outbound};
 use proptest::prelude::*;
@@ -558,7 +558,7 @@ fn the_fields_of_a_wsdl_keep_their_order_and_types_under_any_prefix() {
         ("IsWon", FieldType::Boolean),
         ("LastModifiedDate", FieldType::DateTime),
         ("Name", FieldType::String),
-        ("Quantity__c", FieldType::Int),
+        ("Quantity__c", FieldType::Integer(IntegerType::Int)),
     ] {
         assert_eq!(fields.get(name), Some(&expected), "{name}");
     }
@@ -584,6 +584,33 @@ fn a_simple_type_of_the_schema_counts_as_what_it_restricts() {
     assert_eq!(opportunity.field("CloseDate"), Some(FieldType::String));
     assert_eq!(opportunity.field("Quantity__c"), Some(FieldType::Base64));
     assert_eq!(opportunity.field("IsWon"), Some(FieldType::Time));
+}
+
+#[test]
+fn a_whole_number_out_of_the_range_of_its_declared_type_stays_text_and_is_drift() {
+    let good = fs::read_to_string(project("wsdl/order-won.wsdl")).unwrap();
+    for (declared, number, fits) in [
+        ("int", "2147483647", true),
+        ("int", "99999999999", false),
+        ("long", "99999999999", true),
+        ("unsignedByte", "-1", false),
+        ("integer", "-99999999999999999999999999999999999999999999", true),
+    ] {
+        let wsdl = good.replace("type=\"xsd:int\"", &format!("type=\"xsd:{declared}\""));
+        let types = outbound::record_types("x.wsdl", &wsdl).unwrap();
+        let xml = format!(
+            "<s xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:type='Opportunity'>\
+             <Quantity__c>{number}</Quantity__c></s>"
+        );
+        let record = parse::record(&xml, Some(&types)).unwrap();
+        let (expected, drift) = if fits {
+            (Value::Number(number.to_owned()), String::new())
+        } else {
+            (Value::Text(number.to_owned()), format!("field Quantity__c does not fit its type {declared}"))
+        };
+        assert_eq!(record.field("Quantity__c"), Some(&expected), "{declared} {number}");
+        assert_eq!(record.drift.iter().map(ToString::to_string).collect::<String>(), drift);
+    }
 }
 
 fn inspect(arguments: &[&str], input: &[u8]) -> Output {

@@ -169,10 +169,16 @@ async fn what_is_no_outbound_message_gets_a_fault_and_never_an_ack() {
         assert!(std::time::Instant::now() < deadline, "{refused:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
+    assert_eq!(gateway.admin("/api/v1/refused?limit=2").await, json!([refused[0], refused[1]]));
+    assert_eq!(gateway.admin("/api/v1/refused?limitt=2").await["status"], 400);
     assert!(refused[0]["dropped_at"].is_string() && refused[0]["reason"].is_string());
     let metrics = gateway.admin("/metrics").await;
     for line in [
-        "omgate_alarm{alarm=\"refused\",subject=\"orders\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/malformed\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/foreign\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/organization\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/too_large\"} 1",
+        "omgate_alarm{alarm=\"refused\",subject=\"orders/encoding\"} 1",
         "omgate_answers_total{source=\"orders\",answer=\"fault\"} 8",
         "omgate_answers_total{source=\"orders\",answer=\"too_large\"} 1",
     ] {
@@ -195,6 +201,62 @@ async fn the_public_listener_serves_source_paths_and_nothing_else() {
     }
     assert!(get("/om/orders", "DELETE").starts_with("HTTP/1.1 405"));
     assert_eq!(gateway.post("/elsewhere", one("04l1", "x")).await.unwrap().status, 404);
+    let metrics = gateway.admin("/metrics").await;
+    for line in ["omgate_unknown_paths_total{method=\"POST\"} 1", "omgate_unknown_paths_total{method=\"other\"} 6"] {
+        assert!(metrics.as_str().unwrap().contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_path_is_told_in_the_log_without_being_shown() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for path in ["/om/order-s3cret", "/om/s3cret", "/om/orders?s3cret"] {
+        gateway.post(path, one("04l1", "x")).await.unwrap();
+    }
+    let log = gateway.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("a path that no source has")).collect();
+    assert_eq!(lines.len(), 1, "at most one a minute: {log}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("its first 9 characters are those of source orders's"),
+        "{log}"
+    );
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_need_more_memory_together_than_allowed_are_nacked_at_once() {
+    let sink = ok_sink().await;
+    let limits = "[server.limits]\nbody = \"64KiB\"\nbodies = \"100KiB\"\nbody_timeout = \"60s\"";
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), limits, "", ""));
+    gateway.start(&[]).await;
+    let large = one("04l1", &"x".repeat(60 << 10));
+    // A sender that keeps its last byte back holds what it has sent.
+    let bytes = post_bytes(&format!("Content-Length: {}\r\n", large.len()), large.as_bytes());
+    let (last, rest) = bytes.split_last().unwrap();
+    let mut slow = TcpStream::connect(("127.0.0.1", gateway.public)).unwrap();
+    slow.set_read_timeout(Some(PATIENCE)).unwrap();
+    slow.write_all(rest).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut number = 2;
+    while !gateway.post("/om/orders", large.replace("04l1", &format!("04l{number}"))).await.unwrap().is_nack() {
+        assert!(std::time::Instant::now() < deadline, "it takes all of them");
+        number += 1;
+    }
+    let small = gateway.post("/om/orders", one("04lsmall", "x")).await.unwrap();
+    assert!(small.is_ack(), "for a small one there is room: {small:?}");
+    let metrics = gateway.admin("/metrics").await;
+    assert!(
+        metrics.as_str().unwrap().contains("omgate_answers_total{source=\"orders\",answer=\"nack\"} 1"),
+        "{metrics}"
+    );
+    slow.write_all(&[*last]).unwrap();
+    let mut answer = [0; 4096];
+    let read = slow.read(&mut answer).unwrap();
+    assert!(String::from_utf8_lossy(&answer[..read]).contains("<Ack>true</Ack>"));
+    let after = gateway.post("/om/orders", large.replace("04l1", "04lafter")).await.unwrap();
+    assert!(after.is_ack(), "the room was given back: {after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,6 +320,47 @@ async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
     assert_eq!(status, 200);
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 20).await;
     assert_eq!(ledger["balanced"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_do_not_count_toward_max_attempts() {
+    let sink = Sink::start(Box::new(|number, _| {
+        let status = *[401, 503, 401, 200].get(number).unwrap_or(&200);
+        Some((status, String::new()))
+    }))
+    .await;
+    let twice = configuration(&sink.url("")).replace("first = \"50ms\"", "max_attempts = 2, first = \"10ms\"");
+    let mut gateway = Process::prepare(&twice);
+    gateway.start(&[]).await;
+    let body = envelope(&[Notice { id: "04l1", record: "006A00000000001AAA", fields: "" }]);
+    assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    for calls in [1, 3] {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while sink.arrived().len() < calls || gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null() {
+            assert!(std::time::Instant::now() < deadline, "{}", gateway.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (status, _) = gateway.change("/api/v1/systems/sink/resume", &json!({"reason": "corrected"})).await;
+        assert_eq!(status, 200);
+    }
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["waiting"] == 0).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
+    assert_eq!(ledger["deliveries"]["dead"], 0, "{ledger:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_without_a_call_is_logged_without_an_attempt() {
+    let sink = ok_sink().await;
+    let unmappable = configuration(&sink.url("")).replace("{{ record.Id }}", "{{ record.Name | int }}");
+    let mut gateway = Process::prepare(&unmappable);
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "no number")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    assert_eq!(gateway.admin("/api/v1/dead").await[0]["attempts"], 0);
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("dead letter")).expect(&log);
+    assert!(line.contains("delivery=1") && line.contains("outcome=\"not_called\""), "{line}");
+    assert!(!line.contains("attempt"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,8 @@ fn operation(schema: &str) -> Operation {
 }
 
 fn encode(operation: &Operation, argument: &Value) -> Result<Encoded, String> {
-    soap::encode(operation, argument, &EncodeOptions::default()).map_err(|error| error.to_string())
+    soap::encode(operation, argument, &EncodeOptions::default())
+        .map_err(|error| format!("{} {}", error.path, error.reason))
 }
 
 /// What stands in the body, prefixes as written.
@@ -126,7 +127,7 @@ fn soap_12_has_its_action_in_the_content_type() {
 #[test]
 fn addressing_headers_are_written_when_wanted() {
     let addressing = Addressing { message_id: "urn:uuid:1".to_owned(), to: "http://erp.example/orders".to_owned() };
-    let options = EncodeOptions { addressing: Some(addressing) };
+    let options = EncodeOptions { addressing: Some(addressing), ..EncodeOptions::default() };
     golden("create-order-addressing.xml", &soap::encode(&erp(None), &order(), &options).unwrap().body);
 }
 

@@ -142,6 +142,7 @@ impl World {
             reason: if outcome == "delivered" { String::new() } else { format!("it was {outcome}") },
             record: Record { request_line: "PUT http://erp".to_owned(), status: Some(200), ..Record::default() },
             repeat_key: None,
+            excused: false,
             settlement,
             active_ms: self.active_ms,
             stale_mark: None,
@@ -799,6 +800,23 @@ async fn an_attempt_keeps_what_was_said_and_answered() {
     assert_eq!((attempts[0].outcome.as_deref(), attempts[0].duration_ms), (Some("retry"), Some(12)));
     assert_eq!(attempts[0].reason.as_deref(), Some("it was retry"));
     assert_eq!((view.status, view.attempts, view.reason.as_deref()), (Some(500), 1, Some("it was retry")));
+}
+
+#[tokio::test]
+async fn an_attempt_that_met_refused_credentials_is_remembered_apart() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    for (excused, before) in [(true, 0), (false, 1), (true, 1), (false, 2)] {
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.excused, before);
+        let again = Settlement::Waiting { due_at: world.now() };
+        let settle = Settle { excused, ..world.settling(&claimed, "retry", again) };
+        world.store().settle(settle).await.unwrap();
+        world.reopen().await;
+    }
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.attempt, claimed.excused), (5, 2));
+    world.assert_sound().await;
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! What the writer works with: its connection and what it keeps in memory of names, accounts and numbers.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
@@ -103,7 +102,7 @@ impl<'c> Books<'c> {
     /// Writes what the group of commands counted and numbered, once for each account.
     pub(super) fn write_accounts(&mut self) -> Result<(), Failure> {
         let mut group = std::mem::take(&mut self.accounts.group);
-        for (account, change) in group.drain().filter(|(_, change)| *change != 0) {
+        for (account, change) in group.drain(..).filter(|(_, change)| *change != 0) {
             let sql = "INSERT INTO counter (kind, owner, account, value) VALUES (?1, ?2, ?3, ?4)
                        ON CONFLICT DO UPDATE SET value = value + excluded.value";
             self.run(sql, (account.kind, account.owner, account.name, change))?;
@@ -143,14 +142,14 @@ fn warm(connection: &Connection) -> Result<(), Failure> {
 }
 
 /// One account of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Account {
-    /// `source`, `destination` or `lanes`.
-    kind: &'static str,
     /// The name's id; 0 for `lanes`.
     owner: i64,
     /// The word of the ledger.
     name: &'static str,
+    /// `source`, `destination` or `lanes`.
+    kind: &'static str,
 }
 
 impl Account {
@@ -182,16 +181,13 @@ impl Account {
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     sheet: Vec<(Account, i64)>,
-    group: HashMap<Account, i64>,
+    /// A walk, not a hash: a group touches a handful of accounts, mostly those of the command before.
+    group: Vec<(Account, i64)>,
 }
 
 impl Accounts {
     pub(super) fn add(&mut self, account: Account, change: i64) {
-        // The last few lines are nearly always the ones that are wanted again; a miss only makes another line.
-        match self.sheet.iter_mut().rev().take(8).find(|(line, _)| *line == account) {
-            Some((_, sum)) => *sum += change,
-            None => self.sheet.push((account, change)),
-        }
+        note(&mut self.sheet, account, change);
     }
 
     /// A delivery goes from one state to another.
@@ -203,7 +199,7 @@ impl Accounts {
     /// The command succeeded.
     pub(super) fn keep_sheet(&mut self) {
         for (account, change) in self.sheet.drain(..) {
-            *self.group.entry(account).or_insert(0) += change;
+            note(&mut self.group, account, change);
         }
     }
 
@@ -216,6 +212,15 @@ impl Accounts {
     pub(super) fn drop_all(&mut self) {
         self.sheet.clear();
         self.group.clear();
+    }
+}
+
+/// Adds to a line of a sheet. Looked for among the last few only, so that many accounts cost no more than few; a miss
+/// makes another line.
+fn note(sheet: &mut Vec<(Account, i64)>, account: Account, change: i64) {
+    match sheet.iter_mut().rev().take(32).find(|(line, _)| *line == account) {
+        Some((_, sum)) => *sum += change,
+        None => sheet.push((account, change)),
     }
 }
 

@@ -26,6 +26,7 @@ struct Columns {
     notification: i64,
     lane: Option<String>,
     attempts: u32,
+    excused: u32,
     first_attempt_active_ms: Option<i64>,
     repeat_count: u32,
     repeat_key: Option<String>,
@@ -104,6 +105,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         delivery: DeliveryId(due.id),
         lease: Lease(lease),
         attempt,
+        excused: columns.excused,
         route: due.way.route_name.clone(),
         destination: due.way.destination_name.clone(),
         system: due.way.system_name.clone(),
@@ -126,8 +128,8 @@ fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> 
 }
 
 fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
-    let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as
-               FROM delivery WHERE id = ?1";
+    let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as,
+               excused FROM delivery WHERE id = ?1";
     let found = books.find(sql, [delivery], |row| {
         Ok(Columns {
             notification: row.get(0)?,
@@ -137,6 +139,7 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
             repeat_count: row.get(4)?,
             repeat_key: row.get(5)?,
             same_bytes_as: row.get(6)?,
+            excused: row.get(7)?,
         })
     })?;
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_excused.sql")];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).
 const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -32,6 +34,18 @@ pub enum OpenError {
         lock: PathBuf,
         /// The process id that the lock file names.
         holder: Option<u32>,
+    },
+    /// The file has another name, under which another process could open it past the lock.
+    #[error(
+        "opening the store {}: the file has {} other hard link{}, under which a second process could open it; \
+         remove them (`find … -samefile` names them), or make a copy and open that",
+        path.display(), others, if *others == 1 { "" } else { "s" }
+    )]
+    Linked {
+        /// The file.
+        path: PathBuf,
+        /// How many other names it has.
+        others: u64,
     },
     /// The schema is from a later version of this program.
     #[error(
@@ -90,8 +104,23 @@ fn holder_words(holder: &Option<u32>) -> String {
 /// Keeps other processes out for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
+    path: PathBuf,
+    /// Whether it was made for this lock: then nobody has opened the database before.
+    is_new: bool,
     _file: File,
 }
+
+impl Lock {
+    /// Removes the lock file again if it was made for a database that then was not opened.
+    pub(super) fn discard(self) {
+        if self.is_new {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A lock file that was removed is made again and tried again so often.
+const LOCK_TRIES: u32 = 100;
 
 /// The database's real path, so that two names of one file share one lock.
 pub(super) fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
@@ -116,32 +145,57 @@ pub(super) fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
 /// Takes the lock beside the database, or says who has it.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     let lock = beside(path, "-lock");
-    let mut file = private_file(&lock).map_err(|error| inaccessible(&lock, "create its lock file", &error))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::InUse { path: path.to_owned(), lock, holder });
+    for _ in 0..LOCK_TRIES {
+        let is_new = !lock.exists();
+        let mut file = private_file(&lock).map_err(|error| inaccessible(&lock, "create its lock file", &error))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(path, lock, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(inaccessible(&lock, "lock its lock file", &error)),
         }
-        Err(TryLockError::Error(error)) => return Err(inaccessible(&lock, "lock its lock file", &error)),
+        // One who discarded the file meanwhile left us a lock that nobody else would meet.
+        if !is_at(&file, &lock) {
+            continue;
+        }
+        // The process id is a help for people; a full disk must not keep the store shut because of it.
+        let _ = file.set_len(0);
+        let _ = file.seek(SeekFrom::Start(0));
+        let _ = writeln!(file, "{}", std::process::id());
+        return Ok(Lock { path: lock, is_new, _file: file });
     }
-    // The process id is a help for people; a full disk must not keep the store shut because of it.
-    let _ = file.set_len(0);
-    let _ = file.seek(SeekFrom::Start(0));
-    let _ = writeln!(file, "{}", std::process::id());
-    Ok(Lock { _file: file })
+    Err(OpenError::InUse { path: path.to_owned(), lock, holder: None })
 }
 
-/// Creates the file when it is absent, readable by its owner alone; SQLite gives the files beside it the same mode.
-pub(super) fn create(path: &Path) -> Result<(), OpenError> {
-    if path.is_dir() {
+fn in_use(path: &Path, lock: PathBuf, file: &mut File) -> OpenError {
+    let mut text = String::new();
+    let holder = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    OpenError::InUse { path: path.to_owned(), lock, holder }
+}
+
+/// Whether an open file is the one that stands at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(identity).ok() == std::fs::metadata(path).map(identity).ok()
+}
+
+/// Refuses what can be no database of ours at first sight. A hard link is a second name with a lock of its own.
+pub(super) fn look_at(path: &Path) -> Result<(), OpenError> {
+    let Ok(metadata) = std::fs::metadata(path) else { return Ok(()) };
+    if metadata.is_dir() {
         return Err(OpenError::Inaccessible {
             path: path.to_owned(),
             doing: "use it as a database",
             reason: "it is a folder".to_owned(),
         });
     }
+    match metadata.nlink().saturating_sub(1) {
+        0 => Ok(()),
+        others => Err(OpenError::Linked { path: path.to_owned(), others }),
+    }
+}
+
+/// Creates the file when it is absent, readable by its owner alone; SQLite gives the files beside it the same mode.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
     private_file(path).map(|_| ()).map_err(|error| inaccessible(path, "create or write the database", &error))
 }
 
@@ -239,7 +293,5 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn private_file(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options.mode(0o600).open(path)
 }

@@ -71,11 +71,11 @@ fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
 fn keep_outcome(books: &Books, place: &Place, settle: &Settle) -> Result<(), Failure> {
     let sql = "UPDATE delivery SET status = ?2,
                repeat_count = CASE WHEN ?3 IS NULL THEN 0 WHEN repeat_key = ?3 THEN repeat_count + 1 ELSE 1 END,
-               repeat_key = ?3,
+               repeat_key = ?3, excused = excused + ?6,
                same_bytes_as = iif(?4, (SELECT config_version FROM attempt WHERE attempt.lease = ?5), NULL)
                WHERE id = ?1";
     let unknown = settle.outcome == UNKNOWN;
-    let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0);
+    let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0, settle.excused);
     books.run(sql, values).map(|_| ())
 }
 

@@ -5,9 +5,9 @@
 //! group rolled back and run again, each under a savepoint of its own, so that the bad one harms itself alone.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::books::{Books, Failure};
 use super::schema;
 use super::words::{self, Reach};
+use crate::clock::SharedClock;
 use crate::crash;
 use crate::store::{COMMIT_SIZES, Health, StoreError};
 
@@ -55,6 +56,21 @@ pub(super) struct Shared {
     pub(super) commits: AtomicU64,
     pub(super) commands: AtomicU64,
     pub(super) commit_sizes: [AtomicU64; COMMIT_SIZES.len() + 1],
+    /// Since when the writer is at what it does now, in monotonic milliseconds; or [`IDLE`].
+    pub(super) busy_since: AtomicI64,
+}
+
+/// The writer waits for commands.
+pub(super) const IDLE: i64 = -1;
+
+impl Shared {
+    /// How long the writer has been at what it does.
+    pub(super) fn busy_for(&self, now: Duration) -> Duration {
+        match u64::try_from(self.busy_since.load(Ordering::SeqCst)) {
+            Ok(since) => now.saturating_sub(Duration::from_millis(since)),
+            Err(_) => Duration::ZERO,
+        }
+    }
 }
 
 /// Faults made on purpose: for tests of this store and of what stands on it. Clones share them.
@@ -62,7 +78,24 @@ pub(super) struct Shared {
 pub struct Faults {
     pages_max: Arc<AtomicU32>,
     commit_code: Arc<AtomicI32>,
+    gate: Arc<Gate>,
 }
+
+/// Where commits hang while it is shut.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    moved: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_shut: bool,
+    is_met: bool,
+}
+
+/// No fault lasts longer than this, so that a test that fails does not hang.
+const HANG_MAX: Duration = Duration::from_secs(60);
 
 impl Faults {
     /// The database may not grow beyond this many pages, as if the disk were full; none lifts it.
@@ -73,6 +106,44 @@ impl Faults {
     /// Every commit fails with this SQLite result code, such as 10 for an I/O error; none lifts it.
     pub fn fail_commits(&self, code: Option<i32>) {
         self.commit_code.store(code.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// From now on commits hang, as in a disk that does not answer, until [`Faults::resume_commits`].
+    pub fn hang_commits(&self) {
+        self.gate.set(GateState { is_shut: true, is_met: false });
+    }
+
+    /// Commits go on, those that hang first.
+    pub fn resume_commits(&self) {
+        self.gate.set(GateState::default());
+    }
+
+    /// Blocks until a commit hangs.
+    pub fn await_hang(&self) {
+        self.gate.wait_while(|state| !state.is_met);
+    }
+}
+
+impl Gate {
+    fn set(&self, state: GateState) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.moved.notify_all();
+    }
+
+    fn wait_while(&self, condition: impl FnMut(&mut GateState) -> bool) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.moved.wait_timeout_while(state, HANG_MAX, condition));
+    }
+
+    /// What every commit passes.
+    fn pass(&self) {
+        self.wait_while(|state| {
+            if state.is_shut && !state.is_met {
+                state.is_met = true;
+                self.moved.notify_all();
+            }
+            state.is_shut
+        });
     }
 }
 
@@ -100,6 +171,7 @@ pub(super) struct Writer {
     pub(super) queue: Receiver<Message>,
     pub(super) shared: Arc<Shared>,
     pub(super) faults: Faults,
+    pub(super) clock: SharedClock,
     pub(super) wal_pages: Arc<AtomicI32>,
     /// The size of the log at which it is copied next.
     pub(super) checkpoint_at: i32,
@@ -215,8 +287,19 @@ impl Writer {
         }
     }
 
+    /// Lets others see for how long the disk has been at something.
+    fn mark_busy(&self) {
+        let now = i64::try_from(self.clock.monotonic().as_millis()).unwrap_or(i64::MAX);
+        self.shared.busy_since.store(now, Ordering::SeqCst);
+    }
+
+    fn mark_idle(&self) {
+        self.shared.busy_since.store(IDLE, Ordering::SeqCst);
+    }
+
     /// Serves a command and all that are queued behind it.
     fn serve(&mut self, books: &mut Books<'_>, first: Box<dyn Task>) -> Next {
+        self.mark_busy();
         let mut stop = false;
         let mut group = Vec::new();
         let mut pass = self.first_pass(books, first, &mut group, &mut stop);
@@ -262,23 +345,24 @@ impl Writer {
                 }
             }
         }
-        self.conclude(books, verdict, changes)
+        self.conclude(books, verdict, changes, group.len())
     }
 
     /// Runs the group once more, each command under a savepoint.
     fn careful_pass(&mut self, books: &mut Books<'_>, group: &mut [Done]) -> Pass {
         if let Err(error) = self.begin(books) {
-            return self.conclude(books, Pass::Lost(error), 0);
+            return self.conclude(books, Pass::Lost(error), 0, 0);
         }
         let changes = books.connection.total_changes();
         let mut verdict = Pass::Committed;
+        let commands = group.len();
         for done in group {
             if let Err(error) = run_guarded(books, done) {
                 verdict = Pass::Lost(error);
                 break;
             }
         }
-        self.conclude(books, verdict, changes)
+        self.conclude(books, verdict, changes, commands)
     }
 
     fn begin(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
@@ -292,9 +376,9 @@ impl Writer {
     }
 
     /// Commits, or sees to it that nothing is left of the group.
-    fn conclude(&mut self, books: &mut Books<'_>, verdict: Pass, changes_before: u64) -> Pass {
+    fn conclude(&mut self, books: &mut Books<'_>, verdict: Pass, changes_before: u64, commands: usize) -> Pass {
         let verdict = match verdict {
-            Pass::Committed => match self.commit(books, changes_before) {
+            Pass::Committed => match self.commit(books, changes_before, commands) {
                 Ok(()) => return Pass::Committed,
                 Err(error) => Pass::Lost(error),
             },
@@ -311,7 +395,7 @@ impl Writer {
         verdict
     }
 
-    fn commit(&mut self, books: &mut Books<'_>, changes_before: u64) -> Result<(), rusqlite::Error> {
+    fn commit(&mut self, books: &mut Books<'_>, changes_before: u64, commands: usize) -> Result<(), rusqlite::Error> {
         books.write_accounts().map_err(|failure| match failure {
             Failure::Database(error) => error,
             Failure::Rule(_) => rusqlite::Error::InvalidQuery,
@@ -319,6 +403,7 @@ impl Writer {
         let writes = books.connection.total_changes() != changes_before;
         if writes {
             crash::point("before-commit");
+            self.faults.gate.pass();
             let code = self.faults.commit_code.load(Ordering::Relaxed);
             if code != 0 {
                 return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
@@ -327,15 +412,15 @@ impl Writer {
         books.command("COMMIT")?;
         if writes {
             crash::point("after-commit");
-            self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            self.count(commands);
         }
         Ok(())
     }
 
     fn answer(&mut self, books: &mut Books<'_>, group: Vec<Done>) -> Next {
-        self.count(group.len());
         // Commands that only looked prove nothing; the probe writes.
         let next = if self.is_failing() { self.probe(books) } else { Next::Serve };
+        self.mark_idle();
         for done in group {
             done.task.answer(done.outcome);
         }
@@ -353,12 +438,16 @@ impl Writer {
         }
         // A long question keeps the log from being copied whole; trying again at every commit would only cost.
         self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES / 4);
+        self.mark_busy();
         if let Err(error) = checkpoint(books.connection, "PASSIVE") {
             tracing::warn!(reason = words::of(&error), "the write-ahead log could not be copied into the database");
         }
+        self.mark_idle();
     }
 
+    /// Counts a commit and what it held. A group that wrote nothing is none: nothing goes to the disk for it.
     fn count(&self, commands: usize) {
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
         let size = u64::try_from(commands).unwrap_or(u64::MAX);
         self.shared.commands.fetch_add(size, Ordering::Relaxed);
         let bucket = COMMIT_SIZES.iter().position(|&bound| size <= bound).unwrap_or(COMMIT_SIZES.len());
@@ -371,6 +460,7 @@ impl Writer {
     fn lose(&mut self, group: Vec<Done>, error: &rusqlite::Error) -> Next {
         let reason = words::of(error);
         self.fail(&reason);
+        self.mark_idle();
         for done in group {
             done.task.answer(Err(StoreError::Unavailable(reason.clone())));
         }

@@ -38,6 +38,21 @@ fn a_second_store_on_the_same_file_is_refused_with_the_holders_process_id() {
 }
 
 #[test]
+fn a_hard_link_does_not_let_a_second_store_in() {
+    let mut world = World::new();
+    let other_name = world.folder.path().join("other.db");
+    std::fs::hard_link(world.folder.path().join("store.db"), &other_name).unwrap();
+    let linked = Options { path: other_name.clone(), ..world.options() };
+    let error = refusal(linked).to_string();
+    assert!(error.contains("other.db: the file has 1 other hard link,") && error.contains("-samefile"), "{error}");
+    assert!(!world.folder.path().join("other.db-lock").exists());
+    world.store = None;
+    assert!(matches!(refusal(world.options()), OpenError::Linked { others: 1, .. }), "whichever name comes first");
+    std::fs::remove_file(other_name).unwrap();
+    world.open();
+}
+
+#[test]
 fn dropping_a_store_frees_its_lock() {
     let mut world = World::new();
     for _ in 0..3 {
@@ -75,6 +90,13 @@ fn a_file_that_is_not_ours_is_refused_in_words_and_left_as_it_is() {
     let error = refusal(Options::new(folder.path().join("nowhere/x.db"), clock.clone())).to_string();
     assert!(error.contains("cannot find its folder"), "{error}");
 
+    for name in ["text.db-lock", "foreign.db-lock"] {
+        assert!(!folder.path().join(name).exists(), "{name} is left behind");
+    }
+    std::fs::write(folder.path().join("text.db-lock"), "kept").unwrap();
+    refusal(Options::new(&text, clock.clone()));
+    assert!(folder.path().join("text.db-lock").exists(), "it was there before");
+
     let empty = folder.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
     SqliteStore::open(Options::new(&empty, clock)).unwrap();
@@ -87,9 +109,23 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 1"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 1).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 2"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 2).unwrap();
     world.open();
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go_on() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    world.retry(&world.claim_one().await, 0).await;
+    world.store().close().await;
+    world.store = None;
+    raw(&world).execute_batch("ALTER TABLE delivery DROP COLUMN excused; PRAGMA user_version = 1").unwrap();
+    world.open();
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.attempt, claimed.excused), (2, 0));
+    world.assert_sound().await;
 }
 
 #[tokio::test]
@@ -217,6 +253,66 @@ async fn a_disk_that_cannot_sync_fails_commands_and_is_tried_until_it_works() {
 }
 
 #[tokio::test]
+async fn a_commit_that_is_stuck_counts_as_failing_until_it_ends() {
+    let mut world = World::new();
+    world.faults.hang_commits();
+    let posted = world.store().accept(world.envelope([note("1").to("a", "L")]));
+    world.faults.await_hang();
+    assert_eq!(world.store().condition(), Health::Ready, "it has only begun");
+    world.clock.0.fetch_add(20_000, Ordering::SeqCst);
+    let Health::Failing(reason) = world.store().condition() else { panic!("it counts as ready") };
+    assert_eq!(reason, "the disk has not answered for 20 s: a commit is stuck");
+    world.faults.resume_commits();
+    posted.await.unwrap();
+    assert_eq!(world.store().condition(), Health::Ready);
+    world.advance(60_000);
+    assert_eq!(world.store().condition(), Health::Ready, "to wait for work is not to be stuck");
+    world.assert_sound().await;
+}
+
+/// `/readyz` of an admin listener over a store: status and text.
+async fn readyz(world: &World) -> (u16, String) {
+    use omgate::{admin, dispatch, telemetry};
+    let store: Arc<dyn Store> = world.store.clone().unwrap();
+    let clock: SharedClock = world.clock.clone();
+    let metrics = Arc::new(telemetry::Metrics::default());
+    let alarms = Arc::new(telemetry::Alarms::new(Arc::clone(&metrics)));
+    let parts = dispatch::Parts {
+        store: Arc::clone(&store),
+        plan: Arc::default(),
+        config_version: ConfigVersion(1),
+        recall: Box::new(|_| None),
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        alarms: Arc::clone(&alarms),
+    };
+    let dispatch = dispatch::Dispatch::start(parts).await.unwrap();
+    let admin = Arc::new(admin::Admin { store, dispatch, metrics, alarms, clock, closing: Arc::default() });
+    let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
+    let service = actix_web::test::init_service(app).await;
+    let request = actix_web::test::TestRequest::get().uri("/readyz").insert_header(("Host", "localhost"));
+    let response = actix_web::test::call_service(&service, request.to_request()).await;
+    let status = response.status().as_u16();
+    (status, String::from_utf8(actix_web::test::read_body(response).await.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn readiness_is_false_while_a_commit_is_stuck_and_true_again_by_itself() {
+    let world = World::new();
+    assert_eq!(readyz(&world).await, (200, "ready\n".to_owned()));
+    world.faults.hang_commits();
+    let posted = world.store().accept(world.envelope([note("1").to("a", "L")]));
+    world.faults.await_hang();
+    world.clock.0.fetch_add(25_000, Ordering::SeqCst);
+    let (status, text) = readyz(&world).await;
+    assert_eq!(status, 503);
+    assert!(text.contains("the disk has not answered for 25 s"), "{text}");
+    world.faults.resume_commits();
+    posted.await.unwrap();
+    assert_eq!(readyz(&world).await, (200, "ready\n".to_owned()));
+}
+
+#[tokio::test]
 async fn a_command_that_comes_while_the_disk_fails_is_tried_itself() {
     let world = World::new();
     world.faults.fail_commits(Some(10));
@@ -266,6 +362,23 @@ async fn commands_that_come_together_are_committed_together() {
     assert!(figures.commits < 64, "{figures:?}");
     assert_eq!(figures.commit_sizes[10], figures.commits, "every commit is in the last bucket");
     world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_group_that_wrote_nothing_is_no_commit_in_any_figure() {
+    let world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let before = world.store().figures();
+    assert!(world.claims(&["create"], &["no such route"], 10).await.claimed.is_empty());
+    let after = world.store().figures();
+    assert_eq!(
+        (after.commits, after.commands, after.commit_sizes),
+        (before.commits, before.commands, before.commit_sizes)
+    );
+    world.post([note("2")]).await;
+    let after = world.store().figures();
+    assert_eq!((after.commits, after.commands), (before.commits + 1, before.commands + 1));
+    assert_eq!(after.commit_sizes[10], after.commits);
 }
 
 #[tokio::test]
