@@ -4,13 +4,24 @@ use crate::outcome::Fault;
 
 mod decode;
 mod encode;
+mod encoded;
 pub mod fault;
 mod fragment;
+mod matching;
+mod particles;
+mod references;
+mod sample;
 mod shapes;
+mod slots;
+mod specimen;
+mod text;
+mod validate;
 
-pub use decode::{decode, read};
-pub use encode::{Addressing, EncodeError, EncodeOptions, Encoded, encode};
+pub use decode::{argument, decode, detail, read};
+pub use encode::{Addressing, EncodeError, EncodeOptions, Encoded, Nulls, encode};
+pub use sample::{Extent, sample};
 pub use shapes::{Ack, ack, client_fault, read_ack};
+pub use validate::validate;
 
 /// What a destination's answer says.
 #[derive(Clone, Debug, PartialEq)]

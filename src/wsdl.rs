@@ -9,20 +9,24 @@ use std::sync::Arc;
 
 mod bind;
 mod bundle;
+mod canonical;
+mod catalogue;
 mod compile;
 mod describe;
 pub(crate) mod document;
+pub(crate) mod encoding;
 pub(crate) mod model;
 mod moment;
 pub mod outbound;
 mod pattern;
+mod profile;
 pub(crate) mod simple;
 mod skeleton;
 
-pub use bind::{Style, Version};
+pub use bind::{Style, Usage, Version};
 pub use describe::{PathError, Target};
 
-pub(crate) use bind::{Body, Holds, Part};
+pub(crate) use bind::{Body, Header, Holds, Part};
 
 /// Where documents come from: the disk, or a stored configuration.
 pub trait Files: Send + Sync {
@@ -69,6 +73,8 @@ pub struct Model {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub schemas: model::Schemas,
+    /// The files it was read from, by number, relative to the WSDL's folder.
+    pub files: Vec<String>,
     pub services: Vec<bind::Service>,
     pub findings: Vec<Finding>,
 }
@@ -127,22 +133,52 @@ pub struct Operation {
     pub(crate) bound: Arc<bind::Bound>,
 }
 
-/// Reads a WSDL and all it imports.
+/// How far what is written may be from what is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// What many documents get wrong is understood as it was meant, and each such leniency is a warning.
+    #[default]
+    Lenient,
+    /// Nothing is assumed: every finding is an error.
+    Strict,
+}
+
+/// Reads a WSDL and all it imports, leniently.
 ///
 /// # Errors
 /// All findings, when one of them makes the WSDL unusable.
 pub fn load(path: &Path, files: &dyn Files) -> Result<Model, Vec<Finding>> {
+    load_as(path, files, Reading::Lenient)
+}
+
+/// Reads a WSDL and all it imports, as leniently as said.
+///
+/// # Errors
+/// All findings, when one of them makes the WSDL unusable.
+pub fn load_as(path: &Path, files: &dyn Files, reading: Reading) -> Result<Model, Vec<Finding>> {
     let shelf = bundle::Shelf::default();
     let bundle::Bundle { sources, schemas, definitions, mut findings } = bundle::read(path, files, &shelf);
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let broken = profile::check(&sources, &definitions, &mut findings);
     let mut compiler = compile::Compiler::new(&sources, &schemas, &mut findings);
-    let services = bind::services(&sources, &definitions, &mut compiler);
+    let services = bind::services(&sources, &definitions, &broken, &mut compiler);
     let schemas = compiler.finish();
-    let findings = findings.finish(&names);
+    let mut findings = findings.finish(&names);
+    let usable = |port: &bind::Port| port.operations.iter().any(|operation| operation.unsupported.is_none());
+    if services.iter().flat_map(|service| &service.ports).any(usable) {
+        let spoilt = findings.iter_mut().filter(|finding| profile::is_local(&finding.rule));
+        for finding in spoilt.filter(|finding| finding.severity == Severity::Error) {
+            finding.severity = Severity::Warning;
+            finding.message.push_str("; assumed: what depends on it is not called");
+        }
+    }
+    if reading == Reading::Strict {
+        findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+    }
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings);
     }
-    Ok(Model { inner: Arc::new(Inner { schemas, services, findings }) })
+    Ok(Model { inner: Arc::new(Inner { schemas, files: names, services, findings }) })
 }
 
 impl Model {
@@ -258,6 +294,12 @@ impl Operation {
     #[must_use]
     pub fn style(&self) -> Style {
         self.bound.style
+    }
+
+    /// How the request's values are written.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.bound.input.usage
     }
 
     /// Whether no answer is declared.

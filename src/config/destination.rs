@@ -16,7 +16,7 @@ use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables
 use crate::map::IDEMPOTENCY_HEADER;
 use crate::secret::Text;
 use crate::settle::OnUnknown;
-use crate::wsdl::{self, Files, Finding, Operation, OperationChoice};
+use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -174,6 +174,7 @@ fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
             }
             section.section("query");
             section.boolean("addressing");
+            section.boolean("strict");
             Kind::Broken
         }
     }
@@ -187,7 +188,7 @@ fn rest(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
     let query = query(section, tables, expressions);
     let form = section.choice("body", &[("json", false), ("form", true)]).is_some_and(|field| field.value);
     let content_type = section.parsed("content_type", header_value).map(|field| field.value);
-    for key in ["wsdl", "operation", "service", "port", "endpoint", "addressing"] {
+    for key in ["wsdl", "operation", "service", "port", "endpoint", "addressing", "strict"] {
         section.refuse(key, "belongs to kind = \"soap\"; a REST destination has method and url");
     }
     Some(Rest { method: method?.to_owned(), url: url?, query, form, content_type })
@@ -317,7 +318,7 @@ fn header_value(text: &str) -> Result<String, String> {
 }
 
 /// Loads a WSDL; what is found in it and in its schemas is reported at its place there.
-fn model(section: &Section<'_, '_>, wsdl: &Field<String>) -> Option<wsdl::Model> {
+fn model(section: &Section<'_, '_>, wsdl: &Field<String>, reading: Reading) -> Option<wsdl::Model> {
     let path = Path::new(&wsdl.value);
     if let Err(error) = section.desk.files.read(path) {
         section.desk.error(&wsdl.spot, format!("cannot read {:?}: {}", wsdl.value, file::reason(&error)));
@@ -328,7 +329,7 @@ fn model(section: &Section<'_, '_>, wsdl: &Field<String>) -> Option<wsdl::Model>
         let file = path.with_file_name(&finding.file).display().to_string();
         section.desk.finding(&wsdl.spot, &Finding { file, ..finding.clone() });
     };
-    match wsdl::load(path, section.desk.files) {
+    match wsdl::load_as(path, section.desk.files, reading) {
         Ok(model) => {
             model.findings().iter().for_each(report);
             Some(model)
@@ -350,8 +351,9 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
     let operation = section.required("operation");
     let endpoint = section.text("endpoint");
     let addressing = section.boolean("addressing").unwrap_or(false);
+    let reading = if section.boolean("strict").unwrap_or(false) { Reading::Strict } else { Reading::Lenient };
     let wsdl = wsdl?;
-    let model = model(section, &wsdl)?;
+    let model = model(section, &wsdl, reading)?;
     let operation = operation?;
     let choice = OperationChoice {
         service: service.as_ref().map(|field| field.value.as_str()),

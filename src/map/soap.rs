@@ -52,17 +52,22 @@ impl SoapCalls {
         let addressing = self
             .addressing
             .then(|| Addressing { message_id: message_id(&identity.idempotency_key), to: self.endpoint.masked() });
-        soap::encode(&self.operation, &argument, &EncodeOptions { addressing }).map_err(|error| {
-            let reason = match tree.behind(&error.path) {
-                Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
-                None => error.to_string(),
-            };
-            MapError { reason }
-        })
+        soap::encode(&self.operation, &argument, &EncodeOptions { addressing, ..EncodeOptions::default() }).map_err(
+            |error| {
+                let reason = match tree.behind(&error.path) {
+                    Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
+                    None => error.to_string(),
+                };
+                MapError { reason }
+            },
+        )
     }
 
     fn rendered(&self, document: &Document, subject: &Subject<'_>) -> Result<Encoded, MapError> {
         let body = super::rendered(document, "text/xml", subject)?;
+        soap::validate(&self.operation, &body).map_err(|error| MapError {
+            reason: format!("{}: what it gives is not what the WSDL wants: {error}", document.file()),
+        })?;
         let action = self.operation.soap_action();
         Ok(match self.operation.version() {
             Version::Soap11 => Encoded {

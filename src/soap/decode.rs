@@ -2,14 +2,26 @@
 //!
 //! Tolerant where servers are sloppy (HTTP status, content type, namespaces, unknown elements), strict about XML.
 
+use std::cell::Cell;
+
 use roxmltree::Node;
 use serde_json::{Map, Number, Value};
 
+use super::encoded::{ENC11, ENC12, XSD};
+use super::matching::{self, Event};
+use super::references::{self, References};
 use super::{Reply, fault, shapes};
-use crate::outcome::Response;
+use crate::outcome::{Fault, Response};
 use crate::wsdl::document::{self, XSI, clip, elements, split_qname, text_of};
-use crate::wsdl::model::{Complex, Content, Definition, Name, Schemas, Simple, TypeId, Variety};
-use crate::wsdl::{Body, Holds, Operation, simple};
+use crate::wsdl::model::{
+    AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, Simple, TypeId, Variety,
+};
+use crate::wsdl::{Body, Holds, Operation, Usage, simple};
+
+/// How deep values may nest, references followed.
+const DEPTH_MAX: usize = 128;
+/// How many values an answer may hold, references followed.
+const VALUES_MAX: usize = 1_000_000;
 
 /// Reads a response by an operation's model.
 #[must_use]
@@ -82,7 +94,7 @@ fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
     Reply::Body(content(operation, body))
 }
 
-fn content(operation: Option<&Operation>, body: Node<'_, '_>) -> Value {
+fn content<'a, 'i>(operation: Option<&'a Operation>, body: Node<'a, 'i>) -> Value {
     let children: Vec<Node<'_, '_>> = elements(body).collect();
     let output = operation.and_then(|operation| operation.bound.output.as_ref().map(|output| (operation, output)));
     let Some((operation, output)) = output else {
@@ -92,8 +104,26 @@ fn content(operation: Option<&Operation>, body: Node<'_, '_>) -> Value {
             [_, ..] => untyped(body),
         };
     };
-    let reader = Reader { schemas: &operation.model.schemas };
-    match (&output.wrapper, children.first()) {
+    message(operation, output, body, &children)
+}
+
+/// Reads a request as the argument that makes it, without its header. None: it is no SOAP envelope.
+#[must_use]
+pub fn argument(operation: &Operation, envelope: &str) -> Option<Value> {
+    let document = document::parse(envelope.trim_start()).ok()?;
+    let body = elements(document.root_element()).find(|child| child.tag_name().name() == "Body")?;
+    let children: Vec<Node<'_, '_>> = elements(body).collect();
+    Some(message(operation, &operation.bound.input, body, &children))
+}
+
+fn message<'a, 'i>(operation: &'a Operation, output: &'a Body, body: Node<'a, 'i>, children: &[Node<'a, 'i>]) -> Value {
+    let encoded = output.usage == Usage::Encoded;
+    let references = if encoded { References::of(body) } else { References::default() };
+    let reader =
+        Reader { schemas: &operation.model.schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
+    // Of an encoded answer the other children are values that it refers to.
+    let is_root = |child: &&Node<'_, '_>| !encoded || child.attribute((ENC11, "root")) != Some("0");
+    match (&output.wrapper, children.iter().find(is_root)) {
         (_, None) => Value::Null,
         (Some(_), Some(wrapper)) => reader.parts(output, *wrapper),
         (None, Some(only)) if output.parts.len() <= 1 => match output.parts.first().map(|part| part.holds) {
@@ -102,19 +132,58 @@ fn content(operation: Option<&Operation>, body: Node<'_, '_>) -> Value {
                 let expected = *element.name.local == *only.tag_name().name();
                 if expected { reader.value(*only, element.type_id) } else { untyped(*only) }
             }
-            Some(Holds::Type(_)) | None => untyped(*only),
+            Some(Holds::Type(type_id)) => reader.value(*only, type_id),
+            None => untyped(*only),
         },
         (None, Some(_)) => reader.parts(output, body),
     }
 }
 
-struct Reader<'a> {
-    schemas: &'a Schemas,
+/// The detail of a fault, typed by what the WSDL declares of it: an object of its elements, a text, or none.
+#[must_use]
+pub fn detail(operation: &Operation, found: &Fault) -> Value {
+    let Some(text) = &found.detail else { return Value::Null };
+    let whole = format!("<detail>{text}</detail>");
+    let Ok(document) = document::parse(&whole) else { return Value::String(text.clone()) };
+    let root = document.root_element();
+    if root.first_element_child().is_none() {
+        return Value::String(text_of(root));
+    }
+    let schemas = &operation.model.schemas;
+    let encoded = operation.usage() == Usage::Encoded;
+    let references = if encoded { References::of(root) } else { References::default() };
+    let reader = Reader { schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
+    let mut object = Map::new();
+    for child in elements(root) {
+        let name = name_of(child);
+        let declared = operation.bound.faults.iter().find_map(|part| match part.holds {
+            Holds::Element(id) if *schemas.elements[id].name.local == *name.local => Some(schemas.elements[id].type_id),
+            Holds::Type(type_id) if *part.name == *name.local => Some(type_id),
+            Holds::Element(_) | Holds::Type(_) => None,
+        });
+        let global = || schemas.global_elements.get(&name).map(|id| schemas.elements[*id].type_id);
+        let value = match declared.or_else(global) {
+            Some(type_id) => reader.value(child, type_id),
+            None => untyped(child),
+        };
+        add(&mut object, &name.local, value);
+    }
+    Value::Object(object)
 }
 
-impl Reader<'_> {
+struct Reader<'a, 'i> {
+    schemas: &'a Schemas,
+    encoded: bool,
+    references: References<'a, 'i>,
+    /// References may go round in circles.
+    depth: Cell<usize>,
+    /// And they may multiply.
+    read: Cell<usize>,
+}
+
+impl<'a, 'i> Reader<'a, 'i> {
     /// The parts of a message by name: children named like the part (rpc) or its element (document).
-    fn parts(&self, output: &Body, parent: Node<'_, '_>) -> Value {
+    fn parts(&self, output: &Body, parent: Node<'a, 'i>) -> Value {
         let mut object = Map::new();
         for child in elements(parent) {
             let name = child.tag_name().name();
@@ -122,6 +191,9 @@ impl Reader<'_> {
                 Holds::Type(_) => part.name == name,
                 Holds::Element(element) => *self.schemas.elements[element].name.local == *name || part.name == name,
             });
+            // An rpc answer's one part may have any name (SOAP 1.1 7.1).
+            let only = output.parts.first().filter(|_| output.wrapper.is_some() && output.parts.len() == 1);
+            let part = part.or_else(|| only.filter(|_| elements(parent).count() == 1));
             let (key, value) = match part {
                 Some(part) => {
                     let type_id = match part.holds {
@@ -130,47 +202,179 @@ impl Reader<'_> {
                     };
                     (part.name.as_str(), self.value(child, type_id))
                 }
-                None => (name, untyped(child)),
+                None => (name, self.value(child, self.schemas.any_type)),
             };
             add(&mut object, key, value);
         }
         Value::Object(object)
     }
 
-    fn value(&self, node: Node<'_, '_>, declared: TypeId) -> Value {
-        if is_nil(node) {
+    fn value(&self, node: Node<'a, 'i>, declared: TypeId) -> Value {
+        self.read.set(self.read.get() + 1);
+        if self.depth.get() >= DEPTH_MAX || self.read.get() > VALUES_MAX {
             return Value::Null;
         }
-        let type_id =
-            self.actual_type(node).filter(|actual| self.schemas.derives(*actual, declared)).unwrap_or(declared);
+        self.depth.set(self.depth.get() + 1);
+        let node = if self.encoded { self.references.resolve(node) } else { node };
+        let value = self.typed(node, declared);
+        self.depth.set(self.depth.get() - 1);
+        value
+    }
+
+    fn typed(&self, node: Node<'a, 'i>, declared: TypeId) -> Value {
+        let actual = self.actual_type(node).filter(|actual| self.schemas.derives(*actual, declared));
+        let type_id = actual.unwrap_or(declared);
+        if is_nil(node) {
+            return self.nil(node, type_id);
+        }
+        if let Some(array) = self.array(node, type_id) {
+            return array;
+        }
+        if self.schemas.is_map(type_id) && self.encoded {
+            return self.map(node);
+        }
         match &self.schemas.types[type_id].definition {
-            Definition::Any => untyped(node),
+            Definition::Any => self.any(node),
             Definition::Simple(_) if node.first_element_child().is_some() => untyped(node),
-            Definition::Simple(simple) => scalar(self.schemas, simple, &text_of(node)),
-            Definition::Complex(complex) => self.complex(node, complex),
+            Definition::Simple(simple) => scalar_at(self.schemas, simple, node, &text_of(node)),
+            Definition::Complex(complex) => {
+                let value = self.complex(node, complex);
+                if type_id == declared { value } else { self.with_type(value, type_id) }
+            }
         }
     }
 
-    fn actual_type(&self, node: Node<'_, '_>) -> Option<TypeId> {
-        let (prefix, local) = split_qname(node.attribute((XSI, "type"))?);
-        let namespace = node.lookup_namespace_uri(prefix).unwrap_or_default();
-        self.schemas.global_types.get(&Name::new(namespace, local)).copied()
+    /// A value that says of which derived type it is.
+    fn with_type(&self, value: Value, type_id: TypeId) -> Value {
+        let Some(name) = &self.schemas.types[type_id].name else { return value };
+        let same = self.schemas.global_types.keys().filter(|other| other.local == name.local).count();
+        let name = if same > 1 { name.to_string() } else { name.local.to_string() };
+        let mut object = Map::from_iter([("$type".to_owned(), Value::String(name))]);
+        match value {
+            Value::Object(inner) => object.extend(inner),
+            other => {
+                object.insert("$value".to_owned(), other);
+            }
+        }
+        Value::Object(object)
     }
 
-    fn complex(&self, node: Node<'_, '_>, complex: &Complex) -> Value {
+    /// Null; an object when attributes stand at what is nil.
+    fn nil(&self, node: Node<'a, 'i>, type_id: TypeId) -> Value {
+        let Definition::Complex(complex) = &self.schemas.types[type_id].definition else { return Value::Null };
+        let mut object = Map::new();
+        self.attributes(node, complex, &mut object);
+        if object.is_empty() {
+            return Value::Null;
+        }
+        object.insert("$nil".to_owned(), Value::Bool(true));
+        Value::Object(object)
+    }
+
+    fn actual_type(&self, node: Node<'a, 'i>) -> Option<TypeId> {
+        let (prefix, local) = split_qname(node.attribute((XSI, "type"))?);
+        self.type_named(&Name::new(node.lookup_namespace_uri(prefix).unwrap_or_default(), local))
+    }
+
+    /// A type by name; SOAP's encoding has a twin of each built-in one.
+    fn type_named(&self, name: &Name) -> Option<TypeId> {
+        let known = self.schemas.global_types.get(name).copied();
+        let twin = || {
+            let builtin = matches!(&*name.namespace, ENC11 | ENC12) || name.namespace.ends_with("/XMLSchema");
+            builtin.then(|| self.schemas.global_types.get(&Name::new(XSD, &name.local)).copied()).flatten()
+        };
+        known.or_else(twin)
+    }
+
+    /// An encoded array: by its type, or because it says so itself.
+    fn array(&self, node: Node<'a, 'i>, type_id: TypeId) -> Option<Value> {
+        let said = references::sizes(node).filter(|_| self.encoded);
+        let known = self.schemas.array(type_id);
+        if said.is_none() && known.is_none() {
+            return None;
+        }
+        let said = said.unwrap_or_default();
+        let known = known.unwrap_or_default();
+        let element = known.element.map(|element| self.schemas.elements[element].type_id);
+        let nested = said.nested || known.ranks.len() > 1;
+        let item = said.item.as_ref().and_then(|name| self.type_named(name)).or(known.item).or(element);
+        let item = item.filter(|_| !nested).unwrap_or(self.schemas.any_type);
+        let mut items = vec![Value::Null; references::offset(node)];
+        for child in elements(node) {
+            let value = self.value(child, item);
+            match references::position(child) {
+                Some(place) => {
+                    items.resize(items.len().max(place + 1), Value::Null);
+                    if let Some(slot) = items.get_mut(place) {
+                        *slot = value;
+                    }
+                }
+                None => items.push(value),
+            }
+        }
+        Some(references::shaped(items, &said.sizes))
+    }
+
+    /// Apache's map.
+    fn map(&self, node: Node<'a, 'i>) -> Value {
+        let mut object = Map::new();
+        for item in elements(node) {
+            let item = self.references.resolve(item);
+            let inner = |name: &str| elements(item).find(|child| child.tag_name().name() == name);
+            let (Some(key), Some(value)) = (inner("key"), inner("value")) else { continue };
+            object.insert(text_of(self.references.resolve(key)), self.value(value, self.schemas.any_type));
+        }
+        Value::Object(object)
+    }
+
+    /// An element of any type: what it says of itself counts.
+    fn any(&self, node: Node<'a, 'i>) -> Value {
         let mut object = Map::new();
         for given in node.attributes().filter(|given| given.namespace() != Some(XSI)) {
-            let declared = complex.attributes.iter().find(|declared| *declared.name.local == *given.name());
+            if !(self.encoded && references::is_encodings(given.namespace(), given.name())) {
+                object.insert(format!("@{}", given.name()), Value::String(given.value().to_owned()));
+            }
+        }
+        for child in elements(node) {
+            add(&mut object, child.tag_name().name(), self.value(child, self.schemas.any_type));
+        }
+        let text = text_of(node);
+        if object.is_empty() {
+            return Value::String(text);
+        }
+        if !text.trim().is_empty() {
+            object.insert("$value".to_owned(), Value::String(text));
+        }
+        Value::Object(object)
+    }
+
+    fn attributes(&self, node: Node<'a, 'i>, complex: &Complex, object: &mut Map<String, Value>) {
+        for given in node.attributes().filter(|given| given.namespace() != Some(XSI)) {
+            let (namespace, name) = (given.namespace().unwrap_or_default(), given.name());
+            let exact = |known: &&AttributeUse| *known.name.local == *name && *known.name.namespace == *namespace;
+            let declared = complex.attributes.iter().find(exact);
+            let declared = declared.or_else(|| complex.attributes.iter().find(|known| *known.name.local == *name));
+            if declared.is_none() && self.encoded && references::is_encodings(given.namespace(), name) {
+                continue;
+            }
             let simple = declared.and_then(|declared| self.schemas.simple(declared.type_id));
             let value = match simple {
-                Some(simple) => scalar(self.schemas, simple, given.value()),
+                Some(simple) => scalar_at(self.schemas, simple, node, given.value()),
                 None => Value::String(given.value().to_owned()),
             };
-            object.insert(format!("@{}", given.name()), value);
+            let twins = complex.attributes.iter().filter(|known| *known.name.local == *name).count();
+            let key =
+                if twins > 1 && !namespace.is_empty() { format!("@{{{namespace}}}{name}") } else { format!("@{name}") };
+            object.insert(key, value);
         }
+    }
+
+    fn complex(&self, node: Node<'a, 'i>, complex: &'a Complex) -> Value {
+        let mut object = Map::new();
+        self.attributes(node, complex, &mut object);
         if let Content::Simple(inner) = complex.content {
             let value = match &self.schemas.types[inner].definition {
-                Definition::Simple(simple) => scalar(self.schemas, simple, &text_of(node)),
+                Definition::Simple(simple) => scalar_at(self.schemas, simple, node, &text_of(node)),
                 Definition::Any | Definition::Complex(_) => Value::String(text_of(node)),
             };
             if object.is_empty() && complex.attributes.is_empty() {
@@ -179,42 +383,119 @@ impl Reader<'_> {
             object.insert("$value".to_owned(), value);
             return Value::Object(object);
         }
-        self.children(node, complex, &mut object);
-        Value::Object(object)
-    }
-
-    fn children(&self, node: Node<'_, '_>, complex: &Complex, object: &mut Map<String, Value>) {
-        let known = self.schemas.children(complex);
-        for child in elements(node) {
-            let name = Name::new(child.tag_name().namespace().unwrap_or_default(), child.tag_name().name());
-            // A server that forgets the namespace still says what it means.
-            let found = known.by_name.get(&name).or_else(|| known.by_local.get(&name.local));
-            match found {
-                Some(found) => {
-                    let value = self.value(child, self.schemas.elements[found.element].type_id);
-                    if found.repeated {
-                        push(object, &name.local, value);
-                    } else {
-                        add(object, &name.local, value);
-                    }
-                }
-                None => add(object, &name.local, untyped(child)),
-            }
+        if !self.grouped(node, complex, &mut object) {
+            elements(node).for_each(|child| self.child(child, complex, &mut object));
         }
         let text = text_of(node);
         if (complex.mixed || object.is_empty()) && !text.trim().is_empty() {
             object.insert("$value".to_owned(), Value::String(text));
         }
+        Value::Object(object)
+    }
+
+    /// A child by its name.
+    fn child(&self, child: Node<'a, 'i>, complex: &'a Complex, object: &mut Map<String, Value>) {
+        let known = self.schemas.children(complex);
+        let name = name_of(child);
+        // A server that forgets the namespace still says what it means.
+        let found = known.by_name.get(&name).or_else(|| known.by_local.get(&name.local));
+        let Some(found) = found else {
+            let global = self.schemas.global_elements.get(&name);
+            let type_id = global.map_or(self.schemas.any_type, |id| self.schemas.elements[*id].type_id);
+            return add(object, &name.local, self.value(child, type_id));
+        };
+        let element = &self.schemas.elements[found.element];
+        let value = self.value(child, element.type_id);
+        let key = self.key(complex, &element.name);
+        match found.repeated {
+            true => push(object, &key, value),
+            false => add(object, &key, value),
+        }
+    }
+
+    /// The key of an element: its local name, unless another one of the type has it too.
+    fn key(&self, complex: &'a Complex, name: &Name) -> String {
+        let known = self.schemas.children(complex);
+        let alone = known.by_name.len() == known.by_local.len()
+            || known.by_name.keys().filter(|other| other.local == name.local).count() <= 1;
+        if alone || name.namespace.is_empty() { name.local.to_string() } else { name.to_string() }
+    }
+
+    /// Content with repeated groups: each pass is an object of `$group`. False: there are none, or they do not fit.
+    fn grouped(&self, node: Node<'a, 'i>, complex: &'a Complex, object: &mut Map<String, Value>) -> bool {
+        let Content::Particle(particle) = complex.content else { return false };
+        if !matching::has_repeated_group(self.schemas, particle, 0) {
+            return false;
+        }
+        let children: Vec<Node<'a, 'i>> = elements(node).collect();
+        let names: Vec<Name> = children.iter().map(|child| name_of(*child)).collect();
+        let Ok(events) = matching::places(self.schemas, particle, &names) else { return false };
+        let mut open: Vec<Map<String, Value>> = vec![std::mem::take(object)];
+        for event in events {
+            match event {
+                Event::Enter => open.push(Map::new()),
+                Event::Leave => {
+                    let pass = Value::Object(open.pop().unwrap_or_default());
+                    if let Some(here) = open.last_mut() {
+                        push(here, "$group", pass);
+                    }
+                }
+                Event::Child(index, _) | Event::Wild(index, _) => {
+                    if let (Some(child), Some(here)) = (children.get(index), open.last_mut()) {
+                        self.member(*child, complex, here, open_is_pass(event));
+                    }
+                }
+            }
+        }
+        *object = open.into_iter().next().unwrap_or_default();
+        true
+    }
+
+    fn member(
+        &self,
+        child: Node<'a, 'i>,
+        complex: &'a Complex,
+        object: &mut Map<String, Value>,
+        element: Option<ElementId>,
+    ) {
+        let Some(element) = element else { return self.child(child, complex, object) };
+        let element = &self.schemas.elements[element];
+        let key = self.key(complex, &element.name);
+        add(object, &key, self.value(child, element.type_id));
     }
 }
 
+fn open_is_pass(event: Event) -> Option<ElementId> {
+    match event {
+        Event::Child(_, element) => Some(element),
+        Event::Wild(..) | Event::Enter | Event::Leave => None,
+    }
+}
+
+fn name_of(node: Node<'_, '_>) -> Name {
+    Name::new(node.tag_name().namespace().unwrap_or_default(), node.tag_name().name())
+}
+
+/// A text by its type, where it stands: a qualified name has its namespace.
+fn scalar_at(schemas: &Schemas, simple: &Simple, node: Node<'_, '_>, text: &str) -> Value {
+    if matches!(simple.variety, Variety::Atomic(simple::Builtin::QName)) {
+        let (prefix, local) = split_qname(text.trim());
+        if let Some(namespace) = node.lookup_namespace_uri(prefix).filter(|namespace| !namespace.is_empty()) {
+            return Value::String(format!("{{{namespace}}}{local}"));
+        }
+    }
+    scalar(schemas, simple, text)
+}
+
 /// A text by its type: numbers keep their digits, strings everything.
-fn scalar(schemas: &Schemas, simple: &Simple, text: &str) -> Value {
+pub(super) fn scalar(schemas: &Schemas, simple: &Simple, text: &str) -> Value {
     let Ok(checked) = simple::lexical(schemas, simple, text) else { return Value::String(text.to_owned()) };
     match &simple.variety {
         Variety::Atomic(simple::Builtin::Boolean) => Value::Bool(matches!(&*checked, "true" | "1")),
         Variety::Atomic(builtin) if builtin.is_number() => {
-            number(&checked).map_or_else(|| Value::String(checked.into_owned()), Value::Number)
+            // A pattern may want the very digits that were sent.
+            let kept = |number: &Number| simple.facets.patterns.is_empty() || number.to_string() == *checked;
+            number(&checked).filter(kept).map_or_else(|| Value::String(checked.into_owned()), Value::Number)
         }
         Variety::Atomic(_) => Value::String(checked.into_owned()),
         Variety::List(item) => {
@@ -276,7 +557,10 @@ fn untyped(node: Node<'_, '_>) -> Value {
 /// Adds a value; a second one of the same name makes a list.
 fn add(object: &mut Map<String, Value>, key: &str, value: Value) {
     match object.get_mut(key) {
-        Some(Value::Array(items)) => items.push(value),
+        // A list is one value of a list type, and the next one is another.
+        Some(Value::Array(items)) if !(value.is_array() && items.iter().all(|item| !item.is_array())) => {
+            items.push(value)
+        }
         Some(first) => *first = Value::Array(vec![first.take(), value]),
         None => {
             object.insert(key.to_owned(), value);

@@ -4,35 +4,42 @@
 //! its type before it is written. What comes out is valid, or nothing comes out.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
-use std::str::FromStr;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
-use bigdecimal::BigDecimal;
 use serde_json::{Map, Value};
 
-use super::{fragment, shapes};
-use crate::wsdl::document::{XSI, clip};
-use crate::wsdl::model::{
-    AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple, Term,
-    TypeId, Variety,
-};
-use crate::wsdl::simple::{self, Builtin, is_name};
-use crate::wsdl::{Holds, Operation, Part, Version, nearest};
+use super::slots::{Slots, is_nil};
+use super::text::{escape_attribute, is_xml_char, same_value};
+use super::{encoded, shapes};
+use crate::wsdl::document::{Place, XSI, clip};
+use crate::wsdl::model::{AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, TypeId};
+use crate::wsdl::simple::is_name;
+use crate::wsdl::{Body, Header, Holds, Operation, Part, Usage, Version, nearest};
 
 /// How deep elements may nest in a request.
 const DEPTH_MAX: usize = 100;
-/// How many particles may be open at once.
-const NESTING_MAX: usize = 600;
-/// How often a group may be written of nils and defaults alone.
-const IDLE_MAX: u32 = 1_000;
 const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+/// The key under which an argument gives what stands in the SOAP header.
+const HEADER: &str = "$header";
 
 /// What belongs to the call and not to its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EncodeOptions {
     /// WS-Addressing headers, when the destination wants them.
     pub addressing: Option<Addressing>,
+    /// What JSON null means.
+    pub nulls: Nulls,
+}
+
+/// What JSON null means for an element that may be absent as well as nil.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nulls {
+    /// Nothing to say: it is left out.
+    #[default]
+    Absent,
+    /// `xsi:nil`, wherever the schema allows it.
+    Nil,
 }
 
 /// WS-Addressing 2005/08.
@@ -57,12 +64,18 @@ pub struct Encoded {
 
 /// Why a value makes no valid request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path} {reason}")]
+#[error("{path} {reason}{}", in_words(.place))]
 pub struct EncodeError {
     /// The element or attribute, from the operation's name: `CreateOrder.Lines[1].Quantity`.
     pub path: String,
     /// What is wrong with it, to be read behind the path.
     pub reason: String,
+    /// Where the WSDL or schema declares it: file and line.
+    pub place: Option<(String, u32)>,
+}
+
+fn in_words(place: &Option<(String, u32)>) -> String {
+    place.as_ref().map(|(file, line)| format!(" ({file}, line {line})")).unwrap_or_default()
 }
 
 /// Builds a request.
@@ -70,43 +83,36 @@ pub struct EncodeError {
 /// `argument` is, for document/literal wrapped and for a single part, the content of the body's element; else an
 /// object of the parts by name. Keys are local names (or `{namespace}local`); `@name` is an attribute; `$value` the text
 /// of an element with attributes; `$type` the name of a derived type; `$nil` true makes `xsi:nil`; `$xml` is a
-/// fragment that is taken as it is when it is well-formed. Lists repeat. JSON null leaves an optional element out,
-/// else makes it `xsi:nil`, else is an error; an optional object of nothing but nulls is left out too.
+/// fragment that is taken as it is when it is well-formed; `$group` is a list of objects, one for each pass through a
+/// repeated group of elements; `$header` an object of the header blocks that the WSDL binds. Lists repeat, and fill
+/// encoded arrays. JSON null leaves an optional element out (see [`Nulls`]), else makes it `xsi:nil`, else is an
+/// error; an optional object of nothing but nulls is left out too.
 ///
 /// # Errors
 /// The first path that is missing, unknown or of a wrong value.
 pub fn encode(operation: &Operation, argument: &Value, options: &EncodeOptions) -> Result<Encoded, EncodeError> {
     let bound = &operation.bound;
-    let mut encoder = Encoder {
-        schemas: &operation.model.schemas,
-        out: String::with_capacity(1_024),
-        prefixes: Vec::new(),
-        uses_xsi: false,
-        path: vec![Step::Name(&bound.name)],
-        depth: 0,
-        nesting: 0,
-    };
-    let mut body = String::new();
-    match (&bound.input.wrapper, bound.input.parts.as_slice()) {
-        (Some(wrapper), parts) => body.push_str(&encoder.rpc(wrapper, parts, argument)?),
-        (None, [part]) => {
-            let argument = without_part_name(&operation.model.schemas, part, argument);
-            body.push_str(&encoder.part(part, argument)?);
-        }
-        (None, parts) => {
-            let object = encoder.object_of_parts(parts, argument)?;
-            for part in parts {
-                let value = object.and_then(|object| object.get(&part.name)).unwrap_or(&Value::Null);
-                encoder.path.push(Step::Name(&part.name));
-                body.push_str(&encoder.part(part, value)?);
-                encoder.path.pop();
-            }
-        }
-    }
+    let (given, argument) = without_header(argument);
+    let argument: &Value = &argument;
+    let mut encoder = Encoder::new(operation, options.nulls);
+    let body = encoder.body(&bound.input, argument)?;
     let action = if bound.action.is_empty() { &bound.default_action } else { &bound.action };
     let header = options.addressing.as_ref().map(|addressing| shapes::addressing_headers(addressing, action));
-    let header = header.transpose().map_err(|reason| encoder.error(reason))?.unwrap_or_default();
+    let mut header = header.transpose().map_err(|reason| encoder.error(reason))?.unwrap_or_default();
+    header.push_str(&encoder.headers(&bound.input.headers, given)?);
     Ok(wrap(operation, &header, &body))
+}
+
+/// The header blocks of an argument, and the argument without them.
+fn without_header(argument: &Value) -> (Option<&Value>, Cow<'_, Value>) {
+    match argument.as_object().and_then(|object| object.get(HEADER)) {
+        Some(header) => {
+            let object = argument.as_object().into_iter().flatten().filter(|(key, _)| *key != HEADER);
+            let rest: Map<String, Value> = object.map(|(key, value)| (key.clone(), value.clone())).collect();
+            (Some(header), Cow::Owned(if rest.is_empty() { Value::Null } else { Value::Object(rest) }))
+        }
+        None => (None, Cow::Borrowed(argument)),
+    }
 }
 
 fn wrap(operation: &Operation, header: &str, body: &str) -> Encoded {
@@ -122,77 +128,209 @@ fn wrap(operation: &Operation, header: &str, body: &str) -> Encoded {
         }
     };
     let header = if header.is_empty() { String::new() } else { format!("<soapenv:Header>{header}</soapenv:Header>") };
+    // SOAP 1.2 part 1, 5.1.1: there it stands on the body's children.
+    let encoded = operation.usage() == Usage::Encoded && operation.version() == Version::Soap11;
+    let style = encoded.then(|| format!(" soapenv:encodingStyle=\"{}\"", encoded::ENC11)).unwrap_or_default();
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"{namespace}\">{header}\
-         <soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>"
+         <soapenv:Body{style}>{body}</soapenv:Body></soapenv:Envelope>"
     );
     Encoded { content_type, soap_action, body }
 }
 
 /// A single part may be given under its own name, or its element's, when its content has nothing of that name.
 fn without_part_name<'v>(schemas: &Schemas, part: &Part, argument: &'v Value) -> &'v Value {
-    let Holds::Element(element) = part.holds else { return argument };
-    let element = &schemas.elements[element];
+    let (type_id, name) = match part.holds {
+        Holds::Element(element) => (schemas.elements[element].type_id, &*schemas.elements[element].name.local),
+        Holds::Type(type_id) => (type_id, part.name.as_str()),
+    };
     let Some((key, value)) =
         argument.as_object().filter(|object| object.len() == 1).and_then(|object| object.iter().next())
     else {
         return argument;
     };
-    let inner = match &schemas.types[element.type_id].definition {
+    let inner = match &schemas.types[type_id].definition {
         Definition::Complex(complex) => schemas.children(complex).by_local.contains_key(key.as_str()),
         Definition::Simple(_) | Definition::Any => false,
     };
-    if !inner && (*key == part.name || **key == *element.name.local) { value } else { argument }
+    if !inner && (*key == part.name || **key == *name) { value } else { argument }
 }
 
+/// A step of the path that errors name.
 #[derive(Clone, Copy, Debug)]
-enum Step<'a> {
+pub(super) enum Step<'a> {
     Name(&'a str),
+    Element(ElementId),
     Attribute(&'a str),
     Index(usize),
 }
 
-struct Encoder<'a> {
-    schemas: &'a Schemas,
-    out: String,
+/// The writer of one message.
+pub(super) struct Encoder<'a> {
+    pub(super) schemas: &'a Schemas,
+    files: &'a [String],
+    pub(super) version: Version,
+    usage: Usage,
+    pub(super) nulls: Nulls,
+    pub(super) out: String,
     /// Namespaces in the order they were first used: `ns1`, `ns2` …
     prefixes: Vec<Arc<str>>,
-    uses_xsi: bool,
-    path: Vec<Step<'a>>,
+    pub(super) uses_xsi: bool,
+    pub(super) path: Vec<Step<'a>>,
     depth: usize,
     /// Particles within particles, elements' contents included: what the stack holds.
-    nesting: usize,
+    pub(super) nesting: usize,
 }
 
-type Done<T = ()> = Result<T, EncodeError>;
+pub(super) type Done<T = ()> = Result<T, EncodeError>;
 
 impl<'a> Encoder<'a> {
-    fn error(&self, reason: impl Into<String>) -> EncodeError {
+    fn new(operation: &'a Operation, nulls: Nulls) -> Self {
+        Self {
+            schemas: &operation.model.schemas,
+            files: &operation.model.files,
+            version: operation.version,
+            usage: operation.bound.input.usage,
+            nulls,
+            out: String::with_capacity(1_024),
+            prefixes: Vec::new(),
+            uses_xsi: false,
+            path: vec![Step::Name(&operation.bound.name)],
+            depth: 0,
+            nesting: 0,
+        }
+    }
+
+    pub(super) fn is_encoded(&self) -> bool {
+        self.usage == Usage::Encoded
+    }
+
+    pub(super) fn error(&self, reason: impl Into<String>) -> EncodeError {
         let mut path = String::new();
         for step in &self.path {
             match step {
                 Step::Name(name) if path.is_empty() => path.push_str(name),
                 Step::Name(name) => path.push_str(&format!(".{name}")),
+                Step::Element(id) => path.push_str(&format!(".{}", self.schemas.elements[*id].name.local)),
                 Step::Attribute(name) => path.push_str(&format!(".@{name}")),
                 Step::Index(index) => path.push_str(&format!("[{}]", index + 1)),
             }
         }
-        EncodeError { path, reason: reason.into() }
+        EncodeError { path, reason: reason.into(), place: None }
+    }
+
+    /// An error with the place where the schema declares what is wrong.
+    pub(super) fn error_in_place(&self, reason: impl Into<String>) -> EncodeError {
+        let element = self.path.iter().rev().find_map(|step| match step {
+            Step::Element(id) => Some(self.schemas.elements[*id].place),
+            Step::Name(_) | Step::Attribute(_) | Step::Index(_) => None,
+        });
+        let place = element.filter(|place: &Place| place.line > 0);
+        let place = place.and_then(|place| Some((self.files.get(place.file)?.clone(), place.line)));
+        EncodeError { place, ..self.error(reason) }
+    }
+
+    /// What stands in the body.
+    fn body(&mut self, input: &'a Body, argument: &'a Value) -> Done<String> {
+        if let Some(wrapper) = &input.wrapper {
+            return self.rpc(wrapper, &input.parts, argument);
+        }
+        if let [part] = input.parts.as_slice() {
+            return self.part(part, without_part_name(self.schemas, part, argument));
+        }
+        let object = self.object_of_parts(&input.parts, argument)?;
+        let mut body = String::new();
+        for part in &input.parts {
+            let value = object.and_then(|object| object.get(&part.name)).unwrap_or(&Value::Null);
+            self.path.push(Step::Name(&part.name));
+            body.push_str(&self.part(part, value)?);
+            self.path.pop();
+        }
+        Ok(body)
+    }
+
+    /// The header blocks that the binding declares, by their parts' or elements' names.
+    fn headers(&mut self, headers: &'a [Header], given: Option<&'a Value>) -> Done<String> {
+        let mut out = String::new();
+        self.path.push(Step::Name(HEADER));
+        let object = given.and_then(Value::as_object);
+        if given.is_some_and(|given| !given.is_object() && !given.is_null()) {
+            return Err(self.error("wants an object of the header blocks by name"));
+        }
+        let names = |header: &Header| match header.part.holds {
+            Holds::Element(element) => self.schemas.elements[element].name.local.to_string(),
+            Holds::Type(_) => header.part.name.clone(),
+        };
+        let known: Vec<String> = headers.iter().map(names).collect();
+        let is_known = |key: &String| known.contains(key) || headers.iter().any(|header| header.part.name == *key);
+        if let Some(key) = object.and_then(|object| object.keys().find(|key| !is_known(key))) {
+            let near = hint(key, known.iter().map(String::as_str));
+            return Err(self.error(format!("has no block {}{near}", clip(key, 60))));
+        }
+        for (header, name) in headers.iter().zip(&known) {
+            let value = object.and_then(|object| object.get(&header.part.name).or_else(|| object.get(name)));
+            self.path.push(Step::Name(&header.part.name));
+            match value.filter(|value| !value.is_null()) {
+                Some(value) => {
+                    let body = std::mem::replace(&mut self.usage, header.usage);
+                    out.push_str(&self.block(header, value)?);
+                    self.usage = body;
+                }
+                None if header.required => return Err(self.error("is required and nobody fills it")),
+                None => {}
+            }
+            self.path.pop();
+        }
+        self.path.pop();
+        Ok(out)
+    }
+
+    fn block(&mut self, header: &'a Header, value: &'a Value) -> Done<String> {
+        match header.part.holds {
+            Holds::Element(_) => self.part(&header.part, value),
+            Holds::Type(type_id) => {
+                self.start_child();
+                let name = Name { namespace: Arc::clone(&header.namespace), local: header.part.name.as_str().into() };
+                let tag = self.tag(&name);
+                self.typed(&tag, type_id, None, header.part.label.as_ref(), value)?;
+                Ok(self.finish_child())
+            }
+        }
     }
 
     /// A child of the body; its element declares all prefixes that it and its content use.
     fn part(&mut self, part: &'a Part, value: &'a Value) -> Done<String> {
-        let Holds::Element(id) = part.holds else {
-            return Err(self.error("is a part that names a type in a document message"));
-        };
-        static EMPTY: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::Object(Map::new()));
-        let element = &self.schemas.elements[id];
-        let given = if value.is_null() && !element.nillable { &*EMPTY } else { value };
-        let simple = self.schemas.simple(element.type_id).is_some();
-        let given = if simple && value.is_null() { value } else { given };
+        static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
         self.start_child();
-        self.element(id, given)?;
+        match part.holds {
+            Holds::Element(id) => {
+                let element = &self.schemas.elements[id];
+                let simple = self.schemas.simple(element.type_id).is_some();
+                let given = if value.is_null() && !element.nillable && !simple { &*EMPTY } else { value };
+                self.element(id, given)?;
+            }
+            Holds::Type(type_id) => {
+                let value = if value.is_null() { &*EMPTY } else { value };
+                let tag = self.part_name(part, type_id);
+                let tag = self.tag(&tag);
+                self.typed(&tag, type_id, None, part.label.as_ref(), value)?;
+            }
+        }
         Ok(self.finish_child())
+    }
+
+    /// The element of a document part that names a type, of which WSDL 1.1 says nothing: the part's name, or the
+    /// type's where its schema qualifies names.
+    fn part_name(&self, part: &Part, type_id: TypeId) -> Name {
+        let own = self.schemas.types[type_id].name.as_ref();
+        let qualified = own.filter(|own| match &self.schemas.types[type_id].definition {
+            Definition::Complex(complex) => {
+                let mut names = self.schemas.children(complex).by_name.keys();
+                !own.namespace.is_empty() && names.any(|name| name.namespace == own.namespace)
+            }
+            Definition::Simple(_) | Definition::Any => false,
+        });
+        qualified.cloned().unwrap_or_else(|| Name::new("", &part.name))
     }
 
     fn rpc(&mut self, wrapper: &Name, parts: &'a [Part], argument: &'a Value) -> Done<String> {
@@ -200,20 +338,37 @@ impl<'a> Encoder<'a> {
         self.start_child();
         let tag = self.tag(wrapper);
         self.open(&tag);
+        if self.is_encoded() && self.version == Version::Soap12 {
+            self.out.push_str(&format!(" soapenv:encodingStyle=\"{}\"", encoded::ENC12));
+        }
         self.out.push('>');
         for part in parts {
-            let type_id = match part.holds {
-                Holds::Type(type_id) => type_id,
-                Holds::Element(element) => self.schemas.elements[element].type_id,
-            };
             self.path.push(Step::Name(&part.name));
-            let value = object.and_then(|object| object.get(&part.name)).filter(|value| !value.is_null());
-            let value = value.ok_or_else(|| self.error("is required and nobody fills it"))?;
-            self.typed(&part.name, type_id, None, value)?;
+            let given = object.and_then(|object| object.get(&part.name));
+            self.rpc_part(part, given)?;
             self.path.pop();
         }
         self.close(&tag);
         Ok(self.finish_child())
+    }
+
+    /// A parameter: under its own name in no namespace, or the element that it names against all advice.
+    fn rpc_part(&mut self, part: &'a Part, given: Option<&'a Value>) -> Done {
+        let present = given.filter(|value| !value.is_null());
+        match (part.holds, present) {
+            (Holds::Element(id), _) if self.schemas.elements[id].nillable && given.is_some() => {
+                self.element(id, given.unwrap_or(&Value::Null))
+            }
+            (Holds::Element(id), Some(value)) => self.element(id, value),
+            (Holds::Type(type_id), Some(value)) => self.typed(&part.name, type_id, None, part.label.as_ref(), value),
+            (Holds::Type(_), None) if self.is_encoded() && given.is_some() && self.nulls == Nulls::Nil => {
+                self.uses_xsi = true;
+                self.open(&part.name);
+                self.out.push_str(" xsi:nil=\"true\"/>");
+                Ok(())
+            }
+            (Holds::Element(_) | Holds::Type(_), None) => Err(self.error("is required and nobody fills it")),
+        }
     }
 
     fn object_of_parts(&self, parts: &[Part], argument: &'a Value) -> Done<Option<&'a Map<String, Value>>> {
@@ -241,7 +396,7 @@ impl<'a> Encoder<'a> {
     fn finish_child(&mut self) -> String {
         let mut declarations = String::new();
         for (index, namespace) in self.prefixes.iter().enumerate() {
-            declarations.push_str(&format!(" xmlns:ns{}=\"", index + 1));
+            declarations.push_str(&format!(" xmlns:{}=\"", prefix(index, namespace)));
             escape_attribute(&mut declarations, namespace);
             declarations.push('"');
         }
@@ -255,7 +410,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// A name with its prefix.
-    fn tag(&mut self, name: &Name) -> String {
+    pub(super) fn tag(&mut self, name: &Name) -> String {
         if name.namespace.is_empty() {
             return name.local.to_string();
         }
@@ -267,45 +422,58 @@ impl<'a> Encoder<'a> {
             self.prefixes.push(Arc::clone(&name.namespace));
             self.prefixes.len() - 1
         });
-        format!("ns{}:{}", index + 1, name.local)
+        let namespace = &name.namespace;
+        match well_known(namespace) {
+            Some(known) => format!("{known}:{}", name.local),
+            None => format!("ns{}:{}", index + 1, name.local),
+        }
     }
 
-    fn open(&mut self, tag: &str) {
+    pub(super) fn open(&mut self, tag: &str) {
         self.out.push('<');
         self.out.push_str(tag);
     }
 
-    fn close(&mut self, tag: &str) {
+    pub(super) fn close(&mut self, tag: &str) {
         self.out.push_str("</");
         self.out.push_str(tag);
         self.out.push('>');
     }
 
     /// One element with its value.
-    fn element(&mut self, id: ElementId, value: &'a Value) -> Done {
+    pub(super) fn element(&mut self, id: ElementId, value: &'a Value) -> Done {
         let element = &self.schemas.elements[id];
-        let tag = self.tag(&element.name);
+        if element.name.local.contains(':') {
+            return Err(self.error_in_place("has a name with a colon in it, which is no name in XML with namespaces"));
+        }
+        // Members of encoded structs have no namespace (SOAP 1.1 5.1), and none of those who read them looks for one.
+        let tag = match element.is_global && self.is_encoded() && self.depth > 0 {
+            true => element.name.local.to_string(),
+            false => self.tag(&element.name),
+        };
         if value.is_null() || is_nil(value) {
-            if !element.nillable {
+            // SOAP 1.1 chapter 5: any accessor may be nil; none is so by accident.
+            let may = element.nillable || (is_nil(value) && self.is_encoded());
+            if !may {
                 let reason = if value.is_null() {
                     "is required and its value is none"
                 } else {
                     "is not nillable, so $nil is wrong"
                 };
-                return Err(self.error(reason));
+                return Err(self.error_in_place(reason));
             }
-            return self.nil(&tag, element, value);
+            return self.nil(&tag, element.type_id, value);
         }
-        self.typed(&tag, element.type_id, Some(element), value)
+        self.typed(&tag, element.type_id, Some(id), None, value)
     }
 
     /// An `xsi:nil` element; its attributes are still written when an object gives them.
-    fn nil(&mut self, tag: &str, element: &'a Element, value: &'a Value) -> Done {
+    fn nil(&mut self, tag: &str, type_id: TypeId, value: &'a Value) -> Done {
         self.uses_xsi = true;
         self.open(tag);
         self.out.push_str(" xsi:nil=\"true\"");
         if let (Some(object), Definition::Complex(complex)) =
-            (value.as_object(), &self.schemas.types[element.type_id].definition)
+            (value.as_object(), &self.schemas.types[type_id].definition)
         {
             self.attributes(complex, Some(object))?;
         }
@@ -313,17 +481,36 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    fn typed(&mut self, tag: &str, type_id: TypeId, element: Option<&'a Element>, value: &'a Value) -> Done {
+    /// An element of a type, `element` its declaration; `label` is what `xsi:type` says where the WSDL says it.
+    pub(super) fn typed(
+        &mut self,
+        tag: &str,
+        type_id: TypeId,
+        element: Option<ElementId>,
+        label: Option<&'a Name>,
+        value: &'a Value,
+    ) -> Done {
         if self.depth >= DEPTH_MAX {
             return Err(self.error(format!("is nested deeper than {DEPTH_MAX} elements")));
         }
         self.depth += 1;
+        if is_nil(value) && self.is_encoded() {
+            self.nil(tag, type_id, value)?;
+            self.depth -= 1;
+            return Ok(());
+        }
         let chosen = self.chosen_type(type_id, value)?;
+        if self.special(tag, type_id, chosen, element, label, value)? {
+            self.depth -= 1;
+            return Ok(());
+        }
         self.open(tag);
         if chosen != type_id {
             self.type_attribute(chosen);
+        } else if self.is_encoded() {
+            self.label(chosen, element, label);
         }
-        let fixed = element.and_then(|element| element.fixed.as_deref());
+        let fixed = element.and_then(|element| self.schemas.elements[element].fixed.as_deref());
         match &self.schemas.types[chosen].definition {
             Definition::Any => self.any_content(tag, value)?,
             Definition::Simple(simple) => {
@@ -341,10 +528,44 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// The type that `$type` names, or the declared one.
+    /// The type that `$type` names; the one derived type that has all that is given; or the declared one.
     fn chosen_type(&self, declared: TypeId, value: &Value) -> Done<TypeId> {
-        let Some(given) = value.as_object().and_then(|object| object.get("$type")) else { return Ok(declared) };
-        let Some(given) = given.as_str() else { return Err(self.error("has a $type that is no text")) };
+        let Some(object) = value.as_object() else { return Ok(declared) };
+        match object.get("$type") {
+            Some(Value::String(given)) => self.named_type(declared, given),
+            Some(_) => Err(self.error("has a $type that is no text")),
+            None => Ok(self.implied_type(declared, object).unwrap_or(declared)),
+        }
+    }
+
+    /// The one derived type that has all that is given, when the declared type has not.
+    fn implied_type(&self, declared: TypeId, object: &Map<String, Value>) -> Option<TypeId> {
+        let Definition::Complex(own) = &self.schemas.types[declared].definition else { return None };
+        if self.has_all(own, object) {
+            return None;
+        }
+        let fits = |id: TypeId| match &self.schemas.types[id].definition {
+            Definition::Complex(complex) => !complex.is_abstract && self.has_all(complex, object),
+            Definition::Simple(_) | Definition::Any => false,
+        };
+        let derived = self.schemas.global_types.values().copied().filter(|id| *id != declared);
+        let fitting: Vec<TypeId> =
+            derived.filter(|id| self.schemas.derives(*id, declared) && fits(*id)).take(200).collect();
+        fitting.iter().copied().find(|id| fitting.iter().all(|other| self.schemas.derives(*other, *id)))
+    }
+
+    /// Whether a type has a place for each key by name.
+    fn has_all(&self, complex: &Complex, object: &Map<String, Value>) -> bool {
+        let children = self.schemas.children(complex);
+        object.keys().filter(|key| !key.starts_with('$')).all(|key| match key.strip_prefix('@') {
+            Some(name) => complex.any_attribute || complex.attributes.iter().any(|known| *known.name.local == *name),
+            None => {
+                key.starts_with('{') || children.by_local.contains_key(key.as_str()) || is_attribute_key(complex, key)
+            }
+        })
+    }
+
+    fn named_type(&self, declared: TypeId, given: &str) -> Done<TypeId> {
         let (namespace, local) = match given.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
             Some((namespace, local)) => (Some(namespace), local),
             None => (None, given.rsplit(':').next().unwrap_or(given)),
@@ -375,8 +596,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn type_attribute(&mut self, id: TypeId) {
+    pub(super) fn type_attribute(&mut self, id: TypeId) {
         let Some(name) = &self.schemas.types[id].name else { return };
+        self.write_type(name);
+    }
+
+    pub(super) fn write_type(&mut self, name: &Name) {
         self.uses_xsi = true;
         let qname = self.tag(name);
         self.out.push_str(" xsi:type=\"");
@@ -385,120 +610,21 @@ impl<'a> Encoder<'a> {
     }
 
     /// The value of text: itself, or the `$value` of an object that says nothing else.
-    fn plain_value(&self, value: &'a Value) -> Done<&'a Value> {
+    pub(super) fn plain_value(&self, value: &'a Value) -> Done<&'a Value> {
         let Some(object) = value.as_object() else { return Ok(value) };
-        if let Some(key) = object.keys().find(|key| !matches!(key.as_str(), "$value" | "$type" | "$nil")) {
+        if let Some(key) = object.keys().find(|key| !matches!(key.as_str(), "$value" | "$type" | "$nil" | "$header")) {
             return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
         }
         object.get("$value").ok_or_else(|| self.error("holds text, and its $value is missing"))
     }
 
-    fn text_content(&mut self, tag: &str, simple: &'a Simple, value: &Value, fixed: Option<&str>) -> Done {
-        let text = self.text(simple, value)?;
-        if let Some(fixed) = fixed.filter(|fixed| *fixed != text) {
-            return Err(self.error(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
-        }
-        self.out.push('>');
-        escape_text(&mut self.out, &text);
-        self.close(tag);
-        Ok(())
-    }
-
-    /// A value as checked text.
-    fn text<'t>(&mut self, simple: &'a Simple, value: &'t Value) -> Done<Cow<'t, str>> {
-        let text = match value {
-            Value::String(text) => Cow::Borrowed(text.as_str()),
-            Value::Bool(true) => Cow::Borrowed("true"),
-            Value::Bool(false) => Cow::Borrowed("false"),
-            Value::Number(number) => Cow::Owned(digits(simple, number.to_string())),
-            Value::Array(items) if matches!(simple.variety, Variety::List(_)) => Cow::Owned(self.list(items)?),
-            Value::Array(_) => return Err(self.error("is a list, but it comes once and holds one value")),
-            Value::Null => return Err(self.error("is required and its value is none")),
-            Value::Object(_) => return Err(self.error("holds text, but is given an object")),
-        };
-        self.check_characters(&text)?;
-        let checked = match &text {
-            Cow::Borrowed(text) => simple::check(self.schemas, simple, text),
-            Cow::Owned(text) => simple::check(self.schemas, simple, text).map(|text| Cow::Owned(text.into_owned())),
-        };
-        let checked = checked.map_err(|reason| self.error(format!("= {reason}")))?;
-        if matches!(simple.variety, Variety::Atomic(Builtin::QName)) {
-            return Ok(Cow::Owned(self.qname(&checked)));
-        }
-        Ok(checked)
-    }
-
-    fn list(&self, items: &[Value]) -> Done<String> {
-        let mut words = Vec::with_capacity(items.len());
-        for item in items {
-            match item {
-                Value::String(text) => words.push(text.clone()),
-                Value::Number(number) => words.push(number.to_string()),
-                Value::Bool(truth) => words.push(truth.to_string()),
-                Value::Null | Value::Array(_) | Value::Object(_) => {
-                    return Err(self.error("is a list of texts, but one of its items is none, a list or an object"));
-                }
-            }
-        }
-        Ok(words.join(" "))
-    }
-
-    fn qname(&mut self, text: &str) -> String {
-        match text.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            Some((namespace, local)) => self.tag(&Name::new(namespace, local)),
-            None => text.to_owned(),
-        }
-    }
-
-    /// `xs:anyType`: a text, or a fragment.
-    fn any_content(&mut self, tag: &str, value: &'a Value) -> Done {
-        self.out.push('>');
-        match value {
-            Value::String(text) => self.free_text(text)?,
-            Value::Number(number) => self.out.push_str(&number.to_string()),
-            Value::Bool(truth) => self.out.push_str(&truth.to_string()),
-            Value::Object(object) => match (object.get("$xml"), object.get("$value")) {
-                (Some(xml), None) => self.fragments(xml)?,
-                (None, Some(Value::String(text))) if object.len() == 1 => self.free_text(text)?,
-                _ if object.keys().all(|key| key == "$type") => {}
-                _ => return Err(self.error("is of any type: give it a text, a $type, or its content as $xml")),
-            },
-            Value::Null | Value::Array(_) => return Err(self.error("is of any type: give it a text or $xml")),
-        }
-        self.close(tag);
-        Ok(())
-    }
-
-    /// Text without a type: any characters that XML can carry.
-    fn free_text(&mut self, text: &str) -> Done {
-        self.check_characters(text)?;
-        escape_text(&mut self.out, text);
-        Ok(())
-    }
-
-    fn check_characters(&self, text: &str) -> Done {
-        match text.chars().find(|c| !is_xml_char(*c)) {
-            Some(illegal) => {
-                let code = u32::from(illegal);
-                Err(self.error(format!("holds the character U+{code:04X}, which XML cannot carry")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Writes `$xml`: one fragment or a list of them.
-    fn fragments(&mut self, value: &Value) -> Done {
-        let one = std::slice::from_ref(value);
-        let list = value.as_array().map_or(one, Vec::as_slice);
-        for item in list {
-            let Some(text) = item.as_str() else { return Err(self.error("has an $xml that is no text")) };
-            let checked = fragment::check(text).map_err(|reason| self.error(format!("has an $xml that {reason}")))?;
-            self.out.push_str(checked);
-        }
-        Ok(())
-    }
-
-    fn complex_content(&mut self, tag: &str, complex: &'a Complex, value: &'a Value, fixed: Option<&str>) -> Done {
+    pub(super) fn complex_content(
+        &mut self,
+        tag: &str,
+        complex: &'a Complex,
+        value: &'a Value,
+        fixed: Option<&str>,
+    ) -> Done {
         let object = value.as_object();
         self.attributes(complex, object)?;
         match complex.content {
@@ -510,7 +636,14 @@ impl<'a> Encoder<'a> {
                     Some(object) => object.get("$value").unwrap_or(&Value::Null),
                     None => value,
                 };
-                if let Some(key) = object.and_then(|object| object.keys().find(|key| !key.starts_with(['@', '$']))) {
+                if inner.is_null() && self.is_encoded() && object.is_some_and(|object| object.contains_key("$value")) {
+                    self.uses_xsi = true;
+                    self.out.push_str(" xsi:nil=\"true\"/>");
+                    return Ok(());
+                }
+                if let Some(key) = object.and_then(|object| {
+                    object.keys().find(|key| !key.starts_with(['@', '$']) && !is_attribute_key(complex, key))
+                }) {
                     return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
                 }
                 self.text_content(tag, simple, inner, fixed)
@@ -519,7 +652,7 @@ impl<'a> Encoder<'a> {
                 let object = match (object, value) {
                     (Some(object), _) => object,
                     (None, Value::String(text)) if text.trim().is_empty() => {
-                        static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
+                        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
                         &NONE
                     }
                     (None, Value::Array(_)) => return Err(self.error("comes once, but is given a list")),
@@ -531,7 +664,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn elements_content(&mut self, tag: &str, complex: &'a Complex, object: &'a Map<String, Value>) -> Done {
-        let mut slots = Slots::of(object);
+        let mut slots = Slots::of(object, self.schemas.children(complex));
         let start = self.out.len();
         self.out.push('>');
         if let Some(text) = object.get("$value") {
@@ -568,11 +701,21 @@ impl<'a> Encoder<'a> {
     /// What was given and found no place.
     fn leftovers(&mut self, complex: &'a Complex, slots: &Slots<'a>) -> Done {
         let children = self.schemas.children(complex);
+        if slots.group_taken < slots.group.len() {
+            self.path.extend([Step::Name("$group"), Step::Index(slots.group_taken)]);
+            return Err(self.error("has no place: no repeated group takes all that it holds"));
+        }
         for slot in &slots.entries {
             let known = match slot.namespace {
                 Some(namespace) => children.by_name.contains_key(&Name::new(namespace, slot.local)),
                 None => children.by_local.contains_key(slot.local),
             };
+            if !known && slot.taken > 0 {
+                continue;
+            }
+            if !known && is_attribute_key(complex, slot.key) {
+                continue;
+            }
             if !known {
                 let names = children.by_local.keys().map(|local| &**local);
                 let reason = format!("has no {}{}", clip(slot.key, 60), hint(slot.local, names));
@@ -590,12 +733,13 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    fn attributes(&mut self, complex: &'a Complex, object: Option<&'a Map<String, Value>>) -> Done {
+    pub(super) fn attributes(&mut self, complex: &'a Complex, object: Option<&'a Map<String, Value>>) -> Done {
         let mut used = 0;
         let given = object.map_or(0, |object| object.keys().filter(|key| key.starts_with('@')).count());
         for attribute in &complex.attributes {
             let value = object.and_then(|object| attribute_value(object, attribute));
             used += usize::from(value.is_some());
+            let value = value.or_else(|| object.and_then(|object| self.attribute_by_key(complex, attribute, object)));
             self.path.push(Step::Attribute(&attribute.name.local));
             self.attribute(attribute, value.filter(|value| !value.is_null()))?;
             self.path.pop();
@@ -606,6 +750,17 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
+    /// An attribute that is given by its name alone, when no element has that name.
+    fn attribute_by_key(
+        &self,
+        complex: &Complex,
+        attribute: &AttributeUse,
+        object: &'a Map<String, Value>,
+    ) -> Option<&'a Value> {
+        let value = object.get(&*attribute.name.local)?;
+        (!self.schemas.children(complex).by_local.contains_key(&attribute.name.local)).then_some(value)
+    }
+
     fn attribute(&mut self, attribute: &'a AttributeUse, value: Option<&'a Value>) -> Done {
         let implied = attribute.fixed.as_ref().or(attribute.default.as_ref()).filter(|_| attribute.required);
         let text = match (value, implied) {
@@ -614,18 +769,25 @@ impl<'a> Encoder<'a> {
                 None => return Err(self.error("is an attribute without a simple type")),
             },
             (None, Some(implied)) => Cow::Borrowed(implied.as_str()),
-            (None, None) if attribute.required => return Err(self.error("is required and nobody fills it")),
+            (None, None) if attribute.required => return Err(self.error_in_place("is required and nobody fills it")),
             (None, None) => return Ok(()),
         };
-        if let Some(fixed) = attribute.fixed.as_ref().filter(|fixed| **fixed != text) {
-            return Err(self.error(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
+        let differs = |fixed: &&String| match self.schemas.simple(attribute.type_id) {
+            Some(simple) => !same_value(simple, fixed, &text),
+            None => **fixed != text,
+        };
+        if let Some(fixed) = attribute.fixed.as_ref().filter(differs) {
+            return Err(self.error_in_place(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
         }
-        let name = self.tag(&attribute.name);
+        let name = match attribute.is_ref && self.is_encoded() && &*attribute.name.namespace != XML_NAMESPACE {
+            true => attribute.name.local.to_string(),
+            false => self.tag(&attribute.name),
+        };
         self.write_attribute(&name, &text);
         Ok(())
     }
 
-    fn write_attribute(&mut self, name: &str, text: &str) {
+    pub(super) fn write_attribute(&mut self, name: &str, text: &str) {
         self.out.push(' ');
         self.out.push_str(name);
         self.out.push_str("=\"");
@@ -660,414 +822,25 @@ impl<'a> Encoder<'a> {
         }
         Ok(())
     }
-
-    // The particle tree.
-
-    fn particle(&mut self, id: ParticleId, slots: &mut Slots<'a>) -> Done {
-        if self.nesting >= NESTING_MAX {
-            return Err(self.error("stands in groups within groups too deep to be written"));
-        }
-        self.nesting += 1;
-        let particle = &self.schemas.particles[id];
-        match &particle.term {
-            Term::Element(element) => self.element_particle(particle, *element, slots),
-            Term::Sequence(parts) | Term::All(parts) => self.repeat(particle, parts, slots, Self::sequence),
-            Term::Choice(parts) => self.repeat(particle, parts, slots, Self::choice),
-            Term::Any => self.wildcard(particle, slots),
-        }?;
-        self.nesting -= 1;
-        Ok(())
-    }
-
-    /// Goes through a group as often as it must and as there is something for it.
-    fn repeat(
-        &mut self,
-        particle: &'a Particle,
-        parts: &'a [ParticleId],
-        slots: &mut Slots<'a>,
-        once: fn(&mut Self, &'a Particle, &'a [ParticleId], &mut Slots<'a>) -> Done,
-    ) -> Done {
-        let mut count = 0;
-        while particle.max.is_none_or(|max| count < max) {
-            if count >= particle.min && !parts.iter().any(|part| self.has_items(*part, slots)) {
-                return Ok(());
-            }
-            let (before, length) = ((slots.taken, slots.xml_taken), self.out.len());
-            once(self, particle, parts, slots)?;
-            count += 1;
-            let idle = before == (slots.taken, slots.xml_taken);
-            if idle && length == self.out.len() {
-                // An empty pass stands for every further one.
-                return Ok(());
-            }
-            if idle && count > IDLE_MAX {
-                return Err(self.error(format!("needs a group of elements at least {} times", particle.min)));
-            }
-        }
-        Ok(())
-    }
-
-    fn sequence(&mut self, _: &'a Particle, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
-        parts.iter().try_for_each(|part| self.particle(*part, slots))
-    }
-
-    fn choice(&mut self, particle: &'a Particle, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
-        let given: Vec<ParticleId> = parts.iter().copied().filter(|part| self.has_items(*part, slots)).collect();
-        match given.as_slice() {
-            [] => self.empty_choice(parts, slots),
-            [only] => self.particle(*only, slots),
-            several if particle.max == Some(1) => {
-                let branch = self.branch(several, slots)?;
-                self.particle(branch, slots)
-            }
-            several => {
-                let first = several.iter().copied().min_by_key(|part| self.first_item(*part, slots));
-                first.map_or(Ok(()), |part| self.particle(part, slots))
-            }
-        }
-    }
-
-    /// A choice for which nothing is given.
-    fn empty_choice(&mut self, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
-        if parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)) {
-            return Ok(());
-        }
-        let nil = parts.iter().copied().find(|part| match self.schemas.particles[*part].term {
-            Term::Element(element) => {
-                self.schemas.elements[element].nillable && slots.has(&self.schemas.elements[element].name)
-            }
-            Term::Sequence(_) | Term::Choice(_) | Term::All(_) | Term::Any => false,
-        });
-        match nil {
-            Some(part) => self.particle(part, slots),
-            None => Err(self.error(format!("needs exactly one of {}", self.alternatives(parts).join(", ")))),
-        }
-    }
-
-    /// The one branch that holds everything given.
-    fn branch(&self, several: &[ParticleId], slots: &Slots<'a>) -> Done<ParticleId> {
-        let mut present = Vec::new();
-        for part in several {
-            self.given_names(*part, slots, &mut present);
-        }
-        let holds_all = |part: &ParticleId| {
-            let mut names = Vec::new();
-            self.given_names(*part, slots, &mut names);
-            present.iter().all(|name| names.contains(name))
-        };
-        let fitting: Vec<ParticleId> = several.iter().copied().filter(holds_all).collect();
-        let complete = fitting.iter().copied().find(|part| self.is_filled(*part, slots));
-        match complete.or(fitting.first().copied()) {
-            Some(part) => Ok(part),
-            None => {
-                let present: Vec<String> = present.iter().map(ToString::to_string).collect();
-                let all = self.alternatives(several).join(", ");
-                Err(self.error(format!("is given {}, but needs exactly one of {all}", present.join(" and "))))
-            }
-        }
-    }
-
-    fn element_particle(&mut self, particle: &'a Particle, id: ElementId, slots: &mut Slots<'a>) -> Done {
-        let mut count = 0;
-        let alternatives: Vec<ElementId> = self.schemas.alternatives(id).collect();
-        for alternative in alternatives {
-            let element = &self.schemas.elements[alternative];
-            let Some(slot) = slots.find(&element.name) else { continue };
-            while particle.max.is_none_or(|max| count < max) {
-                let Some((index, item)) = slots.take(slot) else { break };
-                if particle.min == 0 && is_void(item) {
-                    continue;
-                }
-                self.path.push(Step::Name(&element.name.local));
-                self.path.extend(slots.is_list(slot).then_some(Step::Index(index)));
-                self.element(alternative, item)?;
-                self.path.truncate(self.path.len() - 1 - usize::from(slots.is_list(slot)));
-                count += 1;
-            }
-        }
-        if count < particle.min { self.absent(particle, id, count) } else { Ok(()) }
-    }
-
-    /// An element that must be there and is not given.
-    fn absent(&mut self, particle: &'a Particle, id: ElementId, count: u32) -> Done {
-        let element = &self.schemas.elements[id];
-        self.path.push(Step::Name(&element.name.local));
-        if count > 0 || (particle.min > 1 && !element.is_abstract) {
-            return Err(self.error(format!("comes {count} times; at least {} are required", particle.min)));
-        }
-        let implied = element.fixed.as_ref().or(element.default.as_ref());
-        if let Some(implied) = implied.filter(|_| !element.is_abstract) {
-            let tag = self.tag(&element.name);
-            self.open(&tag);
-            self.out.push('>');
-            escape_text(&mut self.out, implied);
-            self.close(&tag);
-        } else if element.nillable && !element.is_abstract {
-            self.element(id, &Value::Null)?;
-        } else {
-            let mut deepest = self.path.clone();
-            self.required_below(element.type_id, &mut deepest, 0);
-            self.path = deepest;
-            return Err(self.error("is required and nobody fills it"));
-        }
-        self.path.pop();
-        Ok(())
-    }
-
-    /// Follows the first required elements down, so that the path names what is really missing.
-    fn required_below(&self, type_id: TypeId, path: &mut Vec<Step<'a>>, depth: usize) {
-        let Definition::Complex(Complex { content: Content::Particle(particle), .. }) =
-            &self.schemas.types[type_id].definition
-        else {
-            return;
-        };
-        if let Some(element) = self.first_required(*particle, 0).filter(|_| depth < 16) {
-            let element = &self.schemas.elements[element];
-            path.push(Step::Name(&element.name.local));
-            self.required_below(element.type_id, path, depth + 1);
-        }
-    }
-
-    fn first_required(&self, id: ParticleId, depth: usize) -> Option<ElementId> {
-        let particle = &self.schemas.particles[id];
-        if particle.min == 0 || depth > 200 {
-            return None;
-        }
-        match &particle.term {
-            Term::Element(element) => Some(*element),
-            Term::Sequence(parts) | Term::All(parts) => {
-                parts.iter().find_map(|part| self.first_required(*part, depth + 1))
-            }
-            Term::Choice(_) | Term::Any => None,
-        }
-    }
-
-    fn wildcard(&mut self, particle: &'a Particle, slots: &mut Slots<'a>) -> Done {
-        match slots.xml {
-            Some(raw) if !slots.xml_taken => {
-                slots.xml_taken = true;
-                self.fragments(raw)
-            }
-            None if particle.min > 0 => Err(self.error("needs an element of any name: give it as $xml")),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn has_items(&self, id: ParticleId, slots: &Slots<'a>) -> bool {
-        let particle = &self.schemas.particles[id];
-        match &particle.term {
-            Term::Element(element) => {
-                particle.max != Some(0)
-                    && self.schemas.alternatives(*element).any(|id| slots.has_items(&self.schemas.elements[id].name))
-            }
-            Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
-                parts.iter().any(|part| self.has_items(*part, slots))
-            }
-            Term::Any => slots.xml.is_some() && !slots.xml_taken,
-        }
-    }
-
-    /// Where in the value the first item for a particle stands.
-    fn first_item(&self, id: ParticleId, slots: &Slots<'a>) -> usize {
-        match &self.schemas.particles[id].term {
-            Term::Element(element) => self
-                .schemas
-                .alternatives(*element)
-                .filter_map(|id| slots.find(&self.schemas.elements[id].name).filter(|slot| slots.remains(*slot)))
-                .min()
-                .unwrap_or(usize::MAX),
-            Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
-                parts.iter().map(|part| self.first_item(*part, slots)).min().unwrap_or(usize::MAX)
-            }
-            Term::Any => usize::MAX,
-        }
-    }
-
-    fn given_names(&self, id: ParticleId, slots: &Slots<'a>, names: &mut Vec<&'a str>) {
-        match &self.schemas.particles[id].term {
-            Term::Element(element) => {
-                for id in self.schemas.alternatives(*element) {
-                    let name = &self.schemas.elements[id].name;
-                    if slots.has_items(name) && !names.contains(&&*name.local) {
-                        names.push(&name.local);
-                    }
-                }
-            }
-            Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
-                parts.iter().for_each(|part| self.given_names(*part, slots, names));
-            }
-            Term::Any => {}
-        }
-    }
-
-    /// Whether everything a particle must have is given.
-    fn is_filled(&self, id: ParticleId, slots: &Slots<'a>) -> bool {
-        let particle = &self.schemas.particles[id];
-        if particle.min == 0 {
-            return true;
-        }
-        match &particle.term {
-            Term::Element(element) => {
-                self.schemas.alternatives(*element).any(|id| slots.has(&self.schemas.elements[id].name))
-            }
-            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_filled(*part, slots)),
-            Term::Choice(parts) => parts.iter().any(|part| self.is_filled(*part, slots)),
-            Term::Any => slots.xml.is_some(),
-        }
-    }
-
-    fn is_emptiable(&self, id: ParticleId) -> bool {
-        let particle = &self.schemas.particles[id];
-        if particle.min == 0 {
-            return true;
-        }
-        match &particle.term {
-            Term::Element(_) | Term::Any => false,
-            Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part)),
-            Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)),
-        }
-    }
-
-    fn has_wildcard(&self, id: ParticleId) -> bool {
-        match &self.schemas.particles[id].term {
-            Term::Any => true,
-            Term::Element(_) => false,
-            Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
-                parts.iter().any(|part| self.has_wildcard(*part))
-            }
-        }
-    }
-
-    /// The branches of a choice in words.
-    fn alternatives(&self, parts: &[ParticleId]) -> Vec<String> {
-        parts.iter().take(20).map(|part| self.words(*part, 0)).collect()
-    }
-
-    fn words(&self, id: ParticleId, depth: usize) -> String {
-        match &self.schemas.particles[id].term {
-            Term::Element(element) => self.schemas.elements[*element].name.local.to_string(),
-            Term::Any => "any element".to_owned(),
-            Term::Sequence(parts) | Term::All(parts) | Term::Choice(parts) => {
-                if depth > 3 {
-                    return "…".to_owned();
-                }
-                let inner: Vec<String> = parts.iter().take(10).map(|part| self.words(*part, depth + 1)).collect();
-                format!("({})", inner.join(" "))
-            }
-        }
-    }
 }
 
-/// What an object gives, by element name, and how much of it was written.
-struct Slots<'v> {
-    entries: Vec<Slot<'v>>,
-    by_local: HashMap<&'v str, usize>,
-    qualified: bool,
-    taken: usize,
-    xml: Option<&'v Value>,
-    xml_taken: bool,
+/// Whether a key without `@` names an attribute.
+fn is_attribute_key(complex: &Complex, key: &str) -> bool {
+    complex.attributes.iter().any(|attribute| *attribute.name.local == *key)
 }
 
-struct Slot<'v> {
-    key: &'v str,
-    namespace: Option<&'v str>,
-    local: &'v str,
-    value: &'v Value,
-    taken: usize,
+/// The prefix of a namespace: well-known ones have their own.
+fn prefix(index: usize, namespace: &str) -> String {
+    well_known(namespace).map_or_else(|| format!("ns{}", index + 1), str::to_owned)
 }
 
-impl<'v> Slots<'v> {
-    fn of(object: &'v Map<String, Value>) -> Self {
-        let mut slots = Self {
-            entries: Vec::with_capacity(object.len()),
-            by_local: HashMap::with_capacity(object.len()),
-            qualified: false,
-            taken: 0,
-            xml: object.get("$xml"),
-            xml_taken: false,
-        };
-        for (key, value) in object.iter().filter(|(key, _)| !key.starts_with(['@', '$'])) {
-            let (namespace, local) = match key.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-                Some((namespace, local)) => (Some(namespace), local),
-                None => (None, key.as_str()),
-            };
-            slots.qualified |= namespace.is_some();
-            slots.by_local.insert(local, slots.entries.len());
-            slots.entries.push(Slot { key, namespace, local, value, taken: 0 });
-        }
-        slots
+fn well_known(namespace: &str) -> Option<&'static str> {
+    match namespace {
+        encoded::XSD => Some("xsd"),
+        encoded::ENC11 => Some("soapenc"),
+        encoded::ENC12 => Some("enc"),
+        _ => None,
     }
-
-    fn find(&self, name: &Name) -> Option<usize> {
-        let index = *self.by_local.get(&*name.local)?;
-        if !self.qualified {
-            return Some(index);
-        }
-        let exact = self.entries.iter().position(|slot| slot.namespace.is_some() && slot.names(name));
-        exact.or_else(|| self.entries.iter().position(|slot| slot.names(name)))
-    }
-
-    fn take(&mut self, index: usize) -> Option<(usize, &'v Value)> {
-        let slot = self.entries.get_mut(index)?;
-        let item = slot.item(slot.taken)?;
-        slot.taken += 1;
-        self.taken += 1;
-        Some((slot.taken - 1, item))
-    }
-
-    fn is_list(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|slot| slot.value.is_array())
-    }
-
-    fn remains(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|slot| slot.taken < slot.len() && !slot.rest_is_void())
-    }
-
-    fn has(&self, name: &Name) -> bool {
-        self.find(name).and_then(|index| self.entries.get(index)).is_some_and(|slot| slot.taken < slot.len())
-    }
-
-    fn has_items(&self, name: &Name) -> bool {
-        self.find(name).is_some_and(|index| self.remains(index))
-    }
-}
-
-impl<'v> Slot<'v> {
-    fn names(&self, name: &Name) -> bool {
-        *self.local == *name.local && self.namespace.is_none_or(|namespace| namespace == &*name.namespace)
-    }
-
-    fn len(&self) -> usize {
-        self.value.as_array().map_or(1, Vec::len)
-    }
-
-    fn item(&self, index: usize) -> Option<&'v Value> {
-        match self.value.as_array() {
-            Some(items) => items.get(index),
-            None => (index == 0).then_some(self.value),
-        }
-    }
-
-    fn rest_is_void(&self) -> bool {
-        (self.taken..self.len()).all(|index| self.item(index).is_none_or(is_void))
-    }
-}
-
-/// Null, or an object that holds nothing but nulls: there is nothing to say.
-fn is_void(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(object) => !object.is_empty() && object.values().all(is_void_part),
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => false,
-    }
-}
-
-fn is_void_part(value: &Value) -> bool {
-    is_void(value) || value.as_array().is_some_and(|items| items.iter().all(is_void))
-}
-
-fn is_nil(value: &Value) -> bool {
-    value.as_object().and_then(|object| object.get("$nil")) == Some(&Value::Bool(true))
 }
 
 fn attribute_value<'v>(object: &'v Map<String, Value>, attribute: &AttributeUse) -> Option<&'v Value> {
@@ -1081,52 +854,6 @@ fn attribute_value<'v>(object: &'v Map<String, Value>, attribute: &AttributeUse)
     qualified.or(xml).or(plain)
 }
 
-/// A JSON number as its type writes it: an exponent is written out where the type has none.
-fn digits(simple: &Simple, text: String) -> String {
-    let Variety::Atomic(builtin) = simple.variety else { return text };
-    if !builtin.is_decimal() || !text.contains(['e', 'E']) {
-        return text;
-    }
-    let exponent = text.split(['e', 'E']).nth(1).and_then(|exponent| exponent.parse::<i64>().ok());
-    match exponent.filter(|exponent| exponent.abs() <= 400).and_then(|_| BigDecimal::from_str(&text).ok()) {
-        Some(number) => number.to_plain_string(),
-        None => text,
-    }
-}
-
-fn hint<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+pub(super) fn hint<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
-}
-
-/// XML 1.0 production 2.
-pub(crate) fn is_xml_char(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
-}
-
-/// Character data: a carriage return survives only as a reference (XML 1.0 2.11).
-pub(crate) fn escape_text(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\r' => out.push_str("&#13;"),
-            c => out.push(c),
-        }
-    }
-}
-
-/// An attribute's value, in double quotes: blanks survive only as references (XML 1.0 3.3.3).
-pub(crate) fn escape_attribute(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '"' => out.push_str("&quot;"),
-            '\t' => out.push_str("&#9;"),
-            '\n' => out.push_str("&#10;"),
-            '\r' => out.push_str("&#13;"),
-            c => out.push(c),
-        }
-    }
 }

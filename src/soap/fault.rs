@@ -2,9 +2,9 @@
 
 use roxmltree::Node;
 
-use super::encode::escape_text;
 use super::fragment;
 use super::shapes::{self, Fault11, Fault12, SOAP11, SOAP12};
+use super::text::escape_text;
 use crate::outcome::Fault;
 use crate::wsdl::document::{elements, split_qname, text_of};
 

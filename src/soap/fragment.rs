@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roxmltree::Node;
 
-use super::encode::escape_attribute;
+use super::text::escape_attribute;
 use crate::wsdl::document;
 
 /// Takes a fragment as it is when it is well-formed by itself, without a document type.
@@ -16,7 +16,7 @@ pub(crate) fn check(text: &str) -> Result<&str, String> {
     };
     document::parse(&format!("<x>{fragment}</x>"))
         .map_err(|defect| format!("is not well-formed: {}", defect.reason))?;
-    match fragment.contains('\r') || fragment.chars().any(|c| !super::encode::is_xml_char(c)) {
+    match fragment.contains('\r') || fragment.chars().any(|c| !super::text::is_xml_char(c)) {
         true => Err("holds a carriage return or a character that XML cannot carry".to_owned()),
         false => Ok(fragment),
     }

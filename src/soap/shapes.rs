@@ -6,7 +6,8 @@
 use xml::reader::{EventReader, ParserConfig};
 use yaserde::{YaDeserialize, YaSerialize};
 
-use super::encode::{Addressing, is_xml_char};
+use super::encode::Addressing;
+use super::text::is_xml_char;
 use crate::wsdl::document;
 
 /// SOAP 1.1's envelope namespace.

@@ -9,12 +9,16 @@ use std::sync::Arc;
 use roxmltree::{Document, Node, NodeId};
 
 use super::document::{self, Lines, Place};
-use super::{Files, Finding, Severity};
+use super::{Files, Finding, Severity, catalogue};
 
 /// How large a file may be.
 pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
 const FILES_MAX: usize = 1_000;
+/// How large all files together may be.
+const BYTES_MAX: usize = 40 << 20;
 const FINDINGS_MAX: usize = 500;
+/// How often one file is mended: each time it is parsed again.
+const REPAIRS_MAX: usize = 12;
 
 /// The namespace of WSDL 1.1.
 pub(crate) const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
@@ -66,8 +70,8 @@ pub(crate) struct SchemaSource {
     pub target: Arc<str>,
     /// It has no namespace of its own and took its includer's.
     pub chameleon: bool,
-    /// Kind and name of components that a `redefine` replaced.
-    pub redefined: Arc<HashSet<(String, String)>>,
+    /// It is one of ours: read only as far as it is referred to.
+    pub built_in: bool,
 }
 
 /// Everything that was read.
@@ -80,16 +84,25 @@ pub(crate) struct Bundle<'a> {
     pub findings: Findings,
 }
 
-/// Findings, at most so many.
+/// Findings, at most so many of each severity.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub list: Vec<(Option<Place>, Finding)>,
+    /// Nothing is added while this holds.
+    pub muted: bool,
+    errors: usize,
+    warnings: usize,
     overflow: usize,
 }
 
 impl Findings {
     pub(crate) fn add(&mut self, severity: Severity, place: Place, rule: &str, message: String) {
-        if self.list.len() >= FINDINGS_MAX {
+        if self.muted {
+            return;
+        }
+        let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
+        *count += 1;
+        if *count > FINDINGS_MAX {
             self.overflow += 1;
             return;
         }
@@ -149,7 +162,7 @@ enum Reason {
     /// `xsd:import` of a namespace.
     Import(String),
     /// `xsd:include` or `xsd:redefine` into a namespace.
-    Include(Arc<str>, Arc<HashSet<(String, String)>>),
+    Include(Arc<str>),
 }
 
 /// An import that could not be followed; it matters only when nothing else fills its namespace.
@@ -169,6 +182,8 @@ struct Walk<'a, 'f> {
     read: HashSet<(usize, NodeId, Arc<str>)>,
     wanted: VecDeque<Wanted>,
     missing: Vec<Missing>,
+    /// How much was read.
+    bytes: usize,
 }
 
 /// Reads a WSDL and all it imports.
@@ -183,16 +198,26 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
         read: HashSet::new(),
         wanted: VecDeque::new(),
         missing: Vec::new(),
+        bytes: 0,
     };
     walk.wanted.push_back(Wanted { path: lexical(path), reason: Reason::Wsdl, place: Place::default() });
     while let Some(wanted) = walk.wanted.pop_front() {
         walk.follow(wanted);
     }
+    walk.add_built_in();
     walk.settle_missing();
     walk.bundle
 }
 
-impl Walk<'_, '_> {
+/// Something in a file that was mended before it was read.
+struct Repair {
+    line: u32,
+    column: u32,
+    rule: &'static str,
+    message: String,
+}
+
+impl<'a> Walk<'a, '_> {
     fn follow(&mut self, wanted: Wanted) {
         let known = self.known.get(&wanted.path).copied();
         let file = match known {
@@ -207,16 +232,20 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let root = source.document.root_element();
         let (name, namespace) = (root.tag_name().name(), root.tag_name().namespace().unwrap_or_default());
-        if is_xsd(namespace) && name == "schema" {
+        if is_xsd(namespace) && name == "schema" && file > 0 {
             let node = root.id();
             self.take_schema(file, node, &wanted.reason, wanted.place);
         } else if namespace == WSDL && name == "definitions" && matches!(wanted.reason, Reason::Wsdl) {
             self.take_definitions(file);
         } else {
-            let message = format!(
-                "is <{name}> of {namespace:?}, no WSDL 1.1 definitions and no XSD schema; {}",
-                if namespace == "http://www.w3.org/ns/wsdl" { "WSDL 2.0 is not read" } else { "check what was saved" }
-            );
+            let hint = match namespace {
+                "http://www.w3.org/ns/wsdl" => "WSDL 2.0 is not read",
+                XSD => "a schema alone has no operations",
+                _ => "check what was saved",
+            };
+            let wanted =
+                if file == 0 { "no WSDL 1.1 definitions" } else { "no WSDL 1.1 definitions and no XSD schema" };
+            let message = format!("is <{name}> of {namespace:?}, {wanted}; {hint}");
             let place = Place { file, line: 1, column: 1 };
             self.bundle.findings.add(Severity::Error, place, "WSDL", message);
         }
@@ -239,25 +268,49 @@ impl Walk<'_, '_> {
             }
         };
         let defect = |message: String| (0, 0, "XML", message);
+        self.bytes += bytes.len();
         let outcome = if bytes.len() > FILE_BYTES_MAX {
             Err((0, 0, "bounds", format!("is larger than {} MiB", FILE_BYTES_MAX >> 20)))
+        } else if self.bytes > BYTES_MAX {
+            Err((0, 0, "bounds", format!("with it the files are larger than {} MiB together", BYTES_MAX >> 20)))
         } else {
             document::decode(&bytes, None).map(std::borrow::Cow::into_owned).map_err(defect)
         };
-        let outcome = outcome.and_then(|text| {
-            self.shelf = self.shelf.put(text);
-            let text = &self.shelf.text;
-            document::parse(text).map_err(|defect| (defect.line, defect.column, defect.rule, defect.reason))
-        });
+        let outcome = outcome.and_then(|text| self.parse(text));
         match outcome {
-            Ok(document) => {
+            Ok((document, repairs)) => {
                 let lines = Lines::of(&self.shelf.text);
                 self.bundle.sources.push(Source { name, document, lines });
-                Some(self.bundle.sources.len() - 1)
+                let file = self.bundle.sources.len() - 1;
+                for Repair { line, column, rule, message } in repairs {
+                    self.bundle.findings.add(Severity::Warning, Place { file, line, column }, rule, message);
+                }
+                Some(file)
             }
             Err((line, column, rule, message)) => {
                 self.bundle.findings.of_file(Severity::Error, name, rule, line, column, message);
                 None
+            }
+        }
+    }
+
+    /// Parses a text; what hand-edited files often get wrong is mended first, and said.
+    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), (u32, u32, &'static str, String)> {
+        let mut repairs = Vec::new();
+        let mut text = text;
+        loop {
+            self.shelf = self.shelf.put(text);
+            let kept = &self.shelf.text;
+            let defect = match document::parse(kept) {
+                Ok(document) => return Ok((document, repairs)),
+                Err(defect) => defect,
+            };
+            match document::mend(kept, &defect).filter(|_| repairs.len() < REPAIRS_MAX) {
+                Some((mended, message)) => {
+                    repairs.push(Repair { line: defect.line, column: defect.column, rule: defect.rule, message });
+                    text = mended;
+                }
+                None => return Err((defect.line, defect.column, defect.rule, defect.reason)),
             }
         }
     }
@@ -326,11 +379,9 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let own = schema.attribute("targetNamespace").unwrap_or_default();
-        let mut redefined = Arc::default();
         let (mut target, mut chameleon) = (Arc::<str>::from(own), false);
         match reason {
-            Reason::Include(includer, replaced) => {
-                redefined = Arc::clone(replaced);
+            Reason::Include(includer) => {
                 if own.is_empty() {
                     (target, chameleon) = (Arc::clone(includer), true);
                 } else if own != &**includer {
@@ -353,7 +404,15 @@ impl Walk<'_, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let Some(schema) = source.document.get_node(node) else { return };
         let wants = wants(file, source, schema, &target);
-        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, redefined });
+        for (_, reason, at) in &wants {
+            if let Reason::Import(namespace) = reason
+                && *namespace == *target
+            {
+                let message = format!("imports {namespace:?}, which is its own namespace; assumed: it includes that");
+                self.bundle.findings.add(Severity::Warning, *at, "src-import.1.1", message);
+            }
+        }
+        self.bundle.schemas.push(SchemaSource { file, node, target, chameleon, built_in: false });
         for (location, reason, at) in wants {
             match (location, reason) {
                 (Some(location), reason) => self.want(file, &location, reason, at),
@@ -401,6 +460,34 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Well-known schemas that some document mentions and none brings.
+    fn add_built_in(&mut self) {
+        for entry in catalogue::ENTRIES {
+            let brought = self.bundle.schemas.iter().any(|schema| *schema.target == *entry.namespace);
+            let is_xml = entry.namespace == document::XML_NAMESPACE;
+            let mentions = |source: &Source<'_>| {
+                let text = source.document.input_text();
+                text.contains(entry.namespace) || (is_xml && text.contains("\"xml:"))
+            };
+            if brought || !self.bundle.sources.iter().any(mentions) {
+                continue;
+            }
+            self.shelf = self.shelf.put(entry.text.to_owned());
+            let text = &self.shelf.text;
+            let Ok(document) = document::parse(text) else { continue };
+            let node = document.root_element().id();
+            let file = self.bundle.sources.len();
+            self.bundle.sources.push(Source { name: entry.name.to_owned(), document, lines: Lines::of(text) });
+            self.bundle.schemas.push(SchemaSource {
+                file,
+                node,
+                target: Arc::from(entry.namespace),
+                chameleon: false,
+                built_in: true,
+            });
+        }
+    }
+
     /// An import that was not followed is no finding when its namespace is there all the same.
     fn settle_missing(&mut self) {
         let mut seen = HashSet::new();
@@ -417,7 +504,7 @@ impl Walk<'_, '_> {
 /// Namespaces whose components are known without a file.
 pub(crate) fn is_built_in(namespace: &str) -> bool {
     is_xsd(namespace)
-        || matches!(namespace, "http://www.w3.org/XML/1998/namespace" | document::XSI | WSDL)
+        || matches!(namespace, document::XML_NAMESPACE | document::XSI | WSDL)
         || is_soap_encoding(namespace)
 }
 
@@ -446,24 +533,13 @@ fn wants(file: usize, source: &Source<'_>, schema: Node<'_, '_>, target: &Arc<st
     for child in document::elements(schema).filter(|child| child.tag_name().namespace().is_some_and(is_xsd)) {
         let reason = match child.tag_name().name() {
             "import" => Reason::Import(child.attribute("namespace").unwrap_or_default().to_owned()),
-            "include" => Reason::Include(Arc::clone(target), Arc::default()),
-            "redefine" => Reason::Include(Arc::clone(target), Arc::new(redefinitions(child))),
+            "include" | "redefine" => Reason::Include(Arc::clone(target)),
             _ => continue,
         };
-        wants.push((child.attribute("schemaLocation").map(str::to_owned), reason, place(file, source, child)));
+        let location = child.attribute("schemaLocation").or_else(|| child.attribute("location"));
+        wants.push((location.map(str::to_owned), reason, place(file, source, child)));
     }
     wants
-}
-
-fn redefinitions(redefine: Node<'_, '_>) -> HashSet<(String, String)> {
-    document::elements(redefine)
-        .filter_map(|child| Some((kind_of(child.tag_name().name()).to_owned(), child.attribute("name")?.to_owned())))
-        .collect()
-}
-
-/// Simple and complex types share one symbol space.
-pub(crate) fn kind_of(name: &str) -> &str {
-    if matches!(name, "simpleType" | "complexType") { "type" } else { name }
 }
 
 /// A path without `.` and, as far as possible, without `..`.

@@ -9,22 +9,31 @@ use std::sync::{Arc, OnceLock};
 
 use roxmltree::Node;
 
-use super::bundle::{Findings, SchemaSource, Source, XSD, is_soap_encoding, is_xsd, kind_of, place};
-use super::document::{self, Place, elements, split_qname};
+use super::bundle::{Findings, SchemaSource, Source, XSD, is_soap_encoding, is_xsd, place};
+use super::document::{self, Place, XML_NAMESPACE, elements, split_qname};
+use super::encoding;
 use super::model::{
-    Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Particle, ParticleId, Schemas, Simple,
-    Term, Type, TypeId, Variety,
+    Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Namespaces, Particle, ParticleId,
+    Schemas, Simple, Term, Type, TypeId, Variety, Wildcard,
 };
 use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace};
 use super::{Severity, nearest, pattern};
 
-const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 /// How many particles a content model may have, groups and base types written out.
 const PARTICLES_MAX: usize = 50_000;
 /// How deep groups and extensions may go.
 const NESTING_MAX: usize = 200;
+/// How many elements and particles all content models may have together.
+const COMPONENTS_MAX: usize = 1_000_000;
+/// How many members all substitution groups may have together.
+const SUBSTITUTES_MAX: usize = 200_000;
+/// How many different patterns are compiled; how many a type may inherit.
+const PATTERNS_MAX: usize = 1_000;
+const PATTERNS_INHERITED_MAX: usize = 50;
 /// How many attribute uses all types together may have.
 const ATTRIBUTES_MAX: usize = 1_000_000;
+/// Begins the namespace of a name whose prefix is declared nowhere.
+const UNDECLARED: &str = "undeclared prefix ";
 /// Marks a component that a `redefine` replaced.
 const REPLACED: &str = "\u{1}replaced";
 
@@ -81,6 +90,14 @@ pub(crate) struct Compiler<'b, 'd, 'i> {
     severity: Severity,
     attribute_uses: usize,
     misses: HashSet<(&'static str, Name)>,
+    /// Patterns by their text.
+    patterns: HashMap<String, Result<regex::Regex, String>>,
+    /// Some component replaces another of its name.
+    redefines: bool,
+    /// Of the schemas that were read.
+    namespaces: HashSet<Arc<str>>,
+    /// The one component of a kind and a local name; none where there are more.
+    alone: HashMap<(&'static str, Arc<str>), Option<Name>>,
 }
 
 impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
@@ -88,7 +105,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     pub(crate) fn new(sources: &'d [Source<'i>], schemas: &'b [SchemaSource], findings: &'b mut Findings) -> Self {
         let mut types = Arena::default();
         let name = Some(Name::new(XSD, "anyType"));
-        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any });
+        let any_type = types.add(Type {
+            name,
+            place: Place::default(),
+            base: None,
+            definition: Definition::Any,
+            documentation: None,
+        });
         let model = Schemas {
             types,
             elements: Arena::default(),
@@ -97,6 +120,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             global_elements: HashMap::new(),
             substitutes: HashMap::new(),
             any_type,
+            encoding: encoding::Encoding::default(),
+            wildcards: HashMap::new(),
         };
         let mut compiler = Self {
             sources,
@@ -112,6 +137,10 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             severity: Severity::Error,
             attribute_uses: 0,
             misses: HashSet::new(),
+            patterns: HashMap::new(),
+            redefines: false,
+            namespaces: schemas.iter().map(|schema| Arc::clone(&schema.target)).collect(),
+            alone: HashMap::new(),
         };
         for schema in 0..schemas.len() {
             compiler.index(schema);
@@ -125,36 +154,68 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     }
 
     fn index(&mut self, schema: usize) {
-        let (Some(root), Some(source)) = (self.root(schema), self.schemas.get(schema)) else { return };
+        let Some(root) = self.root(schema) else { return };
         for child in elements(root).filter(|child| child.tag_name().namespace().is_some_and(is_xsd)) {
             if child.tag_name().name() == "redefine" {
                 for component in elements(child) {
-                    self.declare(schema, component, "");
+                    self.redefines |= global_kind(component).is_some();
+                    self.declare(schema, component);
                 }
                 continue;
             }
-            let Some(name) = child.attribute("name") else { continue };
-            let replaced = (kind_of(child.tag_name().name()).to_owned(), name.to_owned());
-            let suffix = if source.redefined.contains(&replaced) { REPLACED } else { "" };
-            self.declare(schema, child, suffix);
+            if global_kind(child).is_none()
+                && !matches!(child.tag_name().name(), "import" | "include" | "annotation" | "notation")
+            {
+                let message = format!("a schema holds no {} at its top", child.tag_name().name());
+                self.finding(At { node: child, schema }, "s4s-elt-schema", message);
+                continue;
+            }
+            self.redefines |= is_redefinition(child);
+            self.declare(schema, child);
         }
     }
 
-    fn declare(&mut self, schema: usize, node: Node<'d, 'i>, suffix: &str) {
-        let (Some(kind), Some(name)) = (global_kind(node), node.attribute("name")) else { return };
+    /// Notes a global component. What a `redefine` replaces is kept under a name of its own, level by level.
+    fn declare(&mut self, schema: usize, node: Node<'d, 'i>) {
+        let (Some(kind), Some(local)) = (global_kind(node), node.attribute("name")) else { return };
         let Some(source) = self.schemas.get(schema) else { return };
-        let name = Name { namespace: Arc::clone(&source.target), local: format!("{}{suffix}", name.trim()).into() };
-        let at = At { node, schema };
+        let name = Name { namespace: Arc::clone(&source.target), local: Arc::from(local.trim()) };
+        let mut at = At { node, schema };
         let Some(first) = self.globals.get(&(kind, name.clone())).copied() else {
             self.globals.insert((kind, name.clone()), at);
-            self.names.entry(kind).or_default().push(name);
+            if !source.built_in {
+                let alone = self.alone.entry((kind, Arc::clone(&name.local)));
+                alone.and_modify(|alone| *alone = None).or_insert_with(|| Some(name.clone()));
+                self.names.entry(kind).or_default().push(name);
+            }
             return;
         };
         // The same file read twice, or the same words in two files, is no conflict worth a line.
-        if self.text(first) != self.text(at) {
+        if self.text(first) == self.text(at) {
+            return;
+        }
+        if !is_redefinition(first.node) && !is_redefinition(node) {
             let message = format!("{kind} {name} is declared again; assumed: the first one counts");
-            let place = self.place(at);
-            self.findings.add(Severity::Warning, place, "sch-props-correct.2", message);
+            return self.finding_as(Severity::Warning, at, "sch-props-correct.2", message);
+        }
+        if !is_redefinition(first.node) {
+            if node.parent_element().is_none_or(|parent| parent.tag_name().name() != "redefine") {
+                let message = format!("{kind} {name} is derived from one of its own name; assumed: it redefines that");
+                self.finding_as(Severity::Warning, at, "ct-props-correct.3", message);
+            }
+            self.globals.insert((kind, name.clone()), at);
+            at = first;
+        }
+        let mut below = replaced(&name);
+        for _ in 0..NESTING_MAX {
+            let Some(there) = self.globals.get(&(kind, below.clone())) else {
+                self.globals.insert((kind, below), at);
+                return;
+            };
+            if self.text(*there) == self.text(at) {
+                return;
+            }
+            below = replaced(&below);
         }
     }
 
@@ -168,8 +229,12 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     }
 
     fn finding(&mut self, at: At<'d, 'i>, rule: &str, message: String) {
+        self.finding_as(self.severity, at, rule, message);
+    }
+
+    fn finding_as(&mut self, severity: Severity, at: At<'d, 'i>, rule: &str, message: String) {
         let place = self.place(at);
-        self.findings.add(self.severity, place, rule, message);
+        self.findings.add(severity, place, rule, message);
     }
 
     /// The element of a name, if any schema declares it.
@@ -203,13 +268,15 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         if is_xsd(&name.namespace) && matches!(local, "anyType" | "ur-type") {
             return Some(self.model.any_type);
         }
+        if encoding::is_known(name) {
+            return Some(self.known_type(name));
+        }
         if is_xsd(&name.namespace) || is_soap_encoding(&name.namespace) {
             let local = match local {
                 "timeInstant" => "dateTime",
                 "timeDuration" => "duration",
                 "uriReference" => "anyURI",
                 "binary" | "base64" => "base64Binary",
-                "Array" | "Struct" => return Some(self.model.any_type),
                 other => other,
             };
             let (builtin, _) = Builtin::ALL.into_iter().find(|(_, known)| *known == local)?;
@@ -218,14 +285,77 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         None
     }
 
+    /// A type of SOAP's encoding, or of Apache's, that holds anything.
+    fn known_type(&mut self, name: &Name) -> TypeId {
+        let (place, base) = (Place::default(), Some(self.model.any_type));
+        let known = Type { name: Some(name.clone()), place, base, definition: Definition::Any, documentation: None };
+        let id = self.model.types.add(known);
+        self.drafts.insert(id, Draft::Done);
+        self.model.global_types.insert(name.clone(), id);
+        if encoding::is_array_root(name) {
+            self.model.encoding.array_roots.push(id);
+        } else if &*name.local == "Map" {
+            self.model.encoding.map = Some(id);
+        }
+        id
+    }
+
+    /// `xs:anyType`.
+    pub(crate) fn any_type(&self) -> TypeId {
+        self.model.any_type
+    }
+
+    /// The type of an element, read now.
+    pub(crate) fn type_of_element(&mut self, id: ElementId) -> TypeId {
+        self.drain();
+        self.model.elements[id].type_id
+    }
+
+    /// Notes what an array type says of its items.
+    fn note_array(&mut self, id: TypeId, at: At<'d, 'i>, content: Option<ParticleId>) {
+        let mut array =
+            encoding::ArrayType { element: content.and_then(|id| self.only_element(id)), ..Default::default() };
+        for attribute in elements(at.node).filter(|child| child.tag_name().name() == "attribute") {
+            let of_wsdl = |name: &str| attribute.attribute((super::bundle::WSDL, name));
+            let at = At { node: attribute, ..at };
+            if let Some((name, ranks)) = of_wsdl("arrayType").and_then(encoding::array_type) {
+                (array.item, array.ranks) = (Some(self.type_ref(at, name)), ranks);
+            }
+            if let Some(name) = of_wsdl("itemType") {
+                array.item = Some(self.type_ref(at, name.trim()));
+            }
+            if let Some(size) = of_wsdl("arraySize") {
+                array.ranks = vec![encoding::array_size(size)];
+            }
+        }
+        self.model.encoding.arrays.insert(id, array);
+    }
+
+    fn only_element(&self, id: ParticleId) -> Option<ElementId> {
+        match &self.model.particles[id].term {
+            Term::Element(element) => Some(*element),
+            Term::Sequence(parts) | Term::All(parts) | Term::Choice(parts) => match parts.as_slice() {
+                [only] => self.only_element(*only),
+                _ => None,
+            },
+            Term::Any => None,
+        }
+    }
+
     fn builtin(&mut self, builtin: Builtin) -> TypeId {
         if let Some(id) = self.builtins.get(&builtin) {
             return *id;
         }
         let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
-        let base = Some(self.model.any_type);
+        let base = Some(encoding::parent(builtin).map_or(self.model.any_type, |parent| self.builtin(parent)));
         let name = Name::new(XSD, builtin.as_str());
-        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition });
+        let id = self.model.types.add(Type {
+            name: Some(name.clone()),
+            place: Place::default(),
+            base,
+            definition,
+            documentation: None,
+        });
         self.builtins.insert(builtin, id);
         self.drafts.insert(id, Draft::Done);
         self.model.global_types.insert(name, id);
@@ -234,7 +364,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     fn new_type(&mut self, name: Option<Name>, at: At<'d, 'i>) -> TypeId {
         let place = self.place(at);
-        let id = self.model.types.add(Type { name, place, base: None, definition: Definition::Any });
+        let documentation = document::documentation(at.node);
+        let id = self.model.types.add(Type { name, place, base: None, definition: Definition::Any, documentation });
         self.queue.push(Job::Type(id, at));
         id
     }
@@ -243,7 +374,20 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let type_id = self.model.any_type;
         let (default, fixed) = (value_of(at.node, "default"), value_of(at.node, "fixed"));
         let (nillable, is_abstract) = (is_true(at.node, "nillable"), is_true(at.node, "abstract"));
-        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed })
+        let documentation = document::documentation(at.node);
+        let place = self.place(at);
+        let is_global = at.node.parent_element().is_some_and(|parent| parent.tag_name().name() == "schema");
+        self.model.elements.add(Element {
+            name,
+            place,
+            is_global,
+            type_id,
+            nillable,
+            is_abstract,
+            default,
+            fixed,
+            documentation,
+        })
     }
 
     fn new_particle(&mut self, term: Term) -> ParticleId {
@@ -252,13 +396,27 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     /// Reads everything that was referred to so far.
     pub(crate) fn drain(&mut self) {
+        let muted = std::mem::take(&mut self.findings.muted);
         while let Some(job) = self.queue.pop() {
+            if self.model.elements.len() + self.model.particles.len() > COMPONENTS_MAX {
+                self.queue.clear();
+                let message = format!("the schemas have more than {COMPONENTS_MAX} elements and particles together");
+                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                break;
+            }
             match job {
                 Job::Type(id, at) => self.read_type(id, at),
                 Job::Element(id, at) => self.read_element(id, at),
                 Job::Group(id, at) => self.read_group(id, at),
             }
         }
+        self.findings.muted = muted;
+    }
+
+    /// Reads what requests refer to. What is wrong with anything else harms no request: it is a warning.
+    pub(crate) fn requests_are_known(&mut self) {
+        self.drain();
+        self.severity = Severity::Warning;
     }
 
     /// Reads what no message refers to (types that stand in by `xsi:type`, substitutes), inherits, and hands out.
@@ -269,6 +427,11 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         for name in self.names.remove("type").unwrap_or_default() {
             self.type_of(&name);
         }
+        // What stands in by `xsi:type` may be any of these.
+        self.type_of(&Name::new("http://schemas.xmlsoap.org/soap/encoding/", "Array"));
+        Builtin::ALL.into_iter().for_each(|(builtin, _)| {
+            self.builtin(builtin);
+        });
         let globals = self.names.remove("element").unwrap_or_default();
         for name in &globals {
             self.element(name);
@@ -288,49 +451,103 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Some(namespace) => Arc::from(namespace),
             None if prefix.is_some() => {
                 // A prefix bound to nothing resolves to nothing, and is reported where it is looked up.
-                let known = if prefix == Some("xml") { XML_NAMESPACE } else { "undeclared prefix" };
-                Arc::from(known)
+                let prefix = prefix.unwrap_or_default();
+                let undeclared = || Arc::from(format!("{UNDECLARED}{prefix}"));
+                if prefix == "xml" { Arc::from(XML_NAMESPACE) } else { undeclared() }
             }
             None => match self.schemas.get(at.schema) {
                 Some(schema) if schema.chameleon => Arc::clone(&schema.target),
                 Some(_) | None => Arc::from(""),
             },
         };
-        // Within a redefinition its own name means what it replaces.
-        let own = std::iter::successors(Some(at.node), |node| node.parent_element())
-            .find(|node| node.parent_element().is_some_and(|parent| parent.tag_name().name() == "redefine"));
-        let own = own.and_then(|node| node.attribute("name"));
-        let target = self.schemas.get(at.schema).map(|schema| &schema.target);
-        if own == Some(local) && target.is_some_and(|target| *target == namespace) {
-            return Name { namespace, local: format!("{local}{REPLACED}").into() };
-        }
         Name { namespace, local: Arc::from(local) }
+    }
+
+    /// Within a redefinition its own name means what it replaces.
+    fn seen_from(&self, at: At<'d, 'i>, kind: &'static str, name: Name) -> Name {
+        if !self.redefines {
+            return name;
+        }
+        let mut ancestors = std::iter::successors(Some(at.node), |node| node.parent_element());
+        let is_top = |node: &Node<'d, 'i>| {
+            node.parent_element().is_some_and(|parent| matches!(parent.tag_name().name(), "schema" | "redefine"))
+        };
+        let Some(own) = ancestors.find(is_top).filter(|own| global_kind(*own) == Some(kind)) else { return name };
+        let mut level = name.clone();
+        for _ in 0..NESTING_MAX {
+            let Some(there) = self.globals.get(&(kind, level.clone())) else { return name };
+            let below = replaced(&level);
+            if there.node == own {
+                return if self.globals.contains_key(&(kind, below.clone())) { below } else { name };
+            }
+            level = below;
+        }
+        name
     }
 
     /// A reference to a type; what is not there is reported and becomes `xs:anyType`.
     fn type_ref(&mut self, at: At<'d, 'i>, text: &str) -> TypeId {
-        let name = self.qname(at, text);
+        let name = self.seen_from(at, "type", self.qname(at, text));
         if let Some(id) = self.type_of(&name) {
             return id;
         }
-        if let Some((meant, id)) = self.meant(at, &name).and_then(|meant| Some((meant.clone(), self.type_of(&meant)?)))
+        let target = self.schemas.get(at.schema).map(|schema| Arc::clone(&schema.target)).unwrap_or_default();
+        if let Some(meant) = self.guess("type", &target, &name)
+            && let Some(id) = self.type_of(&self.seen_from(at, "type", meant.clone()))
         {
-            if self.misses.insert(("type", name)) {
-                let place = self.place(at);
-                let message = format!("there is no type {text}; assumed: {meant}");
-                self.findings.add(Severity::Warning, place, "src-resolve", message);
-            }
+            self.assume(at, "type", &name, text, &meant.to_string());
+            return id;
+        }
+        if let Some(id) = self.type_of_its_element(&name) {
+            self.assume(at, "type", &name, text, "the type of the element of that name");
             return id;
         }
         self.missing(at, "type", &name, text);
         self.model.any_type
     }
 
-    /// What a name that leads nowhere means in schemas that mix up "no namespace" and "the target namespace".
-    fn meant(&self, at: At<'d, 'i>, name: &Name) -> Option<Name> {
-        let target = &self.schemas.get(at.schema)?.target;
-        let namespace = if name.namespace.is_empty() { Arc::clone(target) } else { Arc::from("") };
-        Some(Name { namespace, local: Arc::clone(&name.local) })
+    /// What a name that leads nowhere means: in schemas that mix up no namespace and the target namespace, with a
+    /// prefix that is declared nowhere, or of a namespace that no schema has.
+    pub(crate) fn guess(&mut self, kind: &'static str, target: &str, name: &Name) -> Option<Name> {
+        let with = |namespace: &str| Name { namespace: Arc::from(namespace), local: Arc::clone(&name.local) };
+        let undeclared = name.namespace.strip_prefix(UNDECLARED);
+        let free = name.namespace.is_empty() || undeclared.is_some() || &*name.namespace == super::bundle::WSDL;
+        let mut guesses = Vec::new();
+        guesses.extend(undeclared.and_then(document::conventional_namespace).map(with));
+        if free {
+            guesses.push(with(target));
+            guesses.push(with(""));
+            guesses.push(with(XSD));
+        } else if *name.namespace == *target {
+            guesses.push(with(""));
+        }
+        let is_there = |compiler: &mut Self, guess: &Name| match kind {
+            "type" => compiler.type_of(guess).is_some(),
+            _ => compiler.globals.contains_key(&(kind, guess.clone())),
+        };
+        if let Some(guess) = guesses.into_iter().find(|guess| is_there(self, guess)) {
+            return Some(guess);
+        }
+        if !free && self.namespaces.contains(&name.namespace) {
+            return None;
+        }
+        self.alone.get(&(kind, Arc::clone(&name.local)))?.clone()
+    }
+
+    /// What a schema that names an element where a type should stand means.
+    fn type_of_its_element(&mut self, name: &Name) -> Option<TypeId> {
+        let at = *self.globals.get(&("element", name.clone()))?;
+        let text = at.node.attribute("type")?;
+        let name = self.qname(at, text);
+        self.type_of(&name)
+    }
+
+    fn assume(&mut self, at: At<'d, 'i>, kind: &'static str, name: &Name, text: &str, assumed: &str) {
+        if self.misses.insert((kind, name.clone())) {
+            let place = self.place(at);
+            let message = format!("there is no {kind} {text}; assumed: {assumed}");
+            self.findings.add(Severity::Warning, place, "src-resolve", message);
+        }
     }
 
     fn missing(&mut self, at: At<'d, 'i>, kind: &'static str, name: &Name, text: &str) {
@@ -339,8 +556,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         }
         let namespace = &*name.namespace;
         let known = self.names.get(kind).map(Vec::as_slice).unwrap_or_default();
-        let there = known.iter().any(|other| *other.namespace == *namespace);
-        let hint = if namespace == "undeclared prefix" {
+        let there = self.namespaces.contains(namespace);
+        let hint = if namespace.starts_with(UNDECLARED) {
             "; its prefix is not declared".to_owned()
         } else if !there {
             format!("; no schema of {namespace:?} is loaded")
@@ -393,7 +610,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let draft = if at.node.tag_name().name() == "simpleType" {
             self.draft_simple(at)
         } else {
-            Draft::Complex(Box::new(self.draft_complex(at)))
+            Draft::Complex(Box::new(self.draft_complex(id, at)))
         };
         self.model.types[id].base = match &draft {
             Draft::Done => None,
@@ -481,13 +698,17 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         if sources.is_empty() {
             return Vec::new();
         }
-        match pattern::compile(&joined) {
+        let known = self.patterns.len();
+        let compiled = self.patterns.entry(joined.clone()).or_insert_with(|| match known {
+            known if known > PATTERNS_MAX => Err(format!("is one of more than {PATTERNS_MAX}")),
+            _ => pattern::compile(&joined),
+        });
+        match compiled.clone() {
             Ok(regex) => vec![Pattern { source: joined.into(), regex }],
             Err(reason) => {
-                let place = self.place(at);
                 let shown = document::clip(&joined, 100).into_owned();
                 let message = format!("the pattern {shown} {reason}; assumed: values are not checked against it");
-                self.findings.add(Severity::Warning, place, "pattern", message);
+                self.finding_as(Severity::Warning, at, "pattern", message);
                 Vec::new()
             }
         }
@@ -504,7 +725,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         count
     }
 
-    fn draft_complex(&mut self, at: At<'d, 'i>) -> DraftComplex {
+    fn draft_complex(&mut self, id: TypeId, at: At<'d, 'i>) -> DraftComplex {
         let mut draft = DraftComplex {
             is_abstract: is_true(at.node, "abstract"),
             mixed: is_true(at.node, "mixed"),
@@ -539,6 +760,14 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         } else {
             draft.how = if extension { How::Extension } else { How::Restriction };
             self.read_content(at, &mut draft);
+            let base = step.attribute("base").map(|text| self.qname(at, text));
+            let derived = draft.base.is_some_and(|base| self.model.encoding.arrays.contains_key(&base));
+            if derived && draft.content.is_none() {
+                return draft;
+            }
+            if derived || base.is_some_and(|base| encoding::is_array_root(&base)) {
+                self.note_array(id, at, draft.content);
+            }
         }
         draft
     }
@@ -563,7 +792,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                     "anyAttribute" => draft.any_attribute = true,
                     "attributeGroup" => {
                         let Some(text) = child.attribute("ref") else { continue };
-                        let name = self.qname(at, text);
+                        let name = self.seen_from(at, "attributeGroup", self.qname(at, text));
                         match self.globals.get(&("attributeGroup", name.clone())).copied() {
                             Some(group) if seen.insert(name.clone()) => open.push(group),
                             Some(_) => {}
@@ -584,6 +813,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     fn attribute(&mut self, at: At<'d, 'i>) -> Option<AttributeUse> {
         let (mut declaration, mut name) = (at, None);
+        let is_ref = at.node.has_attribute("ref");
         if let Some(text) = at.node.attribute("ref") {
             let referred = self.qname(at, text);
             match self.globals.get(&("attribute", referred.clone())).copied() {
@@ -614,6 +844,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             type_id,
             required: usage == "required",
             prohibited: usage == "prohibited",
+            is_ref,
             default: value_of(at.node, "default").or_else(|| value_of(declaration.node, "default")),
             fixed: value_of(at.node, "fixed").or_else(|| value_of(declaration.node, "fixed")),
         })
@@ -651,12 +882,35 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Some(text) => Some(text.parse().unwrap_or(1)),
             None => Some(1),
         };
-        Some(self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term }))
+        let wildcard = matches!(term, Term::Any).then(|| self.wildcard(at));
+        let id = self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term });
+        self.model.wildcards.extend(wildcard.map(|wildcard| (id, wildcard)));
+        Some(id)
+    }
+
+    /// What an `any` takes (XSD 1.0 part 1, 3.10).
+    fn wildcard(&self, at: At<'d, 'i>) -> Wildcard {
+        let target = || self.schemas.get(at.schema).map(|schema| Arc::clone(&schema.target)).unwrap_or_default();
+        let namespaces = match at.node.attribute("namespace").map(str::trim) {
+            None | Some("##any") => Namespaces::Any,
+            Some("##other") => Namespaces::Other(target()),
+            Some(some) => Namespaces::Of(
+                some.split_whitespace()
+                    .map(|word| match word {
+                        "##targetNamespace" => target(),
+                        "##local" => Arc::from(""),
+                        namespace => Arc::from(namespace),
+                    })
+                    .collect(),
+            ),
+        };
+        let strict = matches!(at.node.attribute("processContents").map(str::trim), None | Some("strict"));
+        Wildcard { namespaces, strict }
     }
 
     fn group_ref(&mut self, at: At<'d, 'i>) -> Option<ParticleId> {
         let text = at.node.attribute("ref")?;
-        let name = self.qname(at, text);
+        let name = self.seen_from(at, "group", self.qname(at, text));
         if let Some(id) = self.groups.get(&name) {
             return Some(*id);
         }
@@ -679,6 +933,11 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 return None;
             }
             if id.is_none() {
+                let target = self.schemas.get(at.schema).map(|schema| Arc::clone(&schema.target)).unwrap_or_default();
+                if let Some(meant) = self.guess("element", &target, &name) {
+                    self.assume(at, "element", &name, text, &meant.to_string());
+                    return self.element(&meant);
+                }
                 self.missing(at, "element", &name, text);
             }
             return id;
@@ -752,6 +1011,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     fn complete_simple(&self, base: Option<TypeId>, variety: Option<Variety>, step: &Facets) -> Simple {
         let inherited = base.and_then(|base| self.model.simple(base));
         let facets = inherited.map_or_else(|| step.clone(), |base| base.facets.narrowed_by(step));
+        let mut facets = facets;
+        facets.patterns.truncate(PATTERNS_INHERITED_MAX);
         let variety = variety
             .or_else(|| inherited.map(|base| base.variety.clone()))
             .unwrap_or(Variety::Atomic(Builtin::AnySimpleType));
@@ -789,6 +1050,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             Definition::Any => Content::Empty,
         });
         match &draft.how {
+            How::Restriction if own == Content::Empty && matches!(inherited, Content::Simple(_)) => inherited,
             How::Plain | How::Restriction => own,
             How::Extension => match (inherited, own) {
                 (Content::Particle(first), Content::Particle(second)) => {
@@ -809,7 +1071,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 };
                 let simple = self.complete_simple(from, None, step);
                 let definition = Definition::Simple(simple);
-                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition });
+                let id = self.model.types.add(Type {
+                    name: None,
+                    place: Place::default(),
+                    base: from,
+                    definition,
+                    documentation: None,
+                });
                 self.drafts.insert(id, Draft::Done);
                 Content::Simple(id)
             }
@@ -868,7 +1136,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 heads.entry(*head).or_default().push(*member);
             }
         }
+        let mut total = 0;
         for head in heads.keys() {
+            if total > SUBSTITUTES_MAX {
+                let message = format!("the substitution groups have more than {SUBSTITUTES_MAX} members together");
+                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                return;
+            }
             let mut members = Vec::new();
             let mut seen = HashSet::from([*head]);
             let mut open: Vec<ElementId> = vec![*head];
@@ -880,6 +1154,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                     }
                 }
             }
+            total += members.len();
             self.model.substitutes.insert(*head, members);
         }
     }
@@ -900,6 +1175,28 @@ fn measure(parts: &[ParticleId], measured: &HashMap<ParticleId, Option<(usize, u
         let (more, deep) = measured.get(part).copied().flatten()?;
         Some((size + more, depth.max(deep + 1)))
     })
+}
+
+/// The name under which what a redefinition replaces is kept.
+fn replaced(name: &Name) -> Name {
+    Name { namespace: Arc::clone(&name.namespace), local: format!("{}{REPLACED}", name.local).into() }
+}
+
+/// Whether a component stands in a `redefine`, or is a type that is derived from one of its own name.
+fn is_redefinition(node: Node<'_, '_>) -> bool {
+    if node.parent_element().is_some_and(|parent| parent.tag_name().name() == "redefine") {
+        return true;
+    }
+    if !matches!(node.tag_name().name(), "simpleType" | "complexType") {
+        return false;
+    }
+    let step = |node: Node<'_, '_>| matches!(node.tag_name().name(), "extension" | "restriction");
+    let mut steps = elements(node).flat_map(|child| if step(child) { vec![child] } else { elements(child).collect() });
+    let base = steps.find(|child| step(*child)).and_then(|step| step.attribute("base"));
+    let Some((prefix, local)) = base.map(split_qname) else { return false };
+    let target = node.parent_element().and_then(|schema| schema.attribute("targetNamespace"));
+    node.attribute("name").map(str::trim) == Some(local)
+        && (prefix.is_none() || node.lookup_namespace_uri(prefix) == target)
 }
 
 fn global_kind(node: Node<'_, '_>) -> Option<&'static str> {

@@ -4,6 +4,7 @@
 //! namespace bindings, so that no later reader (roxmltree, yaserde) meets input that costs it more than its length.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -13,9 +14,14 @@ use roxmltree::{Document, Node};
 pub(crate) const DEPTH_MAX: usize = 256;
 const ATTRIBUTES_MAX: usize = 1_000;
 const BINDINGS_MAX: usize = 1_000;
+/// How much of a component's documentation is kept.
+const DOCUMENTATION_BYTES_MAX: usize = 2_000;
 
 /// The namespace of `xsi:type` and `xsi:nil`.
 pub(crate) const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
+
+/// The namespace of the prefix `xml`.
+pub(crate) const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// Where something stands in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +40,23 @@ pub(crate) struct Place {
 pub(crate) struct Defect {
     /// A short stable name.
     pub rule: &'static str,
+    /// What could be done about it.
+    pub cure: Option<Cure>,
     /// From 1; 0 when unknown.
     pub line: u32,
     /// From 1; 0 when unknown.
     pub column: u32,
     /// In words.
     pub reason: String,
+}
+
+/// What makes a document readable that many readers take as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cure {
+    /// To declare a prefix.
+    Declare(String),
+    /// To take away what stands before the XML declaration.
+    DropDeclaration,
 }
 
 /// Decodes by the byte order mark, else `charset` (of a Content-Type), else the XML declaration, else UTF-8.
@@ -151,7 +168,7 @@ fn at(text: &str, offset: u64, rule: &'static str, reason: String) -> Defect {
     let before = text.as_bytes().get(..offset).unwrap_or_default();
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    Defect { rule, line: number(line), column: number(column), reason }
+    Defect { rule, cure: None, line: number(line), column: number(column), reason }
 }
 
 fn number(value: usize) -> u32 {
@@ -163,7 +180,69 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, Defect> {
     gate(text, DEPTH_MAX)?;
     Document::parse(text).map_err(|error| {
         let position = error.pos();
-        Defect { rule: "XML", line: position.row, column: position.col, reason: error.to_string() }
+        let (rule, cure) = match &error {
+            roxmltree::Error::UnknownNamespace(prefix, _) => ("undeclared-prefix", Some(Cure::Declare(prefix.clone()))),
+            roxmltree::Error::UnexpectedDeclaration(_) => ("misplaced-declaration", Some(Cure::DropDeclaration)),
+            _ => ("XML", None),
+        };
+        Defect { rule, cure, line: position.row, column: position.col, reason: error.to_string() }
+    })
+}
+
+/// The text without a defect that can be mended, and what was assumed. Lines stay where they are.
+pub(crate) fn mend(text: &str, defect: &Defect) -> Option<(String, String)> {
+    match defect.cure.as_ref()? {
+        Cure::Declare(prefix) => {
+            let namespace =
+                conventional_namespace(prefix).map_or_else(|| format!("undeclared prefix {prefix}"), str::to_owned);
+            let (head, tail) = text.split_at_checked(root_name_end(text)?)?;
+            let message = format!("the prefix {prefix} is not declared; assumed: it means {namespace:?}");
+            Some((format!("{head} xmlns:{prefix}=\"{namespace}\"{tail}"), message))
+        }
+        Cure::DropDeclaration => {
+            let start = text.find("<?xml")?;
+            let end = start + text.get(start..)?.find("?>")? + 2;
+            let declaration = text.get(start..end)?;
+            let blank: String = declaration.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+            let message = "the XML declaration is not the first thing in the file; assumed: it says nothing".to_owned();
+            Some((text.replacen(declaration, &blank, 1), message))
+        }
+    }
+}
+
+/// Where the name of the root element ends.
+fn root_name_end(text: &str) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += text.get(at..)?.find('<')?;
+        let rest = text.get(at..)?;
+        if rest.starts_with("<!--") {
+            at += rest.find("-->")? + 3;
+        } else if rest.starts_with("<?") {
+            at += rest.find("?>")? + 2;
+        } else {
+            return Some(at + rest.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/'))?);
+        }
+    }
+}
+
+/// What a prefix means wherever nobody says otherwise.
+pub(crate) fn conventional_namespace(prefix: &str) -> Option<&'static str> {
+    Some(match prefix {
+        "xs" | "xsd" | "s" => "http://www.w3.org/2001/XMLSchema",
+        "xsi" => XSI,
+        "wsdl" => "http://schemas.xmlsoap.org/wsdl/",
+        "soap" => "http://schemas.xmlsoap.org/wsdl/soap/",
+        "soap12" => "http://schemas.xmlsoap.org/wsdl/soap12/",
+        "mime" => "http://schemas.xmlsoap.org/wsdl/mime/",
+        "http" => "http://schemas.xmlsoap.org/wsdl/http/",
+        "soapenc" | "SOAP-ENC" => "http://schemas.xmlsoap.org/soap/encoding/",
+        "xmime" => "http://www.w3.org/2005/05/xmlmime",
+        "wsa" => "http://www.w3.org/2005/08/addressing",
+        "wsp" => "http://schemas.xmlsoap.org/ws/2004/09/policy",
+        "wsu" => "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+        "wsse" => "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+        _ => return None,
     })
 }
 
@@ -193,6 +272,26 @@ pub(crate) fn text_of(node: Node<'_, '_>) -> String {
     let mut texts = node.children().filter(Node::is_text).filter_map(|text| text.text());
     let first = texts.next().unwrap_or_default().to_owned();
     texts.fold(first, |whole, more| whole + more)
+}
+
+/// What a component's annotation says, its white space collapsed; cut when it is long.
+pub(crate) fn documentation(component: Node<'_, '_>) -> Option<Arc<str>> {
+    let annotation = elements(component).next().filter(|child| child.tag_name().name() == "annotation")?;
+    let mut said = String::new();
+    for child in elements(annotation).filter(|child| child.tag_name().name() == "documentation") {
+        let texts = child.descendants().filter(Node::is_text).filter_map(|text| text.text());
+        for word in texts.flat_map(str::split_whitespace) {
+            if said.len() + word.len() > DOCUMENTATION_BYTES_MAX {
+                said.push('…');
+                return Some(said.into());
+            }
+            if !said.is_empty() {
+                said.push(' ');
+            }
+            said.push_str(word);
+        }
+    }
+    (!said.is_empty()).then(|| said.into())
 }
 
 /// The child elements.
@@ -257,6 +356,34 @@ mod tests {
         wide.extend("<a>é</a>".encode_utf16().flat_map(u16::to_le_bytes));
         assert_eq!(decode(&wide, Some("utf-8")).unwrap(), "<a>é</a>");
         assert_eq!(decode(b"\xef\xbb\xbf<a/>", None).unwrap(), "<a/>");
+    }
+
+    #[test]
+    fn an_undeclared_prefix_and_a_late_declaration_can_be_mended() {
+        let text = "\n<!-- < --><?xml version='1.0'?>\n<a><xs:b y:z='1'/></a>";
+        let mut text = text.to_owned();
+        for expected in ["misplaced-declaration", "undeclared-prefix", "undeclared-prefix"] {
+            let defect = parse(&text).unwrap_err();
+            assert_eq!(defect.rule, expected);
+            text = mend(&text, &defect).unwrap().0;
+        }
+        let document = parse(&text).unwrap();
+        let inner = document.root_element().first_element_child().unwrap();
+        assert_eq!(inner.tag_name().namespace(), Some("http://www.w3.org/2001/XMLSchema"));
+        assert_eq!(text.lines().count(), 3);
+        let broken = parse("<a").unwrap_err();
+        assert_eq!(mend("<a", &broken), None);
+    }
+
+    #[test]
+    fn documentation_is_collapsed_and_cut() {
+        let said = |text: &str| {
+            let xml = format!("<e><annotation><documentation>{text}</documentation></annotation></e>");
+            documentation(Document::parse(&xml).unwrap().root_element()).map(|said| said.to_string())
+        };
+        assert_eq!(said(" An\n  <b>order</b>. "), Some("An order .".to_owned()));
+        assert_eq!(said(" "), None);
+        assert!(said(&"word ".repeat(1_000)).unwrap().ends_with("word…"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::ops::{Index, IndexMut};
 use std::sync::{Arc, OnceLock};
 
 use super::document::Place;
+use super::encoding::Encoding;
 use super::simple::{Builtin, Facets};
 
 /// A namespace (empty: none) and a local name.
@@ -124,17 +125,55 @@ pub(crate) struct Schemas {
     pub substitutes: HashMap<ElementId, Vec<ElementId>>,
     /// `xs:anyType`.
     pub any_type: TypeId,
+    /// What SOAP's encoding adds.
+    pub encoding: Encoding,
+    /// What each wildcard takes.
+    pub wildcards: HashMap<ParticleId, Wildcard>,
+}
+
+/// What a wildcard takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wildcard {
+    pub namespaces: Namespaces,
+    /// What it takes must be declared, and valid.
+    pub strict: bool,
+}
+
+/// The namespaces of what a wildcard takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Namespaces {
+    Any,
+    /// Any but this one and none.
+    Other(Arc<str>),
+    /// One of these; empty for no namespace.
+    Of(Vec<Arc<str>>),
+}
+
+impl Wildcard {
+    /// Whether an element of a namespace may stand there.
+    pub(crate) fn takes(&self, namespace: &str) -> bool {
+        match &self.namespaces {
+            Namespaces::Any => true,
+            Namespaces::Other(own) => !namespace.is_empty() && namespace != &**own,
+            Namespaces::Of(some) => some.iter().any(|known| **known == *namespace),
+        }
+    }
 }
 
 /// An element declaration, global or local.
 #[derive(Clone, Debug)]
 pub(crate) struct Element {
     pub name: Name,
+    pub place: Place,
+    /// Declared at the top of a schema.
+    pub is_global: bool,
     pub type_id: TypeId,
     pub nillable: bool,
     pub is_abstract: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
+    /// What the schema says of it in words; cut when it is long.
+    pub documentation: Option<Arc<str>>,
 }
 
 /// A type definition.
@@ -145,6 +184,8 @@ pub(crate) struct Type {
     pub place: Place,
     pub base: Option<TypeId>,
     pub definition: Definition,
+    /// What the schema says of it in words; cut when it is long.
+    pub documentation: Option<Arc<str>>,
 }
 
 /// What a type is.
@@ -201,6 +242,8 @@ pub(crate) struct AttributeUse {
     pub type_id: TypeId,
     pub required: bool,
     pub prohibited: bool,
+    /// Declared at the top of a schema, and only referred to.
+    pub is_ref: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
 }

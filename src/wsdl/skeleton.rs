@@ -11,6 +11,7 @@ use super::bundle::{Source, WSDL};
 use super::document;
 
 pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/wsdl/soap/";
+const MIME: &str = "http://schemas.xmlsoap.org/wsdl/mime/";
 pub(crate) const SOAP12: &str = "http://schemas.xmlsoap.org/wsdl/soap12/";
 
 /// `wsdl:definitions` of one file.
@@ -161,6 +162,9 @@ pub(crate) struct SoapOperation {
     "soap12" = "http://schemas.xmlsoap.org/wsdl/soap12/"
 })]
 pub(crate) struct BoundIo {
+    /// The names of the parts that `mime:content` puts beside the envelope.
+    #[yaserde(attribute = true, default = "nothing")]
+    pub attachments: String,
     #[yaserde(rename = "body", prefix = "soap11")]
     pub body11: Option<SoapBody>,
     #[yaserde(rename = "body", prefix = "soap12")]
@@ -189,6 +193,15 @@ pub(crate) struct SoapHeader {
     pub message: String,
     #[yaserde(attribute = true, default = "nothing")]
     pub part: String,
+    #[yaserde(attribute = true, default = "nothing")]
+    pub at: String,
+    #[yaserde(attribute = true, rename = "use")]
+    pub usage: Option<String>,
+    #[yaserde(attribute = true)]
+    pub namespace: Option<String>,
+    /// `wsdl:required`: the service wants it.
+    #[yaserde(attribute = true)]
+    pub required: Option<String>,
 }
 
 /// `wsdl:service`.
@@ -281,7 +294,11 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
     out.push_str(&format!("<{prefix}:{name}"));
     let (line, column) = source.lines.place(node.range().start);
     attribute(out, "at", &format!("{line}:{column}"));
-    for given in node.attributes().filter(|given| given.namespace().is_none() && given.name() != "at") {
+    let is_known = |given: &roxmltree::Attribute<'_, '_>| match given.namespace() {
+        None => !matches!(given.name(), "at" | "required"),
+        Some(namespace) => namespace == WSDL && given.name() == "required",
+    };
+    for given in node.attributes().filter(is_known) {
         match (name, given.name()) {
             ("part", "element" | "type") | ("binding", "type") | ("port", "binding") | (_, "message") => {
                 attribute(out, given.name(), &clark(node, given.value()));
@@ -289,8 +306,20 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
             _ => attribute(out, given.name(), given.value()),
         }
     }
+    let mime = |child: &Node<'_, '_>| child.tag_name().namespace() == Some(MIME);
+    if matches!(name, "input" | "output") && document::elements(node).any(|child| mime(&child)) {
+        let contents = node.descendants().filter(|child| mime(child) && child.tag_name().name() == "content");
+        let names: Vec<&str> = contents.filter_map(|content| content.attribute("part")).collect();
+        attribute(out, "attachments", &names.join(" "));
+    }
     out.push('>');
     for child in document::elements(node) {
+        if mime(&child) {
+            // What SOAP has to say stands within the first part of the multipart message.
+            let inner =
+                child.descendants().filter(|inner| matches!(inner.tag_name().namespace(), Some(SOAP11 | SOAP12)));
+            inner.for_each(|inner| write(out, source, inner, depth + 1));
+        }
         write(out, source, child, depth + 1);
     }
     out.push_str(&format!("</{prefix}:{name}>"));

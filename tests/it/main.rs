@@ -12,12 +12,14 @@
 
 mod checks;
 mod config;
+mod corpus;
 mod crash;
 mod deliver;
 mod demo;
 mod envelopes;
 mod gateway;
 mod harness;
+mod messages;
 mod readme;
 mod replay;
 mod send;
@@ -25,3 +27,4 @@ mod soap;
 mod store;
 mod tidy;
 mod w3c;
+mod wsdl;

@@ -1,0 +1,26 @@
+//! `omgate wsdl encode`: an argument as JSON → the request.
+
+use std::process::ExitCode;
+
+use super::Choice;
+use crate::cli::print;
+use crate::soap::{self, EncodeOptions, Nulls};
+
+/// Arguments of `wsdl encode`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// Runs `omgate wsdl encode`. Exit code 1 when the argument makes no valid request.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let operation = args.choice.take()?;
+    let bytes = super::standard_input()?;
+    let argument: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| anyhow::anyhow!("standard input is no JSON: {error}"))?;
+    let options = EncodeOptions { nulls: Nulls::Nil, ..EncodeOptions::default() };
+    let encoded = soap::encode(&operation, &argument, &options)?;
+    print::line(&encoded.body);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,119 @@
+//! What only encoded answers have: values that stand elsewhere (`href`, `ref`), and arrays that say their size.
+
+use std::collections::HashMap;
+
+use roxmltree::Node;
+use serde_json::Value;
+
+use super::encoded::{ENC11, ENC12};
+use crate::wsdl::document::split_qname;
+use crate::wsdl::model::Name;
+
+/// How many references may lead to one another.
+const CHAIN_MAX: usize = 16;
+/// How many places a sparse array may have.
+const PLACES_MAX: usize = 100_000;
+
+/// The elements of an answer that others refer to.
+#[derive(Debug, Default)]
+pub(super) struct References<'a, 'i> {
+    by_id: HashMap<&'a str, Node<'a, 'i>>,
+}
+
+impl<'a, 'i> References<'a, 'i> {
+    /// Those of an encoded body (SOAP 1.1 5.4.1; SOAP 1.2 part 2, 3.1.5).
+    pub(super) fn of(body: Node<'a, 'i>) -> Self {
+        let mut by_id = HashMap::new();
+        for node in body.descendants().filter(Node::is_element) {
+            if let Some(id) = node.attribute("id").or_else(|| node.attribute((ENC12, "id"))) {
+                by_id.entry(id).or_insert(node);
+            }
+        }
+        Self { by_id }
+    }
+
+    /// The element that holds the value: itself, or what it refers to.
+    pub(super) fn resolve(&self, node: Node<'a, 'i>) -> Node<'a, 'i> {
+        let mut here = node;
+        for _ in 0..CHAIN_MAX {
+            if here.first_element_child().is_some() {
+                break;
+            }
+            let older = here.attribute("href").and_then(|href| href.strip_prefix('#'));
+            let newer = here.attribute((ENC12, "ref")).or_else(|| here.attribute("ref"));
+            match older.or(newer).and_then(|id| self.by_id.get(id)) {
+                Some(next) => here = *next,
+                None => break,
+            }
+        }
+        here
+    }
+}
+
+/// Whether an attribute belongs to the encoding and not to the value.
+pub(super) fn is_encodings(namespace: Option<&str>, name: &str) -> bool {
+    match namespace {
+        Some(namespace) => {
+            matches!(namespace, ENC11 | ENC12 | super::shapes::SOAP11 | super::shapes::SOAP12)
+        }
+        None => matches!(name, "id" | "href" | "ref"),
+    }
+}
+
+/// What an array says of itself: its items' type, whether they are arrays, and its sizes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub(super) item: Option<Name>,
+    pub(super) nested: bool,
+    pub(super) sizes: Vec<usize>,
+}
+
+/// Reads `arrayType`, or `itemType` and `arraySize`; none when the element is no array.
+pub(super) fn sizes(node: Node<'_, '_>) -> Option<Sizes> {
+    let name = |text: &str| {
+        let (prefix, local) = split_qname(text.trim());
+        Name::new(node.lookup_namespace_uri(prefix).unwrap_or_default(), local)
+    };
+    if let Some(text) = node.attribute((ENC11, "arrayType")) {
+        let (of, ranks) = text.split_once('[')?;
+        let (inner, last) = ranks.rsplit_once('[').map_or(("", ranks), |(inner, last)| (inner, last));
+        let sizes = last.trim_end().trim_end_matches(']').split(',');
+        let sizes: Option<Vec<usize>> = sizes.map(|size| size.trim().parse().ok()).collect();
+        return Some(Sizes { item: Some(name(of)), nested: !inner.is_empty(), sizes: sizes.unwrap_or_default() });
+    }
+    let (item, size) = (node.attribute((ENC12, "itemType")), node.attribute((ENC12, "arraySize")));
+    if item.is_none() && size.is_none() {
+        return None;
+    }
+    let sizes: Option<Vec<usize>> = size.unwrap_or_default().split_whitespace().map(|size| size.parse().ok()).collect();
+    Some(Sizes { item: item.map(name), nested: false, sizes: sizes.unwrap_or_default() })
+}
+
+/// Where an item of a sparse array stands (SOAP 1.1 5.4.2.2).
+pub(super) fn position(node: Node<'_, '_>) -> Option<usize> {
+    let text = node.attribute((ENC11, "position"))?.trim().strip_prefix('[')?.strip_suffix(']')?;
+    text.parse().ok().filter(|place| *place < PLACES_MAX)
+}
+
+/// Where a partly sent array begins (SOAP 1.1 5.4.2.1).
+pub(super) fn offset(node: Node<'_, '_>) -> usize {
+    let text = node.attribute((ENC11, "offset")).map(str::trim).unwrap_or_default();
+    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    text.and_then(|text| text.parse().ok()).filter(|place| *place < PLACES_MAX).unwrap_or(0)
+}
+
+/// One row of items → lists within lists, when the sizes fit.
+pub(super) fn shaped(flat: Vec<Value>, sizes: &[usize]) -> Value {
+    let Some((_, inner)) = sizes.split_first() else { return Value::Array(flat) };
+    let whole = sizes.iter().try_fold(1usize, |whole, size| whole.checked_mul(*size));
+    if inner.is_empty() || flat.is_empty() || whole != Some(flat.len()) {
+        return Value::Array(flat);
+    }
+    let row: usize = inner.iter().product();
+    let mut rows = Vec::new();
+    let mut items = flat.into_iter().peekable();
+    while items.peek().is_some() {
+        rows.push(shaped(items.by_ref().take(row).collect(), inner));
+    }
+    Value::Array(rows)
+}

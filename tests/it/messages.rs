@@ -1,0 +1,198 @@
+//! Messages of WSDLs that nobody here wrote: what is made of them is valid, and is read back as it was.
+//!
+//! The corpus is no part of the project: the tests read it at `../shared/corpus/soap` and say so when it is not there.
+//! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
+
+mod forms;
+mod node;
+mod php;
+mod schemas;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use omgate::soap::{EncodeOptions, Extent};
+use omgate::wsdl::{Files, Model, Operation, OperationChoice, Style, Usage};
+use omgate::{soap, wsdl};
+use serde_json::{Map, Value};
+
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+}
+
+/// The corpus, when it is there.
+fn corpus() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/soap");
+    if folder.exists() {
+        return Some(folder);
+    }
+    println!("skipped: {} is not there", folder.display());
+    None
+}
+
+fn wsdls(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "wsdl") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The operations that can be called, of all SOAP ports.
+fn operations(model: &Model) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for service in model.services() {
+        for port in &service.ports {
+            for name in &port.operations {
+                let choice = OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
+                operations.extend(model.operation(&choice));
+            }
+        }
+    }
+    operations
+}
+
+/// What is read back says null where `$nil` was written, and knows nothing of headers.
+fn normal(value: &Value) -> Value {
+    match value {
+        Value::Object(object) if object.len() == 1 && object.contains_key("$nil") => Value::Null,
+        Value::Object(object) => {
+            let kept = object.iter().filter(|(key, _)| key.as_str() != "$header");
+            Value::Object(kept.map(|(key, value)| (key.clone(), normal(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.iter().map(normal).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// What became of the samples of all operations.
+#[derive(Default)]
+struct Tally {
+    made: usize,
+    reasons: BTreeMap<String, Vec<String>>,
+}
+
+impl Tally {
+    fn fail(&mut self, reason: &str, what: String) {
+        self.reasons.entry(reason.to_owned()).or_default().push(what);
+    }
+
+    fn failed(&self) -> usize {
+        self.reasons.values().map(Vec::len).sum()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test run")]
+    fn print(&self, title: &str) {
+        println!("{title}: {} of {} are not", self.failed(), self.made);
+        let shown = if std::env::var_os("OMGATE_CORPUS_VERBOSE").is_some() { 1_000 } else { 5 };
+        for (reason, cases) in &self.reasons {
+            println!("  {} × {reason}", cases.len());
+            cases.iter().take(shown).for_each(|case| println!("      {case}"));
+        }
+    }
+
+    /// At most two of a hundred.
+    fn must_hold(&self) {
+        assert!(self.failed() * 50 <= self.made, "{} of {} failed", self.failed(), self.made);
+    }
+}
+
+#[test]
+fn every_operation_of_the_corpus_has_a_full_and_a_minimal_request_that_are_valid_and_read_back_the_same() {
+    let Some(folder) = corpus() else { return };
+    let linter = schemas::xmllint();
+    let (mut made, mut same, mut valid) = (Tally::default(), Tally::default(), Tally::default());
+    let mut schemaless = BTreeMap::<String, usize>::new();
+    for path in wsdls(&folder) {
+        let Ok(model) = wsdl::load(&path, &Disk) else { continue };
+        let name = path.strip_prefix(&folder).unwrap_or(&path).display().to_string();
+        let mut instances = Vec::new();
+        let start = std::time::Instant::now();
+        for operation in operations(&model) {
+            for extent in [Extent::Full, Extent::Minimal] {
+                let what = format!("{name} {} {} {extent:?}", operation.port(), operation.name());
+                if let Some(envelope) = request(&operation, extent, &what, &mut made, &mut same) {
+                    instances.push(schemas::Instance {
+                        what,
+                        operation: operation.name().to_owned(),
+                        port: operation.port().to_owned(),
+                        rpc: matches!(operation.style(), Style::RpcLiteral | Style::RpcEncoded),
+                        encoded: operation.usage() == Usage::Encoded,
+                        envelope,
+                    });
+                }
+            }
+        }
+        if start.elapsed().as_secs() >= 5 {
+            println!("slow: {name} took {:?}", start.elapsed());
+        }
+        if let Some(linter) = &linter {
+            match schemas::check(linter, &path, &instances) {
+                Ok(outcomes) => {
+                    for (what, outcome) in outcomes {
+                        valid.made += 1;
+                        if let Err(reason) = outcome {
+                            valid.fail(&schemas::kind(&reason), format!("{what}: {reason}"));
+                        }
+                    }
+                }
+                Err(reason) => *schemaless.entry(reason).or_default() += instances.len(),
+            }
+        }
+    }
+    made.print("requests that can be made up");
+    same.print("requests that are read back the same");
+    valid.print("requests that libxml2 takes");
+    println!("not looked at by libxml2: {schemaless:?}");
+    made.must_hold();
+    same.must_hold();
+    if linter.is_some() {
+        valid.must_hold();
+    }
+}
+
+/// Makes a request, checks it with our own validator, and reads it back.
+fn request(operation: &Operation, extent: Extent, what: &str, made: &mut Tally, same: &mut Tally) -> Option<String> {
+    made.made += 1;
+    let Some(argument) = soap::sample(operation, extent) else {
+        made.fail("no sample", what.to_owned());
+        return None;
+    };
+    let encoded = match soap::encode(operation, &argument, &EncodeOptions::default()) {
+        Ok(encoded) => encoded,
+        Err(error) => {
+            made.fail("refused", format!("{what}: {error}"));
+            return None;
+        }
+    };
+    same.made += 1;
+    if let Err(error) = soap::validate(operation, &encoded.body) {
+        same.fail("our validator", format!("{what}: {error}"));
+    }
+    let read = soap::argument(operation, &encoded.body).map(|value| normal(&value));
+    let argument = match normal(&argument) {
+        Value::Object(object) if object.len() == 1 && object.contains_key("$value") => object["$value"].clone(),
+        other => other,
+    };
+    if read.as_ref() != Some(&argument) {
+        let (ours, read) = (argument.to_string(), read.unwrap_or_default().to_string());
+        let at = ours.bytes().zip(read.bytes()).take_while(|(left, right)| left == right).count().saturating_sub(60);
+        let cut = |text: &str| text.chars().skip(at).take(160).collect::<String>();
+        same.fail("read back", format!("{what}:\n        {}\n        {}", cut(&ours), cut(&read)));
+    }
+    Some(encoded.body)
+}

@@ -1,0 +1,343 @@
+//! The forms that messages take, by WSDLs written for the purpose: encoded, grouped, with headers, with faults.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use omgate::outcome::Response;
+use omgate::soap::{EncodeOptions, Nulls, Reply};
+use omgate::wsdl::{Files, Operation, OperationChoice, Style, Usage};
+use omgate::{soap, wsdl};
+use serde_json::{Value, json};
+
+/// Files that are nowhere.
+struct Memory(HashMap<String, Vec<u8>>);
+
+impl Files for Memory {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.0.get(path.to_str().unwrap_or_default()).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// An operation `Do` of a WSDL with these schema, messages' parts, and binding.
+fn operation(soap: &str, style: &str, schema: &str, input: &str, output: &str, bound: &str) -> Operation {
+    let text = format!(
+        r#"<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/"
+             xmlns:soap="{soap}" xmlns:enc="http://schemas.xmlsoap.org/soap/encoding/"
+             xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">
+           <types><xs:schema targetNamespace="urn:t">{schema}</xs:schema></types>
+           <message name="In">{input}</message><message name="Out">{output}</message>
+           <message name="Bad"><part name="bad" element="t:Bad"/></message>
+           <portType name="T"><operation name="Do"><input message="t:In"/><output message="t:Out"/>
+             <fault name="Bad" message="t:Bad"/></operation></portType>
+           <binding name="B" type="t:T"><soap:binding style="{style}" transport="http://schemas.xmlsoap.org/soap/http"/>
+             <operation name="Do"><soap:operation soapAction="urn:do"/><input>{bound}</input><output>{bound}</output>
+             </operation></binding>
+           <service name="S"><port name="P" binding="t:B"><soap:address location="http://h/"/></port></service>
+           </definitions>"#
+    );
+    let files = Memory(HashMap::from([("a.wsdl".to_owned(), text.into_bytes())]));
+    let model = wsdl::load(Path::new("a.wsdl"), &files).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    model.operation(&OperationChoice { operation: "Do", ..OperationChoice::default() }).expect("is there")
+}
+
+const SOAP11: &str = "http://schemas.xmlsoap.org/wsdl/soap/";
+const SOAP12: &str = "http://schemas.xmlsoap.org/wsdl/soap12/";
+const BAD: &str = r#"<xs:element name="Bad"><xs:complexType><xs:sequence><xs:element name="codes" type="xs:int" maxOccurs="9"/>
+    </xs:sequence></xs:complexType></xs:element>"#;
+
+fn encoded(soap: &str) -> Operation {
+    let schema = format!(
+        r#"{BAD}<xs:complexType name="Ints"><xs:complexContent><xs:restriction base="enc:Array">
+             <xs:attribute ref="enc:arrayType" wsdl:arrayType="xs:int[]"/></xs:restriction></xs:complexContent></xs:complexType>
+           <xs:complexType name="Grid"><xs:complexContent><xs:restriction base="enc:Array">
+             <xs:attribute ref="enc:arrayType" wsdl:arrayType="xs:int[,]"/></xs:restriction></xs:complexContent></xs:complexType>
+           <xs:complexType name="Rows"><xs:complexContent><xs:restriction base="enc:Array">
+             <xs:attribute ref="enc:arrayType" wsdl:arrayType="xs:int[][]"/></xs:restriction></xs:complexContent></xs:complexType>
+           <xs:complexType name="Order"><xs:sequence><xs:element name="id" type="xs:string"/>
+             <xs:element name="next" type="t:Order" nillable="true" minOccurs="0"/></xs:sequence></xs:complexType>"#
+    );
+    let parts = r#"<part name="order" type="t:Order"/><part name="ints" type="t:Ints"/><part name="grid" type="t:Grid"/>
+        <part name="rows" type="t:Rows"/><part name="any" type="xs:anyType"/>"#;
+    let body =
+        r#"<soap:body use="encoded" namespace="urn:rpc" encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"/>"#;
+    operation(soap, "rpc", &schema, parts, parts, body)
+}
+
+fn body(text: &str) -> &str {
+    let (_, rest) = text.split_once("<soapenv:Body").expect("a body");
+    let (_, rest) = rest.split_once('>').expect("its tag's end");
+    rest.split_once("</soapenv:Body>").expect("its end").0
+}
+
+fn answer(operation: &Operation, body: &str) -> Value {
+    let text = format!(
+        "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/' xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance' \
+         xmlns:xsd='http://www.w3.org/2001/XMLSchema' xmlns:enc='http://schemas.xmlsoap.org/soap/encoding/'><e:Body>{body}</e:Body></e:Envelope>"
+    );
+    let response = Response { status: 200, headers: Vec::new(), body: text.into_bytes().into(), cut: false };
+    match soap::decode(operation, &response) {
+        Reply::Body(value) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn encoded_values_say_their_types_and_arrays_their_sizes() {
+    let argument = json!({
+        "order": {"id": "007", "next": {"id": "8", "next": {"$nil": true}}}, "ints": [1, 2], "grid": [[1, 2], [3, 4]],
+        "rows": [[1], [2, 3]], "any": "text",
+    });
+    let operation = encoded(SOAP11);
+    assert_eq!((operation.style(), operation.usage()), (Style::RpcEncoded, Usage::Encoded));
+    let text = soap::encode(&operation, &argument, &EncodeOptions::default()).unwrap().body;
+    assert!(text.contains("<soapenv:Body soapenv:encodingStyle=\"http://schemas.xmlsoap.org/soap/encoding/\">"));
+    assert_eq!(
+        body(&text),
+        "<ns1:Do xmlns:ns1=\"urn:rpc\" xmlns:ns2=\"urn:t\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+         xmlns:soapenc=\"http://schemas.xmlsoap.org/soap/encoding/\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\">\
+         <order xsi:type=\"ns2:Order\"><id xsi:type=\"xsd:string\">007</id><next xsi:type=\"ns2:Order\">\
+         <id xsi:type=\"xsd:string\">8</id><next xsi:nil=\"true\"/></next></order>\
+         <ints xsi:type=\"ns2:Ints\" soapenc:arrayType=\"xsd:int[2]\"><item xsi:type=\"xsd:int\">1</item>\
+         <item xsi:type=\"xsd:int\">2</item></ints>\
+         <grid xsi:type=\"ns2:Grid\" soapenc:arrayType=\"xsd:int[2,2]\"><item xsi:type=\"xsd:int\">1</item>\
+         <item xsi:type=\"xsd:int\">2</item><item xsi:type=\"xsd:int\">3</item><item xsi:type=\"xsd:int\">4</item></grid>\
+         <rows xsi:type=\"ns2:Rows\" soapenc:arrayType=\"xsd:int[][2]\">\
+         <item xsi:type=\"soapenc:Array\" soapenc:arrayType=\"xsd:int[1]\"><item xsi:type=\"xsd:int\">1</item></item>\
+         <item xsi:type=\"soapenc:Array\" soapenc:arrayType=\"xsd:int[2]\"><item xsi:type=\"xsd:int\">2</item>\
+         <item xsi:type=\"xsd:int\">3</item></item></rows><any xsi:type=\"xsd:string\">text</any></ns1:Do>"
+    );
+    let mut read = argument.clone();
+    read["order"]["next"]["next"] = Value::Null;
+    assert_eq!(soap::argument(&operation, &text), Some(read));
+    let newer = soap::encode(&encoded(SOAP12), &argument, &EncodeOptions::default()).unwrap().body;
+    for part in [
+        "soapenv:encodingStyle=\"http://www.w3.org/2003/05/soap-encoding\"",
+        "enc:arraySize=\"2 2\"",
+        "enc:itemType=\"xsd:int\"",
+    ] {
+        assert!(newer.contains(part), "{part} is not in {newer}");
+    }
+    for (path, value, reason) in [
+        ("grid", json!([[1], [2, 3]]), "Do.grid is an array of 2 dimensions whose rows are not equally long"),
+        ("ints", json!(["x"]), "Do.ints[1] = \"x\" is no xs:int"),
+        ("order", Value::Null, "Do.order is required and nobody fills it"),
+    ] {
+        let mut wrong = argument.clone();
+        wrong[path] = value;
+        let error = soap::encode(&operation, &wrong, &EncodeOptions::default()).unwrap_err();
+        assert_eq!(format!("{} {}", error.path, error.reason), reason);
+    }
+}
+
+#[test]
+fn encoded_answers_are_read_through_their_references() {
+    let operation = encoded(SOAP11);
+    for (text, expected) in [
+        (
+            "<r:DoResponse xmlns:r='urn:rpc'><order href='#a'/></r:DoResponse><multiRef id='a' enc:root='0' xsi:type='o:Order' \
+             xmlns:o='urn:t'><id xsi:type='xsd:string'>1</id><next href='#b'/></multiRef>\
+             <multiRef id='b' enc:root='0'><id>2</id></multiRef>",
+            json!({"order": {"id": "1", "next": {"id": "2"}}}),
+        ),
+        (
+            "<r:DoResponse xmlns:r='urn:rpc'><ints enc:arrayType='xsd:int[3]' enc:offset='[1]'><i>1</i><i>2</i></ints></r:DoResponse>",
+            json!({"ints": [null, 1, 2]}),
+        ),
+        (
+            "<r:DoResponse xmlns:r='urn:rpc'><grid enc:arrayType='xsd:int[2,1]'><i>1</i><i>2</i></grid><any xsi:type='enc:int'>5</any>\
+             </r:DoResponse>",
+            json!({"grid": [[1], [2]], "any": 5}),
+        ),
+    ] {
+        assert_eq!(answer(&operation, text), expected, "{text}");
+    }
+    // A value that holds itself ends somewhere.
+    let circle = "<r:DoResponse xmlns:r='urn:rpc'><order href='#a'/></r:DoResponse><m id='a' enc:root='0'><id>1</id><next href='#a'/></m>";
+    assert_eq!(answer(&operation, circle)["order"]["next"]["next"]["id"], json!("1"));
+}
+
+#[test]
+fn passes_through_a_repeated_group_are_objects_and_keep_together() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="head" type="xs:string" minOccurs="0"/>
+             <xs:sequence maxOccurs="unbounded" minOccurs="0"><xs:element name="k" type="xs:string"/>
+               <xs:element name="v" type="xs:int" minOccurs="0"/></xs:sequence></xs:sequence></xs:complexType></xs:element>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    let argument = json!({"head": "h", "$group": [{"k": "a"}, {"v": 1, "k": "b"}, {"k": "c"}]});
+    let text = soap::encode(&operation, &argument, &EncodeOptions::default()).unwrap().body;
+    assert_eq!(body(&text), "<ns1:Do xmlns:ns1=\"urn:t\"><head>h</head><k>a</k><k>b</k><v>1</v><k>c</k></ns1:Do>");
+    let read = soap::argument(&operation, &text).unwrap();
+    assert_eq!(read, json!({"head": "h", "$group": [{"k": "a"}, {"k": "b", "v": 1}, {"k": "c"}]}));
+    for (argument, reason) in [
+        (json!({"$group": [{"v": 1}]}), "Do.$group[1].k is required and nobody fills it"),
+        (
+            json!({"$group": [{"k": "a", "x": 1}]}),
+            "Do.$group[1] has no place: no repeated group takes all that it holds",
+        ),
+    ] {
+        let error = soap::encode(&operation, &argument, &EncodeOptions::default()).unwrap_err();
+        assert_eq!(format!("{} {}", error.path, error.reason), reason);
+    }
+}
+
+#[test]
+fn header_blocks_are_given_by_name_and_required_ones_are_missed() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do" type="xs:string"/><xs:element name="Session"><xs:complexType><xs:sequence>
+             <xs:element name="id" type="xs:int"/></xs:sequence></xs:complexType></xs:element>"#
+    );
+    let parts = r#"<part name="p" element="t:Do"/><part name="session" element="t:Session"/>"#;
+    let bound = r#"<soap:header message="t:In" part="session" use="literal" wsdl:required="true"/><soap:body use="literal" parts="p"/>"#;
+    let operation = operation(SOAP11, "document", &schema, parts, parts, bound);
+    let encode = |argument: &Value| {
+        let error = |error: soap::EncodeError| format!("{} {}", error.path, error.reason);
+        soap::encode(&operation, argument, &EncodeOptions::default()).map(|encoded| encoded.body).map_err(error)
+    };
+    for key in ["session", "Session"] {
+        let text = encode(&json!({"$value": "x", "$header": {key: {"id": 7}}})).unwrap();
+        assert!(
+            text.contains("<soapenv:Header><ns1:Session xmlns:ns1=\"urn:t\"><id>7</id></ns1:Session></soapenv:Header>"),
+            "{text}"
+        );
+        assert_eq!(body(&text), "<ns1:Do xmlns:ns1=\"urn:t\">x</ns1:Do>");
+    }
+    for (argument, reason) in [
+        (json!("x"), "Do.$header.session is required and nobody fills it"),
+        (json!({"$value": "x", "$header": {"session": {"id": "y"}}}), "Do.$header.session.id = \"y\" is no xs:int"),
+        (json!({"$value": "x", "$header": {"sesion": {}}}), "Do.$header has no block sesion; did you mean Session?"),
+    ] {
+        assert_eq!(encode(&argument).unwrap_err(), reason);
+    }
+}
+
+#[test]
+fn null_is_left_out_or_nil_as_the_caller_means_it_and_empty_is_neither() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence>
+             <xs:element name="a" type="xs:string" nillable="true" minOccurs="0"/><xs:element name="b" type="xs:string" minOccurs="0"/>
+           </xs:sequence></xs:complexType></xs:element>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    for (argument, nulls, expected) in [
+        (json!({"a": null, "b": null}), Nulls::Absent, ""),
+        (json!({"a": null, "b": null}), Nulls::Nil, "<a xsi:nil=\"true\"/>"),
+        (json!({"a": "", "b": ""}), Nulls::Nil, "<a></a><b></b>"),
+        (json!({}), Nulls::Nil, ""),
+    ] {
+        let text =
+            soap::encode(&operation, &argument, &EncodeOptions { nulls, ..EncodeOptions::default() }).unwrap().body;
+        let inner = body(&text).split_once('>').unwrap().1.trim_end_matches("</ns1:Do>");
+        assert_eq!(inner, expected, "{argument}");
+    }
+}
+
+#[test]
+fn a_whole_request_is_held_against_the_model() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="n" type="xs:int"/>
+             <xs:choice><xs:element name="a" type="xs:string"/><xs:element name="b" type="xs:string" nillable="true"/></xs:choice>
+           </xs:sequence><xs:attribute name="id" type="xs:int" use="required"/></xs:complexType></xs:element>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    let envelope = |body: &str| {
+        format!(
+            "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/' xmlns:t='urn:t' \
+             xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance'><e:Body>{body}</e:Body></e:Envelope>"
+        )
+    };
+    for (text, expected) in [
+        (envelope("<t:Do id='1'><n>1</n><a/></t:Do>"), Ok(())),
+        (envelope("<t:Do id='1'><n> 1 </n><b xsi:nil='true'/></t:Do>"), Ok(())),
+        (envelope("<Do id='1'><n>1</n><a/></Do>"), Err("Do wants {urn:t}Do in its body, and has Do")),
+        (envelope("<t:Do id='1'><a/></t:Do>"), Err("Do has a where n may stand")),
+        (envelope("<t:Do id='1'><n>1</n></t:Do>"), Err("Do ends where a or b must stand")),
+        (envelope("<t:Do id='1'><n>1</n><a/><b/></t:Do>"), Err("Do has b where")),
+        (envelope("<t:Do id='1'><n>x</n><a/></t:Do>"), Err("Do.n = \"x\" is no xs:int (a.wsdl, line ")),
+        (envelope("<t:Do><n>1</n><a/></t:Do>"), Err("Do.@id is required and is not there")),
+        (envelope("<t:Do id='1' x='2'><n>1</n><a/></t:Do>"), Err("Do has no attribute x")),
+        (envelope("<t:Do id='1'>text<n>1</n><a/></t:Do>"), Err("Do holds elements only, and has the text \"text\"")),
+        (envelope("<t:Do id='1'><n>1</n><a xsi:nil='true'/></t:Do>"), Err("Do.a is not nillable, so xsi:nil is wrong")),
+        (envelope(""), Err("Do has no element for the part p")),
+        ("<t:Do xmlns:t='urn:t'/>".to_owned(), Err("Do is {urn:t}Do, and no Envelope of SOAP 1.1")),
+        ("<a>".to_owned(), Err("Do is no XML")),
+    ] {
+        let outcome = soap::validate(&operation, &text).map_err(|error| error.to_string());
+        match (outcome, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(reason), Err(expected)) => assert!(reason.starts_with(expected), "{reason}"),
+            (outcome, expected) => panic!("{text}: {outcome:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_faults_detail_is_typed_by_what_the_wsdl_declares() {
+    let operation = encoded(SOAP11);
+    for (detail, expected) in [
+        ("<t:Bad xmlns:t='urn:t'><codes>7</codes></t:Bad>", json!({"Bad": {"codes": [7]}})),
+        ("<x><y>1</y></x>", json!({"x": {"y": "1"}})),
+        ("just text", json!("just text")),
+        ("", Value::Null),
+    ] {
+        let text = format!(
+            "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body><e:Fault><faultcode>e:Client</faultcode>\
+             <faultstring>no</faultstring><detail>{detail}</detail></e:Fault></e:Body></e:Envelope>"
+        );
+        let response = Response { status: 500, headers: Vec::new(), body: text.into_bytes().into(), cut: false };
+        let Reply::Fault(fault) = soap::decode(&operation, &response) else { panic!("{detail}") };
+        assert_eq!(soap::detail(&operation, &fault), expected);
+    }
+}
+
+#[test]
+fn the_commands_print_samples_requests_and_what_responses_say() {
+    let run = |words: &[&str], input: &str| {
+        use std::io::Write;
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_omgate"));
+        command.arg("wsdl").args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let wsdl = "wsdl/erp.wsdl";
+    let (code, lines, _) = run(&["sample", wsdl], "");
+    assert_eq!(code, Some(0));
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["soap_version"], "1.1");
+    assert_eq!((&lines[0]["style"], &lines[0]["use"]), (&json!("document"), &json!("literal")));
+    assert!(lines[1]["envelope"].as_str().unwrap().contains("CreateOrder"));
+    let (code, lines, _) = run(&["sample", wsdl, "--operation", "CreateOrder", "--minimal"], "");
+    assert_eq!((code, lines.lines().count()), (Some(0), 2));
+    let argument = r#"{"OrderNumber": "1", "Total": 1, "Currency": "EUR", "Customer": {"Id": "1"}}"#;
+    let (code, envelope, _) = run(&["encode", wsdl, "--operation", "CreateOrder"], argument);
+    assert!(code == Some(0) && envelope.contains("<ns1:OrderNumber>1</ns1:OrderNumber>"), "{envelope}");
+    let (code, _, error) = run(&["encode", wsdl, "--operation", "CreateOrder"], r#"{"OrderNumber": "1"}"#);
+    assert!(code == Some(1) && error.contains("CreateOrder.Total is required"), "{error}");
+    let (code, _, error) = run(&["encode", wsdl, "--operation", "CreatOrder"], "{}");
+    assert!(code == Some(1) && error.contains("did you mean \"CreateOrder\"?"), "{error}");
+    let fault = "<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body><e:Fault><faultcode>e:Server.Busy</faultcode>\
+                 <faultstring>later</faultstring></e:Fault></e:Body></e:Envelope>";
+    let (code, said, _) = run(&["decode", wsdl, "--operation", "CreateOrder"], fault);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (code, said),
+        (
+            Some(0),
+            json!({"fault": {"code": "Server.Busy", "subcodes": ["Busy"], "string": "later", "actor": null, "detail": null}})
+        )
+    );
+    let (code, _, error) = run(&["decode", wsdl, "--operation", "CreateOrder"], "<html><title>Oops</title></html>");
+    assert!(code == Some(1) && error.contains("an HTML page titled \"Oops\""), "{error}");
+}
