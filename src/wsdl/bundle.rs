@@ -462,14 +462,18 @@ impl<'a> Walk<'a, '_> {
 
     /// Well-known schemas that some document mentions and none brings.
     fn add_built_in(&mut self) {
+        let mut mentioned: HashSet<String> = HashSet::new();
+        let note = |source: &Source<'_>, mentioned: &mut HashSet<String>| {
+            let text = source.document.input_text();
+            mentioned.extend(document::declared_namespaces(text).into_iter().map(str::to_owned));
+            if text.contains("xml:") {
+                mentioned.insert(document::XML_NAMESPACE.to_owned());
+            }
+        };
+        self.bundle.sources.iter().for_each(|source| note(source, &mut mentioned));
         for entry in catalogue::ENTRIES {
             let brought = self.bundle.schemas.iter().any(|schema| *schema.target == *entry.namespace);
-            let is_xml = entry.namespace == document::XML_NAMESPACE;
-            let mentions = |source: &Source<'_>| {
-                let text = source.document.input_text();
-                text.contains(entry.namespace) || (is_xml && text.contains("\"xml:"))
-            };
-            if brought || !self.bundle.sources.iter().any(mentions) {
+            if brought || !mentioned.contains(entry.namespace) {
                 continue;
             }
             self.shelf = self.shelf.put(entry.text.to_owned());
@@ -477,7 +481,9 @@ impl<'a> Walk<'a, '_> {
             let Ok(document) = document::parse(text) else { continue };
             let node = document.root_element().id();
             let file = self.bundle.sources.len();
-            self.bundle.sources.push(Source { name: entry.name.to_owned(), document, lines: Lines::of(text) });
+            let source = Source { name: entry.name.to_owned(), document, lines: Lines::of(text) };
+            note(&source, &mut mentioned);
+            self.bundle.sources.push(source);
             self.bundle.schemas.push(SchemaSource {
                 file,
                 node,
