@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 pub mod fault;
 mod fragment;
+pub mod security;
 mod shapes;
 
 pub use decode::{decode, read};
