@@ -18,6 +18,7 @@ mod demo;
 mod envelopes;
 mod gateway;
 mod harness;
+mod interop;
 mod readme;
 mod replay;
 mod send;
