@@ -24,6 +24,7 @@ mod problem;
 mod read;
 mod route;
 mod secret;
+mod security;
 mod server;
 mod source;
 mod summary;

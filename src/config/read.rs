@@ -225,6 +225,11 @@ impl<'s, 'd> Section<'s, 'd> {
         self.table.contains_key(key)
     }
 
+    /// Whether a key is there and holds a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
     fn mismatch(&self, spot: &Spot, wanted: &str, value: &DeValue<'_>) {
         self.desk.error(spot, format!("must be {wanted}, not {}", type_name(value)));
     }

@@ -19,6 +19,7 @@ mod demo;
 mod envelopes;
 mod gateway;
 mod harness;
+mod interop;
 mod messages;
 mod readme;
 mod replay;

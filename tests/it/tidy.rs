@@ -24,14 +24,14 @@ const WALLS: &[(&str, &[&str])] = &[
     // What the stages share. `parse` is the gate through which XML comes, so others may ask it too.
     ("expression", &["clock", "envelope", "outcome", "secret"]),
     ("wsdl", &["envelope", "parse"]),
-    ("soap", &["outcome", "wsdl"]),
+    ("soap", &["clock", "outcome", "secret", "wsdl"]),
     // The stages, in the order of the path. None names another.
     ("receive", &["envelope", "soap"]),
     ("parse", &["envelope"]),
     ("route", &["delivery", "envelope", "expression"]),
     ("store", &["clock", "crash", "delivery", "outcome"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
-    ("deliver", &["call", "crash", "expression", "outcome", "secret", "soap"]),
+    ("deliver", &["call", "clock", "crash", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "outcome"]),
     // The two drivers walk the stages.
     (
@@ -73,6 +73,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "route",
             "secret",
             "settle",
+            "soap",
             "store",
             "telemetry",
             "wsdl",
