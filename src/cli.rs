@@ -19,6 +19,7 @@ pub mod store;
 pub mod stub;
 pub mod systems;
 pub mod test;
+pub mod wsdl;
 
 /// Receives Salesforce Outbound Messages, keeps them safe, and carries each one to SOAP and REST systems.
 #[derive(Debug, Parser)]
@@ -54,6 +55,8 @@ enum Command {
     Systems(systems::Args),
     /// Look after the store.
     Store(store::Args),
+    /// Work with WSDLs, offline.
+    Wsdl(wsdl::Args),
     /// Print a shell's completion script.
     Completions(completions::Args),
 }
@@ -76,6 +79,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(args) => deliveries::run_dead(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Store(args) => store::run(args).await,
+        Command::Wsdl(args) => wsdl::run(args).await,
         Command::Completions(args) => completions::run(args).await,
     }
 }

@@ -127,18 +127,39 @@ pub struct Operation {
     pub(crate) bound: Arc<bind::Bound>,
 }
 
-/// Reads a WSDL and all it imports.
+/// How far what is written may be from what is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reading {
+    /// What many documents get wrong is understood as it was meant, and each such leniency is a warning.
+    #[default]
+    Lenient,
+    /// Nothing is assumed: every finding is an error.
+    Strict,
+}
+
+/// Reads a WSDL and all it imports, leniently.
 ///
 /// # Errors
 /// All findings, when one of them makes the WSDL unusable.
 pub fn load(path: &Path, files: &dyn Files) -> Result<Model, Vec<Finding>> {
+    load_as(path, files, Reading::Lenient)
+}
+
+/// Reads a WSDL and all it imports, as leniently as said.
+///
+/// # Errors
+/// All findings, when one of them makes the WSDL unusable.
+pub fn load_as(path: &Path, files: &dyn Files, reading: Reading) -> Result<Model, Vec<Finding>> {
     let shelf = bundle::Shelf::default();
     let bundle::Bundle { sources, schemas, definitions, mut findings } = bundle::read(path, files, &shelf);
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let mut compiler = compile::Compiler::new(&sources, &schemas, &mut findings);
     let services = bind::services(&sources, &definitions, &mut compiler);
     let schemas = compiler.finish();
-    let findings = findings.finish(&names);
+    let mut findings = findings.finish(&names);
+    if reading == Reading::Strict {
+        findings.iter_mut().for_each(|finding| finding.severity = Severity::Error);
+    }
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(findings);
     }

@@ -88,7 +88,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     pub(crate) fn new(sources: &'d [Source<'i>], schemas: &'b [SchemaSource], findings: &'b mut Findings) -> Self {
         let mut types = Arena::default();
         let name = Some(Name::new(XSD, "anyType"));
-        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any });
+        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any, documentation: None });
         let model = Schemas {
             types,
             elements: Arena::default(),
@@ -225,7 +225,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
         let base = Some(self.model.any_type);
         let name = Name::new(XSD, builtin.as_str());
-        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition });
+        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition, documentation: None });
         self.builtins.insert(builtin, id);
         self.drafts.insert(id, Draft::Done);
         self.model.global_types.insert(name, id);
@@ -234,7 +234,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     fn new_type(&mut self, name: Option<Name>, at: At<'d, 'i>) -> TypeId {
         let place = self.place(at);
-        let id = self.model.types.add(Type { name, place, base: None, definition: Definition::Any });
+        let documentation = document::documentation(at.node);
+        let id = self.model.types.add(Type { name, place, base: None, definition: Definition::Any, documentation });
         self.queue.push(Job::Type(id, at));
         id
     }
@@ -243,7 +244,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let type_id = self.model.any_type;
         let (default, fixed) = (value_of(at.node, "default"), value_of(at.node, "fixed"));
         let (nillable, is_abstract) = (is_true(at.node, "nillable"), is_true(at.node, "abstract"));
-        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed })
+        let documentation = document::documentation(at.node);
+        self.model.elements.add(Element { name, type_id, nillable, is_abstract, default, fixed, documentation })
     }
 
     fn new_particle(&mut self, term: Term) -> ParticleId {
@@ -809,7 +811,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 };
                 let simple = self.complete_simple(from, None, step);
                 let definition = Definition::Simple(simple);
-                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition });
+                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition, documentation: None });
                 self.drafts.insert(id, Draft::Done);
                 Content::Simple(id)
             }

@@ -4,6 +4,7 @@
 //! namespace bindings, so that no later reader (roxmltree, yaserde) meets input that costs it more than its length.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -13,6 +14,8 @@ use roxmltree::{Document, Node};
 pub(crate) const DEPTH_MAX: usize = 256;
 const ATTRIBUTES_MAX: usize = 1_000;
 const BINDINGS_MAX: usize = 1_000;
+/// How much of a component's documentation is kept.
+const DOCUMENTATION_BYTES_MAX: usize = 2_000;
 
 /// The namespace of `xsi:type` and `xsi:nil`.
 pub(crate) const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
@@ -195,6 +198,26 @@ pub(crate) fn text_of(node: Node<'_, '_>) -> String {
     texts.fold(first, |whole, more| whole + more)
 }
 
+/// What a component's annotation says, its white space collapsed; cut when it is long.
+pub(crate) fn documentation(component: Node<'_, '_>) -> Option<Arc<str>> {
+    let annotation = elements(component).next().filter(|child| child.tag_name().name() == "annotation")?;
+    let mut said = String::new();
+    for child in elements(annotation).filter(|child| child.tag_name().name() == "documentation") {
+        let texts = child.descendants().filter(Node::is_text).filter_map(|text| text.text());
+        for word in texts.flat_map(str::split_whitespace) {
+            if said.len() + word.len() > DOCUMENTATION_BYTES_MAX {
+                said.push('…');
+                return Some(said.into());
+            }
+            if !said.is_empty() {
+                said.push(' ');
+            }
+            said.push_str(word);
+        }
+    }
+    (!said.is_empty()).then(|| said.into())
+}
+
 /// The child elements.
 pub(crate) fn elements<'a, 'i>(node: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
     node.children().filter(Node::is_element)
@@ -257,6 +280,17 @@ mod tests {
         wide.extend("<a>é</a>".encode_utf16().flat_map(u16::to_le_bytes));
         assert_eq!(decode(&wide, Some("utf-8")).unwrap(), "<a>é</a>");
         assert_eq!(decode(b"\xef\xbb\xbf<a/>", None).unwrap(), "<a/>");
+    }
+
+    #[test]
+    fn documentation_is_collapsed_and_cut() {
+        let said = |text: &str| {
+            let xml = format!("<e><annotation><documentation>{text}</documentation></annotation></e>");
+            documentation(Document::parse(&xml).unwrap().root_element()).map(|said| said.to_string())
+        };
+        assert_eq!(said(" An\n  <b>order</b>. "), Some("An order .".to_owned()));
+        assert_eq!(said(" "), None);
+        assert!(said(&"word ".repeat(1_000)).unwrap().ends_with("word…"));
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub(crate) struct Element {
     pub is_abstract: bool,
     pub default: Option<String>,
     pub fixed: Option<String>,
+    /// What the schema says of it in words; cut when it is long.
+    pub documentation: Option<Arc<str>>,
 }
 
 /// A type definition.
@@ -145,6 +147,8 @@ pub(crate) struct Type {
     pub place: Place,
     pub base: Option<TypeId>,
     pub definition: Definition,
+    /// What the schema says of it in words; cut when it is long.
+    pub documentation: Option<Arc<str>>,
 }
 
 /// What a type is.

@@ -1,0 +1,66 @@
+//! `omgate wsdl`: what WSDLs say, offline; one file a verb.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::wsdl::{Files, Finding, Severity};
+
+mod check;
+
+/// The largest file that is read.
+const BYTES_MAX: u64 = 32 << 20;
+
+/// Arguments of `wsdl`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Load WSDLs with all they import, and say what is wrong with them.
+    Check(check::Args),
+}
+
+/// Runs `omgate wsdl`. Exit code 1 when something is wrong.
+///
+/// # Errors
+/// What went wrong, for a person.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Check(args) => check::run(&args),
+    }
+}
+
+/// Files of the disk.
+#[derive(Debug)]
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {BYTES_MAX} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+/// A finding in a line, its file as seen from here and not from the WSDL's folder.
+fn in_words(wsdl: &Path, finding: &Finding) -> String {
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let file = wsdl.with_file_name(&finding.file);
+    let place = if finding.line == 0 { String::new() } else { format!(":{}:{}", finding.line, finding.column) };
+    format!("{}{place}: {severity}: {} [{}]", file.display(), finding.message, finding.rule)
+}
