@@ -17,9 +17,11 @@ use crate::route::Route;
 use crate::secret::Mask;
 use crate::settle::{OnUnknown, Policy};
 use crate::store::StoredConfig;
+use crate::wsdl::outbound::DeclaredRecord;
 
 mod destination;
 mod file;
+mod fit;
 mod problem;
 mod read;
 mod route;
@@ -65,6 +67,8 @@ pub struct Loaded {
     pub hold_unknown: Vec<String>,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
+    /// What the WSDLs of sources declare, by the source's name.
+    pub declarations: HashMap<String, Arc<[DeclaredRecord]>>,
 }
 
 /// Loads a configuration file and all that it names.
@@ -113,7 +117,7 @@ fn environment(name: &str) -> Option<String> {
 fn whole_file(name: &str, reason: String) -> Problems {
     let file = name.to_owned();
     let severity = Severity::Error;
-    Problems(vec![Problem { severity, file, line: 0, column: 0, key: String::new(), reason, suggestion: None }])
+    Problems(vec![Problem { severity, file, line: 0, column: 0, rule: String::new(), key: String::new(), reason, suggestion: None }])
 }
 
 fn read(name: String, text: &str, files: &Files, environment: secret::Environment<'_>) -> Result<Loaded, Problems> {
@@ -144,9 +148,14 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let server = server::server(&root);
     let store = server::store(&root);
     let tables = table::tables(&root);
-    let sources = source::sources(&root);
+    let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
-    let parts = route::Parts { sources: &sources, destinations: &destinations, tables: &tables };
+    let parts = route::Parts {
+        sources: &sources,
+        declarations: &declarations,
+        destinations: &destinations,
+        tables: &tables,
+    };
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
@@ -176,6 +185,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         warnings: Vec::new(),
         hold_unknown,
         summary,
+        declarations,
     })
 }
 

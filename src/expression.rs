@@ -250,6 +250,19 @@ impl Expression {
         form::shapes(&self.inner.form, names, &self.inner.tables)
     }
 
+    /// Some keys of the tables that it looks up, for samples.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for name in form::tables(&self.inner.form) {
+            let Some(table) = self.inner.tables.0.get(name) else { continue };
+            let mut known: Vec<&String> = table.rows.keys().take(10_000).collect();
+            known.sort_unstable();
+            keys.extend(known.into_iter().take(10).cloned());
+        }
+        keys
+    }
+
     /// Checks that every path starts with one of these names.
     ///
     /// # Errors

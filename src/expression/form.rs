@@ -67,6 +67,21 @@ impl Form {
     }
 }
 
+/// The tables that are looked up by a constant name.
+pub(super) fn tables(form: &Form) -> Vec<&str> {
+    match form {
+        Form::Filtered { name, value, arguments } => {
+            let named = match arguments.first() {
+                Some(Form::Constant(Json::String(table))) if name == "lookup" => Some(table.as_str()),
+                _ => None,
+            };
+            named.into_iter().chain(tables(value)).chain(arguments.iter().flat_map(tables)).collect()
+        }
+        Form::Either(forms) | Form::List(forms) => forms.iter().flat_map(tables).collect(),
+        Form::Unknown | Form::Path(_) | Form::Constant(_) | Form::Fails(_) | Form::Truth | Form::Object => Vec::new(),
+    }
+}
+
 /// The value of constants, worked out.
 pub(super) fn folded(text: &str) -> Form {
     let value = ENVIRONMENT.compile_expression_owned(text.to_owned()).and_then(|compiled| compiled.eval(()));

@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::Operation;
 use super::bind::Holds;
 use super::model::{
     Complex, Content, Definition, ElementId, Particle, ParticleId, Schemas, Simple, Term, TypeId, Variety,
 };
 use super::nearest;
+use super::simple;
 
 /// How deep required elements are followed.
 const DEPTH_MAX: usize = 32;
@@ -39,6 +42,12 @@ pub struct Target {
     pub total_digits: Option<u64>,
     /// The only value it may have.
     pub fixed: Option<String>,
+    /// The shortest text, in characters.
+    pub min_length: Option<u64>,
+    /// It may hold anything at all.
+    pub any: bool,
+    #[serde(skip)]
+    pub(crate) type_id: Option<TypeId>,
 }
 
 /// A path that leads nowhere.
@@ -82,7 +91,7 @@ impl Operation {
         let mut target = self.describe(here, true, false);
         for step in path {
             if matches!(*step, "$type" | "$xml" | "$nil" | "$value") {
-                return if *step == "$value" { Ok(target) } else { Ok(plain()) };
+                return if *step == "$value" && target.simple { Ok(target) } else { Ok(plain()) };
             }
             let (next, found) = self.step(here, step).ok_or_else(|| self.unknown(here, &known, step))?;
             target = found;
@@ -93,6 +102,28 @@ impl Operation {
             }
         }
         Ok(target)
+    }
+
+    /// Whether a constant may stand as the text of what was resolved: its lexical form and every facet are checked.
+    ///
+    /// # Errors
+    /// In words, beginning with the value.
+    pub fn accepts(&self, target: &Target, value: &Value) -> Result<(), String> {
+        let schemas = &self.model.schemas;
+        let Some(simple) = target.type_id.and_then(|id| schemas.simple(id)) else { return Ok(()) };
+        let text = match value {
+            Value::String(text) => text.clone(),
+            // The encoder writes an exponent out where the type has none.
+            Value::Number(number) if number.to_string().contains(['e', 'E']) => return Ok(()),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(truth) => truth.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => return Ok(()),
+        };
+        let text = simple::check(schemas, simple, &text)?;
+        match target.fixed.as_ref().filter(|fixed| **fixed != text) {
+            Some(fixed) => Err(format!("{text:?} is not {fixed:?}, the only value that the schema allows")),
+            None => Ok(()),
+        }
     }
 
     /// The paths of the simple elements and attributes that every request must hold: reached through required
@@ -109,6 +140,25 @@ impl Operation {
             }
         }
         leaves.paths
+    }
+
+    /// As [`Self::required_leaves`], below what was resolved and when that is there.
+    #[must_use]
+    pub fn required_below(&self, target: &Target) -> Vec<String> {
+        let mut leaves = Leaves { schemas: &self.model.schemas, paths: Vec::new(), open: HashSet::new() };
+        if let Some(type_id) = target.type_id {
+            leaves.of_type(type_id, "", 0);
+        }
+        leaves.paths
+    }
+
+    /// Whether a name is that of the only part, which may be left out of paths.
+    #[must_use]
+    pub fn is_only_part(&self, name: &str) -> bool {
+        match self.bound.input.parts.as_slice() {
+            [part] if self.bound.input.wrapper.is_none() => self.names_part(part, name),
+            _ => false,
+        }
     }
 
     fn names_part(&self, part: &super::Part, name: &str) -> bool {
@@ -155,7 +205,7 @@ impl Operation {
 
     fn describe(&self, here: Here, required: bool, repeated: bool) -> Target {
         let schemas = &self.model.schemas;
-        let Some(type_id) = self.type_at(here) else { return Target { required, ..plain() } };
+        let Some(type_id) = self.type_at(here) else { return Target { required, any: false, ..plain() } };
         let (nillable, fixed) = match here {
             Here::Element(element) => (schemas.elements[element].nillable, schemas.elements[element].fixed.clone()),
             Here::Parts | Here::Type(_) => (false, None),
@@ -175,6 +225,9 @@ impl Operation {
             fraction_digits: facets.fraction_digits,
             total_digits: facets.total_digits,
             fixed,
+            min_length: facets.length.or(facets.min_length),
+            any: is_any(schemas, type_id),
+            type_id: Some(type_id),
         }
     }
 
@@ -227,6 +280,9 @@ fn plain() -> Target {
         fraction_digits: None,
         total_digits: None,
         fixed: None,
+        min_length: None,
+        any: true,
+        type_id: None,
     }
 }
 
