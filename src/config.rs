@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
@@ -14,7 +14,7 @@ use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
 use crate::receive;
 use crate::route::Route;
-use crate::secret::Mask;
+use crate::secret::{Mask, Text};
 use crate::settle::{OnUnknown, Policy};
 use crate::store::StoredConfig;
 use crate::wsdl::outbound::DeclaredRecord;
@@ -22,6 +22,8 @@ use crate::wsdl::outbound::DeclaredRecord;
 mod destination;
 mod file;
 mod fit;
+mod hand;
+mod pair;
 mod problem;
 mod read;
 mod route;
@@ -32,8 +34,11 @@ mod summary;
 mod table;
 mod value;
 
+pub use hand::ByHand;
+pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use server::{Server, StoreSettings};
+pub use route::split_path;
 pub use summary::RouteSummary;
 
 use destination::Configured;
@@ -67,6 +72,8 @@ pub struct Loaded {
     pub hold_unknown: Vec<String>,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
+    /// Every destination, for calls without a route.
+    pub by_hand: HashMap<String, ByHand>,
     /// What the WSDLs of sources declare, by the source's name.
     pub declarations: HashMap<String, Arc<[DeclaredRecord]>>,
 }
@@ -76,13 +83,30 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong, and the warnings.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let name = path.to_string_lossy().into_owned();
-    let text = file::read(path)
+    let text = text_of(path)?;
+    read(path.to_string_lossy().into_owned(), &text, &Files::disk(&folder_of(path)), &environment)
+}
+
+/// Loads a configuration file with one WSDL in place of another, wherever it names that; and the keys that name it.
+pub fn load_instead(path: &Path, old: &Path, new: &Path) -> (Result<Loaded, Problems>, Vec<String>) {
+    let text = match text_of(path) {
+        Ok(text) => text,
+        Err(problems) => return (Err(problems), Vec::new()),
+    };
+    let files = Files::with_instead(&folder_of(path), old, new);
+    let loaded = read(path.to_string_lossy().into_owned(), &text, &files, &environment);
+    (loaded, files.users())
+}
+
+fn text_of(path: &Path) -> Result<String, Problems> {
+    file::read(path)
         .map_err(|error| file::reason(&error))
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
-        .map_err(|reason| whole_file(&name, format!("cannot read the configuration: {reason}")))?;
-    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    read(name, &text, &Files::disk(&folder), &environment)
+        .map_err(|reason| whole_file(&path.to_string_lossy(), format!("cannot read the configuration: {reason}")))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default()
 }
 
 /// Loads a stored configuration: its files as they were, secrets from today's environment and files.
@@ -107,6 +131,18 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
     let desk = Desk::new(name.into_owned(), &text, &files, &environment);
     let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
     Ok(server::server(&root).admin_listen)
+}
+
+/// A text of the command line in which `${NAME}` and `${file:PATH}` stand for secrets.
+///
+/// # Errors
+/// Which secret is not there.
+pub fn with_secrets(raw: &str) -> Result<Text, String> {
+    let (text, problems) = secret::substitute(raw, &environment, &Files::disk(Path::new("")));
+    match problems.into_iter().next() {
+        Some((_, reason)) => Err(reason),
+        None => Ok(text),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
@@ -166,6 +202,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         return None;
     }
     let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations)).collect();
+    let by_hand = destinations.iter().map(|configured| (configured.name.clone(), ByHand::of(configured))).collect();
     let hold_unknown = destinations
         .iter()
         .filter(|configured| configured.unknown == OnUnknown::Hold)
@@ -185,6 +222,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         warnings: Vec::new(),
         hold_unknown,
         summary,
+        by_hand,
         declarations,
     })
 }

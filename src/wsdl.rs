@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 mod bind;
 mod bundle;
+pub mod changes;
 mod compile;
 mod describe;
 pub(crate) mod document;
+pub mod links;
 pub(crate) mod model;
 mod moment;
 pub mod outbound;
+pub mod outline;
 mod pattern;
 pub(crate) mod simple;
 mod skeleton;

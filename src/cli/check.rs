@@ -12,6 +12,7 @@ use crate::config::{self, Loaded, Problem, RouteSummary, Severity};
 mod trial;
 
 use trial::Trial;
+pub(in crate::cli) use trial::expressions;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -98,41 +99,44 @@ fn in_order(file: &str, problems: &[Problem], routes: &[Checked]) -> String {
         return format!("{file} is in order; it has no routes, so everything is stored and goes nowhere");
     }
     let mut table = print::table(&["route", "takes", "sends", "and then"]);
-    for Checked { summary: route, trials } in routes {
+    for Checked { summary: route, .. } in routes {
         let takes = format!(
             "{} {}\nof {}\nwhen {}\nwithout a record: {}",
             route.source, route.path, route.organizations, route.when, route.on_empty
         );
         let sends = format!("{}\nto {}\n{}", route.call, route.destination, route.body);
-        let then = format!("in order of {}\nretry {}\n{}", route.lane, route.retry, tried(trials));
+        let then = format!("in order of {}\nretry {}", route.lane, route.retry);
         table.add_row([route.route.clone(), takes, sends, then]);
     }
     let plural = if routes.len() == 1 { "route" } else { "routes" };
     let warnings = if problems.is_empty() { String::new() } else { format!(", {}", counts(problems)) };
-    format!("{table}\n{file} is in order: {} {plural}{warnings}", routes.len())
+    let tried: String = routes.iter().map(tried).collect();
+    format!("{table}\n{tried}{file} is in order: {} {plural}{warnings}", routes.len())
 }
 
-/// What becomes of sample records, in words.
-fn tried(trials: &[Trial]) -> String {
-    let several = trials.iter().any(|trial| trials.first().is_some_and(|first| first.record_type != trial.record_type));
-    let mut lines: Vec<String> = Vec::new();
-    for trial in trials {
-        let what = match trial.sample {
-            "full" => "a full record",
-            "minimal" => "an Id alone",
-            _ => "all null",
+/// What becomes of sample records, and what a record must have, in lines.
+fn tried(route: &Checked) -> String {
+    let mut rows: Vec<(String, Vec<&str>, String)> = Vec::new();
+    for trial in &route.trials {
+        let became = match &trial.reason {
+            None => "a valid call".to_owned(),
+            Some(reason) => format!("a dead letter: {reason}"),
         };
-        let what = if several { format!("{} {what}", trial.record_type) } else { what.to_owned() };
-        let became = trial.reason.as_ref().map_or_else(
-            || "a valid call".to_owned(),
-            |reason| format!("dead letter: {reason}"),
-        );
-        match lines.last_mut().filter(|last| last.ends_with(&format!(": {became}"))) {
-            Some(last) => *last = last.replacen(':', &format!(", {what}:"), 1),
-            None => lines.push(format!("{what}: {became}")),
+        match rows.last_mut().filter(|(record, _, known)| *record == trial.record_type && *known == became) {
+            Some((_, samples, _)) => samples.push(trial.sample),
+            None => rows.push((trial.record_type.clone(), vec![trial.sample], became)),
         }
     }
-    lines.join("\n")
+    let mut text = format!("{}, tried with sample records:\n", route.summary.route);
+    for (record, samples, became) in rows {
+        let record = if record.is_empty() { "record".to_owned() } else { record };
+        text.push_str(&format!("  {record}, {}: {became}\n", samples.join(" and ")));
+    }
+    if !route.summary.dead_without.is_empty() {
+        let paths = route.summary.dead_without.join(", ");
+        text.push_str(&format!("  a record that leaves one of these empty becomes a dead letter: {paths}\n"));
+    }
+    text
 }
 
 fn counts(problems: &[Problem]) -> String {

@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use crate::wsdl::{Files, Finding, Severity};
 
 mod check;
+mod diff;
+mod fetch;
+mod show;
+pub(in crate::cli) mod tree;
 
 /// The largest file that is read.
 const BYTES_MAX: u64 = 32 << 20;
@@ -23,6 +27,12 @@ pub struct Args {
 enum Verb {
     /// Load WSDLs with all they import, and say what is wrong with them.
     Check(check::Args),
+    /// Show services and operations, or one operation's messages as trees.
+    Show(show::Args),
+    /// Say what a new version of a WSDL changes, and for which routes.
+    Diff(diff::Args),
+    /// Bring a WSDL with all it imports from the network into a folder.
+    Fetch(fetch::Args),
 }
 
 /// Runs `omgate wsdl`. Exit code 1 when something is wrong.
@@ -32,12 +42,15 @@ enum Verb {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Check(args) => check::run(&args),
+        Verb::Show(args) => show::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Fetch(args) => fetch::run(args).await,
     }
 }
 
 /// Files of the disk.
 #[derive(Debug)]
-struct Disk;
+pub(in crate::cli) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -55,7 +68,7 @@ impl Files for Disk {
 }
 
 /// A finding in a line, its file as seen from here and not from the WSDL's folder.
-fn in_words(wsdl: &Path, finding: &Finding) -> String {
+pub(in crate::cli) fn in_words(wsdl: &Path, finding: &Finding) -> String {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

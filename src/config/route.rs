@@ -374,12 +374,7 @@ impl Check<'_, '_, '_> {
                 return None;
             }
         };
-        Some(SoapCalls {
-            operation: soap.operation.clone(),
-            endpoint: soap.endpoint.clone(),
-            message,
-            addressing: soap.addressing,
-        })
+        Some(soap_calls(soap, message))
     }
 
     /// Every target path must exist and take what it is given, and everything that must be there must be filled.
@@ -494,6 +489,16 @@ fn is_always_required(operation: &Operation, names: &[&str]) -> bool {
     })
 }
 
+/// Calls of a SOAP destination.
+pub(super) fn soap_calls(soap: &Soap, message: Message) -> SoapCalls {
+    SoapCalls {
+        operation: soap.operation.clone(),
+        endpoint: soap.endpoint.clone(),
+        message,
+        addressing: soap.addressing,
+    }
+}
+
 fn joined(prefix: &str, path: &str) -> String {
     if prefix.is_empty() { path.to_owned() } else { format!("{prefix}.{path}") }
 }
@@ -504,7 +509,8 @@ fn local(name: &str) -> &str {
 }
 
 /// Splits a target path at its dots; `{namespace}name` keeps the dots of its namespace.
-fn split_path(path: &str) -> Vec<String> {
+#[must_use]
+pub fn split_path(path: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut inside = false;
     for c in path.chars() {

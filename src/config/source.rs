@@ -166,14 +166,15 @@ fn actions(section: &Section<'_, '_>) -> Option<Vec<ActionId>> {
 }
 
 fn outbound(section: &Section<'_, '_>, path: &Field<String>) -> Option<(Arc<[DeclaredRecord]>, Arc<str>)> {
-    let text = match section.desk.files.text(&path.value) {
+    let named = section.desk.files.wsdl(&path.value, &path.spot.key);
+    let text = match section.desk.files.text(&named) {
         Ok(text) => text,
         Err(error) => {
             section.desk.error(&path.spot, format!("cannot read {:?}: {}", path.value, file::reason(&error)));
             return None;
         }
     };
-    match outbound::declared(&path.value, &text) {
+    match outbound::declared(&named, &text) {
         Ok(declared) => Some((Arc::from(declared), Arc::from(text))),
         Err(findings) => {
             findings.iter().for_each(|finding| section.desk.finding(&path.spot, finding));

@@ -79,7 +79,8 @@ fn used<'e>(mapping: &'e Mapping, conditions: impl Iterator<Item = &'e Expressio
     DeclaredRecord { name: String::new(), fields: names.into_iter().map(field).collect() }
 }
 
-fn expressions(mapping: &Mapping) -> Vec<&Expression> {
+/// Every expression of a mapping that is no part of a document.
+pub(in crate::cli) fn expressions(mapping: &Mapping) -> Vec<&Expression> {
     let mut found: Vec<&Expression> = mapping.headers.iter().flat_map(|(_, template)| template.holes()).collect();
     if let Calls::Rest(rest) = &mapping.calls {
         found.extend(rest.url.holes());
