@@ -37,8 +37,8 @@ mod value;
 pub use hand::ByHand;
 pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
-pub use server::{Server, StoreSettings};
 pub use route::split_path;
+pub use server::{Server, StoreSettings};
 pub use summary::RouteSummary;
 
 use destination::Configured;
@@ -153,7 +153,16 @@ fn environment(name: &str) -> Option<String> {
 fn whole_file(name: &str, reason: String) -> Problems {
     let file = name.to_owned();
     let severity = Severity::Error;
-    Problems(vec![Problem { severity, file, line: 0, column: 0, rule: String::new(), key: String::new(), reason, suggestion: None }])
+    Problems(vec![Problem {
+        severity,
+        file,
+        line: 0,
+        column: 0,
+        rule: String::new(),
+        key: String::new(),
+        reason,
+        suggestion: None,
+    }])
 }
 
 fn read(name: String, text: &str, files: &Files, environment: secret::Environment<'_>) -> Result<Loaded, Problems> {
@@ -186,12 +195,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
-    let parts = route::Parts {
-        sources: &sources,
-        declarations: &declarations,
-        destinations: &destinations,
-        tables: &tables,
-    };
+    let parts =
+        route::Parts { sources: &sources, declarations: &declarations, destinations: &destinations, tables: &tables };
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);

@@ -23,7 +23,7 @@ pub(crate) mod simple;
 mod skeleton;
 
 pub use bind::{Style, Version};
-pub use describe::{PathError, Target};
+pub use describe::{Chosen, PathError, Target};
 
 pub(crate) use bind::{Body, Holds, Part};
 

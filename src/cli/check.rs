@@ -12,7 +12,7 @@ use crate::config::{self, Loaded, Problem, RouteSummary, Severity};
 mod trial;
 
 use trial::Trial;
-pub(in crate::cli) use trial::expressions;
+pub(in crate::cli) use trial::{document, expressions};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let mut out = io::stdout().lock();
     if args.json {
-        let routes: Vec<_> = routes.iter().flatten().map(|route| as_json(route)).collect();
+        let routes: Vec<_> = routes.iter().flatten().map(as_json).collect();
         let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
         writeln!(out, "{:#}", json!({ "ok": ok, "problems": problems, "routes": routes }))?;
     } else {
@@ -130,7 +130,7 @@ fn tried(route: &Checked) -> String {
     let mut text = format!("{}, tried with sample records:\n", route.summary.route);
     for (record, samples, became) in rows {
         let record = if record.is_empty() { "record".to_owned() } else { record };
-        text.push_str(&format!("  {record}, {}: {became}\n", samples.join(" and ")));
+        text.push_str(&format!("  {record}, {}: {became}\n", samples.join(", ")));
     }
     if !route.summary.dead_without.is_empty() {
         let paths = route.summary.dead_without.join(", ");

@@ -66,11 +66,8 @@ fn written(args: &Args) -> Result<(String, usize), Vec<String>> {
     let records = records(&args.source)?;
     let model = wsdl::load(&args.destination, &Disk)
         .map_err(|findings| findings.iter().map(|found| in_words(&args.destination, found)).collect::<Vec<_>>())?;
-    let choice = OperationChoice {
-        service: args.service.as_deref(),
-        port: args.port.as_deref(),
-        operation: &args.operation,
-    };
+    let choice =
+        OperationChoice { service: args.service.as_deref(), port: args.port.as_deref(), operation: &args.operation };
     let operation =
         model.operation(&choice).map_err(|error| vec![format!("{}: {error}", args.destination.display())])?;
     let mut page = Page { operation: &operation, records: &records, lines: Vec::new(), gaps: 0 };
@@ -177,7 +174,10 @@ impl<'p> Page<'p> {
             [only] if single && only.children.is_empty() && !only.builtin.is_empty() => {
                 self.leaf(only, &At { path: vec!["$value".to_owned()], keys: vec!["$value".to_owned()], ..root });
             }
-            [only] if single => self.level(&only.children, &root, &mut later),
+            [only] if single => {
+                self.abstract_type(only, &root);
+                self.level(&only.children, &root, &mut later);
+            }
             several => self.level(several, &root, &mut later),
         }
         self.lists(later);
@@ -187,7 +187,7 @@ impl<'p> Page<'p> {
     }
 
     fn head(&mut self, args: &Args, source: &str, destination: &str) {
-        self.line("# Every line that ends in GAP is yours to fill in. What is commented out may be left out.");
+        self.line("# Fill in every line that says GAP. What is commented out may be left out.");
         self.line("");
         self.line("[server]");
         self.line("listen = \"127.0.0.1:8080\"");
@@ -214,8 +214,13 @@ impl<'p> Page<'p> {
         }
         self.line(format!("operation = {}", quoted(&args.operation)));
         match self.operation.endpoint() {
-            "" => self.gap("endpoint = \"http://host/path\"", "the WSDL gives no address"),
-            endpoint => self.line(format!("# endpoint = {}  # the WSDL's own; often an internal one", quoted(endpoint))),
+            endpoint if !is_address(endpoint) => {
+                let what = if endpoint.is_empty() { "the WSDL gives no address" } else { "the WSDL's is no address" };
+                self.gap("endpoint = \"http://host/path\"", what);
+            }
+            endpoint => {
+                self.line(format!("# endpoint = {}  # the WSDL's own; often an internal one", quoted(endpoint)))
+            }
         }
         self.line("");
         self.line("[[route]]");
@@ -250,11 +255,18 @@ impl<'p> Page<'p> {
         for outline in outlines {
             match outline.kind {
                 Kind::Sequence | Kind::All | Kind::Choice => self.group(outline, at, later),
-                Kind::Any => self.comment("", &format!("any element may stand here, {}: \"$xml\"", occurs(outline))),
-                Kind::Attribute => self.leaf(outline, &below(at, &format!("@{}", outline.name), outline)),
+                Kind::Any => self.any(outline, at),
+                Kind::Attribute => self.leaf(outline, &below(at, &outline.step(), outline)),
                 Kind::Element => self.element(outline, at, later),
             }
         }
+    }
+
+    fn any(&mut self, outline: &Outline, at: &At) {
+        self.comment("", &format!("any element · {} · XML as text", occurs(outline)));
+        let line = format!("{} = \"\"", keys(&below_plain(at, "$xml")));
+        let must = outline.min > 0 && !at.idle;
+        if must { self.gap(&line, "required, such as \"'<a/>'\"") } else { self.line(format!("# {line}")) }
     }
 
     fn group<'o>(&mut self, group: &'o Outline, at: &At, later: &mut Vec<Later<'o>>) {
@@ -272,7 +284,7 @@ impl<'p> Page<'p> {
     }
 
     fn element<'o>(&mut self, outline: &'o Outline, at: &At, later: &mut Vec<Later<'o>>) {
-        let own = below(at, &outline.name, outline);
+        let own = below(at, &outline.step(), outline);
         let is_text = !outline.builtin.is_empty();
         let attributes = outline.children.iter().any(|child| child.kind == Kind::Attribute);
         if outline.children.is_empty() || outline.cut.is_some() || (own.idle && own.depth > OPTIONAL_DEPTH_MAX) {
@@ -287,17 +299,35 @@ impl<'p> Page<'p> {
             return later.push(Later { outline, at: own });
         }
         self.describe(outline, &own);
-        if outline.is_abstract {
-            let line = format!("{} = \"\"", keys(&below_plain(&own, "$type")));
-            if own.idle { self.line(format!("# {line}")) } else { self.gap(&line, "which type it is: \"'Name'\"") }
-        }
+        self.abstract_type(outline, &own);
+        let before = self.lines.len();
+        let lists = later.len();
         self.level(&outline.children, &own, later);
+        let is_active = |line: &String| !line.starts_with('#') && !line.is_empty();
+        let filled =
+            self.lines.iter().skip(before).any(is_active) || later.iter().skip(lists).any(|list| !list.at.idle);
+        if !own.idle && outline.is_required() && !outline.nillable && !filled && !outline.is_abstract {
+            self.line(format!(
+                "{} = {{}}  # must be there, and may be empty: fill in some of the above in its place",
+                keys(&own)
+            ));
+        }
+    }
+
+    /// Which of several types it is has to be said.
+    fn abstract_type(&mut self, outline: &Outline, at: &At) {
+        if !outline.is_abstract {
+            return;
+        }
+        self.comment("", &format!("one of {}; each has elements of its own", outline.types.join(", ")));
+        let line = format!("{} = \"\"", keys(&below_plain(at, "$type")));
+        if at.idle { self.line(format!("# {line}")) } else { self.gap(&line, "the type, such as \"'Name'\"") }
     }
 
     fn describe(&mut self, outline: &Outline, at: &At) {
         let words = type_in_words(outline);
-        let words = if words.is_empty() { String::new() } else { format!("  {words}") };
-        self.comment("", &format!("{}  {}{words}", shown(&at.path), occurs(outline)));
+        let words = if words.is_empty() { String::new() } else { format!(" · {words}") };
+        self.comment("", &format!("{} · {}{words}", shown(&at.path), occurs(outline)));
         if let Some(said) = &outline.documentation {
             self.comment("", said);
         }
@@ -332,7 +362,8 @@ impl<'p> Page<'p> {
         for Later { outline, at } in later {
             self.line("");
             self.describe(outline, &at);
-            let header = format!("[[route.map.{}]]", at.path.iter().map(|name| key(name)).collect::<Vec<_>>().join("."));
+            let header =
+                format!("[[route.map.{}]]", at.path.iter().map(|name| key(name)).collect::<Vec<_>>().join("."));
             let before = self.lines.len();
             self.line(header);
             let inner = At { keys: Vec::new(), idle: false, ..at.clone() };
@@ -346,12 +377,17 @@ impl<'p> Page<'p> {
             if at.idle {
                 // May be left out as a whole: commented out, with whatever stands in it.
                 self.gaps = gaps;
-                for line in self.lines.iter_mut().skip(before).filter(|line| !line.starts_with('#') && !line.is_empty()) {
+                for line in self.lines.iter_mut().skip(before).filter(|line| !line.starts_with('#') && !line.is_empty())
+                {
                     *line = format!("# {}", line.replace("  # GAP: ", "  # "));
                 }
             }
         }
     }
+}
+
+fn is_address(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn below(at: &At, name: &str, outline: &Outline) -> At {

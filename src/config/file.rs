@@ -50,7 +50,8 @@ impl Files {
 
     /// The WSDL that is read where the configuration names one at a key.
     pub(super) fn wsdl(&self, named: &str, key: &str) -> String {
-        let is_old = |instead: &&Instead| fs::canonicalize(self.folder.join(named)).is_ok_and(|path| path == instead.old);
+        let is_old =
+            |instead: &&Instead| fs::canonicalize(self.folder.join(named)).is_ok_and(|path| path == instead.old);
         match self.instead.as_ref().filter(is_old) {
             Some(instead) => {
                 instead.users.lock().unwrap_or_else(PoisonError::into_inner).push(key.to_owned());

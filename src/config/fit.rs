@@ -91,14 +91,11 @@ pub(super) fn misfits(operation: &Operation, target: &Target, shapes: &[Shape]) 
     let mut misfits = Vec::new();
     let mut rows = Vec::new();
     for shape in shapes {
-        let found = match shape {
-            Shape::Row { table, value } => {
-                rows.extend(operation.accepts(target, &Json::String(value.clone())).err().map(|why| (table, why)));
-                None
-            }
-            shape => judge.judge(shape, target.repeated),
-        };
-        misfits.extend(found);
+        if let Shape::Row { table, value } = shape {
+            rows.extend(operation.accepts(target, &Json::String(value.clone())).err().map(|why| (table, why)));
+        } else {
+            misfits.extend(judge.judge(shape, target.repeated));
+        }
     }
     misfits.extend(of_rows(&rows));
     if target.required && !target.nillable && !shapes.is_empty() && shapes.iter().all(|shape| *shape == Shape::None) {
@@ -111,7 +108,8 @@ pub(super) fn misfits(operation: &Operation, target: &Target, shapes: &[Shape]) 
 fn of_rows(rows: &[(&String, String)]) -> Option<Misfit> {
     let (table, _) = rows.first()?;
     let reasons: Vec<&str> = rows.iter().take(EXAMPLES_MAX).map(|(_, reason)| reason.as_str()).collect();
-    let more = if rows.len() > EXAMPLES_MAX { format!(", and {} more", rows.len() - EXAMPLES_MAX) } else { String::new() };
+    let more =
+        if rows.len() > EXAMPLES_MAX { format!(", and {} more", rows.len() - EXAMPLES_MAX) } else { String::new() };
     let reason = format!("values of table {table:?} do not fit: {}{more}", reasons.join("; "));
     Some(Misfit::warning("value", reason))
 }
@@ -151,6 +149,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is a single value")]
     fn judge(&self, shape: &Shape, repeated: bool) -> Option<Misfit> {
         let target = self.target;
         if target.any {
@@ -189,8 +188,10 @@ impl Judge<'_> {
 
     /// Both values are tried: a flag may be written as text of one character, or not at all.
     fn boolean(&self) -> Option<Misfit> {
-        let refused: Vec<String> =
-            [true, false].iter().filter_map(|truth| self.operation.accepts(self.target, &Json::Bool(*truth)).err()).collect();
+        let refused: Vec<String> = [true, false]
+            .iter()
+            .filter_map(|truth| self.operation.accepts(self.target, &Json::Bool(*truth)).err())
+            .collect();
         let hint = if takes(&self.target.builtin) == Takes::Integer {
             "`| int` makes 1 or 0 of it"
         } else {
@@ -251,6 +252,7 @@ impl Judge<'_> {
         Some(if is_certain { Misfit::error("type", reason) } else { Misfit::warning("value", reason) })
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of the other kinds no length is known")]
     fn length(&self, shape: &Shape) -> Option<Misfit> {
         let (low, high) = match shape {
             Shape::Text { low, high, .. } => (*low, *high),

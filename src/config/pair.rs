@@ -1,7 +1,6 @@
 //! Obvious pairs: the field of a source that fills an element of a target, by name and type.
 
 use super::fit;
-use super::problem::Severity;
 use crate::envelope::FieldType;
 use crate::expression::{Expression, Tables};
 use crate::wsdl::outbound::{DeclaredField, DeclaredRecord};
@@ -61,8 +60,15 @@ fn expressions(field: &DeclaredField, target: &Target) -> Vec<String> {
 fn fits(operation: &Operation, target: &Target, source: &str, records: &[DeclaredRecord]) -> bool {
     let Ok(expression) = Expression::compile(source, &Tables::default()) else { return false };
     let shapes = expression.shapes(&|path| fit::names(Some(records), path));
-    let worst = |severity: Severity| severity == Severity::Error || source.contains('|');
-    shapes.failures.is_empty()
-        && !fit::misfits(operation, target, &shapes.alternatives).iter().any(|misfit| worst(misfit.severity))
-        && (source.contains('|') || fit::misfits(operation, target, &shapes.alternatives).is_empty())
+    if !shapes.failures.is_empty() || !fit::misfits(operation, target, &shapes.alternatives).is_empty() {
+        return false;
+    }
+    // Every record id looks like this one.
+    let is_id = source == "record.Id" || records.iter().any(|record| is_plain_id(record, source));
+    !is_id || operation.accepts(target, &"001000000000001AAA".into()).is_ok()
+}
+
+fn is_plain_id(record: &DeclaredRecord, source: &str) -> bool {
+    let field = source.strip_prefix("record.").and_then(|name| record.fields.iter().find(|field| field.name == name));
+    field.is_some_and(|field| field.field_type == FieldType::Id)
 }

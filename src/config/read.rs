@@ -25,8 +25,11 @@ pub(super) struct Desk<'d> {
     problems: RefCell<Vec<Problem>>,
     secrets: RefCell<Vec<(String, SecretString)>>,
     failed: Cell<bool>,
-    places: RefCell<HashMap<String, Vec<(Range<usize>, Range<usize>)>>>,
+    places: RefCell<HashMap<String, Vec<NameAndValue>>>,
 }
+
+/// Where a key and its value stand.
+type NameAndValue = (Range<usize>, Range<usize>);
 
 /// Where something stands in the configuration.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::destination::{self, Configured, Kind, Rest, Soap};
-use super::read::{Desk, Field, Section, Spot, type_name};
 use super::problem::Severity;
+use super::read::{Desk, Field, Section, Spot, type_name};
 use super::source::Declarations;
 use super::{file, fit, source};
 use crate::delivery::OnRevision;
@@ -19,8 +19,8 @@ use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, SoapCalls, Tree};
 use crate::receive;
 use crate::route::{Lane, OnEmpty};
 use crate::settle::OnDead;
-use crate::wsdl::Operation;
 use crate::wsdl::outbound::DeclaredRecord;
+use crate::wsdl::{Chosen, Operation};
 
 /// The deepest target path.
 const DEPTH_MAX: usize = 32;
@@ -380,26 +380,27 @@ impl Check<'_, '_, '_> {
     /// Every target path must exist and take what it is given, and everything that must be there must be filled.
     fn check_targets(&self, to: &Configured, soap: &Soap, tree: &Tree, spot: &Spot) {
         let mut places = Places { desk: self.section.desk, map: spot, seen: HashMap::new() };
+        let types = types_of_tree(tree);
         for (path, leaf) in tree.leaves() {
             let (name, value) = places.next(path);
-            self.check_leaf(soap, path, leaf, &name, &value);
+            self.check_leaf(soap, &types, path, leaf, (&name, &value));
         }
         let (tree, prefix) = match tree.0.as_slice() {
             [(name, Node::Object(inner))] if soap.operation.is_only_part(name) => (inner, name.as_str()),
             _ => (tree, ""),
         };
         let required = soap.operation.required_leaves();
-        let mut gaps = Gaps { to, soap, places, found: Vec::new() };
+        let mut gaps = Gaps { to, soap, types, places, found: Vec::new() };
         gaps.of_level(tree, prefix, &required, spot);
         for (spot, reason) in gaps.found {
             self.section.desk.ruled(Severity::Error, "required", &spot, reason, None);
         }
     }
 
-    fn check_leaf(&self, soap: &Soap, path: &str, leaf: &Leaf, name: &Spot, value: &Spot) {
+    fn check_leaf(&self, soap: &Soap, types: &Types, path: &str, leaf: &Leaf, (name, value): (&Spot, &Spot)) {
         let parts = split_path(path);
         let names: Vec<&str> = parts.iter().map(String::as_str).collect();
-        let target = match soap.operation.resolve(&names) {
+        let target = match soap.operation.resolve_as(&names, &|path| chosen(types, path)) {
             Ok(target) => target,
             Err(error) => {
                 return self.section.desk.ruled(Severity::Error, "target-path", name, error.reason, None);
@@ -410,7 +411,7 @@ impl Check<'_, '_, '_> {
             let reason = format!("{path:?} {}", misfit.reason);
             self.section.desk.ruled(misfit.severity, misfit.rule, value, reason, None);
         }
-        let may_be_none = shapes.alternatives.iter().any(|shape| *shape == Shape::None);
+        let may_be_none = shapes.alternatives.contains(&Shape::None);
         if may_be_none && is_always_required(&soap.operation, &names) {
             self.dead_without.borrow_mut().push(path.to_owned());
         }
@@ -421,6 +422,7 @@ impl Check<'_, '_, '_> {
 struct Gaps<'g, 'd> {
     to: &'g Configured,
     soap: &'g Soap,
+    types: Types,
     places: Places<'g, 'd>,
     found: Vec<(Spot, String)>,
 }
@@ -449,7 +451,8 @@ impl Gaps<'_, '_> {
             };
             let parts = split_path(&path);
             let names: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let Ok(target) = self.soap.operation.resolve(&names) else { continue };
+            let resolved = self.soap.operation.resolve_as(&names, &|path| chosen(&self.types, path));
+            let Ok(target) = resolved else { continue };
             let required = self.soap.operation.required_below(&target);
             let key = if matches!(node, Node::List(_)) { format!("{path}[]") } else { path.clone() };
             for inner in items {
@@ -458,6 +461,36 @@ impl Gaps<'_, '_> {
             }
         }
     }
+}
+
+/// What `$type` says, by the path that it stands at.
+type Types = HashMap<String, Chosen>;
+
+fn types_of_tree(tree: &Tree) -> Types {
+    let types = tree.leaves().into_iter().filter_map(|(path, leaf)| {
+        let at = if path == "$type" { "" } else { path.strip_suffix(".$type")? };
+        let said = match fit::shapes(leaf, None).alternatives.as_slice() {
+            [Shape::Constant(serde_json::Value::String(name))] => Chosen::Named(name.clone()),
+            _ => Chosen::Unknown,
+        };
+        Some((at.to_owned(), said))
+    });
+    // In a list each item may be of another type.
+    types.fold(Types::new(), |mut types, (at, said)| {
+        types
+            .entry(at)
+            .and_modify(|known| {
+                if *known != said {
+                    *known = Chosen::Unknown
+                }
+            })
+            .or_insert(said);
+        types
+    })
+}
+
+fn chosen(types: &Types, path: &[&str]) -> Chosen {
+    types.get(&path.join(".")).cloned().unwrap_or(Chosen::Declared)
 }
 
 /// Where the keys of a mapping stand: found again by their names, for a tree carries no places.

@@ -26,17 +26,17 @@ pub(super) enum Form {
     /// An object literal.
     Object,
     /// A list literal.
-    List(Vec<Form>),
+    List(Vec<Self>),
     /// One of several.
-    Either(Vec<Form>),
+    Either(Vec<Self>),
     /// A filter or operator on a value.
     Filtered {
         /// Its name; `_add` for `+`, and so on.
         name: String,
         /// What it works on.
-        value: Box<Form>,
+        value: Box<Self>,
         /// Its arguments.
-        arguments: Vec<Form>,
+        arguments: Vec<Self>,
     },
 }
 
@@ -48,9 +48,10 @@ impl Form {
     pub(super) fn either(forms: impl IntoIterator<Item = Self>) -> Self {
         let mut alternatives: Vec<Self> = Vec::new();
         for form in forms {
-            match form {
-                Self::Either(inner) => alternatives.extend(inner),
-                form => alternatives.push(form),
+            if let Self::Either(inner) = form {
+                alternatives.extend(inner);
+            } else {
+                alternatives.push(form);
             }
         }
         alternatives.dedup();
@@ -139,7 +140,7 @@ pub enum Shape {
     /// Text that looks like this example.
     Like(String),
     /// A list.
-    List(Vec<Shape>),
+    List(Vec<Self>),
     /// An object.
     Object,
 }
@@ -241,6 +242,7 @@ impl Judge<'_> {
     }
 
     /// What a filter makes of one kind of value.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what the other kinds are makes no difference here")]
     fn one(&self, name: &str, shape: &Shape, arguments: &[Form]) -> Result<Shape, String> {
         if matches!(shape, Shape::None) && !name.starts_with('_') {
             return Ok(Shape::None);
@@ -292,10 +294,8 @@ impl Judge<'_> {
 
     fn added(&mut self, values: &[Shape], arguments: &[Form]) -> Vec<Shape> {
         let others = arguments.first().map(|other| self.of(other)).unwrap_or_default();
-        let is_number = |shape: &Shape| match shape {
-            Shape::Number { .. } => true,
-            Shape::Constant(value) => value.is_number(),
-            _ => false,
+        let is_number = |shape: &Shape| {
+            matches!(shape, Shape::Number { .. }) || matches!(shape, Shape::Constant(value) if value.is_number())
         };
         if !values.is_empty() && values.iter().chain(&others).all(|shape| is_number(shape) || *shape == Shape::None) {
             return vec![Shape::Number { whole: false, places: None }];
@@ -336,10 +336,7 @@ fn not_empty(shape: &mut Shape) {
 }
 
 fn whole_number(form: &Form) -> Option<u64> {
-    match form {
-        Form::Constant(Json::Number(number)) => number.to_string().parse().ok(),
-        _ => None,
-    }
+    if let Form::Constant(Json::Number(number)) = form { number.to_string().parse().ok() } else { None }
 }
 
 fn characters(text: &str) -> u64 {
@@ -366,7 +363,8 @@ fn length(shape: &Shape) -> (u64, Option<u64>) {
 
 fn range(shapes: &[Shape]) -> (u64, Option<u64>) {
     let low = shapes.iter().map(|shape| length(shape).0).min().unwrap_or(0);
-    let high = shapes.iter().map(|shape| length(shape).1).try_fold(0, |most, high| high.map(|high: u64| high.max(most)));
+    let high =
+        shapes.iter().map(|shape| length(shape).1).try_fold(0, |most, high| high.map(|high: u64| high.max(most)));
     (low, high)
 }
 
@@ -394,13 +392,11 @@ fn as_text(name: &str, shape: &Shape) -> Shape {
     let (low, high) = length(shape);
     // Capitals may be longer than what they are made of: ß, SS.
     let high = if matches!(name, "upper" | "lower") { high.map(|high| high.saturating_mul(3)) } else { high };
-    match shape {
-        Shape::Text { free, .. } => text(if name == "trim" { 0 } else { low }, high, *free),
-        _ => text(if name == "trim" { 0 } else { low }, high, false),
-    }
+    text(if name == "trim" { 0 } else { low }, high, is_free(shape))
 }
 
 /// `date('…')` writes every moment in one form: an example shows it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what the other kinds are makes no difference here")]
 fn dated(shape: &Shape, arguments: &[Form]) -> Result<Shape, String> {
     let example = match shape {
         Shape::Date => "2026-01-31",

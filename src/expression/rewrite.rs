@@ -417,11 +417,8 @@ impl<'a> Rewriter<'a> {
         }
         filters::check_arguments(name, &arguments).map_err(|reason| self.refused(at, &reason))?;
         let Written { text: operand, form } = operand;
-        let text = if arguments.is_empty() {
-            format!("{operand}|{name}")
-        } else {
-            format!("{operand}|{name}({arguments})")
-        };
+        let text =
+            if arguments.is_empty() { format!("{operand}|{name}") } else { format!("{operand}|{name}({arguments})") };
         let form = Form::filtered(name, form, forms, &text);
         Ok(Written::new(text, form))
     }

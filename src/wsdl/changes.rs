@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::outbound::{DeclaredField, DeclaredRecord};
 use super::outline::{Kind, Outline};
-use super::{Model, Operation, OperationChoice, Port};
+use super::{Model, Operation, OperationChoice};
 
 /// A difference between two versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,39 +34,67 @@ impl Change {
 #[must_use]
 pub fn of_models(old: &Model, new: &Model) -> Vec<Change> {
     let (before, after) = (operations(old), operations(new));
-    let mut changes = Vec::new();
-    for (name, operation) in &before {
-        match after.iter().find(|(other, _)| other == name) {
-            None => changes.push(Change::new(true, name, "", "the operation is gone")),
-            Some((_, other)) => of_operations(name, operation, other, &mut changes),
+    let mut names: Vec<&str> = Vec::new();
+    for (name, ..) in before.iter().chain(&after) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
         }
     }
-    for (name, _) in after.iter().filter(|(name, _)| !before.iter().any(|(known, _)| known == name)) {
-        changes.push(Change::new(false, name, "", "a new operation"));
-    }
-    changes
+    names.into_iter().flat_map(|name| of_operation(name, &before, &after)).collect()
 }
 
-/// Every operation that can be called, by name; with its port where several differ in it.
-fn operations(model: &Model) -> Vec<(String, Operation)> {
-    let services = model.services();
-    let ports: Vec<(&str, &Port)> =
-        services.iter().flat_map(|service| service.ports.iter().map(|port| (service.name.as_str(), port))).collect();
-    let mut found: Vec<(String, Operation)> = Vec::new();
-    let mut seen = HashSet::new();
-    for (service, port) in &ports {
-        for name in &port.operations {
-            let choice = OperationChoice { service: Some(service), port: Some(&port.name), operation: name };
-            let several = ports.iter().filter(|(_, port)| port.operations.contains(name)).count() > 1;
-            let label = if several { format!("{name} of port {}", port.name) } else { name.clone() };
-            if let Ok(operation) = model.operation(&choice)
-                && seen.insert((service.to_owned(), label.clone()))
-            {
-                found.push((label, operation));
+/// An operation that can be called: its name, its port, and itself.
+type Offered = (String, String, Operation);
+
+fn operations(model: &Model) -> Vec<Offered> {
+    let mut found: Vec<Offered> = Vec::new();
+    for service in model.services() {
+        for port in &service.ports {
+            for name in &port.operations {
+                let choice = OperationChoice { service: Some(&service.name), port: Some(&port.name), operation: name };
+                if let Ok(operation) = model.operation(&choice) {
+                    found.push((name.clone(), port.name.clone(), operation));
+                }
             }
         }
     }
     found
+}
+
+/// What changes at an operation: said once when it is the same at every port, else for each port.
+fn of_operation(name: &str, before: &[Offered], after: &[Offered]) -> Vec<Change> {
+    let named = |offered: &&Offered| offered.0 == name;
+    let (before, after): (Vec<_>, Vec<_>) =
+        (before.iter().filter(named).collect(), after.iter().filter(named).collect());
+    if before.is_empty() {
+        return vec![Change::new(false, name, "", "a new operation")];
+    }
+    if after.is_empty() {
+        return vec![Change::new(true, name, "", "the operation is gone")];
+    }
+    let mut all: Vec<Vec<Change>> = Vec::new();
+    for (_, port, operation) in &before {
+        let other = after.iter().find(|(_, known, _)| known == port);
+        // A port that was given another name still has the operation.
+        let alone = match (before.len(), after.as_slice()) {
+            (1, [only]) => Some(only),
+            _ => None,
+        };
+        let mut changes = Vec::new();
+        match other.or(alone) {
+            Some((_, _, other)) => of_operations(name, operation, other, &mut changes),
+            None => changes.push(Change::new(true, name, "", format!("port {port} has it no more"))),
+        }
+        all.push(changes);
+    }
+    if all.windows(2).all(|pair| pair.first() == pair.last()) {
+        return all.pop().unwrap_or_default();
+    }
+    let label = |port: &str| format!("{name} of port {port}");
+    let labelled = all.into_iter().zip(&before).flat_map(|(changes, (_, port, _))| {
+        changes.into_iter().map(move |change| Change { within: label(port), ..change })
+    });
+    labelled.collect()
 }
 
 fn of_operations(name: &str, old: &Operation, new: &Operation, changes: &mut Vec<Change>) {
@@ -125,9 +153,8 @@ fn flatten<'o>(outline: &'o Outline, above: &str, group: (bool, bool), into: &mu
         return outline.children.iter().for_each(|child| flatten(child, above, (required && !one_of, repeated), into));
     }
     let name = match outline.kind {
-        Kind::Attribute => format!("@{}", outline.name),
         Kind::Any => "(any element)".to_owned(),
-        Kind::Element | Kind::Sequence | Kind::Choice | Kind::All => outline.name.clone(),
+        Kind::Attribute | Kind::Element | Kind::Sequence | Kind::Choice | Kind::All => outline.step(),
     };
     let path = if above.is_empty() { name } else { format!("{above}.{name}") };
     into.push(Flat { path: path.clone(), outline, required, repeated });
@@ -184,17 +211,18 @@ fn of_nodes(name: &str, old: &Flat<'_>, new: &Flat<'_>, changes: &mut Vec<Change
         (true, true) | (false, false) => {}
     }
     if old.namespace != new.namespace {
-        let what = format!("its namespace: {:?} → {:?}", old.namespace, new.namespace);
+        let what = format!("changes its namespace: {:?} → {:?}", old.namespace, new.namespace);
         add(false, what);
     }
     if old.builtin != new.builtin {
         let words = |builtin: &str| if builtin.is_empty() { "elements" } else { builtin }.to_owned();
-        let what = format!("its type: {} → {}", words(&old.builtin), words(&new.builtin));
+        let what = format!("changes its type: {} → {}", words(&old.builtin), words(&new.builtin));
         add(!widens(&old.builtin, &new.builtin), what);
     }
     if old.fixed != new.fixed {
-        let words = |value: &Option<String>| value.as_ref().map_or_else(|| "any".to_owned(), |value| format!("{value:?}"));
-        add(new.fixed.is_some(), format!("its only value: {} → {}", words(&old.fixed), words(&new.fixed)));
+        let words =
+            |value: &Option<String>| value.as_ref().map_or_else(|| "any".to_owned(), |value| format!("{value:?}"));
+        add(new.fixed.is_some(), format!("changes its only value: {} → {}", words(&old.fixed), words(&new.fixed)));
     }
     of_enumerations(old, new, &mut add);
     of_facets(old, new, &mut add);
@@ -259,7 +287,7 @@ fn of_facets(old: &Outline, new: &Outline, add: &mut impl FnMut(bool, String)) {
             (Some(_), _) => true,
         };
         let words = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-        add(narrower, format!("{name}: {} → {}", words(before), words(after)));
+        add(narrower, format!("has another {name}: {} → {}", words(before), words(after)));
     }
 }
 
@@ -287,7 +315,7 @@ fn of_fields(old: &DeclaredRecord, new: &DeclaredRecord, changes: &mut Vec<Chang
             continue;
         };
         if field.field_type != other.field_type {
-            add(true, &field.name, format!("its type: {} → {}", field.field_type, other.field_type));
+            add(true, &field.name, format!("changes its type: {} → {}", field.field_type, other.field_type));
         }
         let length = |field: &DeclaredField| field.length_max.map_or_else(|| "any".to_owned(), |most| most.to_string());
         if field.length_max != other.length_max {
@@ -295,7 +323,7 @@ fn of_fields(old: &DeclaredRecord, new: &DeclaredRecord, changes: &mut Vec<Chang
                 (Some(before), Some(after)) => after > before,
                 (before, after) => before.is_some() && after.is_none(),
             };
-            add(longer, &field.name, format!("its length: {} → {}", length(field), length(other)));
+            add(longer, &field.name, format!("changes its length: {} → {}", length(field), length(other)));
         }
         if !field.nillable && other.nillable {
             add(true, &field.name, "may be nil now".to_owned());

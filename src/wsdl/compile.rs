@@ -88,7 +88,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     pub(crate) fn new(sources: &'d [Source<'i>], schemas: &'b [SchemaSource], findings: &'b mut Findings) -> Self {
         let mut types = Arena::default();
         let name = Some(Name::new(XSD, "anyType"));
-        let any_type = types.add(Type { name, place: Place::default(), base: None, definition: Definition::Any, documentation: None });
+        let any_type = types.add(Type {
+            name,
+            place: Place::default(),
+            base: None,
+            definition: Definition::Any,
+            documentation: None,
+        });
         let model = Schemas {
             types,
             elements: Arena::default(),
@@ -225,7 +231,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         let definition = Definition::Simple(Simple { variety: Variety::Atomic(builtin), facets: Facets::default() });
         let base = Some(self.model.any_type);
         let name = Name::new(XSD, builtin.as_str());
-        let id = self.model.types.add(Type { name: Some(name.clone()), place: Place::default(), base, definition, documentation: None });
+        let id = self.model.types.add(Type {
+            name: Some(name.clone()),
+            place: Place::default(),
+            base,
+            definition,
+            documentation: None,
+        });
         self.builtins.insert(builtin, id);
         self.drafts.insert(id, Draft::Done);
         self.model.global_types.insert(name, id);
@@ -811,7 +823,13 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 };
                 let simple = self.complete_simple(from, None, step);
                 let definition = Definition::Simple(simple);
-                let id = self.model.types.add(Type { name: None, place: Place::default(), base: from, definition, documentation: None });
+                let id = self.model.types.add(Type {
+                    name: None,
+                    place: Place::default(),
+                    base: from,
+                    definition,
+                    documentation: None,
+                });
                 self.drafts.insert(id, Draft::Done);
                 Content::Simple(id)
             }

@@ -71,6 +71,15 @@ impl Operation {
     /// # Errors
     /// The first name that is not there, with the nearest one.
     pub fn resolve(&self, path: &[&str]) -> Result<Target, PathError> {
+        self.resolve_as(path, &|_| Chosen::Declared)
+    }
+
+    /// As [`Self::resolve`], when `$type` says at some paths which type it is.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; and a type that does not derive from the declared one.
+    pub fn resolve_as(&self, path: &[&str], chosen: &dyn Fn(&[&str]) -> Chosen) -> Result<Target, PathError> {
+        let whole = path;
         let mut path = path;
         let mut here = Here::Parts;
         let mut known = self.name().to_owned();
@@ -89,7 +98,13 @@ impl Operation {
             }
         }
         let mut target = self.describe(here, true, false);
-        for step in path {
+        let skipped = whole.len() - path.len();
+        for (position, step) in path.iter().enumerate() {
+            match chosen(whole.get(..skipped + position).unwrap_or_default()) {
+                Chosen::Declared => {}
+                Chosen::Unknown => return Ok(plain()),
+                Chosen::Named(name) => here = self.derived(here, &known, &name)?,
+            }
             if matches!(*step, "$type" | "$xml" | "$nil" | "$value") {
                 return if *step == "$value" && target.simple { Ok(target) } else { Ok(plain()) };
             }
@@ -101,7 +116,43 @@ impl Operation {
                 None => return Ok(target),
             }
         }
+        if let Chosen::Named(name) = chosen(whole) {
+            let derived = self.derived(here, &known, &name)?;
+            target.type_id = self.type_at(derived);
+        }
         Ok(target)
+    }
+
+    /// The type that stands in for the declared one.
+    fn derived(&self, here: Here, known: &str, name: &str) -> Result<Here, PathError> {
+        let schemas = &self.model.schemas;
+        let Some(declared) = self.type_at(here) else { return Ok(here) };
+        let (namespace, local) = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((namespace, local)) => (Some(namespace), local),
+            None => (None, name.rsplit(':').next().unwrap_or(name)),
+        };
+        let derived: Vec<_> = schemas.global_types.iter().filter(|(_, id)| schemas.derives(**id, declared)).collect();
+        let fits = |known: &super::model::Name| {
+            *known.local == *local && namespace.is_none_or(|namespace| *known.namespace == *namespace)
+        };
+        if let Some((_, id)) = derived.iter().find(|(name, _)| fits(name)) {
+            return Ok(Here::Type(**id));
+        }
+        let is_concrete = |id: TypeId| match &schemas.types[id].definition {
+            Definition::Complex(complex) => !complex.is_abstract,
+            Definition::Simple(_) | Definition::Any => true,
+        };
+        let concrete = derived.iter().filter(|(_, id)| is_concrete(**id));
+        let mut names: Vec<&str> = concrete.map(|(name, _)| &*name.local).collect();
+        names.sort_unstable();
+        let near = nearest(local, names.iter().copied()).map(str::to_owned);
+        let some: Vec<&str> = names.into_iter().take(10).collect();
+        Err(PathError {
+            known: known.to_owned(),
+            unknown: name.to_owned(),
+            nearest: near,
+            reason: format!("{known} cannot be of the type {name:?}; $type may be {}", some.join(", ")),
+        })
     }
 
     /// Whether a constant may stand as the text of what was resolved: its lexical form and every facet are checked.
@@ -260,6 +311,17 @@ impl Operation {
     }
 }
 
+/// What `$type` says at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// Nothing: it is of its declared type.
+    Declared,
+    /// The name of a type.
+    Named(String),
+    /// Something that is known only when a message comes.
+    Unknown,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Here {
     Parts,
@@ -321,6 +383,9 @@ impl Leaves<'_> {
                 self.paths.push(join(path, &format!("@{}", attribute.name.local)));
             }
         }
+        if complex.is_abstract {
+            return self.paths.push(join(path, "$type"));
+        }
         if let Content::Particle(particle) = complex.content {
             self.of_particle(particle, path, depth);
         }
@@ -355,7 +420,13 @@ impl Leaves<'_> {
         if self.schemas.simple(element.type_id).is_some() {
             self.paths.push(path.clone());
         }
+        let before = self.paths.len();
         self.of_type(element.type_id, &path, depth + 1);
+        // What holds nothing that must be there must still be there itself.
+        let is_complex = matches!(self.schemas.types[element.type_id].definition, Definition::Complex(_));
+        if is_complex && self.paths.len() == before && !self.paths.contains(&path) && self.paths.len() < LEAVES_MAX {
+            self.paths.push(path);
+        }
     }
 }
 

@@ -131,11 +131,10 @@ mod tests {
         let linked = read(&latin, None).unwrap();
         let locations: Vec<&str> = linked.links.iter().map(|link| link.location.as_str()).collect();
         assert_eq!(locations, ["a.wsdl?x=1&y=2", "b.xsd"]);
-        let changed = linked.with(&[(&linked.links[0], "one.wsdl".to_owned()), (&linked.links[1], "two.xsd".to_owned())]);
-        let expected = text
-            .replace("ISO-8859-1", "UTF-8")
-            .replace("a.wsdl?x=1&amp;y=2", "one.wsdl")
-            .replace("b.xsd", "two.xsd");
+        let changed =
+            linked.with(&[(&linked.links[0], "one.wsdl".to_owned()), (&linked.links[1], "two.xsd".to_owned())]);
+        let expected =
+            text.replace("ISO-8859-1", "UTF-8").replace("a.wsdl?x=1&amp;y=2", "one.wsdl").replace("b.xsd", "two.xsd");
         assert_eq!(changed, expected);
         for (wrong, reason) in
             [("<html/>", "HTML page"), ("<a/>", "no WSDL"), ("<a", ""), ("<!DOCTYPE a><a/>", "DOCTYPE")]

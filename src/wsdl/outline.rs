@@ -22,6 +22,9 @@ pub struct Outline {
     pub kind: Kind,
     /// Its local name; empty for a group.
     pub name: String,
+    /// Of several parts: the part's name, by which a mapping knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     /// Its namespace; empty for none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
@@ -97,6 +100,16 @@ pub enum Cut {
 }
 
 impl Outline {
+    /// Its name in a path: `@name` for an attribute.
+    #[must_use]
+    pub fn step(&self) -> String {
+        match (&self.part, self.kind) {
+            (Some(part), _) => part.clone(),
+            (None, Kind::Attribute) => format!("@{}", self.name),
+            (None, Kind::Element | Kind::Sequence | Kind::Choice | Kind::All | Kind::Any) => self.name.clone(),
+        }
+    }
+
     /// It must be there.
     #[must_use]
     pub fn is_required(&self) -> bool {
@@ -137,7 +150,9 @@ impl Operation {
 
     fn outlines(&self, body: &Body) -> Vec<Outline> {
         let mut walk = Walk { schemas: &self.model.schemas, open: Vec::new(), nodes: 0 };
-        body.parts.iter().map(|part| walk.part(part)).collect()
+        let several = body.wrapper.is_some() || body.parts.len() > 1;
+        let named = |part: &Part| several.then(|| part.name.clone());
+        body.parts.iter().map(|part| Outline { part: named(part), ..walk.part(part) }).collect()
     }
 }
 
@@ -164,8 +179,7 @@ impl Walk<'_> {
         match part.holds {
             Holds::Element(element) => self.element(element, 1, Some(1)),
             Holds::Type(type_id) => {
-                let mut outline =
-                    Outline { name: part.name.clone(), min: 1, max: Some(1), ..Outline::default() };
+                let mut outline = Outline { name: part.name.clone(), min: 1, max: Some(1), ..Outline::default() };
                 self.typed(&mut outline, type_id);
                 outline
             }

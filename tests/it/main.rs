@@ -15,6 +15,7 @@ mod config;
 mod crash;
 mod deliver;
 mod demo;
+mod engineer;
 mod envelopes;
 mod gateway;
 mod harness;

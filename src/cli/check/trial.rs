@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::dispatch;
 use crate::envelope::{Field, FieldType, Record, Value};
-use crate::expression::{Expression, Subject};
+use crate::expression::{Document, Expression, Subject};
 use crate::map::soap::Message;
 use crate::map::{self, Body, Calls, Identity, Leaf, Mapping, Tree};
 use crate::wsdl::outbound::{DeclaredField, DeclaredRecord};
@@ -107,7 +107,8 @@ fn tree(mapping: &Mapping) -> Option<&Tree> {
     }
 }
 
-fn document(mapping: &Mapping) -> Option<&crate::expression::Document> {
+/// The document of a mapping that has one.
+pub(in crate::cli) fn document(mapping: &Mapping) -> Option<&Document> {
     match &mapping.calls {
         Calls::Rest(rest) => match &rest.body {
             Body::Document { document, .. } => Some(document),

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::{Disk, in_words};
 use crate::cli::print;
 use crate::config::{self, Loaded, Problem, Severity};
-use crate::expression::Expression;
+use crate::expression::{Document, Expression};
 use crate::map::soap::Message;
-use crate::map::{Calls, Mapping};
+use crate::map::{Body, Calls, Mapping};
 use crate::route::Lane;
 use crate::wsdl::changes::{self, Change};
 use crate::wsdl::{self, Files, outbound};
@@ -91,7 +91,9 @@ fn compared(old: &Path, new: &Path) -> Result<Vec<Change>, Vec<String>> {
     };
     let models = (model(old)?, model(new)?);
     if before.is_some() != after.is_some() {
-        return Err(vec!["one of the two is an outbound message's WSDL, the other is not: nothing to compare".to_owned()]);
+        return Err(vec![
+            "one of the two is an outbound message's WSDL, the other is not: nothing to compare".to_owned(),
+        ]);
     }
     Ok(changes::of_models(&models.0, &models.1))
 }
@@ -121,12 +123,16 @@ fn affected(config: &Path, args: &Args, changes: &[Change]) -> Result<Vec<Affect
         if uses == (false, false) {
             continue;
         }
-        let paths = used(&before, &summary.source, &summary.route, &planned.mapping, uses.0);
-        let touched = changes.iter().filter(|change| paths.iter().any(|path| touches(change, path)));
+        let uses = if uses.0 {
+            Uses::fields(&before, &summary.source, &summary.route, &planned.mapping)
+        } else {
+            Uses::paths(&planned.mapping)
+        };
+        let touched = changes.iter().filter(|change| uses.touches(change));
         let labels = [format!("route.{}", summary.route), format!("route.{}", position + 1)];
         let own = |found: &&&Problem| {
             let within = |label: &String| found.key == *label || found.key.starts_with(&format!("{label}."));
-            labels.iter().any(within) || users.iter().any(|user| found.key == *user)
+            labels.iter().any(within) || users.contains(&found.key)
         };
         affected.push(Affected {
             route: summary.route.clone(),
@@ -137,34 +143,51 @@ fn affected(config: &Path, args: &Args, changes: &[Change]) -> Result<Vec<Affect
     Ok(affected)
 }
 
-/// The fields of the source, or the target paths, that a route uses.
-fn used(loaded: &Loaded, source: &str, route: &str, mapping: &Mapping, of_source: bool) -> Vec<String> {
-    let Calls::Soap(soap) = &mapping.calls else {
-        return if of_source { fields(loaded, source, route, mapping) } else { Vec::new() };
-    };
-    if of_source {
-        return fields(loaded, source, route, mapping);
-    }
-    match &soap.message {
-        Message::Arguments(tree) => tree.leaves().into_iter().map(|(path, _)| path.to_owned()).collect(),
-        Message::Document(_) => Vec::new(),
-    }
+/// What of a WSDL a route uses.
+struct Uses {
+    /// The operation and its port; none for a source.
+    operation: Option<(String, String)>,
+    /// Target paths, or fields; none: all of them.
+    paths: Option<Vec<String>>,
 }
 
-fn fields(loaded: &Loaded, source: &str, route: &str, mapping: &Mapping) -> Vec<String> {
-    let mut expressions: Vec<&Expression> = crate::cli::check::expressions(mapping);
-    let route = loaded.routes.get(source).into_iter().flatten().find(|known| known.name == route);
-    expressions.extend(route.and_then(|route| route.when.as_ref()));
-    if let Some(Lane::Expression(lane)) = route.map(|route| &route.lane) {
-        expressions.push(lane);
+impl Uses {
+    /// The target paths.
+    fn paths(mapping: &Mapping) -> Self {
+        let Calls::Soap(soap) = &mapping.calls else { return Self { operation: None, paths: Some(Vec::new()) } };
+        let operation = Some((soap.operation.name().to_owned(), soap.operation.port().to_owned()));
+        let paths = match &soap.message {
+            Message::Arguments(tree) => Some(tree.leaves().into_iter().map(|(path, _)| path.to_owned()).collect()),
+            Message::Document(_) => None,
+        };
+        Self { operation, paths }
     }
-    let names = expressions.into_iter().flat_map(|expression| expression.names());
-    names.filter_map(|(path, _)| path.strip_prefix("record.")).map(str::to_owned).collect()
-}
 
-fn touches(change: &Change, path: &str) -> bool {
-    let below = |path: &str, above: &str| path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
-    !change.answer && (change.path.is_empty() || change.path == path || below(path, &change.path) || below(&change.path, path))
+    /// The fields of the source.
+    fn fields(loaded: &Loaded, source: &str, route: &str, mapping: &Mapping) -> Self {
+        let is_whole = matches!(&mapping.calls, Calls::Rest(rest) if matches!(rest.body, Body::Whole));
+        let mut expressions: Vec<&Expression> = crate::cli::check::expressions(mapping);
+        let route = loaded.routes.get(source).into_iter().flatten().find(|known| known.name == route);
+        expressions.extend(route.and_then(|route| route.when.as_ref()));
+        if let Some(Lane::Expression(lane)) = route.map(|route| &route.lane) {
+            expressions.push(lane);
+        }
+        let names = expressions.into_iter().flat_map(Expression::names);
+        let names = names.chain(crate::cli::check::document(mapping).into_iter().flat_map(Document::names));
+        let fields = names.filter_map(|(path, _)| path.strip_prefix("record.")).map(str::to_owned).collect();
+        Self { operation: None, paths: (!is_whole).then_some(fields) }
+    }
+
+    fn touches(&self, change: &Change) -> bool {
+        let within = self.operation.as_ref().is_none_or(|(operation, port)| {
+            change.within == *operation || change.within == format!("{operation} of port {port}")
+        });
+        let below = |path: &str, above: &str| path.strip_prefix(above).is_some_and(|rest| rest.starts_with('.'));
+        let meets = |path: &String| {
+            change.path.is_empty() || change.path == *path || below(path, &change.path) || below(&change.path, path)
+        };
+        within && !change.answer && self.paths.as_ref().is_none_or(|paths| paths.iter().any(meets))
+    }
 }
 
 fn show(args: &Args, changes: &[Change], routes: Option<&[Affected]>, breaks: bool) {
@@ -185,7 +208,12 @@ fn show(args: &Args, changes: &[Change], routes: Option<&[Affected]>, breaks: bo
     for route in routes.into_iter().flatten() {
         print::line(&format!("\nroute {}", route.route));
         for change in &route.changes {
-            print::line(&format!("  uses {}, which {}", if change.path.is_empty() { &change.within } else { &change.path }, change.what));
+            let what = if change.path.is_empty() {
+                format!("{}: {}", change.within, change.what)
+            } else {
+                format!("{}, which {}", change.path, change.what)
+            };
+            print::line(&format!("  uses {what}"));
         }
         for problem in &route.problems {
             print::line(&format!("  {problem}"));

@@ -302,7 +302,8 @@ impl Courier {
             if status.is_redirection()
                 && let Some(location) = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok())
             {
-                let next = url.join(location).with_context(|| format!("redirected to {location:?}, which is no URL"))?;
+                let next =
+                    url.join(location).with_context(|| format!("redirected to {location:?}, which is no URL"))?;
                 if !self.is_allowed(&next) || (url.scheme() == "https" && next.scheme() == "http") {
                     bail!("redirected to {next}, which is not followed: another host, or without TLS");
                 }
@@ -348,7 +349,8 @@ fn chain(error: &reqwest::Error) -> String {
 /// Headers for the host of the URL, secrets in clear.
 fn secrets(args: &Args) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
-    let secret = |raw: &str, option: &str| config::with_secrets(raw).map_err(|reason| anyhow::anyhow!("{option}: {reason}"));
+    let secret =
+        |raw: &str, option: &str| config::with_secrets(raw).map_err(|reason| anyhow::anyhow!("{option}: {reason}"));
     let clear = |text: &Text, option: &str| {
         let advice = "would stand in clear on the command line; write ${NAME} or ${file:PATH}";
         if text.is_plain() { Err(anyhow::anyhow!("the secret of {option} {advice}")) } else { Ok(()) }
@@ -369,7 +371,8 @@ fn secrets(args: &Args) -> anyhow::Result<HeaderMap> {
     }
     for header in &args.header {
         let Some((name, rest)) = header.split_once(':') else { bail!("--header wants `Name: value`, not {header:?}") };
-        let name = HeaderName::from_bytes(name.trim().as_bytes()).with_context(|| format!("{name:?} is no header name"))?;
+        let name =
+            HeaderName::from_bytes(name.trim().as_bytes()).with_context(|| format!("{name:?} is no header name"))?;
         let text = secret(rest.trim(), "--header")?;
         if name == AUTHORIZATION {
             clear(&text, "--header")?;

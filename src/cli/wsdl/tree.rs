@@ -74,7 +74,8 @@ fn facets(outline: &Outline) -> Vec<String> {
     }
     words.extend(number("totalDigits").map(|digits| format!("up to {digits} digits")));
     words.extend(number("fractionDigits").map(|digits| format!("up to {digits} decimal places")));
-    for (name, sign) in [("minInclusive", "≥"), ("minExclusive", ">"), ("maxInclusive", "≤"), ("maxExclusive", "<")] {
+    for (name, sign) in [("minInclusive", "≥"), ("minExclusive", ">"), ("maxInclusive", "≤"), ("maxExclusive", "<")]
+    {
         words.extend(number(name).map(|bound| format!("{sign} {bound}")));
     }
     for (_, pattern) in outline.facets.iter().filter(|(name, _)| name == "pattern") {
@@ -87,7 +88,10 @@ fn facets(outline: &Outline) -> Vec<String> {
 /// The name as a path says it; a group as what it is.
 pub(in crate::cli) fn label(outline: &Outline) -> String {
     match outline.kind {
-        Kind::Element => outline.name.clone(),
+        Kind::Element => match &outline.part {
+            Some(part) if *part != outline.name => format!("{part} ({})", outline.name),
+            _ => outline.name.clone(),
+        },
         Kind::Attribute => format!("@{}", outline.name),
         Kind::Sequence => "(these in order)".to_owned(),
         Kind::Choice => "(one of)".to_owned(),
