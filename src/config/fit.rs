@@ -68,7 +68,7 @@ fn shape(field: &DeclaredField) -> Shape {
         FieldType::String => Shape::Text { low, high: field.length_max, free: true },
         FieldType::Id => Shape::Text { low: ID_LENGTH.0, high: Some(ID_LENGTH.1), free: true },
         FieldType::Boolean => Shape::Boolean,
-        FieldType::Int => Shape::Number { whole: true, places: Some(0) },
+        FieldType::Integer(_) => Shape::Number { whole: true, places: Some(0) },
         FieldType::Double => Shape::Number { whole: false, places: None },
         FieldType::Date => Shape::Date,
         FieldType::DateTime => Shape::DateTime,

@@ -52,7 +52,7 @@ fn expressions(field: &DeclaredField, target: &Target) -> Vec<String> {
         }
         FieldType::Date => found.push(format!("{name} | date('%Y-%m-%dT00:00:00')")),
         FieldType::Boolean => found.push(format!("{name} | int")),
-        FieldType::String | FieldType::Id | FieldType::Int | FieldType::Time | FieldType::Base64 => {}
+        FieldType::String | FieldType::Id | FieldType::Integer(_) | FieldType::Time | FieldType::Base64 => {}
     }
     found
 }

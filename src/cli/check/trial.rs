@@ -146,7 +146,10 @@ fn sample(field: &DeclaredField) -> Value {
     match field.field_type {
         FieldType::Id => text(ID),
         FieldType::Boolean => Value::Boolean(true),
-        FieldType::Int => Value::Number("1".to_owned()),
+        FieldType::Integer(integer) if matches!(integer.as_str(), "negativeInteger" | "nonPositiveInteger") => {
+            Value::Number("-1".to_owned())
+        }
+        FieldType::Integer(_) => Value::Number("1".to_owned()),
         FieldType::Double => Value::Number("1.0".to_owned()),
         FieldType::Date => text("2026-01-31"),
         FieldType::DateTime => text("2026-01-31T12:30:00.000Z"),
