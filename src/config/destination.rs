@@ -55,12 +55,14 @@ pub(super) struct Configured {
 }
 
 /// What kind of destination; broken: reported already, but known by name.
+#[derive(Clone)]
 pub(super) enum Kind {
     Rest(Rest),
     Soap(Box<Soap>),
     Broken,
 }
 
+#[derive(Clone)]
 pub(super) struct Rest {
     pub(super) method: String,
     pub(super) url: Template,
@@ -69,6 +71,7 @@ pub(super) struct Rest {
     pub(super) content_type: Option<String>,
 }
 
+#[derive(Clone)]
 pub(super) struct Soap {
     pub(super) operation: Operation,
     pub(super) endpoint: Text,
@@ -321,7 +324,8 @@ fn header_value(text: &str) -> Result<String, String> {
 
 /// Loads a WSDL; what is found in it and in its schemas is reported at its place there.
 fn model(section: &Section<'_, '_>, wsdl: &Field<String>, reading: Reading) -> Option<wsdl::Model> {
-    let path = Path::new(&wsdl.value);
+    let named = section.desk.files.wsdl(&wsdl.value, &wsdl.spot.key);
+    let path = Path::new(&named);
     if let Err(error) = section.desk.files.read(path) {
         section.desk.error(&wsdl.spot, format!("cannot read {:?}: {}", wsdl.value, file::reason(&error)));
         return None;

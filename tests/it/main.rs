@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod deliver;
 mod demo;
+mod engineer;
 mod envelopes;
 mod gateway;
 mod harness;
