@@ -164,6 +164,7 @@ impl Style {
             Self::DocumentWrapped => "document/literal wrapped",
             Self::DocumentBare => "document/literal bare",
             Self::RpcLiteral => "rpc/literal",
+            Self::RpcEncoded => "rpc/encoded",
         }
     }
 }

@@ -327,7 +327,6 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
             write(out, source, child, depth + 1);
         }
     }
-    }
     out.push_str(&format!("</{prefix}:{name}>"));
 }
 
