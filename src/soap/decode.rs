@@ -252,7 +252,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         let mut object = Map::from_iter([("$type".to_owned(), Value::String(name))]);
         match value {
             Value::Object(inner) => object.extend(inner),
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
                 object.insert("$value".to_owned(), other);
             }
         }

@@ -132,7 +132,7 @@ fn wrap(operation: &Operation, header: &str, body: &str) -> Encoded {
     let header = if header.is_empty() { String::new() } else { format!("<soapenv:Header>{header}</soapenv:Header>") };
     // SOAP 1.2 part 1, 5.1.1: there it stands on the body's children.
     let encoded = operation.usage() == Usage::Encoded && operation.version() == Version::Soap11;
-    let style = encoded.then(|| format!(" soapenv:encodingStyle=\"{}\"", encoded::ENC11)).unwrap_or_default();
+    let style = if encoded { format!(" soapenv:encodingStyle=\"{}\"", encoded::ENC11) } else { String::new() };
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope xmlns:soapenv=\"{namespace}\">{header}\
          <soapenv:Body{style}>{body}</soapenv:Body></soapenv:Envelope>"

@@ -168,14 +168,16 @@ impl<'a> Encoder<'a> {
         for alternative in alternatives {
             let element = &self.schemas.elements[alternative];
             let Some(slot) = slots.find(&element.name) else { continue };
-            if particle.max == Some(1) && count == 0 && self.takes_list_whole(element.type_id) && slots.is_list(slot) {
-                if let Some(item) = slots.take_whole(slot) {
-                    self.path.push(Step::Element(alternative));
-                    self.element(alternative, item)?;
-                    self.path.pop();
-                    count += 1;
-                    continue;
-                }
+            let whole = particle.max == Some(1) && count == 0 && slots.is_list(slot);
+            if whole
+                && self.takes_list_whole(element.type_id)
+                && let Some(item) = slots.take_whole(slot)
+            {
+                self.path.push(Step::Element(alternative));
+                self.element(alternative, item)?;
+                self.path.pop();
+                count += 1;
+                continue;
             }
             while particle.max.is_none_or(|max| count < max) {
                 let Some((index, item)) = slots.take(slot) else { break };

@@ -51,6 +51,7 @@ pub(super) fn sample_of(operation: &Operation, body: &Body, extent: Extent) -> O
     };
     let mut value = match body.parts.as_slice() {
         [part] if body.wrapper.is_none() => sampler.holds(part.holds)?,
+        [] if body.wrapper.is_none() => Value::Null,
         parts => {
             let mut object = Map::new();
             for part in parts {
@@ -72,13 +73,15 @@ pub(super) fn sample_of(operation: &Operation, body: &Body, extent: Extent) -> O
         }
     }
     if !headers.is_empty() {
-        let object = match value {
+        let mut object = match value {
             Value::Object(object) => object,
             Value::Null => Map::new(),
-            scalar => Map::from_iter([("$value".to_owned(), scalar)]),
+            scalar @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Map::from_iter([("$value".to_owned(), scalar)])
+            }
         };
+        object.insert("$header".to_owned(), Value::Object(headers));
         value = Value::Object(object);
-        value["$header"] = Value::Object(headers);
     }
     Some(value)
 }
@@ -185,7 +188,7 @@ impl<'a> Sampler<'a> {
             let mut object = Map::from_iter([("$type".to_owned(), Value::String(name))]);
             match value {
                 Value::Object(inner) => object.extend(inner),
-                other => {
+                other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
                     object.insert("$value".to_owned(), other);
                 }
             }

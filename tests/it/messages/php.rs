@@ -222,7 +222,7 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
         let decoded = if rpc { decoded["testParam"].clone() } else { decoded };
         let wanted = match (&case["param_error"], part) {
             (Value::String(_), Some(part)) => {
-                listed(part).as_object().and_then(|object| object.values().last().cloned()).unwrap_or_default()
+                listed(part).as_object().and_then(|object| object.values().next_back().cloned()).unwrap_or_default()
             }
             _ => ours(&case["expect_decoded"], part),
         };
