@@ -10,6 +10,9 @@ use crate::harness::free_port;
 /// How long a server may take to listen: a Java one on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long a server may live.
+const LIFE_SECONDS: &str = "600";
+
 /// Where Debian keeps its jars.
 const JARS: &str = "/usr/share/java";
 
@@ -187,9 +190,13 @@ impl Prepared {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = self
-            .stack
-            .command(self.build.path(), port)
+        let server = self.stack.command(self.build.path(), port);
+        // Ends by itself, should this process be killed and not come to stop it.
+        let child = Command::new("timeout")
+            .args(["--kill-after=5", LIFE_SECONDS])
+            .arg(server.get_program())
+            .args(server.get_args())
+            .envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("PORT", port.to_string())
             .env("SEEN", folder.path().join("seen"))
             .envs(environment.iter().copied())
@@ -246,7 +253,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // `timeout` hands the signal on.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
 }
