@@ -13,8 +13,8 @@ use quick_xml::NsReader;
 use quick_xml::events::Event;
 use quick_xml::name::ResolveResult;
 
-use super::text::is_xml_char;
 use super::shapes::{self, SOAP11, SOAP12, SecurityHeader, TimestampElement, Token, TypedText};
+use super::text::is_xml_char;
 use crate::clock::Timestamp;
 use crate::secret::Text;
 
