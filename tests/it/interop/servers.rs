@@ -16,6 +16,19 @@ const LIFE_SECONDS: &str = "600";
 /// Where Debian keeps its jars.
 const JARS: &str = "/usr/share/java";
 
+const AXIS: &[&str] = &[
+    "axis",
+    "axis-jaxrpc",
+    "axis-saaj",
+    "jaxrpc",
+    "saaj",
+    "wsdl4j",
+    "commons-discovery",
+    "commons-logging",
+    "javax.mail",
+    "javax.activation",
+];
+
 const JAX_WS: &[&str] = &[
     "jaxws-api",
     "jaxws-rt",
@@ -66,6 +79,8 @@ pub(super) enum Stack {
     Node,
     Spyne,
     Asmx,
+    Lite,
+    Axis,
     JaxWs,
 }
 
@@ -77,6 +92,8 @@ impl Stack {
             Self::Node => "node-soap",
             Self::Spyne => "spyne",
             Self::Asmx => "ASP.NET on Mono",
+            Self::Lite => "SOAP::Lite",
+            Self::Axis => "Apache Axis 1.4",
             Self::JaxWs => "JAX-WS RI and WSS4J",
         }
     }
@@ -98,6 +115,8 @@ impl Stack {
             }
             Self::Spyne => command(&python(), &["-c", "import spyne, lxml"]),
             Self::Asmx => command("mcs", &["--version"]).or_else(|| command("mono", &["--version"])),
+            Self::Lite => command("perl", &["-MSOAP::Transport::HTTP", "-e", "1"]),
+            Self::Axis => jars(AXIS),
             Self::JaxWs => jars(JAX_WS),
         }
     }
@@ -125,7 +144,7 @@ impl Stack {
             step
         };
         match self {
-            Self::Php | Self::Node | Self::Spyne => Vec::new(),
+            Self::Php | Self::Node | Self::Spyne | Self::Lite => Vec::new(),
             Self::Gsoap => {
                 let mut generate = step("soapcpp2", &["-c", "-S", "-L", "-x"]);
                 generate.arg(source("gsoap.h"));
@@ -138,6 +157,13 @@ impl Stack {
                 std::fs::copy(source("interop.asmx"), build.join("interop.asmx")).unwrap();
                 let mut compile = step("mcs", &["-out:bin/server.dll", "-target:exe"]);
                 compile.arg(source("asmx.cs")).args(["-r:System.Web", "-r:System.Web.Services"]);
+                vec![compile]
+            }
+            Self::Axis => {
+                // Axis reads the class file itself, and knows those of its time only.
+                let mut compile =
+                    step("javac", &["-g", "-XDstringConcat=inline", "--release", "8", "-nowarn", "-d", "."]);
+                compile.args(["-cp", &class_path(AXIS, build)]).arg(source("Axis.java"));
                 vec![compile]
             }
             Self::JaxWs => {
@@ -156,7 +182,8 @@ impl Stack {
             Self::Node => Command::new("node"),
             Self::Spyne => Command::new(python()),
             Self::Asmx => Command::new("mono"),
-            Self::JaxWs => Command::new("java"),
+            Self::Lite => Command::new("perl"),
+            Self::Axis | Self::JaxWs => Command::new("java"),
         };
         match self {
             Self::Php => command.args(["-S", &format!("127.0.0.1:{port}")]).arg(source("php.php")),
@@ -164,6 +191,8 @@ impl Stack {
             Self::Node => command.arg(source("node.js")).env("NODE_PATH", installed().join("node/node_modules")),
             Self::Spyne => command.arg(source("spyne_server.py")),
             Self::Asmx => command.arg(build.join("bin/server.dll")).arg(build),
+            Self::Lite => command.arg(source("lite.pl")),
+            Self::Axis => command.args(["-cp", &class_path(AXIS, build), "Axis"]).arg(source("axis.wsdd")),
             Self::JaxWs => command.args(["-cp", &class_path(JAX_WS, build), "JaxWs"]),
         };
         command
@@ -171,9 +200,10 @@ impl Stack {
 
     fn path(self) -> &'static str {
         match self {
-            Self::Php | Self::Gsoap | Self::Spyne => "/",
+            Self::Php | Self::Gsoap | Self::Spyne | Self::Lite => "/",
             Self::Node | Self::JaxWs => "/interop",
             Self::Asmx => "/interop.asmx",
+            Self::Axis => "/axis/services/Interop",
         }
     }
 }
@@ -236,6 +266,13 @@ impl Running {
 
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}{}", self.port, self.stack.path())
+    }
+
+    pub(super) fn wsdl(&self) -> &'static str {
+        match self.stack {
+            Stack::Lite | Stack::Axis => "encoded.wsdl",
+            Stack::Php | Stack::Gsoap | Stack::Node | Stack::Spyne | Stack::Asmx | Stack::JaxWs => "document.wsdl",
+        }
     }
 
     /// What it saw last; nothing when it saw nothing since it was asked.
