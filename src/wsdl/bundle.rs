@@ -217,6 +217,9 @@ struct Repair {
     message: String,
 }
 
+/// Why a text is no document: line, column, rule, reason.
+type Unparsed = (u32, u32, &'static str, String);
+
 impl<'a> Walk<'a, '_> {
     fn follow(&mut self, wanted: Wanted) {
         let known = self.known.get(&wanted.path).copied();
@@ -295,7 +298,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Parses a text; what hand-edited files often get wrong is mended first, and said.
-    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), (u32, u32, &'static str, String)> {
+    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), Unparsed> {
         let mut repairs = Vec::new();
         let mut text = text;
         loop {
