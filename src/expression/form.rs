@@ -29,6 +29,10 @@ pub(super) enum Form {
     List(Vec<Self>),
     /// One of several.
     Either(Vec<Self>),
+    /// `a and b`: the first that is false, else the last.
+    All(Vec<Self>),
+    /// `a or b`: the first that is true, else the last.
+    Any(Vec<Self>),
     /// A filter or operator on a value.
     Filtered {
         /// Its name; `_add` for `+`, and so on.
@@ -78,7 +82,9 @@ pub(super) fn tables(form: &Form) -> Vec<&str> {
             };
             named.into_iter().chain(tables(value)).chain(arguments.iter().flat_map(tables)).collect()
         }
-        Form::Either(forms) | Form::List(forms) => forms.iter().flat_map(tables).collect(),
+        Form::Either(forms) | Form::All(forms) | Form::Any(forms) | Form::List(forms) => {
+            forms.iter().flat_map(tables).collect()
+        }
         Form::Unknown | Form::Path(_) | Form::Constant(_) | Form::Fails(_) | Form::Truth | Form::Object => Vec::new(),
     }
 }
@@ -199,8 +205,22 @@ impl Judge<'_> {
                 vec![Shape::List(items)]
             }
             Form::Either(forms) => forms.iter().flat_map(|form| self.of(form)).take(ALTERNATIVES_MAX).collect(),
+            Form::All(forms) => self.joined(forms, falsy),
+            Form::Any(forms) => self.joined(forms, truthy),
             Form::Filtered { name, value, arguments } => self.filtered(name, value, arguments),
         }
+    }
+
+    /// All but the last give only what ends the search.
+    fn joined(&mut self, forms: &[Form], ends: fn(Shape) -> Option<Shape>) -> Vec<Shape> {
+        let Some((last, before)) = forms.split_last() else { return Vec::new() };
+        let mut shapes: Vec<Shape> = Vec::new();
+        for form in before {
+            shapes.extend(self.of(form).into_iter().filter_map(ends));
+        }
+        shapes.extend(self.of(last));
+        shapes.truncate(ALTERNATIVES_MAX);
+        shapes
     }
 
     fn fails(&mut self, reason: String) {
@@ -216,7 +236,7 @@ impl Judge<'_> {
                 let also_empty = arguments.len() > 1;
                 values.retain(|shape| *shape != Shape::None);
                 if also_empty {
-                    values.iter_mut().for_each(not_empty);
+                    values = values.into_iter().filter_map(truthy).collect();
                 }
                 values.extend(arguments.first().map(|otherwise| self.of(otherwise)).unwrap_or_default());
                 return values;
@@ -328,10 +348,46 @@ fn text(low: u64, high: Option<u64>, free: bool) -> Shape {
     Shape::Text { low, high, free }
 }
 
-/// What `default('…', true)` leaves.
-fn not_empty(shape: &mut Shape) {
-    if let Shape::Text { low, .. } = shape {
-        *low = (*low).max(1);
+/// What of a kind of value counts as true; none: nothing of it does.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other kind has values that count as true")]
+fn truthy(shape: Shape) -> Option<Shape> {
+    match shape {
+        Shape::None | Shape::Nil => None,
+        Shape::Boolean => Some(Shape::Constant(true.into())),
+        Shape::Constant(value) if is_empty(&value) => None,
+        Shape::Text { high, free, low } => Some(Shape::Text { low: low.max(1), high, free }),
+        other => Some(other),
+    }
+}
+
+/// What of a kind of value counts as false; none: nothing of it does.
+fn falsy(shape: Shape) -> Option<Shape> {
+    match shape {
+        Shape::Boolean => Some(Shape::Constant(false.into())),
+        Shape::Constant(value) if !is_empty(&value) => None,
+        Shape::Text { low: 0, .. } => Some(text(0, Some(0), false)),
+        Shape::Row { value, .. } if !value.is_empty() => None,
+        Shape::Text { .. } | Shape::Date | Shape::DateTime | Shape::Time | Shape::Base64 | Shape::Like(_) => None,
+        Shape::Unknown
+        | Shape::None
+        | Shape::Nil
+        | Shape::Constant(_)
+        | Shape::Row { .. }
+        | Shape::Number { .. }
+        | Shape::List(_)
+        | Shape::Object => Some(shape),
+    }
+}
+
+/// Whether a constant counts as false.
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Bool(truth) => !truth,
+        Json::Number(number) => number.as_f64() == Some(0.0),
+        Json::String(text) => text.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(entries) => entries.is_empty(),
     }
 }
 
@@ -492,8 +548,11 @@ mod tests {
             ("record.Name | lookup('countries')", "\"DE\" of table countries | none"),
             ("'a' if record.IsWon else 'b' | upper", "\"a\" | \"B\""),
             ("'a' if record.IsWon", "\"a\" | none"),
-            ("record.Name or 'x'", "text | none | \"x\""),
-            ("record.Name == 'x' and not record.IsWon", "true or false"),
+            ("record.Name or 'x'", "text | \"x\""),
+            ("record.IsWon and 'Y' or 'N'", "\"Y\" | \"N\""),
+            ("record.IsWon and 'Y'", "false | none | \"Y\""),
+            ("record.IsWon | default('N', true)", "true | \"N\""),
+            ("record.Name == 'x' and not record.IsWon", "false | true or false"),
             ("record.IsWon is none", "true or false"),
             ("none | nil", "nil"),
             ("-1.50", "-1.50"),

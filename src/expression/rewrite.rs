@@ -641,7 +641,7 @@ fn operated(left: Written, filter: &str, right: Written) -> Written {
     Written::new(text, form)
 }
 
-/// Parts between the same word: the value is that of one of them.
+/// Parts between the same word, ` and ` or ` or `: the value is that of one of them.
 fn joined(mut parts: Vec<Written>, word: &str) -> Written {
     if parts.len() == 1
         && let Some(only) = parts.pop()
@@ -649,7 +649,8 @@ fn joined(mut parts: Vec<Written>, word: &str) -> Written {
         return only;
     }
     let (texts, forms): (Vec<String>, Vec<Form>) = parts.into_iter().map(|part| (part.text, part.form)).unzip();
-    Written::new(format!("({})", texts.join(word)), Form::either(forms))
+    let form = if word == " or " { Form::Any(forms) } else { Form::All(forms) };
+    Written::new(format!("({})", texts.join(word)), form)
 }
 
 /// A number as it was written: MiniJinja would round what a machine number cannot hold.
