@@ -183,11 +183,12 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, Defect> {
     gate(text, DEPTH_MAX)?;
     Document::parse(text).map_err(|error| {
         let position = error.pos();
-        #[expect(clippy::wildcard_enum_match_arm, reason = "of thirty defects two can be mended")]
-        let (rule, cure) = match &error {
-            roxmltree::Error::UnknownNamespace(prefix, _) => ("undeclared-prefix", Some(Cure::Declare(prefix.clone()))),
-            roxmltree::Error::UnexpectedDeclaration(_) => ("misplaced-declaration", Some(Cure::DropDeclaration)),
-            _ => ("XML", None),
+        let (rule, cure) = if let roxmltree::Error::UnknownNamespace(prefix, _) = &error {
+            ("undeclared-prefix", Some(Cure::Declare(prefix.clone())))
+        } else if matches!(error, roxmltree::Error::UnexpectedDeclaration(_)) {
+            ("misplaced-declaration", Some(Cure::DropDeclaration))
+        } else {
+            ("XML", None)
         };
         Defect { rule, cure, line: position.row, column: position.col, reason: error.to_string() }
     })

@@ -317,15 +317,14 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
     out.push('>');
     // Of a binding to something other than SOAP it is enough to know that it is there.
     let of_soap = |child: Node<'_, '_>| matches!(child.tag_name().namespace(), Some(SOAP11 | SOAP12));
-    if prefix != "wsdl" || name != "binding" || document::elements(node).any(of_soap) {
-        for child in document::elements(node) {
-            if mime(&child) {
-                // What SOAP has to say stands within the first part of the multipart message.
-                let inner = child.descendants().filter(|inner| of_soap(*inner));
-                inner.for_each(|inner| write(out, source, inner, depth + 1));
-            }
-            write(out, source, child, depth + 1);
+    let told = prefix != "wsdl" || name != "binding" || document::elements(node).any(of_soap);
+    for child in document::elements(node).filter(|_| told) {
+        if mime(&child) {
+            // What SOAP has to say stands within the first part of the multipart message.
+            let inner = child.descendants().filter(|inner| of_soap(*inner));
+            inner.for_each(|inner| write(out, source, inner, depth + 1));
         }
+        write(out, source, child, depth + 1);
     }
     out.push_str(&format!("</{prefix}:{name}>"));
 }
