@@ -36,8 +36,6 @@ pub(crate) struct Definitions {
 pub(crate) struct Message {
     #[yaserde(attribute = true, default = "nothing")]
     pub name: String,
-    #[yaserde(attribute = true, default = "nothing")]
-    pub at: String,
     #[yaserde(rename = "part", prefix = "wsdl")]
     pub parts: Vec<Part>,
 }
@@ -390,7 +388,7 @@ mod tests {
         assert_eq!(read.bindings[0].operations[0].soap11.as_ref().unwrap().action.as_deref(), Some(" a \"b\""));
         assert_eq!(read.messages[0].parts[0].element.as_deref(), Some("{urn:t}E"));
         assert_eq!(read.messages[0].parts[1].type_name.as_deref(), Some("{undeclared prefix wrong}E"));
-        assert_eq!(position(&read.messages[0].at).0, 8);
+        assert_eq!(position(&read.messages[0].parts[0].at).0, 8);
     }
 
     #[test]
