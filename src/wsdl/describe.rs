@@ -277,7 +277,8 @@ impl Operation {
             total_digits: facets.total_digits,
             fixed,
             min_length: facets.length.or(facets.min_length),
-            any: is_any(schemas, type_id),
+            // An array of SOAP's encoding takes a list, and says little of its items.
+            any: is_any(schemas, type_id) || schemas.array(type_id).is_some(),
             type_id: Some(type_id),
         }
     }
