@@ -93,6 +93,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "expression",
             "gateway",
             "map",
+            "outcome",
             "parse",
             "receive",
             "route",
