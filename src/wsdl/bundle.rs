@@ -209,6 +209,9 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
     walk.bundle
 }
 
+/// Why a file cannot be read: line, column, rule, reason.
+type Unread = (u32, u32, &'static str, String);
+
 /// Something in a file that was mended before it was read.
 struct Repair {
     line: u32,
@@ -232,7 +235,11 @@ impl<'a> Walk<'a, '_> {
         let Some(source) = self.bundle.sources.get(file) else { return };
         let root = source.document.root_element();
         let (name, namespace) = (root.tag_name().name(), root.tag_name().namespace().unwrap_or_default());
-        if is_xsd(namespace) && name == "schema" && file > 0 {
+        if is_xsd(namespace) && name == "schema" {
+            if file == 0 {
+                let message = "is a schema and no WSDL; assumed: a WSDL without operations".to_owned();
+                self.bundle.findings.add(Severity::Warning, Place { file, line: 1, column: 1 }, "WSDL", message);
+            }
             let node = root.id();
             self.take_schema(file, node, &wanted.reason, wanted.place);
         } else if namespace == WSDL && name == "definitions" && matches!(wanted.reason, Reason::Wsdl) {
@@ -240,7 +247,6 @@ impl<'a> Walk<'a, '_> {
         } else {
             let hint = match namespace {
                 "http://www.w3.org/ns/wsdl" => "WSDL 2.0 is not read",
-                XSD => "a schema alone has no operations",
                 _ => "check what was saved",
             };
             let wanted =
@@ -295,7 +301,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Parses a text; what hand-edited files often get wrong is mended first, and said.
-    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), (u32, u32, &'static str, String)> {
+    fn parse(&mut self, text: String) -> Result<(Document<'a>, Vec<Repair>), Unread> {
         let mut repairs = Vec::new();
         let mut text = text;
         loop {
@@ -442,7 +448,8 @@ impl<'a> Walk<'a, '_> {
         let location = location.replace('\\', "/");
         let location = percent_encoding::percent_decode_str(&location).decode_utf8_lossy().into_owned();
         let path = lexical(&base.parent().map(Path::to_path_buf).unwrap_or_default().join(&location));
-        let inside = path.strip_prefix(&self.folder).is_ok_and(|rest| !rest.starts_with(".."));
+        // Everything begins with the empty path, absolute ones too.
+        let inside = path.strip_prefix(&self.folder).is_ok_and(|rest| rest.is_relative() && !rest.starts_with(".."));
         if !inside || lower.starts_with("file:") || location.is_empty() {
             let message = format!(
                 "{:?} is not within the folder of the WSDL; only files there are read: put it beside the WSDL",
@@ -462,14 +469,18 @@ impl<'a> Walk<'a, '_> {
 
     /// Well-known schemas that some document mentions and none brings.
     fn add_built_in(&mut self) {
+        let mut mentioned: HashSet<String> = HashSet::new();
+        let note = |source: &Source<'_>, mentioned: &mut HashSet<String>| {
+            let text = source.document.input_text();
+            mentioned.extend(document::declared_namespaces(text).into_iter().map(str::to_owned));
+            if text.contains("xml:") {
+                mentioned.insert(document::XML_NAMESPACE.to_owned());
+            }
+        };
+        self.bundle.sources.iter().for_each(|source| note(source, &mut mentioned));
         for entry in catalogue::ENTRIES {
             let brought = self.bundle.schemas.iter().any(|schema| *schema.target == *entry.namespace);
-            let is_xml = entry.namespace == document::XML_NAMESPACE;
-            let mentions = |source: &Source<'_>| {
-                let text = source.document.input_text();
-                text.contains(entry.namespace) || (is_xml && text.contains("\"xml:"))
-            };
-            if brought || !self.bundle.sources.iter().any(mentions) {
+            if brought || !mentioned.contains(entry.namespace) {
                 continue;
             }
             self.shelf = self.shelf.put(entry.text.to_owned());
@@ -477,7 +488,9 @@ impl<'a> Walk<'a, '_> {
             let Ok(document) = document::parse(text) else { continue };
             let node = document.root_element().id();
             let file = self.bundle.sources.len();
-            self.bundle.sources.push(Source { name: entry.name.to_owned(), document, lines: Lines::of(text) });
+            let source = Source { name: entry.name.to_owned(), document, lines: Lines::of(text) };
+            note(&source, &mut mentioned);
+            self.bundle.sources.push(source);
             self.bundle.schemas.push(SchemaSource {
                 file,
                 node,

@@ -10,8 +10,8 @@ use super::model::{
 };
 use super::simple::Facets;
 
-/// How deep anonymous types are written.
-const DEPTH_MAX: usize = 64;
+/// How deep content models and anonymous types within them are written.
+const DEPTH_MAX: usize = 300;
 
 impl Model {
     /// Everything that the schemas and services declare, in an order of its own: to compare models.
@@ -20,12 +20,12 @@ impl Model {
         let schemas = &self.inner.schemas;
         let mut lines = BTreeMap::new();
         for (name, id) in schemas.global_types.iter().filter(|(name, _)| !is_xsd(&name.namespace)) {
-            let mut writer = Writer { schemas, out: String::new(), open: vec![*id] };
+            let mut writer = Writer { schemas, out: String::new(), open: vec![*id], depth: 0 };
             writer.definition(*id);
             lines.insert(format!("type {name}"), writer.out);
         }
         for (name, id) in &schemas.global_elements {
-            let mut writer = Writer { schemas, out: String::new(), open: Vec::new() };
+            let mut writer = Writer { schemas, out: String::new(), open: Vec::new(), depth: 0 };
             writer.declaration(*id);
             for member in schemas.substitutes.get(id).into_iter().flatten() {
                 let _ = write!(writer.out, " or {}", schemas.elements[*member].name);
@@ -47,6 +47,7 @@ struct Writer<'s> {
     out: String,
     /// The anonymous types that are being written.
     open: Vec<TypeId>,
+    depth: usize,
 }
 
 impl Writer<'_> {
@@ -60,7 +61,7 @@ impl Writer<'_> {
                 let name = name.to_string();
                 self.word(&name);
             }
-            None if self.open.contains(&id) || self.open.len() > DEPTH_MAX => self.word("…"),
+            None if self.open.contains(&id) => self.word("…"),
             None => {
                 self.open.push(id);
                 self.definition(id);
@@ -140,6 +141,10 @@ impl Writer<'_> {
     fn particle(&mut self, id: ParticleId) {
         let schemas = self.schemas;
         let particle = &schemas.particles[id];
+        if self.depth > DEPTH_MAX {
+            return self.word("…");
+        }
+        self.depth += 1;
         match &particle.term {
             Term::Element(element) if schemas.elements[*element].is_global => {
                 let _ = write!(self.out, "ref {}", schemas.elements[*element].name);
@@ -158,6 +163,7 @@ impl Writer<'_> {
                 None => self.word("any"),
             },
         }
+        self.depth -= 1;
         match (particle.min, particle.max) {
             (1, Some(1)) => {}
             (min, None) => {

@@ -314,7 +314,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     /// Notes what an array type says of its items.
     fn note_array(&mut self, id: TypeId, at: At<'d, 'i>, content: Option<ParticleId>) {
         let mut array =
-            encoding::ArrayType { element: content.and_then(|id| self.only_element(id)), ..Default::default() };
+            encoding::ArrayType { element: content.and_then(|id| self.only_element(id, 0)), ..Default::default() };
         for attribute in elements(at.node).filter(|child| child.tag_name().name() == "attribute") {
             let of_wsdl = |name: &str| attribute.attribute((super::bundle::WSDL, name));
             let at = At { node: attribute, ..at };
@@ -331,11 +331,11 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.model.encoding.arrays.insert(id, array);
     }
 
-    fn only_element(&self, id: ParticleId) -> Option<ElementId> {
+    fn only_element(&self, id: ParticleId, depth: usize) -> Option<ElementId> {
         match &self.model.particles[id].term {
             Term::Element(element) => Some(*element),
             Term::Sequence(parts) | Term::All(parts) | Term::Choice(parts) => match parts.as_slice() {
-                [only] => self.only_element(*only),
+                [only] if depth < NESTING_MAX => self.only_element(*only, depth + 1),
                 _ => None,
             },
             Term::Any => None,
@@ -621,6 +621,11 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
     }
 
     fn draft_simple(&mut self, at: At<'d, 'i>) -> Draft {
+        // As the draft of 1999 has it.
+        if let Some(text) = at.node.attribute("base") {
+            let base = self.type_ref(at, text);
+            return Draft::Simple { base: Some(base), variety: None, step: Box::new(self.facets(at)) };
+        }
         for child in elements(at.node) {
             let at = At { node: child, ..at };
             match child.tag_name().name() {
@@ -741,6 +746,12 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             elements(content).find(|child| matches!(child.tag_name().name(), "extension" | "restriction"))
         });
         let (Some(content), Some(step)) = (derived, step) else {
+            // As the draft of 1999 has it.
+            if let Some(text) = at.node.attribute("base") {
+                draft.base = Some(self.type_ref(at, text));
+                let restricts = at.node.attribute("derivedBy") == Some("restriction");
+                draft.how = if restricts { How::Restriction } else { How::Extension };
+            }
             self.read_content(at, &mut draft);
             return draft;
         };
@@ -778,7 +789,25 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 draft.content = self.particle(At { node: child, ..at });
             }
         }
+        let loose = |node: &Node<'d, 'i>| matches!(node.tag_name().name(), "element" | "any");
+        if draft.content.is_none() && elements(at.node).any(|node| loose(&node)) {
+            self.read_loose_content(at, draft);
+        }
         self.read_attributes(at, draft);
+    }
+
+    /// Elements directly within a type: a sequence in the draft of 1999, forgotten in later schemas.
+    fn read_loose_content(&mut self, at: At<'d, 'i>, draft: &mut DraftComplex) {
+        if at.node.tag_name().namespace() == Some(XSD) {
+            let message = "elements stand directly within a type; assumed: they are a sequence".to_owned();
+            self.finding_as(Severity::Warning, at, "src-ct", message);
+        }
+        let parts = elements(at.node).filter_map(|node| match node.tag_name().name() {
+            "element" | "any" => self.particle(At { node, ..at }),
+            _ => None,
+        });
+        let parts: Vec<ParticleId> = parts.collect();
+        draft.content = Some(self.new_particle(Term::Sequence(parts)));
     }
 
     fn read_attributes(&mut self, at: At<'d, 'i>, draft: &mut DraftComplex) {

@@ -4,6 +4,7 @@
 //! namespace bindings, so that no later reader (roxmltree, yaserde) meets input that costs it more than its length.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use quick_xml::Reader;
@@ -14,6 +15,8 @@ use roxmltree::{Document, Node};
 pub(crate) const DEPTH_MAX: usize = 256;
 const ATTRIBUTES_MAX: usize = 1_000;
 const BINDINGS_MAX: usize = 1_000;
+/// How far from `xmlns` its value is looked for.
+const PREFIX_BYTES_MAX: usize = 200;
 /// How much of a component's documentation is kept.
 const DOCUMENTATION_BYTES_MAX: usize = 2_000;
 
@@ -180,10 +183,12 @@ pub(crate) fn parse(text: &str) -> Result<Document<'_>, Defect> {
     gate(text, DEPTH_MAX)?;
     Document::parse(text).map_err(|error| {
         let position = error.pos();
-        let (rule, cure) = match &error {
-            roxmltree::Error::UnknownNamespace(prefix, _) => ("undeclared-prefix", Some(Cure::Declare(prefix.clone()))),
-            roxmltree::Error::UnexpectedDeclaration(_) => ("misplaced-declaration", Some(Cure::DropDeclaration)),
-            _ => ("XML", None),
+        let (rule, cure) = if let roxmltree::Error::UnknownNamespace(prefix, _) = &error {
+            ("undeclared-prefix", Some(Cure::Declare(prefix.clone())))
+        } else if matches!(error, roxmltree::Error::UnexpectedDeclaration(_)) {
+            ("misplaced-declaration", Some(Cure::DropDeclaration))
+        } else {
+            ("XML", None)
         };
         Defect { rule, cure, line: position.row, column: position.col, reason: error.to_string() }
     })
@@ -272,6 +277,21 @@ pub(crate) fn text_of(node: Node<'_, '_>) -> String {
     let mut texts = node.children().filter(Node::is_text).filter_map(|text| text.text());
     let first = texts.next().unwrap_or_default().to_owned();
     texts.fold(first, |whole, more| whole + more)
+}
+
+/// The namespaces that a text declares prefixes for, in one pass.
+pub(crate) fn declared_namespaces(text: &str) -> HashSet<&str> {
+    let mut namespaces = HashSet::new();
+    for (at, _) in text.match_indices("xmlns") {
+        let rest = text.get(at..).unwrap_or_default();
+        let equals = rest.bytes().take(PREFIX_BYTES_MAX).position(|byte| byte == b'=');
+        let value = equals.and_then(|equals| rest.get(equals + 1..)).map(str::trim_start);
+        let quote = value.and_then(|value| value.chars().next()).filter(|quote| matches!(quote, '"' | '\''));
+        if let (Some(value), Some(quote)) = (value, quote) {
+            namespaces.extend(value.get(1..).and_then(|value| value.split(quote).next()));
+        }
+    }
+    namespaces
 }
 
 /// What a component's annotation says, its white space collapsed; cut when it is long.

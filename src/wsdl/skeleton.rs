@@ -292,8 +292,10 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
         return;
     }
     out.push_str(&format!("<{prefix}:{name}"));
-    let (line, column) = source.lines.place(node.range().start);
-    attribute(out, "at", &format!("{line}:{column}"));
+    if has_place(prefix, name, node) {
+        let (line, column) = source.lines.place(node.range().start);
+        attribute(out, "at", &format!("{line}:{column}"));
+    }
     let is_known = |given: &roxmltree::Attribute<'_, '_>| match given.namespace() {
         None => !matches!(given.name(), "at" | "required"),
         Some(namespace) => namespace == WSDL && given.name() == "required",
@@ -313,16 +315,30 @@ fn write(out: &mut String, source: &Source<'_>, node: Node<'_, '_>, depth: usize
         attribute(out, "attachments", &names.join(" "));
     }
     out.push('>');
-    for child in document::elements(node) {
+    // Of a binding to something other than SOAP it is enough to know that it is there.
+    let of_soap = |child: Node<'_, '_>| matches!(child.tag_name().namespace(), Some(SOAP11 | SOAP12));
+    let told = prefix != "wsdl" || name != "binding" || document::elements(node).any(of_soap);
+    for child in document::elements(node).filter(|_| told) {
         if mime(&child) {
             // What SOAP has to say stands within the first part of the multipart message.
-            let inner =
-                child.descendants().filter(|inner| matches!(inner.tag_name().namespace(), Some(SOAP11 | SOAP12)));
+            let inner = child.descendants().filter(|inner| of_soap(*inner));
             inner.for_each(|inner| write(out, source, inner, depth + 1));
         }
         write(out, source, child, depth + 1);
     }
     out.push_str(&format!("</{prefix}:{name}>"));
+}
+
+/// Whether the shape of an element keeps its place: each attribute costs the reader.
+fn has_place(prefix: &str, name: &str, node: Node<'_, '_>) -> bool {
+    let bound = || node.ancestors().skip(1).any(|above| above.tag_name().name() == "binding");
+    match name {
+        "part" | "binding" | "port" => prefix == "wsdl",
+        "header" => true,
+        "operation" => prefix == "wsdl" && bound(),
+        "input" | "output" | "fault" => prefix == "wsdl" && !bound(),
+        _ => false,
+    }
 }
 
 fn attribute(out: &mut String, name: &str, value: &str) {

@@ -47,7 +47,6 @@ const BROKEN: &[(&str, &str)] = &[
     ("wsdl2java_wsdl/ws_address_binding.wsdl", "WSDL"),
     ("attachments__should_send_binary_data/soap.wsdl", "WSDL"),
     ("test/wsdl/attachments.wsdl", "WSDL"),
-    ("should_handle_child_namespaces/childs/childxs0.wsdl", "WSDL"),
     // What they are made of is outside of their folder.
     ("wsdl2/person.wsdl", "import-outside"),
     ("wsdl_systest/e/sayHi.wsdl", "import-outside"),
@@ -186,8 +185,9 @@ fn what_breaks_the_rules_is_refused_with_its_rule() {
         ("resources/validator_wsdl/cxf6488.wsdl", "-"),
         ("resources/validator_wsdl/defaultOpMessageNames.wsdl", "-"),
     ] {
-        let finding = refused(&validator.join(name), Reading::Strict);
-        assert_eq!(finding.as_ref().map_or("-", |finding| &finding.rule), rule, "{name}: {finding:?}");
+        let findings = wsdl::load_as(&validator.join(name), &Disk, Reading::Strict).err().unwrap_or_default();
+        let named = findings.iter().any(|finding| finding.rule == rule);
+        assert!(named || (rule == "-" && findings.is_empty()), "{name}: {findings:?}");
     }
 }
 

@@ -187,6 +187,24 @@ fn redefinitions_of_redefinitions_and_chameleons_reach_what_they_replace() {
 }
 
 #[test]
+fn the_drafts_of_1999_and_2000_are_understood() {
+    for namespace in ["http://www.w3.org/1999/XMLSchema", "http://www.w3.org/2000/10/XMLSchema"] {
+        let text = schema_of(
+            "<xs:simpleType name='Code' base='xs:string'><xs:maxLength value='3'/></xs:simpleType>\
+             <xs:complexType name='Base'><xs:element name='at' type='xs:timeInstant'/></xs:complexType>\
+             <xs:complexType name='More' base='t:Base' derivedBy='extension'>\
+             <xs:element name='code' type='t:Code' maxOccurs='*'/></xs:complexType><xs:element name='Do' type='t:More'/>",
+        );
+        let text = text.replace("http://www.w3.org/2001/XMLSchema", namespace);
+        let model = load_as(&[("a.wsdl", &text)], Reading::Strict).unwrap();
+        let operation = model.operation(&wsdl::OperationChoice { service: None, port: None, operation: "Do" }).unwrap();
+        assert_eq!(operation.resolve(&["at"]).unwrap().builtin, "dateTime");
+        let code = operation.resolve(&["code"]).unwrap();
+        assert_eq!((code.repeated, code.max_length), (true, Some(3)));
+    }
+}
+
+#[test]
 fn documents_that_mean_harm_are_bounded() {
     let element = "<xs:element name='Do' type='xs:string'/>";
     let unions: String = (0..31)
@@ -200,6 +218,16 @@ fn documents_that_mean_harm_are_bounded() {
     assert!(operation.resolve(&[]).is_ok());
     let error = omgate::soap::encode(&operation, &serde_json::json!({ "Do": "x" }), &Default::default()).unwrap_err();
     assert!(error.to_string().ends_with("xs:int; nor is it of another type of the union"), "{error}");
+    // A group that is all there is in itself, in an array.
+    let circular = schema_of(
+        "<xs:group name='G'><xs:sequence><xs:group ref='t:G'/></xs:sequence></xs:group>\
+         <xs:complexType name='A'><xs:complexContent><xs:restriction base='e:Array'><xs:group ref='t:G'/>\
+         </xs:restriction></xs:complexContent></xs:complexType>\
+         <xs:complexType name='B'><xs:complexContent><xs:restriction base='t:A'><xs:group ref='t:G'/>\
+         </xs:restriction></xs:complexContent></xs:complexType><xs:element name='Do' type='t:B'/>",
+    );
+    let circular = circular.replacen("xmlns:t=", "xmlns:e='http://schemas.xmlsoap.org/soap/encoding/' xmlns:t=", 1);
+    assert_eq!(load(&[("a.wsdl", &circular)]).unwrap_err()[0].rule, "mg-props-correct.2");
     // A chameleon in many namespaces.
     let many: String = (0..900)
         .map(|n| format!("<xs:schema targetNamespace='urn:{n}'><xs:include schemaLocation='c.xsd'/></xs:schema>"))
