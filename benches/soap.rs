@@ -169,7 +169,12 @@ fn write_types(types: &mut String, n: usize) {
         if n % 4 == 3 { format!("Record{base}") } else { "Root".to_owned() },
     );
     for field in 0..12 {
-        let kind = ["xs:string", "xs:decimal", "xs:dateTime", "xs:boolean"][field % 4];
+        let kind = match field % 4 {
+            0 => "xs:string",
+            1 => "xs:decimal",
+            2 => "xs:dateTime",
+            _ => "xs:boolean",
+        };
         let _ =
             writeln!(types, r#"<xs:element name="field{field}of{n}" type="{kind}" minOccurs="0" nillable="true"/>"#);
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use crate::secret::Text;
 
-/// Everything that goes to a destination, save what its credentials add at the edge.
+/// Everything that goes to a destination, save what its credentials add at the edge: an `Authorization` header, and a
+/// WS-Security header within the envelope.
 /// The same delivery mapped with the same configuration gives the same call, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Call {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod call;
 pub mod check;
 pub mod client;
 pub mod completions;
@@ -11,7 +12,9 @@ pub mod deliveries;
 pub mod demo;
 pub mod inspect;
 pub mod notifications;
+pub mod pretty;
 pub mod print;
+pub mod scaffold;
 pub mod send;
 pub mod serve;
 pub mod status;
@@ -35,6 +38,10 @@ enum Command {
     Serve(serve::Args),
     /// Load everything `serve` would and say what each route does.
     Check(check::Args),
+    /// Write a complete configuration for two WSDLs, with obvious pairs filled in.
+    Scaffold(scaffold::Args),
+    /// Make one call by hand: of a destination, with values of your own.
+    Call(call::Args),
     /// Replay envelope fixtures against golden files: no network, no store.
     Test(test::Args),
     /// Show the whole path in a temporary folder: two stub systems, the project's fixtures, a live table.
@@ -69,6 +76,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Scaffold(args) => scaffold::run(args).await,
+        Command::Call(args) => call::run(args).await,
         Command::Test(args) => test::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Send(args) => send::run(args).await,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::DeTable;
@@ -14,23 +14,31 @@ use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
 use crate::receive;
 use crate::route::Route;
-use crate::secret::Mask;
+use crate::secret::{Mask, Text};
 use crate::settle::{OnUnknown, Policy};
 use crate::store::StoredConfig;
+use crate::wsdl::outbound::DeclaredRecord;
 
 mod destination;
 mod file;
+mod fit;
+mod hand;
+mod pair;
 mod problem;
 mod read;
 mod route;
 mod secret;
+mod security;
 mod server;
 mod source;
 mod summary;
 mod table;
 mod value;
 
+pub use hand::ByHand;
+pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
+pub use route::split_path;
 pub use server::{Server, StoreSettings};
 pub use summary::RouteSummary;
 
@@ -65,6 +73,10 @@ pub struct Loaded {
     pub hold_unknown: Vec<String>,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
+    /// Every destination, for calls without a route.
+    pub by_hand: HashMap<String, ByHand>,
+    /// What the WSDLs of sources declare, by the source's name.
+    pub declarations: HashMap<String, Arc<[DeclaredRecord]>>,
 }
 
 /// Loads a configuration file and all that it names.
@@ -72,13 +84,30 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong, and the warnings.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let name = path.to_string_lossy().into_owned();
-    let text = file::read(path)
+    let text = text_of(path)?;
+    read(path.to_string_lossy().into_owned(), &text, &Files::disk(&folder_of(path)), &environment)
+}
+
+/// Loads a configuration file with one WSDL in place of another, wherever it names that; and the keys that name it.
+pub fn load_instead(path: &Path, old: &Path, new: &Path) -> (Result<Loaded, Problems>, Vec<String>) {
+    let text = match text_of(path) {
+        Ok(text) => text,
+        Err(problems) => return (Err(problems), Vec::new()),
+    };
+    let files = Files::with_instead(&folder_of(path), old, new);
+    let loaded = read(path.to_string_lossy().into_owned(), &text, &files, &environment);
+    (loaded, files.users())
+}
+
+fn text_of(path: &Path) -> Result<String, Problems> {
+    file::read(path)
         .map_err(|error| file::reason(&error))
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
-        .map_err(|reason| whole_file(&name, format!("cannot read the configuration: {reason}")))?;
-    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    read(name, &text, &Files::disk(&folder), &environment)
+        .map_err(|reason| whole_file(&path.to_string_lossy(), format!("cannot read the configuration: {reason}")))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default()
 }
 
 /// Loads a stored configuration: its files as they were, secrets from today's environment and files.
@@ -105,6 +134,18 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
     Ok(server::server(&root).admin_listen)
 }
 
+/// A text of the command line in which `${NAME}` and `${file:PATH}` stand for secrets.
+///
+/// # Errors
+/// Which secret is not there.
+pub fn with_secrets(raw: &str) -> Result<Text, String> {
+    let (text, problems) = secret::substitute(raw, &environment, &Files::disk(Path::new("")));
+    match problems.into_iter().next() {
+        Some((_, reason)) => Err(reason),
+        None => Ok(text),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -113,7 +154,16 @@ fn environment(name: &str) -> Option<String> {
 fn whole_file(name: &str, reason: String) -> Problems {
     let file = name.to_owned();
     let severity = Severity::Error;
-    Problems(vec![Problem { severity, file, line: 0, column: 0, key: String::new(), reason, suggestion: None }])
+    Problems(vec![Problem {
+        severity,
+        file,
+        line: 0,
+        column: 0,
+        rule: String::new(),
+        key: String::new(),
+        reason,
+        suggestion: None,
+    }])
 }
 
 fn read(name: String, text: &str, files: &Files, environment: secret::Environment<'_>) -> Result<Loaded, Problems> {
@@ -144,9 +194,10 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let server = server::server(&root);
     let store = server::store(&root);
     let tables = table::tables(&root);
-    let sources = source::sources(&root);
+    let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
-    let parts = route::Parts { sources: &sources, destinations: &destinations, tables: &tables };
+    let parts =
+        route::Parts { sources: &sources, declarations: &declarations, destinations: &destinations, tables: &tables };
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
@@ -157,6 +208,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         return None;
     }
     let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations)).collect();
+    let by_hand = destinations.iter().map(|configured| (configured.name.clone(), ByHand::of(configured))).collect();
     let hold_unknown = destinations
         .iter()
         .filter(|configured| configured.unknown == OnUnknown::Hold)
@@ -176,6 +228,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         warnings: Vec::new(),
         hold_unknown,
         summary,
+        by_hand,
+        declarations,
     })
 }
 

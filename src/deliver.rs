@@ -17,10 +17,12 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
 
 use crate::call::Call;
+use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
 use crate::deliver::auth::{Auth, AuthError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
+use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
@@ -53,6 +55,8 @@ pub struct TargetConfig {
     pub name: String,
     /// Its credentials.
     pub auth: Option<Auth>,
+    /// Its credentials within SOAP envelopes; with SOAP only.
+    pub security: Option<Security>,
     /// For name, connection and TLS.
     pub connect_timeout: Duration,
     /// Of an answer's body after decompression, in bytes; see [`RESPONSE_BYTES_MAX`].
@@ -92,6 +96,14 @@ pub enum BuildError {
         /// What is wrong with them.
         reason: AuthError,
     },
+    /// The WS-Security header.
+    #[error("the security of destination {name}: {reason}")]
+    Security {
+        /// The destination.
+        name: String,
+        /// What is wrong with it.
+        reason: SecurityError,
+    },
     /// Anything else.
     #[error("setting up the connection of destination {name}: {reason}")]
     Client {
@@ -107,10 +119,28 @@ pub enum BuildError {
 pub struct Target {
     client: Client,
     authorization: Option<HeaderValue>,
+    security: Option<Security>,
+    freshness: Freshness,
     response_bytes_max: usize,
     mask: Mask,
     /// The machine has no certificate authorities: why every HTTPS call will fail.
     without_authorities: bool,
+}
+
+/// Where the moments and nonces of WS-Security headers come from.
+#[derive(Clone)]
+struct Freshness {
+    clock: SharedClock,
+    nonces: Nonces,
+}
+
+/// Where nonces come from: random bytes, in tests known ones. None when the machine has none to give.
+pub type Nonces = Arc<dyn Fn() -> Option<[u8; NONCE_BYTES]> + Send + Sync>;
+
+fn random_nonce() -> Option<[u8; NONCE_BYTES]> {
+    let mut nonce = [0; NONCE_BYTES];
+    aws_lc_rs::rand::fill(&mut nonce).ok()?;
+    Some(nonce)
 }
 
 impl fmt::Debug for Target {
@@ -129,15 +159,40 @@ impl Target {
             Some(auth) => Some(auth.header().map_err(|reason| BuildError::Auth { name: config.name.clone(), reason })?),
             None => None,
         };
+        if let Some(security) = &config.security {
+            security.check().map_err(|reason| BuildError::Security { name: config.name.clone(), reason })?;
+        }
         let (client, without_authorities) = client(&config)?;
-        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy);
+        let within = config.security.iter().flat_map(Security::texts);
+        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(within);
         Ok(Self {
             client,
             authorization,
-            response_bytes_max: config.response_bytes_max,
             mask: mask_of(texts),
+            security: config.security,
+            freshness: Freshness { clock: SystemClock::shared(), nonces: Arc::new(random_nonce) },
+            response_bytes_max: config.response_bytes_max,
             without_authorities,
         })
+    }
+
+    /// The same connection with another source of moments and nonces, for tests.
+    #[must_use]
+    pub fn with_freshness(self, clock: SharedClock, nonces: Nonces) -> Self {
+        Self { freshness: Freshness { clock, nonces }, ..self }
+    }
+
+    /// The body as it goes out: with the WS-Security header, which is made anew for each attempt. One that was used
+    /// before, or is too old, would be refused.
+    fn body(&self, call: &Call) -> Result<Bytes, String> {
+        let Some(security) = &self.security else { return Ok(call.body.clone()) };
+        let nonce = (self.freshness.nonces)().ok_or("the machine gives no random bytes for a nonce")?;
+        let envelope = std::str::from_utf8(&call.body).map_err(|_| "the body is not UTF-8 text")?;
+        let fresh = Fresh { now: self.freshness.clock.now(), nonce };
+        let secured = security
+            .add(envelope, &fresh)
+            .map_err(|reason| format!("the body {reason}: no WS-Security header can be put into it"))?;
+        Ok(Bytes::from(secured))
     }
 }
 
@@ -222,13 +277,14 @@ fn request(target: &Target, call: &Call, left: &Departure) -> Result<Request, St
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(format!("the URL {} is not an http or https address", call.url));
     }
+    let body = target.body(call)?;
     let mut request = Request::new(method, url);
-    *request.headers_mut() = headers(target, call)?;
-    *request.body_mut() = Some(left.body(call.body.clone()));
+    *request.headers_mut() = headers(target, call, body.len())?;
+    *request.body_mut() = Some(left.body(body));
     Ok(request)
 }
 
-fn headers(target: &Target, call: &Call) -> Result<HeaderMap, String> {
+fn headers(target: &Target, call: &Call, body_bytes: usize) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::with_capacity(call.headers.len() + 2);
     for (name, value) in &call.headers {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
@@ -239,7 +295,7 @@ fn headers(target: &Target, call: &Call) -> Result<HeaderMap, String> {
             headers.append(header, revealed);
         }
     }
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(call.body.len()));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
     if let Some(authorization) = &target.authorization {
         headers.insert(header::AUTHORIZATION, authorization.clone());
     }

@@ -16,12 +16,14 @@ use crate::secret::Text;
 
 mod document;
 mod filters;
+mod form;
 mod number;
 mod rewrite;
 mod table;
 mod template;
 
 pub use document::Document;
+pub use form::{Shape, Shapes};
 pub use table::{OnMissing, Table, Tables};
 pub use template::{Place, Template, scalar};
 
@@ -165,6 +167,7 @@ struct Inner {
     names: Vec<(String, usize)>,
     needs: Needs,
     tables: Tables,
+    form: form::Form,
 }
 
 impl fmt::Debug for Expression {
@@ -224,7 +227,9 @@ impl Expression {
             .compile_expression_owned(compiled_source)
             .map_err(|error| ExpressionError::of(&source, &error))?;
         let needs = Needs::of(rewritten.names.iter().map(|(name, _)| name.as_str()));
-        let inner = Inner { source, compiled, names: rewritten.names, needs, tables: tables.clone() };
+        // What a secret makes of a value is nobody's to say.
+        let form = if text.is_plain() { rewritten.form } else { form::Form::Unknown };
+        let inner = Inner { source, compiled, names: rewritten.names, needs, tables: tables.clone(), form };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -237,6 +242,25 @@ impl Expression {
     /// Every dotted path it reads, with its offset in the source in bytes.
     pub fn names(&self) -> impl Iterator<Item = (&str, usize)> {
         self.inner.names.iter().map(|(name, at)| (name.as_str(), *at))
+    }
+
+    /// The kinds of value that it may give, as far as they are certain. `names` says what a dotted path may hold.
+    #[must_use]
+    pub fn shapes(&self, names: &dyn Fn(&str) -> Vec<Shape>) -> Shapes {
+        form::shapes(&self.inner.form, names, &self.inner.tables)
+    }
+
+    /// Some keys of the tables that it looks up, for samples.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for name in form::tables(&self.inner.form) {
+            let Some(table) = self.inner.tables.0.get(name) else { continue };
+            let mut known: Vec<&String> = table.rows.keys().take(10_000).collect();
+            known.sort_unstable();
+            keys.extend(known.into_iter().take(10).cloned());
+        }
+        keys
     }
 
     /// Checks that every path starts with one of these names.

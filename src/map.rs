@@ -14,7 +14,7 @@ use crate::soap::Reply;
 pub mod soap;
 pub mod tree;
 
-pub use soap::SoapCalls;
+pub use soap::{AddressingHeaders, SoapCalls};
 pub use tree::{Leaf, Node, Tree};
 
 /// The header that carries the idempotency key unless the destination names another.

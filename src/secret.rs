@@ -140,8 +140,8 @@ impl Mask {
     /// A mask over all secrets given, the longest first so that one inside another is not left half shown.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = (String, SecretString)>) -> Self {
-        let mut secrets: Vec<_> =
-            secrets.into_iter().filter(|(_, value)| value.expose_secret().len() >= Self::LENGTH_MIN).collect();
+        let long = secrets.into_iter().filter(|(_, value)| value.expose_secret().len() >= Self::LENGTH_MIN);
+        let mut secrets: Vec<_> = long.flat_map(|secret| [escaped(&secret), Some(secret)]).flatten().collect();
         secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.expose_secret().len()));
         Self { secrets }
     }
@@ -159,6 +159,13 @@ impl Mask {
             if text.contains(value.expose_secret()) { text.replace(value.expose_secret(), reference) } else { text }
         })
     }
+}
+
+/// The secret as it stands in XML, when that is something else.
+fn escaped((reference, value): &(String, SecretString)) -> Option<(String, SecretString)> {
+    let plain = value.expose_secret();
+    let text = plain.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    (text != plain).then(|| (reference.clone(), SecretString::from(text)))
 }
 
 impl fmt::Debug for Mask {
@@ -188,5 +195,11 @@ mod tests {
             ("${C}".to_owned(), SecretString::from("x")),
         ]);
         assert_eq!(mask.apply("password pass x"), "${B} ${A} x");
+    }
+
+    #[test]
+    fn a_mask_knows_a_secret_as_xml_writes_it() {
+        let mask = Mask::new([("${A}".to_owned(), SecretString::from("a&b<c>"))]);
+        assert_eq!(mask.apply("a&b<c> <p>a&amp;b&lt;c&gt;</p>"), "${A} <p>${A}</p>");
     }
 }

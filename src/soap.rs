@@ -11,6 +11,7 @@ mod matching;
 mod particles;
 mod references;
 mod sample;
+pub mod security;
 mod shapes;
 mod slots;
 mod specimen;

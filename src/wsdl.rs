@@ -11,20 +11,23 @@ mod bind;
 mod bundle;
 mod canonical;
 mod catalogue;
+pub mod changes;
 mod compile;
 mod describe;
 pub(crate) mod document;
 pub(crate) mod encoding;
+pub mod links;
 pub(crate) mod model;
 mod moment;
 pub mod outbound;
+pub mod outline;
 mod pattern;
 mod profile;
 pub(crate) mod simple;
 mod skeleton;
 
 pub use bind::{Style, Usage, Version};
-pub use describe::{PathError, Target};
+pub use describe::{Chosen, PathError, Target};
 
 pub(crate) use bind::{Body, Header, Holds, Part};
 

@@ -1,4 +1,4 @@
-//! `omgate check`: load everything `serve` would, and say what each route does.
+//! `omgate check`: load everything `serve` would, try every mapping, and say what each route does.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,15 +9,26 @@ use serde_json::json;
 use crate::cli::print;
 use crate::config::{self, Loaded, Problem, RouteSummary, Severity};
 
+mod trial;
+
+use trial::Trial;
+pub(in crate::cli) use trial::{document, expressions};
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
     config: PathBuf,
-    /// Print JSON: `{"ok","problems":[…],"routes":[…]}`.
+    /// Print JSON: `{"ok","problems":[{"severity","file","line","column","rule","key","reason","suggestion"}],"routes":[…]}`.
     #[arg(long)]
     json: bool,
+}
+
+/// A route with what became of its samples.
+struct Checked {
+    summary: RouteSummary,
+    trials: Vec<Trial>,
 }
 
 /// Checks a configuration. Exit code 1 when it cannot be used.
@@ -26,14 +37,19 @@ pub struct Args {
 /// Only when nothing can be printed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (problems, routes) = match config::load(&args.config) {
-        Ok(Loaded { warnings, summary, .. }) => (warnings, Some(summary)),
+        Ok(loaded) => {
+            let routes = checked(&loaded);
+            let mut problems = loaded.warnings;
+            problems.extend(routes.iter().filter_map(|route| sample_problem(&args.config.to_string_lossy(), route)));
+            (problems, Some(routes))
+        }
         Err(problems) => (problems.0, None),
     };
     let mut out = io::stdout().lock();
     if args.json {
-        let document =
-            json!({ "ok": routes.is_some(), "problems": problems, "routes": routes.as_deref().unwrap_or(&[]) });
-        writeln!(out, "{document:#}")?;
+        let routes: Vec<_> = routes.iter().flatten().map(as_json).collect();
+        let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
+        writeln!(out, "{:#}", json!({ "ok": ok, "problems": problems, "routes": routes }))?;
     } else {
         for problem in &problems {
             writeln!(out, "{problem}")?;
@@ -46,12 +62,44 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if routes.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn in_order(file: &str, problems: &[Problem], routes: &[RouteSummary]) -> String {
+fn checked(loaded: &Loaded) -> Vec<Checked> {
+    let check = |summary: &RouteSummary| Checked {
+        trials: trial::trials(loaded, &summary.route, &summary.source),
+        summary: summary.clone(),
+    };
+    loaded.summary.iter().map(check).collect()
+}
+
+fn as_json(route: &Checked) -> serde_json::Value {
+    let mut object = json!(route.summary);
+    if let Some(object) = object.as_object_mut() {
+        object.insert("samples".to_owned(), json!(route.trials));
+    }
+    object
+}
+
+/// A full record that makes no call is remarkable: its texts are made up, so it is no proof of a fault.
+fn sample_problem(file: &str, route: &Checked) -> Option<Problem> {
+    let failed = route.trials.iter().find(|trial| trial.sample == "full" && !trial.ok)?;
+    let reason = failed.reason.as_deref().unwrap_or_default();
+    Some(Problem {
+        severity: Severity::Warning,
+        file: file.to_owned(),
+        line: 0,
+        column: 0,
+        rule: "sample".to_owned(),
+        key: format!("route.{}", route.summary.route),
+        reason: format!("no valid call could be made of a full sample record: {reason}"),
+        suggestion: None,
+    })
+}
+
+fn in_order(file: &str, problems: &[Problem], routes: &[Checked]) -> String {
     if routes.is_empty() {
         return format!("{file} is in order; it has no routes, so everything is stored and goes nowhere");
     }
     let mut table = print::table(&["route", "takes", "sends", "and then"]);
-    for route in routes {
+    for Checked { summary: route, .. } in routes {
         let takes = format!(
             "{} {}\nof {}\nwhen {}\nwithout a record: {}",
             route.source, route.path, route.organizations, route.when, route.on_empty
@@ -62,7 +110,33 @@ fn in_order(file: &str, problems: &[Problem], routes: &[RouteSummary]) -> String
     }
     let plural = if routes.len() == 1 { "route" } else { "routes" };
     let warnings = if problems.is_empty() { String::new() } else { format!(", {}", counts(problems)) };
-    format!("{table}\n{file} is in order: {} {plural}{warnings}", routes.len())
+    let tried: String = routes.iter().map(tried).collect();
+    format!("{table}\n{tried}{file} is in order: {} {plural}{warnings}", routes.len())
+}
+
+/// What becomes of sample records, and what a record must have, in lines.
+fn tried(route: &Checked) -> String {
+    let mut rows: Vec<(String, Vec<&str>, String)> = Vec::new();
+    for trial in &route.trials {
+        let became = match &trial.reason {
+            None => "a valid call".to_owned(),
+            Some(reason) => format!("a dead letter: {reason}"),
+        };
+        match rows.last_mut().filter(|(record, _, known)| *record == trial.record_type && *known == became) {
+            Some((_, samples, _)) => samples.push(trial.sample),
+            None => rows.push((trial.record_type.clone(), vec![trial.sample], became)),
+        }
+    }
+    let mut text = format!("{}, tried with sample records:\n", route.summary.route);
+    for (record, samples, became) in rows {
+        let record = if record.is_empty() { "record".to_owned() } else { record };
+        text.push_str(&format!("  {record}, {}: {became}\n", samples.join(", ")));
+    }
+    if !route.summary.dead_without.is_empty() {
+        let paths = route.summary.dead_without.join(", ");
+        text.push_str(&format!("  a record that leaves one of these empty becomes a dead letter: {paths}\n"));
+    }
+    text
 }
 
 fn counts(problems: &[Problem]) -> String {

@@ -10,7 +10,6 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::config::{self, Loaded};
 
-mod pretty;
 mod replay;
 
 /// How deep folders of fixtures may nest.

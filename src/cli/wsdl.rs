@@ -9,8 +9,12 @@ use crate::wsdl::{Files, Finding, Model, Operation, OperationChoice, Severity};
 
 mod check;
 mod decode;
+mod diff;
 mod encode;
+mod fetch;
 mod sample;
+mod show;
+pub(in crate::cli) mod tree;
 
 /// The largest file that is read.
 const BYTES_MAX: u64 = 32 << 20;
@@ -32,6 +36,12 @@ enum Verb {
     Encode(encode::Args),
     /// Read a response from standard input, and print what it says as JSON.
     Decode(decode::Args),
+    /// Show services and operations, or one operation's messages as trees.
+    Show(show::Args),
+    /// Say what a new version of a WSDL changes, and for which routes.
+    Diff(diff::Args),
+    /// Bring a WSDL with all it imports from the network into a folder.
+    Fetch(fetch::Args),
 }
 
 /// Runs `omgate wsdl`. Exit code 1 when something is wrong.
@@ -44,12 +54,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Sample(args) => sample::run(&args),
         Verb::Encode(args) => encode::run(&args),
         Verb::Decode(args) => decode::run(&args),
+        Verb::Show(args) => show::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Fetch(args) => fetch::run(args).await,
     }
 }
 
 /// Files of the disk.
 #[derive(Debug)]
-struct Disk;
+pub(in crate::cli) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -113,7 +126,7 @@ fn standard_input() -> anyhow::Result<Vec<u8>> {
 }
 
 /// A finding in a line, its file as seen from here and not from the WSDL's folder.
-fn in_words(wsdl: &Path, finding: &Finding) -> String {
+pub(in crate::cli) fn in_words(wsdl: &Path, finding: &Finding) -> String {
     let severity = match finding.severity {
         Severity::Error => "error",
         Severity::Warning => "warning",

@@ -7,15 +7,16 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{file, value};
+use super::{file, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
 use crate::dispatch::{Rate, System};
 use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables, Template};
-use crate::map::IDEMPOTENCY_HEADER;
+use crate::map::{AddressingHeaders, IDEMPOTENCY_HEADER};
 use crate::secret::Text;
 use crate::settle::OnUnknown;
+use crate::soap::security::Security;
 use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,12 +55,14 @@ pub(super) struct Configured {
 }
 
 /// What kind of destination; broken: reported already, but known by name.
+#[derive(Clone)]
 pub(super) enum Kind {
     Rest(Rest),
     Soap(Box<Soap>),
     Broken,
 }
 
+#[derive(Clone)]
 pub(super) struct Rest {
     pub(super) method: String,
     pub(super) url: Template,
@@ -68,10 +71,11 @@ pub(super) struct Rest {
     pub(super) content_type: Option<String>,
 }
 
+#[derive(Clone)]
 pub(super) struct Soap {
     pub(super) operation: Operation,
     pub(super) endpoint: Text,
-    pub(super) addressing: bool,
+    pub(super) addressing: Option<AddressingHeaders>,
     pub(super) wsdl: String,
 }
 
@@ -96,6 +100,7 @@ struct Shared {
     rate: Option<Field<Rate>>,
     paused: Option<Field<bool>>,
     auth: Option<Field<Auth>>,
+    security: Option<Field<Security>>,
 }
 
 struct TargetParts {
@@ -132,7 +137,7 @@ fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &
     let headers = headers(section, tables, &mut expressions);
     let response = |key| response_rule(section, key, tables);
     let rules = Rules { retry_when: response("retry_when"), success_when: response("success_when") };
-    let shared = shared(section);
+    let shared = shared(section, matches!(kind, Kind::Rest(_)));
     let target = target_parts(section);
     let timeout = section.duration("timeout", SECOND / 10..=900 * SECOND).map_or(30 * SECOND, |field| field.value);
     let retry = section.section("retry").map_or_else(Retry::default, retry);
@@ -173,7 +178,7 @@ fn kind(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
                 section.text(key);
             }
             section.section("query");
-            section.boolean("addressing");
+            addressing(section);
             section.boolean("strict");
             Kind::Broken
         }
@@ -188,7 +193,7 @@ fn rest(section: &Section<'_, '_>, tables: &Tables, expressions: &mut Vec<(Spot,
     let query = query(section, tables, expressions);
     let form = section.choice("body", &[("json", false), ("form", true)]).is_some_and(|field| field.value);
     let content_type = section.parsed("content_type", header_value).map(|field| field.value);
-    for key in ["wsdl", "operation", "service", "port", "endpoint", "addressing", "strict"] {
+    for key in ["wsdl", "operation", "service", "port", "endpoint", "addressing", "security", "strict"] {
         section.refuse(key, "belongs to kind = \"soap\"; a REST destination has method and url");
     }
     Some(Rest { method: method?.to_owned(), url: url?, query, form, content_type })
@@ -319,7 +324,8 @@ fn header_value(text: &str) -> Result<String, String> {
 
 /// Loads a WSDL; what is found in it and in its schemas is reported at its place there.
 fn model(section: &Section<'_, '_>, wsdl: &Field<String>, reading: Reading) -> Option<wsdl::Model> {
-    let path = Path::new(&wsdl.value);
+    let named = section.desk.files.wsdl(&wsdl.value, &wsdl.spot.key);
+    let path = Path::new(&named);
     if let Err(error) = section.desk.files.read(path) {
         section.desk.error(&wsdl.spot, format!("cannot read {:?}: {}", wsdl.value, file::reason(&error)));
         return None;
@@ -350,7 +356,7 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
     let port = section.plain("port");
     let operation = section.required("operation");
     let endpoint = section.text("endpoint");
-    let addressing = section.boolean("addressing").unwrap_or(false);
+    let addressing = addressing(section);
     let reading = if section.boolean("strict").unwrap_or(false) { Reading::Strict } else { Reading::Lenient };
     let wsdl = wsdl?;
     let model = model(section, &wsdl, reading)?;
@@ -379,6 +385,17 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
         return None;
     }
     Some(Soap { operation: chosen, endpoint, addressing, wsdl: wsdl.value })
+}
+
+/// `true`, or a table of how.
+fn addressing(section: &Section<'_, '_>) -> Option<AddressingHeaders> {
+    if !section.is_table("addressing") {
+        return section.boolean("addressing").unwrap_or(false).then(AddressingHeaders::default);
+    }
+    let table = section.section("addressing")?;
+    let must_understand = table.boolean("must_understand").unwrap_or(false);
+    table.finish();
+    Some(AddressingHeaders { must_understand })
 }
 
 fn response_rule(section: &Section<'_, '_>, key: &'static str, tables: &Tables) -> Option<Expression> {
@@ -470,13 +487,14 @@ fn idempotency_header(section: &Section<'_, '_>, kind: &Kind) -> Option<String> 
     Some(field.value)
 }
 
-fn shared(section: &Section<'_, '_>) -> Shared {
+fn shared(section: &Section<'_, '_>, rest: bool) -> Shared {
     let paused = section.boolean("paused").map(|value| Field { value, spot: section.spot_of("paused") });
     Shared {
         concurrency: section.integer("concurrency", 1..=1_000),
         rate: section.parsed("rate", value::rate),
         paused,
         auth: section.section("auth").and_then(auth),
+        security: if rest { None } else { section.section("security").and_then(security::security) },
     }
 }
 
@@ -574,20 +592,18 @@ fn agreed<T: Clone + PartialEq>(
 
 /// The connection of a destination; its credentials may stand at another destination of its system.
 pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Configured]) -> Option<Target> {
-    let mut said =
-        all.iter().filter(|other| other.system == configured.system).filter_map(|other| other.shared.auth.as_ref());
-    let auth = configured.shared.auth.as_ref().or_else(|| said.next());
-    let other = all.iter().filter(|other| other.system == configured.system).find_map(|other| {
-        other.shared.auth.as_ref().filter(|other| auth.is_some_and(|own| shown(&own.value) != shown(&other.value)))
-    });
-    if let (Some(own), Some(_)) = (&configured.shared.auth, other) {
-        let reason =
-            format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
-        root.desk.error(&own.spot, reason);
-    }
+    let auth = credentials(root, configured, all, |shared| shared.auth.as_ref(), shown);
+    let security = match configured.kind {
+        Kind::Rest(_) => None,
+        Kind::Soap(_) | Kind::Broken => {
+            // Debug shows secrets as references.
+            credentials(root, configured, all, |shared| shared.security.as_ref(), |security| format!("{security:?}"))
+        }
+    };
     let config = TargetConfig {
         name: configured.name.clone(),
         auth: auth.map(|field| field.value.clone()),
+        security: security.map(|field| field.value.clone()),
         connect_timeout: configured.target.connect_timeout,
         response_bytes_max: configured.target.response_bytes_max,
         ca: configured.target.ca.as_ref().map(|field| root.desk.files.resolve(&field.value)),
@@ -601,8 +617,9 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
                 // Reported where the file is named.
                 BuildError::Authorities { .. } => return None,
                 // A secret that could not be read was reported where it stands.
-                BuildError::Auth { .. } if root.desk.has_failed() => return None,
+                BuildError::Auth { .. } | BuildError::Security { .. } if root.desk.has_failed() => return None,
                 BuildError::Auth { .. } => own(auth.map(|field| &field.spot)),
+                BuildError::Security { .. } => own(security.map(|field| &field.spot)),
                 BuildError::Proxy { .. } => own(configured.target.proxy.as_ref().map(|field| &field.spot)),
                 BuildError::Client { .. } => own(None),
             };
@@ -610,6 +627,27 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
             None
         }
     }
+}
+
+/// What a destination says itself, else what another of its system says; it is wrong when they differ.
+fn credentials<'c, T>(
+    root: &Section<'_, '_>,
+    configured: &'c Configured,
+    all: &'c [Configured],
+    pick: impl Fn(&'c Shared) -> Option<&'c Field<T>>,
+    shown: impl Fn(&T) -> String,
+) -> Option<&'c Field<T>> {
+    let own = pick(&configured.shared);
+    let said: Vec<&Field<T>> =
+        all.iter().filter(|other| other.system == configured.system).filter_map(|other| pick(&other.shared)).collect();
+    if let Some(own) = own
+        && said.iter().any(|other| shown(&other.value) != shown(&own.value))
+    {
+        let reason =
+            format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
+        root.desk.error(&own.spot, reason);
+    }
+    own.or_else(|| said.first().copied())
 }
 
 fn shown(auth: &Auth) -> String {

@@ -1,7 +1,7 @@
 //! The files of a configuration: read from the disk and remembered, or read from a stored configuration.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -24,18 +24,53 @@ pub(super) struct Files {
     folder: PathBuf,
     stored: Option<BTreeMap<String, String>>,
     read: Mutex<BTreeMap<String, String>>,
+    instead: Option<Instead>,
+}
+
+/// A WSDL that is read in place of another, and the keys that name that other.
+struct Instead {
+    old: PathBuf,
+    new: String,
+    users: Mutex<Vec<String>>,
 }
 
 impl Files {
     /// Files of the disk, beside a configuration file.
     pub(super) fn disk(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), stored: None, read: Mutex::default() }
+        Self { folder: folder.to_owned(), stored: None, read: Mutex::default(), instead: None }
+    }
+
+    /// As [`Self::disk`], with one WSDL in place of another.
+    pub(super) fn with_instead(folder: &Path, old: &Path, new: &Path) -> Self {
+        let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let new = whole(new).to_string_lossy().into_owned();
+        let instead = Instead { old: whole(old), new, users: Mutex::default() };
+        Self { instead: Some(instead), ..Self::disk(folder) }
+    }
+
+    /// The WSDL that is read where the configuration names one at a key.
+    pub(super) fn wsdl(&self, named: &str, key: &str) -> String {
+        let is_old =
+            |instead: &&Instead| fs::canonicalize(self.folder.join(named)).is_ok_and(|path| path == instead.old);
+        match self.instead.as_ref().filter(is_old) {
+            Some(instead) => {
+                instead.users.lock().unwrap_or_else(PoisonError::into_inner).push(key.to_owned());
+                instead.new.clone()
+            }
+            None => named.to_owned(),
+        }
+    }
+
+    /// The keys that named the WSDL in whose place another was read.
+    pub(super) fn users(&self) -> Vec<String> {
+        let users = self.instead.as_ref().map(|instead| &instead.users);
+        users.map(|users| users.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// Files of a stored configuration.
     pub(super) fn stored(config: &StoredConfig) -> Self {
         let folder = config.files.get(FOLDER).map(PathBuf::from).unwrap_or_default();
-        Self { folder, stored: Some(config.files.clone()), read: Mutex::default() }
+        Self { folder, stored: Some(config.files.clone()), read: Mutex::default(), instead: None }
     }
 
     /// A configured path, relative to the configuration's folder.

@@ -25,6 +25,9 @@ pub struct Problem {
     pub line: usize,
     /// From 1, in characters; 0 when unknown.
     pub column: usize,
+    /// The rule that found it: `source-field`, `target-path`, `required`, `type`, `value`, `length`, …; of a WSDL, the
+    /// finding's own; empty for what has no name.
+    pub rule: String,
     /// The key's path, such as `destination.erp.timeout`; empty when it is about the whole file.
     pub key: String,
     /// What is wrong, and what to do.
@@ -50,10 +53,10 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.reason)?;
-        match &self.suggestion {
-            Some(suggestion) => write!(f, " (did you mean `{suggestion}`?)"),
-            None => Ok(()),
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, " (did you mean `{suggestion}`?)")?;
         }
+        if self.rule.is_empty() { Ok(()) } else { write!(f, " [{}]", self.rule) }
     }
 }
 

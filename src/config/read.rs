@@ -25,8 +25,11 @@ pub(super) struct Desk<'d> {
     problems: RefCell<Vec<Problem>>,
     secrets: RefCell<Vec<(String, SecretString)>>,
     failed: Cell<bool>,
-    places: RefCell<HashMap<String, Range<usize>>>,
+    places: RefCell<HashMap<String, Vec<NameAndValue>>>,
 }
+
+/// Where a key and its value stand.
+type NameAndValue = (Range<usize>, Range<usize>);
 
 /// Where something stands in the configuration.
 #[derive(Clone, Debug)]
@@ -72,15 +75,20 @@ impl<'d> Desk<'d> {
     }
 
     pub(super) fn error(&self, spot: &Spot, reason: impl Into<String>) {
-        self.report(Severity::Error, spot, reason.into(), None);
+        self.report(Severity::Error, "", spot, reason.into(), None);
     }
 
     pub(super) fn warning(&self, spot: &Spot, reason: impl Into<String>) {
-        self.report(Severity::Warning, spot, reason.into(), None);
+        self.report(Severity::Warning, "", spot, reason.into(), None);
     }
 
     pub(super) fn suggest(&self, spot: &Spot, reason: impl Into<String>, suggestion: Option<String>) {
-        self.report(Severity::Error, spot, reason.into(), suggestion);
+        self.report(Severity::Error, "", spot, reason.into(), suggestion);
+    }
+
+    /// What a rule with a name found.
+    pub(super) fn ruled(&self, severity: Severity, rule: &str, spot: &Spot, reason: String, near: Option<String>) {
+        self.report(severity, rule, spot, reason, near);
     }
 
     /// A name that is none of those known.
@@ -90,8 +98,13 @@ impl<'d> Desk<'d> {
 
     /// What is wrong in an expression that stands at a spot.
     pub(super) fn expression(&self, spot: &Spot, error: &ExpressionError) {
+        self.ruled_expression("expression", spot, error);
+    }
+
+    /// What a rule with a name found in an expression that stands at a spot.
+    pub(super) fn ruled_expression(&self, rule: &str, spot: &Spot, error: &ExpressionError) {
         let place = error.offset.map_or_else(|| spot.clone(), |offset| self.inside(spot, offset));
-        self.suggest(&place, error.to_string(), error.suggestion.clone());
+        self.report(Severity::Error, rule, &place, error.to_string(), error.suggestion.clone());
     }
 
     /// What was found in a WSDL or schema.
@@ -105,6 +118,7 @@ impl<'d> Desk<'d> {
             file: finding.file.clone(),
             line: usize::try_from(finding.line).unwrap_or(0),
             column: usize::try_from(finding.column).unwrap_or(0),
+            rule: finding.rule.clone(),
             key: spot.key.clone(),
             reason: finding.message.clone(),
             suggestion: None,
@@ -119,20 +133,23 @@ impl<'d> Desk<'d> {
             file: file.to_owned(),
             line,
             column,
+            rule: "expression".to_owned(),
             key: spot.key.clone(),
             reason: error.to_string(),
             suggestion: error.suggestion.clone(),
         });
     }
 
-    /// Remembers the place of a key, for checks that come later.
-    pub(super) fn remember(&self, spot: &Spot) {
-        self.places.borrow_mut().insert(spot.key.clone(), spot.span.clone());
+    /// Remembers where a key and its value stand, for checks that come later. In a list of tables it comes again.
+    pub(super) fn remember(&self, name: &Spot, value: &Spot) {
+        let spans = (name.span.clone(), value.span.clone());
+        self.places.borrow_mut().entry(name.key.clone()).or_default().push(spans);
     }
 
-    /// The place of a key that was remembered.
-    pub(super) fn place_of(&self, key: &str) -> Option<Spot> {
-        self.places.borrow().get(key).map(|span| Spot { key: key.to_owned(), span: span.clone() })
+    /// Where a key that was remembered and its value stand, when it comes for so many times from 0.
+    pub(super) fn place_of(&self, key: &str, times: usize) -> Option<(Spot, Spot)> {
+        let spot = |span: &Range<usize>| Spot { key: key.to_owned(), span: span.clone() };
+        self.places.borrow().get(key)?.get(times).map(|(name, value)| (spot(name), spot(value)))
     }
 
     /// The place of an offset within a string value: exact where the string is written without escapes.
@@ -148,13 +165,14 @@ impl<'d> Desk<'d> {
         Spot { key: spot.key.clone(), span: start.min(spot.span.end)..spot.span.end }
     }
 
-    fn report(&self, severity: Severity, spot: &Spot, reason: String, suggestion: Option<String>) {
+    fn report(&self, severity: Severity, rule: &str, spot: &Spot, reason: String, suggestion: Option<String>) {
         let (line, column) = line_and_column(self.text, spot.span.start);
         self.push(Problem {
             severity,
             file: self.file.clone(),
             line,
             column,
+            rule: rule.to_owned(),
             key: spot.key.clone(),
             reason,
             suggestion,
@@ -223,6 +241,11 @@ impl<'s, 'd> Section<'s, 'd> {
 
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// Whether a key is there and holds a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().is_table())
     }
 
     fn mismatch(&self, spot: &Spot, wanted: &str, value: &DeValue<'_>) {

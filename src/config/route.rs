@@ -1,20 +1,26 @@
 //! `[[route]]`: source + condition → destination + mapping.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use toml::de::DeValue;
 
 use super::destination::{self, Configured, Kind, Rest, Soap};
-use super::read::{Field, Section, Spot, type_name};
-use super::{file, source};
+use super::problem::Severity;
+use super::read::{Desk, Field, Section, Spot, type_name};
+use super::source::Declarations;
+use super::{file, fit, source};
 use crate::delivery::OnRevision;
 use crate::envelope::RecordTypes;
-use crate::expression::{Document, Expression, SUBJECT_NAMES, Tables};
+use crate::expression::{Document, Expression, SUBJECT_NAMES, Shape, Tables};
 use crate::map::soap::Message;
 use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, SoapCalls, Tree};
 use crate::receive;
 use crate::route::{Lane, OnEmpty};
 use crate::settle::OnDead;
+use crate::wsdl::outbound::DeclaredRecord;
+use crate::wsdl::{Chosen, Operation};
 
 /// The deepest target path.
 const DEPTH_MAX: usize = 32;
@@ -33,11 +39,14 @@ pub(super) struct Built {
     pub(super) mapping: Option<Mapping>,
     pub(super) mapped: usize,
     pub(super) template: Option<String>,
+    /// Target paths that must be there and whose values may be none.
+    pub(super) dead_without: Vec<String>,
 }
 
 /// What routes are built from.
 pub(super) struct Parts<'p> {
     pub(super) sources: &'p [receive::Source],
+    pub(super) declarations: &'p Declarations,
     pub(super) destinations: &'p [Configured],
     pub(super) tables: &'p Tables,
 }
@@ -63,7 +72,8 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     let source = section.required("source").and_then(|field| known_source(section, &field, parts));
     let destination = section.required("destination").and_then(|field| known_destination(section, &field, parts));
     let types = source.and_then(|source| source.record_types.as_deref());
-    let check = Check { section, types, tables: parts.tables };
+    let declared = source.and_then(|source| parts.declarations.get(&source.name)).map(AsRef::as_ref);
+    let check = Check { section, types, declared, tables: parts.tables, dead_without: RefCell::default() };
     let when = section.text("when").and_then(|field| check.expression(&field.spot, &field.value));
     let lane = lane(section, &check);
     let stale_by = stale_by(section, types);
@@ -98,6 +108,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         mapping: check.mapping(configured, map, template.map(|(document, _)| document)),
         mapped,
         template: template_name,
+        dead_without: check.dead_without.take(),
     })
 }
 
@@ -145,7 +156,9 @@ fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>) -> Option<St
 struct Check<'c, 's, 'd> {
     section: &'c Section<'s, 'd>,
     types: Option<&'c RecordTypes>,
+    declared: Option<&'c [DeclaredRecord]>,
     tables: &'c Tables,
+    dead_without: RefCell<Vec<String>>,
 }
 
 impl Check<'_, '_, '_> {
@@ -160,8 +173,16 @@ impl Check<'_, '_, '_> {
     }
 
     fn names(&self, spot: &Spot, expression: &Expression) {
-        for error in source::check_names(expression.names(), self.types, expression) {
-            self.section.desk.expression(spot, &error);
+        let errors = source::check_names(expression.names(), self.types, expression);
+        for error in &errors {
+            self.section.desk.ruled_expression("source-field", spot, error);
+        }
+        if !errors.is_empty() || !self.section.desk.files.is_disk() {
+            return;
+        }
+        for reason in expression.shapes(&|path| fit::names(self.declared, path)).failures {
+            let reason = format!("expression `{expression}`: {reason}");
+            self.section.desk.ruled(Severity::Error, "expression", spot, reason, None);
         }
     }
 
@@ -209,7 +230,7 @@ impl Check<'_, '_, '_> {
                 continue;
             }
             let depth = above.len();
-            self.section.desk.remember(&name_spot);
+            self.section.desk.remember(&name_spot, &spot);
             above.extend(parts.iter().cloned());
             let path = above.join(".");
             let node = self.node(&path, value, &spot, section, &name_spot, above);
@@ -260,6 +281,8 @@ impl Check<'_, '_, '_> {
                         return None;
                     };
                     let place = Spot { key: spot.key.clone(), span: item.span() };
+                    let item_spot = Spot { key: format!("{}[]", spot.key), span: item.span() };
+                    section.desk.remember(&item_spot, &item_spot);
                     let mut tree = Tree::default();
                     self.fill(&mut tree, &Section::new(section.desk, table, place), above);
                     trees.push(tree);
@@ -335,7 +358,10 @@ impl Check<'_, '_, '_> {
         let message = match (map, document) {
             (_, Some(document)) => Message::Document(document),
             (Some((tree, spot)), None) => {
-                self.check_targets(to, soap, &tree, &spot);
+                // What is stored was judged when it was stored: a stricter judge must not keep it from being sent again.
+                if self.section.desk.files.is_disk() {
+                    self.check_targets(to, soap, &tree, &spot);
+                }
                 Message::Arguments(tree)
             }
             (None, None) => {
@@ -351,63 +377,176 @@ impl Check<'_, '_, '_> {
                 return None;
             }
         };
-        Some(SoapCalls {
-            operation: soap.operation.clone(),
-            endpoint: soap.endpoint.clone(),
-            message,
-            addressing: soap.addressing,
-        })
+        Some(soap_calls(soap, message))
     }
 
-    /// Every target path must exist, and everything that must be there must be filled.
+    /// Every target path must exist and take what it is given, and everything that must be there must be filled.
     fn check_targets(&self, to: &Configured, soap: &Soap, tree: &Tree, spot: &Spot) {
-        let mut filled: Vec<String> = Vec::new();
-        self.check_level(soap, tree, spot, &mut filled);
-        for required in soap.operation.required_leaves() {
-            // A leaf may also be filled by an expression that gives the whole object above it.
-            let is_filled = filled.iter().any(|path| *path == required || is_below(&required, path));
-            if !is_filled {
-                let reason = format!(
-                    "nothing fills {required:?}, which operation {} of destination {:?} requires ({})",
-                    soap.operation.name(),
-                    to.name,
-                    soap.wsdl
-                );
-                self.section.desk.error(spot, reason);
-            }
-        }
-    }
-
-    fn check_level(&self, soap: &Soap, tree: &Tree, spot: &Spot, filled: &mut Vec<String>) {
+        let mut places = Places { desk: self.section.desk, map: spot, seen: HashMap::new() };
+        let types = types_of_tree(tree);
         for (path, leaf) in tree.leaves() {
-            let place = self.leaf_spot(spot, path);
-            let parts = split_path(path);
-            let names: Vec<&str> = parts.iter().map(String::as_str).collect();
-            match soap.operation.resolve(&names) {
-                Ok(target) => {
-                    filled.push(path.to_owned());
-                    if let (false, Leaf::Constant(_)) = (target.simple, leaf) {
-                        self.section.desk.error(&place, format!("{path:?} holds elements, not a value"));
-                    }
-                }
-                Err(error) => self.section.desk.suggest(&place, error.reason, None),
-            }
+            let (name, value) = places.next(path);
+            self.check_leaf(soap, &types, path, leaf, (&name, &value));
+        }
+        let (tree, prefix) = match tree.0.as_slice() {
+            [(name, Node::Object(inner))] if soap.operation.is_only_part(name) => (inner, name.as_str()),
+            _ => (tree, ""),
+        };
+        let required = soap.operation.required_leaves();
+        let mut gaps = Gaps { to, soap, types, places, found: Vec::new() };
+        gaps.of_level(tree, prefix, &required, spot);
+        for (spot, reason) in gaps.found {
+            self.section.desk.ruled(Severity::Error, "required", &spot, reason, None);
         }
     }
 
-    /// Where a target path stands in the configuration: found again by its name, for leaves carry no place.
-    fn leaf_spot(&self, map: &Spot, path: &str) -> Spot {
-        let key = format!("{}.{path}", map.key);
-        self.section.desk.place_of(&key).unwrap_or_else(|| Spot { key, span: map.span.clone() })
+    fn check_leaf(&self, soap: &Soap, types: &Types, path: &str, leaf: &Leaf, (name, value): (&Spot, &Spot)) {
+        let parts = split_path(path);
+        let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let target = match soap.operation.resolve_as(&names, &|path| chosen(types, path)) {
+            Ok(target) => target,
+            Err(error) => {
+                return self.section.desk.ruled(Severity::Error, "target-path", name, error.reason, None);
+            }
+        };
+        let shapes = fit::shapes(leaf, self.declared);
+        for misfit in fit::misfits(&soap.operation, &target, &shapes.alternatives) {
+            let reason = format!("{path:?} {}", misfit.reason);
+            self.section.desk.ruled(misfit.severity, misfit.rule, value, reason, None);
+        }
+        let may_be_none = shapes.alternatives.contains(&Shape::None);
+        if may_be_none && is_always_required(&soap.operation, &names) {
+            self.dead_without.borrow_mut().push(path.to_owned());
+        }
     }
 }
 
-fn is_below(path: &str, parent: &str) -> bool {
-    path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
+/// What must be there and is filled by nobody: what a level leaves out is named at the level.
+struct Gaps<'g, 'd> {
+    to: &'g Configured,
+    soap: &'g Soap,
+    types: Types,
+    places: Places<'g, 'd>,
+    found: Vec<(Spot, String)>,
+}
+
+impl Gaps<'_, '_> {
+    fn of_level(&mut self, tree: &Tree, prefix: &str, required: &[String], spot: &Spot) {
+        for path in required {
+            let first = split_path(path).into_iter().next().unwrap_or_default();
+            let fills = |name: &str| local(name) == first || matches!(name, "$xml" | "$nil");
+            if !tree.0.iter().any(|(name, _)| fills(name)) {
+                let (to, operation) = (&self.to.name, self.soap.operation.name());
+                let reason = format!(
+                    "nothing fills {:?}, which operation {operation} of destination {to:?} requires ({})",
+                    joined(prefix, path),
+                    self.soap.wsdl
+                );
+                self.found.push((spot.clone(), reason));
+            }
+        }
+        for (name, node) in &tree.0 {
+            let path = joined(prefix, name);
+            let items = match node {
+                Node::Leaf(..) => continue,
+                Node::Object(inner) => std::slice::from_ref(inner),
+                Node::List(items) => items.as_slice(),
+            };
+            let parts = split_path(&path);
+            let names: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let resolved = self.soap.operation.resolve_as(&names, &|path| chosen(&self.types, path));
+            let Ok(target) = resolved else { continue };
+            let required = self.soap.operation.required_below(&target);
+            let key = if matches!(node, Node::List(_)) { format!("{path}[]") } else { path.clone() };
+            for inner in items {
+                let (place, _) = self.places.next(&key);
+                self.of_level(inner, &path, &required, &place);
+            }
+        }
+    }
+}
+
+/// What `$type` says, by the path that it stands at.
+type Types = HashMap<String, Chosen>;
+
+fn types_of_tree(tree: &Tree) -> Types {
+    let types = tree.leaves().into_iter().filter_map(|(path, leaf)| {
+        let at = if path == "$type" { "" } else { path.strip_suffix(".$type")? };
+        let said = match fit::shapes(leaf, None).alternatives.as_slice() {
+            [Shape::Constant(serde_json::Value::String(name))] => Chosen::Named(name.clone()),
+            _ => Chosen::Unknown,
+        };
+        Some((at.to_owned(), said))
+    });
+    // In a list each item may be of another type.
+    types.fold(Types::new(), |mut types, (at, said)| {
+        types
+            .entry(at)
+            .and_modify(|known| {
+                if *known != said {
+                    *known = Chosen::Unknown
+                }
+            })
+            .or_insert(said);
+        types
+    })
+}
+
+fn chosen(types: &Types, path: &[&str]) -> Chosen {
+    types.get(&path.join(".")).cloned().unwrap_or(Chosen::Declared)
+}
+
+/// Where the keys of a mapping stand: found again by their names, for a tree carries no places.
+struct Places<'p, 'd> {
+    desk: &'p Desk<'d>,
+    map: &'p Spot,
+    seen: HashMap<String, usize>,
+}
+
+impl Places<'_, '_> {
+    /// The next place of a path: its name and its value.
+    fn next(&mut self, path: &str) -> (Spot, Spot) {
+        let key = format!("{}.{path}", self.map.key);
+        let times = self.seen.entry(key.clone()).or_default();
+        let place = self.desk.place_of(&key, *times);
+        *times += 1;
+        place.unwrap_or_else(|| {
+            let spot = Spot { key, span: self.map.span.clone() };
+            (spot.clone(), spot)
+        })
+    }
+}
+
+/// Whether every element on a path must be there and have a value.
+fn is_always_required(operation: &Operation, names: &[&str]) -> bool {
+    (1..=names.len()).all(|length| {
+        let target = names.get(..length).and_then(|names| operation.resolve(names).ok());
+        target.is_some_and(|target| target.required && !target.nillable)
+    })
+}
+
+/// Calls of a SOAP destination.
+pub(super) fn soap_calls(soap: &Soap, message: Message) -> SoapCalls {
+    SoapCalls {
+        operation: soap.operation.clone(),
+        endpoint: soap.endpoint.clone(),
+        message,
+        addressing: soap.addressing,
+    }
+}
+
+fn joined(prefix: &str, path: &str) -> String {
+    if prefix.is_empty() { path.to_owned() } else { format!("{prefix}.{path}") }
+}
+
+/// The name in `{namespace}name`.
+fn local(name: &str) -> &str {
+    name.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or(name, |(_, local)| local)
 }
 
 /// Splits a target path at its dots; `{namespace}name` keeps the dots of its namespace.
-fn split_path(path: &str) -> Vec<String> {
+#[must_use]
+pub fn split_path(path: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut inside = false;
     for c in path.chars() {

@@ -1,5 +1,6 @@
 //! `[[source]]`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,19 @@ use super::read::{Field, Section};
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
 use crate::expression::{Expression, ExpressionError};
 use crate::receive::{self, UnknownOrganization};
+use crate::wsdl::outbound::{self, DeclaredRecord};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// A record that comes more often than this in a minute is taken for a loop, unless the source says otherwise.
 const LOOP_PER_MINUTE: u32 = 60;
 
-pub(super) fn sources(root: &Section<'_, '_>) -> Vec<receive::Source> {
+/// What the WSDLs of sources declare of their records, by the source's name.
+pub(crate) type Declarations = HashMap<String, Arc<[DeclaredRecord]>>;
+
+pub(super) fn sources(root: &Section<'_, '_>) -> (Vec<receive::Source>, Declarations) {
     let mut sources: Vec<receive::Source> = Vec::new();
+    let mut declarations = Declarations::new();
     let sections = root.sections("source");
     if sections.is_empty() {
         let spot = root.spot_of("source");
@@ -28,11 +34,11 @@ pub(super) fn sources(root: &Section<'_, '_>) -> Vec<receive::Source> {
         if let Some(path) = &path {
             check_path(&section, path);
         }
-        let source = source(&section, name, path);
+        let source = source(&section, name, path, &mut declarations);
         section.finish();
         sources.extend(source);
     }
-    sources
+    (sources, declarations)
 }
 
 fn check_unique(
@@ -67,12 +73,16 @@ fn source(
     section: &Section<'_, '_>,
     name: Option<Field<String>>,
     path: Option<Field<String>>,
+    declarations: &mut Declarations,
 ) -> Option<receive::Source> {
     section.choice("kind", &[("outbound-message", ())]);
     let organizations = organizations(section);
     let actions = actions(section);
     let wsdl = section.plain("wsdl");
-    let (record_types, text) = wsdl.as_ref().map_or((None, None), |wsdl| outbound(section, wsdl));
+    let (declared, text) = wsdl.as_ref().and_then(|wsdl| outbound(section, wsdl)).unzip();
+    if let (Some(name), Some(declared)) = (&name, &declared) {
+        declarations.entry(name.value.clone()).or_insert_with(|| Arc::clone(declared));
+    }
     let expose_wsdl = section.boolean("expose_wsdl").unwrap_or(false);
     if expose_wsdl && wsdl.is_none() {
         section.desk.error(&section.spot_of("expose_wsdl"), "needs wsdl: there is nothing to show");
@@ -87,7 +97,7 @@ fn source(
         organizations,
         actions,
         unknown_organization: unknown_organization.map(|field| field.value).unwrap_or_default(),
-        record_types,
+        record_types: declared.map(|declared| Arc::new(outbound::types(&declared))),
         wsdl: text.filter(|_| expose_wsdl),
         loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
         silence: silence.map(|field| field.value),
@@ -155,19 +165,20 @@ fn actions(section: &Section<'_, '_>) -> Option<Vec<ActionId>> {
     Some(actions)
 }
 
-fn outbound(section: &Section<'_, '_>, path: &Field<String>) -> (Option<Arc<RecordTypes>>, Option<Arc<str>>) {
-    let text = match section.desk.files.text(&path.value) {
+fn outbound(section: &Section<'_, '_>, path: &Field<String>) -> Option<(Arc<[DeclaredRecord]>, Arc<str>)> {
+    let named = section.desk.files.wsdl(&path.value, &path.spot.key);
+    let text = match section.desk.files.text(&named) {
         Ok(text) => text,
         Err(error) => {
             section.desk.error(&path.spot, format!("cannot read {:?}: {}", path.value, file::reason(&error)));
-            return (None, None);
+            return None;
         }
     };
-    match crate::wsdl::outbound::record_types(&path.value, &text) {
-        Ok(types) => (Some(Arc::new(types)), Some(Arc::from(text))),
+    match outbound::declared(&named, &text) {
+        Ok(declared) => Some((Arc::from(declared), Arc::from(text))),
         Err(findings) => {
             findings.iter().for_each(|finding| section.desk.finding(&path.spot, finding));
-            (None, None)
+            None
         }
     }
 }

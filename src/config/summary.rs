@@ -34,6 +34,8 @@ pub struct RouteSummary {
     pub body: String,
     /// How it is retried.
     pub retry: String,
+    /// Target paths that must be there and whose values may be none: without them, a dead letter.
+    pub dead_without: Vec<String>,
 }
 
 pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[Configured]) -> Option<RouteSummary> {
@@ -64,6 +66,7 @@ pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[
         call: call(&configured.kind),
         body: body(built, &configured.kind),
         retry: retry(&configured.retry, configured.unknown),
+        dead_without: built.dead_without.clone(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! becomes a filter of ours (`a + b` → `a|_add(b)`) that keeps digits, calculates exactly and says when it cannot.
 //! What this walk lets pass, MiniJinja's own parser still judges.
 
+use super::form::{self, Form};
 use super::{ExpressionError, FILTERS, TESTS, filters};
 
 /// How deep brackets and signs may nest.
@@ -23,6 +24,26 @@ pub(super) struct Rewritten {
     /// Filters with constant arguments, on a value that suits them, each with its offset in the source: what they cannot
     /// do with that they can do with none.
     pub(super) trials: Vec<(String, usize)>,
+    /// What it is made of, for what can be said of its values beforehand.
+    pub(super) form: Form,
+}
+
+/// A part of an expression: what MiniJinja compiles, and what it is made of.
+struct Written {
+    text: String,
+    form: Form,
+}
+
+impl Written {
+    fn new(text: String, form: Form) -> Self {
+        Self { text, form }
+    }
+
+    /// A constant, whose value is known at once.
+    fn constant(text: String) -> Self {
+        let form = form::folded(&text);
+        Self { text, form }
+    }
 }
 
 /// Rewrites one expression. `locals` are names that something around it defines.
@@ -30,11 +51,12 @@ pub(super) fn rewrite(source: &str, locals: &[String]) -> Result<Rewritten, Expr
     let tokens = tokens(source)?;
     let mut rewriter =
         Rewriter { source, tokens, position: 0, depth: 0, steps: 0, locals, found: Rewritten::default() };
-    let text = rewriter.choice()?;
+    let Written { text, form } = rewriter.choice()?;
     if rewriter.kind() != Kind::End {
         return Err(rewriter.unexpected("the end of the expression"));
     }
     rewriter.found.source = text;
+    rewriter.found.form = form;
     Ok(rewriter.found)
 }
 
@@ -196,11 +218,11 @@ impl<'a> Rewriter<'a> {
     }
 
     /// `a if b else c`
-    fn choice(&mut self) -> Result<String, ExpressionError> {
+    fn choice(&mut self) -> Result<Written, ExpressionError> {
         self.enter()?;
-        let text = self.choice_inside();
+        let written = self.choice_inside();
         self.depth -= 1;
-        text
+        written
     }
 
     fn enter(&mut self) -> Result<(), ExpressionError> {
@@ -220,23 +242,25 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    fn choice_inside(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.any()?;
+    fn choice_inside(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.any()?;
         while self.takes_word("if") {
             self.step()?;
-            let test = self.any()?;
-            text = if self.takes_word("else") {
+            let test = self.any()?.text;
+            let Written { text, form } = written;
+            written = if self.takes_word("else") {
                 let otherwise = self.choice()?;
-                format!("({text} if {test} else {otherwise})")
+                let text = format!("({text} if {test} else {})", otherwise.text);
+                Written::new(text, Form::either([form, otherwise.form]))
             } else {
-                format!("({text} if {test})")
+                Written::new(format!("({text} if {test})"), Form::either([form, Form::none()]))
             };
         }
-        Ok(text)
+        Ok(written)
     }
 
     /// `a or b`
-    fn any(&mut self) -> Result<String, ExpressionError> {
+    fn any(&mut self) -> Result<Written, ExpressionError> {
         let mut parts = vec![self.all()?];
         while self.takes_word("or") {
             parts.push(self.all()?);
@@ -245,7 +269,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// `a and b`
-    fn all(&mut self) -> Result<String, ExpressionError> {
+    fn all(&mut self) -> Result<Written, ExpressionError> {
         let mut parts = vec![self.not()?];
         while self.takes_word("and") {
             parts.push(self.not()?);
@@ -253,31 +277,34 @@ impl<'a> Rewriter<'a> {
         Ok(joined(parts, " and "))
     }
 
-    fn not(&mut self) -> Result<String, ExpressionError> {
+    fn not(&mut self) -> Result<Written, ExpressionError> {
         let mut count = 0_usize;
         while self.takes_word("not") {
             self.step()?;
             count += 1;
         }
-        let text = self.comparison()?;
+        let written = self.comparison()?;
+        let text = &written.text;
         Ok(match count {
-            0 => text,
-            _ if count % 2 == 1 => format!("(not {text})"),
-            _ => format!("(not (not {text}))"),
+            0 => written,
+            _ if count % 2 == 1 => Written::new(format!("(not {text})"), Form::Truth),
+            _ => Written::new(format!("(not (not {text}))"), Form::Truth),
         })
     }
 
-    fn comparison(&mut self) -> Result<String, ExpressionError> {
-        let mut left = self.sum()?;
+    fn comparison(&mut self) -> Result<Written, ExpressionError> {
+        let first = self.sum()?;
+        let mut left = first.text.clone();
         let mut parts = Vec::new();
         while let Some((filter, negated)) = self.comparison_operator() {
             self.step()?;
-            let right = self.sum()?;
+            let right = self.sum()?.text;
             let test = format!("{left}|{filter}({right})");
-            parts.push(if negated { format!("(not {test})") } else { test });
+            let test = if negated { format!("(not {test})") } else { test };
+            parts.push(Written::new(test, Form::Truth));
             left = right;
         }
-        Ok(if parts.is_empty() { left } else { joined(parts, " and ") })
+        Ok(if parts.is_empty() { first } else { joined(parts, " and ") })
     }
 
     fn comparison_operator(&mut self) -> Option<(&'static str, bool)> {
@@ -299,75 +326,75 @@ impl<'a> Rewriter<'a> {
         Some(operator)
     }
 
-    fn sum(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.concatenation()?;
+    fn sum(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.concatenation()?;
         loop {
             let filter = match self.text() {
                 "+" => "_add",
                 "-" => "_sub",
-                _ => return Ok(text),
+                _ => return Ok(written),
             };
             self.step()?;
             self.position += 1;
             let right = self.concatenation()?;
-            text = format!("{text}|{filter}({right})");
+            written = operated(written, filter, right);
         }
     }
 
-    fn concatenation(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.product()?;
+    fn concatenation(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.product()?;
         while self.takes("~") {
             self.step()?;
             let right = self.product()?;
-            text = format!("{text}|_cat({right})");
+            written = operated(written, "_cat", right);
         }
-        Ok(text)
+        Ok(written)
     }
 
-    fn product(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.power()?;
+    fn product(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.power()?;
         loop {
             let filter = match self.text() {
                 "*" => "_mul",
                 "/" => "_div",
                 "//" => "_floordiv",
                 "%" => "_rem",
-                _ => return Ok(text),
+                _ => return Ok(written),
             };
             self.step()?;
             self.position += 1;
             let right = self.power()?;
-            text = format!("{text}|{filter}({right})");
+            written = operated(written, filter, right);
         }
     }
 
-    fn power(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.filtered()?;
+    fn power(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.filtered()?;
         while self.takes("**") {
             self.step()?;
             let right = self.filtered()?;
-            text = format!("{text}|_pow({right})");
+            written = operated(written, "_pow", right);
         }
-        Ok(text)
+        Ok(written)
     }
 
     /// An operand with its filters and tests.
-    fn filtered(&mut self) -> Result<String, ExpressionError> {
-        let mut text = self.signed()?;
+    fn filtered(&mut self) -> Result<Written, ExpressionError> {
+        let mut written = self.signed()?;
         loop {
             if self.takes("|") {
                 self.step()?;
-                text = self.filter(&text)?;
+                written = self.filter(written)?;
             } else if self.takes_word("is") {
                 self.step()?;
-                text = self.test(&text)?;
+                written = Written::new(self.test(&written.text)?, Form::Truth);
             } else {
-                return Ok(text);
+                return Ok(written);
             }
         }
     }
 
-    fn filter(&mut self, operand: &str) -> Result<String, ExpressionError> {
+    fn filter(&mut self, operand: Written) -> Result<Written, ExpressionError> {
         let at = self.current().start;
         let name = self.next();
         if !FILTERS.contains(&name) {
@@ -375,7 +402,7 @@ impl<'a> Rewriter<'a> {
         }
         let constant = self.sees("(").then(|| self.tokens.get(self.position + 1).copied()).flatten();
         let before = self.position;
-        let arguments = if self.sees("(") { self.arguments()? } else { String::new() };
+        let (arguments, forms) = if self.sees("(") { self.arguments()? } else { Default::default() };
         let is_constant = |tokens: &[Token]| tokens.iter().all(|token| token.kind != Kind::Name);
         if let Some(sample) = filters::sample(name)
             && self.tokens.get(before..self.position).is_some_and(is_constant)
@@ -389,7 +416,11 @@ impl<'a> Rewriter<'a> {
             self.found.tables.push((table.to_owned(), token.start));
         }
         filters::check_arguments(name, &arguments).map_err(|reason| self.refused(at, &reason))?;
-        Ok(if arguments.is_empty() { format!("{operand}|{name}") } else { format!("{operand}|{name}({arguments})") })
+        let Written { text: operand, form } = operand;
+        let text =
+            if arguments.is_empty() { format!("{operand}|{name}") } else { format!("{operand}|{name}({arguments})") };
+        let form = Form::filtered(name, form, forms, &text);
+        Ok(Written::new(text, form))
     }
 
     fn test(&mut self, operand: &str) -> Result<String, ExpressionError> {
@@ -399,7 +430,7 @@ impl<'a> Rewriter<'a> {
         if !TESTS.contains(&name) {
             return Err(ExpressionError::unknown(self.source, at, "test", name, TESTS.iter().copied()));
         }
-        let arguments = if self.sees("(") { self.arguments()? } else { self.bare_argument()? };
+        let arguments = if self.sees("(") { self.arguments()?.0 } else { self.bare_argument()? };
         let not = if negated { "not " } else { "" };
         Ok(if arguments.is_empty() {
             format!("({operand} is {not}{name})")
@@ -416,12 +447,13 @@ impl<'a> Rewriter<'a> {
             Kind::Sign => matches!(self.text(), "-" | "[" | "{"),
             Kind::End => false,
         };
-        if is_argument { self.signed() } else { Ok(String::new()) }
+        if is_argument { self.signed().map(|written| written.text) } else { Ok(String::new()) }
     }
 
-    fn arguments(&mut self) -> Result<String, ExpressionError> {
+    fn arguments(&mut self) -> Result<(String, Vec<Form>), ExpressionError> {
         self.expects("(")?;
         let mut parts = Vec::new();
+        let mut forms = Vec::new();
         while !self.takes(")") {
             if !parts.is_empty() {
                 self.expects(",")?;
@@ -432,37 +464,42 @@ impl<'a> Rewriter<'a> {
             if self.sees("*") || self.sees("**") {
                 return Err(self.unexpected("an argument"));
             }
-            parts.push(self.choice()?);
+            let Written { text, form } = self.choice()?;
+            parts.push(text);
+            forms.push(form);
             if self.sees("=") {
                 return Err(self.refused(self.current().start, "arguments of filters have no names, only an order"));
             }
         }
-        Ok(parts.join(", "))
+        Ok((parts.join(", "), forms))
     }
 
-    fn signed(&mut self) -> Result<String, ExpressionError> {
+    fn signed(&mut self) -> Result<Written, ExpressionError> {
         if !self.takes("-") {
             return self.postfix();
         }
         if self.kind() == Kind::Number {
-            return Ok(literal("-", self.next()));
+            return Ok(Written::constant(literal("-", self.next())));
         }
         self.enter()?;
         let operand = self.signed()?;
         self.depth -= 1;
-        Ok(format!("{operand}|_neg"))
+        let text = format!("{}|_neg", operand.text);
+        let form = Form::filtered("_neg", operand.form, Vec::new(), &text);
+        Ok(Written::new(text, form))
     }
 
     /// A value with its `.name` and `[…]`.
-    fn postfix(&mut self) -> Result<String, ExpressionError> {
+    fn postfix(&mut self) -> Result<Written, ExpressionError> {
         let at = self.current().start;
         let mut path = self.path_start();
-        let mut text = self.primary()?;
+        let Written { mut text, mut form } = self.primary()?;
         loop {
             if self.takes(".") {
                 self.step()?;
                 let name = self.next();
                 text = format!("{text}.{name}");
+                form = Form::Unknown;
                 if let Some(path) = &mut path {
                     path.push('.');
                     path.push_str(name);
@@ -471,6 +508,7 @@ impl<'a> Rewriter<'a> {
                 self.step()?;
                 let subscript = self.subscript()?;
                 text = format!("{text}[{subscript}]");
+                form = Form::Unknown;
                 self.extend(&mut path, &subscript, at);
             } else if self.sees("(") {
                 let reason = "functions and methods cannot be called: use a filter, such as `record.Name | upper`";
@@ -480,9 +518,10 @@ impl<'a> Rewriter<'a> {
             }
         }
         if let Some(path) = path {
+            form = Form::Path(path.clone());
             self.found.names.push((path, at));
         }
-        Ok(text)
+        Ok(Written::new(text, form))
     }
 
     fn extend(&mut self, path: &mut Option<String>, subscript: &str, at: usize) {
@@ -515,7 +554,7 @@ impl<'a> Rewriter<'a> {
             if self.takes(":") {
                 text.push(':');
             } else {
-                text.push_str(&self.choice()?);
+                text.push_str(&self.choice()?.text);
                 if !self.sees(":") && !self.sees("]") {
                     return Err(self.unexpected("`]`"));
                 }
@@ -524,51 +563,66 @@ impl<'a> Rewriter<'a> {
         Ok(text)
     }
 
-    fn primary(&mut self) -> Result<String, ExpressionError> {
+    fn primary(&mut self) -> Result<Written, ExpressionError> {
         match self.kind() {
-            Kind::Name => Ok(self.next().to_owned()),
-            Kind::Number => Ok(literal("", self.next())),
+            Kind::Name => {
+                let name = self.next().to_owned();
+                let form = match name.as_str() {
+                    "true" | "True" => Form::Constant(true.into()),
+                    "false" | "False" => Form::Constant(false.into()),
+                    "none" | "None" => Form::none(),
+                    _ => Form::Unknown,
+                };
+                Ok(Written::new(name, form))
+            }
+            Kind::Number => Ok(Written::constant(literal("", self.next()))),
             Kind::Text => {
                 let mut text = self.next().to_owned();
                 while self.kind() == Kind::Text {
                     text.push(' ');
                     text.push_str(self.next());
                 }
-                Ok(text)
+                Ok(Written::constant(text))
             }
             Kind::Sign => match self.text() {
                 "(" => self.sequence("(", ")"),
                 "[" => self.sequence("[", "]"),
-                "{" => self.dictionary(),
+                "{" => self.dictionary().map(|text| Written::new(text, Form::Object)),
                 _ => Err(self.unexpected("a value")),
             },
             Kind::End => Err(self.unexpected("a value")),
         }
     }
 
-    fn sequence(&mut self, open: &str, close: &str) -> Result<String, ExpressionError> {
+    fn sequence(&mut self, open: &str, close: &str) -> Result<Written, ExpressionError> {
         self.expects(open)?;
         let mut text = open.to_owned();
+        let mut forms = Vec::new();
+        let mut is_list = open == "[";
         while !self.takes(close) {
-            text.push_str(&self.choice()?);
+            let item = self.choice()?;
+            text.push_str(&item.text);
+            forms.push(item.form);
             if self.takes(",") {
+                is_list = true;
                 text.push_str(", ");
             } else if !self.sees(close) {
                 return Err(self.unexpected(&format!("`{close}`")));
             }
         }
         text.push_str(close);
-        Ok(text)
+        let alone = if is_list || forms.len() != 1 { None } else { forms.pop() };
+        Ok(Written::new(text, alone.unwrap_or(Form::List(forms))))
     }
 
     fn dictionary(&mut self) -> Result<String, ExpressionError> {
         self.expects("{")?;
         let mut text = "{".to_owned();
         while !self.takes("}") {
-            text.push_str(&self.choice()?);
+            text.push_str(&self.choice()?.text);
             self.expects(":")?;
             text.push_str(": ");
-            text.push_str(&self.choice()?);
+            text.push_str(&self.choice()?.text);
             if self.takes(",") {
                 text.push_str(", ");
             } else if !self.sees("}") {
@@ -580,11 +634,23 @@ impl<'a> Rewriter<'a> {
     }
 }
 
-fn joined(mut parts: Vec<String>, word: &str) -> String {
-    match parts.len() {
-        1 => parts.pop().unwrap_or_default(),
-        _ => format!("({})", parts.join(word)),
+/// `a + b` → `a|_add(b)`.
+fn operated(left: Written, filter: &str, right: Written) -> Written {
+    let text = format!("{}|{filter}({})", left.text, right.text);
+    let form = Form::filtered(filter, left.form, vec![right.form], &text);
+    Written::new(text, form)
+}
+
+/// Parts between the same word, ` and ` or ` or `: the value is that of one of them.
+fn joined(mut parts: Vec<Written>, word: &str) -> Written {
+    if parts.len() == 1
+        && let Some(only) = parts.pop()
+    {
+        return only;
     }
+    let (texts, forms): (Vec<String>, Vec<Form>) = parts.into_iter().map(|part| (part.text, part.form)).unzip();
+    let form = if word == " or " { Form::Any(forms) } else { Form::All(forms) };
+    Written::new(format!("({})", texts.join(word)), form)
 }
 
 /// A number as it was written: MiniJinja would round what a machine number cannot hold.

@@ -23,7 +23,14 @@ pub struct SoapCalls {
     /// What is sent.
     pub message: Message,
     /// Whether WS-Addressing headers are sent; never with a template, which writes its own.
-    pub addressing: bool,
+    pub addressing: Option<AddressingHeaders>,
+}
+
+/// How WS-Addressing headers are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressingHeaders {
+    /// Whether a server that does not understand them must say so.
+    pub must_understand: bool,
 }
 
 /// What a SOAP call sends.
@@ -49,18 +56,19 @@ impl SoapCalls {
 
     fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {
         let argument = tree.arguments(subject)?;
-        let addressing = self
-            .addressing
-            .then(|| Addressing { message_id: message_id(&identity.idempotency_key), to: self.endpoint.masked() });
-        soap::encode(&self.operation, &argument, &EncodeOptions { addressing, ..EncodeOptions::default() }).map_err(
-            |error| {
-                let reason = match tree.behind(&error.path) {
-                    Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
-                    None => error.to_string(),
-                };
-                MapError { reason }
-            },
-        )
+        let addressing = self.addressing.map(|wanted| Addressing {
+            message_id: message_id(&identity.idempotency_key),
+            to: self.endpoint.masked(),
+            must_understand: wanted.must_understand,
+        });
+        let options = EncodeOptions { addressing, ..EncodeOptions::default() };
+        soap::encode(&self.operation, &argument, &options).map_err(|error| {
+            let reason = match tree.behind(&error.path) {
+                Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
+                None => error.to_string(),
+            };
+            MapError { reason }
+        })
     }
 
     fn rendered(&self, document: &Document, subject: &Subject<'_>) -> Result<Encoded, MapError> {

@@ -49,6 +49,8 @@ pub struct Addressing {
     pub message_id: String,
     /// The endpoint's address.
     pub to: String,
+    /// Whether a server that does not understand the headers must say so.
+    pub must_understand: bool,
 }
 
 /// A complete request.

@@ -28,31 +28,51 @@ pub enum FaultKind {
     Other,
 }
 
-/// WSS: SOAP Message Security 1.1, chapter 12, and WS-SecureConversation's and WS-Trust's of the same sense.
-const SECURITY_CODES: [&str; 14] = [
+/// WSS: SOAP Message Security 1.1, chapter 12, and WS-SecureConversation's of the same sense, and what servers say
+/// with codes of their own: `Client.Authentication` and the like. Nobody uses these names for a record's content.
+const SECURITY_CODES: [&str; 16] = [
     "UnsupportedSecurityToken",
     "UnsupportedAlgorithm",
     "InvalidSecurity",
     "InvalidSecurityToken",
     "FailedAuthentication",
-    "FailedCheck",
     "SecurityTokenUnavailable",
+    "SecurityError",
     "MessageExpired",
     "BadContextToken",
-    "ExpiredData",
     "Authentication",
+    "AuthenticationError",
     "AuthenticationFailed",
     "AuthenticationBadElements",
+    "InvalidCredentialsError",
     "UnauthorizedAccess",
+    "Unauthorized",
+];
+
+/// Parts of the namespaces of WS-Security, WS-SecureConversation and WS-Trust, of all their editions, and of the library
+/// that most Java servers use: a code of theirs, such as `FailedCheck` or `ExpiredData`, is about our credentials.
+const SECURITY_NAMESPACES: [&str; 6] = [
+    "oasis-200401-wss-",
+    "oasis-wss-wssecurity-secext-",
+    "/secext",
+    "/ws/2005/02/",
+    "/ws-sx/",
+    "http://ws.apache.org/wss4j",
 ];
 
 /// Says what a fault's code and subcodes mean.
 #[must_use]
 pub fn kind(fault: &Fault) -> FaultKind {
     let codes = || std::iter::once(&fault.code).chain(&fault.subcodes);
-    let secure = |code: &String| code.split('.').any(|part| SECURITY_CODES.iter().any(|known| same(part, known)));
-    if codes().any(secure) {
+    let named = |code: &String| code.split('.').any(|part| SECURITY_CODES.iter().any(|known| same(part, known)));
+    let spaces = std::iter::once(&fault.code_namespace).chain(&fault.subcode_namespaces);
+    let mut spaced = spaces.map(|space| SECURITY_NAMESPACES.iter().any(|known| space.contains(known)));
+    if codes().any(named) || spaced.any(|of_security| of_security) {
         return FaultKind::Security;
+    }
+    // SOAP 1.1 has no subcodes: there a code of WS-Addressing stands alone (WS-Addressing SOAP binding, 6.4).
+    if fault.code_namespace.contains("/addressing") {
+        return if fault.code == "EndpointUnavailable" { FaultKind::Server } else { FaultKind::Client };
     }
     let first = fault.code.split('.').next().unwrap_or_default();
     for (name, kind) in [
@@ -127,7 +147,9 @@ fn read_newer(node: Node<'_, '_>) -> Fault {
         put(&mut text, "e:Text", Some(format!("{}{}", if english { "en" } else { "--" }, text_of(reason))));
     }
     put(&mut text, "e:Role", child(node, "Role").map(text_of));
-    put(&mut text, "e:Detail", child(node, "Detail").and_then(fragment::inner));
+    // ASP.NET on Mono writes SOAP 1.1's name here.
+    let detail = child(node, "Detail").or_else(|| child(node, "detail"));
+    put(&mut text, "e:Detail", detail.and_then(fragment::inner));
     text.push_str("</e:Fault>");
     let shape: Fault12 = shapes::read(&text).unwrap_or_default();
     let mut names = codes.iter().zip(shape.code.iter().chain(&shape.subcodes)).map(|(at, code)| name_of(*at, code));
@@ -162,4 +184,58 @@ fn name_of(node: Node<'_, '_>, qname: &str) -> (String, String) {
     let (prefix, local) = split_qname(qname);
     let namespace = prefix.and_then(|prefix| node.lookup_namespace_uri(Some(prefix)));
     (local.to_owned(), namespace.unwrap_or_default().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detail_of_a_newer_fault_is_found_under_its_older_name_too() {
+        for name in ["e:Detail", "detail"] {
+            let text = format!(
+                "<e:Fault xmlns:e=\"{SOAP12}\"><e:Code><e:Value>e:Sender</e:Value></e:Code>\
+                 <{name}><a xmlns=\"urn:a\">E42</a></{name}></e:Fault>"
+            );
+            let document = crate::wsdl::document::parse(&text).unwrap();
+            let fault = read(document.root_element());
+            assert_eq!((fault.code.as_str(), kind(&fault)), ("Sender", FaultKind::Client));
+            assert_eq!(fault.detail.as_deref(), Some("<a xmlns=\"urn:a\">E42</a>"));
+        }
+    }
+
+    #[test]
+    fn what_is_about_our_credentials_is_known_by_its_name_or_its_namespace() {
+        let wsse = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+        let trust = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
+        for (code, namespace, expected) in [
+            ("FailedAuthentication", "", FaultKind::Security),
+            ("FailedCheck", wsse, FaultKind::Security),
+            ("ExpiredData", trust, FaultKind::Security),
+            ("FailedCheck", "http://schemas.xmlsoap.org/ws/2002/04/secext", FaultKind::Security),
+            ("SecurityError", "http://ws.apache.org/wss4j", FaultKind::Security),
+            ("Client.Authentication", SOAP11, FaultKind::Security),
+            ("Client.authenticationError", SOAP11, FaultKind::Security),
+            ("Client.AuthenticationError", SOAP11, FaultKind::Security),
+            ("Client.UnauthorizedAccess", SOAP11, FaultKind::Security),
+            ("MessageAddressingHeaderRequired", "http://www.w3.org/2005/08/addressing", FaultKind::Client),
+            // A record's own trouble pauses nobody.
+            ("ExpiredData", "urn:orders", FaultKind::Other),
+            ("FailedCheck", "urn:orders", FaultKind::Other),
+            ("Client.ExpiredData", SOAP11, FaultKind::Client),
+            ("Client.NotAuthenticated", SOAP11, FaultKind::Client),
+        ] {
+            let fault = |code: &str, subcodes: &[(&str, &str)]| Fault {
+                code: code.to_owned(),
+                code_namespace: namespace.to_owned(),
+                subcodes: subcodes.iter().map(|(code, _)| (*code).to_owned()).collect(),
+                subcode_namespaces: subcodes.iter().map(|(_, space)| (*space).to_owned()).collect(),
+                ..Fault::default()
+            };
+            assert_eq!(kind(&fault(code, &[])), expected, "{code}");
+            let below = Fault { code_namespace: SOAP12.to_owned(), ..fault("Sender", &[(code, namespace)]) };
+            let expected = if expected == FaultKind::Security { expected } else { FaultKind::Client };
+            assert_eq!(kind(&below), expected, "Sender/{code}");
+        }
+    }
 }

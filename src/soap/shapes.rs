@@ -94,7 +94,7 @@ pub(crate) fn read<T: YaDeserialize>(text: &str) -> Result<T, String> {
     T::deserialize(&mut yaserde::de::Deserializer::new(reader)).map_err(|error| error.to_string())
 }
 
-fn write<T: YaSerialize>(shape: &T) -> Result<String, String> {
+pub(crate) fn write<T: YaSerialize>(shape: &T) -> Result<String, String> {
     yaserde::ser::to_string(shape).map_err(|error| error.to_string())
 }
 
@@ -181,45 +181,69 @@ pub(crate) struct Fault12 {
 }
 
 /// WS-Addressing 1.0 headers (2005/08), in a header of their own.
-#[derive(Clone, Debug, Default, PartialEq, YaSerialize, YaDeserialize)]
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
 #[yaserde(
     rename = "Header",
     prefix = "wsa",
-    namespaces = { "wsa" = "http://www.w3.org/2005/08/addressing" }
+    namespaces = {
+        "wsa" = "http://www.w3.org/2005/08/addressing",
+        "soapenv" = "http://schemas.xmlsoap.org/soap/envelope/"
+    }
 )]
-pub(crate) struct AddressingHeaders {
+struct AddressingHeaders {
     #[yaserde(rename = "Action", prefix = "wsa")]
-    pub action: String,
+    action: AddressingBlock,
     #[yaserde(rename = "To", prefix = "wsa")]
-    pub to: String,
+    to: AddressingBlock,
     #[yaserde(rename = "MessageID", prefix = "wsa")]
-    pub message_id: String,
+    message_id: AddressingBlock,
     #[yaserde(rename = "ReplyTo", prefix = "wsa")]
-    pub reply_to: EndpointReference,
+    reply_to: EndpointReference,
+}
+
+/// A header block that holds an IRI.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(prefix = "wsa", namespaces = { "soapenv" = "http://schemas.xmlsoap.org/soap/envelope/" })]
+struct AddressingBlock {
+    #[yaserde(attribute = true, rename = "mustUnderstand", prefix = "soapenv")]
+    must_understand: Option<String>,
+    #[yaserde(text = true)]
+    text: String,
 }
 
 /// `wsa:EndpointReferenceType`.
-#[derive(Clone, Debug, Default, PartialEq, YaSerialize, YaDeserialize)]
-#[yaserde(prefix = "wsa", namespaces = { "wsa" = "http://www.w3.org/2005/08/addressing" })]
-pub(crate) struct EndpointReference {
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    prefix = "wsa",
+    namespaces = {
+        "wsa" = "http://www.w3.org/2005/08/addressing",
+        "soapenv" = "http://schemas.xmlsoap.org/soap/envelope/"
+    }
+)]
+struct EndpointReference {
+    #[yaserde(attribute = true, rename = "mustUnderstand", prefix = "soapenv")]
+    must_understand: Option<String>,
     #[yaserde(rename = "Address", prefix = "wsa")]
-    pub address: String,
+    address: String,
 }
 
 const WSA: &str = "http://www.w3.org/2005/08/addressing";
 
-/// The header blocks, each with its declaration. `action` is never empty.
+/// The header blocks, each with its declaration, for an envelope whose own prefix is `soapenv`. `action` is never
+/// empty.
 pub(crate) fn addressing_headers(addressing: &Addressing, action: &str) -> Result<String, String> {
     for text in [&addressing.message_id, &addressing.to, action] {
         if text.chars().any(|c| !is_xml_char(c) || c.is_control()) {
             return Err(format!("has a WS-Addressing header {:?} that XML cannot carry", document::clip(text, 60)));
         }
     }
+    let must_understand = addressing.must_understand.then(|| "1".to_owned());
+    let block = |text: &str| AddressingBlock { must_understand: must_understand.clone(), text: text.to_owned() };
     let headers = AddressingHeaders {
-        action: action.to_owned(),
-        to: addressing.to.clone(),
-        message_id: addressing.message_id.clone(),
-        reply_to: EndpointReference { address: format!("{WSA}/anonymous") },
+        action: block(action),
+        to: block(&addressing.to),
+        message_id: block(&addressing.message_id),
+        reply_to: EndpointReference { must_understand: must_understand.clone(), address: format!("{WSA}/anonymous") },
     };
     let text = write(&headers)?;
     let inner = text.split_once("<wsa:Header").and_then(|(_, rest)| rest.split_once('>')).map(|(_, rest)| rest);
@@ -230,6 +254,84 @@ pub(crate) fn addressing_headers(addressing: &Addressing, action: &str) -> Resul
         out = out.replacen(&format!("<wsa:{name}"), &format!("<wsa:{name} xmlns:wsa=\"{WSA}\""), 1);
     }
     Ok(out)
+}
+
+/// `wsse:Security` (WSS: SOAP Message Security 1.1). Its attributes are of the envelope's namespace: who writes it
+/// puts SOAP 1.2's in place of SOAP 1.1's.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Security",
+    prefix = "wsse",
+    namespaces = {
+        "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+        "wsu" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+        "soapenv" = "http://schemas.xmlsoap.org/soap/envelope/"
+    }
+)]
+pub(crate) struct SecurityHeader {
+    #[yaserde(attribute = true, rename = "mustUnderstand", prefix = "soapenv")]
+    pub must_understand: Option<String>,
+    #[yaserde(attribute = true, rename = "actor", prefix = "soapenv")]
+    pub actor: Option<String>,
+    #[yaserde(attribute = true, rename = "role", prefix = "soapenv")]
+    pub role: Option<String>,
+    #[yaserde(rename = "Timestamp", prefix = "wsu")]
+    pub timestamp_first: Option<TimestampElement>,
+    #[yaserde(rename = "UsernameToken", prefix = "wsse")]
+    pub token: Option<Token>,
+    /// The same element, for servers that want it last.
+    #[yaserde(rename = "Timestamp", prefix = "wsu")]
+    pub timestamp_last: Option<TimestampElement>,
+}
+
+/// `wsu:Timestamp`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Timestamp",
+    prefix = "wsu",
+    namespaces = { "wsu" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" }
+)]
+pub(crate) struct TimestampElement {
+    #[yaserde(rename = "Created", prefix = "wsu")]
+    pub created: String,
+    #[yaserde(rename = "Expires", prefix = "wsu")]
+    pub expires: String,
+}
+
+/// `wsse:UsernameToken`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "UsernameToken",
+    prefix = "wsse",
+    namespaces = {
+        "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+        "wsu" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
+    }
+)]
+pub(crate) struct Token {
+    #[yaserde(rename = "Username", prefix = "wsse")]
+    pub username: String,
+    #[yaserde(rename = "Password", prefix = "wsse")]
+    pub password: TypedText,
+    #[yaserde(rename = "Nonce", prefix = "wsse")]
+    pub nonce: Option<TypedText>,
+    #[yaserde(rename = "Created", prefix = "wsu")]
+    pub created: Option<String>,
+}
+
+/// Text with what it is: `wsse:Password` and `wsse:Nonce`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    prefix = "wsse",
+    namespaces = { "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" }
+)]
+pub(crate) struct TypedText {
+    #[yaserde(attribute = true, rename = "Type")]
+    pub kind: Option<String>,
+    #[yaserde(attribute = true, rename = "EncodingType")]
+    pub encoding: Option<String>,
+    #[yaserde(text = true)]
+    pub text: String,
 }
 
 #[cfg(test)]
@@ -303,7 +405,11 @@ mod tests {
 
     #[test]
     fn addressing_headers_stand_alone_and_escape() {
-        let addressing = Addressing { message_id: "urn:uuid:1".to_owned(), to: "http://h/?a=1&b=<".to_owned() };
+        let addressing = Addressing {
+            message_id: "urn:uuid:1".to_owned(),
+            to: "http://h/?a=1&b=<".to_owned(),
+            must_understand: false,
+        };
         let headers = addressing_headers(&addressing, "urn:do").unwrap();
         let document = format!("<x>{headers}</x>");
         let document = document::parse(&document).unwrap();
@@ -323,6 +429,15 @@ mod tests {
                 ("Address", Some(anonymous)),
             ]
         );
+        assert!(!headers.contains("mustUnderstand"), "{headers}");
+        let strict = addressing_headers(&Addressing { must_understand: true, ..addressing.clone() }, "urn:do").unwrap();
+        let envelope = format!("<x xmlns:soapenv=\"{SOAP12}\">{strict}</x>");
+        let document = document::parse(&envelope).unwrap();
+        let blocks: Vec<_> = document.root_element().children().collect();
+        assert_eq!(blocks.len(), 4);
+        for block in blocks {
+            assert_eq!(block.attribute((SOAP12, "mustUnderstand")), Some("1"), "{strict}");
+        }
         assert!(addressing_headers(&Addressing { to: "a\u{1}".to_owned(), ..addressing }, "urn:do").is_err());
     }
 }

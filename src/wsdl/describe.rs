@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+
 use super::Operation;
 use super::bind::Holds;
 use super::model::{
     Complex, Content, Definition, ElementId, Particle, ParticleId, Schemas, Simple, Term, TypeId, Variety,
 };
 use super::nearest;
+use super::simple;
 
 /// How deep required elements are followed.
 const DEPTH_MAX: usize = 32;
@@ -39,6 +42,12 @@ pub struct Target {
     pub total_digits: Option<u64>,
     /// The only value it may have.
     pub fixed: Option<String>,
+    /// The shortest text, in characters.
+    pub min_length: Option<u64>,
+    /// It may hold anything at all.
+    pub any: bool,
+    #[serde(skip)]
+    pub(crate) type_id: Option<TypeId>,
 }
 
 /// A path that leads nowhere.
@@ -62,6 +71,15 @@ impl Operation {
     /// # Errors
     /// The first name that is not there, with the nearest one.
     pub fn resolve(&self, path: &[&str]) -> Result<Target, PathError> {
+        self.resolve_as(path, &|_| Chosen::Declared)
+    }
+
+    /// As [`Self::resolve`], when `$type` says at some paths which type it is.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]; and a type that does not derive from the declared one.
+    pub fn resolve_as(&self, path: &[&str], chosen: &dyn Fn(&[&str]) -> Chosen) -> Result<Target, PathError> {
+        let whole = path;
         let mut path = path;
         let mut here = Here::Parts;
         let mut known = self.name().to_owned();
@@ -80,9 +98,15 @@ impl Operation {
             }
         }
         let mut target = self.describe(here, true, false);
-        for step in path {
+        let skipped = whole.len() - path.len();
+        for (position, step) in path.iter().enumerate() {
+            match chosen(whole.get(..skipped + position).unwrap_or_default()) {
+                Chosen::Declared => {}
+                Chosen::Unknown => return Ok(plain()),
+                Chosen::Named(name) => here = self.derived(here, &known, &name)?,
+            }
             if matches!(*step, "$type" | "$xml" | "$nil" | "$value") {
-                return if *step == "$value" { Ok(target) } else { Ok(plain()) };
+                return if *step == "$value" && target.simple { Ok(target) } else { Ok(plain()) };
             }
             let (next, found) = self.step(here, step).ok_or_else(|| self.unknown(here, &known, step))?;
             target = found;
@@ -92,7 +116,65 @@ impl Operation {
                 None => return Ok(target),
             }
         }
+        if let Chosen::Named(name) = chosen(whole) {
+            let derived = self.derived(here, &known, &name)?;
+            target.type_id = self.type_at(derived);
+        }
         Ok(target)
+    }
+
+    /// The type that stands in for the declared one.
+    fn derived(&self, here: Here, known: &str, name: &str) -> Result<Here, PathError> {
+        let schemas = &self.model.schemas;
+        let Some(declared) = self.type_at(here) else { return Ok(here) };
+        let (namespace, local) = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((namespace, local)) => (Some(namespace), local),
+            None => (None, name.rsplit(':').next().unwrap_or(name)),
+        };
+        let derived: Vec<_> = schemas.global_types.iter().filter(|(_, id)| schemas.derives(**id, declared)).collect();
+        let fits = |known: &super::model::Name| {
+            *known.local == *local && namespace.is_none_or(|namespace| *known.namespace == *namespace)
+        };
+        if let Some((_, id)) = derived.iter().find(|(name, _)| fits(name)) {
+            return Ok(Here::Type(**id));
+        }
+        let is_concrete = |id: TypeId| match &schemas.types[id].definition {
+            Definition::Complex(complex) => !complex.is_abstract,
+            Definition::Simple(_) | Definition::Any => true,
+        };
+        let concrete = derived.iter().filter(|(_, id)| is_concrete(**id));
+        let mut names: Vec<&str> = concrete.map(|(name, _)| &*name.local).collect();
+        names.sort_unstable();
+        let near = nearest(local, names.iter().copied()).map(str::to_owned);
+        let some: Vec<&str> = names.into_iter().take(10).collect();
+        Err(PathError {
+            known: known.to_owned(),
+            unknown: name.to_owned(),
+            nearest: near,
+            reason: format!("{known} cannot be of the type {name:?}; $type may be {}", some.join(", ")),
+        })
+    }
+
+    /// Whether a constant may stand as the text of what was resolved: its lexical form and every facet are checked.
+    ///
+    /// # Errors
+    /// In words, beginning with the value.
+    pub fn accepts(&self, target: &Target, value: &Value) -> Result<(), String> {
+        let schemas = &self.model.schemas;
+        let Some(simple) = target.type_id.and_then(|id| schemas.simple(id)) else { return Ok(()) };
+        let text = match value {
+            Value::String(text) => text.clone(),
+            // The encoder writes an exponent out where the type has none.
+            Value::Number(number) if number.to_string().contains(['e', 'E']) => return Ok(()),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(truth) => truth.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => return Ok(()),
+        };
+        let text = simple::check(schemas, simple, &text)?;
+        match target.fixed.as_ref().filter(|fixed| **fixed != text) {
+            Some(fixed) => Err(format!("{text:?} is not {fixed:?}, the only value that the schema allows")),
+            None => Ok(()),
+        }
     }
 
     /// The paths of the simple elements and attributes that every request must hold: reached through required
@@ -109,6 +191,25 @@ impl Operation {
             }
         }
         leaves.paths
+    }
+
+    /// As [`Self::required_leaves`], below what was resolved and when that is there.
+    #[must_use]
+    pub fn required_below(&self, target: &Target) -> Vec<String> {
+        let mut leaves = Leaves { schemas: &self.model.schemas, paths: Vec::new(), open: HashSet::new() };
+        if let Some(type_id) = target.type_id {
+            leaves.of_type(type_id, "", 0);
+        }
+        leaves.paths
+    }
+
+    /// Whether a name is that of the only part, which may be left out of paths.
+    #[must_use]
+    pub fn is_only_part(&self, name: &str) -> bool {
+        match self.bound.input.parts.as_slice() {
+            [part] if self.bound.input.wrapper.is_none() => self.names_part(part, name),
+            _ => false,
+        }
     }
 
     fn names_part(&self, part: &super::Part, name: &str) -> bool {
@@ -155,7 +256,7 @@ impl Operation {
 
     fn describe(&self, here: Here, required: bool, repeated: bool) -> Target {
         let schemas = &self.model.schemas;
-        let Some(type_id) = self.type_at(here) else { return Target { required, ..plain() } };
+        let Some(type_id) = self.type_at(here) else { return Target { required, any: false, ..plain() } };
         let (nillable, fixed) = match here {
             Here::Element(element) => (schemas.elements[element].nillable, schemas.elements[element].fixed.clone()),
             Here::Parts | Here::Type(_) => (false, None),
@@ -175,6 +276,10 @@ impl Operation {
             fraction_digits: facets.fraction_digits,
             total_digits: facets.total_digits,
             fixed,
+            min_length: facets.length.or(facets.min_length),
+            // An array of SOAP's encoding takes a list, and says little of its items.
+            any: is_any(schemas, type_id) || schemas.array(type_id).is_some(),
+            type_id: Some(type_id),
         }
     }
 
@@ -207,6 +312,17 @@ impl Operation {
     }
 }
 
+/// What `$type` says at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// Nothing: it is of its declared type.
+    Declared,
+    /// The name of a type.
+    Named(String),
+    /// Something that is known only when a message comes.
+    Unknown,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Here {
     Parts,
@@ -227,6 +343,9 @@ fn plain() -> Target {
         fraction_digits: None,
         total_digits: None,
         fixed: None,
+        min_length: None,
+        any: true,
+        type_id: None,
     }
 }
 
@@ -265,6 +384,9 @@ impl Leaves<'_> {
                 self.paths.push(join(path, &format!("@{}", attribute.name.local)));
             }
         }
+        if complex.is_abstract {
+            return self.paths.push(join(path, "$type"));
+        }
         if let Content::Particle(particle) = complex.content {
             self.of_particle(particle, path, depth);
         }
@@ -299,7 +421,13 @@ impl Leaves<'_> {
         if self.schemas.simple(element.type_id).is_some() {
             self.paths.push(path.clone());
         }
+        let before = self.paths.len();
         self.of_type(element.type_id, &path, depth + 1);
+        // What holds nothing that must be there must still be there itself.
+        let is_complex = matches!(self.schemas.types[element.type_id].definition, Definition::Complex(_));
+        if is_complex && self.paths.len() == before && !self.paths.contains(&path) && self.paths.len() < LEAVES_MAX {
+            self.paths.push(path);
+        }
     }
 }
 

@@ -23,14 +23,67 @@ const DEPTH_MAX: usize = 100;
 const CHAIN_MAX: usize = 16;
 const ADVICE: &str = "take the WSDL from Salesforce: Setup, Outbound Messages, the message, \"Click for WSDL\"";
 
-/// Reads the record types out of an outbound message's WSDL. `file` is its name for findings.
+/// What the WSDL declares of one type of record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredRecord {
+    /// Its API name.
+    pub name: String,
+    /// Its fields in the WSDL's order, `Id` included.
+    pub fields: Vec<DeclaredField>,
+}
+
+/// What the WSDL declares of one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredField {
+    /// Its API name.
+    pub name: String,
+    /// As what its values are read.
+    pub field_type: FieldType,
+    /// The least length of its text, where the WSDL says one.
+    pub length_min: Option<u64>,
+    /// The greatest length of its text, where the WSDL says one.
+    pub length_max: Option<u64>,
+    /// The values that it may have; empty: any.
+    pub enumeration: Vec<String>,
+    /// It may be `xsi:nil`.
+    pub nillable: bool,
+    /// It must be there.
+    pub required: bool,
+}
+
+impl DeclaredField {
+    fn new(name: &str, field_type: FieldType) -> Self {
+        let (name, enumeration) = (name.to_owned(), Vec::new());
+        Self { name, field_type, length_min: None, length_max: None, enumeration, nillable: false, required: false }
+    }
+}
+
+/// Reads the record types out of an outbound message's WSDL: see [`declared`].
+///
+/// # Errors
+/// What makes it no outbound WSDL.
+pub fn record_types(file: &str, text: &str) -> Result<RecordTypes, Vec<Finding>> {
+    declared(file, text).map(|records| types(&records))
+}
+
+/// The record types of what was declared.
+#[must_use]
+pub fn types(records: &[DeclaredRecord]) -> RecordTypes {
+    let fields = |record: &DeclaredRecord| {
+        let fields = record.fields.iter().map(|field| (field.name.clone(), field.field_type)).collect();
+        Arc::new(RecordType::new(fields))
+    };
+    RecordTypes(records.iter().map(|record| (record.name.clone(), fields(record))).collect())
+}
+
+/// Reads what an outbound message's WSDL declares of its records. `file` is its name for findings.
 ///
 /// Every type that extends `sObject` in the namespace of the message's record is read, so that a WSDL put together from
 /// several messages works too. `Id` is always declared; `fieldsToNull` and `AggregateResult` are no part of a message.
 ///
 /// # Errors
 /// What makes it no outbound WSDL.
-pub fn record_types(file: &str, text: &str) -> Result<RecordTypes, Vec<Finding>> {
+pub fn declared(file: &str, text: &str) -> Result<Vec<DeclaredRecord>, Vec<Finding>> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     if text.len() > BYTES_MAX {
         return Err(vec![finding(file, (0, 0), "too-large", format!("larger than {BYTES_MAX} bytes; {ADVICE}"))]);
@@ -76,7 +129,7 @@ struct Schemas<'d> {
     names: Vec<Name<'d>>,
 }
 
-fn read<'d>(document: &'d Document<'d>) -> Result<RecordTypes, Problem<'d>> {
+fn read<'d>(document: &'d Document<'d>) -> Result<Vec<DeclaredRecord>, Problem<'d>> {
     let root = document.root_element();
     if !root.has_tag_name((WSDL, "definitions")) {
         let found: String = root.tag_name().name().chars().take(80).collect();
@@ -85,7 +138,7 @@ fn read<'d>(document: &'d Document<'d>) -> Result<RecordTypes, Problem<'d>> {
     }
     let schemas = Schemas::of(root);
     let record = record_name(root, &schemas)?;
-    let mut types = HashMap::new();
+    let mut records = Vec::new();
     for &name in &schemas.names {
         let (namespace, local) = name;
         if namespace != record.0 || matches!(local, "sObject" | "AggregateResult") {
@@ -94,14 +147,14 @@ fn read<'d>(document: &'d Document<'d>) -> Result<RecordTypes, Problem<'d>> {
         let chain = schemas.chain(name)?;
         let extends_sobject = chain.last().is_some_and(|last| last.attribute("name") == Some("sObject"));
         if extends_sobject || name == record {
-            types.insert(local.to_owned(), Arc::new(RecordType::new(schemas.fields(&chain))));
+            records.push(DeclaredRecord { name: local.to_owned(), fields: schemas.fields(&chain) });
         }
     }
-    if types.is_empty() {
+    if records.is_empty() {
         let message = format!("no type in the namespace {} extends sObject; {ADVICE}", record.0);
         return Err(Problem { node: Some(root), rule: "no-record-type", message });
     }
-    Ok(RecordTypes(types))
+    Ok(records)
 }
 
 /// The type of the records: notifications → Notification → its type → sObject → its type.
@@ -192,44 +245,86 @@ impl<'d> Schemas<'d> {
     }
 
     /// The fields of a record type, those of the types it extends first. A name declared twice keeps its first place.
-    fn fields(&self, chain: &[Node<'d, 'd>]) -> Vec<(String, FieldType)> {
-        let mut fields: Vec<(String, FieldType)> = Vec::new();
+    fn fields(&self, chain: &[Node<'d, 'd>]) -> Vec<DeclaredField> {
+        let mut fields: Vec<DeclaredField> = Vec::new();
         for &node in chain.iter().rev() {
             fields.extend(elements(node).filter_map(|element| self.field(element)));
         }
-        if !fields.iter().any(|(name, _)| name == "Id") {
-            fields.insert(0, ("Id".to_owned(), FieldType::Id));
+        if !fields.iter().any(|field| field.name == "Id") {
+            fields.insert(0, DeclaredField::new("Id", FieldType::Id));
         }
         let mut seen = HashSet::new();
-        fields.retain(|(name, _)| seen.insert(name.clone()));
+        fields.retain(|field| seen.insert(field.name.clone()));
         fields
     }
 
-    fn field(&self, element: Node<'d, 'd>) -> Option<(String, FieldType)> {
+    fn field(&self, element: Node<'d, 'd>) -> Option<DeclaredField> {
         let name = element.attribute("name").or_else(|| element.attribute("ref").map(local))?;
-        (name != "fieldsToNull").then(|| (name.to_owned(), self.field_type(element)))
+        if name == "fieldsToNull" {
+            return None;
+        }
+        let mut field = DeclaredField::new(name, FieldType::String);
+        field.nillable = matches!(element.attribute("nillable"), Some("true" | "1"));
+        field.required = element.attribute("minOccurs").is_none_or(|least| least.trim() != "0");
+        self.describe(element, &mut field);
+        Some(field)
     }
 
-    /// The type of an element; a simple type of the schema counts as what it restricts.
-    fn field_type(&self, element: Node<'d, 'd>) -> FieldType {
+    /// The type of an element; a simple type of the schema counts as what it restricts, less what it excludes.
+    fn describe(&self, element: Node<'d, 'd>, field: &mut DeclaredField) {
         let mut node = element;
         for _ in 0..CHAIN_MAX {
+            let restriction = || node.descendants().find(|inner| inner.has_tag_name((XSD, "restriction")));
             let restricted = || {
-                let restriction = node.descendants().find(|inner| inner.has_tag_name((XSD, "restriction")))?;
+                let restriction = restriction()?;
                 restriction.attribute("base").and_then(|base| resolve(restriction, base))
             };
+            restriction().iter().for_each(|restriction| narrow(*restriction, field));
             let name = node.attribute("type").and_then(|name| resolve(node, name)).or_else(restricted);
             match name {
-                Some((XSD, local)) => return built_in(local),
-                Some((_, "ID")) => return FieldType::Id,
+                Some((XSD, local)) => {
+                    // What restricts a string to record ids is one, whatever it is called.
+                    if field.field_type != FieldType::Id {
+                        field.field_type = built_in(local);
+                    }
+                    return;
+                }
+                Some((_, "ID")) if field.field_type != FieldType::Id => {
+                    field.field_type = FieldType::Id;
+                    match name.and_then(|name| self.simple.get(&name)) {
+                        Some(&simple) => node = simple,
+                        None => return,
+                    }
+                }
                 Some(name) => match self.simple.get(&name) {
                     Some(&simple) => node = simple,
-                    None => return FieldType::String,
+                    None => return,
                 },
-                None => return FieldType::String,
+                None => return,
             }
         }
-        FieldType::String
+    }
+}
+
+/// Takes the facets of a restriction that no nearer one has said.
+fn narrow(restriction: Node<'_, '_>, field: &mut DeclaredField) {
+    let mut enumeration = Vec::new();
+    for facet in restriction.children().filter(|facet| facet.tag_name().namespace() == Some(XSD)) {
+        let Some(value) = facet.attribute("value") else { continue };
+        let number = value.trim().parse().ok();
+        match facet.tag_name().name() {
+            "length" => {
+                field.length_min = field.length_min.or(number);
+                field.length_max = field.length_max.or(number);
+            }
+            "minLength" => field.length_min = field.length_min.or(number),
+            "maxLength" => field.length_max = field.length_max.or(number),
+            "enumeration" => enumeration.push(value.to_owned()),
+            _ => {}
+        }
+    }
+    if field.enumeration.is_empty() {
+        field.enumeration = enumeration;
     }
 }
 

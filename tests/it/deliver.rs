@@ -10,14 +10,18 @@ mod faults;
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use omgate::call::Call;
+use omgate::clock::{Clock, Timestamp};
 use omgate::deliver::auth::Auth;
 use omgate::deliver::{self, BuildError, RESPONSE_BYTES_MAX, Target, TargetConfig};
 use omgate::outcome::{Exchange, Response};
 use omgate::secret::Text;
+use omgate::soap::security::{Order, PasswordForm, Security, UsernameToken};
 use secrecy::SecretString;
 
 use faults::{FaultServer, Step, say, tls_server};
@@ -29,6 +33,7 @@ fn config() -> TargetConfig {
     TargetConfig {
         name: "erp".to_owned(),
         auth: None,
+        security: None,
         connect_timeout: Duration::from_secs(5),
         response_bytes_max: RESPONSE_BYTES_MAX,
         ca: None,
@@ -129,6 +134,80 @@ async fn credentials_are_added_at_the_edge() {
     assert!(request.contains("\r\nauthorization: bearer s3cr3t-token\r\n"), "{request}");
     assert!(!request.contains("basic"), "{request}");
     assert!(!format!("{target:?}").contains("s3cr3t"));
+}
+
+fn security() -> Security {
+    Security {
+        token: Some(UsernameToken {
+            username: Text::plain("omgate"),
+            password: secret("${PASSWORD}", "s3cr3t&co"),
+            form: PasswordForm::Digest,
+            nonce: true,
+        }),
+        ttl: Some(Duration::from_secs(300)),
+        order: Order::TimestampFirst,
+        must_understand: true,
+        actor: None,
+        clock_skew: Duration::ZERO,
+    }
+}
+
+/// A clock that moves a minute each time it is read.
+struct Minutes(AtomicI64);
+
+impl Clock for Minutes {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_790_000_000_000 + 60_000 * self.0.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_has_a_security_header_of_its_own_around_the_same_call() {
+    let body = "<E:Envelope xmlns:E=\"http://schemas.xmlsoap.org/soap/envelope/\"><E:Body><a/></E:Body></E:Envelope>";
+    let target = Target::new(TargetConfig { security: Some(security()), ..config() }).unwrap();
+    let count = AtomicU8::new(b'a');
+    let nonces = Arc::new(move || Some([count.fetch_add(1, Ordering::SeqCst); 16]));
+    let target = target.with_freshness(Arc::new(Minutes(AtomicI64::new(0))), nonces);
+    let mut requests = Vec::new();
+    for _ in 0..2 {
+        let server = FaultServer::start(vec![Step::Read, say("HTTP/1.1 202 Accepted\r\n\r\n")]).await;
+        let call = Call { body: Bytes::from(body), ..call(&server.url()) };
+        assert!(matches!(deliver::send(&target, &call).await, Exchange::Answered(_)));
+        assert_eq!(call.body, body, "the call itself stays as it was");
+        requests.push(server.requests().remove(0));
+    }
+    for (request, nonce, created, expires) in [
+        (&requests[0], "YWFhYWFhYWFhYWFhYWFhYQ==", "2026-09-21T14:13:20.000Z", "2026-09-21T14:18:20.000Z"),
+        (&requests[1], "YmJiYmJiYmJiYmJiYmJiYg==", "2026-09-21T14:14:20.000Z", "2026-09-21T14:19:20.000Z"),
+    ] {
+        let (head, sent) = request.split_once("\r\n\r\n").unwrap();
+        assert!(head.to_lowercase().contains(&format!("content-length: {}", sent.len())), "{request}");
+        assert!(sent.starts_with(&body[..body.find("<E:Body>").unwrap()]), "{request}");
+        assert!(sent.ends_with(&body[body.find("<E:Body>").unwrap()..]), "{request}");
+        for text in [nonce, created, expires, "#PasswordDigest"] {
+            assert!(sent.contains(text), "{text}: {request}");
+        }
+        assert!(!request.contains("s3cr3t"), "{request}");
+    }
+    let digest =
+        |request: &str| request.split("PasswordDigest\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert_ne!(digest(&requests[0]), digest(&requests[1]));
+    assert!(!format!("{target:?}").contains("s3cr3t"));
+}
+
+#[tokio::test]
+async fn what_takes_no_security_header_is_not_sent_without_one() {
+    let target = Target::new(TargetConfig { security: Some(security()), ..config() }).unwrap();
+    let reason = not_sent(deliver::send(&target, &call("http://127.0.0.1:1/x")).await);
+    assert_eq!(reason, "the body is no SOAP envelope: no WS-Security header can be put into it");
+    let envelope = "<Envelope xmlns=\"http://schemas.xmlsoap.org/soap/envelope/\"><Body/></Envelope>";
+    let target = target.with_freshness(Arc::new(Minutes(AtomicI64::new(0))), Arc::new(|| None));
+    let call = Call { body: Bytes::from(envelope), ..call("http://127.0.0.1:1/x") };
+    assert_eq!(not_sent(deliver::send(&target, &call).await), "the machine gives no random bytes for a nonce");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -454,6 +455,66 @@ async fn after_an_unknown_outcome_the_same_bytes_go_to_the_address_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_unknown_outcome_the_same_message_goes_out_with_fresh_credentials() {
+    let sink = Sink::start(Box::new(|count, _: &Arrived| (count > 0).then(|| (202, String::new())))).await;
+    let wsdl = Path::new(env!("CARGO_MANIFEST_DIR")).join("wsdl/erp.wsdl");
+    let configuration = format!(
+        r#"
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+
+[[source]]
+name = "orders"
+path = "/om/orders"
+organizations = ["00D24000000abcdEAA"]
+
+[[destination]]
+name = "erp"
+kind = "soap"
+wsdl = "{}"
+operation = "CreateOrder"
+endpoint = "{}"
+retry = {{ first = "50ms", max_wait = "1s" }}
+addressing = true
+security = {{ username = "omgate", password = "${{ERP_PASSWORD}}", password_type = "digest", timestamp = true }}
+
+[[route]]
+source = "orders"
+destination = "erp"
+[route.map]
+OrderNumber = "record.Name"
+Total = 1
+Currency = "'EUR'"
+Customer.Id = "'1'"
+"#,
+        wsdl.display(),
+        sink.url("")
+    );
+    let mut gateway = Process::prepare(&configuration);
+    gateway.start(&[("ERP_PASSWORD", "s3cr3t")]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "A &amp; B")).await.unwrap().is_ack());
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert_eq!((&ledger["attempts"]["unknown"], &ledger["attempts"]["total"]), (&1.into(), &2.into()));
+    let arrived = sink.arrived();
+    let part = |index: usize, from: &str, to: &str| {
+        let body = &arrived[index].body;
+        let rest = body.split_once(from).unwrap_or_else(|| panic!("{from}: {body}")).1.to_owned();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    for (from, to) in [("<soapenv:Body>", "</soapenv:Body>"), ("<wsa:MessageID", "</wsa:MessageID>")] {
+        assert_eq!(part(0, from, to), part(1, from, to), "{from}");
+    }
+    for (from, to) in [("<wsse:Nonce", "</wsse:Nonce>"), ("PasswordDigest\">", "</wsse:Password>")] {
+        assert_ne!(part(0, from, to), part(1, from, to), "{from}");
+    }
+    let shown = gateway.admin("/api/v1/deliveries/1").await;
+    assert_eq!(shown["attempts"][0]["request"], shown["attempts"][1]["request"]);
+    let shown = shown.to_string();
+    assert!(shown.contains("CreateOrder") && !shown.contains("wsse:") && !shown.contains("s3cr3t"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_system_never_delays_another() {
     let slow = Sink::start(Box::new(|_, _| {
         std::thread::sleep(Duration::from_millis(1));
@@ -618,7 +679,7 @@ async fn the_list_names_what_a_blocked_delivery_waits_for() {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: &std::path::Path) -> Option<Self> {
+    fn mount(folder: &Path) -> Option<Self> {
         let mut mount = std::process::Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(folder).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self(folder.to_owned()))

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use omgate::clock::Timestamp;
 use omgate::config;
@@ -161,5 +162,42 @@ fn every_documented_key_is_known() {
             assert!(!about.is_empty(), "{heading} {key}: nothing was said of it:\n{problems}");
             assert!(!about.iter().any(|line| line.contains("no such key")), "{heading} {key}: {about:?}");
         }
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_is_one() {
+    let mut tried = 0;
+    for row in table("## Commands", "command") {
+        let command = quoted(&row[0]).first().map(|command| command.to_string()).unwrap_or_default();
+        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+        let words: Vec<&str> = command.split(' ').skip(1).take_while(plain).collect();
+        let output = Command::new(env!("CARGO_BIN_EXE_omgate")).args(&words).arg("--help").output();
+        let output = output.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        for option in
+            quoted(&row.join(" ")).iter().flat_map(|text| text.split(' ')).filter(|word| word.starts_with("--"))
+        {
+            assert!(help.contains(option), "{words:?} has no {option}:\n{help}");
+        }
+        tried += 1;
+    }
+    assert!(tried >= 12, "only {tried} commands were found");
+}
+
+#[test]
+fn every_rule_that_the_check_names_is_in_the_readme() {
+    let documented = table("## Checking", "rule");
+    let documented: Vec<&str> = documented.iter().flat_map(|row| quoted(&row[0])).collect();
+    let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config-errors");
+    let mut found = std::collections::BTreeSet::new();
+    for name in ["misfits.txt", "fields.txt", "expressions.txt", "target-paths.txt", "required-elements.txt"] {
+        let text = fs::read_to_string(goldens.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        found.extend(text.lines().filter_map(|line| Some(line.strip_suffix(']')?.rsplit_once('[')?.1.to_owned())));
+    }
+    assert!(found.len() >= 7, "{found:?}");
+    for rule in found {
+        assert!(documented.contains(&rule.as_str()), "the README has no rule {rule}");
     }
 }

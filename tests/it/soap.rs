@@ -126,7 +126,11 @@ fn soap_12_has_its_action_in_the_content_type() {
 
 #[test]
 fn addressing_headers_are_written_when_wanted() {
-    let addressing = Addressing { message_id: "urn:uuid:1".to_owned(), to: "http://erp.example/orders".to_owned() };
+    let addressing = Addressing {
+        message_id: "urn:uuid:1".to_owned(),
+        to: "http://erp.example/orders".to_owned(),
+        must_understand: false,
+    };
     let options = EncodeOptions { addressing: Some(addressing), ..EncodeOptions::default() };
     golden("create-order-addressing.xml", &soap::encode(&erp(None), &order(), &options).unwrap().body);
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::pretty;
 use crate::call::Call;
+use crate::cli::pretty;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::delivery::Planned;

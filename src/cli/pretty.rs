@@ -1,7 +1,8 @@
 //! Bodies as people read them: JSON and XML indented, everything else as it is.
 
 /// Indents a body by its content type; what cannot be indented is given as it is.
-pub(super) fn body(content_type: &str, text: &str) -> String {
+#[must_use]
+pub fn body(content_type: &str, text: &str) -> String {
     if content_type.contains("json")
         && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
     {
