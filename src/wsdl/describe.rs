@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Operation;
-use super::bind::Holds;
+use super::bind::{Header, Holds};
 use super::model::{
     Complex, Content, Definition, ElementId, Particle, ParticleId, Schemas, Simple, Term, TypeId, Variety,
 };
@@ -86,10 +86,7 @@ impl Operation {
         if let [part] = self.bound.input.parts.as_slice()
             && self.bound.input.wrapper.is_none()
         {
-            here = match part.holds {
-                Holds::Element(element) => Here::Element(element),
-                Holds::Type(type_id) => Here::Type(type_id),
-            };
+            here = at(part);
             // A single part may be named, or left out.
             if let [first, rest @ ..] = path
                 && self.names_part(part, first)
@@ -97,7 +94,11 @@ impl Operation {
                 path = rest;
             }
         }
-        let mut target = self.describe(here, true, false);
+        if let ["$header", rest @ ..] = whole {
+            (here, path) = (Here::Headers, rest);
+            known.push_str(".$header");
+        }
+        let mut target = self.describe(here, !matches!(here, Here::Headers), false);
         let skipped = whole.len() - path.len();
         for (position, step) in path.iter().enumerate() {
             match chosen(whole.get(..skipped + position).unwrap_or_default()) {
@@ -190,6 +191,9 @@ impl Operation {
                 Holds::Type(type_id) => leaves.of_type(type_id, &path, 0),
             }
         }
+        for header in self.bound.input.headers.iter().filter(|header| header.required) {
+            leaves.paths.push(join("$header", self.block_name(header)));
+        }
         leaves.paths
     }
 
@@ -221,13 +225,20 @@ impl Operation {
 
     fn step(&self, here: Here, step: &str) -> Option<(Option<Here>, Target)> {
         let schemas = &self.model.schemas;
-        if matches!(here, Here::Parts) {
-            let part = self.bound.input.parts.iter().find(|part| part.name == step)?;
-            let next = match part.holds {
-                Holds::Element(element) => Here::Element(element),
-                Holds::Type(type_id) => Here::Type(type_id),
-            };
-            return Some((Some(next), self.describe(next, true, false)));
+        let of_part = |part: &super::Part, required: bool| {
+            let next = at(part);
+            Some((Some(next), self.describe(next, required, false)))
+        };
+        match here {
+            Here::Parts => {
+                return of_part(self.bound.input.parts.iter().find(|part| part.name == step)?, true);
+            }
+            Here::Headers => {
+                let named = |header: &&Header| header.part.name == step || self.block_name(header) == step;
+                let header = self.bound.input.headers.iter().find(named)?;
+                return of_part(&header.part, header.required);
+            }
+            Here::Element(_) | Here::Type(_) => {}
         }
         let Definition::Complex(complex) = &schemas.types[self.type_at(here)?].definition else {
             return is_any(schemas, self.type_at(here)?).then(|| (None, plain()));
@@ -246,9 +257,17 @@ impl Operation {
         Some((Some(next), self.describe(next, child.required, child.repeated)))
     }
 
+    /// The name of a header block: its element's, or its part's.
+    fn block_name<'h>(&'h self, header: &'h Header) -> &'h str {
+        match header.part.holds {
+            Holds::Element(element) => &self.model.schemas.elements[element].name.local,
+            Holds::Type(_) => &header.part.name,
+        }
+    }
+
     fn type_at(&self, here: Here) -> Option<TypeId> {
         match here {
-            Here::Parts => None,
+            Here::Parts | Here::Headers => None,
             Here::Element(element) => Some(self.model.schemas.elements[element].type_id),
             Here::Type(type_id) => Some(type_id),
         }
@@ -259,7 +278,7 @@ impl Operation {
         let Some(type_id) = self.type_at(here) else { return Target { required, any: false, ..plain() } };
         let (nillable, fixed) = match here {
             Here::Element(element) => (schemas.elements[element].nillable, schemas.elements[element].fixed.clone()),
-            Here::Parts | Here::Type(_) => (false, None),
+            Here::Parts | Here::Headers | Here::Type(_) => (false, None),
         };
         let type_name = schemas.types[type_id].name.as_ref().map(|name| name.local.to_string()).unwrap_or_default();
         let simple = schemas.simple(type_id);
@@ -285,6 +304,9 @@ impl Operation {
 
     fn children_of(&self, here: Here) -> Vec<String> {
         let schemas = &self.model.schemas;
+        if matches!(here, Here::Headers) {
+            return self.bound.input.headers.iter().map(|header| self.block_name(header).to_owned()).collect();
+        }
         let Some(type_id) = self.type_at(here) else {
             return self.bound.input.parts.iter().map(|part| part.name.clone()).collect();
         };
@@ -300,6 +322,7 @@ impl Operation {
         let near = nearest(step, names.iter().map(String::as_str)).map(str::to_owned);
         let hint = match &near {
             Some(near) => format!("; did you mean {near}?"),
+            None if names.is_empty() && matches!(here, Here::Headers) => "; the WSDL binds no header".to_owned(),
             None if names.is_empty() => "; it holds text, no elements".to_owned(),
             None => format!("; it has {}", names.iter().take(10).cloned().collect::<Vec<_>>().join(", ")),
         };
@@ -326,8 +349,16 @@ pub enum Chosen {
 #[derive(Clone, Copy, Debug)]
 enum Here {
     Parts,
+    Headers,
     Element(ElementId),
     Type(TypeId),
+}
+
+fn at(part: &super::Part) -> Here {
+    match part.holds {
+        Holds::Element(element) => Here::Element(element),
+        Holds::Type(type_id) => Here::Type(type_id),
+    }
 }
 
 fn plain() -> Target {

@@ -516,6 +516,36 @@ fn target_paths_resolve_or_name_the_nearest() {
     assert_eq!(operation.required_leaves(), ["OrderNumber", "Total", "Currency", "Customer.Id"]);
 }
 
+#[test]
+fn header_blocks_are_found_checked_and_written_by_their_names() {
+    let schema = r#"<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="A" type="xs:int"/></xs:sequence>
+        </xs:complexType></xs:element><xs:element name="Session"><xs:complexType><xs:sequence>
+        <xs:element name="Key" type="xs:int"/></xs:sequence></xs:complexType></xs:element>"#;
+    let wsdl = around(schema)
+        .replace("<portType", "<message name='H'><part name='session' element='t:Session'/></message><portType")
+        .replacen("<soap:body use=\"literal\"/>", "<soap:header message='t:H' part='session' use='literal'/>$0", 1)
+        .replacen("$0", "<soap:body use=\"literal\"/>", 1);
+    let model = load(&[("w/a.wsdl", &wsdl)]).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    let operation = model.operation(&OperationChoice { operation: "Do", ..OperationChoice::default() }).unwrap();
+    for name in ["Session", "session"] {
+        assert_eq!(operation.resolve(&["$header", name, "Key"]).unwrap().builtin, "int");
+    }
+    for (path, reason) in [
+        (["$header", "Sesion"], "Do.$header has no Sesion; did you mean Session?"),
+        (["$heade", "Session"], "Do has no $heade; it has A"),
+    ] {
+        assert_eq!(operation.resolve(&path).unwrap_err().to_string(), reason);
+    }
+    let encoded = encode(&operation, &json!({"A": 1, "$header": {"Session": {"Key": 7}}})).unwrap();
+    let header = encoded.body.split("<soapenv:Body>").next().unwrap();
+    assert!(header.contains(":Key>7</"), "{header}");
+    let refused = encode(&operation, &json!({"A": 1, "$header": {"Session": {"Key": "x"}}})).unwrap_err();
+    assert!(refused.starts_with("Do.$header.session.Key = \"x\""), "{refused}");
+    let bare = self::operation(r#"<xs:element name="Do" type="xs:string"/>"#);
+    let error = bare.resolve(&["$header", "X"]).unwrap_err().to_string();
+    assert_eq!(error, "Do.$header has no X; the WSDL binds no header");
+}
+
 fn envelope(version: Version, body: &str) -> String {
     let namespace = match version {
         Version::Soap11 => "http://schemas.xmlsoap.org/soap/envelope/",
