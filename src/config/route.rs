@@ -434,7 +434,7 @@ impl Gaps<'_, '_> {
     fn of_level(&mut self, tree: &Tree, prefix: &str, required: &[String], spot: &Spot) {
         for path in required {
             let first = split_path(path).into_iter().next().unwrap_or_default();
-            let fills = |name: &str| local(name) == first || matches!(name, "$xml" | "$nil");
+            let fills = |name: &str| local(name) == first || matches!(name, "$xml" | "$nil" | "$group");
             if !tree.0.iter().any(|(name, _)| fills(name)) {
                 let (to, operation) = (&self.to.name, self.soap.operation.name());
                 let reason = format!(

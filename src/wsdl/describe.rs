@@ -106,7 +106,7 @@ impl Operation {
                 Chosen::Unknown => return Ok(plain()),
                 Chosen::Named(name) => here = self.derived(here, &known, &name)?,
             }
-            if matches!(*step, "$type" | "$xml" | "$nil" | "$value") {
+            if matches!(*step, "$type" | "$xml" | "$nil" | "$value" | "$group") {
                 return if *step == "$value" && target.simple { Ok(target) } else { Ok(plain()) };
             }
             let (next, found) = self.step(here, step).ok_or_else(|| self.unknown(here, &known, step))?;
