@@ -121,6 +121,9 @@ impl Lock {
 
 /// A lock file that was removed is made again and tried again so often.
 const LOCK_TRIES: u32 = 100;
+/// How often a lock that another has is tried, and how long apart: two seconds in all.
+const LOCK_POLLS: u32 = 100;
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// The database's real path, so that two names of one file share one lock.
 pub(super) fn real_path(path: &Path) -> Result<PathBuf, OpenError> {
@@ -148,7 +151,7 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
     for _ in 0..LOCK_TRIES {
         let is_new = !lock.exists();
         let mut file = private_file(&lock).map_err(|error| inaccessible(&lock, "create its lock file", &error))?;
-        match file.try_lock() {
+        match take(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(path, lock, &mut file)),
             Err(TryLockError::Error(error)) => return Err(inaccessible(&lock, "lock its lock file", &error)),
@@ -164,6 +167,20 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
         return Ok(Lock { path: lock, is_new, _file: file });
     }
     Err(OpenError::InUse { path: path.to_owned(), lock, holder: None })
+}
+
+/// Locks a file. One who is just leaving is waited for: an earlier process that ends, or a child of this one, which shares
+/// its open files from the fork until it runs a program of its own.
+#[expect(clippy::disallowed_methods, reason = "no signal tells that another process let go of a lock")]
+fn take(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_POLLS {
+        let attempt = file.try_lock();
+        if !matches!(attempt, Err(TryLockError::WouldBlock)) {
+            return attempt;
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
+    file.try_lock()
 }
 
 fn in_use(path: &Path, lock: PathBuf, file: &mut File) -> OpenError {
