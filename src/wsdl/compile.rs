@@ -439,6 +439,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.drain();
         self.severity = Severity::Error;
         self.inherit();
+        self.untie();
         self.bound_particles();
         self.substitute(&globals);
         self.model
@@ -1026,6 +1027,53 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.findings.add(Severity::Error, place, "ct-props-correct.3", message);
         self.model.types[id].base = None;
         self.drafts.insert(id, Draft::Done);
+    }
+
+    /// A list or union that comes back to itself has no end: whoever reads its values would follow it for ever.
+    fn untie(&mut self) {
+        let mut settled: HashSet<TypeId> = HashSet::new();
+        for id in self.model.types.ids() {
+            let mut path = vec![(id, self.members(id))];
+            let mut on_path = HashSet::from([id]);
+            while let Some((current, left)) = path.last_mut() {
+                let current = *current;
+                match left.pop() {
+                    Some(next) if on_path.contains(&next) => {
+                        left.clear();
+                        self.cut_circle(current);
+                    }
+                    Some(next) if settled.contains(&next) => {}
+                    Some(next) => {
+                        on_path.insert(next);
+                        path.push((next, self.members(next)));
+                    }
+                    None => {
+                        on_path.remove(&current);
+                        settled.insert(current);
+                        path.pop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The types that a list or union is made of.
+    fn members(&self, id: TypeId) -> Vec<TypeId> {
+        match &self.model.types[id].definition {
+            Definition::Simple(Simple { variety: Variety::List(item), .. }) => vec![*item],
+            Definition::Simple(Simple { variety: Variety::Union(members), .. }) => members.clone(),
+            Definition::Simple(Simple { variety: Variety::Atomic(_), .. })
+            | Definition::Any
+            | Definition::Complex(_) => Vec::new(),
+        }
+    }
+
+    fn cut_circle(&mut self, id: TypeId) {
+        let place = self.model.types[id].place;
+        let name = self.model.types[id].name.as_ref().map_or_else(|| "a type".to_owned(), Name::to_string);
+        self.findings.add(Severity::Error, place, "src-simple-type.4", format!("{name} is made of itself"));
+        let variety = Variety::Atomic(Builtin::AnySimpleType);
+        self.model.types[id].definition = Definition::Simple(Simple { variety, facets: Facets::default() });
     }
 
     fn complete(&mut self, id: TypeId, draft: Draft) {

@@ -517,6 +517,21 @@ fn target_paths_resolve_or_name_the_nearest() {
 }
 
 #[test]
+fn a_list_or_union_that_is_made_of_itself_is_refused() {
+    for types in [
+        r#"<xs:simpleType name="A"><xs:restriction base="t:B"/></xs:simpleType>
+           <xs:simpleType name="B"><xs:union memberTypes="t:A xs:int"/></xs:simpleType>"#,
+        r#"<xs:simpleType name="A"><xs:union memberTypes="xs:int t:A"/></xs:simpleType>"#,
+        r#"<xs:simpleType name="A"><xs:list itemType="t:B"/></xs:simpleType>
+           <xs:simpleType name="B"><xs:union memberTypes="xs:int t:A"/></xs:simpleType>"#,
+    ] {
+        let findings =
+            load(&[("w/a.wsdl", &around(&format!(r#"{types}<xs:element name="Do" type="t:A"/>"#)))]).unwrap_err();
+        assert!(findings.iter().any(|finding| finding.rule == "src-simple-type.4"), "{findings:?}");
+    }
+}
+
+#[test]
 fn header_blocks_are_found_checked_and_written_by_their_names() {
     let schema = r#"<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="A" type="xs:int"/></xs:sequence>
         </xs:complexType></xs:element><xs:element name="Session"><xs:complexType><xs:sequence>

@@ -170,7 +170,7 @@ fn said(value: &Value) -> Value {
 fn php_soaps_cases_come_out_the_same_and_are_read_back() {
     let Some(folder) = corpus() else { return };
     let folder = folder.join("php-soap+encoding/cases");
-    let (mut same, mut read, mut all) = (0, 0, 0);
+    let (mut same, mut otherwise, mut read, mut read_otherwise, mut all) = (0, 0, 0, 0, 0);
     let mut names: Vec<_> =
         std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap()).collect();
     names.sort();
@@ -211,7 +211,7 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
         match soap::encode(&operation, &argument, &options) {
             Ok(_) if refused => println!("{name}: was not refused"),
             Ok(encoded) if body_of(&encoded.body) == body_of(&request) => same += 1,
-            Ok(_) if WRITTEN_OTHERWISE.iter().any(|(known, _)| *known == name) => same += 1,
+            Ok(_) if WRITTEN_OTHERWISE.iter().any(|(known, _)| *known == name) => otherwise += 1,
             Ok(encoded) => {
                 println!("{name}: {argument}\n  ours {}\n  want {}", body_of(&encoded.body), body_of(&request))
             }
@@ -226,13 +226,16 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
             }
             _ => ours(&case["expect_decoded"], part),
         };
-        let otherwise = READ_OTHERWISE.iter().any(|(known, _)| *known == name);
-        if refused || otherwise || said(&decoded) == said(&wanted) {
+        if !refused && said(&decoded) == said(&wanted) {
             read += 1;
+        } else if refused || READ_OTHERWISE.iter().any(|(known, _)| *known == name) {
+            read_otherwise += 1;
         } else {
             println!("{name}: reads {decoded}, wanted {wanted}");
         }
     }
-    println!("{same} of {all} requests come out the same, {read} are read back");
-    assert!(same == 103 && read == 103, "{same}, {read} of {all}");
+    println!("{same} of {all} requests come out the same, {otherwise} are known to differ");
+    println!("{read} are read back the same, {read_otherwise} are known to be read otherwise, or are no messages");
+    assert_eq!((all, same + otherwise, read + read_otherwise), (103, 103, 103));
+    assert!(same >= 102 && read >= 94, "{same}, {read}");
 }
