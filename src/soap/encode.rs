@@ -176,7 +176,7 @@ pub(super) struct Encoder<'a> {
     pub(super) nulls: Nulls,
     pub(super) out: String,
     /// Namespaces in the order they were first used: `ns1`, `ns2` …
-    prefixes: Vec<Arc<str>>,
+    prefixes: Vec<(Arc<str>, String)>,
     pub(super) uses_xsi: bool,
     pub(super) path: Vec<Step<'a>>,
     depth: usize,
@@ -397,8 +397,8 @@ impl<'a> Encoder<'a> {
     /// Takes the child out and puts the declarations into its start tag.
     fn finish_child(&mut self) -> String {
         let mut declarations = String::new();
-        for (index, namespace) in self.prefixes.iter().enumerate() {
-            declarations.push_str(&format!(" xmlns:{}=\"", prefix(index, namespace)));
+        for (namespace, prefix) in &self.prefixes {
+            declarations.push_str(&format!(" xmlns:{prefix}=\""));
             escape_attribute(&mut declarations, namespace);
             declarations.push('"');
         }
@@ -419,16 +419,14 @@ impl<'a> Encoder<'a> {
         if &*name.namespace == XML_NAMESPACE {
             return format!("xml:{}", name.local);
         }
-        let known = self.prefixes.iter().position(|namespace| *namespace == name.namespace);
-        let index = known.unwrap_or_else(|| {
-            self.prefixes.push(Arc::clone(&name.namespace));
-            self.prefixes.len() - 1
-        });
-        let namespace = &name.namespace;
-        match well_known(namespace) {
-            Some(known) => format!("{known}:{}", name.local),
-            None => format!("ns{}:{}", index + 1, name.local),
+        let known = self.prefixes.iter().find(|(namespace, _)| *namespace == name.namespace);
+        if let Some((_, prefix)) = known {
+            return joined(prefix, &name.local);
         }
+        let prefix = prefix(self.prefixes.len(), &name.namespace);
+        let tag = joined(&prefix, &name.local);
+        self.prefixes.push((Arc::clone(&name.namespace), prefix));
+        tag
     }
 
     pub(super) fn open(&mut self, tag: &str) {
@@ -829,6 +827,15 @@ impl<'a> Encoder<'a> {
 /// Whether a key without `@` names an attribute.
 fn is_attribute_key(complex: &Complex, key: &str) -> bool {
     complex.attributes.iter().any(|attribute| *attribute.name.local == *key)
+}
+
+/// A qualified name; written without the machinery of formats, for every tag comes through here.
+fn joined(prefix: &str, local: &str) -> String {
+    let mut name = String::with_capacity(prefix.len() + 1 + local.len());
+    name.push_str(prefix);
+    name.push(':');
+    name.push_str(local);
+    name
 }
 
 /// The prefix of a namespace: well-known ones have their own.

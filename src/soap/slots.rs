@@ -6,10 +6,14 @@ use serde_json::{Map, Value};
 
 use crate::wsdl::model::{Children, Name};
 
+/// How many names are looked through one by one.
+const LOOK_MAX: usize = 32;
+
 /// What an object gives, by element name, and how much of it was written.
 pub(super) struct Slots<'v> {
     pub(super) entries: Vec<Slot<'v>>,
-    by_local: HashMap<&'v str, usize>,
+    /// For wide objects only: a few names are found faster by looking.
+    by_local: Option<HashMap<&'v str, usize>>,
     qualified: bool,
     pub(super) taken: usize,
     pub(super) xml: Option<&'v Value>,
@@ -34,7 +38,7 @@ impl<'v> Slots<'v> {
     pub(super) fn of(object: &'v Map<String, Value>, children: &'v Children) -> Self {
         let mut slots = Self {
             entries: Vec::with_capacity(object.len()),
-            by_local: HashMap::with_capacity(object.len()),
+            by_local: (object.len() > LOOK_MAX).then(|| HashMap::with_capacity(object.len())),
             qualified: false,
             taken: 0,
             xml: object.get("$xml"),
@@ -51,14 +55,19 @@ impl<'v> Slots<'v> {
                 None => (None, key.as_str()),
             };
             slots.qualified |= namespace.is_some();
-            slots.by_local.insert(local, slots.entries.len());
+            if let Some(by_local) = &mut slots.by_local {
+                by_local.insert(local, slots.entries.len());
+            }
             slots.entries.push(Slot { key, namespace, local, value, taken: 0 });
         }
         slots
     }
 
     pub(super) fn find(&self, name: &Name) -> Option<usize> {
-        let index = *self.by_local.get(&*name.local)?;
+        let index = match &self.by_local {
+            Some(by_local) => *by_local.get(&*name.local)?,
+            None => self.entries.iter().rposition(|slot| *slot.local == *name.local)?,
+        };
         if !self.qualified {
             return Some(index);
         }

@@ -248,14 +248,13 @@ impl Builtin {
             return Err(format!("is no xs:{}{}", self.as_str(), self.advice(text)));
         }
         let (low, high) = self.integer_range().unwrap_or((None, None));
-        let value = BigDecimal::from_str(text).ok().filter(|_| text.len() <= DIGITS_MAX);
-        let against = |bound: i128| value.as_ref().map(|value| value.cmp(&BigDecimal::from(bound)));
-        let below = |bound: i128| against(bound) == Some(Ordering::Less);
-        let above = |bound: i128| against(bound) == Some(Ordering::Greater);
-        if let Some(low) = low.filter(|low| below(*low)) {
+        // What has more digits than this lies beyond every bound there is, on the side its sign says.
+        let negative = text.starts_with('-');
+        let value: i128 = text.parse().unwrap_or(if negative { i128::MIN } else { i128::MAX });
+        if let Some(low) = low.filter(|low| value < *low) {
             return Err(format!("is below {low}, the least xs:{}", self.as_str()));
         }
-        match high.filter(|high| above(*high) || (value.is_none() && low.is_some())) {
+        match high.filter(|high| value > *high) {
             Some(high) => Err(format!("is above {high}, the greatest xs:{}", self.as_str())),
             None => Ok(()),
         }
