@@ -146,6 +146,7 @@ impl SqliteStore {
         let ended_receiver = ended.subscribe();
         let writer = Writer {
             path: path.clone(),
+            file: schema::Identity::at(&path),
             first: Some(connection),
             queue: commands,
             shared: Arc::clone(&shared),

@@ -191,8 +191,24 @@ fn in_use(path: &Path, lock: PathBuf, file: &mut File) -> OpenError {
 
 /// Whether an open file is the one that stands at a path.
 fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata().map(identity).ok() == std::fs::metadata(path).map(identity).ok()
+    file.metadata().map(|metadata| Identity::from(&metadata)).ok() == Identity::at(path)
+}
+
+/// What makes a file this one, whatever it is called: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl From<&std::fs::Metadata> for Identity {
+    fn from(metadata: &std::fs::Metadata) -> Self {
+        Self(metadata.dev(), metadata.ino())
+    }
+}
+
+impl Identity {
+    /// Of the file at a path; none when nothing stands there.
+    pub(super) fn at(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).map(|metadata| Self::from(&metadata)).ok()
+    }
 }
 
 /// Refuses what can be no database of ours at first sight. A hard link is a second name with a lock of its own.

@@ -36,7 +36,12 @@ pub(super) fn reach(error: &rusqlite::Error) -> Reach {
 
 /// An error for people.
 pub(super) fn of(error: &rusqlite::Error) -> String {
+    let moved = rusqlite::ffi::SQLITE_READONLY_DBMOVED;
     let plain = match error.sqlite_error_code() {
+        Some(ErrorCode::ReadOnly) if error.sqlite_extended_error_code() == Some(moved) => {
+            "the database file is not where it was opened: it was moved, removed or replaced; put it back, or stop \
+             omgate before another file takes its place"
+        }
         Some(ErrorCode::DiskFull) => "the disk is full",
         Some(ErrorCode::ReadOnly) => "the database cannot be written: the file or its file system is read-only",
         Some(ErrorCode::SystemIoFailure) => "the disk failed to read or write",

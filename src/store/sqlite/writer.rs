@@ -166,6 +166,8 @@ enum Pass {
 /// The thread's own.
 pub(super) struct Writer {
     pub(super) path: PathBuf,
+    /// The file that was opened. One that was moved away or replaced would be written on, and be missing afterwards.
+    pub(super) file: Option<schema::Identity>,
     /// The connection that the store was opened with.
     pub(super) first: Option<Connection>,
     pub(super) queue: Receiver<Message>,
@@ -268,6 +270,7 @@ impl Writer {
 
     /// A connection in place of one that an error broke.
     fn connect(&self) -> Result<Connection, String> {
+        self.stands_in_place().map_err(|error| words::of(&error))?;
         let mut connection = schema::writer(&self.path).map_err(|error| error.to_string())?;
         watch_wal(&mut connection, &self.wal_pages).map_err(|error| words::of(&error))?;
         Ok(connection)
@@ -366,6 +369,7 @@ impl Writer {
     }
 
     fn begin(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
+        self.stands_in_place()?;
         let pages_max = self.faults.pages_max.load(Ordering::Relaxed);
         if pages_max != self.pages_max {
             let pages = if pages_max == 0 { u32::MAX - 1 } else { pages_max };
@@ -373,6 +377,14 @@ impl Writer {
             self.pages_max = pages_max;
         }
         books.command("BEGIN IMMEDIATE")
+    }
+
+    /// Whether the database file is still where it was opened.
+    fn stands_in_place(&self) -> Result<(), rusqlite::Error> {
+        if schema::Identity::at(&self.path) == self.file {
+            return Ok(());
+        }
+        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED), None))
     }
 
     /// Commits, or sees to it that nothing is left of the group.

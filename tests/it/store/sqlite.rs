@@ -229,6 +229,27 @@ async fn a_full_disk_fails_every_command_and_leaves_no_trace_until_there_is_room
 }
 
 #[tokio::test]
+async fn a_database_that_was_moved_away_or_replaced_takes_nothing_until_it_is_back() {
+    let world = World::new();
+    world.post([note("before").to("a", "L")]).await;
+    let (path, aside) = (world.folder.path().join("store.db"), world.folder.path().join("aside.db"));
+    std::fs::rename(&path, &aside).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::write(&path, "another file").unwrap();
+        }
+        let error = world.store().accept(world.envelope([note("lost").to("a", "L")])).await.unwrap_err();
+        assert!(error.to_string().contains("not where it was opened"), "{error}");
+        assert!(matches!(&*world.store().health().borrow(), Health::Failing(_)));
+    }
+    std::fs::rename(&aside, &path).unwrap();
+    wait_until(&world, |health| *health == Health::Ready).await;
+    assert_eq!(world.post([note("after").to("a", "L")]).await, [Fate::Routed]);
+    assert_eq!(world.states().await, ["waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_disk_that_cannot_sync_fails_commands_and_is_tried_until_it_works() {
     // 1034: fsync failed; 8: read-only; 11: the file is damaged.
     for (code, words) in [(1_034, "the disk failed"), (8, "read-only"), (11, "damaged")] {
