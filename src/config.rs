@@ -23,6 +23,7 @@ mod destination;
 mod file;
 mod fit;
 mod hand;
+mod limits;
 mod pair;
 mod problem;
 mod read;
@@ -41,6 +42,7 @@ pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
 pub use server::{Server, StoreSettings};
 pub use summary::RouteSummary;
+pub use value::duration;
 
 use destination::Configured;
 use file::Files;

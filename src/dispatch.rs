@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::{self, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
+use crate::dispatch::calendar::Calendar;
 use crate::dispatch::system::Runner;
 use crate::envelope::RecordTypes;
 use crate::map::Mapping;
@@ -19,8 +20,12 @@ use crate::secret::Mask;
 use crate::settle::Policy;
 use crate::store::{Store, StoreError, StoreResult, StoredConfig, SystemState};
 use crate::telemetry::{Alarms, Metrics};
+use crate::why::Shut;
 
 mod attempt;
+pub mod breaker;
+pub mod calendar;
+mod gate;
 mod system;
 
 /// All that is needed to make calls under one configuration.
@@ -43,6 +48,14 @@ pub struct System {
     pub concurrency: usize,
     /// Calls per time, if limited.
     pub rate: Option<Rate>,
+    /// How many of them may go at once after a quiet time; none: next to none.
+    pub burst: Option<u32>,
+    /// When it may be called; none: always.
+    pub calendar: Option<Calendar>,
+    /// When it is left alone because too much fails; none: never.
+    pub breaker: Option<breaker::Settings>,
+    /// Over how long the calls at once grow back to all after an outage; none: at once.
+    pub warm_up: Option<Duration>,
     /// Paused by the configuration.
     pub paused: bool,
     /// The longest wait of any of its retries: due times never lie further ahead.
@@ -122,6 +135,7 @@ pub(crate) enum Stop {
 
 /// The running way out: one runner per system, so that none waits for another.
 pub struct Dispatch {
+    plan: Arc<Plan>,
     runners: HashMap<String, Arc<Runner>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<Stop>,
@@ -144,7 +158,7 @@ impl Dispatch {
             tasks.push(tokio::spawn(Arc::clone(&runner).run()));
             runners.insert(name.clone(), runner);
         }
-        Ok(Arc::new(Self { runners, tasks: Mutex::new(tasks), stop }))
+        Ok(Arc::new(Self { plan, runners, tasks: Mutex::new(tasks), stop }))
     }
 
     /// Something may be due for a system.
@@ -162,12 +176,24 @@ impl Dispatch {
         list
     }
 
-    /// A person pauses a system: nothing is claimed until a person resumes it.
+    /// Why a system is not called now; none when it is, or when there is no such system.
+    #[must_use]
+    pub fn shut(&self, system: &str) -> Option<Shut> {
+        self.runners.get(system)?.shut()
+    }
+
+    /// Whether the plan in force has this route, and this destination.
+    #[must_use]
+    pub fn knows(&self, route: &str, destination: &str) -> (bool, bool) {
+        (self.plan.routes.contains_key(route), self.plan.destinations.contains_key(destination))
+    }
+
+    /// A person pauses a system: nothing is claimed until a person resumes it, or until a moment.
     ///
     /// # Errors
     /// When there is no such system, or the store cannot keep it.
-    pub async fn pause(&self, system: &str, reason: &str) -> StoreResult<()> {
-        self.runner(system)?.pause_by_person(reason).await
+    pub async fn pause(&self, system: &str, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
+        self.runner(system)?.pause_by_person(reason, until).await
     }
 
     /// A person resumes a system.

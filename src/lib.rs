@@ -23,6 +23,7 @@ pub mod soap;
 pub mod map;
 pub mod deliver;
 pub mod settle;
+pub mod why;
 
 pub mod intake;
 pub mod dispatch;

@@ -158,7 +158,7 @@ fn locked_out(reason: &str, facts: &Facts, policy: &Policy) -> Verdict {
     let first = Facts { attempt: 1, excused: 0, ..facts.clone() };
     Verdict {
         settlement: Settlement::Waiting { due_at: facts.now.plus(wait(None, &first, policy).min(PROBE_AFTER)) },
-        pause: Some(Pause { reason: reason.to_owned(), since: facts.now, probe_at: Some(probe_at) }),
+        pause: Some(Pause { probe_at: Some(probe_at), ..Pause::new(reason, facts.now) }),
     }
 }
 
@@ -351,6 +351,7 @@ mod tests {
         let slow = Policy { first: HOUR, wait_max: HOUR, ..strict };
         assert_eq!(waits(&super::verdict(&outcome, &old, &slow)), Some(300_000));
         let pause = Pause {
+            until: None,
             reason: "answered 401".to_owned(),
             since: Timestamp(1_000_000),
             probe_at: Some(Timestamp(1_300_000)),

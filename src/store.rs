@@ -344,6 +344,8 @@ pub struct SystemState {
     pub active_ms: i64,
     /// Set while it is paused.
     pub paused: Option<Pause>,
+    /// Set while its circuit breaker is open.
+    pub breaker: Option<Outage>,
 }
 
 /// Why a system is paused.
@@ -353,8 +355,31 @@ pub struct Pause {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+    /// When it ends by itself; none: not by a moment.
+    pub until: Option<Timestamp>,
     /// When one delivery may be tried to see whether it works again; none: only a person resumes it.
     pub probe_at: Option<Timestamp>,
+}
+
+impl Pause {
+    /// A pause that only a person ends.
+    #[must_use]
+    pub fn new(reason: &str, since: Timestamp) -> Self {
+        Self { reason: reason.to_owned(), since, until: None, probe_at: None }
+    }
+}
+
+/// An open circuit breaker: so much failed that the system is left alone for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// What failed, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When one delivery may be tried to see whether it works again.
+    pub probe_at: Timestamp,
+    /// How often in a row it opened: once, and once more with each probe that failed.
+    pub trips: u32,
 }
 
 /// The configuration that made deliveries: its files, secrets as references.
@@ -574,6 +599,8 @@ pub struct DeliveryView {
     pub changed_at: Timestamp,
     /// The delivery before it in its lane, while it is blocked.
     pub behind: Option<DeliveryId>,
+    /// The first of its lane, which all behind it wait for, while it is blocked.
+    pub lane_head: Option<DeliveryId>,
 }
 
 /// One call made for a delivery.

@@ -1,5 +1,8 @@
 //! The JSON API under `/api/v1`.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
@@ -9,7 +12,8 @@ use serde_json::json;
 use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::store::{Change, DeliveryFilter, DeliveryView, NotificationFilter, StoreError};
+use crate::store::{Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
+use crate::why::{self, Surroundings, Why};
 
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
 const REFUSED_LIMIT: u32 = 100;
@@ -94,8 +98,10 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
         .into_iter()
         .map(|(alarm, subject, message)| json!({"alarm": alarm, "subject": subject, "message": message}))
         .collect();
-    let systems: serde_json::Map<_, _> =
-        admin.dispatch.systems().into_iter().map(|(name, state)| (name, json!({"paused": state.paused}))).collect();
+    let systems: serde_json::Map<_, _> = standings(&admin)
+        .into_iter()
+        .map(|(name, standing)| (name, json!({"paused": standing.state.paused, "why": standing.why})))
+        .collect();
     answer(backlog.map(|backlog| {
         json!({
             "ready": health.is_ok(),
@@ -131,12 +137,52 @@ async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpRes
 }
 
 async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
-    answer(admin.store.deliveries(filter.into_inner()).await)
+    let found = admin.store.deliveries(filter.into_inner()).await;
+    answer(found.map(|views| views.into_iter().map(|view| explained(&admin, view)).collect::<Vec<_>>()))
 }
 
 async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
-    let found = admin.store.delivery(DeliveryId(id.into_inner())).await;
-    answer(found.map(|(delivery, attempts)| json!({"delivery": delivery, "attempts": attempts})))
+    let (view, attempts) = match admin.store.delivery(DeliveryId(id.into_inner())).await {
+        Ok(found) => found,
+        Err(error) => return from_store(&error),
+    };
+    let head = match view.lane_head {
+        // It may have gone meanwhile; then it is no reason any more.
+        Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| explained(&admin, head)),
+        None => None,
+    };
+    let around = Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &view) };
+    let delivery = Explained { why: why::why(&view, &around), delivery: view };
+    HttpResponse::Ok().json(json!({"delivery": delivery, "attempts": attempts}))
+}
+
+/// A delivery, and why it is not under way.
+#[derive(Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    delivery: DeliveryView,
+    why: Option<Why>,
+}
+
+fn explained(admin: &Admin, delivery: DeliveryView) -> Explained {
+    let why = why::why(&delivery, &surroundings(admin, &delivery));
+    Explained { delivery, why }
+}
+
+fn surroundings(admin: &Admin, delivery: &DeliveryView) -> Surroundings {
+    let (has_route, has_destination) = admin.dispatch.knows(&delivery.route, &delivery.destination);
+    Surroundings {
+        store_failing: match admin.store.condition() {
+            Health::Ready => None,
+            Health::Failing(reason) => Some(reason),
+        },
+        is_stopping: admin.closing.load(Ordering::SeqCst),
+        has_route,
+        has_destination,
+        shut: admin.dispatch.shut(&delivery.system),
+        head: None,
+        now: admin.clock.now(),
+    }
 }
 
 /// A dead letter in a list: the shape that scripts rely on.
@@ -181,6 +227,8 @@ struct Because {
     reason: String,
     #[serde(default)]
     dry_run: bool,
+    /// When a pause ends by itself.
+    until: Option<Timestamp>,
 }
 
 async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because: web::Json<Because>) -> HttpResponse {
@@ -214,10 +262,25 @@ async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because
     answer(changed)
 }
 
+/// How a system stands, and why it is not called now.
+#[derive(Serialize)]
+struct Standing {
+    #[serde(flatten)]
+    state: SystemState,
+    why: Option<Why>,
+}
+
+fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
+    let standing = |(name, state): (String, SystemState)| {
+        let shut = admin.dispatch.shut(&name);
+        let why = shut.map(|shut| Why::System { system: name.clone(), shut });
+        (name, Standing { state, why })
+    };
+    admin.dispatch.systems().into_iter().map(standing).collect()
+}
+
 async fn systems(admin: web::Data<Admin>) -> HttpResponse {
-    let systems: serde_json::Map<_, _> =
-        admin.dispatch.systems().into_iter().map(|(name, state)| (name, json!(state))).collect();
-    HttpResponse::Ok().json(systems)
+    HttpResponse::Ok().json(standings(&admin))
 }
 
 async fn steer(
@@ -233,10 +296,18 @@ async fn steer(
     if !known {
         return problem(404, &format!("there is no system {name}"));
     }
+    if let Some(until) = because.until {
+        if verb != "pause" {
+            return problem(400, "until belongs to a pause");
+        }
+        if until <= admin.clock.now() {
+            return problem(400, &format!("until lies in the past: {until}"));
+        }
+    }
     if !because.dry_run {
         let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
         let done = match verb.as_str() {
-            "pause" => admin.dispatch.pause(&name, reason).await,
+            "pause" => admin.dispatch.pause(&name, reason, because.until).await,
             _ => admin.dispatch.resume(&name).await,
         };
         if let Err(error) = done {
@@ -244,8 +315,7 @@ async fn steer(
         }
         tracing::info!(system = name, verb, "a person steered a system");
     }
-    let state = admin.dispatch.systems().into_iter().find(|(system, _)| *system == name).map(|(_, state)| state);
-    HttpResponse::Ok().json(state)
+    HttpResponse::Ok().json(standings(&admin).remove(&name))
 }
 
 /// Which refused POSTs to list.

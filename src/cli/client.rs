@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::config;
 
 /// Where the gateway is.
@@ -83,7 +84,23 @@ impl Client {
     /// # Errors
     /// When the gateway cannot be reached or says no; in its own words.
     pub async fn change(&self, path: &str, change: &ChangeArgs) -> anyhow::Result<Value> {
-        let body = json!({"reason": change.reason, "dry_run": change.dry_run});
+        self.change_until(path, change, None).await
+    }
+
+    /// Makes a changing call that ends by itself at a moment, if one is given.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or says no; in its own words.
+    pub async fn change_until(
+        &self,
+        path: &str,
+        change: &ChangeArgs,
+        until: Option<Timestamp>,
+    ) -> anyhow::Result<Value> {
+        let mut body = json!({"reason": change.reason, "dry_run": change.dry_run});
+        if let (Some(until), Some(body)) = (until, body.as_object_mut()) {
+            body.insert("until".to_owned(), json!(until));
+        }
         self.send(self.http.post(format!("{}/api/v1{path}", self.base)).json(&body)).await
     }
 

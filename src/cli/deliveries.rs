@@ -131,7 +131,7 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
             ],
         );
     } else {
-        found.as_array_mut().into_iter().flatten().for_each(say_what_blocks);
+        found.as_array_mut().into_iter().flatten().for_each(say_why);
         print::list(
             &found,
             &[
@@ -149,12 +149,12 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
     Ok(())
 }
 
-/// What is blocked has no reason of its own.
-fn say_what_blocks(delivery: &mut Value) {
-    if let Some(behind) = delivery.get("behind").and_then(Value::as_i64)
-        && let Some(reason) = delivery.get_mut("reason").filter(|reason| reason.is_null())
+/// Of what waits, why it does says more than what its last attempt came to.
+fn say_why(delivery: &mut Value) {
+    if let Some(why) = delivery.pointer("/why/text").cloned()
+        && let Some(reason) = delivery.get_mut("reason")
     {
-        *reason = Value::String(format!("behind delivery {behind}"));
+        *reason = why;
     }
 }
 
@@ -166,6 +166,7 @@ async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
     }
     let empty = serde_json::Map::new();
     for (name, value) in found.get("delivery").and_then(Value::as_object).unwrap_or(&empty) {
+        let value = value.get("text").unwrap_or(value);
         print::line(&format!("{:<17} {}", name.replace('_', " "), print::cell(Some(value))));
     }
     let attempts = found.get("attempts").cloned().unwrap_or_default();

@@ -1,11 +1,14 @@
 //! `omgate systems`: how the target systems stand; pause and resume one.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::print;
+use crate::clock::{SystemClock, Timestamp};
+use crate::config;
 
 /// Arguments of `systems`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +28,7 @@ enum Verb {
         json: bool,
     },
     /// Stop calling a system; its deliveries wait.
-    Pause(OneArgs),
+    Pause(PauseArgs),
     /// Call a system again.
     Resume(OneArgs),
 }
@@ -38,13 +41,29 @@ struct OneArgs {
     change: ChangeArgs,
 }
 
+#[derive(Debug, clap::Args)]
+struct PauseArgs {
+    #[command(flatten)]
+    one: OneArgs,
+    /// When it ends by itself, such as 2026-12-01T06:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "span")]
+    until: Option<Timestamp>,
+    /// After how long it ends by itself, such as 90m or 2h.
+    #[arg(long = "for", id = "span", value_name = "TIME", value_parser = config::duration)]
+    span: Option<Duration>,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    serde_json::from_value(json!(text)).map_err(|_| "write a moment such as 2026-12-01T06:00:00Z".to_owned())
+}
+
 /// Runs `omgate systems`.
 ///
 /// # Errors
 /// When the gateway cannot be reached or says no.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
-    let (one, verb) = match args.verb {
+    let (one, verb, until) = match args.verb {
         Verb::List { json } => {
             let systems = client.get("/systems", &[]).await?;
             if json {
@@ -54,10 +73,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        Verb::Pause(one) => (one, "pause"),
-        Verb::Resume(one) => (one, "resume"),
+        Verb::Pause(PauseArgs { one, until, span }) => {
+            let now = SystemClock::shared().now();
+            (one, "pause", until.or_else(|| span.map(|span| now.plus(span))))
+        }
+        Verb::Resume(one) => (one, "resume", None),
     };
-    let state = client.change(&format!("/systems/{}/{verb}", one.name), &one.change).await?;
+    let state = client.change_until(&format!("/systems/{}/{verb}", one.name), &one.change, until).await?;
     if one.change.json {
         print::json(&state);
     } else if one.change.dry_run {
@@ -70,10 +92,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn list(systems: &Value) {
-    let mut table = print::table(&["system", "paused since", "probe at", "reason"]);
+    let mut table = print::table(&["system", "is", "why"]);
     for (name, state) in systems.as_object().into_iter().flatten() {
-        let part = |key: &str| print::cell(state.pointer(&format!("/paused/{key}")));
-        table.add_row([name.clone(), part("since"), part("probe_at"), part("reason")]);
+        let stands = state.pointer("/why/code").and_then(Value::as_str).unwrap_or("open");
+        table.add_row([name.clone(), stands.to_owned(), print::cell(state.pointer("/why/text"))]);
     }
     print::line(&table.to_string());
 }

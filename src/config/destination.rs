@@ -7,11 +7,12 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{file, security, value};
+use super::{file, limits, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
-use crate::dispatch::{Rate, System};
+use crate::dispatch::calendar::Calendar;
+use crate::dispatch::{Rate, System, breaker};
 use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables, Template};
 use crate::map::{AddressingHeaders, IDEMPOTENCY_HEADER};
 use crate::secret::Text;
@@ -98,6 +99,11 @@ impl Default for Retry {
 struct Shared {
     concurrency: Option<Field<i64>>,
     rate: Option<Field<Rate>>,
+    burst: Option<Field<i64>>,
+    calendar: Option<Field<Calendar>>,
+    /// None inside: turned off.
+    breaker: Option<Field<Option<breaker::Settings>>>,
+    warm_up: Option<Field<Duration>>,
     paused: Option<Field<bool>>,
     auth: Option<Field<Auth>>,
     security: Option<Field<Security>>,
@@ -492,6 +498,10 @@ fn shared(section: &Section<'_, '_>, rest: bool) -> Shared {
     Shared {
         concurrency: section.integer("concurrency", 1..=1_000),
         rate: section.parsed("rate", value::rate),
+        burst: limits::burst(section),
+        calendar: section.section("calendar").and_then(limits::calendar),
+        breaker: limits::breaker(section),
+        warm_up: section.duration("warm_up", SECOND..=DAY),
         paused,
         auth: section.section("auth").and_then(auth),
         security: if rest { None } else { section.section("security").and_then(security::security) },
@@ -558,10 +568,18 @@ pub(super) fn systems(root: &Section<'_, '_>, destinations: &[Configured]) -> Ha
         let members: Vec<&Configured> = destinations.iter().filter(|other| other.system == configured.system).collect();
         let concurrency = agreed(root, &members, "concurrency", |shared| shared.concurrency.as_ref());
         let rate = agreed(root, &members, "rate", |shared| shared.rate.as_ref());
+        let burst = agreed(root, &members, "burst", |shared| shared.burst.as_ref());
+        let calendar = agreed(root, &members, "calendar", |shared| shared.calendar.as_ref());
+        let breaker = agreed(root, &members, "breaker", |shared| shared.breaker.as_ref());
+        let warm_up = agreed(root, &members, "warm_up", |shared| shared.warm_up.as_ref());
         let paused = agreed(root, &members, "paused", |shared| shared.paused.as_ref());
         let system = System {
             concurrency: concurrency.and_then(|value| usize::try_from(value).ok()).unwrap_or(CONCURRENCY),
             rate,
+            burst: burst.and_then(|value| u32::try_from(value).ok()),
+            calendar,
+            breaker: breaker.unwrap_or_else(|| Some(breaker::Settings::default())),
+            warm_up,
             paused: paused.unwrap_or(false),
             wait_max: members.iter().map(|member| member.retry.wait_max).max().unwrap_or_default(),
         };

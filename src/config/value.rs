@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::dispatch::Rate;
 
 /// `250ms`, `30s`, `10m`, `2h`, `3d`: a whole number and a unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let form = "write a whole number and ms, s, m, h or d, such as \"30s\"";
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit; {form}"))?;
     let (digits, unit) = text.split_at(split);

@@ -14,6 +14,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::deliver::{self, classify};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::dispatch::breaker::Sign;
 use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::{Record, Value};
 use crate::expression::Subject;
@@ -36,10 +37,13 @@ const KEY_NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x6f6d_6761_7465_4b65_9d
 /// What an attempt means for its system.
 #[derive(Debug, PartialEq)]
 pub(super) enum After {
-    /// The destination answered; the system is as it was.
-    Answered,
-    /// The destination did not answer; the system is as it was.
-    Silent,
+    /// The call is over.
+    Ended {
+        /// Whether the destination answered at all.
+        answered: bool,
+        /// What that says of the system.
+        sign: Sign,
+    },
     /// No call was made.
     NoCall,
     /// The whole system is to be paused.
@@ -133,8 +137,10 @@ impl Attempts {
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, &decided.outcome) {
             (Some(pause), _) => After::Pause(pause.clone()),
-            (None, Some(_)) if decided.record.status.is_some() => After::Answered,
-            (None, Some(_)) => After::Silent,
+            (None, Some(outcome)) => {
+                let status = decided.record.status;
+                After::Ended { answered: status.is_some(), sign: sign(outcome, status) }
+            }
             (None, None) => After::NoCall,
         };
         self.settle(self.settlement(&claimed, decided, active_ms())).await;
@@ -265,7 +271,7 @@ impl Attempts {
             stale_mark: None,
         };
         self.settle(settle).await;
-        After::Silent
+        After::Ended { answered: false, sign: Sign::Nothing }
     }
 
     async fn release(&self, claimed: &Claimed) {
@@ -340,6 +346,18 @@ impl Plan {
     fn way(&self, claimed: &Claimed) -> Option<(&Route, &Destination)> {
         let (route, destination) = (self.routes.get(&claimed.route)?, self.destinations.get(&claimed.destination)?);
         Some((route, destination))
+    }
+}
+
+/// What an outcome says of the system as a whole. Who refuses works; who asks to go slower (425, 429), or whose fault has
+/// a detail, which is about this message, says nothing.
+fn sign(outcome: &Outcome, status: Option<u16>) -> Sign {
+    match (outcome, status) {
+        (Outcome::Delivered | Outcome::Refused { .. }, _) => Sign::Works,
+        (Outcome::Unauthorized { .. } | Outcome::Retry { repeat_key: Some(_), .. }, _) => Sign::Nothing,
+        (Outcome::Retry { .. }, Some(425 | 429)) => Sign::Nothing,
+        (Outcome::Retry { .. }, Some(status)) if status < 500 => Sign::Works,
+        (Outcome::Retry { reason, .. } | Outcome::Unknown { reason }, _) => Sign::Fails { reason: reason.clone() },
     }
 }
 

@@ -295,6 +295,76 @@ async fn repeats_are_duplicates_or_revisions_and_broken_neighbours_harm_nobody()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
+    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opened = std::sync::Arc::clone(&open);
+    let sink = Sink::start(Box::new(move |_, _| {
+        let status = if opened.load(std::sync::atomic::Ordering::SeqCst) { 200 } else { 503 };
+        Some((status, String::new()))
+    }))
+    .await;
+    let breaker = "breaker = { failures = 5, wait = \"2s\", max_wait = \"2s\" }";
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", breaker));
+    gateway.start(&[]).await;
+    for number in 0..20 {
+        let id = format!("04l{number}");
+        let body = envelope(&[Notice { id: &id, record: &format!("006A{number:08}AAA"), fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while gateway.admin("/api/v1/systems").await["sink"]["breaker"].is_null() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
+    let waiting = gateway.admin("/api/v1/deliveries?state=waiting").await;
+    let why: std::collections::HashSet<_> =
+        waiting.as_array().unwrap().iter().map(|delivery| delivery["why"]["code"].clone()).collect();
+    assert_eq!(why, std::collections::HashSet::from([json!("breaker")]));
+    let alarms = gateway.admin("/api/v1/status").await["alarms"].clone();
+    assert_eq!((&alarms[0]["alarm"], &alarms[0]["subject"]), (&json!("breaker"), &json!("sink")));
+    let calls = sink.arrived().len();
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    let standing = gateway.admin("/api/v1/systems").await["sink"].clone();
+    assert_eq!(standing["why"]["code"], "breaker", "it survives a restart: {standing}");
+    open.store(true, std::sync::atomic::Ordering::SeqCst);
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 20).await;
+    assert_eq!(ledger["balanced"], true);
+    assert!(calls < 20 + 8, "while it is left alone nothing but a probe is sent: {calls}");
+    assert_eq!(gateway.admin("/api/v1/systems").await["sink"]["why"], json!(null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_until_a_moment_ends_by_itself_and_a_closed_system_is_not_called() {
+    let sink = Sink::start(Box::new(|_, _| Some((200, String::new())))).await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let until = jiff::Timestamp::now() + Duration::from_secs(2);
+    let past = json!({"reason": "closing", "until": "2001-01-01T00:00:00Z"});
+    assert_eq!(gateway.change("/api/v1/systems/sink/pause", &past).await.0, 400);
+    let pause = json!({"reason": "closing", "until": until.to_string()});
+    assert_eq!(gateway.change("/api/v1/systems/sink/pause", &pause).await.0, 200);
+    let body = |id| envelope(&[Notice { id, record: "006A00000001AAA", fields: "" }]);
+    assert!(gateway.post("/om/orders", body("04l1")).await.unwrap().is_ack());
+    let delivery = gateway.admin("/api/v1/deliveries/1").await["delivery"].clone();
+    assert_eq!(delivery["why"]["code"], "paused", "{delivery}");
+    assert!(sink.arrived().is_empty());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert!(jiff::Timestamp::now() >= until);
+    gateway.stop().await;
+
+    let closed = "calendar = { time_zone = \"Europe/Berlin\", open = [\"daily 00:00-24:00\"], exceptions = \
+                  [\"2020-01-01..9999-12-31 closed\"] }";
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", closed));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", body("04l2")).await.unwrap().is_ack());
+    let delivery = gateway.admin("/api/v1/deliveries/1").await["delivery"].clone();
+    assert_eq!(delivery["why"]["code"], "closed", "{delivery}");
+    assert_eq!(sink.arrived().len(), 1, "that of before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
     let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let opened = std::sync::Arc::clone(&open);

@@ -15,7 +15,7 @@ use omgate::outcome::{Fault, Record};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Accept, Accepted, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
-    NotificationFilter, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
+    NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
     SystemState,
 };
 
@@ -1027,15 +1027,16 @@ async fn a_change_that_the_state_forbids_is_refused_in_words() {
 async fn a_system_keeps_its_pause_and_its_open_time() {
     let mut world = World::new();
     assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), SystemState::default());
-    let pause = Pause { reason: "401".to_owned(), since: world.now(), probe_at: Some(Timestamp(5)) };
-    let paused = SystemState { active_ms: 70, paused: Some(pause) };
+    let pause = Pause { probe_at: Some(Timestamp(5)), until: Some(Timestamp(9)), ..Pause::new("401", world.now()) };
+    let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: Timestamp(6), trips: 3 };
+    let paused = SystemState { active_ms: 70, paused: Some(pause), breaker: Some(outage) };
     world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
     world.reopen().await;
     assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), paused);
-    world.store().set_system("erp".to_owned(), SystemState { active_ms: 60, paused: None }).await.unwrap();
+    world.store().set_system("erp".to_owned(), SystemState { active_ms: 60, ..SystemState::default() }).await.unwrap();
     assert_eq!(
         world.store().system("erp".to_owned()).await.unwrap(),
-        SystemState { active_ms: 70, paused: None },
+        SystemState { active_ms: 70, ..SystemState::default() },
         "open time never goes back"
     );
 }

@@ -33,6 +33,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
     ("deliver", &["call", "clock", "crash", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "outcome"]),
+    ("why", &["clock", "delivery"]),
     // The two drivers walk the stages.
     (
         "intake",
@@ -56,6 +57,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "soap",
             "store",
             "telemetry",
+            "why",
         ],
     ),
     // Those who see, and those who compose.
@@ -79,7 +81,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "wsdl",
         ],
     ),
-    ("admin", &["clock", "delivery", "dispatch", "store", "telemetry"]),
+    ("admin", &["clock", "delivery", "dispatch", "store", "telemetry", "why"]),
     ("gateway", &["admin", "clock", "config", "dispatch", "intake", "receive", "store", "telemetry"]),
     // One file a command; each may take what it needs.
     (
@@ -116,6 +118,11 @@ const DEVIATIONS: &[(&str, &str, &str)] = &[
         "settle",
         "store",
         "a verdict is said in the store's own words, Settlement and Pause, so that nothing translates it",
+    ),
+    (
+        "why",
+        "store",
+        "it is said of the store's own views: a delivery, a pause, an outage; nothing translates them first",
     ),
     ("telemetry", "store", "the metrics show the ledger, and the ledger is the store's"),
 ];

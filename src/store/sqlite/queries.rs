@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::{
-    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Pause, RefusedPost,
+    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
     StoredNotification, SystemState,
 };
 
@@ -24,7 +24,11 @@ const DELIVERY: &str = "
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
                 AND b.lane IS NOT NULL AND b.id < d.id ORDER BY b.id DESC LIMIT 1),
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.state = 'in_flight')
-           ) END
+           ) END,
+           CASE WHEN d.state = 'blocked' THEN
+               (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
+                AND b.lane IS NOT NULL ORDER BY b.id LIMIT 1)
+           END
     FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
     CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination
     CROSS JOIN name y ON y.id = w.system";
@@ -141,6 +145,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
         created_at: Timestamp(row.get(16)?),
         changed_at: Timestamp(row.get(17)?),
         behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
+        lane_head: row.get::<_, Option<i64>>(19)?.map(DeliveryId),
     })
 }
 
@@ -263,14 +268,25 @@ pub(super) fn refused(connection: &Connection, limit: u32) -> rusqlite::Result<V
 
 /// A system's state, if it was ever written.
 pub(super) fn system(connection: &Connection, name: &str) -> rusqlite::Result<Option<SystemState>> {
-    let sql = "SELECT active_ms, paused_reason, paused_since, probe_at FROM system
+    let sql = "SELECT active_ms, paused_reason, paused_since, probe_at, paused_until, broken_reason, broken_since,
+               broken_probe_at, broken_trips FROM system
                WHERE name = (SELECT id FROM name WHERE kind = 'system' AND text = ?1)";
     let read = |row: &Row<'_>| {
-        let reason: Option<String> = row.get(1)?;
-        let since: Option<i64> = row.get(2)?;
-        let probe_at = row.get::<_, Option<i64>>(3)?.map(Timestamp);
-        let paused = reason.zip(since).map(|(reason, since)| Pause { reason, since: Timestamp(since), probe_at });
-        Ok(SystemState { active_ms: row.get(0)?, paused })
+        let moment = |column| row.get::<_, Option<i64>>(column).map(|moment| moment.map(Timestamp));
+        let (probe_at, until) = (moment(3)?, moment(4)?);
+        let paused: Option<(String, Timestamp)> = row.get::<_, Option<String>>(1)?.zip(moment(2)?);
+        let broken: Option<(String, Timestamp)> = row.get::<_, Option<String>>(5)?.zip(moment(6)?);
+        let (broken_probe_at, trips) = (moment(7)?, row.get::<_, Option<u32>>(8)?.unwrap_or(1));
+        Ok(SystemState {
+            active_ms: row.get(0)?,
+            paused: paused.map(|(reason, since)| Pause { reason, since, until, probe_at }),
+            breaker: broken.map(|(reason, since)| Outage {
+                reason,
+                since,
+                probe_at: broken_probe_at.unwrap_or(since),
+                trips,
+            }),
+        })
     };
     connection.prepare_cached(sql)?.query_row([name], read).optional()
 }

@@ -164,16 +164,25 @@ pub(super) fn pull_back(books: &mut Books, latest: Timestamp, limit: i64) -> Res
 pub(super) fn set_system(books: &mut Books, system: &str, state: &crate::store::SystemState) -> Result<(), Failure> {
     let system = books.names.number(books.connection, Kind::System, system)?;
     let pause = state.paused.as_ref();
-    let sql = "INSERT INTO system (name, active_ms, paused_reason, paused_since, probe_at) VALUES (?1, ?2, ?3, ?4, ?5)
+    let outage = state.breaker.as_ref();
+    let sql = "INSERT INTO system (name, active_ms, paused_reason, paused_since, probe_at, paused_until, broken_reason,
+               broken_since, broken_probe_at, broken_trips) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                ON CONFLICT DO UPDATE SET active_ms = max(active_ms, excluded.active_ms),
                paused_reason = excluded.paused_reason, paused_since = excluded.paused_since,
-               probe_at = excluded.probe_at";
+               probe_at = excluded.probe_at, paused_until = excluded.paused_until,
+               broken_reason = excluded.broken_reason, broken_since = excluded.broken_since,
+               broken_probe_at = excluded.broken_probe_at, broken_trips = excluded.broken_trips";
     let values = (
         system,
         state.active_ms,
         pause.map(|pause| &pause.reason),
         pause.map(|pause| pause.since.0),
         pause.and_then(|pause| pause.probe_at).map(|probe_at| probe_at.0),
+        pause.and_then(|pause| pause.until).map(|until| until.0),
+        outage.map(|outage| &outage.reason),
+        outage.map(|outage| outage.since.0),
+        outage.map(|outage| outage.probe_at.0),
+        outage.map(|outage| outage.trips),
     );
     books.run(sql, values).map(|_| ())
 }

@@ -1,0 +1,254 @@
+//! The circuit breaker of a system: many failures of different deliveries mean that calling it is no use for now.
+//!
+//! Failures of one delivery alone never open it, however many: one stuck lane must not delay another. Nor do refusals,
+//! which come from a system that works.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::delivery::DeliveryId;
+use crate::store::Outage;
+
+/// When a breaker opens, and for how long.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// It opens when so many different deliveries failed in a row.
+    pub failures: usize,
+    /// It opens when so large a share of the last calls failed; those of one delivery count once.
+    pub share: Option<Share>,
+    /// How long it stays open before one delivery is tried; twice as long each time that fails.
+    pub wait: Duration,
+    /// No longer than this.
+    pub wait_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { failures: 10, share: None, wait: Duration::from_secs(5), wait_max: Duration::from_secs(300) }
+    }
+}
+
+/// A share of the last calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// In 0..=1.
+    pub part: f64,
+    /// Of how many calls; fewer say nothing.
+    pub calls: usize,
+}
+
+/// What a call says of the system as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It works: it took the message, or refused it.
+    Works,
+    /// It does not: no connection, no answer, or an error of its own.
+    Fails {
+        /// In words.
+        reason: String,
+    },
+    /// Nothing: it asked to go slower, or the fault is that of this message.
+    Nothing,
+}
+
+/// Counts failures.
+#[derive(Debug, Default)]
+pub(super) struct Breaker {
+    settings: Option<Settings>,
+    /// The deliveries that failed since the last call that did not.
+    in_a_row: Vec<DeliveryId>,
+    /// The last calls: the delivery, where it failed.
+    recent: VecDeque<Option<DeliveryId>>,
+    open: Option<Outage>,
+}
+
+impl Breaker {
+    /// A breaker as the store remembers it; none of the settings: it never opens.
+    pub(super) fn new(settings: Option<Settings>, open: Option<Outage>) -> Self {
+        let open = open.filter(|_| settings.is_some());
+        Self { settings, open, ..Self::default() }
+    }
+
+    /// Set while it is open.
+    pub(super) fn outage(&self) -> Option<&Outage> {
+        self.open.as_ref()
+    }
+
+    /// A wall clock that was set back must not put the probe off.
+    pub(super) fn bring_near(&mut self, now: Timestamp) {
+        if let (Some(open), Some(settings)) = (&mut self.open, &self.settings) {
+            open.probe_at = open.probe_at.min(now.plus(settings.wait_max));
+        }
+    }
+
+    /// Hears what a call came to; whether that opened it, closed it or moved its next probe.
+    pub(super) fn hear(&mut self, sign: &Sign, delivery: DeliveryId, probing: bool, now: Timestamp) -> bool {
+        let Some(settings) = self.settings.clone() else { return false };
+        match sign {
+            Sign::Nothing => false,
+            Sign::Works => self.works(&settings),
+            Sign::Fails { reason } => self.fails(&settings, reason, delivery, probing, now),
+        }
+    }
+
+    /// It is tried again as if nothing had been.
+    pub(super) fn reset(&mut self) {
+        self.open = None;
+        self.in_a_row.clear();
+        self.recent.clear();
+    }
+
+    fn works(&mut self, settings: &Settings) -> bool {
+        self.in_a_row.clear();
+        if self.open.is_some() {
+            self.reset();
+            return true;
+        }
+        self.remember(settings, None);
+        false
+    }
+
+    fn fails(
+        &mut self,
+        settings: &Settings,
+        reason: &str,
+        delivery: DeliveryId,
+        probing: bool,
+        now: Timestamp,
+    ) -> bool {
+        if let Some(open) = &mut self.open {
+            // What was under way when it opened fails as it must; only a probe says something new.
+            if probing {
+                open.trips = open.trips.saturating_add(1);
+                open.probe_at = now.plus(wait(settings, open.trips));
+                reason.clone_into(&mut open.reason);
+            }
+            return probing;
+        }
+        if !self.in_a_row.contains(&delivery) {
+            self.in_a_row.push(delivery);
+        }
+        self.remember(settings, Some(delivery));
+        let Some(words) = self.too_many(settings) else { return false };
+        self.reset();
+        let reason = format!("{words}, at last: {reason}");
+        self.open = Some(Outage { reason, since: now, probe_at: now.plus(settings.wait), trips: 1 });
+        true
+    }
+
+    fn remember(&mut self, settings: &Settings, failed: Option<DeliveryId>) {
+        if let Some(share) = settings.share {
+            self.recent.push_back(failed);
+            if self.recent.len() > share.calls {
+                self.recent.pop_front();
+            }
+        }
+    }
+
+    fn too_many(&self, settings: &Settings) -> Option<String> {
+        if self.in_a_row.len() >= settings.failures {
+            return Some(format!("calls for {} deliveries failed in a row", self.in_a_row.len()));
+        }
+        let share = settings.share.filter(|share| self.recent.len() >= share.calls)?;
+        let failed: HashSet<_> = self.recent.iter().flatten().collect();
+        let too_many = as_float(failed.len()) >= share.part * as_float(share.calls);
+        too_many.then(|| format!("of the last {} calls those for {} deliveries failed", share.calls, failed.len()))
+    }
+}
+
+fn as_float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Twice as long each time.
+fn wait(settings: &Settings, trips: u32) -> Duration {
+    let doublings = trips.saturating_sub(1).min(20);
+    settings.wait.saturating_mul(1 << doublings).min(settings.wait_max.max(settings.wait))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn breaker(failures: usize, share: Option<Share>) -> Breaker {
+        Breaker::new(Some(Settings { failures, share, ..Settings::default() }), None)
+    }
+
+    fn fails() -> Sign {
+        Sign::Fails { reason: "HTTP 503".to_owned() }
+    }
+
+    #[test]
+    fn it_opens_when_different_deliveries_fail_in_a_row_and_one_success_between_starts_anew() {
+        let mut breaker = breaker(3, None);
+        for (delivery, sign) in [(1, fails()), (2, fails()), (9, Sign::Works), (3, fails()), (4, fails())] {
+            assert!(!breaker.hear(&sign, DeliveryId(delivery), false, NOW), "{delivery}");
+        }
+        assert!(breaker.hear(&fails(), DeliveryId(5), false, NOW));
+        let outage = breaker.outage().unwrap();
+        assert_eq!(outage.reason, "calls for 3 deliveries failed in a row, at last: HTTP 503");
+        assert_eq!((outage.since, outage.probe_at, outage.trips), (NOW, NOW.plus(Duration::from_secs(5)), 1));
+    }
+
+    #[test]
+    fn one_delivery_that_fails_for_ever_opens_nothing() {
+        let share = Some(Share { part: 0.5, calls: 4 });
+        let mut breaker = breaker(3, share);
+        for _ in 0..100 {
+            assert!(!breaker.hear(&fails(), DeliveryId(1), false, NOW));
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_the_system_neither_counts_nor_starts_anew() {
+        let mut breaker = breaker(2, None);
+        breaker.hear(&fails(), DeliveryId(1), false, NOW);
+        assert!(!breaker.hear(&Sign::Nothing, DeliveryId(2), false, NOW));
+        assert!(breaker.hear(&fails(), DeliveryId(3), false, NOW));
+    }
+
+    #[test]
+    fn it_opens_at_a_share_of_the_last_calls() {
+        let mut breaker = breaker(100, Some(Share { part: 0.5, calls: 4 }));
+        for (delivery, sign) in [(1, Sign::Works), (2, fails()), (3, Sign::Works)] {
+            assert!(!breaker.hear(&sign, DeliveryId(delivery), false, NOW), "too few calls");
+        }
+        assert!(breaker.hear(&fails(), DeliveryId(4), false, NOW));
+        assert!(breaker.outage().unwrap().reason.starts_with("of the last 4 calls those for 2 deliveries failed"));
+    }
+
+    #[test]
+    fn a_probe_that_fails_doubles_the_wait_and_one_that_works_closes_it() {
+        let mut breaker = breaker(1, None);
+        breaker.hear(&fails(), DeliveryId(1), false, NOW);
+        assert!(!breaker.hear(&fails(), DeliveryId(2), false, NOW), "a call that was under way");
+        assert_eq!(breaker.outage().unwrap().trips, 1);
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            assert!(breaker.hear(&fails(), DeliveryId(3), true, NOW));
+            assert_eq!(breaker.outage().unwrap().probe_at, NOW.plus(Duration::from_secs(seconds)));
+        }
+        assert!(breaker.hear(&Sign::Works, DeliveryId(3), true, NOW));
+        assert_eq!(breaker.outage(), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_put_the_probe_off() {
+        let mut breaker = breaker(1, None);
+        breaker.hear(&fails(), DeliveryId(1), false, Timestamp(86_400_000));
+        breaker.bring_near(Timestamp(0));
+        assert_eq!(breaker.outage().unwrap().probe_at, Timestamp(300_000));
+    }
+
+    #[test]
+    fn without_settings_it_never_opens_and_forgets_that_it_was_open() {
+        let open = Outage { reason: String::new(), since: NOW, probe_at: NOW, trips: 1 };
+        let mut breaker = Breaker::new(None, Some(open));
+        assert_eq!(breaker.outage(), None);
+        for delivery in 0..100 {
+            assert!(!breaker.hear(&fails(), DeliveryId(delivery), false, NOW));
+        }
+    }
+}

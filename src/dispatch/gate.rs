@@ -1,0 +1,453 @@
+//! Whether, and how fast, a system may be called. Pure: moments come in, decisions go out.
+
+use std::time::Duration;
+
+use super::breaker::{Breaker, Sign};
+use super::{Rate, System};
+use crate::clock::Timestamp;
+use crate::delivery::DeliveryId;
+use crate::settle::PROBE_AFTER;
+use crate::store::{Pause, SystemState};
+use crate::why::Shut;
+
+/// The two clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) wall: Timestamp,
+    pub(super) monotonic: Duration,
+}
+
+/// What stands between deliveries and their system.
+pub(super) struct Gate {
+    settings: System,
+    paused: Option<Pause>,
+    breaker: Breaker,
+    /// One delivery is on its way to find out whether the system works again.
+    probing: bool,
+    bucket: Option<Bucket>,
+    /// Since when the system is being warmed up after an outage.
+    warm_since: Option<Duration>,
+    /// How long the system was open for calls, over its whole life.
+    active: Duration,
+    /// Until when `active` is counted, and whether it goes on from there.
+    counted_until: Duration,
+    counting: bool,
+}
+
+/// A token bucket with little burst: a rate holds over any second, not just on average.
+struct Bucket {
+    per_call: Duration,
+    burst: u32,
+    /// Monotonic: when the next call would be on time.
+    next: Duration,
+}
+
+impl Bucket {
+    /// Unless the burst is said, a twentieth of a second's calls may go at once, so that timers of a millisecond do not
+    /// lower the rate.
+    fn new(rate: Rate, burst: Option<u32>) -> Self {
+        let per_call = rate.per / rate.calls.max(1);
+        let usual = (Duration::from_millis(50).as_nanos() / per_call.as_nanos().max(1)).clamp(1, 1_000);
+        Self { per_call, burst: burst.unwrap_or(u32::try_from(usual).unwrap_or(1)).max(1), next: Duration::ZERO }
+    }
+
+    fn next(&self, now: Duration) -> Duration {
+        let earliest = now.saturating_sub(self.per_call * self.burst.saturating_sub(1));
+        self.next.max(earliest)
+    }
+
+    /// How many calls may go now, at most `wanted`; or how long to wait for one.
+    fn ready(&self, now: Duration, wanted: usize) -> Result<usize, Duration> {
+        let next = self.next(now);
+        if next > now {
+            return Err(next - now);
+        }
+        let ready = 1 + (now - next).as_nanos() / self.per_call.as_nanos().max(1);
+        Ok(usize::try_from(ready).unwrap_or(usize::MAX).min(wanted))
+    }
+
+    fn take(&mut self, now: Duration, calls: usize) {
+        self.next = self.next(now) + self.per_call * u32::try_from(calls).unwrap_or(u32::MAX);
+    }
+}
+
+impl Gate {
+    /// As the store remembers the system.
+    pub(super) fn new(settings: &System, state: SystemState, now: Moment) -> Self {
+        let by_configuration = || Pause::new("paused in the configuration", now.wall);
+        let paused = state.paused.or_else(|| settings.paused.then(by_configuration));
+        let mut gate = Self {
+            paused,
+            breaker: Breaker::new(settings.breaker.clone(), state.breaker),
+            probing: false,
+            bucket: settings.rate.map(|rate| Bucket::new(rate, settings.burst)),
+            warm_since: None,
+            active: Duration::from_millis(u64::try_from(state.active_ms).unwrap_or(0)),
+            counted_until: now.monotonic,
+            counting: false,
+            settings: settings.clone(),
+        };
+        gate.count(now);
+        gate
+    }
+
+    /// How many calls may begin now with so many free slots; or why none. Marks a probe.
+    pub(super) fn admit(&mut self, free: usize, now: Moment) -> Result<usize, Shut> {
+        self.pass_time(now);
+        let calls = self.look(free, now)?;
+        self.probing |= self.paused.is_some() || self.breaker.outage().is_some();
+        Ok(calls)
+    }
+
+    /// What [`Gate::admit`] would say.
+    pub(super) fn look(&self, free: usize, now: Moment) -> Result<usize, Shut> {
+        let probe = self.probe(now)?;
+        if free == 0 {
+            return Err(Shut::Full { concurrency: self.settings.concurrency });
+        }
+        let wanted = if probe { 1 } else { self.warm(free, now)? };
+        match &self.bucket {
+            None => Ok(wanted),
+            Some(bucket) => bucket.ready(now.monotonic, wanted).map_err(|wait| Shut::Rate { wait }),
+        }
+    }
+
+    /// Whether the next call is one that finds out whether the system works again.
+    fn probe(&self, now: Moment) -> Result<bool, Shut> {
+        let paused = self.paused.as_ref();
+        if let Some(pause) = paused
+            && (self.probing || pause.probe_at.is_none_or(|at| at > now.wall))
+        {
+            return Err(Shut::Paused(pause.clone()));
+        }
+        if let Some(calendar) = &self.settings.calendar
+            && !calendar.is_open(now.wall)
+        {
+            return Err(Shut::Closed { opens: calendar.opens(now.wall) });
+        }
+        match self.breaker.outage() {
+            Some(outage) if self.probing || outage.probe_at > now.wall => Err(Shut::Broken(outage.clone())),
+            outage => Ok(outage.is_some() || paused.is_some()),
+        }
+    }
+
+    /// After an outage the calls at once grow evenly from one to all.
+    fn warm(&self, free: usize, now: Moment) -> Result<usize, Shut> {
+        let (Some(since), Some(warm_up)) = (self.warm_since, self.settings.warm_up) else { return Ok(free) };
+        let passed = now.monotonic.saturating_sub(since).as_secs_f64() / warm_up.as_secs_f64();
+        if passed >= 1.0 {
+            return Ok(free);
+        }
+        let share = Duration::from_secs(self.settings.concurrency as u64).mul_f64(passed.max(0.0)).as_secs();
+        let allowed = usize::try_from(share).unwrap_or(usize::MAX).max(1);
+        let under_way = self.settings.concurrency.saturating_sub(free);
+        match allowed.saturating_sub(under_way) {
+            0 => Err(Shut::Warming { calls: allowed }),
+            calls => Ok(calls.min(free)),
+        }
+    }
+
+    /// So many calls begin.
+    pub(super) fn begin(&mut self, calls: usize, now: Moment) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(now.monotonic, calls);
+        }
+    }
+
+    /// A probe that found nothing to send is over.
+    pub(super) fn no_probe(&mut self) {
+        self.probing = false;
+    }
+
+    /// A call came back. Whether what the store keeps of the system changed.
+    pub(super) fn hear(&mut self, sign: &Sign, answered: bool, delivery: DeliveryId, now: Moment) -> bool {
+        let probing = std::mem::replace(&mut self.probing, false);
+        let was_broken = self.breaker.outage().is_some();
+        let turned = self.breaker.hear(sign, delivery, probing, now.wall);
+        if was_broken && self.breaker.outage().is_none() {
+            self.warm_since = Some(now.monotonic);
+        }
+        let changed = match &mut self.paused {
+            Some(_) if probing && answered => {
+                self.open(now);
+                true
+            }
+            // A probe that got no answer says nothing of the credentials.
+            Some(Pause { probe_at: Some(at), .. }) if probing => {
+                *at = now.wall.plus(PROBE_AFTER);
+                true
+            }
+            Some(_) | None => false,
+        };
+        self.count(now);
+        turned || changed
+    }
+
+    /// The system is not called any more. A person's pause is not softened by what calls under way bring home.
+    pub(super) fn pause(&mut self, pause: Pause, now: Moment) {
+        self.probing = false;
+        if self.paused.as_ref().is_none_or(|standing| standing.probe_at.is_some()) {
+            let since = self.paused.as_ref().map_or(pause.since, |standing| standing.since);
+            self.paused = Some(Pause { since, ..pause });
+        }
+        self.count(now);
+    }
+
+    /// A person pauses it, whatever was before.
+    pub(super) fn pause_by_person(&mut self, pause: Pause, now: Moment) {
+        self.paused = None;
+        self.pause(pause, now);
+    }
+
+    /// A person resumes it: no pause, no outage.
+    pub(super) fn resume(&mut self, now: Moment) {
+        self.probing = false;
+        self.breaker.reset();
+        self.open(now);
+        self.count(now);
+    }
+
+    /// Ends a pause whose time is over, and sees to the clocks; whether a pause ended.
+    pub(super) fn pass_time(&mut self, now: Moment) -> bool {
+        self.breaker.bring_near(now.wall);
+        let mut over = false;
+        if let Some(pause) = &mut self.paused {
+            // A wall clock that was set back must not put the probe off.
+            pause.probe_at = pause.probe_at.map(|at| at.min(now.wall.plus(PROBE_AFTER)));
+            over = pause.until.is_some_and(|until| until <= now.wall);
+        }
+        if over {
+            self.open(now);
+        }
+        self.count(now);
+        over
+    }
+
+    fn open(&mut self, now: Moment) {
+        self.paused = None;
+        self.warm_since = Some(now.monotonic);
+    }
+
+    /// What the store keeps.
+    pub(super) fn state(&self, now: Moment) -> SystemState {
+        SystemState {
+            active_ms: self.active_ms(now.monotonic),
+            paused: self.paused.clone(),
+            breaker: self.breaker.outage().cloned(),
+        }
+    }
+
+    /// How long the system has been open for calls, over its whole life.
+    pub(super) fn active_ms(&self, monotonic: Duration) -> i64 {
+        i64::try_from(self.active(monotonic).as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn active(&self, monotonic: Duration) -> Duration {
+        let since = if self.counting { monotonic.saturating_sub(self.counted_until) } else { Duration::ZERO };
+        self.active.saturating_add(since)
+    }
+
+    /// Counts open time up to now, and whether it goes on: ages stand still while nothing may be sent.
+    fn count(&mut self, now: Moment) {
+        self.active = self.active(now.monotonic);
+        self.counted_until = now.monotonic;
+        let is_open = self.settings.calendar.as_ref().is_none_or(|calendar| calendar.is_open(now.wall));
+        self.counting = self.paused.is_none() && self.breaker.outage().is_none() && is_open;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::breaker::Settings;
+    use crate::store::Outage;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn system() -> System {
+        System {
+            concurrency: 8,
+            rate: None,
+            burst: None,
+            calendar: None,
+            breaker: Some(Settings { failures: 2, ..Settings::default() }),
+            warm_up: None,
+            paused: false,
+            wait_max: Duration::from_secs(600),
+        }
+    }
+
+    /// So long after some moment on a Thursday at noon.
+    fn after(time: Duration) -> Moment {
+        Moment { wall: Timestamp(1_779_969_600_000).plus(time), monotonic: MINUTE + time }
+    }
+
+    fn gate(settings: &System) -> Gate {
+        Gate::new(settings, SystemState::default(), after(Duration::ZERO))
+    }
+
+    fn fails() -> Sign {
+        Sign::Fails { reason: "HTTP 503".to_owned() }
+    }
+
+    fn broken(settings: &System) -> Gate {
+        let mut gate = gate(settings);
+        assert!(!gate.hear(&fails(), true, DeliveryId(1), after(Duration::ZERO)));
+        assert!(gate.hear(&fails(), true, DeliveryId(2), after(Duration::ZERO)));
+        gate
+    }
+
+    #[test]
+    fn an_open_gate_lets_as_many_calls_begin_as_there_are_free_slots() {
+        let mut gate = gate(&system());
+        assert_eq!(gate.admit(5, after(SECOND)), Ok(5));
+        assert_eq!(gate.admit(0, after(SECOND)), Err(Shut::Full { concurrency: 8 }));
+    }
+
+    #[test]
+    fn an_open_breaker_lets_one_probe_through_and_what_that_one_meets_decides() {
+        let mut gate = broken(&system());
+        assert!(matches!(gate.admit(8, after(SECOND)), Err(Shut::Broken(_))));
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        assert!(matches!(gate.admit(7, after(5 * SECOND)), Err(Shut::Broken(_))), "only one");
+        assert!(gate.hear(&fails(), false, DeliveryId(3), after(6 * SECOND)));
+        assert!(matches!(gate.admit(8, after(15 * SECOND)), Err(Shut::Broken(_))), "twice as long");
+        assert_eq!(gate.admit(8, after(16 * SECOND)), Ok(1));
+        assert!(gate.hear(&Sign::Works, true, DeliveryId(3), after(17 * SECOND)));
+        assert_eq!(gate.admit(8, after(17 * SECOND)), Ok(8));
+    }
+
+    #[test]
+    fn a_probe_that_finds_nothing_to_send_leaves_the_next_one_free() {
+        let mut gate = broken(&system());
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        gate.no_probe();
+        assert_eq!(gate.admit(8, after(6 * SECOND)), Ok(1));
+    }
+
+    #[test]
+    fn an_outage_survives_a_restart() {
+        let state = broken(&system()).state(after(SECOND));
+        let mut gate = Gate::new(&system(), state, after(2 * SECOND));
+        assert!(matches!(gate.admit(8, after(2 * SECOND)), Err(Shut::Broken(Outage { trips: 1, .. }))));
+    }
+
+    #[test]
+    fn a_pause_by_a_person_ends_by_its_moment_or_by_a_person_and_by_nothing_else() {
+        let mut gate = gate(&system());
+        let pause = Pause { until: Some(after(MINUTE).wall), ..Pause::new("closing", after(Duration::ZERO).wall) };
+        gate.pause_by_person(pause.clone(), after(Duration::ZERO));
+        let credentials = Pause { probe_at: Some(after(SECOND).wall), ..Pause::new("401", after(SECOND).wall) };
+        gate.pause(credentials, after(SECOND));
+        assert!(!gate.hear(&Sign::Works, true, DeliveryId(1), after(SECOND)));
+        assert_eq!(gate.admit(8, after(59 * SECOND)), Err(Shut::Paused(pause.clone())));
+        assert!(gate.pass_time(after(MINUTE)));
+        assert_eq!(gate.admit(8, after(MINUTE)), Ok(8));
+        gate.pause_by_person(pause, after(MINUTE));
+        gate.resume(after(MINUTE));
+        assert_eq!(gate.admit(8, after(MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn refused_credentials_are_probed_and_any_answer_to_the_probe_resumes() {
+        let mut gate = gate(&system());
+        let pause = Pause { probe_at: Some(after(MINUTE).wall), ..Pause::new("401", after(SECOND).wall) };
+        gate.pause(pause, after(SECOND));
+        assert!(matches!(gate.admit(8, after(2 * SECOND)), Err(Shut::Paused(_))));
+        assert_eq!(gate.admit(8, after(MINUTE)), Ok(1));
+        assert!(gate.hear(&Sign::Nothing, false, DeliveryId(1), after(MINUTE)));
+        assert!(matches!(gate.admit(8, after(2 * MINUTE)), Err(Shut::Paused(_))), "no answer: in five minutes again");
+        assert_eq!(gate.admit(8, after(6 * MINUTE)), Ok(1));
+        assert!(gate.hear(&Sign::Nothing, true, DeliveryId(1), after(6 * MINUTE)));
+        assert_eq!(gate.admit(8, after(6 * MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn outside_its_hours_not_even_a_probe_goes() {
+        let hours = ["daily 12:00-12:10".parse().unwrap()];
+        let calendar = super::super::calendar::Calendar::new(jiff::tz::TimeZone::UTC, &hours, Vec::new()).unwrap();
+        let mut gate = broken(&System { calendar: Some(calendar), ..system() });
+        let opens = after(Duration::from_secs(86_400)).wall;
+        assert_eq!(gate.admit(8, after(10 * MINUTE)), Err(Shut::Closed { opens: Some(opens) }));
+        assert_eq!(gate.admit(8, after(Duration::from_secs(86_400))), Ok(1), "and then it is the probe");
+    }
+
+    #[test]
+    fn after_an_outage_the_calls_at_once_grow_back_to_all() {
+        let mut gate = broken(&System { warm_up: Some(MINUTE), ..system() });
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        assert!(gate.hear(&Sign::Works, true, DeliveryId(1), after(10 * SECOND)));
+        assert_eq!(gate.admit(8, after(10 * SECOND)), Ok(1));
+        assert_eq!(gate.admit(7, after(11 * SECOND)), Err(Shut::Warming { calls: 1 }));
+        assert_eq!(gate.admit(7, after(40 * SECOND)), Ok(3), "half of the time, half of the eight, one under way");
+        assert_eq!(gate.admit(8, after(70 * SECOND)), Ok(8));
+    }
+
+    #[test]
+    fn open_time_stands_still_while_paused_broken_or_closed() {
+        let hours = ["daily 12:00-13:00".parse().unwrap()];
+        let calendar = super::super::calendar::Calendar::new(jiff::tz::TimeZone::UTC, &hours, Vec::new()).unwrap();
+        let mut gate = gate(&System { calendar: Some(calendar), ..system() });
+        let pause = Pause::new("closing", after(MINUTE).wall);
+        gate.pause_by_person(pause, after(MINUTE));
+        assert_eq!(gate.active_ms(after(10 * MINUTE).monotonic), 60_000);
+        gate.resume(after(10 * MINUTE));
+        gate.hear(&fails(), true, DeliveryId(1), after(11 * MINUTE));
+        gate.hear(&fails(), true, DeliveryId(2), after(11 * MINUTE));
+        assert_eq!(gate.active_ms(after(20 * MINUTE).monotonic), 120_000);
+        gate.resume(after(20 * MINUTE));
+        let _ = gate.admit(8, after(60 * MINUTE));
+        assert_eq!(gate.active_ms(after(90 * MINUTE).monotonic), 2_520_000, "after 13:00 it is closed");
+    }
+
+    #[test]
+    fn open_time_is_counted_to_the_microsecond_however_often_it_is_looked_at() {
+        let mut gate = gate(&system());
+        for step in 1..=10_000_u32 {
+            let _ = gate.admit(8, after(Duration::from_micros(100) * step));
+        }
+        assert_eq!(gate.active_ms(after(SECOND).monotonic), 1_000);
+    }
+
+    #[test]
+    fn a_burst_goes_at_once_and_the_rate_holds_behind_it() {
+        let rate = Some(Rate { calls: 60, per: MINUTE });
+        let mut gate = gate(&System { rate, burst: Some(5), ..system() });
+        assert_eq!(gate.admit(8, after(SECOND)), Ok(5));
+        gate.begin(5, after(SECOND));
+        assert_eq!(gate.admit(8, after(SECOND)), Err(Shut::Rate { wait: SECOND }));
+        assert_eq!(gate.admit(8, after(2 * SECOND)), Ok(1));
+    }
+
+    #[test]
+    fn a_rate_holds_over_any_second() {
+        let mut bucket = Bucket::new(Rate { calls: 20, per: Duration::from_secs(1) }, None);
+        let mut begun = Vec::new();
+        for ms in 0..3_000_u64 {
+            let now = Duration::from_secs(100) + Duration::from_millis(ms);
+            if let Ok(calls) = bucket.ready(now, 8) {
+                bucket.take(now, calls);
+                begun.extend(std::iter::repeat_n(ms, calls));
+            }
+        }
+        assert!((58..=61).contains(&begun.len()), "{}", begun.len());
+        for window in begun.windows(22) {
+            assert!(window[21] - window[0] >= 1_000, "{window:?}");
+        }
+    }
+
+    #[test]
+    fn a_high_rate_is_reached_with_coarse_timers() {
+        let mut bucket = Bucket::new(Rate { calls: 1_000, per: Duration::from_secs(1) }, None);
+        let mut begun = 0;
+        for step in 0..500_u64 {
+            let now = Duration::from_secs(1) + Duration::from_millis(2 * step);
+            if let Ok(calls) = bucket.ready(now, 100) {
+                bucket.take(now, calls);
+                begun += calls;
+            }
+        }
+        assert!((950..=1_060).contains(&begun), "{begun}");
+    }
+}
