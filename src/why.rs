@@ -106,7 +106,7 @@ pub enum Why {
         /// How that one stands.
         state: Option<State>,
         /// Why that one waits, as far as it does.
-        because: Option<Box<Why>>,
+        because: Option<Box<Self>>,
     },
     /// A person stopped it, or must decide.
     Held {
