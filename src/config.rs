@@ -28,6 +28,7 @@ mod pair;
 mod problem;
 mod read;
 mod route;
+mod rules;
 mod secret;
 mod security;
 mod server;

@@ -74,6 +74,36 @@ pub enum Outcome {
     },
 }
 
+/// What a destination's own rule says is to follow, where the outcome alone would lead to something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It is sent again: after this long, or as the policy and the answer have it.
+    Retry(Option<Duration>),
+    /// It is a dead letter.
+    Dead,
+    /// A person decides.
+    Hold,
+    /// It waits, and its whole system is paused: one delivery tries again after this long, or after the usual time.
+    Pause(Option<Duration>),
+}
+
+/// An outcome, and what a rule has to say to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// What the attempt came to.
+    pub outcome: Outcome,
+    /// What is to follow; none: what follows from the outcome.
+    pub follow: Option<Follow>,
+    /// Which of the destination's rules matched, from 1.
+    pub rule: Option<usize>,
+}
+
+impl From<Outcome> for Judgement {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, follow: None, rule: None }
+    }
+}
+
 impl Outcome {
     /// The word for it in the store, the API and the logs.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::outcome::Outcome;
+use crate::outcome::{Follow, Judgement, Outcome};
 use crate::store::{Pause, Settlement};
 
 /// How a route's deliveries to a destination are retried.
@@ -89,9 +89,24 @@ const JITTER: f64 = 0.2;
 /// How long a system that refused our credentials is left alone before one delivery tries again.
 pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
-/// Decides.
+/// Decides: as a rule of the destination has it, else by the outcome.
 #[must_use]
-pub fn verdict(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
+pub fn verdict(judgement: &Judgement, facts: &Facts, policy: &Policy) -> Verdict {
+    let reason = judgement.outcome.reason();
+    match judgement.follow {
+        None => by_outcome(&judgement.outcome, facts, policy),
+        Some(Follow::Retry(None)) => only(again(reason, None, facts, policy)),
+        Some(Follow::Retry(Some(after))) => only(match again(reason, None, facts, policy) {
+            Settlement::Waiting { .. } => Settlement::Waiting { due_at: facts.now.plus(after) },
+            given_up => given_up,
+        }),
+        Some(Follow::Dead) => only(dead(format!("given up: {reason}"), policy)),
+        Some(Follow::Hold) => only(Settlement::Held { reason: reason.to_owned() }),
+        Some(Follow::Pause(after)) => locked_out(reason, after.unwrap_or(PROBE_AFTER), facts, policy),
+    }
+}
+
+fn by_outcome(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
     match outcome {
         Outcome::Delivered => only(Settlement::Delivered),
         Outcome::Refused { reason } => only(dead(format!("refused: {reason}"), policy)),
@@ -102,7 +117,7 @@ pub fn verdict(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
             }
             _ => again(reason, *after, facts, policy),
         }),
-        Outcome::Unauthorized { reason } => locked_out(reason, facts, policy),
+        Outcome::Unauthorized { reason } => locked_out(reason, PROBE_AFTER, facts, policy),
         Outcome::Unknown { reason } => only(match policy.unknown {
             OnUnknown::Resend => again(reason, None, facts, policy),
             OnUnknown::Hold => Settlement::Held { reason: format!("it is unknown whether it was taken: {reason}") },
@@ -153,11 +168,11 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
 
 /// Credentials were refused: no fault of this delivery, so no limit kills it. The pause holds it back until the system
 /// is probed; when a person resumes earlier, it must not sit out the rest and hold up its lane.
-fn locked_out(reason: &str, facts: &Facts, policy: &Policy) -> Verdict {
-    let probe_at = facts.now.plus(PROBE_AFTER);
+fn locked_out(reason: &str, probe_after: Duration, facts: &Facts, policy: &Policy) -> Verdict {
+    let probe_at = facts.now.plus(probe_after);
     let first = Facts { attempt: 1, excused: 0, ..facts.clone() };
     Verdict {
-        settlement: Settlement::Waiting { due_at: facts.now.plus(wait(None, &first, policy).min(PROBE_AFTER)) },
+        settlement: Settlement::Waiting { due_at: facts.now.plus(wait(None, &first, policy).min(probe_after)) },
         pause: Some(Pause { probe_at: Some(probe_at), ..Pause::new(reason, facts.now) }),
     }
 }
@@ -265,7 +280,7 @@ mod tests {
             (1, Some(u64::MAX), 600_000),
         ] {
             assert_eq!(
-                waits(&verdict(&retry(after), &facts(attempt), &policy())),
+                waits(&by_outcome(&retry(after), &facts(attempt), &policy())),
                 Some(expected),
                 "{attempt} {after:?}"
             );
@@ -276,7 +291,7 @@ mod tests {
     fn jitter_only_adds_at_most_a_fifth() {
         for (jitter, expected) in [(0.0, 1_000), (0.5, 1_100), (1.0, 1_200), (f64::NAN, 1_000), (9.0, 1_200)] {
             let facts = Facts { jitter, ..facts(1) };
-            assert_eq!(waits(&verdict(&retry(None), &facts, &policy())), Some(expected), "{jitter}");
+            assert_eq!(waits(&by_outcome(&retry(None), &facts, &policy())), Some(expected), "{jitter}");
         }
     }
 
@@ -290,15 +305,15 @@ mod tests {
             (1, -3.0, 4, 1_000),
         ] {
             let policy = Policy { first: Duration::from_secs(first), factor, ..policy() };
-            assert_eq!(waits(&verdict(&retry(None), &facts(attempt), &policy)), Some(expected), "{first} {factor}");
+            assert_eq!(waits(&by_outcome(&retry(None), &facts(attempt), &policy)), Some(expected), "{first} {factor}");
         }
     }
 
     #[test]
     fn a_delivered_one_is_delivered_and_a_refused_one_is_dead_at_once() {
-        assert_eq!(verdict(&Outcome::Delivered, &facts(1), &policy()).settlement, Settlement::Delivered);
+        assert_eq!(by_outcome(&Outcome::Delivered, &facts(1), &policy()).settlement, Settlement::Delivered);
         let refused = Outcome::Refused { reason: "answered 404 Not Found".to_owned() };
-        assert_eq!(dies(&verdict(&refused, &facts(1), &policy())), Some("refused: answered 404 Not Found"));
+        assert_eq!(dies(&by_outcome(&refused, &facts(1), &policy())), Some("refused: answered 404 Not Found"));
         for (on_dead, holds_lane) in [(OnDead::Continue, false), (OnDead::Hold, true)] {
             let policy = Policy { on_dead, ..policy() };
             let reason = "no call can be made: Order.Total: is none".to_owned();
@@ -310,20 +325,20 @@ mod tests {
     #[test]
     fn attempts_and_age_end_in_a_dead_letter_that_says_why() {
         let limited = Policy { attempts_max: Some(2), ..policy() };
-        assert!(waits(&verdict(&retry(None), &facts(1), &limited)).is_some());
+        assert!(waits(&by_outcome(&retry(None), &facts(1), &limited)).is_some());
         assert_eq!(
-            dies(&verdict(&retry(None), &facts(2), &limited)),
+            dies(&by_outcome(&retry(None), &facts(2), &limited)),
             Some("gave up after 2 attempts in 1 min 30 s, the most that max_attempts allows: answered 503")
         );
-        assert!(dies(&verdict(&unknown(), &facts(2), &limited)).is_some());
+        assert!(dies(&by_outcome(&unknown(), &facts(2), &limited)).is_some());
         let old = |attempt| Facts { age: 72 * HOUR, ..facts(attempt) };
-        assert!(waits(&verdict(&retry(None), &old(2), &policy())).is_some(), "never before three attempts");
+        assert!(waits(&by_outcome(&retry(None), &old(2), &policy())).is_some(), "never before three attempts");
         assert_eq!(
-            dies(&verdict(&retry(None), &old(3), &policy())),
+            dies(&by_outcome(&retry(None), &old(3), &policy())),
             Some("gave up after 3 attempts in 3 d 0 h, longer than max_age allows: answered 503")
         );
         let young = Facts { age: 72 * HOUR - Duration::from_millis(1), ..facts(900) };
-        assert!(waits(&verdict(&retry(None), &young, &policy())).is_some(), "no limit of attempts");
+        assert!(waits(&by_outcome(&retry(None), &young, &policy())).is_some(), "no limit of attempts");
     }
 
     #[test]
@@ -336,8 +351,8 @@ mod tests {
             (Some(("other", 500)), false),
         ] {
             let facts = Facts { repeat: before.map(|(key, count)| (key.to_owned(), count)), ..facts(40) };
-            assert_eq!(dies(&verdict(&same_fault(), &facts, &policy())).is_some(), dead, "{before:?}");
-            assert!(waits(&verdict(&retry(None), &facts, &policy())).is_some(), "without a detail it goes on");
+            assert_eq!(dies(&by_outcome(&same_fault(), &facts, &policy())).is_some(), dead, "{before:?}");
+            assert!(waits(&by_outcome(&retry(None), &facts, &policy())).is_some(), "without a detail it goes on");
         }
     }
 
@@ -346,10 +361,10 @@ mod tests {
         let outcome = Outcome::Unauthorized { reason: "answered 401".to_owned() };
         let strict = Policy { attempts_max: Some(1), age_max: Duration::ZERO, ..policy() };
         let old = Facts { age: 900 * HOUR, ..facts(50) };
-        let verdict = verdict(&outcome, &old, &strict);
+        let verdict = by_outcome(&outcome, &old, &strict);
         assert_eq!(waits(&verdict), Some(1_000), "not after the probe, and soon when a person resumes the system");
         let slow = Policy { first: HOUR, wait_max: HOUR, ..strict };
-        assert_eq!(waits(&super::verdict(&outcome, &old, &slow)), Some(300_000));
+        assert_eq!(waits(&by_outcome(&outcome, &old, &slow)), Some(300_000));
         let pause = Pause {
             until: None,
             reason: "answered 401".to_owned(),
@@ -360,30 +375,55 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rule_says_follows_in_place_of_what_the_outcome_would_lead_to() {
+        let minute = Duration::from_secs(60);
+        let judged = |outcome: Outcome, follow| Judgement { outcome, follow: Some(follow), rule: Some(1) };
+        let unknown = || Outcome::Unknown { reason: "cut".to_owned() };
+        let refused = || Outcome::Refused { reason: "answered 409".to_owned() };
+        let of = |judgement| verdict(&judgement, &facts(1), &policy());
+        assert_eq!(waits(&of(judged(unknown(), Follow::Retry(None)))), Some(1_000));
+        assert_eq!(waits(&of(judged(retry(None), Follow::Retry(Some(minute))))), Some(60_000));
+        let dead = of(judged(unknown(), Follow::Dead)).settlement;
+        assert_eq!(dead, Settlement::Dead { reason: "given up: cut".to_owned(), holds_lane: false });
+        let held = of(judged(refused(), Follow::Hold)).settlement;
+        assert_eq!(held, Settlement::Held { reason: "answered 409".to_owned() });
+        let paused = of(judged(retry(None), Follow::Pause(Some(minute))));
+        assert_eq!(paused.pause.unwrap().probe_at, Some(facts(1).now.plus(minute)));
+        assert!(matches!(paused.settlement, Settlement::Waiting { .. }));
+        let last = Policy { attempts_max: Some(1), ..policy() };
+        let judgement = judged(retry(None), Follow::Retry(Some(minute)));
+        let given_up = verdict(&judgement, &facts(1), &last).settlement;
+        assert!(matches!(given_up, Settlement::Dead { .. }), "a rule does not lift a limit");
+    }
+
+    #[test]
     fn attempts_that_met_refused_credentials_count_against_no_limit() {
         let limited = Policy { attempts_max: Some(2), ..policy() };
         let facts = |attempt| Facts { excused: 5, ..facts(attempt) };
-        assert_eq!(waits(&verdict(&retry(None), &facts(6), &limited)), Some(1_000), "the first that counts");
+        assert_eq!(waits(&by_outcome(&retry(None), &facts(6), &limited)), Some(1_000), "the first that counts");
         let reason = "gave up after 2 attempts (and 5 more that met refused credentials and do not count) in 1 min 30 s, \
                       the most that max_attempts allows: answered 503";
-        assert_eq!(dies(&verdict(&retry(None), &facts(7), &limited)), Some(reason));
+        assert_eq!(dies(&by_outcome(&retry(None), &facts(7), &limited)), Some(reason));
         let old = |attempt| Facts { age: 72 * HOUR, ..facts(attempt) };
-        assert!(waits(&verdict(&retry(None), &old(7), &policy())).is_some(), "never before three attempts that count");
-        assert!(dies(&verdict(&retry(None), &old(8), &policy())).is_some());
+        assert!(
+            waits(&by_outcome(&retry(None), &old(7), &policy())).is_some(),
+            "never before three attempts that count"
+        );
+        assert!(dies(&by_outcome(&retry(None), &old(8), &policy())).is_some());
     }
 
     #[test]
     fn what_found_the_credentials_refused_is_due_soon_after_a_person_resumes() {
         let outcome = Outcome::Unauthorized { reason: "answered 401".to_owned() };
-        assert_eq!(waits(&verdict(&outcome, &facts(1), &policy())), Some(1_000));
+        assert_eq!(waits(&by_outcome(&outcome, &facts(1), &policy())), Some(1_000));
     }
 
     #[test]
     fn an_unknown_one_goes_out_again_or_waits_for_a_person() {
-        assert_eq!(waits(&verdict(&unknown(), &facts(1), &policy())), Some(1_000));
+        assert_eq!(waits(&by_outcome(&unknown(), &facts(1), &policy())), Some(1_000));
         let hold = Policy { unknown: OnUnknown::Hold, attempts_max: Some(1), ..policy() };
         let expected = Settlement::Held { reason: "it is unknown whether it was taken: cut".to_owned() };
-        assert_eq!(verdict(&unknown(), &facts(1), &hold).settlement, expected);
+        assert_eq!(by_outcome(&unknown(), &facts(1), &hold).settlement, expected);
     }
 
     #[test]
@@ -420,7 +460,7 @@ mod tests {
             };
             let facts = Facts { jitter, now: Timestamp(now), ..facts(attempt) };
             for outcome in [retry(after), unknown(), Outcome::Unauthorized { reason: String::new() }] {
-                let Settlement::Waiting { due_at } = verdict(&outcome, &facts, &policy).settlement else {
+                let Settlement::Waiting { due_at } = by_outcome(&outcome, &facts, &policy).settlement else {
                     return Err(TestCaseError::fail("it does not wait"));
                 };
                 let latest = now + i64::try_from(wait_max + wait_max / 5 + 1).unwrap();
@@ -431,7 +471,7 @@ mod tests {
         #[test]
         fn a_later_attempt_never_waits_less(attempt in 1_u32..5_000, factor in 1.0..10.0_f64, jitter in 0.0..1.0_f64) {
             let policy = Policy { factor, ..policy() };
-            let wait = |attempt| waits(&verdict(&retry(None), &Facts { jitter, ..facts(attempt) }, &policy));
+            let wait = |attempt| waits(&by_outcome(&retry(None), &Facts { jitter, ..facts(attempt) }, &policy));
             prop_assert!(wait(attempt) <= wait(attempt + 1));
         }
     }

@@ -87,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let exchange = deliver::send(&destination.target, &call).await;
     let reply = map::reply(&mapping, &exchange);
-    let outcome = classify::outcome(&exchange, reply.as_ref(), &destination.rules);
+    let outcome = classify::judge(&exchange, reply.as_ref(), &destination.rules).outcome;
     page.show(&call, Some((&exchange, &outcome)));
     Ok(if outcome == Outcome::Delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

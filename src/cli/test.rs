@@ -10,6 +10,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::config::{self, Loaded};
 
+mod answer;
 mod replay;
 
 /// How deep folders of fixtures may nest.
@@ -18,8 +19,8 @@ const DEPTH_MAX: usize = 16;
 /// Arguments of `test`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the envelopes (`*.xml`) and their golden files (`*.golden`) are; a folder named like a source holds that
-    /// source's. Default: `fixtures` beside the configuration, else `envelopes` beside it.
+    /// Where the envelopes (`*.xml`), recorded answers (`*.http`) and their golden files (`*.golden`) are; a folder named
+    /// like a source or destination holds what belongs to it. Default: `fixtures` beside the configuration, else `envelopes` beside it.
     dir: Option<PathBuf>,
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
@@ -47,14 +48,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut fixtures = Fixtures::default();
     fixtures.collect(&folder, 0).with_context(|| format!("looking for fixtures in {}", folder.display()))?;
-    if fixtures.envelopes.is_empty() {
+    if fixtures.inputs.is_empty() {
         bail!("there is no *.xml in {}: put envelopes there, one a file", folder.display());
     }
     let mut tally = Tally::default();
-    for envelope in &fixtures.envelopes {
-        fixtures.goldens.remove(&envelope.with_extension("golden"));
-        let shown = envelope.strip_prefix(&folder).unwrap_or(envelope);
-        let verdict = judge(&loaded, envelope, shown, args.update)?;
+    for input in &fixtures.inputs {
+        fixtures.goldens.remove(&golden_of(input));
+        let shown = input.strip_prefix(&folder).unwrap_or(input);
+        let verdict = judge(&loaded, input, shown, args.update)?;
         tally.add(&shown.to_string_lossy(), &verdict)?;
     }
     for orphan in &fixtures.goldens {
@@ -79,7 +80,7 @@ fn remove(orphan: &Path) -> anyhow::Result<Verdict> {
 
 #[derive(Default)]
 struct Fixtures {
-    envelopes: BTreeSet<PathBuf>,
+    inputs: BTreeSet<PathBuf>,
     goldens: BTreeSet<PathBuf>,
 }
 
@@ -92,7 +93,7 @@ impl Fixtures {
             let path = entry?.path();
             match path.extension().and_then(|extension| extension.to_str()) {
                 _ if path.is_dir() => self.collect(&path, depth + 1)?,
-                Some("xml") => drop(self.envelopes.insert(path)),
+                Some("xml" | "http") => drop(self.inputs.insert(path)),
                 Some("golden") => drop(self.goldens.insert(path)),
                 _ => {}
             }
@@ -109,10 +110,20 @@ enum Verdict {
     Differs { golden: String, actual: String },
 }
 
-fn judge(loaded: &Loaded, envelope: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
-    let body = std::fs::read(envelope).with_context(|| format!("reading {}", envelope.display()))?;
-    let actual = replay::replay(loaded, shown, &body);
-    let golden_path = envelope.with_extension("golden");
+fn is_answer(input: &Path) -> bool {
+    input.extension().is_some_and(|extension| extension == "http")
+}
+
+/// `x.golden` beside the envelope `x.xml`, `x.http.golden` beside the answer `x.http`.
+fn golden_of(input: &Path) -> PathBuf {
+    input.with_extension(if is_answer(input) { "http.golden" } else { "golden" })
+}
+
+fn judge(loaded: &Loaded, input: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
+    let body = std::fs::read(input).with_context(|| format!("reading {}", input.display()))?;
+    let replay = if is_answer(input) { answer::replay } else { replay::replay };
+    let actual = replay(loaded, shown, &body);
+    let golden_path = golden_of(input);
     let golden = match std::fs::read_to_string(&golden_path) {
         Ok(golden) => Some(golden),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -150,7 +161,9 @@ impl Tally {
             Verdict::Missing | Verdict::Orphan | Verdict::Differs { .. } => self.failed += 1,
         }
         match verdict {
-            Verdict::Orphan => writeln!(out, "FAILED  {name}: there is no envelope beside it; --update removes it"),
+            Verdict::Orphan => {
+                writeln!(out, "FAILED  {name}: there is no envelope or answer beside it; --update removes it")
+            }
             Verdict::Differs { golden, actual } => {
                 writeln!(out, "FAILED  {name}: differs from its golden file")?;
                 diff(&mut out, golden, actual)

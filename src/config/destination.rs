@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{file, limits, security, value};
+use super::{file, limits, rules, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
@@ -142,14 +142,14 @@ fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &
     let kind = kind(section, tables, &mut expressions);
     let headers = headers(section, tables, &mut expressions);
     let response = |key| response_rule(section, key, tables);
-    let rules = Rules { retry_when: response("retry_when"), success_when: response("success_when") };
+    let list = rules::rules(section, tables);
+    let rules = Rules { list, retry_when: response("retry_when"), success_when: response("success_when") };
     let shared = shared(section, matches!(kind, Kind::Rest(_)));
     let target = target_parts(section);
     let timeout = section.duration("timeout", SECOND / 10..=900 * SECOND).map_or(30 * SECOND, |field| field.value);
     let retry = section.section("retry").map_or_else(Retry::default, retry);
     let unknown = unknown(section);
     let idempotency_header = idempotency_header(section, &kind);
-    section.refuse("rule", "is not available yet; use success_when and retry_when");
     let name = name?;
     Some(Configured {
         system: system.map(|field| field.value).filter(|system| !system.is_empty()).unwrap_or(name.value.clone()),
@@ -404,7 +404,7 @@ fn addressing(section: &Section<'_, '_>) -> Option<AddressingHeaders> {
     Some(AddressingHeaders { must_understand })
 }
 
-fn response_rule(section: &Section<'_, '_>, key: &'static str, tables: &Tables) -> Option<Expression> {
+pub(super) fn response_rule(section: &Section<'_, '_>, key: &'static str, tables: &Tables) -> Option<Expression> {
     let field = section.text(key)?;
     let expression = compiled(section, &field.spot, &field.value, tables)?;
     if let Err(error) = expression.check_names(&RESPONSE_NAMES) {

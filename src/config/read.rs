@@ -397,6 +397,23 @@ impl<'s, 'd> Section<'s, 'd> {
         Some(list)
     }
 
+    /// A text, a whole number, or a list of those; each as text with its place.
+    pub(super) fn words(&self, key: &'static str) -> Option<Vec<Field<String>>> {
+        let (value, spot) = self.look(key)?;
+        let one = |value: &DeValue<'_>, spot: &Spot| match value {
+            DeValue::String(text) => Some(Field { value: text.to_string(), spot: spot.clone() }),
+            DeValue::Integer(number) => Some(Field { value: number.as_str().to_owned(), spot: spot.clone() }),
+            DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                self.mismatch(spot, "text, a whole number, or a list of those", value);
+                None
+            }
+        };
+        let Some(items) = value.as_array() else { return one(value, &spot).map(|word| vec![word]) };
+        let words: Vec<_> =
+            items.iter().map(|item| one(item.get_ref(), &Spot { key: spot.key.clone(), span: item.span() })).collect();
+        words.into_iter().collect()
+    }
+
     pub(super) fn section(&self, key: &'static str) -> Option<Self> {
         let (value, spot) = self.look(key)?;
         let Some(table) = value.as_table() else {
@@ -421,7 +438,7 @@ impl<'s, 'd> Section<'s, 'd> {
             };
             let name = table.get("name").and_then(|name| name.get_ref().as_str()).filter(|name| !name.is_empty());
             let label = name.map_or_else(|| format!("{}", position + 1), str::to_owned);
-            let spot = Spot { key: format!("{key}.{label}"), span: item.span() };
+            let spot = Spot { key: format!("{}.{label}", spot.key), span: item.span() };
             sections.push(Self::new(self.desk, table, spot));
         }
         sections

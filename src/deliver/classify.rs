@@ -1,14 +1,16 @@
 //! What came back → what it came to. Pure.
 //!
-//! The order: transport, `retry_when`, `success_when`, then the defaults of `by_status` and `by_fault`. Where no rule
-//! of the destination's protocol decides, the outcome is chosen that loses nothing and repeats nothing uncounted.
+//! The order: the destination's own rules, transport, `retry_when`, `success_when`, then the defaults of `by_status` and
+//! `by_fault`. Where no rule of the destination's protocol decides, the outcome is chosen that loses nothing and repeats
+//! nothing uncounted.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::deliver::rules::{Rule, Then};
 use crate::expression::{Expression, ExpressionError, ResponseScope};
-use crate::outcome::{Exchange, Fault, Outcome, Response};
+use crate::outcome::{Exchange, Fault, Follow, Judgement, Outcome, Response};
 use crate::soap::Reply;
 use crate::soap::fault::{self, FaultKind};
 
@@ -18,6 +20,8 @@ const QUOTE_MAX: usize = 300;
 /// A destination's own rules, asked before the defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
+    /// The first that matches counts, before anything else.
+    pub list: Vec<Rule>,
     /// True: the answer means "not now".
     pub retry_when: Option<Expression>,
     /// False: the answer means "refused", whatever its status. True: a 2xx answer is taken even when its body cannot
@@ -25,24 +29,73 @@ pub struct Rules {
     pub success_when: Option<Expression>,
 }
 
-/// Classifies an exchange. Precedence: transport, `retry_when`, `success_when`, the defaults.
+/// Classifies an exchange. Precedence: the rules, transport, `retry_when`, `success_when`, the defaults.
 ///
 /// A rule that cannot be evaluated leaves open whether the delivery was taken: unknown, with the rule's name.
 #[must_use]
-pub fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome {
+pub fn judge(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Judgement {
+    for (place, rule) in rules.list.iter().enumerate() {
+        match rule.matches(exchange, reply) {
+            Ok(false) => {}
+            Ok(true) => return by_rule(place + 1, rule.then, exchange, reply, rules),
+            Err(error) => {
+                let reason = format!("{}, and rule {} could not judge it: {error}", told(exchange, reply), place + 1);
+                return Outcome::Unknown { reason }.into();
+            }
+        }
+    }
+    outcome(exchange, reply, rules).into()
+}
+
+/// What a rule makes of an exchange. Whether the message was taken is still for the exchange to say, unless the rule says
+/// that it was: so what is unknown stays counted as unknown, whatever follows.
+fn by_rule(number: usize, then: Then, exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Judgement {
+    let reason = format!("{}, which rule {number} calls {then}", told(exchange, reply));
+    let (outcome, follow) = match (then, outcome(exchange, reply, rules)) {
+        (Then::Delivered, _) => (Outcome::Delivered, None),
+        (Then::Retry { after }, Outcome::Unknown { .. }) => (Outcome::Unknown { reason }, Some(Follow::Retry(after))),
+        (Then::Retry { after }, _) => {
+            (retry(reason, after_of(exchange)), after.map(|after| Follow::Retry(Some(after))))
+        }
+        (Then::Dead, Outcome::Unknown { .. }) => (Outcome::Unknown { reason }, Some(Follow::Dead)),
+        (Then::Dead, _) => (Outcome::Refused { reason }, None),
+        (Then::Hold, Outcome::Unknown { .. }) => (Outcome::Unknown { reason }, Some(Follow::Hold)),
+        (Then::Hold, _) => (Outcome::Refused { reason }, Some(Follow::Hold)),
+        (Then::Pause { after }, Outcome::Unknown { .. }) => (Outcome::Unknown { reason }, Some(Follow::Pause(after))),
+        (Then::Pause { after }, _) => (retry(reason, None), Some(Follow::Pause(after))),
+    };
+    Judgement { outcome, follow, rule: Some(number) }
+}
+
+fn after_of(exchange: &Exchange) -> Option<Duration> {
+    match exchange {
+        Exchange::Answered(response) => retry_after(response),
+        Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => None,
+    }
+}
+
+/// What came back, or did not, for a sentence about a rule.
+fn told(exchange: &Exchange, reply: Option<&Reply>) -> String {
+    match exchange {
+        Exchange::Answered(response) => said(response, reply),
+        Exchange::NotSent { reason } | Exchange::NoAnswer { reason } => reason.clone(),
+    }
+}
+
+fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome {
     let response = match exchange {
         Exchange::NotSent { reason } => return retry(reason.clone(), None),
         Exchange::NoAnswer { reason } => return Outcome::Unknown { reason: reason.clone() },
         Exchange::Answered(response) => response,
     };
-    match judge("retry_when", rules.retry_when.as_ref(), response, reply) {
+    match ask("retry_when", rules.retry_when.as_ref(), response, reply) {
         Ok(Some(true)) => {
             return retry(format!("{}, which retry_when calls not now", said(response, reply)), retry_after(response));
         }
         Ok(Some(false) | None) => {}
         Err(unknown) => return unknown,
     }
-    match judge("success_when", rules.success_when.as_ref(), response, reply) {
+    match ask("success_when", rules.success_when.as_ref(), response, reply) {
         Ok(Some(false)) => {
             Outcome::Refused { reason: format!("{}, which success_when calls no success", said(response, reply)) }
         }
@@ -52,7 +105,7 @@ pub fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Out
     }
 }
 
-fn judge(
+fn ask(
     name: &str,
     rule: Option<&Expression>,
     response: &Response,
@@ -219,6 +272,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::deliver::rules::Transport;
     use crate::expression::Tables;
 
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
@@ -246,7 +300,7 @@ mod tests {
 
     fn rules(retry_when: Option<&str>, success_when: Option<&str>) -> Rules {
         let compile = |source| Expression::compile(source, &Tables::default()).unwrap();
-        Rules { retry_when: retry_when.map(compile), success_when: success_when.map(compile) }
+        Rules { list: Vec::new(), retry_when: retry_when.map(compile), success_when: success_when.map(compile) }
     }
 
     #[test]
@@ -281,6 +335,67 @@ mod tests {
                 assert_eq!(word(&classified(status, &[], None)), expected, "{status}");
             }
         }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_says_what_follows_and_the_exchange_whether_it_was_taken() {
+        let rule = |statuses: &str, transport, then| Rule {
+            statuses: statuses.parse().into_iter().collect(),
+            fault: None,
+            detail: None,
+            transport,
+            when: None,
+            then,
+        };
+        let minute = Some(Duration::from_secs(60));
+        let no_answer = || Exchange::NoAnswer { reason: "cut".to_owned() };
+        let answered = |status| Exchange::Answered(response(status, &[], "body"));
+        for (exchange, then, expected, follow) in [
+            (answered(409), Then::Delivered, "delivered", None),
+            (answered(400), Then::Retry { after: minute }, "retry", Some(Follow::Retry(minute))),
+            (answered(400), Then::Retry { after: None }, "retry", None),
+            (answered(500), Then::Dead, "refused", None),
+            (answered(500), Then::Hold, "refused", Some(Follow::Hold)),
+            (answered(200), Then::Pause { after: minute }, "retry", Some(Follow::Pause(minute))),
+            (answered(504), Then::Dead, "unknown", Some(Follow::Dead)),
+            (no_answer(), Then::Retry { after: None }, "unknown", Some(Follow::Retry(None))),
+            (no_answer(), Then::Hold, "unknown", Some(Follow::Hold)),
+            (no_answer(), Then::Pause { after: None }, "unknown", Some(Follow::Pause(None))),
+        ] {
+            let (statuses, transport) = match &exchange {
+                Exchange::Answered(response) => (response.status.to_string(), None),
+                Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => (String::new(), Some(Transport::NoAnswer)),
+            };
+            let never = Rule {
+                when: Some(Expression::compile("false", &Tables::default()).unwrap()),
+                ..rule("xxx", None, Then::Dead)
+            };
+            let list = vec![never, rule(&statuses, transport, then), rule("xxx", None, Then::Delivered)];
+            let judged = judge(&exchange, None, &Rules { list, ..Rules::default() });
+            assert_eq!(
+                (judged.outcome.as_str(), judged.follow, judged.rule),
+                (expected, follow, Some(2)),
+                "{exchange:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_no_rule_matches_and_what_a_rule_cannot_judge() {
+        let when = Expression::compile("response.body.Code < 'x' + 1", &Tables::default()).unwrap();
+        let rule = Rule {
+            statuses: vec!["500".parse().unwrap()],
+            fault: None,
+            detail: None,
+            transport: None,
+            when: Some(when),
+            then: Then::Delivered,
+        };
+        let rules = Rules { list: vec![rule], ..Rules::default() };
+        let judged = |status| judge(&Exchange::Answered(response(status, &[], "body")), None, &rules);
+        assert_eq!(judged(200), Outcome::Delivered.into());
+        assert!(judged(500).outcome.reason().contains("rule 1 could not judge it"), "{:?}", judged(500));
+        assert_eq!(judged(500).outcome.as_str(), "unknown");
     }
 
     #[test]

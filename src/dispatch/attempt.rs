@@ -19,7 +19,7 @@ use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::{Record, Value};
 use crate::expression::Subject;
 use crate::map::{self, Identity};
-use crate::outcome::{self, Exchange, Outcome};
+use crate::outcome::{self, Exchange, Judgement, Outcome};
 use crate::parse;
 use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
@@ -94,11 +94,18 @@ impl Way<'_> {
 
 /// What was decided about an attempt, and what is kept of it.
 struct Decided {
-    outcome: Option<Outcome>,
+    /// None when no call was made.
+    judgement: Option<Judgement>,
     verdict: Verdict,
     record: outcome::Record,
     duration: Duration,
     stale_mark: Option<String>,
+}
+
+impl Decided {
+    fn outcome(&self) -> Option<&Outcome> {
+        self.judgement.as_ref().map(|judgement| &judgement.outcome)
+    }
 }
 
 impl Attempts {
@@ -135,7 +142,7 @@ impl Attempts {
         let way = Way { route, destination, older };
         let decided = self.decide(&claimed, &way, &active_ms).await;
         self.report(&claimed, &decided);
-        let after = match (&decided.verdict.pause, &decided.outcome) {
+        let after = match (&decided.verdict.pause, decided.outcome()) {
             (Some(pause), _) => After::Pause(pause.clone()),
             (None, Some(outcome)) => {
                 let status = decided.record.status;
@@ -169,13 +176,14 @@ impl Attempts {
         };
         let (exchange, duration) = self.exchange(destination, &call).await;
         let reply = map::reply(&way.maker().mapping, &exchange);
-        let outcome = masked(classify::outcome(&exchange, reply.as_ref(), &destination.rules), mask);
+        let mut judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
+        judgement.outcome = masked(judgement.outcome, mask);
         let facts = self.facts(claimed, active_ms());
-        let verdict = settle::verdict(&outcome, &facts, &route.policy);
+        let verdict = settle::verdict(&judgement, &facts, &route.policy);
         let record = kept(&call, &exchange, reply.as_ref(), mask);
         let stale_mark = newer_mark(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
-        Decided { outcome: Some(outcome), verdict, record, duration, stale_mark }
+        Decided { judgement: Some(judgement), verdict, record, duration, stale_mark }
     }
 
     async fn exchange(&self, destination: &Destination, call: &Call) -> (Exchange, Duration) {
@@ -210,12 +218,13 @@ impl Attempts {
     }
 
     fn settlement(&self, claimed: &Claimed, decided: Decided, active_ms: i64) -> Settle {
-        let Decided { outcome, verdict, record, duration, stale_mark } = decided;
-        let repeat_key = match &outcome {
+        let repeat_key = match decided.outcome() {
             Some(Outcome::Retry { repeat_key, .. }) => repeat_key.clone(),
             _ => None,
         };
-        let excused = matches!(outcome, Some(Outcome::Unauthorized { .. }));
+        let excused = decided.verdict.pause.is_some();
+        let Decided { judgement, verdict, record, duration, stale_mark } = decided;
+        let outcome = judgement.map(|judgement| judgement.outcome);
         Settle {
             delivery: claimed.delivery,
             lease: claimed.lease,
@@ -306,14 +315,14 @@ impl Attempts {
 
     /// Says in the log what became of an attempt: ids and codes, never what a record or an answer holds.
     fn report(&self, claimed: &Claimed, decided: &Decided) {
-        let outcome = decided.outcome.as_ref().map_or(NOT_CALLED, Outcome::as_str);
+        let outcome = decided.outcome().map_or(NOT_CALLED, Outcome::as_str);
         let cause = cause_of(decided);
         let duration_ms = u64::try_from(decided.duration.as_millis()).unwrap_or(u64::MAX);
-        if decided.outcome.is_some() {
+        if decided.outcome().is_some() {
             self.metrics.called(&claimed.destination, outcome, decided.duration.as_secs_f64());
         }
         // Without a call there was no attempt: the delivery does not count one either.
-        let attempt = decided.outcome.as_ref().map(|_| claimed.attempt);
+        let attempt = decided.outcome().map(|_| claimed.attempt);
         let delivery = claimed.delivery.0;
         let (notification, destination) = (&claimed.notification.notification_id, &claimed.destination);
         match &decided.verdict.settlement {
@@ -364,7 +373,7 @@ fn sign(outcome: &Outcome, status: Option<u16>) -> Sign {
 /// Why, as far as a log may say it: the status and the fault's code; the words of the transport; nothing of a mapping,
 /// whose errors quote values.
 fn cause_of(decided: &Decided) -> String {
-    match (&decided.outcome, decided.record.status, &decided.record.fault) {
+    match (decided.outcome(), decided.record.status, &decided.record.fault) {
         (_, Some(status), Some(fault)) => format!("HTTP {status}, fault {}", fault.code),
         (_, Some(status), None) => format!("HTTP {status}"),
         (Some(outcome), None, _) => outcome.reason().to_owned(),
@@ -385,7 +394,7 @@ fn dated(mut exchange: Exchange, now: Timestamp) -> Exchange {
 }
 
 fn no_call(verdict: Verdict) -> Decided {
-    Decided { outcome: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
+    Decided { judgement: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
 }
 
 fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {
@@ -520,7 +529,7 @@ mod tests {
         for (headers, seconds) in [(vec![until.clone()], 120), (vec![until, own], 37)] {
             let response = outcome::Response { status: 503, headers, body: bytes::Bytes::new(), cut: false };
             let exchange = dated(Exchange::Answered(response), Timestamp(784_111_777_000));
-            let outcome = classify::outcome(&exchange, None, &classify::Rules::default());
+            let outcome = classify::judge(&exchange, None, &classify::Rules::default()).outcome;
             let Outcome::Retry { after, .. } = outcome else { panic!("{outcome:?}") };
             assert_eq!(after, Some(Duration::from_secs(seconds)));
         }

@@ -213,7 +213,8 @@ impl Gate {
         let mut over = false;
         if let Some(pause) = &mut self.paused {
             // A wall clock that was set back must not put the probe off.
-            pause.probe_at = pause.probe_at.map(|at| at.min(now.wall.plus(PROBE_AFTER)));
+            let latest = |at: Timestamp| now.wall.plus(at.since(pause.since).max(PROBE_AFTER));
+            pause.probe_at = pause.probe_at.map(|at| at.min(latest(at)));
             over = pause.until.is_some_and(|until| until <= now.wall);
         }
         if over {

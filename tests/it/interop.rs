@@ -95,7 +95,7 @@ async fn deliver(loaded: &Loaded, mode: &str, target: Option<Target>) -> Came {
     let call = map::call(&route.mapping, &subject, &identity).unwrap();
     let exchange = deliver::send(target.as_ref().unwrap_or(&destination.target), &call).await;
     let reply = map::reply(&route.mapping, &exchange);
-    let outcome = classify::outcome(&exchange, reply.as_ref(), &destination.rules);
+    let outcome = classify::judge(&exchange, reply.as_ref(), &destination.rules).outcome;
     if let (Exchange::Answered(response), Outcome::Unknown { .. }) = (&exchange, &outcome) {
         println!("{}", String::from_utf8_lossy(&response.body));
     }

@@ -99,11 +99,103 @@ fn a_change_a_missing_and_an_orphan_golden_file_fail_until_they_are_updated() {
     assert_eq!(changed.status.code(), Some(1));
     let report = text(&changed);
     assert!(report.contains("-    PUT http://h/one\n+    POST http://h/one"), "{report}");
-    assert!(report.contains("orphan.golden: there is no envelope beside it"), "{report}");
+    assert!(report.contains("orphan.golden: there is no envelope or answer beside it"), "{report}");
     assert!(report.contains("3 passed, 2 failed"), "{report}");
     assert!(!report.contains('\u{1b}'), "colour belongs to terminals");
     assert!(run(&["--update"]).status.success());
     assert!(run(&[]).status.success());
+}
+
+#[test]
+fn recorded_answers_show_which_rule_matches_and_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("omgate.toml");
+    let rules = r#"
+        [[source]]
+        name = "orders"
+        path = "/orders"
+        organizations = ["00D24000000abcdEAA"]
+        [[destination]]
+        name = "shop"
+        kind = "rest"
+        url = "http://h/"
+        retry = { first = "2s" }
+        [[destination.rule]]
+        status = 409
+        when = "response.headers['x-known'] == 'yes'"
+        then = "delivered"
+        [[destination.rule]]
+        status = ["409", "50x", "500-501"]
+        then = "hold"
+        [[destination.rule]]
+        status = 503
+        when = "response.body.maintenance"
+        then = "pause"
+        after = "30m"
+        [[destination.rule]]
+        transport = "no_answer"
+        then = "retry"
+        after = "7s"
+        [[route]]
+        source = "orders"
+        destination = "shop"
+    "#;
+    fs::write(&config, rules).unwrap();
+    let config = config.to_str().unwrap();
+    let said = text(&omgate(&["test", folder.path().to_str().unwrap(), "--config", config]));
+    assert!(said.contains("\"50x\" is no HTTP status"), "{said}");
+    fs::write(folder.path().join("omgate.toml"), rules.replace("\"50x\", ", "")).unwrap();
+    let answers = folder.path().join("fixtures/shop");
+    fs::create_dir_all(&answers).unwrap();
+    let shop = |rule: &str, outcome: &str, follows: &str| {
+        format!("destination shop\n  rule     {rule}\n  outcome  {outcome}\n  follows  {follows}\n")
+    };
+    let pause = "sent again after 2000 ms; the whole system is paused, and one delivery tries again after 1800 s";
+    let expected = [
+        ("known", "HTTP/1.1 409 Conflict\r\nX-Known: yes\r\n\r\n", shop("1 matches", "delivered", "delivered")),
+        (
+            "conflict",
+            "HTTP/1.1 409\n\nbody",
+            shop(
+                "2 matches",
+                "refused: answered 409 Conflict, which rule 2 calls hold",
+                "held for a person; its lane stops",
+            ),
+        ),
+        (
+            "maintenance",
+            "HTTP/1.1 503\nContent-Type: application/json\n\n{\"maintenance\": true}",
+            shop("3 matches", "retry: answered 503 Service Unavailable, which rule 3 calls pause", pause),
+        ),
+        (
+            "cut",
+            "no answer: the connection was cut",
+            shop("4 matches", "unknown: the connection was cut, which rule 4 calls retry", "sent again after 7000 ms"),
+        ),
+        (
+            "no-route",
+            "not sent: no route to host\n",
+            shop("none matches", "retry: no route to host", "sent again after 2000 ms"),
+        ),
+        (
+            "gone",
+            "HTTP/1.1 410 Gone\n\n",
+            shop("none matches", "refused: answered 410 Gone", "dead letter; its lane goes on"),
+        ),
+        ("odd", "410 Gone\n\n", String::new()),
+    ];
+    for (name, answer, _) in &expected {
+        fs::write(answers.join(format!("{name}.http")), answer).unwrap();
+    }
+    assert!(omgate(&["test", "--update", "--config", config]).status.success());
+    for (name, _, expected) in &expected {
+        let golden = fs::read_to_string(answers.join(format!("{name}.http.golden"))).unwrap();
+        match *name {
+            "odd" => assert!(golden.starts_with("refused: its first line is \"410 Gone\""), "{golden}"),
+            _ => assert_eq!(golden, *expected, "{name}"),
+        }
+    }
+    assert!(omgate(&["test", "--config", config]).status.success());
 }
 
 #[test]

@@ -103,6 +103,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "receive",
             "route",
             "secret",
+            "settle",
             "soap",
             "store",
             "telemetry",

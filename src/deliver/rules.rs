@@ -1,0 +1,253 @@
+//! A destination's own rules, `[[destination.rule]]`: what an answer, or none, comes to. The first that matches counts. Pure.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::expression::{Expression, ExpressionError, ResponseScope};
+use crate::outcome::{Exchange, Fault};
+use crate::soap::Reply;
+
+/// One rule. All its conditions must hold; one that is not said always does.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// HTTP statuses; empty: any, or none at all.
+    pub statuses: Vec<Statuses>,
+    /// The SOAP fault's code and subcodes.
+    pub fault: Option<FaultCode>,
+    /// Text that the fault's detail holds.
+    pub detail: Option<String>,
+    /// What went wrong before there was an answer.
+    pub transport: Option<Transport>,
+    /// True of the answer.
+    pub when: Option<Expression>,
+    /// What follows.
+    pub then: Then,
+}
+
+/// What follows from an answer that a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It was taken.
+    Delivered,
+    /// It is sent again.
+    Retry {
+        /// After this long; none: as the policy or the answer has it.
+        after: Option<Duration>,
+    },
+    /// It is a dead letter.
+    Dead,
+    /// It is held for a person, and its lane stops.
+    Hold,
+    /// It waits, and its whole system is paused.
+    Pause {
+        /// After this long one delivery tries again; none: after the usual time.
+        after: Option<Duration>,
+    },
+}
+
+/// What went wrong before there was an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The request did not leave.
+    NotSent,
+    /// The request left, and no usable answer came.
+    NoAnswer,
+}
+
+/// `409`, `5xx` or `500-504`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statuses(RangeInclusive<u16>);
+
+impl FromStr for Statuses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is no HTTP status; write 409, \"5xx\" or \"500-504\"");
+        let number = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..=999).contains(status));
+        if let Some(hundreds) = text.strip_suffix("xx").and_then(|hundreds| hundreds.parse::<u16>().ok()) {
+            return if (1..=9).contains(&hundreds) {
+                Ok(Self(hundreds * 100..=hundreds * 100 + 99))
+            } else {
+                Err(wrong())
+            };
+        }
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        match (number(from), number(to)) {
+            (Some(from), Some(to)) if from <= to => Ok(Self(from..=to)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// `Client.Duplicate`, `Sender/BadOrder`, `*/Busy`: a code and as many of its subcodes as are said, by local names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultCode(Vec<String>);
+
+impl FromStr for FaultCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<String> = text.split(['.', '/']).map(|part| part.trim().to_owned()).collect();
+        let is_name = |part: &String| !part.is_empty() && !part.contains([':', ' ', '{', '}']);
+        if parts.iter().all(is_name) {
+            return Ok(Self(parts));
+        }
+        Err(format!(
+            "{text:?} is no fault code; write local names such as \"Client\", \"Server.Busy\", \"Sender/BadOrder\" or \"*/Busy\""
+        ))
+    }
+}
+
+impl FaultCode {
+    fn matches(&self, fault: &Fault) -> bool {
+        let code = fault.code.split('.').next().unwrap_or_default();
+        let mut found = std::iter::once(code).chain(fault.subcodes.iter().map(String::as_str));
+        self.0.iter().all(|expected| found.next().is_some_and(|part| expected == "*" || expected == part))
+    }
+}
+
+impl Rule {
+    /// Whether it matches what came back.
+    ///
+    /// # Errors
+    /// When its expression cannot be evaluated.
+    pub fn matches(&self, exchange: &Exchange, reply: Option<&Reply>) -> Result<bool, ExpressionError> {
+        let response = match exchange {
+            Exchange::Answered(response) if self.transport.is_none() => response,
+            Exchange::Answered(_) => return Ok(false),
+            Exchange::NotSent { .. } => return Ok(self.transport == Some(Transport::NotSent)),
+            Exchange::NoAnswer { .. } => return Ok(self.transport == Some(Transport::NoAnswer)),
+        };
+        let fault = match reply {
+            Some(Reply::Fault(fault)) => Some(fault),
+            Some(Reply::Body(_) | Reply::Unreadable(_)) | None => None,
+        };
+        let has_status =
+            self.statuses.is_empty() || self.statuses.iter().any(|statuses| statuses.0.contains(&response.status));
+        let has_fault = self.fault.as_ref().is_none_or(|code| fault.is_some_and(|fault| code.matches(fault)));
+        let holds = |text: &String| fault.and_then(|fault| fault.detail.as_ref()).is_some_and(|all| all.contains(text));
+        if !(has_status && has_fault && self.detail.as_ref().is_none_or(holds)) {
+            return Ok(false);
+        }
+        let Some(when) = &self.when else { return Ok(true) };
+        let body = match reply {
+            Some(Reply::Body(body)) => Some(body),
+            Some(Reply::Fault(_) | Reply::Unreadable(_)) | None => None,
+        };
+        when.evaluate_response(&ResponseScope { status: response.status, headers: &response.headers, fault, body })
+    }
+}
+
+impl fmt::Display for Then {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Dead => "dead",
+            Self::Hold => "hold",
+            Self::Pause { .. } => "pause",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::Tables;
+    use crate::outcome::Response;
+
+    fn rule() -> Rule {
+        Rule { statuses: Vec::new(), fault: None, detail: None, transport: None, when: None, then: Then::Dead }
+    }
+
+    fn answered(status: u16) -> Exchange {
+        Exchange::Answered(Response { status, headers: Vec::new(), body: bytes::Bytes::new(), cut: false })
+    }
+
+    fn fault(code: &str, subcodes: &[&str], detail: Option<&str>) -> Reply {
+        Reply::Fault(Fault {
+            code: code.to_owned(),
+            subcodes: subcodes.iter().map(|&code| code.to_owned()).collect(),
+            detail: detail.map(str::to_owned),
+            ..Fault::default()
+        })
+    }
+
+    #[test]
+    fn statuses_are_numbers_hundreds_and_ranges() {
+        for (text, inside, outside) in [("409", 409, 408), ("5xx", 599, 600), ("500-504", 504, 505)] {
+            let rule = Rule { statuses: vec![text.parse().unwrap()], ..rule() };
+            assert!(rule.matches(&answered(inside), None).unwrap(), "{text}");
+            assert!(!rule.matches(&answered(outside), None).unwrap(), "{text}");
+        }
+        for text in ["", "xx", "0xx", "10xx", "99", "1000", "504-500", "5x", "ok"] {
+            assert!(text.parse::<Statuses>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_code_matches_as_many_of_its_parts_as_the_rule_says() {
+        let dotted = fault("Client.Order.Duplicate", &["Order", "Duplicate"], None);
+        let nested = fault("Sender", &["BadOrder"], None);
+        for (pattern, reply, expected) in [
+            ("Client", &dotted, true),
+            ("Client.Order", &dotted, true),
+            ("Client/Order/Duplicate", &dotted, true),
+            ("Client.Duplicate", &dotted, false),
+            ("Client.Order.Duplicate.More", &dotted, false),
+            ("*.Order", &dotted, true),
+            ("Sender/BadOrder", &nested, true),
+            ("Server", &nested, false),
+        ] {
+            let rule = Rule { fault: Some(pattern.parse().unwrap()), ..rule() };
+            assert_eq!(rule.matches(&answered(500), Some(reply)).unwrap(), expected, "{pattern}");
+            assert!(!rule.matches(&answered(500), None).unwrap(), "without a fault");
+        }
+        for text in ["", "soap:Client", "Client..x", "{urn:x}Client"] {
+            assert!(text.parse::<FaultCode>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_conditions_of_a_rule_must_hold() {
+        let when = Expression::compile("response.status != 503", &Tables::default()).unwrap();
+        let rule = Rule {
+            statuses: vec!["5xx".parse().unwrap()],
+            fault: Some("Server".parse().unwrap()),
+            detail: Some("E17".to_owned()),
+            when: Some(when),
+            ..rule()
+        };
+        let detail = Some("<code>E17</code>");
+        for (status, reply, expected) in [
+            (500, fault("Server", &[], detail), true),
+            (503, fault("Server", &[], detail), false),
+            (400, fault("Server", &[], detail), false),
+            (500, fault("Client", &[], detail), false),
+            (500, fault("Server", &[], Some("<code>E18</code>")), false),
+            (500, fault("Server", &[], None), false),
+        ] {
+            assert_eq!(rule.matches(&answered(status), Some(&reply)).unwrap(), expected, "{status} {reply:?}");
+        }
+    }
+
+    #[test]
+    fn what_got_no_answer_is_matched_by_its_transport_alone() {
+        let not_sent = Exchange::NotSent { reason: String::new() };
+        let no_answer = Exchange::NoAnswer { reason: String::new() };
+        let rule = |transport| Rule { transport, ..rule() };
+        for (transport, exchange, expected) in [
+            (Some(Transport::NotSent), &not_sent, true),
+            (Some(Transport::NotSent), &no_answer, false),
+            (Some(Transport::NoAnswer), &no_answer, true),
+            (Some(Transport::NoAnswer), &answered(200), false),
+            (None, &not_sent, false),
+            (None, &no_answer, false),
+            (None, &answered(200), true),
+        ] {
+            assert_eq!(rule(transport).matches(exchange, None).unwrap(), expected, "{transport:?} {exchange:?}");
+        }
+    }
+}
