@@ -255,7 +255,8 @@ fn warn_of_idle(
         }
     }
     for (position, configured) in destinations.iter().enumerate() {
-        if !routes.iter().any(|route| route.destination == position) {
+        let asks = |route: &Built| route.lookup.as_ref().is_some_and(|lookup| lookup.destination == configured.name);
+        if !routes.iter().any(|route| route.destination == position || asks(route)) {
             desk.warning(&configured.spot, "no route leads here");
         }
     }
@@ -303,6 +304,7 @@ fn plan(
             destination: configured.name.clone(),
             mapping: route.mapping?,
             policy,
+            lookup: route.lookup,
             stale_by: route.stale_by,
             record_types: route::types_of(sources, &route.source),
         };

@@ -13,6 +13,7 @@ use crate::deliver::{self, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
+use crate::dispatch::lookup::Lookup;
 use crate::dispatch::system::Runner;
 use crate::envelope::RecordTypes;
 use crate::map::Mapping;
@@ -26,6 +27,7 @@ mod attempt;
 pub mod breaker;
 pub mod calendar;
 mod gate;
+pub mod lookup;
 mod system;
 
 /// All that is needed to make calls under one configuration.
@@ -95,6 +97,8 @@ pub struct Route {
     pub mapping: Mapping,
     /// How its deliveries are retried.
     pub policy: Policy,
+    /// How it finds out whether a message arrived, after an unknown outcome.
+    pub lookup: Option<Lookup>,
     /// The field whose value tells newer from older.
     pub stale_by: Option<String>,
     /// The declared fields of its source.

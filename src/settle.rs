@@ -32,6 +32,8 @@ pub enum OnUnknown {
     /// The same bytes go out again with the same idempotency key.
     #[default]
     Resend,
+    /// The target is asked whether it arrived; if not, as [`OnUnknown::Resend`].
+    Probe,
     /// A person decides.
     Hold,
 }
@@ -96,10 +98,11 @@ pub fn verdict(judgement: &Judgement, facts: &Facts, policy: &Policy) -> Verdict
     match judgement.follow {
         None => by_outcome(&judgement.outcome, facts, policy),
         Some(Follow::Retry(None)) => only(again(reason, None, facts, policy)),
-        Some(Follow::Retry(Some(after))) => only(match again(reason, None, facts, policy) {
-            Settlement::Waiting { .. } => Settlement::Waiting { due_at: facts.now.plus(after) },
-            given_up => given_up,
-        }),
+        Some(Follow::Retry(Some(after))) => {
+            let settlement = again(reason, None, facts, policy);
+            let gives_up = !matches!(settlement, Settlement::Waiting { .. });
+            only(if gives_up { settlement } else { Settlement::Waiting { due_at: facts.now.plus(after) } })
+        }
         Some(Follow::Dead) => only(dead(format!("given up: {reason}"), policy)),
         Some(Follow::Hold) => only(Settlement::Held { reason: reason.to_owned() }),
         Some(Follow::Pause(after)) => locked_out(reason, after.unwrap_or(PROBE_AFTER), facts, policy),
@@ -119,7 +122,7 @@ fn by_outcome(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
         }),
         Outcome::Unauthorized { reason } => locked_out(reason, PROBE_AFTER, facts, policy),
         Outcome::Unknown { reason } => only(match policy.unknown {
-            OnUnknown::Resend => again(reason, None, facts, policy),
+            OnUnknown::Resend | OnUnknown::Probe => again(reason, None, facts, policy),
             OnUnknown::Hold => Settlement::Held { reason: format!("it is unknown whether it was taken: {reason}") },
         }),
     }

@@ -469,13 +469,7 @@ fn retry(section: Section<'_, '_>) -> Retry {
 }
 
 fn unknown(section: &Section<'_, '_>) -> OnUnknown {
-    if section.plain("unknown").is_some_and(|field| field.value == "probe") {
-        let reason = "\"probe\" is not available yet: use \"resend\" (the same bytes and idempotency key again) or \
-                      \"hold\" (a person decides)";
-        section.desk.error(&section.spot_of("unknown"), reason);
-        return OnUnknown::Hold;
-    }
-    let words = [("resend", OnUnknown::Resend), ("hold", OnUnknown::Hold)];
+    let words = [("resend", OnUnknown::Resend), ("probe", OnUnknown::Probe), ("hold", OnUnknown::Hold)];
     section.choice("unknown", &words).map(|field| field.value).unwrap_or_default()
 }
 

@@ -12,13 +12,14 @@ use super::read::{Desk, Field, Section, Spot, type_name};
 use super::source::Declarations;
 use super::{file, fit, source};
 use crate::delivery::OnRevision;
+use crate::dispatch::lookup::Lookup;
 use crate::envelope::RecordTypes;
 use crate::expression::{Document, Expression, SUBJECT_NAMES, Shape, Tables};
 use crate::map::soap::Message;
 use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, SoapCalls, Tree};
 use crate::receive;
 use crate::route::{Lane, OnEmpty};
-use crate::settle::OnDead;
+use crate::settle::{OnDead, OnUnknown};
 use crate::wsdl::outbound::DeclaredRecord;
 use crate::wsdl::{Chosen, Operation};
 
@@ -41,6 +42,7 @@ pub(super) struct Built {
     pub(super) template: Option<String>,
     /// Target paths that must be there and whose values may be none.
     pub(super) dead_without: Vec<String>,
+    pub(super) lookup: Option<Lookup>,
 }
 
 /// What routes are built from.
@@ -90,6 +92,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     let (source, position) = (source?, destination?);
     let configured = parts.destinations.get(position)?;
     check.destination(configured);
+    let lookup = lookup(section, parts, &check, configured);
     let mapped = map.as_ref().map_or(0, |(tree, _)| tree.leaves().len());
     let template_name = template.as_ref().map(|(document, _)| document.file().to_owned());
     Some(Built {
@@ -109,7 +112,50 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         mapped,
         template: template_name,
         dead_without: check.dead_without.take(),
+        lookup,
     })
+}
+
+/// `[route.probe]`: the question whether a message arrived.
+fn lookup(section: &Section<'_, '_>, parts: &Parts<'_>, outer: &Check<'_, '_, '_>, to: &Configured) -> Option<Lookup> {
+    let is_wanted = to.unknown == OnUnknown::Probe;
+    let Some(probe) = section.section("probe") else {
+        if is_wanted && !section.has("probe") {
+            let reason = format!(
+                "destination {:?} has unknown = \"probe\": say in [route.probe] how to find out whether a message arrived",
+                to.name
+            );
+            section.desk.error(&section.spot, reason);
+        }
+        return None;
+    };
+    if !is_wanted {
+        let reason = format!("has no effect: destination {:?} does not have unknown = \"probe\"", to.name);
+        section.desk.error(&probe.spot, reason);
+    }
+    let check = Check {
+        section: &probe,
+        types: outer.types,
+        declared: outer.declared,
+        tables: outer.tables,
+        dead_without: RefCell::default(),
+    };
+    let asked = probe.required("destination").and_then(|field| known_destination(&probe, &field, parts));
+    probe.required("found_when");
+    let found_when = destination::response_rule(&probe, "found_when", parts.tables);
+    let absent_when = destination::response_rule(&probe, "absent_when", parts.tables);
+    let map = probe.section("map").map(|map| (check.tree(&map), map.spot));
+    let asked = asked.and_then(|position| parts.destinations.get(position));
+    let mapping = asked.and_then(|asked| {
+        check.destination(asked);
+        check.mapping(asked, map, None)
+    });
+    let absence_is_wrong = probe.has("absent_when") && absent_when.is_none();
+    probe.finish();
+    if absence_is_wrong {
+        return None;
+    }
+    Some(Lookup { destination: asked?.name.clone(), mapping: mapping?, found_when: found_when?, absent_when })
 }
 
 fn known_source<'p>(

@@ -101,6 +101,7 @@ fn retry(retry: &Retry, unknown: OnUnknown) -> String {
     let attempts = retry.attempts_max.map_or_else(String::new, |attempts| format!(", {attempts} attempts"));
     let unknown = match unknown {
         OnUnknown::Resend => "",
+        OnUnknown::Probe => ", unknown is looked up",
         OnUnknown::Hold => ", unknown is held",
     };
     format!(

@@ -15,11 +15,12 @@ use crate::crash;
 use crate::deliver::{self, classify};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
+use crate::dispatch::lookup::{Found, Lookup};
 use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::{Record, Value};
 use crate::expression::Subject;
-use crate::map::{self, Identity};
-use crate::outcome::{self, Exchange, Judgement, Outcome};
+use crate::map::{self, Identity, Mapping};
+use crate::outcome::{self, Exchange, Follow, Judgement, Outcome};
 use crate::parse;
 use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
@@ -102,6 +103,20 @@ struct Decided {
     stale_mark: Option<String>,
 }
 
+/// What a call came to.
+struct Answered {
+    judgement: Judgement,
+    record: outcome::Record,
+    duration: Duration,
+}
+
+impl Answered {
+    /// Nothing was sent.
+    fn without_call(judgement: Judgement) -> Self {
+        Self { judgement, record: outcome::Record::default(), duration: Duration::ZERO }
+    }
+}
+
 impl Decided {
     fn outcome(&self) -> Option<&Outcome> {
         self.judgement.as_ref().map(|judgement| &judgement.outcome)
@@ -174,16 +189,62 @@ impl Attempts {
             Ok(call) => call,
             Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy)),
         };
-        let (exchange, duration) = self.exchange(destination, &call).await;
-        let reply = map::reply(&way.maker().mapping, &exchange);
-        let mut judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
-        judgement.outcome = masked(judgement.outcome, mask);
+        let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
+            Some(lookup) => self.look_up(lookup, claimed, &subject, mask).await,
+            None => None,
+        };
+        let Answered { judgement, record, duration } = match looked_up {
+            Some(answered) => answered,
+            None => self.send(destination, &way.maker().mapping, &call, mask).await,
+        };
         let facts = self.facts(claimed, active_ms());
         let verdict = settle::verdict(&judgement, &facts, &route.policy);
-        let record = kept(&call, &exchange, reply.as_ref(), mask);
         let stale_mark = newer_mark(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
         Decided { judgement: Some(judgement), verdict, record, duration, stale_mark }
+    }
+
+    /// Makes a call and judges what comes back.
+    async fn send(&self, destination: &Destination, mapping: &Mapping, call: &Call, mask: &Mask) -> Answered {
+        let (exchange, duration) = self.exchange(destination, call).await;
+        let reply = map::reply(mapping, &exchange);
+        let mut judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
+        judgement.outcome = masked(judgement.outcome, mask);
+        let record = kept(call, &exchange, reply.as_ref(), mask);
+        Answered { judgement, record, duration }
+    }
+
+    /// After an unknown outcome, asks the target whether the message arrived. None: it did not, so it goes out again.
+    async fn look_up(
+        &self,
+        lookup: &Lookup,
+        claimed: &Claimed,
+        subject: &Subject<'_>,
+        mask: &Mask,
+    ) -> Option<Answered> {
+        let unknown = |reason: String| {
+            let reason = mask.apply(&format!("whether it arrived could not be looked up: {reason}"));
+            Judgement::from(Outcome::Unknown { reason })
+        };
+        let Some(asked) = self.plan.destinations.get(&lookup.destination) else {
+            return Some(Answered::without_call(unknown(format!("there is no destination {}", lookup.destination))));
+        };
+        let call = match map::call(&lookup.mapping, subject, &identity_of(claimed)) {
+            Ok(call) => call,
+            Err(error) => return Some(Answered::without_call(unknown(error.reason))),
+        };
+        let (exchange, duration) = self.exchange(asked, &call).await;
+        let reply = map::reply(&lookup.mapping, &exchange);
+        let outcome = classify::judge(&exchange, reply.as_ref(), &asked.rules).outcome;
+        let judgement = match lookup.judge(&exchange, reply.as_ref(), &outcome) {
+            Found::Absent => return None,
+            Found::There => Outcome::Delivered.into(),
+            Found::Unknown { reason } => {
+                let follow = matches!(outcome, Outcome::Unauthorized { .. }).then_some(Follow::Pause(None));
+                Judgement { follow, ..unknown(reason) }
+            }
+        };
+        Some(Answered { judgement, record: kept(&call, &exchange, reply.as_ref(), mask), duration })
     }
 
     async fn exchange(&self, destination: &Destination, call: &Call) -> (Exchange, Duration) {

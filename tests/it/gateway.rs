@@ -335,6 +335,86 @@ async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
     assert_eq!(gateway.admin("/api/v1/systems").await["sink"]["why"], json!(null));
 }
 
+/// The target takes the first order and never answers; of the second it takes nothing, and never answers either.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_got_no_answer_is_looked_up_and_sent_again_only_where_it_did_not_arrive() {
+    const FIRST: &str = "006A00000001AAA";
+    const SECOND: &str = "006A00000002AAA";
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+    let refuses = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (of_sink, refuses_still) = (std::sync::Arc::clone(&kept), std::sync::Arc::clone(&refuses));
+    let sink = Sink::start(Box::new(move |_, request: &Arrived| {
+        let record = request.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut kept = of_sink.lock().unwrap();
+        if request.method == "GET" {
+            // While it is out of order it does not even know what it has.
+            if refuses_still.load(std::sync::atomic::Ordering::SeqCst) {
+                return Some((503, String::new()));
+            }
+            return Some(if kept.contains(&record) { (200, "{}".to_owned()) } else { (404, "{}".to_owned()) });
+        }
+        let is_known = !kept.insert(record.clone());
+        if record == FIRST && !is_known {
+            return None;
+        }
+        if record == SECOND && request_count(&mut kept) == 1 {
+            kept.remove(&record);
+            return None;
+        }
+        Some((200, "{}".to_owned()))
+    }))
+    .await;
+    let probe = format!(
+        r#"unknown = "probe"
+           [[destination]]
+           name = "find"
+           kind = "rest"
+           method = "GET"
+           url = "{}/orders/{{{{ record.Id }}}}""#,
+        sink.url("")
+    );
+    let route = r#"
+        [route.probe]
+        destination = "find"
+        found_when = "response.status == 200"
+        absent_when = "response.status == 404"
+    "#;
+    let mut gateway = Process::prepare(&(configuration_with(&sink.url(""), "", "", &probe) + route));
+    gateway.start(&[]).await;
+    for (id, record) in [("04l1", FIRST), ("04l2", SECOND)] {
+        assert!(gateway.post("/om/orders", envelope(&[Notice { id, record, fields: "" }])).await.unwrap().is_ack());
+    }
+    let asked = |sink: &Sink| sink.arrived().iter().filter(|request| request.method == "GET").count();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while asked(&sink) < 4 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let puts = |record: &str| {
+        let of = |request: &Arrived| request.method == "PUT" && request.path.ends_with(record);
+        sink.arrived().iter().filter(|request| of(request)).count()
+    };
+    assert_eq!((puts(FIRST), puts(SECOND)), (1, 1), "while nobody knows, nothing is sent again");
+    refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+    assert_eq!(ledger["balanced"], true);
+    assert_eq!((puts(FIRST), puts(SECOND)), (1, 2), "what arrived is not sent again, what did not is");
+    let keys: std::collections::HashSet<String> = sink
+        .arrived()
+        .iter()
+        .filter(|request| request.method == "PUT" && request.path.ends_with(SECOND))
+        .map(|request| request.key().to_owned())
+        .collect();
+    assert_eq!(keys.len(), 1, "with the same key");
+}
+
+/// How often the second order came, kept beside the orders.
+fn request_count(kept: &mut std::collections::HashSet<String>) -> usize {
+    let count = kept.iter().filter(|entry| entry.starts_with("count")).count() + 1;
+    kept.insert(format!("count {count}"));
+    count
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_until_a_moment_ends_by_itself_and_a_closed_system_is_not_called() {
     let sink = Sink::start(Box::new(|_, _| Some((200, String::new())))).await;
