@@ -19,8 +19,11 @@ use crate::store::Store;
 use crate::telemetry::{Alarms, Metrics};
 
 mod api;
+mod bulk;
 mod metrics;
 mod ui;
+
+pub use bulk::Jobs;
 
 /// What the admin listener shows and changes.
 pub struct Admin {
@@ -36,6 +39,8 @@ pub struct Admin {
     pub clock: SharedClock,
     /// Set once the gateway stops: it is no longer ready.
     pub closing: Arc<AtomicBool>,
+    /// Changes of many deliveries that are under way.
+    pub jobs: Jobs,
 }
 
 /// Registers the admin listener's services.

@@ -11,6 +11,8 @@ pub mod completions;
 pub mod deliveries;
 pub mod demo;
 pub mod inspect;
+pub mod issues;
+pub mod jobs;
 pub mod notifications;
 pub mod pretty;
 pub mod print;
@@ -58,6 +60,10 @@ enum Command {
     Deliveries(deliveries::Args),
     /// What gave up, and waits for a person.
     Dead(deliveries::Args),
+    /// Dead letters grouped by destination and cause.
+    Issues(issues::Args),
+    /// Changes of many deliveries: list, pause, resume, cancel.
+    Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
     Systems(systems::Args),
     /// Look after the store.
@@ -86,6 +92,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
+        Command::Issues(args) => issues::run(args).await,
+        Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,

@@ -264,6 +264,7 @@ impl Parts {
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
+            jobs: admin::Jobs::default(),
         })
     }
 

@@ -24,6 +24,7 @@ pub mod map;
 pub mod deliver;
 pub mod settle;
 pub mod why;
+pub mod issue;
 
 pub mod intake;
 pub mod dispatch;

@@ -314,7 +314,10 @@ pub enum Settlement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A dead one is sent again: waiting, attempts counted on, in its old place of the lane.
-    Replay,
+    Replay {
+        /// Even when something later for the same record was delivered on its route; else that is a conflict.
+        even_if_newer: bool,
+    },
     /// A waiting or blocked one is stopped.
     Hold,
     /// A held one goes on.
@@ -328,7 +331,7 @@ impl Change {
     #[must_use]
     pub fn applies_to(&self, state: State) -> bool {
         match self {
-            Self::Replay => state == State::Dead,
+            Self::Replay { .. } => state == State::Dead,
             Self::Hold => matches!(state, State::Waiting | State::Blocked),
             Self::Release => state == State::Held,
             Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
@@ -537,8 +540,12 @@ pub struct DeliveryFilter {
     pub notification_id: Option<String>,
     /// Of this record.
     pub record_id: Option<String>,
+    /// Whose reason holds this text.
+    pub text: Option<String>,
     /// Below this id: the cursor.
     pub before: Option<i64>,
+    /// Above this id; then the oldest come first.
+    pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
     pub limit: Option<u32>,
 }
@@ -681,6 +688,8 @@ pub trait Store: Send + Sync {
         reason: String,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
+    /// A later delivery of the same record on the same route that was delivered: replaying this one would undo it.
+    fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>>;
     /// The durable state of a system; a fresh one when it was never seen.
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>>;
     /// Writes a system's state.

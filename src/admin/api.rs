@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::Admin;
+use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX, Wish};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::issue::Issues;
 use crate::store::{Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
 use crate::why::{self, Surroundings, Why};
 
@@ -28,8 +30,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/notifications/{id}", web::get().to(notification))
         .route("/deliveries", web::get().to(deliveries))
         .route("/deliveries/{id}", web::get().to(delivery))
+        .route("/deliveries/{verb}", web::post().to(change_many))
         .route("/deliveries/{id}/{verb}", web::post().to(change))
         .route("/dead", web::get().to(dead))
+        .route("/issues", web::get().to(issues))
+        .route("/jobs", web::get().to(jobs))
+        .route("/jobs/{id}", web::get().to(job))
+        .route("/jobs/{id}/{verb}", web::post().to(steer_job))
         .route("/systems", web::get().to(systems))
         .route("/systems/{name}/{verb}", web::post().to(steer))
         .route("/refused", web::get().to(refused))
@@ -229,24 +236,18 @@ struct Because {
     dry_run: bool,
     /// When a pause ends by itself.
     until: Option<Timestamp>,
+    /// Of a replay: even when a later state of the record was delivered.
+    #[serde(default)]
+    even_if_newer: bool,
 }
 
 async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because: web::Json<Because>) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let id = DeliveryId(id);
-    let change = match verb.as_str() {
-        "replay" => Change::Replay,
-        "hold" => Change::Hold,
-        "release" => Change::Release,
-        "discard" => Change::Discard,
-        _ => return problem(404, "a delivery can be replayed, held, released or discarded"),
+    let change = match change_of(&verb, because.even_if_newer, &because.reason) {
+        Ok(change) => change,
+        Err((status, detail)) => return problem(status, detail),
     };
-    if because.reason.len() > REASON_BYTES_MAX {
-        return problem(400, "the reason is too long");
-    }
-    if change == Change::Discard && because.reason.trim().is_empty() {
-        return problem(400, "to discard a delivery needs a reason");
-    }
     if because.dry_run {
         return match admin.store.delivery(id).await {
             Ok((view, _)) if change.applies_to(view.state) => HttpResponse::Ok().json(view),
@@ -277,6 +278,153 @@ fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
         (name, Standing { state, why })
     };
     admin.dispatch.systems().into_iter().map(standing).collect()
+}
+
+fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u16, &'static str)> {
+    let change = match verb {
+        "replay" => Change::Replay { even_if_newer },
+        "hold" => Change::Hold,
+        "release" => Change::Release,
+        "discard" => Change::Discard,
+        _ => return Err((404, "a delivery can be replayed, held, released or discarded")),
+    };
+    if reason.len() > REASON_BYTES_MAX {
+        return Err((400, "the reason is too long"));
+    }
+    if change == Change::Discard && reason.trim().is_empty() {
+        return Err((400, "to discard a delivery needs a reason"));
+    }
+    Ok(change)
+}
+
+/// Dead letters, grouped by destination and cause.
+async fn issues(admin: web::Data<Admin>) -> HttpResponse {
+    let dead = Choice { state: Some(State::Dead), ..Choice::default() };
+    let mut issues = Issues::default();
+    let mut after = 0;
+    loop {
+        match dead.page(admin.store.as_ref(), after).await {
+            Ok(Some((views, last))) => {
+                views.iter().for_each(|view| issues.add(view));
+                after = last;
+            }
+            Ok(None) => return HttpResponse::Ok().json(issues.list()),
+            Err(error) => return from_store(&error),
+        }
+    }
+}
+
+/// The body of a call that changes many deliveries.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Many {
+    /// Which; see `Choice`.
+    #[serde(default)]
+    choose: Choice,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default)]
+    even_if_newer: bool,
+    /// Changes a second.
+    rate: Option<u32>,
+}
+
+/// What a change of many would do.
+#[derive(Default, Serialize)]
+struct Forecast {
+    count: u64,
+    /// The first of them.
+    sample: Vec<DeliveryView>,
+    /// Those of the sample that would be refused, as a later state of their record was delivered.
+    outdated: Vec<DeliveryId>,
+}
+
+async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web::Json<Many>) -> HttpResponse {
+    let many = many.into_inner();
+    let change = match change_of(&verb, many.even_if_newer, &many.reason) {
+        Ok(change) => change,
+        Err((status, detail)) => return problem(status, detail),
+    };
+    if many.rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
+        return problem(400, &format!("the rate must be from 1 to {RATE_MAX} changes a second"));
+    }
+    let mut choice = many.choose;
+    if choice.state.is_none() {
+        choice.state = match change {
+            Change::Replay { .. } => Some(State::Dead),
+            Change::Release => Some(State::Held),
+            Change::Hold | Change::Discard if choice.ids.is_empty() => {
+                return problem(400, "say the state of those that are meant, or their ids");
+            }
+            Change::Hold | Change::Discard => None,
+        };
+    }
+    let forecast = match forecast(&admin, &choice, &change).await {
+        Ok(forecast) => forecast,
+        Err(error) => return from_store(&error),
+    };
+    if many.dry_run {
+        return HttpResponse::Ok().json(forecast);
+    }
+    let order = bulk::Order {
+        verb: verb.into_inner(),
+        change,
+        choice,
+        reason: many.reason,
+        rate: many.rate,
+        total: forecast.count,
+    };
+    match Jobs::begin(&admin, order) {
+        Ok(progress) => HttpResponse::Accepted().json(progress),
+        Err(error) => from_store(&error),
+    }
+}
+
+async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<Forecast, StoreError> {
+    let mut forecast = Forecast::default();
+    let mut after = 0;
+    while let Some((mut views, last)) = choice.page(admin.store.as_ref(), after).await? {
+        after = last;
+        views.retain(|view| change.applies_to(view.state));
+        forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
+        let room = bulk::SAMPLE.saturating_sub(forecast.sample.len());
+        forecast.sample.extend(views.into_iter().take(room));
+    }
+    if matches!(change, Change::Replay { even_if_newer: false }) {
+        for view in &forecast.sample {
+            if admin.store.outdated_by(view.delivery_id).await?.is_some() {
+                forecast.outdated.push(view.delivery_id);
+            }
+        }
+    }
+    Ok(forecast)
+}
+
+async fn jobs(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(admin.jobs.list())
+}
+
+async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
+    match admin.jobs.get(*id) {
+        Some(progress) => HttpResponse::Ok().json(progress),
+        None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),
+    }
+}
+
+async fn steer_job(admin: web::Data<Admin>, path: web::Path<(u64, String)>, _: web::Json<Because>) -> HttpResponse {
+    let (id, verb) = path.into_inner();
+    let wish = match verb.as_str() {
+        "pause" => Wish::Pause,
+        "resume" => Wish::Run,
+        "cancel" => Wish::Cancel,
+        _ => return problem(404, "a job can be paused, resumed or cancelled"),
+    };
+    match admin.jobs.steer(id, wish) {
+        Some(progress) => HttpResponse::Ok().json(progress),
+        None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),
+    }
 }
 
 async fn systems(admin: web::Data<Admin>) -> HttpResponse {

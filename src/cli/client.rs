@@ -101,7 +101,15 @@ impl Client {
         if let (Some(until), Some(body)) = (until, body.as_object_mut()) {
             body.insert("until".to_owned(), json!(until));
         }
-        self.send(self.http.post(format!("{}/api/v1{path}", self.base)).json(&body)).await
+        self.post(path, &body).await
+    }
+
+    /// Makes a changing call with a body of its own.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or says no; in its own words.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.http.post(format!("{}/api/v1{path}", self.base)).json(body)).await
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
-use crate::cli::print;
+use crate::cli::{jobs, print};
 
 /// Arguments of `deliveries` and `dead`.
 #[derive(Debug, clap::Args)]
@@ -28,14 +28,14 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Send a dead letter again.
-    Replay(OneArgs),
-    /// Stop one that waits.
-    Hold(OneArgs),
-    /// Let a held one go on.
-    Release(OneArgs),
-    /// Give one up; needs a reason.
-    Discard(OneArgs),
+    /// Send dead letters again.
+    Replay(ReplayArgs),
+    /// Stop what waits.
+    Hold(SomeArgs),
+    /// Let held ones go on.
+    Release(SomeArgs),
+    /// Give some up; needs a reason.
+    Discard(SomeArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,12 +66,54 @@ struct ListArgs {
     json: bool,
 }
 
+/// Which deliveries: by their ids, or all that the options leave.
 #[derive(Debug, clap::Args)]
-struct OneArgs {
-    /// The delivery's id.
-    id: i64,
+#[group(id = "choice", required = true, multiple = true)]
+struct ChoiceArgs {
+    /// The deliveries' ids.
+    #[arg(group = "choice")]
+    ids: Vec<i64>,
+    /// All of this issue (`omgate issues list`).
+    #[arg(long, group = "choice")]
+    issue: Option<String>,
+    /// All to this destination.
+    #[arg(long, group = "choice")]
+    destination: Option<String>,
+    /// All along this route.
+    #[arg(long, group = "choice")]
+    route: Option<String>,
+    /// All of this record.
+    #[arg(long, group = "choice")]
+    record_id: Option<String>,
+    /// All of this notification.
+    #[arg(long, group = "choice")]
+    notification_id: Option<String>,
+    /// All whose reason holds this text.
+    #[arg(long, group = "choice")]
+    text: Option<String>,
+    /// All in this state.
+    #[arg(long, group = "choice")]
+    state: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct SomeArgs {
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    /// Changes a second, where there are many.
+    #[arg(long, default_value_t = 100)]
+    rate: u32,
     #[command(flatten)]
     change: ChangeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArgs {
+    #[command(flatten)]
+    some: SomeArgs,
+    /// Even when a later state of the record was delivered on the same route.
+    #[arg(long)]
+    even_if_newer: bool,
 }
 
 /// Runs `omgate deliveries`.
@@ -95,10 +137,12 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::List(filter) => list(&client, list_path, filter).await?,
         Verb::Show { id, json } => show(&client, id, json).await?,
-        Verb::Replay(one) => change(&client, one, "replay").await?,
-        Verb::Hold(one) => change(&client, one, "hold").await?,
-        Verb::Release(one) => change(&client, one, "release").await?,
-        Verb::Discard(one) => change(&client, one, "discard").await?,
+        Verb::Replay(ReplayArgs { some, even_if_newer }) => {
+            return change(&client, some, "replay", even_if_newer).await;
+        }
+        Verb::Hold(some) => return change(&client, some, "hold", false).await,
+        Verb::Release(some) => return change(&client, some, "release", false).await,
+        Verb::Discard(some) => return change(&client, some, "discard", false).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -198,14 +242,113 @@ fn exchange(attempt: &Value) {
     }
 }
 
-async fn change(client: &Client, one: OneArgs, verb: &str) -> anyhow::Result<()> {
-    let changed = client.change(&format!("/deliveries/{}/{verb}", one.id), &one.change).await?;
-    if one.change.json {
-        print::json(&changed);
-    } else if one.change.dry_run {
-        print::line(&format!("delivery {} is {}; {verb} would be done", one.id, print::cell(changed.get("state"))));
-    } else {
-        print::line(&format!("delivery {} is now {}", one.id, print::cell(changed.get("state"))));
+async fn change(client: &Client, some: SomeArgs, verb: &str, even_if_newer: bool) -> anyhow::Result<ExitCode> {
+    let SomeArgs { choice, rate, change } = some;
+    let mut body = json!({"reason": change.reason, "dry_run": change.dry_run});
+    if even_if_newer {
+        set(&mut body, "even_if_newer", Value::Bool(true));
     }
-    Ok(())
+    if let ([id], true) = (choice.ids.as_slice(), choice.is_by_ids()) {
+        let changed = client.post(&format!("/deliveries/{id}/{verb}"), &body).await?;
+        return Ok(one_changed(*id, verb, &changed, &change));
+    }
+    set(&mut body, "rate", json!(rate));
+    set(&mut body, "choose", choice.body());
+    let answer = client.post(&format!("/deliveries/{verb}"), &body).await?;
+    if change.dry_run {
+        return Ok(forecast(verb, &answer, change.json));
+    }
+    let job = jobs::follow(client, answer).await?;
+    Ok(ended(verb, &job, change.json))
+}
+
+fn set(body: &mut Value, key: &str, value: Value) {
+    if let Some(body) = body.as_object_mut() {
+        body.insert(key.to_owned(), value);
+    }
+}
+
+impl ChoiceArgs {
+    fn options(&self) -> [(&'static str, &Option<String>); 7] {
+        [
+            ("issue", &self.issue),
+            ("destination", &self.destination),
+            ("route", &self.route),
+            ("record_id", &self.record_id),
+            ("notification_id", &self.notification_id),
+            ("text", &self.text),
+            ("state", &self.state),
+        ]
+    }
+
+    fn is_by_ids(&self) -> bool {
+        self.options().iter().all(|(_, value)| value.is_none())
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({"ids": self.ids});
+        for (key, value) in self.options() {
+            if let Some(value) = value {
+                set(&mut body, key, json!(value));
+            }
+        }
+        body
+    }
+}
+
+fn one_changed(id: i64, verb: &str, changed: &Value, change: &ChangeArgs) -> ExitCode {
+    if change.json {
+        print::json(changed);
+    } else if change.dry_run {
+        print::line(&format!("delivery {id} is {}; {verb} would be done", print::cell(changed.get("state"))));
+    } else {
+        print::line(&format!("delivery {id} is now {}", print::cell(changed.get("state"))));
+    }
+    ExitCode::SUCCESS
+}
+
+fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
+    if json {
+        print::json(forecast);
+        return ExitCode::SUCCESS;
+    }
+    print::line(&format!("{verb} would be done for {} deliveries, such as:", print::cell(forecast.get("count"))));
+    let sample = forecast.get("sample").cloned().unwrap_or_default();
+    print::list(
+        &sample,
+        &[
+            ("delivery", "/delivery_id"),
+            ("record", "/record_id"),
+            ("destination", "/destination"),
+            ("state", "/state"),
+            ("reason", "/reason"),
+        ],
+    );
+    let outdated = forecast.get("outdated").and_then(Value::as_array).map_or(0, Vec::len);
+    if outdated > 0 {
+        let those = print::cell(forecast.get("outdated"));
+        print::line(&format!(
+            "{outdated} of these are outdated, as a later state of their record was delivered, and would be refused without \
+             --even-if-newer: {those}"
+        ));
+    }
+    ExitCode::SUCCESS
+}
+
+/// How a job ended; exit code 1 when any was refused, or when it did not come to its end.
+fn ended(verb: &str, job: &Value, json: bool) -> ExitCode {
+    let text = |key: &str| print::cell(job.get(key));
+    if json {
+        print::json(job);
+    } else {
+        print::line(&format!("{verb} {}: {} changed, {} refused", text("state"), text("changed"), text("refused")));
+        for refusal in job.get("refusals").and_then(Value::as_array).into_iter().flatten() {
+            print::line(&format!("  {}", print::cell(refusal.get("reason"))));
+        }
+        if let Some(error) = job.get("error").and_then(Value::as_str) {
+            print::line(error);
+        }
+    }
+    let whole = text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
+    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

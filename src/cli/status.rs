@@ -44,9 +44,10 @@ fn standing(status: &Value) {
         let (subject, message) = (print::cell(alarm.get("subject")), print::cell(alarm.get("message")));
         print::line(&format!("alarm {}({subject}): {message}", print::cell(alarm.get("alarm"))));
     }
-    for (name, system) in status.get("systems").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(reason) = system.pointer("/paused/reason").and_then(Value::as_str) {
-            print::line(&format!("system {name} is paused: {reason}"));
+    for system in status.get("systems").and_then(Value::as_object).into_iter().flat_map(|systems| systems.values()) {
+        let code = system.pointer("/why/code").and_then(Value::as_str).unwrap_or_default();
+        if matches!(code, "paused" | "closed" | "breaker") {
+            print::line(&print::cell(system.pointer("/why/text")));
         }
     }
 }

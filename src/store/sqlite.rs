@@ -285,6 +285,10 @@ impl Store for SqliteStore {
         self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
     }
 
+    fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
+        self.read(move |connection| Ok(change::outdated_by(connection, delivery.0)?.map(DeliveryId)))
+    }
+
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {
         self.read(move |connection| Ok(queries::system(connection, &system)?.unwrap_or_default()))
     }

@@ -445,6 +445,99 @@ async fn a_pause_until_a_moment_ends_by_itself_and_a_closed_system_is_not_called
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
+    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opened = std::sync::Arc::clone(&open);
+    let sink = Sink::start(Box::new(move |_, request: &Arrived| {
+        let is_open = opened.load(std::sync::atomic::Ordering::SeqCst);
+        Some((if is_open || request.body.contains("newer") { 200 } else { 409 }, String::new()))
+    }))
+    .await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let post = async |gateway: &Process, id: &str, record: &str, name: &str| {
+        let fields = format!("<sf:Name>{name}</sf:Name>");
+        let body = envelope(&[Notice { id, record, fields: &fields }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    };
+    for number in 0..5 {
+        post(&gateway, &format!("04l{number}"), &format!("006A000000{number}AAA"), "old").await;
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 5).await;
+    post(&gateway, "04l9", "006A0000003AAA", "newer").await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    let issues = gateway.admin("/api/v1/issues").await;
+    assert_eq!((issues[0]["count"].as_u64(), &issues[0]["cause"]), (Some(5), &json!("refused: answered 409 Conflict")));
+    let choose = json!({"issue": issues[0]["id"]});
+    let dry = json!({"choose": choose, "dry_run": true});
+    let (status, forecast) = gateway.change("/api/v1/deliveries/replay", &dry).await;
+    assert_eq!((status, forecast["count"].as_u64(), &forecast["outdated"]), (200, Some(5), &json!([4])), "{forecast}");
+    assert_eq!(gateway.admin("/api/v1/ledger").await["deliveries"]["dead"], 5, "nothing was done");
+    for (wrong, words) in [(json!({"choose": {"issu": "x"}}), "issu"), (json!({"choose": choose, "rate": 0}), "rate")] {
+        let (status, problem) = gateway.change("/api/v1/deliveries/replay", &wrong).await;
+        assert_eq!(status, 400);
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
+    }
+    assert_eq!(gateway.change("/api/v1/deliveries/hold", &json!({"choose": {}})).await.0, 400, "not just all");
+    open.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (status, job) =
+        gateway.change("/api/v1/deliveries/replay", &json!({"choose": choose, "reason": "fixed", "rate": 1000})).await;
+    assert_eq!((status, job["total"].as_u64()), (202, Some(5)));
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 5).await;
+    assert_eq!((&ledger["balanced"], &ledger["deliveries"]["dead"]), (&json!(true), &json!(1)));
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let ended = loop {
+        let job = gateway.admin(&format!("/api/v1/jobs/{}", job["id"])).await;
+        if !job["ended_at"].is_null() {
+            break job;
+        }
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!((&ended["state"], &ended["changed"], &ended["refused"]), (&json!("done"), &json!(4), &json!(1)));
+    assert!(ended["refusals"][0]["reason"].as_str().unwrap().contains("delivery 4 is outdated: delivery 6"), "{ended}");
+    let replayed: Vec<String> = sink.arrived().iter().skip(6).map(|request| request.path.clone()).collect();
+    assert_eq!(replayed.len(), 4);
+    let (status, _) =
+        gateway.change("/api/v1/deliveries/4/replay", &json!({"reason": "all the same", "even_if_newer": true})).await;
+    assert_eq!(status, 200);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_paused_resumed_and_cancelled() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..50 {
+        let body = one(&format!("04l{number}"), "x");
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    let order = json!({"choose": {"route": "orders → sink", "state": "blocked"}, "reason": "not now", "rate": 20});
+    let (status, job) = gateway.change("/api/v1/deliveries/hold", &order).await;
+    assert_eq!((status, job["total"].as_u64()), (202, Some(49)));
+    let job = format!("/api/v1/jobs/{}", job["id"]);
+    let steer = async |gateway: &Process, verb: &str| gateway.change(&format!("{job}/{verb}"), &json!({})).await;
+    assert_eq!(steer(&gateway, "pause").await.1["state"], "paused");
+    let held = |ledger: &serde_json::Value| ledger["deliveries"]["held"].as_i64().unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = held(&gateway.admin("/api/v1/ledger").await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(held(&gateway.admin("/api/v1/ledger").await), before, "paused");
+    assert_eq!(steer(&gateway, "resume").await.1["state"], "running");
+    gateway.until(PATIENCE, |ledger| held(ledger) > before).await;
+    assert_eq!(steer(&gateway, "cancel").await.0, 200);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while gateway.admin(&job).await["state"] != "cancelled" {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(held(&gateway.admin("/api/v1/ledger").await) < 49);
+    assert_eq!(steer(&gateway, "rewind").await.0, 404);
+    assert_eq!(gateway.change("/api/v1/jobs/99/cancel", &json!({})).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
     let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let opened = std::sync::Arc::clone(&open);

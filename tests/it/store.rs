@@ -913,7 +913,7 @@ async fn a_replayed_dead_letter_goes_ahead_of_what_was_not_sent_yet() {
     world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
     world.kill(&world.claim_one().await, false).await;
     assert_eq!(world.states().await, ["dead", "waiting", "blocked"]);
-    let view = world.change(1, Change::Replay).await.unwrap();
+    let view = world.change(1, Change::Replay { even_if_newer: true }).await.unwrap();
     assert_eq!((view.delivery_id.0, view.state), (1, State::Waiting));
     assert_eq!(world.states().await, ["waiting", "blocked", "blocked"]);
     world.assert_sound().await;
@@ -931,7 +931,7 @@ async fn a_replayed_dead_letter_comes_next_after_what_is_in_flight() {
         world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
         world.kill(&world.claim_one().await, false).await;
         let in_flight = world.claim_one().await;
-        let view = world.change(1, Change::Replay).await.unwrap();
+        let view = world.change(1, Change::Replay { even_if_newer: true }).await.unwrap();
         assert_eq!((view.state, view.behind), (State::Blocked, Some(DeliveryId(2))));
         world.assert_sound().await;
         if again {
@@ -947,7 +947,9 @@ async fn a_replayed_dead_letter_comes_next_after_what_is_in_flight() {
 
 #[tokio::test]
 async fn a_dead_letter_that_holds_its_lane_lets_it_go_when_replayed_or_discarded() {
-    for (change, states) in [(Change::Replay, ["waiting", "blocked"]), (Change::Discard, ["discarded", "waiting"])] {
+    for (change, states) in
+        [(Change::Replay { even_if_newer: true }, ["waiting", "blocked"]), (Change::Discard, ["discarded", "waiting"])]
+    {
         let world = World::new();
         world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
         world.kill(&world.claim_one().await, true).await;
@@ -995,7 +997,7 @@ async fn without_a_lane_a_change_concerns_one_delivery_alone() {
     for claimed in world.claim(2).await {
         world.kill(&claimed, true).await;
     }
-    world.change(2, Change::Replay).await.unwrap();
+    world.change(2, Change::Replay { even_if_newer: true }).await.unwrap();
     assert_eq!(world.states().await, ["dead", "waiting"]);
     world.assert_sound().await;
 }
@@ -1008,7 +1010,7 @@ async fn a_change_that_the_state_forbids_is_refused_in_words() {
     let claimed = world.claim(2).await;
     world.deliver(&claimed[0]).await;
     for (delivery, change, words) in [
-        (1, Change::Replay, "delivery 1 is delivered; only a dead one can be replayed"),
+        (1, Change::Replay { even_if_newer: true }, "delivery 1 is delivered; only a dead one can be replayed"),
         (1, Change::Discard, "delivery 1 is delivered; only a waiting, blocked, held or dead one can be discarded"),
         (2, Change::Hold, "delivery 2 is in flight; only a waiting or blocked one can be held"),
         (3, Change::Release, "delivery 3 is waiting; only a held one can be released"),

@@ -1,5 +1,7 @@
 //! What people do to a delivery: replay, hold, release, discard.
 
+use rusqlite::{Connection, OptionalExtension};
+
 use super::books::{Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::queries;
@@ -18,7 +20,12 @@ pub(super) fn change(
     let place = lane::place_of(books, delivery.0)?;
     check(&place, change)?;
     match change {
-        Change::Replay => replay(books, &place, now)?,
+        Change::Replay { even_if_newer } => {
+            if !even_if_newer {
+                refuse_outdated(books, &place)?;
+            }
+            replay(books, &place, now)?;
+        }
         Change::Release => lane::take_turn(books, &place, now, None, now)?,
         Change::Hold => leave(
             books,
@@ -41,7 +48,7 @@ pub(super) fn change(
 
 fn check(place: &Place, change: &Change) -> Result<(), Failure> {
     let (allowed, rule): (&[State], _) = match change {
-        Change::Replay => (&[State::Dead], "only a dead one can be replayed"),
+        Change::Replay { .. } => (&[State::Dead], "only a dead one can be replayed"),
         Change::Hold => (&[State::Waiting, State::Blocked], "only a waiting or blocked one can be held"),
         Change::Release => (&[State::Held], "only a held one can be released"),
         Change::Discard => (
@@ -67,11 +74,35 @@ fn check(place: &Place, change: &Change) -> Result<(), Failure> {
 
 fn word(change: &Change) -> &'static str {
     match change {
-        Change::Replay => "replay",
+        Change::Replay { .. } => "replay",
         Change::Hold => "hold",
         Change::Release => "release",
         Change::Discard => "discard",
     }
+}
+
+/// Sending an older state of a record behind a newer one would undo it.
+fn refuse_outdated(books: &Books, place: &Place) -> Result<(), Failure> {
+    let Some(newer) = outdated_by(books.connection, place.id)? else { return Ok(()) };
+    let reason = format!(
+        "delivery {} is outdated: delivery {newer} brought a later state of the record; it can be replayed with \
+         even_if_newer",
+        place.id
+    );
+    Err(Failure::Rule(StoreError::Conflict(reason)))
+}
+
+/// A later delivery of the same record on the same route that was delivered.
+pub(super) fn outdated_by(connection: &Connection, delivery: i64) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT later.id FROM delivery this
+               CROSS JOIN notification mine ON mine.id = this.notification
+               CROSS JOIN way ON way.id = this.way
+               CROSS JOIN notification other ON other.record_id = mine.record_id AND other.record_id <> ''
+                    AND other.organization = mine.organization
+               CROSS JOIN delivery later ON later.notification = other.id
+               CROSS JOIN way its ON its.id = later.way AND its.route = way.route
+               WHERE this.id = ?1 AND later.id > this.id AND later.state = 'delivered' LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([delivery], |row| row.get(0)).optional()
 }
 
 /// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,

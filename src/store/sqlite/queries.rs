@@ -59,11 +59,11 @@ impl Conditions {
         self.text.extend(condition);
     }
 
-    /// `WHERE …`, newest first, cut.
-    fn ending(&self, id: &str, limit: Option<u32>) -> String {
+    /// `WHERE …`, in order, cut.
+    fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
         let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
-        format!(" WHERE {conditions} ORDER BY {id} DESC LIMIT {limit}")
+        format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
     }
 }
 
@@ -85,8 +85,11 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
     let of = |column: &str| format!("d.notification IN (SELECT id FROM notification WHERE {column} = ?)");
     conditions.and(&of("notification_id"), filter.notification_id);
     conditions.and(&of("record_id <> '' AND record_id"), filter.record_id);
+    conditions.and("instr(d.reason, ?) > 0", filter.text);
     conditions.and("d.id < ?", filter.before);
-    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", filter.limit));
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    conditions.and("d.id > ?", filter.after);
+    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?.collect()
 }
@@ -201,7 +204,7 @@ pub(super) fn notifications(
     conditions.and("n.notification_id = ?", filter.notification_id);
     conditions.and("n.record_id <> '' AND n.record_id = ?", filter.record_id);
     conditions.and("n.id < ?", filter.before);
-    let ending = conditions.ending("n.id", filter.limit);
+    let ending = conditions.ending("n.id", "DESC", filter.limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map(params_from_iter(conditions.values.iter()), read_notification)?.collect()

@@ -128,11 +128,11 @@ impl Outside {
             return;
         }
         let delivery = &all[usize::try_from(dice.roll(all.len() as u64)).unwrap()];
-        let change = [Change::Replay, Change::Hold, Change::Release, Change::Discard]
+        let change = [Change::Replay { even_if_newer: true }, Change::Hold, Change::Release, Change::Discard]
             [usize::try_from(dice.roll(4)).unwrap()]
         .clone();
         let allowed = match change {
-            Change::Replay => delivery.state == State::Dead,
+            Change::Replay { .. } => delivery.state == State::Dead,
             Change::Hold => matches!(delivery.state, State::Waiting | State::Blocked),
             Change::Release => delivery.state == State::Held,
             Change::Discard => {
@@ -197,7 +197,7 @@ async fn everything_that_is_not_stopped_is_delivered_in_the_end() {
         for delivery in world.all().await {
             let change = match delivery.state {
                 State::Held => Change::Release,
-                State::Dead => Change::Replay,
+                State::Dead => Change::Replay { even_if_newer: true },
                 State::Waiting | State::Blocked | State::InFlight => continue,
                 State::Delivered | State::Superseded | State::Discarded => continue,
             };

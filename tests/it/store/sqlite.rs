@@ -312,7 +312,15 @@ async fn readyz(world: &World) -> (u16, String) {
         alarms: Arc::clone(&alarms),
     };
     let dispatch = dispatch::Dispatch::start(parts).await.unwrap();
-    let admin = Arc::new(admin::Admin { store, dispatch, metrics, alarms, clock, closing: Arc::default() });
+    let admin = Arc::new(admin::Admin {
+        store,
+        dispatch,
+        metrics,
+        alarms,
+        clock,
+        closing: Arc::default(),
+        jobs: admin::Jobs::default(),
+    });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;
     let request = actix_web::test::TestRequest::get().uri("/readyz").insert_header(("Host", "localhost"));

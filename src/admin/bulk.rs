@@ -1,0 +1,290 @@
+//! Changes of many deliveries: chosen by ids, by a filter or by an issue; one after the other in the order of their ids, no
+//! faster than a rate; paused, resumed and cancelled by a person.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, State};
+use crate::issue;
+use crate::store::{Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
+
+/// How many deliveries are read at once.
+const PAGE: u32 = 500;
+/// How many of a dry run are shown, and looked at for being outdated.
+pub(super) const SAMPLE: usize = 20;
+/// How many refusals of a job are kept with their reasons.
+const REFUSALS_MAX: usize = 100;
+/// How many jobs are remembered once they ended.
+const ENDED_MAX: usize = 100;
+/// How many may be under way at once.
+const RUNNING_MAX: usize = 8;
+/// Calls a second unless it is said.
+const RATE: u32 = 100;
+/// The fastest.
+pub(super) const RATE_MAX: u32 = 10_000;
+/// A store that does not take a change now is asked again after this long.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Which deliveries.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Choice {
+    /// These; empty: whichever the filter leaves.
+    #[serde(default)]
+    pub(super) ids: Vec<DeliveryId>,
+    pub(super) state: Option<State>,
+    pub(super) destination: Option<String>,
+    pub(super) route: Option<String>,
+    pub(super) record_id: Option<String>,
+    pub(super) notification_id: Option<String>,
+    pub(super) text: Option<String>,
+    /// Of this issue.
+    pub(super) issue: Option<String>,
+}
+
+impl Choice {
+    fn filter(&self, after: i64) -> DeliveryFilter {
+        DeliveryFilter {
+            state: self.state,
+            destination: self.destination.clone(),
+            route: self.route.clone(),
+            notification_id: self.notification_id.clone(),
+            record_id: self.record_id.clone(),
+            text: self.text.clone(),
+            before: None,
+            after: Some(after),
+            limit: Some(PAGE),
+        }
+    }
+
+    /// The next of those that are named by their ids.
+    async fn named(&self, store: &dyn Store, after: i64) -> StoreResult<Vec<DeliveryView>> {
+        let mut ids: Vec<DeliveryId> = self.ids.iter().copied().filter(|id| id.0 > after).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut views = Vec::new();
+        for id in ids.into_iter().take(PAGE as usize) {
+            views.push(store.delivery(id).await?.0);
+        }
+        Ok(views)
+    }
+
+    fn takes(&self, view: &DeliveryView) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        self.ids.is_empty()
+            || (self.state.is_none_or(|state| state == view.state)
+                && is(&self.destination, &view.destination)
+                && is(&self.route, &view.route)
+                && is(&self.record_id, &view.record_id)
+                && is(&self.notification_id, &view.notification_id))
+    }
+
+    /// The next deliveries above an id, and from where to go on; none when there are no more.
+    pub(super) async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<(Vec<DeliveryView>, i64)>> {
+        let views = if self.ids.is_empty() {
+            store.deliveries(self.filter(after)).await?
+        } else {
+            self.named(store, after).await?
+        };
+        let Some(last) = views.last().map(|view| view.delivery_id.0) else { return Ok(None) };
+        let mut chosen = views;
+        chosen.retain(|view| self.takes(view) && self.issue.as_ref().is_none_or(|id| issue::issue_of(view) == *id));
+        Ok(Some((chosen, last)))
+    }
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Progress {
+    id: u64,
+    verb: String,
+    reason: String,
+    /// `running`, `paused`, `done`, `cancelled` or `failed`.
+    state: &'static str,
+    begun_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    /// How many there are to change, as counted when it began.
+    total: u64,
+    changed: u64,
+    refused: u64,
+    /// The first of those that were refused, and why.
+    refusals: Vec<Refusal>,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Refusal {
+    delivery_id: DeliveryId,
+    reason: String,
+}
+
+/// What a person wants of a job that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Run,
+    Pause,
+    Cancel,
+}
+
+struct Job {
+    progress: Mutex<Progress>,
+    wish: watch::Sender<Wish>,
+}
+
+impl Job {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The jobs of a gateway; those that ended are forgotten after a while, and all of them when it stops.
+#[derive(Default)]
+pub struct Jobs {
+    jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
+}
+
+/// What a job is to do.
+pub(super) struct Order {
+    pub(super) verb: String,
+    pub(super) change: Change,
+    pub(super) choice: Choice,
+    pub(super) reason: String,
+    pub(super) rate: Option<u32>,
+    pub(super) total: u64,
+}
+
+impl Jobs {
+    fn jobs(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are known, the newest first.
+    pub(super) fn list(&self) -> Vec<Progress> {
+        self.jobs().values().rev().map(|job| job.progress().clone()).collect()
+    }
+
+    /// One.
+    pub(super) fn get(&self, id: u64) -> Option<Progress> {
+        self.jobs().get(&id).map(|job| job.progress().clone())
+    }
+
+    /// A person's wish; none when there is no such job.
+    pub(super) fn steer(&self, id: u64, wish: Wish) -> Option<Progress> {
+        let job = self.jobs().get(&id).map(Arc::clone)?;
+        job.wish.send_if_modified(|standing| {
+            let changes = *standing != Wish::Cancel && *standing != wish;
+            if changes {
+                *standing = wish;
+            }
+            changes
+        });
+        let mut progress = job.progress();
+        progress.state = match (progress.state, wish) {
+            ("running" | "paused", Wish::Run) => "running",
+            ("running" | "paused", Wish::Pause) => "paused",
+            (state, _) => state,
+        };
+        Some(progress.clone())
+    }
+
+    /// Begins a job.
+    pub(super) fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> Result<Progress, StoreError> {
+        let mut jobs = admin.jobs.jobs();
+        let running = jobs.values().filter(|job| job.progress().ended_at.is_none()).count();
+        if running >= RUNNING_MAX {
+            return Err(StoreError::Conflict(format!(
+                "{running} jobs are under way already; wait for one, or cancel it"
+            )));
+        }
+        while jobs.len() >= ENDED_MAX
+            && let Some(oldest) = jobs.iter().find(|(_, job)| job.progress().ended_at.is_some()).map(|(id, _)| *id)
+        {
+            jobs.remove(&oldest);
+        }
+        let id = jobs.keys().next_back().map_or(1, |last| last + 1);
+        let progress = Progress {
+            id,
+            verb: order.verb.clone(),
+            reason: order.reason.clone(),
+            state: "running",
+            begun_at: admin.clock.now(),
+            ended_at: None,
+            total: order.total,
+            changed: 0,
+            refused: 0,
+            refusals: Vec::new(),
+            error: None,
+        };
+        let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish: watch::Sender::new(Wish::Run) });
+        jobs.insert(id, Arc::clone(&job));
+        drop(jobs);
+        let admin = admin.clone();
+        tokio::spawn(async move { run(&admin, &order, &job).await });
+        Ok(progress)
+    }
+}
+
+async fn run(admin: &Admin, order: &Order, job: &Job) {
+    let ended = walk(admin, order, job).await;
+    let mut progress = job.progress();
+    progress.ended_at = Some(admin.clock.now());
+    match ended {
+        Ok(true) => progress.state = "done",
+        Ok(false) => progress.state = "cancelled",
+        Err(error) => {
+            progress.state = "failed";
+            progress.error = Some(error.to_string());
+        }
+    }
+    let Progress { id, changed, refused, state, .. } = *progress;
+    tracing::info!(job = id, verb = order.verb, changed, refused, state, "a job of changes ended");
+}
+
+/// Changes one after the other; whether it came to its end.
+async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
+    let between = Duration::from_secs(1) / order.rate.unwrap_or(RATE).clamp(1, RATE_MAX);
+    let mut wish = job.wish.subscribe();
+    let mut after = 0;
+    while let Some((views, last)) = order.choice.page(admin.store.as_ref(), after).await? {
+        after = last;
+        for view in views {
+            // Fails only when the job is gone, and it is held here.
+            if wish.wait_for(|wish| *wish != Wish::Pause).await.is_ok_and(|wish| *wish == Wish::Cancel) {
+                return Ok(false);
+            }
+            change(admin, order, job, &view).await?;
+            tokio::time::sleep(between).await;
+        }
+    }
+    Ok(true)
+}
+
+async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) -> StoreResult<()> {
+    loop {
+        let (id, now) = (view.delivery_id, admin.clock.now());
+        match admin.store.change(id, order.change.clone(), order.reason.clone(), now).await {
+            Ok(changed) => {
+                job.progress().changed += 1;
+                admin.dispatch.wake(&changed.system);
+                return Ok(());
+            }
+            Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            Err(error) => {
+                let mut progress = job.progress();
+                progress.refused += 1;
+                if progress.refusals.len() < REFUSALS_MAX {
+                    progress.refusals.push(Refusal { delivery_id: id, reason: error.to_string() });
+                }
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Dead letters grouped by what is behind them: the same destination, the same cause. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::delivery::DeliveryId;
+use crate::store::DeliveryView;
+
+/// More different causes of one destination are counted as one.
+const CAUSES_MAX: usize = 500;
+/// The cause of those beyond the bound.
+const OTHERS: &str = "other causes";
+/// Longer words with digits in them are values, not words.
+const WORD_MAX: usize = 7;
+
+/// Dead letters of one destination with one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Issue {
+    /// Names it: the same for the same destination and cause.
+    pub id: String,
+    /// The destination's name.
+    pub destination: String,
+    /// What they have in common, in words; values that differ are left out.
+    pub cause: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them died.
+    pub first_seen: Timestamp,
+    /// When the last of them died.
+    pub last_seen: Timestamp,
+    /// The oldest of them.
+    pub sample: DeliveryId,
+}
+
+/// Counts dead letters into issues.
+#[derive(Debug, Default)]
+pub struct Issues {
+    by_cause: BTreeMap<(String, String), Issue>,
+    causes: BTreeMap<String, usize>,
+}
+
+impl Issues {
+    /// Counts one.
+    pub fn add(&mut self, dead: &DeliveryView) {
+        let mut cause = cause(dead.reason.as_deref().unwrap_or_default());
+        let known = self.by_cause.contains_key(&(dead.destination.clone(), cause.clone()));
+        let causes = self.causes.entry(dead.destination.clone()).or_default();
+        if !known && *causes >= CAUSES_MAX {
+            OTHERS.clone_into(&mut cause);
+        } else if !known {
+            *causes += 1;
+        }
+        let issue = self.by_cause.entry((dead.destination.clone(), cause.clone())).or_insert_with(|| Issue {
+            id: id(&dead.destination, &cause),
+            destination: dead.destination.clone(),
+            cause,
+            count: 0,
+            first_seen: dead.changed_at,
+            last_seen: dead.changed_at,
+            sample: dead.delivery_id,
+        });
+        issue.count += 1;
+        issue.first_seen = issue.first_seen.min(dead.changed_at);
+        issue.last_seen = issue.last_seen.max(dead.changed_at);
+        issue.sample = issue.sample.min(dead.delivery_id);
+    }
+
+    /// The issues, the largest first.
+    #[must_use]
+    pub fn list(self) -> Vec<Issue> {
+        let mut list: Vec<Issue> = self.by_cause.into_values().collect();
+        list.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.id.cmp(&other.id)));
+        list
+    }
+}
+
+/// The issue that a dead letter belongs to.
+#[must_use]
+pub fn issue_of(dead: &DeliveryView) -> String {
+    id(&dead.destination, &cause(dead.reason.as_deref().unwrap_or_default()))
+}
+
+fn id(destination: &str, cause: &str) -> String {
+    let name = format!("{destination}\u{0}{cause}");
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).simple().to_string().chars().take(12).collect()
+}
+
+/// What a reason has in common with those of the same cause: without how often it was tried, without what stands in
+/// quotes, and without words that are values.
+#[must_use]
+pub fn cause(reason: &str) -> String {
+    let reason = match reason.strip_prefix("gave up").and_then(|rest| rest.split_once(": ")) {
+        Some((_, reason)) => format!("gave up: {reason}"),
+        None => reason.to_owned(),
+    };
+    let mut words: Vec<&str> = Vec::new();
+    let unquoted = without_quotes(&reason);
+    for word in unquoted.split_whitespace() {
+        let digits = word.chars().filter(char::is_ascii_digit).count();
+        let is_value = digits > 3 || (digits > 0 && word.chars().count() > WORD_MAX);
+        match (is_value, words.last()) {
+            (true, Some(&"…")) => {}
+            (true, _) => words.push("…"),
+            (false, _) => words.push(word),
+        }
+    }
+    words.join(" ")
+}
+
+/// What stands between quotes, or back quotes, becomes `…`.
+fn without_quotes(text: &str) -> String {
+    let mut found = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        let quote = if quoted.starts_with('"') { '"' } else { '`' };
+        let Some((_, after)) = quoted.get(1..).and_then(|inside| inside.split_once(quote)) else { break };
+        found.push_str(before);
+        found.push('…');
+        rest = after;
+    }
+    found.push_str(rest);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_what_reasons_have_in_common() {
+        for (reason, expected) in [
+            ("refused: answered 409 Conflict", "refused: answered 409 Conflict"),
+            (
+                "gave up after 12 attempts in 3 h 10 min, the most that max_attempts allows: answered 503 Service Unavailable",
+                "gave up: answered 503 Service Unavailable",
+            ),
+            (
+                "no call can be made: OrderNumber: \"A-4711\" is longer than 10 characters",
+                "no call can be made: OrderNumber: … is longer than 10 characters",
+            ),
+            (
+                "refused: SOAP fault Client: order 0060000012AAA is unknown",
+                "refused: SOAP fault Client: order … is unknown",
+            ),
+            ("refused: customer 12345 67890 locked", "refused: customer … locked"),
+            ("expression `record.Total` gives \"x", "expression … gives \"x"),
+            ("", ""),
+        ] {
+            assert_eq!(cause(reason), expected);
+        }
+    }
+
+    #[test]
+    fn causes_of_one_destination_are_bounded() {
+        let mut issues = Issues::default();
+        let words = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let mut many = Vec::new();
+        for one in words {
+            for two in words {
+                many.extend(words.map(|three| format!("refused: {one} {two} {three}")));
+            }
+        }
+        for (number, reason) in many.iter().enumerate() {
+            issues.add(&dead(i64::try_from(number).unwrap(), reason));
+        }
+        let list = issues.list();
+        assert_eq!(list.len(), CAUSES_MAX + 1);
+        assert_eq!((list[0].cause.as_str(), list[0].count), (OTHERS, 500));
+    }
+
+    #[test]
+    fn an_issue_counts_and_knows_the_first_and_the_last() {
+        let mut issues = Issues::default();
+        for (id, reason) in [(7, "order \"1\" is unknown"), (3, "order \"2\" is unknown"), (5, "something else")] {
+            issues.add(&dead(id, reason));
+        }
+        let list = issues.list();
+        assert_eq!((list[0].count, list[0].sample, list[1].count), (2, DeliveryId(3), 1));
+        assert_eq!((list[0].first_seen, list[0].last_seen), (Timestamp(3), Timestamp(7)));
+        assert_eq!(list[0].id, issue_of(&dead(9, "order \"3\" is unknown")));
+    }
+
+    fn dead(id: i64, reason: &str) -> DeliveryView {
+        DeliveryView {
+            delivery_id: DeliveryId(id),
+            notification_id: String::new(),
+            notification_row: 1,
+            revision: 1,
+            record_id: String::new(),
+            record_type: String::new(),
+            source: String::new(),
+            route: String::new(),
+            destination: "erp".to_owned(),
+            system: "erp".to_owned(),
+            lane: None,
+            state: crate::delivery::State::Dead,
+            due_at: None,
+            attempts: 1,
+            reason: Some(reason.to_owned()),
+            status: None,
+            created_at: Timestamp(0),
+            changed_at: Timestamp(id),
+            behind: None,
+            lane_head: None,
+        }
+    }
+}
