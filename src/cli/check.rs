@@ -1,6 +1,5 @@
 //! `omgate check`: load everything `serve` would, try every mapping, and say what each route does.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,18 +44,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Err(problems) => (problems.0, None),
     };
-    let mut out = io::stdout().lock();
     if args.json {
         let routes: Vec<_> = routes.iter().flatten().map(as_json).collect();
         let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
-        writeln!(out, "{:#}", json!({ "ok": ok, "problems": problems, "routes": routes }))?;
+        print::json(&json!({ "ok": ok, "problems": problems, "routes": routes }));
     } else {
         for problem in &problems {
-            writeln!(out, "{problem}")?;
+            print::line(&problem.to_string());
         }
         match &routes {
-            Some(routes) => writeln!(out, "{}", in_order(&args.config.to_string_lossy(), &problems, routes))?,
-            None => writeln!(out, "{}", counts(&problems))?,
+            Some(routes) => print::line(&in_order(&args.config.to_string_lossy(), &problems, routes)),
+            None => print::line(&counts(&problems)),
         }
     }
     Ok(if routes.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -52,11 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 1 => "1 gap is left: search for GAP".to_owned(),
                 gaps => format!("{gaps} gaps are left: search for GAP"),
             };
-            eprintln!("{gaps}; fill it in, then run `omgate check --config FILE`");
+            print::note(&format!("{gaps}; fill it in, then run `omgate check --config FILE`"));
             Ok(ExitCode::SUCCESS)
         }
         Err(reasons) => {
-            reasons.iter().for_each(|reason| eprintln!("{reason}"));
+            reasons.iter().for_each(|reason| print::note(reason));
             Ok(ExitCode::FAILURE)
         }
     }

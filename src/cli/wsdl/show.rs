@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let model = match wsdl::load(&args.file, &Disk) {
         Ok(model) => model,
         Err(findings) => {
-            findings.iter().for_each(|finding| eprintln!("{}", in_words(&args.file, finding)));
+            findings.iter().for_each(|finding| print::note(&in_words(&args.file, finding)));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(operation) if args.json => print::json(&messages(&operation)),
         Ok(operation) => print::line(page(&model, &operation).trim_end()),
         Err(error) => {
-            eprintln!("{}: {error}", args.file.display());
+            print::note(&format!("{}: {error}", args.file.display()));
             return Ok(ExitCode::FAILURE);
         }
     }
