@@ -291,6 +291,16 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         None
     }
 
+    /// Whether what a type takes is text: a simple type, or a complex one of simple content.
+    pub(crate) fn is_text(&self, name: &Name) -> bool {
+        if let Some(at) = self.globals.get(&("type", name.clone())) {
+            let simple_content = || elements(at.node).any(|child| child.tag_name().name() == "simpleContent");
+            return at.node.tag_name().name() == "simpleType" || simple_content();
+        }
+        let built_in = is_xsd(&name.namespace) || is_soap_encoding(&name.namespace);
+        built_in && Builtin::ALL.into_iter().any(|(_, known)| known == &*name.local)
+    }
+
     /// A type of SOAP's encoding, or of Apache's, that holds anything.
     fn known_type(&mut self, name: &Name) -> TypeId {
         let (place, base) = (Place::default(), Some(self.model.any_type));
