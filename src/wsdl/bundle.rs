@@ -203,6 +203,9 @@ struct Walk<'a, 'f> {
 /// Reads a WSDL and all it imports.
 pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bundle<'a> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    // A path that comes to nothing, such as `.`, is still named and read as the folder that it is.
+    let first = Some(lexical(path)).filter(|clean| clean.components().next().is_some());
+    let first = first.unwrap_or_else(|| PathBuf::from("."));
     let mut walk = Walk {
         files,
         folder: lexical(&folder),
@@ -215,7 +218,7 @@ pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bund
         missing: Vec::new(),
         bytes: 0,
     };
-    walk.wanted.push_back(Wanted { path: lexical(path), reason: Reason::Wsdl, place: Place::default() });
+    walk.wanted.push_back(Wanted { path: first, reason: Reason::Wsdl, place: Place::default() });
     while let Some(wanted) = walk.wanted.pop_front() {
         walk.follow(wanted);
     }

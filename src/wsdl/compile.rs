@@ -950,46 +950,14 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
 
     /// How often a particle comes (XSD 1.0 part 1, 3.9.6, Particle Correct). Most say nothing, or say it well.
     fn occurrences(&mut self, at: At<'d, 'i>) -> (u32, Option<u32>) {
-        let min_written = at.node.attribute("minOccurs").map(str::trim);
-        let min = match min_written.map_or(Ok(1), occurrence) {
-            Ok(min) => min,
-            Err(NoCount::TooLarge) => {
-                let message = format!(
-                    "minOccurs {:?} is more than any message can hold; assumed: {}",
-                    document::clip(min_written.unwrap_or_default(), 40),
-                    u32::MAX
-                );
-                self.finding(at, "p-props-correct.1", message);
-                u32::MAX
-            }
-            Err(NoCount::NoNumber) => {
-                let shown = document::clip(min_written.unwrap_or_default(), 40);
-                let message = format!("minOccurs {shown:?} is no number from 0; assumed: 1");
-                self.finding(at, "p-props-correct.1", message);
-                1
-            }
-        };
+        let written = at.node.attribute("minOccurs").map(str::trim);
+        let min = written.map_or(1, |text| self.min_occurs(at, text));
         let max = match at.node.attribute("maxOccurs").map(str::trim) {
             None => Some(1),
             Some("unbounded" | "*") => None,
-            Some(text) => match occurrence(text) {
-                Ok(max) => Some(max),
-                Err(NoCount::TooLarge) => {
-                    let shown = document::clip(text, 40);
-                    let message = format!("maxOccurs {shown:?} is more than any message holds; assumed: unbounded");
-                    self.finding_as(Severity::Warning, at, "p-props-correct.1", message);
-                    None
-                }
-                Err(NoCount::NoNumber) => {
-                    let shown = document::clip(text, 40);
-                    let message =
-                        format!("maxOccurs {shown:?} is neither a number from 0 nor unbounded; assumed: {min}");
-                    self.finding(at, "p-props-correct.1", message);
-                    Some(min)
-                }
-            },
+            Some(text) => self.max_occurs(at, text, min),
         };
-        match (min_written, max) {
+        match (written, max) {
             (_, Some(max)) if min <= max => (min, Some(max)),
             (_, None) => (min, None),
             (None, Some(_)) => {
@@ -998,15 +966,38 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
                 (0, Some(0))
             }
             (Some(_), Some(max)) => {
-                let message = if at.node.has_attribute("maxOccurs") {
-                    format!("minOccurs {min} is more than maxOccurs {max}; assumed: it comes {min} times")
-                } else {
-                    format!(
-                        "minOccurs {min} is more than maxOccurs, which is not written and so 1; assumed: {min} times"
-                    )
-                };
+                let absent = if at.node.has_attribute("maxOccurs") { "" } else { ", which is not written and so" };
+                let message = format!("minOccurs {min} is more than maxOccurs{absent} {max}; assumed: {min} times");
                 self.finding(at, "p-props-correct.2.1", message);
                 (min, Some(min))
+            }
+        }
+    }
+
+    fn min_occurs(&mut self, at: At<'d, 'i>, text: &str) -> u32 {
+        let shown = document::clip(text, 40);
+        let (reason, assumed) = match occurrence(text) {
+            Ok(min) => return min,
+            Err(NoCount::TooLarge) => ("is more than any message can hold", u32::MAX),
+            Err(NoCount::NoNumber) => ("is no number from 0", 1),
+        };
+        self.finding(at, "p-props-correct.1", format!("minOccurs {shown:?} {reason}; assumed: {assumed}"));
+        assumed
+    }
+
+    fn max_occurs(&mut self, at: At<'d, 'i>, text: &str, min: u32) -> Option<u32> {
+        let shown = document::clip(text, 40);
+        match occurrence(text) {
+            Ok(max) => Some(max),
+            Err(NoCount::TooLarge) => {
+                let message = format!("maxOccurs {shown:?} is more than any message holds; assumed: unbounded");
+                self.finding_as(Severity::Warning, at, "p-props-correct.1", message);
+                None
+            }
+            Err(NoCount::NoNumber) => {
+                let message = format!("maxOccurs {shown:?} is neither a number from 0 nor unbounded; assumed: {min}");
+                self.finding(at, "p-props-correct.1", message);
+                Some(min)
             }
         }
     }

@@ -160,7 +160,7 @@ fn what_leaves_open_how_often_something_comes_or_what_it_is_is_refused_at_its_pl
     // what is wrong | the rule | what it says | its line and column
     for (text, rule, words, place) in [
         (do_with("minOccurs='2' maxOccurs='1'"), "p-props-correct.2.1", "2 is more than maxOccurs 1", (4, 1)),
-        (do_with("minOccurs='2'"), "p-props-correct.2.1", "maxOccurs, which is not written", (4, 1)),
+        (do_with("minOccurs='2'"), "p-props-correct.2.1", "maxOccurs, which is not written and so 1", (4, 1)),
         (do_with("minOccurs='-1'"), "p-props-correct.1", "\"-1\" is no number from 0", (4, 1)),
         (do_with("minOccurs='many'"), "p-props-correct.1", "\"many\" is no number from 0", (4, 1)),
         (do_with("maxOccurs='-1'"), "p-props-correct.1", "neither a number from 0 nor unbounded", (4, 1)),

@@ -122,7 +122,15 @@ fn page(model: &Model, operation: &Operation) -> String {
             let _ = writeln!(text, "{line}");
         }
     };
+    let headers = operation.request_headers();
+    if !headers.is_empty() {
+        section("header blocks of the request, below $header in a mapping", tree::lines(&headers, 2));
+    }
     section("request", tree::lines(&operation.request(), 2));
+    let headers = operation.response_headers();
+    if !headers.is_empty() {
+        section("header blocks of the answer", tree::lines(&headers, 2));
+    }
     match operation.response() {
         Some(response) => section("answer", tree::lines(&response, 2)),
         None => section("no answer", Vec::new()),
@@ -167,7 +175,9 @@ fn messages(operation: &Operation) -> Value {
         "style": operation.style(),
         "action": operation.soap_action(),
         "address": operation.endpoint(),
+        "request_headers": operation.request_headers(),
         "request": operation.request(),
+        "response_headers": operation.response_headers(),
         "response": operation.response(),
     })
 }
