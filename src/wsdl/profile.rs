@@ -367,7 +367,7 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
             let (element, type_name) = (part.attribute("element"), part.attribute("type"));
             if *form == Form::DocumentLiteral && element.is_none() && type_name.is_some() {
                 let text = format!(
-                    "operation {name} is document/literal, and part {part_name} of its {kind} names a type; assumed: an element named after the part holds it"
+                    "operation {name} is document/literal, and part {part_name} of its {kind} names a type; assumed: an element named after the part holds it, if it holds elements"
                 );
                 self.add(Severity::Warning, *part, "R2204", text);
             } else if *form == Form::RpcLiteral && element.is_some() {

@@ -336,6 +336,22 @@ fn arrays_choices_abstract_rows_and_header_blocks_are_shown_and_written_as_what_
 }
 
 #[test]
+fn what_changes_in_arrays_and_header_blocks_is_said() {
+    let folder = folder();
+    let (old, new) = (folder.path().join("wsdl/parts.wsdl"), folder.path().join("wsdl/new.wsdl"));
+    fs::write(&old, PARTS).unwrap();
+    let changed = PARTS
+        .replace("name=\"Code\" type=\"xs:string\"", "name=\"Code\" type=\"xs:int\"")
+        .replace("\"xs:string[]\"", "\"xs:int[]\"")
+        .replace("\"xs:int[,]\"", "\"xs:int[]\"")
+        .replace("name=\"Token\"", "name=\"Key\"");
+    fs::write(&new, changed).unwrap();
+    let ran = omgate(folder.path(), &["wsdl", "diff", "wsdl/parts.wsdl", "wsdl/new.wsdl"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    golden("diff-parts.txt", &ran.out);
+}
+
+#[test]
 fn a_route_that_can_never_send_is_an_error_and_a_made_up_value_is_said_to_be_one() {
     let folder = folder();
     let config = folder.path().join("omgate.toml");

@@ -415,4 +415,38 @@ fn the_command_line_checks_wsdls_in_words_and_in_json() {
     assert_eq!(lines[0]["findings"][0]["severity"], "warning");
     assert_eq!(lines[1]["ok"], false);
     assert_eq!(lines[1]["findings"][0]["rule"], "file");
+    let (_, text) = run(&["--json", "."]);
+    let folder: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&folder["findings"][0]["file"], &folder["ok"]), (&".".into(), &false.into()));
+    assert_eq!(folder["findings"][0]["message"], "cannot be read: it is a folder");
+}
+
+#[test]
+fn text_in_a_document_body_and_a_binding_without_soap_spoil_their_own_operations_alone() {
+    let good = schema_of(
+        "<xs:element name='Do' type='xs:string'/><xs:simpleType name='Code'><xs:restriction base='xs:int'/></xs:simpleType>",
+    );
+    let message = "<w:message name='Text'><w:part name='p' type='t:Code'/></w:message>";
+    let text = good.replacen("<w:portType", &format!("{message}<w:portType"), 1);
+    let spoilt = text.replace("<w:input message='t:In'/>", "<w:input message='t:Text'/>");
+    let findings = load(&[("a.wsdl", &spoilt)]).unwrap_err();
+    assert_eq!((findings[0].rule.as_str(), findings[0].line), ("R2204", 7), "{findings:?}");
+    assert!(findings[0].message.contains("declare an element for it"), "{findings:?}");
+    // Another operation beside it; another port beside a binding that is none.
+    let other = "<w:operation name='Say'><w:input message='t:Text'/></w:operation></w:portType>";
+    let bound = "<w:operation name='Say'><soap:operation/><w:input><soap:body use='literal'/></w:input></w:operation></w:binding>";
+    let beside = text.replace("</w:portType>", other).replace("</w:binding>", bound);
+    let none =
+        "</w:binding><w:binding name='C' type='t:P'><w:operation name='Do'><soap:operation/></w:operation></w:binding>";
+    let port = "<w:port name='Q' binding='t:C'/></w:service>";
+    let unbound = good.replace("</w:binding>", none).replace("</w:service>", port);
+    for (text, rule) in [(beside, "R2204"), (unbound, "R2701")] {
+        let model = load(&[("a.wsdl", &text)]).unwrap_or_else(|findings| panic!("{findings:?}"));
+        let found = model.findings().iter().find(|finding| finding.rule == rule).unwrap();
+        assert!(found.message.ends_with("assumed: what depends on it is not called"), "{found:?}");
+        let take = |operation| model.operation(&wsdl::OperationChoice { service: None, port: None, operation });
+        assert!(take("Do").is_ok());
+        assert!(rule != "R2204" || take("Say").unwrap_err().reason.contains("text that no element holds"));
+        assert!(load_as(&[("a.wsdl", &text)], Reading::Strict).is_err());
+    }
 }
