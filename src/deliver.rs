@@ -5,7 +5,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use crate::call::Call;
 use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
 use crate::deliver::auth::{Auth, AuthError};
+use crate::disk;
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
 use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
@@ -30,6 +30,8 @@ pub mod rules;
 
 /// An answer's body is read up to this many bytes unless the destination says otherwise.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// How large a file of certificate authorities may be.
+const AUTHORITIES_BYTES_MAX: u64 = 32 << 20;
 
 /// A kept connection is closed after this long without use: shorter than the keep-alive of common servers (5 s and
 /// more), so that a request seldom meets a connection that the other side is just closing.
@@ -259,7 +261,7 @@ fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let pem = fs::read(path).map_err(|error| error.to_string())?;
+    let pem = disk::read(path, AUTHORITIES_BYTES_MAX).map_err(|error| error.to_string())?;
     let authorities = Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error))?;
     if authorities.is_empty() {
         return Err("there is no PEM certificate in it".to_owned());

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod crash;
+pub mod disk;
 pub mod secret;
 
 pub mod envelope;

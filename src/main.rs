@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     match omgate::cli::run(omgate::cli::Cli::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("omgate: {error:#}");
+            omgate::cli::print::note(&format!("omgate: {error:#}"));
             ExitCode::FAILURE
         }
     }

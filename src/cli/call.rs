@@ -51,7 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprintln!("{problems}");
+            print::note(&problems.to_string());
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -73,7 +73,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let call = match map::call(&mapping, &subject, &identity) {
         Ok(call) => call,
         Err(error) => {
-            eprintln!("no call can be made: {}", loaded.plan.mask.apply(&error.reason));
+            print::note(&format!("no call can be made: {}", loaded.plan.mask.apply(&error.reason)));
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -1,6 +1,5 @@
 //! `omgate check`: load everything `serve` would, try every mapping, and say what each route does.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +28,8 @@ pub struct Args {
 struct Checked {
     summary: RouteSummary,
     trials: Vec<Trial>,
+    /// Why no record at all makes a call.
+    never: Option<String>,
 }
 
 /// Checks a configuration. Exit code 1 when it cannot be used.
@@ -45,27 +46,27 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Err(problems) => (problems.0, None),
     };
-    let mut out = io::stdout().lock();
     if args.json {
         let routes: Vec<_> = routes.iter().flatten().map(as_json).collect();
         let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
-        writeln!(out, "{:#}", json!({ "ok": ok, "problems": problems, "routes": routes }))?;
+        print::json(&json!({ "ok": ok, "problems": problems, "routes": routes }));
     } else {
         for problem in &problems {
-            writeln!(out, "{problem}")?;
+            print::line(&problem.to_string());
         }
         match &routes {
-            Some(routes) => writeln!(out, "{}", in_order(&args.config.to_string_lossy(), &problems, routes))?,
-            None => writeln!(out, "{}", counts(&problems))?,
+            Some(routes) => print::line(&in_order(&args.config.to_string_lossy(), &problems, routes)),
+            None => print::line(&counts(&problems)),
         }
     }
-    Ok(if routes.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let fine = routes.is_some() && !problems.iter().any(|problem| problem.severity == Severity::Error);
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn checked(loaded: &Loaded) -> Vec<Checked> {
-    let check = |summary: &RouteSummary| Checked {
-        trials: trial::trials(loaded, &summary.route, &summary.source),
-        summary: summary.clone(),
+    let check = |summary: &RouteSummary| {
+        let (trials, never) = trial::trials(loaded, &summary.route, &summary.source);
+        Checked { trials, never, summary: summary.clone() }
     };
     loaded.summary.iter().map(check).collect()
 }
@@ -78,18 +79,28 @@ fn as_json(route: &Checked) -> serde_json::Value {
     object
 }
 
-/// A full record that makes no call is remarkable: its texts are made up, so it is no proof of a fault.
+/// A full record that makes no call is remarkable: its texts are made up, so it is no proof of a fault, unless every
+/// record fails for the same reason, whatever it holds.
 fn sample_problem(file: &str, route: &Checked) -> Option<Problem> {
-    let failed = route.trials.iter().find(|trial| trial.sample == "full" && !trial.ok)?;
-    let reason = failed.reason.as_deref().unwrap_or_default();
+    let (severity, reason) = match &route.never {
+        Some(reason) => (
+            Severity::Error,
+            format!("no record ever makes a call, whatever it holds: each becomes a dead letter, for {reason}"),
+        ),
+        None => {
+            let failed = route.trials.iter().find(|trial| trial.sample == "full" && !trial.ok)?;
+            let reason = failed.reason.as_deref().unwrap_or_default();
+            (Severity::Warning, format!("no valid call could be made of a full sample record: {reason}"))
+        }
+    };
     Some(Problem {
-        severity: Severity::Warning,
+        severity,
         file: file.to_owned(),
         line: 0,
         column: 0,
         rule: "sample".to_owned(),
         key: format!("route.{}", route.summary.route),
-        reason: format!("no valid call could be made of a full sample record: {reason}"),
+        reason,
         suggestion: None,
     })
 }
@@ -111,6 +122,9 @@ fn in_order(file: &str, problems: &[Problem], routes: &[Checked]) -> String {
     let plural = if routes.len() == 1 { "route" } else { "routes" };
     let warnings = if problems.is_empty() { String::new() } else { format!(", {}", counts(problems)) };
     let tried: String = routes.iter().map(tried).collect();
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return format!("{table}\n{tried}{file} is not in order: {} {plural}{warnings}", routes.len());
+    }
     format!("{table}\n{tried}{file} is in order: {} {plural}{warnings}", routes.len())
 }
 

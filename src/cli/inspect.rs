@@ -1,12 +1,14 @@
 //! `omgate inspect`: what omgate sees in an envelope, as JSON.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
+use crate::cli::print;
+use crate::disk;
 use crate::envelope::{Content, Envelope, Notification, Record, RecordTypes};
 use crate::{parse, wsdl};
 
@@ -34,11 +36,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let envelope = parse::envelope(&body, None, &parse::Limits::default(), types.as_ref())
         .with_context(|| format!("{} is refused", args.file.display()))?;
     let text = serde_json::to_string_pretty(&report(&envelope)).context("writing the envelope as JSON")?;
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("writing to the standard output"),
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
-    }
+    print::line(&text);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What omgate sees in an envelope. A key `unreadable` or `drift` is there only when there is something to say.
@@ -74,7 +73,7 @@ fn drift(record: &Record) -> Vec<String> {
 
 fn record_types(path: &Path) -> anyhow::Result<RecordTypes> {
     let name = path.display().to_string();
-    let bytes = read(path).with_context(|| format!("reading the WSDL {name}"))?;
+    let bytes = disk::read(path, BYTES_MAX).with_context(|| format!("reading the WSDL {name}"))?;
     let text = parse::decode(&bytes, None).with_context(|| format!("reading the WSDL {name}"))?;
     match wsdl::outbound::record_types(&name, &text) {
         Ok(types) => Ok(types),

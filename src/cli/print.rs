@@ -11,6 +11,11 @@ pub fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Prints a note to standard error, for a person; a closed pipe is no error there either.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Prints JSON, indented.
 pub fn json(value: &Value) {
     line(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));

@@ -52,11 +52,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 1 => "1 gap is left: search for GAP".to_owned(),
                 gaps => format!("{gaps} gaps are left: search for GAP"),
             };
-            eprintln!("{gaps}; fill it in, then run `omgate check --config FILE`");
+            print::note(&format!("{gaps}; fill it in, then run `omgate check --config FILE`"));
             Ok(ExitCode::SUCCESS)
         }
         Err(reasons) => {
-            reasons.iter().for_each(|reason| eprintln!("{reason}"));
+            reasons.iter().for_each(|reason| print::note(reason));
             Ok(ExitCode::FAILURE)
         }
     }
@@ -168,17 +168,25 @@ impl<'p> Page<'p> {
         let outlines = self.operation.request();
         let single = self.operation.has_single_part();
         let root = At { path: Vec::new(), keys: Vec::new(), idle: false, depth: 0 };
+        let headers = self.operation.request_headers();
         let mut later = Vec::new();
         match outlines.as_slice() {
             // The content of the only part; of one that is text itself, its value.
             [only] if single && only.children.is_empty() && !only.builtin.is_empty() => {
-                self.leaf(only, &At { path: vec!["$value".to_owned()], keys: vec!["$value".to_owned()], ..root });
+                let value = vec!["$value".to_owned()];
+                self.leaf(only, &At { path: value.clone(), keys: value, ..root });
             }
             [only] if single => {
                 self.abstract_type(only, &root);
                 self.level(&only.children, &root, &mut later);
             }
             several => self.level(several, &root, &mut later),
+        }
+        if !headers.is_empty() {
+            self.comment("", "Header blocks that the WSDL binds:");
+            let path = vec!["$header".to_owned()];
+            let at = At { path: path.clone(), keys: path, idle: false, depth: 0 };
+            self.level(&headers, &at, &mut later);
         }
         self.lists(later);
         if self.lines.len() >= LINES_MAX {
@@ -274,9 +282,13 @@ impl<'p> Page<'p> {
         if group.kind != Kind::Choice {
             return self.level(&group.children, &At { idle, ..at.clone() }, later);
         }
-        let names: Vec<&str> =
-            group.children.iter().map(|child| child.name.as_str()).filter(|name| !name.is_empty()).collect();
-        self.comment("", &format!("{} of: {}", occurs(group), names.join(", ")));
+        let branches: Vec<String> = group.children.iter().map(branch).collect();
+        let times =
+            if (group.min, group.max) == (1, Some(1)) { String::new() } else { format!("{} × ", occurs(group)) };
+        self.comment(
+            "",
+            &format!("{times}one of: {}; the first is written, take another in its place", branches.join(" | ")),
+        );
         for (position, child) in group.children.iter().enumerate() {
             let at = At { idle: idle || position > 0, ..at.clone() };
             self.level(std::slice::from_ref(child), &at, later);
@@ -287,6 +299,20 @@ impl<'p> Page<'p> {
         let own = below(at, &outline.step(), outline);
         let is_text = !outline.builtin.is_empty();
         let attributes = outline.children.iter().any(|child| child.kind == Kind::Attribute);
+        let rows = matches!(outline.array.as_slice(), [1]) && outline.children.iter().all(|item| item.array.is_empty());
+        if rows && outline.cut.is_none() {
+            return later.push(Later { outline, at: own });
+        }
+        if !outline.array.is_empty() {
+            return self.lists_within_lists(outline, &own);
+        }
+        if outline.is_abstract && outline.cut.is_none() && outline.is_repeated() {
+            return later.push(Later { outline, at: own });
+        }
+        if outline.is_abstract && outline.cut.is_none() && outline.children.is_empty() {
+            self.describe(outline, &own);
+            return self.abstract_type(outline, &own);
+        }
         if outline.children.is_empty() || outline.cut.is_some() || (own.idle && own.depth > OPTIONAL_DEPTH_MAX) {
             return self.leaf(outline, &own);
         }
@@ -312,6 +338,15 @@ impl<'p> Page<'p> {
                 keys(&own)
             ));
         }
+    }
+
+    /// An array of several dimensions has no tables: an expression gives the whole of it.
+    fn lists_within_lists(&mut self, outline: &Outline, at: &At) {
+        self.describe(outline, at);
+        self.comment("", "its value is a list of lists, such as [[1, 2], [3, 4]]");
+        let line = format!("{} = \"\"", keys(at));
+        let must = outline.is_required() && !at.idle;
+        if must { self.gap(&line, "required") } else { self.line(format!("# {line}")) }
     }
 
     /// Which of several types it is has to be said.
@@ -369,10 +404,14 @@ impl<'p> Page<'p> {
             let inner = At { keys: Vec::new(), idle: false, ..at.clone() };
             let gaps = self.gaps;
             let mut deeper = Vec::new();
-            if !outline.builtin.is_empty() {
-                self.leaf(outline, &below_plain(&inner, "$value"));
+            // A row of an array is an item of it.
+            let row = outline.children.first().filter(|_| !outline.array.is_empty()).unwrap_or(outline);
+            self.abstract_type(row, &inner);
+            if !row.builtin.is_empty() || (!outline.array.is_empty() && row.children.is_empty() && !row.is_abstract) {
+                let value = Outline { min: 1, max: Some(1), ..row.clone() };
+                self.leaf(&value, &below_plain(&inner, "$value"));
             }
-            self.level(&outline.children, &inner, &mut deeper);
+            self.level(&row.children, &inner, &mut deeper);
             self.lists(deeper);
             if at.idle {
                 // May be left out as a whole: commented out, with whatever stands in it.
@@ -383,6 +422,16 @@ impl<'p> Page<'p> {
                 }
             }
         }
+    }
+}
+
+/// One of a choice: an element, or several that belong together.
+fn branch(outline: &Outline) -> String {
+    match outline.kind {
+        Kind::Element | Kind::Attribute => outline.step(),
+        Kind::Any => "any element".to_owned(),
+        Kind::Choice => format!("({})", outline.children.iter().map(branch).collect::<Vec<_>>().join(" | ")),
+        Kind::Sequence | Kind::All => outline.children.iter().map(branch).collect::<Vec<_>>().join(" with "),
     }
 }
 

@@ -19,6 +19,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::cli::print;
+use crate::disk;
 
 mod answer;
 mod edit;
@@ -269,15 +270,7 @@ fn file(path: &Path) -> anyhow::Result<File> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
-    let about = std::fs::metadata(path).with_context(reading)?;
-    if !about.is_file() {
-        bail!("reading {}: it is no file", path.display());
-    }
-    if about.len() > FILE_BYTES_MAX {
-        bail!("reading {}: it has {} bytes, more than {FILE_BYTES_MAX}", path.display(), about.len());
-    }
-    std::fs::read(path).with_context(reading)
+    disk::read(path, FILE_BYTES_MAX).with_context(|| format!("reading {}", path.display()))
 }
 
 /// One envelope on its way.

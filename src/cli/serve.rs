@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::crash;
@@ -34,7 +35,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            eprintln!("{problems}");
+            print::note(&problems.to_string());
             return Ok(ExitCode::from(EX_USAGE));
         }
     };

@@ -1,18 +1,23 @@
 //! `omgate test`: replay envelope fixtures against golden files; no network, no store.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use similar::{ChangeTag, TextDiff};
 
+use crate::cli::print;
 use crate::config::{self, Loaded};
+use crate::disk;
 
 mod answer;
 mod replay;
 
+/// How large a fixture may be.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 /// How deep folders of fixtures may nest.
 const DEPTH_MAX: usize = 16;
 
@@ -38,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            writeln!(io::stdout().lock(), "{problems}")?;
+            print::line(&problems.to_string());
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -56,14 +61,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         fixtures.goldens.remove(&golden_of(input));
         let shown = input.strip_prefix(&folder).unwrap_or(input);
         let verdict = judge(&loaded, input, shown, args.update)?;
-        tally.add(&shown.to_string_lossy(), &verdict)?;
+        tally.add(&shown.to_string_lossy(), &verdict);
     }
     for orphan in &fixtures.goldens {
         let shown = orphan.strip_prefix(&folder).unwrap_or(orphan).to_string_lossy().into_owned();
         let verdict = if args.update { remove(orphan)? } else { Verdict::Orphan };
-        tally.add(&shown, &verdict)?;
+        tally.add(&shown, &verdict);
     }
-    tally.finish()
+    Ok(tally.finish())
 }
 
 fn default_folder(config: &Path) -> PathBuf {
@@ -120,12 +125,12 @@ fn golden_of(input: &Path) -> PathBuf {
 }
 
 fn judge(loaded: &Loaded, input: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
-    let body = std::fs::read(input).with_context(|| format!("reading {}", input.display()))?;
+    let body = disk::read(input, FILE_BYTES_MAX).with_context(|| format!("reading {}", input.display()))?;
     let replay = if is_answer(input) { answer::replay } else { replay::replay };
     let actual = replay(loaded, shown, &body);
     let golden_path = golden_of(input);
-    let golden = match std::fs::read_to_string(&golden_path) {
-        Ok(golden) => Some(golden),
+    let golden = match disk::read(&golden_path, FILE_BYTES_MAX) {
+        Ok(golden) => Some(String::from_utf8_lossy(&golden).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).with_context(|| format!("reading {}", golden_path.display())),
     };
@@ -147,45 +152,40 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, name: &str, verdict: &Verdict) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+    fn add(&mut self, name: &str, verdict: &Verdict) {
         match verdict {
-            Verdict::Passed => {
-                self.passed += 1;
-                return writeln!(out, "ok      {name}");
-            }
-            Verdict::Written => {
-                self.written += 1;
-                return writeln!(out, "written {name}");
-            }
+            Verdict::Passed => self.passed += 1,
+            Verdict::Written => self.written += 1,
             Verdict::Missing | Verdict::Orphan | Verdict::Differs { .. } => self.failed += 1,
         }
         match verdict {
+            Verdict::Passed => print::line(&format!("ok      {name}")),
+            Verdict::Written => print::line(&format!("written {name}")),
             Verdict::Orphan => {
-                writeln!(out, "FAILED  {name}: there is no envelope or answer beside it; --update removes it")
+                print::line(&format!("FAILED  {name}: there is no envelope or answer beside it; --update removes it"));
             }
             Verdict::Differs { golden, actual } => {
-                writeln!(out, "FAILED  {name}: differs from its golden file")?;
-                diff(&mut out, golden, actual)
+                print::line(&format!("FAILED  {name}: differs from its golden file"));
+                print::line(diff(golden, actual, io::stdout().is_terminal()).trim_end_matches('\n'));
             }
-            Verdict::Passed | Verdict::Written => Ok(()),
-            Verdict::Missing => writeln!(out, "FAILED  {name}: has no golden file; --update writes it"),
+            Verdict::Missing => print::line(&format!("FAILED  {name}: has no golden file; --update writes it")),
         }
     }
 
-    fn finish(self) -> anyhow::Result<ExitCode> {
+    fn finish(self) -> ExitCode {
         let written = if self.written > 0 { format!(", {} written", self.written) } else { String::new() };
-        writeln!(io::stdout().lock(), "{} passed, {} failed{written}", self.passed, self.failed)?;
-        Ok(if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        print::line(&format!("{} passed, {} failed{written}", self.passed, self.failed));
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
-/// A unified diff; in colour on a terminal.
-fn diff(out: &mut io::StdoutLock<'_>, golden: &str, actual: &str) -> io::Result<()> {
-    let is_terminal = out.is_terminal();
+/// A unified diff, in colour when asked.
+fn diff(golden: &str, actual: &str, coloured: bool) -> String {
+    let mut text = String::new();
     let diff = TextDiff::from_lines(golden, actual);
     for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
-        writeln!(out, "{}", hunk.header())?;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{}", hunk.header());
         for change in hunk.iter_changes() {
             let (sign, colour) = match change.tag() {
                 ChangeTag::Delete => ('-', "\u{1b}[31m"),
@@ -193,12 +193,12 @@ fn diff(out: &mut io::StdoutLock<'_>, golden: &str, actual: &str) -> io::Result<
                 ChangeTag::Equal => (' ', ""),
             };
             let line = change.value().trim_end_matches('\n');
-            if is_terminal && !colour.is_empty() {
-                writeln!(out, "{colour}{sign}{line}\u{1b}[0m")?;
+            let _ = if coloured && !colour.is_empty() {
+                writeln!(text, "{colour}{sign}{line}\u{1b}[0m")
             } else {
-                writeln!(out, "{sign}{line}")?;
-            }
+                writeln!(text, "{sign}{line}")
+            };
         }
     }
-    Ok(())
+    text
 }

@@ -1,10 +1,10 @@
 //! `omgate wsdl`: what WSDLs say, offline; one file a verb.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::disk;
 use crate::wsdl::{Files, Finding, Model, Operation, OperationChoice, Severity};
 
 mod check;
@@ -66,16 +66,7 @@ pub(in crate::cli) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
-        }
-        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {BYTES_MAX} bytes")));
-        }
-        Ok(bytes)
+        disk::read(path, BYTES_MAX)
     }
 }
 

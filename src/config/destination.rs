@@ -20,6 +20,9 @@ use crate::settle::OnUnknown;
 use crate::soap::security::Security;
 use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
 
+/// What scaffold writes where a WSDL gives no address.
+pub(super) const GAP_ENDPOINT: &str = "http://host/path";
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const CONCURRENCY: usize = 8;
@@ -385,6 +388,13 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
         Some(field) => (field.value, field.spot),
         None => (Text::plain(chosen.endpoint()), wsdl.spot),
     };
+    if endpoint.reveal().trim() == GAP_ENDPOINT {
+        let reason = format!(
+            "{GAP_ENDPOINT:?} is what `omgate scaffold` leaves to be filled in (GAP): write the address of the system"
+        );
+        section.desk.error(&spot, reason);
+        return None;
+    }
     if let Err(reason) = check_url(&endpoint.reveal(), false) {
         let reason = format!("the address {:?} {reason}; set endpoint", endpoint.masked());
         section.desk.error(&spot, reason);

@@ -1,14 +1,15 @@
 //! The files of a configuration: read from the disk and remembered, or read from a stored configuration.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::disk;
 use crate::store::StoredConfig;
 use crate::wsdl;
 
@@ -113,16 +114,7 @@ impl wsdl::Files for Files {
 
 /// Reads a file of the disk, within the bound.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
-    }
-    let mut bytes = Vec::new();
-    file.by_ref().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 32 MiB"));
-    }
-    Ok(bytes)
+    disk::read(path, FILE_BYTES_MAX)
 }
 
 /// Why a file cannot be read, in words that are the same on every machine.

@@ -21,7 +21,7 @@ use crate::receive;
 use crate::route::{Lane, OnEmpty};
 use crate::settle::{OnDead, OnUnknown};
 use crate::wsdl::outbound::DeclaredRecord;
-use crate::wsdl::{Chosen, Operation};
+use crate::wsdl::{Chosen, Operation, Target};
 
 /// The deepest target path.
 const DEPTH_MAX: usize = 32;
@@ -441,8 +441,8 @@ impl Check<'_, '_, '_> {
         let required = soap.operation.required_leaves();
         let mut gaps = Gaps { to, soap, types, places, found: Vec::new() };
         gaps.of_level(tree, prefix, &required, spot);
-        for (spot, reason) in gaps.found {
-            self.section.desk.ruled(Severity::Error, "required", &spot, reason, None);
+        for (spot, rule, reason) in gaps.found {
+            self.section.desk.ruled(Severity::Error, rule, &spot, reason, None);
         }
     }
 
@@ -473,7 +473,7 @@ struct Gaps<'g, 'd> {
     soap: &'g Soap,
     types: Types,
     places: Places<'g, 'd>,
-    found: Vec<(Spot, String)>,
+    found: Vec<(Spot, &'static str, String)>,
 }
 
 impl Gaps<'_, '_> {
@@ -488,7 +488,7 @@ impl Gaps<'_, '_> {
                     joined(prefix, path),
                     self.soap.wsdl
                 );
-                self.found.push((spot.clone(), reason));
+                self.found.push((spot.clone(), "required", reason));
             }
         }
         for (name, node) in &tree.0 {
@@ -502,12 +502,46 @@ impl Gaps<'_, '_> {
             let names: Vec<&str> = parts.iter().map(String::as_str).collect();
             let resolved = self.soap.operation.resolve_as(&names, &|path| chosen(&self.types, path));
             let Ok(target) = resolved else { continue };
+            if let Some(reason) = not_as_an_array(&target, node) {
+                let (place, _) = self.places.next(&path);
+                self.found.push((place, "type", format!("{path:?} {reason}")));
+                continue;
+            }
             let required = self.soap.operation.required_below(&target);
             let key = if matches!(node, Node::List(_)) { format!("{path}[]") } else { path.clone() };
             for inner in items {
                 let (place, _) = self.places.next(&key);
                 self.of_level(inner, &path, &required, &place);
             }
+        }
+    }
+}
+
+/// Why a node fills no array of SOAP's encoding: it takes a list, or an object of the one list.
+fn not_as_an_array(target: &Target, node: &Node) -> Option<String> {
+    let lists = match node {
+        _ if target.array == 0 => return None,
+        Node::Leaf(..) => return None,
+        Node::List(_) => true,
+        Node::Object(inner) => {
+            let special = |name: &str| matches!(name, "$xml" | "$nil" | "$value");
+            if inner.0.iter().any(|(name, _)| special(name)) {
+                return None;
+            }
+            let mut members = inner.0.iter().filter(|(name, _)| !name.starts_with(['@', '$']));
+            let list = |(name, node): &(String, Node)| matches!(node, Node::List(_)) || name == "item";
+            inner.0.len() == 1 && members.next().is_some_and(list)
+        }
+    };
+    match (lists, target.array) {
+        (true, 1) => None,
+        (_, 1) => Some(
+            "is an array of SOAP's encoding, and is given an object: write a table for each item, [[route.map.…]], or \
+             a list"
+                .to_owned(),
+        ),
+        (_, dimensions) => {
+            Some(format!("is an array of {dimensions} dimensions: give it lists within lists, by one expression"))
         }
     }
 }

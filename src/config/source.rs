@@ -143,6 +143,11 @@ fn organization(text: &str) -> Result<OrganizationId, String> {
     let fits = matches!(id.as_str().len(), 15 | 18)
         && id.as_str().starts_with("00D")
         && id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits && id.as_str().get(3..).is_some_and(|rest| rest.bytes().all(|byte| byte == b'0')) {
+        return Err(format!(
+            "{text:?} is what `omgate scaffold` leaves to be filled in (GAP): write the id of your Salesforce organization"
+        ));
+    }
     if fits {
         return Ok(id);
     }

@@ -365,6 +365,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         {
             unsupported = Some("what the WSDL says of it leads nowhere or contradicts itself".to_owned());
         }
+        if unsupported.is_none() {
+            unsupported = self.refuse_text_in_body(context, bound, rpc, &input);
+        }
         let style = match (rpc, input.usage) {
             (true, Usage::Literal) => Style::RpcLiteral,
             (true, Usage::Encoded) => Style::RpcEncoded,
@@ -380,6 +383,35 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         let default_action = format!("{target}/{port_type}/{request}");
         let action = action.trim().trim_matches('"').to_owned();
         Some(Bound { name: bound.name.clone(), action, default_action, style, input, output, faults, unsupported })
+    }
+
+    /// Why an operation cannot be called one of whose parts is text in the body itself.
+    fn refuse_text_in_body(
+        &mut self,
+        context: &Context<'_>,
+        bound: &BindingOperation,
+        rpc: bool,
+        input: &Body,
+    ) -> Option<String> {
+        let part = self.text_in_body(rpc, input)?;
+        let message = format!(
+            "operation {} is document/literal, and part {part} of its input is text of a type: WSDL 1.1 puts it into the \
+             body itself, where SOAP has elements only, and no two systems agree what else to send; declare an element \
+             for it in a schema, and let the part name that",
+            bound.name
+        );
+        self.error(context.file, &bound.at, "R2204", message);
+        Some(format!("its part {part} is text that no element holds"))
+    }
+
+    /// A document/literal part that is text of a type (Basic Profile R2204).
+    fn text_in_body(&self, rpc: bool, body: &Body) -> Option<String> {
+        let literal = !rpc && body.usage == Usage::Literal;
+        let is_text = |part: &&Part| match (part.holds, &part.label) {
+            (Holds::Type(_), Some(label)) => self.compiler.is_text(label),
+            (Holds::Type(_) | Holds::Element(_), _) => false,
+        };
+        body.parts.iter().filter(|_| literal).find(is_text).map(|part| part.name.clone())
     }
 
     fn is_wrapped(&self, operation: &str, body: &Body) -> bool {

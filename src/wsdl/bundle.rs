@@ -17,6 +17,8 @@ const FILES_MAX: usize = 1_000;
 /// How large all files together may be.
 const BYTES_MAX: usize = 40 << 20;
 const FINDINGS_MAX: usize = 500;
+/// The rule of what goes over one of our own bounds.
+const BOUNDS: &str = "bounds";
 /// How often one file is mended: each time it is parsed again.
 const REPAIRS_MAX: usize = 12;
 
@@ -93,6 +95,10 @@ pub(crate) struct Findings {
     errors: usize,
     warnings: usize,
     overflow: usize,
+    /// The first that is not listed.
+    overflow_at: Place,
+    /// What went over a bound is said once, where it first did.
+    bounds: HashSet<String>,
 }
 
 impl Findings {
@@ -100,10 +106,16 @@ impl Findings {
         if self.muted {
             return;
         }
+        if rule == BOUNDS && !self.bounds.insert(message.clone()) {
+            return;
+        }
         let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
         *count += 1;
         if *count > FINDINGS_MAX {
             self.overflow += 1;
+            if self.overflow == 1 {
+                self.overflow_at = place;
+            }
             return;
         }
         let finding = Finding {
@@ -136,11 +148,11 @@ impl Findings {
         if self.overflow > 0 {
             findings.push(Finding {
                 severity: Severity::Warning,
-                file: names.first().cloned().unwrap_or_default(),
-                line: 0,
-                column: 0,
-                rule: "bounds".to_owned(),
-                message: format!("{} more findings are not listed", self.overflow),
+                file: names.get(self.overflow_at.file).cloned().unwrap_or_default(),
+                line: self.overflow_at.line,
+                column: self.overflow_at.column,
+                rule: BOUNDS.to_owned(),
+                message: format!("{} more findings are not listed; the first of them is here", self.overflow),
             });
         }
         findings.sort_by_key(|finding| finding.severity == Severity::Warning);
@@ -179,6 +191,8 @@ struct Walk<'a, 'f> {
     shelf: &'a Shelf,
     bundle: Bundle<'a>,
     known: HashMap<PathBuf, Option<usize>>,
+    /// The files whose definitions were taken.
+    taken: HashSet<usize>,
     read: HashSet<(usize, NodeId, Arc<str>)>,
     wanted: VecDeque<Wanted>,
     missing: Vec<Missing>,
@@ -189,18 +203,22 @@ struct Walk<'a, 'f> {
 /// Reads a WSDL and all it imports.
 pub(crate) fn read<'a>(path: &Path, files: &dyn Files, shelf: &'a Shelf) -> Bundle<'a> {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    // A path that comes to nothing, such as `.`, is still named and read as the folder that it is.
+    let first = Some(lexical(path)).filter(|clean| clean.components().next().is_some());
+    let first = first.unwrap_or_else(|| PathBuf::from("."));
     let mut walk = Walk {
         files,
         folder: lexical(&folder),
         shelf,
         bundle: Bundle::default(),
         known: HashMap::new(),
+        taken: HashSet::new(),
         read: HashSet::new(),
         wanted: VecDeque::new(),
         missing: Vec::new(),
         bytes: 0,
     };
-    walk.wanted.push_back(Wanted { path: lexical(path), reason: Reason::Wsdl, place: Place::default() });
+    walk.wanted.push_back(Wanted { path: first, reason: Reason::Wsdl, place: Place::default() });
     while let Some(wanted) = walk.wanted.pop_front() {
         walk.follow(wanted);
     }
@@ -261,8 +279,8 @@ impl<'a> Walk<'a, '_> {
     fn open(&mut self, wanted: &Wanted) -> Option<usize> {
         let name = self.name_of(&wanted.path);
         if self.bundle.sources.len() >= FILES_MAX {
-            let message = format!("{name} is not read: a WSDL may be made of {FILES_MAX} files at most");
-            self.bundle.findings.add(Severity::Error, wanted.place, "bounds", message);
+            let message = format!("this is not read: a WSDL may be made of {FILES_MAX} files at most");
+            self.bundle.findings.add(Severity::Error, wanted.place, BOUNDS, message);
             return None;
         }
         let first = self.bundle.sources.is_empty() && wanted.place == Place::default();
@@ -275,13 +293,15 @@ impl<'a> Walk<'a, '_> {
         };
         let defect = |message: String| (0, 0, "XML", message);
         self.bytes += bytes.len();
-        let outcome = if bytes.len() > FILE_BYTES_MAX {
-            Err((0, 0, "bounds", format!("is larger than {} MiB", FILE_BYTES_MAX >> 20)))
-        } else if self.bytes > BYTES_MAX {
-            Err((0, 0, "bounds", format!("with it the files are larger than {} MiB together", BYTES_MAX >> 20)))
-        } else {
-            document::decode(&bytes, None).map(std::borrow::Cow::into_owned).map_err(defect)
-        };
+        if let Some(message) = self.over_bounds(&name, bytes.len()) {
+            if first {
+                self.bundle.findings.of_file(Severity::Error, name, BOUNDS, 0, 0, message);
+            } else {
+                self.bundle.findings.add(Severity::Error, wanted.place, BOUNDS, message);
+            }
+            return None;
+        }
+        let outcome = document::decode(&bytes, None).map(std::borrow::Cow::into_owned).map_err(defect);
         let outcome = outcome.and_then(|text| self.parse(text));
         match outcome {
             Ok((document, repairs)) => {
@@ -298,6 +318,15 @@ impl<'a> Walk<'a, '_> {
                 None
             }
         }
+    }
+
+    /// Why a file is not looked into, if it is too large, or all are together.
+    fn over_bounds(&self, name: &str, bytes: usize) -> Option<String> {
+        if bytes > FILE_BYTES_MAX {
+            return Some(format!("{name} is larger than {} MiB", FILE_BYTES_MAX >> 20));
+        }
+        let over = self.bytes > BYTES_MAX;
+        over.then(|| format!("with this the files are larger than {} MiB together", BYTES_MAX >> 20))
     }
 
     /// Parses a text; what hand-edited files often get wrong is mended first, and said.
@@ -352,7 +381,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn take_definitions(&mut self, file: usize) {
-        if self.bundle.definitions.contains(&file) {
+        if !self.taken.insert(file) {
             return;
         }
         self.bundle.definitions.push(file);
@@ -504,9 +533,12 @@ impl<'a> Walk<'a, '_> {
     /// An import that was not followed is no finding when its namespace is there all the same.
     fn settle_missing(&mut self) {
         let mut seen = HashSet::new();
+        let brought: HashSet<Arc<str>> = self.bundle.schemas.iter().map(|schema| Arc::clone(&schema.target)).collect();
         for missing in std::mem::take(&mut self.missing) {
-            let there = self.bundle.schemas.iter().any(|schema| *schema.target == *missing.namespace);
-            if there || is_built_in(&missing.namespace) || !seen.insert((missing.namespace, missing.message.clone())) {
+            if brought.contains(missing.namespace.as_str())
+                || is_built_in(&missing.namespace)
+                || !seen.insert((missing.namespace, missing.message.clone()))
+            {
                 continue;
             }
             self.bundle.findings.add(Severity::Warning, missing.place, missing.rule, missing.message);

@@ -109,6 +109,8 @@ fn of_operations(name: &str, old: &Operation, new: &Operation, changes: &mut Vec
     differs("the address", old.endpoint(), new.endpoint());
     let (before, after) = (old.request(), new.request());
     of_messages(name, &flat(&before, old.has_single_part()), &flat(&after, new.has_single_part()), changes);
+    let (before, after) = (old.request_headers(), new.request_headers());
+    of_messages(name, &below_header(&before), &below_header(&after), changes);
     let mut answers = Vec::new();
     match (old.response(), new.response()) {
         (Some(before), Some(after)) => {
@@ -145,6 +147,13 @@ fn flat(outlines: &[Outline], single: bool) -> Vec<Flat<'_>> {
     all
 }
 
+/// Header blocks, as a mapping names them.
+fn below_header(blocks: &[Outline]) -> Vec<Flat<'_>> {
+    let mut blocks = flat(blocks, false);
+    blocks.iter_mut().for_each(|flat| flat.path.insert_str(0, "$header."));
+    blocks
+}
+
 fn flatten<'o>(outline: &'o Outline, above: &str, group: (bool, bool), into: &mut Vec<Flat<'o>>) {
     let required = group.0 && outline.min > 0;
     let repeated = group.1 || outline.is_repeated();
@@ -158,7 +167,18 @@ fn flatten<'o>(outline: &'o Outline, above: &str, group: (bool, bool), into: &mu
     };
     let path = if above.is_empty() { name } else { format!("{above}.{name}") };
     into.push(Flat { path: path.clone(), outline, required, repeated });
+    if !outline.array.is_empty() {
+        // A mapping names what an item holds right below the array.
+        return outline.children.iter().for_each(|item| flatten_item(item, &path, into));
+    }
     outline.children.iter().for_each(|child| flatten(child, &path, (true, false), into));
+}
+
+fn flatten_item<'o>(item: &'o Outline, array: &str, into: &mut Vec<Flat<'o>>) {
+    if !item.builtin.is_empty() {
+        into.push(Flat { path: format!("{array}.$value"), outline: item, required: false, repeated: true });
+    }
+    item.children.iter().for_each(|child| flatten(child, array, (true, false), into));
 }
 
 fn is_below(path: &str, above: &str) -> bool {
@@ -213,6 +233,14 @@ fn of_nodes(name: &str, old: &Flat<'_>, new: &Flat<'_>, changes: &mut Vec<Change
     if old.namespace != new.namespace {
         let what = format!("changes its namespace: {:?} → {:?}", old.namespace, new.namespace);
         add(false, what);
+    }
+    if old.array != new.array {
+        let words = |array: &[usize]| match array.iter().sum::<usize>() {
+            0 => "no array".to_owned(),
+            1 => "an array".to_owned(),
+            dimensions => format!("an array of {dimensions} dimensions"),
+        };
+        add(true, format!("was {}, and is {}", words(&old.array), words(&new.array)));
     }
     if old.builtin != new.builtin {
         let words = |builtin: &str| if builtin.is_empty() { "elements" } else { builtin }.to_owned();

@@ -98,6 +98,10 @@ pub(crate) struct Compiler<'b, 'd, 'i> {
     namespaces: HashSet<Arc<str>>,
     /// The one component of a kind and a local name; none where there are more.
     alone: HashMap<(&'static str, Arc<str>), Option<Name>>,
+    /// Where groups stand, model groups and named ones.
+    places: HashMap<ParticleId, Place>,
+    /// Elements of which it was said that their substitution groups go in a circle.
+    circular: HashSet<ElementId>,
 }
 
 impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
@@ -141,6 +145,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             redefines: false,
             namespaces: schemas.iter().map(|schema| Arc::clone(&schema.target)).collect(),
             alone: HashMap::new(),
+            places: HashMap::new(),
+            circular: HashSet::new(),
         };
         for schema in 0..schemas.len() {
             compiler.index(schema);
@@ -285,6 +291,16 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         None
     }
 
+    /// Whether what a type takes is text: a simple type, or a complex one of simple content.
+    pub(crate) fn is_text(&self, name: &Name) -> bool {
+        if let Some(at) = self.globals.get(&("type", name.clone())) {
+            let simple_content = || elements(at.node).any(|child| child.tag_name().name() == "simpleContent");
+            return at.node.tag_name().name() == "simpleType" || simple_content();
+        }
+        let built_in = is_xsd(&name.namespace) || is_soap_encoding(&name.namespace);
+        built_in && Builtin::ALL.into_iter().any(|(_, known)| known == &*name.local)
+    }
+
     /// A type of SOAP's encoding, or of Apache's, that holds anything.
     fn known_type(&mut self, name: &Name) -> TypeId {
         let (place, base) = (Place::default(), Some(self.model.any_type));
@@ -400,8 +416,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         while let Some(job) = self.queue.pop() {
             if self.model.elements.len() + self.model.particles.len() > COMPONENTS_MAX {
                 self.queue.clear();
+                let (Job::Type(_, at) | Job::Element(_, at) | Job::Group(_, at)) = job;
                 let message = format!("the schemas have more than {COMPONENTS_MAX} elements and particles together");
-                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                self.finding_as(Severity::Error, at, "bounds", message);
                 break;
             }
             match job {
@@ -578,25 +595,38 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             (None, Some(node), _) => self.new_type(None, At { node, ..at }),
             (None, None, Some(head)) => {
                 let head = self.qname(at, head);
-                self.element(&head).and_then(|head| self.declared_type(head, 0)).unwrap_or(self.model.any_type)
+                self.element(&head).and_then(|head| self.type_of_head(id, at, head)).unwrap_or(self.model.any_type)
             }
             (None, None, None) => self.model.any_type,
         };
         self.model.elements[id].type_id = type_id;
     }
 
-    /// The type of a head of substitution, which may not have been read yet.
-    fn declared_type(&mut self, head: ElementId, depth: usize) -> Option<TypeId> {
-        let name = self.model.elements[head].name.clone();
-        let at = *self.globals.get(&("element", name))?;
-        match (at.node.attribute("type"), at.node.attribute("substitutionGroup")) {
-            (Some(text), _) => Some(self.type_ref(at, text)),
-            (None, Some(next)) if depth < NESTING_MAX => {
-                let next = self.qname(at, next);
-                let next = self.element(&next)?;
-                self.declared_type(next, depth + 1)
+    /// The type of a head of substitution, which may not have been read yet: its own, or that of its own head.
+    fn type_of_head(&mut self, member: ElementId, from: At<'d, 'i>, head: ElementId) -> Option<TypeId> {
+        let mut head = head;
+        let mut seen = HashSet::from([member]);
+        loop {
+            let name = self.model.elements[head].name.clone();
+            let at = *self.globals.get(&("element", name.clone()))?;
+            if let Some(text) = at.node.attribute("type") {
+                return Some(self.type_ref(at, text));
             }
-            (None, _) => None,
+            let inline = elements(at.node).any(|child| matches!(child.tag_name().name(), "simpleType" | "complexType"));
+            let next = at.node.attribute("substitutionGroup").filter(|_| !inline)?;
+            if !seen.insert(head) {
+                if seen.iter().any(|element| self.circular.contains(element)) {
+                    return None;
+                }
+                let message = format!(
+                    "element {name} is in its own substitution group, and none of that circle has a type; assumed: anything"
+                );
+                self.finding(from, "e-props-correct.6", message);
+                self.circular.extend(seen);
+                return None;
+            }
+            let next = self.qname(at, next);
+            head = self.element(&next)?;
         }
     }
 
@@ -906,16 +936,70 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             }
             _ => return None,
         };
-        let min = at.node.attribute("minOccurs").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
-        let max = match at.node.attribute("maxOccurs").map(str::trim) {
-            Some("unbounded" | "*") => None,
-            Some(text) => Some(text.parse().unwrap_or(1)),
-            None => Some(1),
-        };
+        let (min, max) = self.occurrences(at);
         let wildcard = matches!(term, Term::Any).then(|| self.wildcard(at));
-        let id = self.model.particles.add(Particle { min, max: max.map(|max: u32| max.max(min)), term });
+        if matches!(term, Term::Sequence(_) | Term::Choice(_) | Term::All(_)) {
+            let id = self.model.particles.add(Particle { min, max, term });
+            self.places.insert(id, self.place(at));
+            return Some(id);
+        }
+        let id = self.model.particles.add(Particle { min, max, term });
         self.model.wildcards.extend(wildcard.map(|wildcard| (id, wildcard)));
         Some(id)
+    }
+
+    /// How often a particle comes (XSD 1.0 part 1, 3.9.6, Particle Correct). Most say nothing, or say it well.
+    fn occurrences(&mut self, at: At<'d, 'i>) -> (u32, Option<u32>) {
+        let written = at.node.attribute("minOccurs").map(str::trim);
+        let min = written.map_or(1, |text| self.min_occurs(at, text));
+        let max = match at.node.attribute("maxOccurs").map(str::trim) {
+            None => Some(1),
+            Some("unbounded" | "*") => None,
+            Some(text) => self.max_occurs(at, text, min),
+        };
+        match (written, max) {
+            (_, Some(max)) if min <= max => (min, Some(max)),
+            (_, None) => (min, None),
+            (None, Some(_)) => {
+                let message = "maxOccurs is 0 and minOccurs is not written, which makes it 1; assumed: it is not there";
+                self.finding_as(Severity::Warning, at, "p-props-correct.2.1", message.to_owned());
+                (0, Some(0))
+            }
+            (Some(_), Some(max)) => {
+                let absent = if at.node.has_attribute("maxOccurs") { "" } else { ", which is not written and so" };
+                let message = format!("minOccurs {min} is more than maxOccurs{absent} {max}; assumed: {min} times");
+                self.finding(at, "p-props-correct.2.1", message);
+                (min, Some(min))
+            }
+        }
+    }
+
+    fn min_occurs(&mut self, at: At<'d, 'i>, text: &str) -> u32 {
+        let shown = document::clip(text, 40);
+        let (reason, assumed) = match occurrence(text) {
+            Ok(min) => return min,
+            Err(NoCount::TooLarge) => ("is more than any message can hold", u32::MAX),
+            Err(NoCount::NoNumber) => ("is no number from 0", 1),
+        };
+        self.finding(at, "p-props-correct.1", format!("minOccurs {shown:?} {reason}; assumed: {assumed}"));
+        assumed
+    }
+
+    fn max_occurs(&mut self, at: At<'d, 'i>, text: &str, min: u32) -> Option<u32> {
+        let shown = document::clip(text, 40);
+        match occurrence(text) {
+            Ok(max) => Some(max),
+            Err(NoCount::TooLarge) => {
+                let message = format!("maxOccurs {shown:?} is more than any message holds; assumed: unbounded");
+                self.finding_as(Severity::Warning, at, "p-props-correct.1", message);
+                None
+            }
+            Err(NoCount::NoNumber) => {
+                let message = format!("maxOccurs {shown:?} is neither a number from 0 nor unbounded; assumed: {min}");
+                self.finding(at, "p-props-correct.1", message);
+                Some(min)
+            }
+        }
     }
 
     /// What an `any` takes (XSD 1.0 part 1, 3.10).
@@ -950,6 +1034,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         };
         let id = self.new_particle(Term::Sequence(Vec::new()));
         self.groups.insert(name, id);
+        self.places.insert(id, self.place(group));
         self.queue.push(Job::Group(id, group));
         Some(id)
     }
@@ -1131,7 +1216,9 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             How::Plain | How::Restriction => own,
             How::Extension => match (inherited, own) {
                 (Content::Particle(first), Content::Particle(second)) => {
-                    Content::Particle(self.new_particle(Term::Sequence(vec![first, second])))
+                    let whole = self.new_particle(Term::Sequence(vec![first, second]));
+                    self.places.extend(self.places.get(&second).copied().map(|place| (whole, place)));
+                    Content::Particle(whole)
                 }
                 (inherited, Content::Empty) => inherited,
                 (_, own) => own,
@@ -1198,7 +1285,8 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             format!("a content model is made of more than {PARTICLES_MAX} particles or nests deeper than {NESTING_MAX}")
         };
         let rule = if circular { "mg-props-correct.2" } else { "bounds" };
-        self.findings.add(Severity::Error, Place::default(), rule, message);
+        let place = self.places.get(&id).copied().unwrap_or_default();
+        self.findings.add(Severity::Error, place, rule, message);
         self.model.particles[id].term = Term::Sequence(Vec::new());
     }
 
@@ -1214,10 +1302,15 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             }
         }
         let mut total = 0;
-        for head in heads.keys() {
+        let mut in_order: Vec<&ElementId> = heads.keys().collect();
+        in_order.sort_by_key(|head| {
+            let Place { file, line, column } = self.model.elements[**head].place;
+            (file, line, column)
+        });
+        for head in in_order {
             if total > SUBSTITUTES_MAX {
                 let message = format!("the substitution groups have more than {SUBSTITUTES_MAX} members together");
-                self.findings.add(Severity::Error, Place::default(), "bounds", message);
+                self.findings.add(Severity::Error, self.model.elements[*head].place, "bounds", message);
                 return;
             }
             let mut members = Vec::new();
@@ -1225,6 +1318,14 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             let mut open: Vec<ElementId> = vec![*head];
             while let Some(next) = open.pop() {
                 for member in heads.get(&next).map(Vec::as_slice).unwrap_or_default() {
+                    if member == head && !self.circular.contains(head) {
+                        self.circular.extend(seen.iter().copied());
+                        let Element { place, name, .. } = &self.model.elements[*head];
+                        let message = format!(
+                            "element {name} is in its own substitution group; assumed: each of that circle may stand for the others"
+                        );
+                        self.findings.add(Severity::Warning, *place, "e-props-correct.6", message);
+                    }
                     if seen.insert(*member) {
                         members.push(*member);
                         open.push(*member);
@@ -1235,6 +1336,24 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
             self.model.substitutes.insert(*head, members);
         }
     }
+}
+
+/// Why an occurrence is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoCount {
+    TooLarge,
+    NoNumber,
+}
+
+/// An `xs:nonNegativeInteger`.
+fn occurrence(text: &str) -> Result<u32, NoCount> {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        // No less than 0, and written so.
+        let zero = text.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte == b'0'));
+        return if zero { Ok(0) } else { Err(NoCount::NoNumber) };
+    }
+    digits.parse().map_err(|_| NoCount::TooLarge)
 }
 
 static XSD_SCHEMA: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| Name::new(XSD, "schema"));

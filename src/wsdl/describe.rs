@@ -46,6 +46,8 @@ pub struct Target {
     pub min_length: Option<u64>,
     /// It may hold anything at all.
     pub any: bool,
+    /// An array of SOAP's encoding: of how many dimensions, those of arrays within it included; 0: it is none.
+    pub array: usize,
     #[serde(skip)]
     pub(crate) type_id: Option<TypeId>,
 }
@@ -107,7 +109,12 @@ impl Operation {
                 Chosen::Named(name) => here = self.derived(here, &known, &name)?,
             }
             if matches!(*step, "$type" | "$xml" | "$nil" | "$value" | "$group") {
-                return if *step == "$value" && target.simple { Ok(target) } else { Ok(plain()) };
+                let item = self.item_of(here).filter(|_| *step == "$value");
+                return match item {
+                    Some(item) => Ok(self.describe(item, target.required, true)),
+                    None if *step == "$value" && target.simple => Ok(target),
+                    None => Ok(plain()),
+                };
             }
             let (next, found) = self.step(here, step).ok_or_else(|| self.unknown(here, &known, step))?;
             target = found;
@@ -202,7 +209,10 @@ impl Operation {
     pub fn required_below(&self, target: &Target) -> Vec<String> {
         let mut leaves = Leaves { schemas: &self.model.schemas, paths: Vec::new(), open: HashSet::new() };
         if let Some(type_id) = target.type_id {
-            leaves.of_type(type_id, "", 0);
+            match self.item_of(Here::Type(type_id)) {
+                Some(Here::Type(item)) => leaves.of_type(item, "", 0),
+                Some(_) | None => leaves.of_type(type_id, "", 0),
+            }
         }
         leaves.paths
     }
@@ -240,6 +250,9 @@ impl Operation {
             }
             Here::Element(_) | Here::Type(_) => {}
         }
+        if let Some(item) = self.item_of(here) {
+            return self.step_into_item(here, item, step);
+        }
         let Definition::Complex(complex) = &schemas.types[self.type_at(here)?].definition else {
             return is_any(schemas, self.type_at(here)?).then(|| (None, plain()));
         };
@@ -255,6 +268,26 @@ impl Operation {
         let child = schemas.children(complex).by_local.get(local)?;
         let next = Here::Element(child.element);
         Some((Some(next), self.describe(next, child.required, child.repeated)))
+    }
+
+    /// An item of an array of one dimension, whose type is known and is no array itself.
+    fn item_of(&self, here: Here) -> Option<Here> {
+        let schemas = &self.model.schemas;
+        let array = schemas.array(self.type_at(here)?)?;
+        let item = array.item.or_else(|| array.element.map(|element| schemas.elements[element].type_id))?;
+        let flat = array.ranks.iter().sum::<usize>() <= 1 && schemas.array(item).is_none();
+        flat.then_some(Here::Type(item))
+    }
+
+    /// Below an array stands what an item holds; the items themselves may be named as they are in the message.
+    fn step_into_item(&self, here: Here, item: Here, step: &str) -> Option<(Option<Here>, Target)> {
+        if let Some(found) = self.step(item, step) {
+            return Some(found);
+        }
+        let schemas = &self.model.schemas;
+        let array = schemas.array(self.type_at(here)?)?;
+        let named = array.element.map_or("item", |element| &schemas.elements[element].name.local);
+        (named == step).then(|| (Some(item), self.describe(item, false, true)))
     }
 
     /// The name of a header block: its element's, or its part's.
@@ -298,6 +331,7 @@ impl Operation {
             min_length: facets.length.or(facets.min_length),
             // An array of SOAP's encoding takes a list, and says little of its items.
             any: is_any(schemas, type_id) || schemas.array(type_id).is_some(),
+            array: schemas.array(type_id).map_or(0, |array| array.ranks.iter().sum::<usize>().max(1)),
             type_id: Some(type_id),
         }
     }
@@ -306,6 +340,9 @@ impl Operation {
         let schemas = &self.model.schemas;
         if matches!(here, Here::Headers) {
             return self.bound.input.headers.iter().map(|header| self.block_name(header).to_owned()).collect();
+        }
+        if let Some(item) = self.item_of(here) {
+            return self.children_of(item);
         }
         let Some(type_id) = self.type_at(here) else {
             return self.bound.input.parts.iter().map(|part| part.name.clone()).collect();
@@ -376,6 +413,7 @@ fn plain() -> Target {
         fixed: None,
         min_length: None,
         any: true,
+        array: 0,
         type_id: None,
     }
 }
@@ -400,7 +438,9 @@ struct Leaves<'a> {
 
 impl Leaves<'_> {
     fn of_type(&mut self, type_id: TypeId, path: &str, depth: usize) {
-        if depth > DEPTH_MAX || self.paths.len() >= LEAVES_MAX || !self.open.insert(type_id) {
+        let full = depth > DEPTH_MAX || self.paths.len() >= LEAVES_MAX;
+        // An array may be empty, and its own attributes are the encoder's to write.
+        if full || self.schemas.array(type_id).is_some() || !self.open.insert(type_id) {
             return;
         }
         if let Definition::Complex(complex) = &self.schemas.types[type_id].definition {

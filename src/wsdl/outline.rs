@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::bind::{Body, Holds, Part};
+use super::bind::{Body, Header, Holds, Part};
+use super::encoding::ArrayType;
 use super::model::{
     AttributeUse, Complex, Content, Definition, ElementId, Particle, ParticleId, Schemas, Simple, Term, TypeId, Variety,
 };
@@ -62,6 +63,10 @@ pub struct Outline {
     /// What the schema says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub documentation: Option<String>,
+    /// An array of SOAP's encoding: how many dimensions it has, and then how many each array within it has. What
+    /// stands below it is an item.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub array: Vec<usize>,
     /// Why nothing is shown below it, where something is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
@@ -148,6 +153,31 @@ impl Operation {
         self.bound.input.wrapper.is_none() && self.bound.input.parts.len() == 1
     }
 
+    /// The header blocks that the WSDL binds to the request.
+    #[must_use]
+    pub fn request_headers(&self) -> Vec<Outline> {
+        self.blocks(&self.bound.input)
+    }
+
+    /// The header blocks that the WSDL binds to the answer.
+    #[must_use]
+    pub fn response_headers(&self) -> Vec<Outline> {
+        self.bound.output.as_ref().map(|output| self.blocks(output)).unwrap_or_default()
+    }
+
+    fn blocks(&self, body: &Body) -> Vec<Outline> {
+        let mut walk = Walk { schemas: &self.model.schemas, open: Vec::new(), nodes: 0 };
+        let block = |header: &Header| {
+            let outline = walk.part(&header.part);
+            let namespace = match header.part.holds {
+                Holds::Element(_) => outline.namespace,
+                Holds::Type(_) => header.namespace.to_string(),
+            };
+            Outline { namespace, min: u32::from(header.required), ..outline }
+        };
+        body.headers.iter().map(block).collect()
+    }
+
     fn outlines(&self, body: &Body) -> Vec<Outline> {
         let mut walk = Walk { schemas: &self.model.schemas, open: Vec::new(), nodes: 0 };
         let several = body.wrapper.is_some() || body.parts.len() > 1;
@@ -211,6 +241,9 @@ impl Walk<'_> {
         if outline.documentation.is_none() {
             outline.documentation = known.documentation.as_deref().map(str::to_owned);
         }
+        if let Some(array) = self.schemas.array(type_id) {
+            return self.array(outline, type_id, array);
+        }
         if let Some(simple) = self.schemas.simple(type_id) {
             describe(outline, simple);
         }
@@ -226,6 +259,29 @@ impl Walk<'_> {
             outline.children = self.content(complex);
             self.open.pop();
         }
+    }
+
+    /// An array of SOAP's encoding holds items; its own attributes are the encoder's to write.
+    fn array(&mut self, outline: &mut Outline, type_id: TypeId, array: ArrayType) {
+        let element = array.element.map(|element| &self.schemas.elements[element]);
+        let item = array.item.or(element.map(|element| element.type_id));
+        let name = element.map_or("item", |element| &element.name.local).to_owned();
+        let mut inner = Outline { name, min: 0, max: None, ..Outline::default() };
+        outline.array = if array.ranks.is_empty() { vec![1] } else { array.ranks };
+        if self.open.contains(&type_id) {
+            outline.cut = Some(Cut::Recursion);
+            return;
+        }
+        if self.open.len() >= DEPTH_MAX || self.nodes >= NODES_MAX {
+            outline.cut = Some(Cut::Bounds);
+            return;
+        }
+        if let Some(item) = item {
+            self.open.push(type_id);
+            self.typed(&mut inner, item);
+            self.open.pop();
+        }
+        outline.children.push(inner);
     }
 
     /// The names of the concrete types that are made of one.
@@ -250,7 +306,7 @@ impl Walk<'_> {
         let attributes = complex.attributes.iter().filter(|attribute| !attribute.prohibited);
         let mut children: Vec<Outline> = attributes.map(|attribute| self.attribute(attribute)).collect();
         if let Content::Particle(particle) = complex.content {
-            self.particle(particle, &mut children);
+            self.particle(particle, Kind::Sequence, &mut children);
         }
         children
     }
@@ -275,8 +331,8 @@ impl Walk<'_> {
         outline
     }
 
-    /// Adds what a particle holds; a sequence that comes once is no group of its own.
-    fn particle(&mut self, id: ParticleId, into: &mut Vec<Outline>) {
+    /// Adds what a particle holds; a sequence that comes once is no group of its own, but where it is one of a choice.
+    fn particle(&mut self, id: ParticleId, above: Kind, into: &mut Vec<Outline>) {
         let particle: &Particle = &self.schemas.particles[id];
         if particle.max == Some(0) || self.nodes >= NODES_MAX {
             return;
@@ -293,11 +349,11 @@ impl Walk<'_> {
             Term::All(parts) => (Kind::All, parts),
         };
         let once = (particle.min, particle.max) == (1, Some(1));
-        if once && (kind != Kind::Choice || parts.len() == 1) {
-            return parts.iter().for_each(|part| self.particle(*part, into));
+        if once && (parts.len() == 1 || (kind != Kind::Choice && above != Kind::Choice)) {
+            return parts.iter().for_each(|part| self.particle(*part, above, into));
         }
         let mut group = Outline { kind, min: particle.min, max: particle.max, ..Outline::default() };
-        parts.iter().for_each(|part| self.particle(*part, &mut group.children));
+        parts.iter().for_each(|part| self.particle(*part, kind, &mut group.children));
         if !group.children.is_empty() {
             into.push(group);
         }

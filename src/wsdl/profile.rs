@@ -34,7 +34,10 @@ impl Broken {
 
 /// The rules whose breach spoils one operation or one port, and no other.
 pub(crate) fn is_local(rule: &str) -> bool {
-    matches!(rule, "R2718" | "R2101" | "WSDL 2.4" | "WSDL 2.3.1" | "WSDL 2.5" | "WSDL 2.6" | "WSDL 3.5")
+    matches!(
+        rule,
+        "R2718" | "R2101" | "R2204" | "R2701" | "WSDL 2.4" | "WSDL 2.3.1" | "WSDL 2.5" | "WSDL 2.6" | "WSDL 3.5"
+    )
 }
 
 /// How many parts, headers and faults are looked at: operations share messages.
@@ -364,7 +367,7 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
             let (element, type_name) = (part.attribute("element"), part.attribute("type"));
             if *form == Form::DocumentLiteral && element.is_none() && type_name.is_some() {
                 let text = format!(
-                    "operation {name} is document/literal, and part {part_name} of its {kind} names a type; assumed: the type's content"
+                    "operation {name} is document/literal, and part {part_name} of its {kind} names a type; assumed: an element named after the part holds it, if it holds elements"
                 );
                 self.add(Severity::Warning, *part, "R2204", text);
             } else if *form == Form::RpcLiteral && element.is_some() {
@@ -474,7 +477,7 @@ impl<'d, 'i> Rules<'_, 'd, 'i> {
         let key = (part.lookup_namespace_uri(prefix).unwrap_or_default(), local);
         if let Some(other) = signatures.insert(key, direction.name).filter(|other| *other != direction.name) {
             let text = format!(
-                "the operations {other} and {} have the same element {element} in their bodies; assumed: the SOAP action tells them apart",
+                "the operations {other} and {} have the same element {element} in their bodies; assumed: the SOAP action tells them apart, or the receiver does the same for both",
                 direction.name
             );
             self.add(Severity::Warning, direction.bound, "R2710", text);

@@ -247,10 +247,160 @@ fn what_scaffold_prints_passes_check_when_its_gaps_are_filled() {
     let unfilled = omgate(folder.path(), &["check", "--config", "new.toml"]);
     assert_eq!(unfilled.code, Some(1));
     assert!(unfilled.out.contains("is empty"), "{}", unfilled.out);
-    fs::write(&path, filled(&ran.out, &of_type)).unwrap();
+    let gap =
+        "new.toml:13:18: error: source.order-won.organizations: \"00D000000000000\" is what `omgate scaffold` leaves";
+    assert!(unfilled.out.contains(gap), "{}", unfilled.out);
+    let but_one = filled(&ran.out, &of_type);
+    fs::write(&path, &but_one).unwrap();
+    assert_eq!(omgate(folder.path(), &["check", "--config", "new.toml"]).code, Some(1));
+    let address = but_one.replace("# endpoint = \"http://erp.example/orders\"", "endpoint = \"http://host/path\"");
+    fs::write(&path, address).unwrap();
+    let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
+    assert!(ran.out.contains("endpoint: \"http://host/path\" is what `omgate scaffold` leaves"), "{}", ran.out);
+    fs::write(&path, but_one.replace("00D000000000000\"", "00D24000000abcd\"")).unwrap();
     let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert!(ran.out.contains("is in order: 1 route\n"), "{}", ran.out);
+}
+
+/// An rpc/encoded WSDL with arrays, a choice of groups, abstract rows and a bound header.
+const PARTS: &str = r#"<w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+ xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:e="http://schemas.xmlsoap.org/soap/encoding/" xmlns:t="urn:t" targetNamespace="urn:t">
+<w:types><xs:schema targetNamespace="urn:t">
+<xs:complexType name="Item"><xs:sequence><xs:element name="Code" type="xs:string"/><xs:element name="Count" type="xs:int" minOccurs="0"/></xs:sequence></xs:complexType>
+<xs:complexType name="Items"><xs:complexContent><xs:restriction base="e:Array"><xs:attribute ref="e:arrayType" w:arrayType="t:Item[]"/></xs:restriction></xs:complexContent></xs:complexType>
+<xs:complexType name="Codes"><xs:complexContent><xs:restriction base="e:Array"><xs:attribute ref="e:arrayType" w:arrayType="xs:string[]"/></xs:restriction></xs:complexContent></xs:complexType>
+<xs:complexType name="Grid"><xs:complexContent><xs:restriction base="e:Array"><xs:attribute ref="e:arrayType" w:arrayType="xs:int[,]"/></xs:restriction></xs:complexContent></xs:complexType>
+<xs:complexType name="Shape" abstract="true"/>
+<xs:complexType name="Circle"><xs:complexContent><xs:extension base="t:Shape"><xs:sequence><xs:element name="Radius" type="xs:int"/></xs:sequence></xs:extension></xs:complexContent></xs:complexType>
+<xs:complexType name="Payment"><xs:sequence><xs:choice>
+<xs:sequence><xs:element name="Iban" type="xs:string"/><xs:element name="Bic" type="xs:string"/></xs:sequence>
+<xs:element name="Card" type="xs:string"/></xs:choice>
+<xs:element name="Shape" type="t:Shape" maxOccurs="unbounded"/></xs:sequence></xs:complexType>
+<xs:element name="Ticket"><xs:complexType><xs:sequence><xs:element name="Token" type="xs:string"/></xs:sequence></xs:complexType></xs:element>
+</xs:schema></w:types>
+<w:message name="In"><w:part name="Items" type="t:Items"/><w:part name="Codes" type="t:Codes"/><w:part name="Grid" type="t:Grid"/><w:part name="Payment" type="t:Payment"/></w:message>
+<w:message name="Head"><w:part name="Ticket" element="t:Ticket"/></w:message>
+<w:portType name="P"><w:operation name="Send"><w:input message="t:In"/></w:operation></w:portType>
+<w:binding name="B" type="t:P"><soap:binding style="rpc" transport="http://schemas.xmlsoap.org/soap/http"/>
+<w:operation name="Send"><soap:operation soapAction="send"/><w:input>
+<soap:header message="t:Head" part="Ticket" use="literal"/>
+<soap:body use="encoded" namespace="urn:t" encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"/></w:input></w:operation></w:binding>
+<w:service name="S"><w:port name="P" binding="t:B"><soap:address location="http://s.example/"/></w:port></w:service>
+</w:definitions>"#;
+
+#[test]
+fn arrays_choices_abstract_rows_and_header_blocks_are_shown_and_written_as_what_they_are() {
+    let folder = folder();
+    fs::write(folder.path().join("wsdl/parts.wsdl"), PARTS).unwrap();
+    let ran = omgate(folder.path(), &["wsdl", "show", "wsdl/parts.wsdl", "Send"]);
+    golden("show-parts.txt", &ran.out);
+    let ran = omgate(folder.path(), &["wsdl", "show", "wsdl/parts.wsdl", "Send", "--json"]);
+    let document: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(document["request"][0]["array"], serde_json::json!([1]));
+    assert_eq!(document["request_headers"][0]["name"], "Ticket");
+    let arguments =
+        ["scaffold", "--source", "wsdl/order-won.wsdl", "--destination", "wsdl/parts.wsdl", "--operation", "Send"];
+    let ran = omgate(folder.path(), &arguments);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    golden("scaffold-parts.txt", &ran.out);
+    // Filled, it passes; the type of an abstract row, a list of lists and a row's element are filled by hand.
+    let text = filled(&ran.out, &of_type)
+        .replace("00D000000000000\"", "00D24000000abcd\"")
+        .replace("\"$type\" = \"'1'\"", "\"$type\" = \"'Circle'\"\nRadius = 2")
+        .replace("Grid = \"'1'\"", "Grid = \"[[1, 2], [3, 4]]\"");
+    let config = folder.path().join("new.toml");
+    fs::write(&config, &text).unwrap();
+    let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
+    assert_eq!(ran.code, Some(0), "{}\n{text}", ran.out);
+    // what is written | what is said
+    for (from, to, said) in [
+        (
+            "[[route.map.Items]]",
+            "[route.map.Items]",
+            "\"Items\" is an array of SOAP's encoding, and is given an object",
+        ),
+        ("[[route.map.Items]]", "[[route.map.Items]]\nKode = \"'1'\"", "Items has no Kode; did you mean Code?"),
+        (
+            "Grid = \"[[1, 2], [3, 4]]\"",
+            "Grid.\"@arrayType\" = \"'int'\"",
+            "is an array of 2 dimensions: give it lists",
+        ),
+    ] {
+        assert!(text.contains(from), "{from}\n{text}");
+        fs::write(&config, text.replacen(from, to, 1)).unwrap();
+        let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
+        assert_eq!(ran.code, Some(1), "{to}: {}", ran.out);
+        assert!(ran.out.contains(said), "{to}: {}", ran.out);
+    }
+}
+
+#[test]
+fn what_changes_in_arrays_and_header_blocks_is_said() {
+    let folder = folder();
+    let (old, new) = (folder.path().join("wsdl/parts.wsdl"), folder.path().join("wsdl/new.wsdl"));
+    fs::write(&old, PARTS).unwrap();
+    let changed = PARTS
+        .replace("name=\"Code\" type=\"xs:string\"", "name=\"Code\" type=\"xs:int\"")
+        .replace("\"xs:string[]\"", "\"xs:int[]\"")
+        .replace("\"xs:int[,]\"", "\"xs:int[]\"")
+        .replace("name=\"Token\"", "name=\"Key\"");
+    fs::write(&new, changed).unwrap();
+    let ran = omgate(folder.path(), &["wsdl", "diff", "wsdl/parts.wsdl", "wsdl/new.wsdl"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.out);
+    golden("diff-parts.txt", &ran.out);
+}
+
+#[test]
+fn a_route_that_can_never_send_is_an_error_and_a_made_up_value_is_said_to_be_one() {
+    let folder = folder();
+    let config = folder.path().join("omgate.toml");
+    let total = "Total = \"record.Amount | default(0) | decimal(2)\"";
+    // what a value is | the severity | what is said
+    for (value, severity, said) in [
+        ("Total = \"none if record.Id else 1\"", "error", "no record ever makes a call, whatever it holds"),
+        (
+            "Total = \"record.Name | int\"",
+            "warning",
+            "values are made up by this check, in whose sample record.Name is \"text\"",
+        ),
+    ] {
+        change(&config, &[(total, value)]);
+        let ran = omgate(folder.path(), &["check", "--json"]);
+        let document: Value = serde_json::from_str(&ran.out).unwrap();
+        let problems = document["problems"].as_array().unwrap();
+        let problem =
+            problems.iter().find(|problem| problem["rule"] == "sample").unwrap_or_else(|| panic!("{}", ran.out));
+        assert_eq!(problem["severity"], severity, "{problem}");
+        assert!(problem["reason"].as_str().unwrap().contains(said), "{problem}");
+        assert_eq!((ran.code, &document["ok"]), (Some(i32::from(severity == "error")), &(severity != "error").into()));
+        change(&config, &[(value, total)]);
+    }
+}
+
+#[test]
+fn every_golden_file_of_a_command_is_read_by_a_test() {
+    let sources: String = fs::read_dir(project().join("tests/it"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let orphans = [orphans("commands", &sources), orphans("soap", &sources)].concat();
+    assert!(orphans.is_empty(), "no test reads {orphans:?}: name them in one, or take them out");
+    assert!(!self::orphans("commands", "golden(\"check.txt\", &ran.out)").is_empty(), "no orphan is ever found");
+}
+
+/// The files of a folder of fixtures whose names no source says.
+fn orphans(folder: &str, sources: &str) -> Vec<String> {
+    let mut orphans = Vec::new();
+    for entry in fs::read_dir(project().join("fixtures").join(folder)).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        if !sources.contains(&format!("\"{name}\"")) {
+            orphans.push(format!("fixtures/{folder}/{name}"));
+        }
+    }
+    orphans
 }
 
 #[test]

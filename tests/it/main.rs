@@ -11,6 +11,7 @@
 )]
 
 mod checks;
+mod closed;
 mod config;
 mod corpus;
 mod crash;

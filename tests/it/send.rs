@@ -512,7 +512,7 @@ async fn the_command_names_what_is_wrong() {
     let to = ["--to", "http://127.0.0.1:9/"];
     let cases: [(&[&str], &str); 6] = [
         (&["none.xml"], "reading none.xml"),
-        (&["."], "reading .: it is no file"),
+        (&["."], "reading .: it is a folder"),
         (&["bad.xml", "--new-ids"], "editing bad.xml: line 2, column 4"),
         (&["three.xml", "--retry-first", "5ms"], "add --retry"),
         (&["three.xml", "--notifications", "101"], "1..=100"),

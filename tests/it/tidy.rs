@@ -16,6 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
     // Values that travel: no I/O, and nothing of a stage.
     ("clock", &[]),
     ("crash", &[]),
+    ("disk", &[]),
     ("secret", &[]),
     ("envelope", &[]),
     ("delivery", &[]),
@@ -31,7 +32,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("route", &["delivery", "envelope", "expression"]),
     ("store", &["clock", "crash", "delivery", "outcome"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
-    ("deliver", &["call", "clock", "crash", "expression", "outcome", "secret", "soap"]),
+    ("deliver", &["call", "clock", "crash", "disk", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "outcome"]),
     ("why", &["clock", "delivery"]),
     ("issue", &["clock", "delivery"]),
@@ -68,6 +69,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &[
             "deliver",
             "delivery",
+            "disk",
             "dispatch",
             "envelope",
             "expression",
@@ -94,6 +96,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "crash",
             "deliver",
             "delivery",
+            "disk",
             "dispatch",
             "envelope",
             "expression",

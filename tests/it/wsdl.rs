@@ -114,6 +114,22 @@ fn what_is_assumed_has_a_name_and_is_refused_by_those_who_read_strictly() {
             ),
             "R2718",
         ),
+        (do_with("minOccurs='0' maxOccurs='99999999999999999999999999'"), "p-props-correct.1"),
+        (do_with("maxOccurs='0'"), "p-props-correct.2.1"),
+        (
+            schema_of(&format!(
+                "{good}<xs:element name='a' type='xs:int' substitutionGroup='t:b'/>\
+                 <xs:element name='b' type='xs:int' substitutionGroup='t:a'/>"
+            )),
+            "e-props-correct.6",
+        ),
+        // What no request holds harms none.
+        (
+            schema_of(&format!(
+                "{good}<xs:element name='a' substitutionGroup='t:b'/><xs:element name='b' substitutionGroup='t:a'/>"
+            )),
+            "e-props-correct.6",
+        ),
     ] {
         let model = load(&[("a.wsdl", &text)]).unwrap_or_else(|error| panic!("{rule}: {error:?}"));
         let rules: Vec<&str> = model.findings().iter().map(|finding| finding.rule.as_str()).collect();
@@ -122,6 +138,135 @@ fn what_is_assumed_has_a_name_and_is_refused_by_those_who_read_strictly() {
         assert!(finding.message.contains("assumed:") && finding.line > 0, "{finding:?}");
         let refused = load_as(&[("a.wsdl", &text)], Reading::Strict).unwrap_err();
         assert!(refused.iter().all(|finding| finding.severity == Severity::Error));
+    }
+}
+
+/// A WSDL whose `Do` holds an element that comes as often as these attributes say.
+fn do_with(occurrences: &str) -> String {
+    schema_of(&format!(
+        "<xs:element name='Do'><xs:complexType><xs:sequence>\n<xs:element name='a' type='xs:int' {occurrences}/>\
+         </xs:sequence></xs:complexType></xs:element>"
+    ))
+}
+
+#[test]
+fn what_leaves_open_how_often_something_comes_or_what_it_is_is_refused_at_its_place() {
+    let circle = "<xs:element name='a' substitutionGroup='t:b'/><xs:element name='b' substitutionGroup='t:a'/>";
+    let circle = schema_of(&format!(
+        "<xs:element name='Do'><xs:complexType><xs:sequence>\n<xs:element ref='t:a'/></xs:sequence></xs:complexType>\
+         </xs:element>\n{circle}"
+    ));
+    let alone = schema_of("<xs:element name='Do' substitutionGroup='t:Do'/>");
+    // what is wrong | the rule | what it says | its line and column
+    for (text, rule, words, place) in [
+        (do_with("minOccurs='2' maxOccurs='1'"), "p-props-correct.2.1", "2 is more than maxOccurs 1", (4, 1)),
+        (do_with("minOccurs='2'"), "p-props-correct.2.1", "maxOccurs, which is not written and so 1", (4, 1)),
+        (do_with("minOccurs='-1'"), "p-props-correct.1", "\"-1\" is no number from 0", (4, 1)),
+        (do_with("minOccurs='many'"), "p-props-correct.1", "\"many\" is no number from 0", (4, 1)),
+        (do_with("maxOccurs='-1'"), "p-props-correct.1", "neither a number from 0 nor unbounded", (4, 1)),
+        (do_with("maxOccurs=''"), "p-props-correct.1", "neither a number from 0 nor unbounded", (4, 1)),
+        (
+            do_with("minOccurs='99999999999999999999999999' maxOccurs='unbounded'"),
+            "p-props-correct.1",
+            "more than any message can hold",
+            (4, 1),
+        ),
+        (circle, "e-props-correct.6", "is in its own substitution group", (5, 1)),
+        (alone, "e-props-correct.6", "is in its own substitution group", (3, 76)),
+    ] {
+        let findings = load(&[("a.wsdl", &text)]).err().unwrap_or_else(|| panic!("{rule} loads: {text}"));
+        let finding = &findings[0];
+        assert_eq!((finding.rule.as_str(), finding.severity), (rule, Severity::Error), "{findings:?}");
+        assert!(finding.message.contains(words) && finding.message.contains("assumed:"), "{finding:?}");
+        assert_eq!((finding.line, finding.column), place, "{finding:?}");
+        assert_eq!(finding.file, "a.wsdl");
+    }
+    for fine in ["minOccurs='0' maxOccurs='0'", "minOccurs='+1' maxOccurs=' 0002 '", "minOccurs='-0'"] {
+        assert_eq!(load(&[("a.wsdl", &do_with(fine))]).unwrap().findings(), [], "{fine}");
+    }
+}
+
+#[test]
+fn a_bound_that_is_passed_is_named_once_at_what_passed_it() {
+    let element = "<xs:element name='Do' type='xs:string'/>";
+    let includes: String = (0..1_010).map(|n| format!("\n<xs:include schemaLocation='{n}.xsd'/>")).collect();
+    let text = schema_of(&format!("{includes}{element}"));
+    let mut files = vec![("a.wsdl".to_owned(), text)];
+    let schema = "<xs:schema xmlns:xs='http://www.w3.org/2001/XMLSchema'/>";
+    files.extend((0..1_010).map(|n| (format!("{n}.xsd"), schema.to_owned())));
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let large = format!("{schema}{}", " ".repeat(17 << 20));
+    let text = schema_of(&format!("\n<xs:include schemaLocation='b.xsd'/>{element}"));
+    let group = "\n<xs:group name='G'><xs:sequence><xs:group ref='t:G'/></xs:sequence></xs:group>\
+        <xs:element name='Do'><xs:complexType><xs:group ref='t:G'/></xs:complexType></xs:element>";
+    for (files, rule, place) in [
+        (files, "bounds", ("a.wsdl", 1_003, 1)),
+        (vec![("a.wsdl", text.as_str()), ("b.xsd", large.as_str())], "bounds", ("a.wsdl", 4, 1)),
+        (vec![("a.wsdl", schema_of(group).as_str())], "mg-props-correct.2", ("a.wsdl", 4, 33)),
+    ] {
+        let findings = load(&files).unwrap_err();
+        let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let Finding { file, line, column, .. } = errors[0];
+        assert_eq!((errors[0].rule.as_str(), (file.as_str(), *line, *column)), (rule, place), "{:?}", errors[0]);
+    }
+}
+
+#[test]
+fn files_that_all_import_each_other_are_read_in_a_time_that_grows_as_they_do() {
+    let imports: String = (0..400).map(|n| format!("<w:import namespace='urn:t' location='{n}.wsdl'/>")).collect();
+    let other = format!("<w:definitions xmlns:w='http://schemas.xmlsoap.org/wsdl/'>{imports}</w:definitions>");
+    let text =
+        schema_of("<xs:element name='Do' type='xs:string'/>").replacen("<w:types>", &format!("{imports}<w:types>"), 1);
+    let mut files = vec![("a.wsdl".to_owned(), text)];
+    files.extend((0..400).map(|n| (format!("{n}.wsdl"), other.clone())));
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let began = std::time::Instant::now();
+    load(&files).unwrap();
+    println!("400 WSDLs, 160,000 imports: {:?}", began.elapsed());
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_never_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    let importing = schema_of("<xs:include schemaLocation='pipe'/><xs:element name='Do' type='xs:string'/>");
+    std::fs::write(path("importing.wsdl"), importing).unwrap();
+    let config = |key: &str, wsdl: &str| {
+        let lookup =
+            if key == "lookup" { "[[table]]\nname = 't'\nfile = 'pipe'\nkey = 'a'\nvalue = 'b'\n" } else { "" };
+        format!(
+            "[store]\nurl = 'sqlite:a.db'\n{lookup}[[source]]\nname = 's'\npath = '/s'\norganizations = ['00D000000000000']\n\
+             wsdl = '{wsdl}'\n"
+        )
+    };
+    for (key, wsdl) in [("source", "pipe"), ("lookup", "importing.wsdl")] {
+        std::fs::write(path(&format!("{key}.toml")), config(key, wsdl)).unwrap();
+    }
+    for arguments in [
+        &["wsdl", "check", "pipe"][..],
+        &["wsdl", "check", "importing.wsdl"],
+        &["wsdl", "show", "importing.wsdl"],
+        &["wsdl", "sample", "pipe"],
+        &["scaffold", "--source", "pipe", "--destination", "importing.wsdl", "--operation", "Do"],
+        &["check", "--config", "pipe"],
+        &["check", "--config", "source.toml"],
+        &["check", "--config", "lookup.toml"],
+        &["inspect", "importing.wsdl", "--wsdl", "pipe"],
+        &["send", "pipe", "--to", "http://127.0.0.1:9/"],
+    ] {
+        let output = Command::new("timeout")
+            .arg("30")
+            .arg(env!("CARGO_BIN_EXE_omgate"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("only regular files are read"), "{arguments:?}: {said}");
     }
 }
 
@@ -270,4 +415,38 @@ fn the_command_line_checks_wsdls_in_words_and_in_json() {
     assert_eq!(lines[0]["findings"][0]["severity"], "warning");
     assert_eq!(lines[1]["ok"], false);
     assert_eq!(lines[1]["findings"][0]["rule"], "file");
+    let (_, text) = run(&["--json", "."]);
+    let folder: serde_json::Value = serde_json::from_str(text.lines().nth(1).unwrap()).unwrap();
+    assert_eq!((&folder["findings"][0]["file"], &folder["ok"]), (&".".into(), &false.into()));
+    assert_eq!(folder["findings"][0]["message"], "cannot be read: it is a folder");
+}
+
+#[test]
+fn text_in_a_document_body_and_a_binding_without_soap_spoil_their_own_operations_alone() {
+    let good = schema_of(
+        "<xs:element name='Do' type='xs:string'/><xs:simpleType name='Code'><xs:restriction base='xs:int'/></xs:simpleType>",
+    );
+    let message = "<w:message name='Text'><w:part name='p' type='t:Code'/></w:message>";
+    let text = good.replacen("<w:portType", &format!("{message}<w:portType"), 1);
+    let spoilt = text.replace("<w:input message='t:In'/>", "<w:input message='t:Text'/>");
+    let findings = load(&[("a.wsdl", &spoilt)]).unwrap_err();
+    assert_eq!((findings[0].rule.as_str(), findings[0].line), ("R2204", 7), "{findings:?}");
+    assert!(findings[0].message.contains("declare an element for it"), "{findings:?}");
+    // Another operation beside it; another port beside a binding that is none.
+    let other = "<w:operation name='Say'><w:input message='t:Text'/></w:operation></w:portType>";
+    let bound = "<w:operation name='Say'><soap:operation/><w:input><soap:body use='literal'/></w:input></w:operation></w:binding>";
+    let beside = text.replace("</w:portType>", other).replace("</w:binding>", bound);
+    let none =
+        "</w:binding><w:binding name='C' type='t:P'><w:operation name='Do'><soap:operation/></w:operation></w:binding>";
+    let port = "<w:port name='Q' binding='t:C'/></w:service>";
+    let unbound = good.replace("</w:binding>", none).replace("</w:service>", port);
+    for (text, rule) in [(beside, "R2204"), (unbound, "R2701")] {
+        let model = load(&[("a.wsdl", &text)]).unwrap_or_else(|findings| panic!("{findings:?}"));
+        let found = model.findings().iter().find(|finding| finding.rule == rule).unwrap();
+        assert!(found.message.ends_with("assumed: what depends on it is not called"), "{found:?}");
+        let take = |operation| model.operation(&wsdl::OperationChoice { service: None, port: None, operation });
+        assert!(take("Do").is_ok());
+        assert!(rule != "R2204" || take("Say").unwrap_err().reason.contains("text that no element holds"));
+        assert!(load_as(&[("a.wsdl", &text)], Reading::Strict).is_err());
+    }
 }

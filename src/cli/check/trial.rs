@@ -19,6 +19,8 @@ use crate::wsdl::{Operation, Target};
 
 /// Samples are received at 2026-01-31T12:30:00.000Z.
 const RECEIVED_AT: Timestamp = Timestamp(1_769_862_600_000);
+/// How many made-up values a reason names.
+const NAMED_MAX: usize = 3;
 /// More texts are not tried for one field.
 const TRIES_MAX: usize = 60;
 const ID: &str = "001000000000001AAA";
@@ -36,9 +38,9 @@ pub(super) struct Trial {
     pub(super) reason: Option<String>,
 }
 
-/// Tries every kind of sample on a route.
-pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> Vec<Trial> {
-    let Some(planned) = loaded.plan.routes.get(route) else { return Vec::new() };
+/// Tries every kind of sample on a route; and says why no record at all makes a call, if that is so.
+pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> (Vec<Trial>, Option<String>) {
+    let Some(planned) = loaded.plan.routes.get(route) else { return (Vec::new(), None) };
     let condition = loaded.routes.get(source).into_iter().flatten().find(|known| known.name == route);
     let conditions = condition.and_then(|route| route.when.as_ref()).into_iter();
     let records = match loaded.declarations.get(source) {
@@ -46,15 +48,75 @@ pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> Vec<Trial> {
         None => vec![used(&planned.mapping, conditions)],
     };
     let mut trials = Vec::new();
+    let mut never = Vec::new();
     for record in &records {
         let bench = Bench { loaded, planned, source };
         for (sample, made) in [("full", bench.full(record)), ("minimal", minimal(record)), ("null", null(record))] {
             let reason = bench.reason(&made);
             let record_type = record.name.clone();
+            if sample == "full" {
+                never.push(reason.clone().filter(|reason| bench.is_proof(record, &made, reason)));
+            }
+            let reason = reason.map(|reason| with_origin(reason, &made));
             trials.push(Trial { record_type, sample, ok: reason.is_none(), reason });
         }
     }
-    trials
+    let none_sends = trials.iter().all(|trial| !trial.ok) && never.iter().all(Option::is_some);
+    let never = never.into_iter().flatten().next().filter(|_| none_sends);
+    (trials, never)
+}
+
+/// A reason, with the made-up values that it speaks of: nobody has ever sent them.
+fn with_origin(reason: String, record: &Record) -> String {
+    let shown = |field: &Field| match &field.value {
+        Value::Text(text) => Some(format!("{text:?}")),
+        Value::Number(number) => Some(number.clone()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Null | Value::List(_) => None,
+    };
+    let fields: Vec<(String, String)> =
+        record.fields.iter().filter_map(|field| Some((format!("record.{}", field.name), shown(field)?))).collect();
+    let mut given: Vec<&(String, String)> = fields.iter().filter(|(name, _)| mentions(&reason, name)).collect();
+    if given.is_empty() {
+        given = fields.iter().filter(|(_, value)| value.len() > 2 && reason.contains(value.as_str())).collect();
+    }
+    if given.is_empty() {
+        return reason;
+    }
+    let more = if given.len() > NAMED_MAX { ", …" } else { "" };
+    let given: Vec<String> = given.iter().take(NAMED_MAX).map(|(name, value)| format!("{name} is {value}")).collect();
+    format!("{reason}; values are made up by this check, in whose sample {}{more}", given.join(", "))
+}
+
+/// Whether a text holds a name as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let after = text.get(at + name.len()..).and_then(|rest| rest.chars().next());
+        after.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+    })
+}
+
+/// A full record of other values than the sample's: what fails for the same reason does not fail for its values.
+fn other(declared: &DeclaredRecord) -> Record {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let value = |field: &DeclaredField| match field.field_type {
+        FieldType::Id => text("006000000000007AAA"),
+        FieldType::Boolean => Value::Boolean(false),
+        FieldType::Integer(integer) if matches!(integer.as_str(), "negativeInteger" | "nonPositiveInteger") => {
+            Value::Number("-7".to_owned())
+        }
+        FieldType::Integer(_) => Value::Number("7".to_owned()),
+        FieldType::Double => Value::Number("7.5".to_owned()),
+        FieldType::Date => text("2027-02-28"),
+        FieldType::DateTime => text("2027-02-28T08:15:00.000Z"),
+        FieldType::Time => text("08:15:00.000Z"),
+        FieldType::Base64 => text("BAUG"),
+        FieldType::String => match field.enumeration.last() {
+            Some(last) => text(last),
+            None => Value::Text(of_length("Q7", field.length_min, field.length_max)),
+        },
+    };
+    record(declared, declared.fields.iter().map(|field| (field, value(field))))
 }
 
 /// Without a WSDL: the fields that the route reads, all as text.
@@ -193,6 +255,29 @@ impl Bench<'_> {
         let identity = Identity { idempotency_key: "sample".to_owned() };
         let made = map::call(&self.planned.mapping, &self.subject(record), &identity);
         made.err().map(|error| self.loaded.plan.mask.apply(&error.reason))
+    }
+
+    /// Whether the reason why a full record fails is that of any record: neither other values of the fields that it
+    /// speaks of change it, nor none, one by one or all.
+    fn is_proof(&self, declared: &DeclaredRecord, full: &Record, reason: &str) -> bool {
+        let with = |names: &[&str], others: &Record| {
+            let value = |field: &Field| {
+                let named =
+                    others.fields.iter().find(|other| other.name == field.name && names.contains(&&*field.name));
+                named.unwrap_or(field).clone()
+            };
+            Record { fields: full.fields.iter().map(value).collect(), ..full.clone() }
+        };
+        let (others, nulls) = (other(declared), null(declared));
+        let read = full.fields.iter().map(|field| field.name.as_str());
+        let read: Vec<&str> = read.filter(|name| mentions(reason, &format!("record.{name}"))).take(TRIES_MAX).collect();
+        let mut probes = vec![with(&read, &others), with(&read, &nulls)];
+        if read.is_empty() {
+            probes.extend([minimal(declared), others, nulls]);
+        } else {
+            probes.extend(read.iter().map(|name| with(&[name], &nulls)));
+        }
+        probes.iter().all(|probe| self.reason(probe).as_deref() == Some(reason))
     }
 
     fn full(&self, declared: &DeclaredRecord) -> Record {

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let changes = match compared(&args.old, &args.new) {
         Ok(changes) => changes,
         Err(reasons) => {
-            reasons.iter().for_each(|reason| eprintln!("{reason}"));
+            reasons.iter().for_each(|reason| print::note(reason));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(config) => match affected(config, args, &changes) {
             Ok(routes) => Some(routes),
             Err(reason) => {
-                eprintln!("{reason}");
+                print::note(&reason);
                 return Ok(ExitCode::FAILURE);
             }
         },

@@ -19,6 +19,7 @@ use serde_json::json;
 use super::{Disk, in_words};
 use crate::cli::print;
 use crate::config;
+use crate::disk;
 use crate::secret::Text;
 use crate::wsdl::links::{self, Kind, Linked};
 use crate::wsdl::{self, Severity};
@@ -169,7 +170,7 @@ fn rewritten(documents: &[Fetched]) -> BTreeMap<String, String> {
 fn write(folder: &Path, files: &BTreeMap<String, String>, replace: bool) -> anyhow::Result<BTreeSet<String>> {
     let mut written = BTreeSet::new();
     for (name, text) in files {
-        match fs::read(folder.join(name)) {
+        match disk::read(&folder.join(name), BYTES_MAX as u64) {
             Ok(known) if known == text.as_bytes() => {}
             Ok(_) if !replace => {
                 let path = folder.join(name);
@@ -222,7 +223,7 @@ impl Courier {
             .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
             .timeout(Duration::from_secs(args.timeout));
         if let Some(path) = &args.ca {
-            let pem = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let pem = disk::read(path, BYTES_MAX as u64).with_context(|| format!("reading {}", path.display()))?;
             let authorities =
                 Certificate::from_pem_bundle(&pem).with_context(|| format!("{} is no PEM", path.display()))?;
             builder = builder.tls_certs_only(authorities);

@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match line(&operation, extent) {
             Ok(line) => print::line(&line),
             Err(reason) => {
-                eprintln!("operation {} of port {}: {reason}", operation.name(), operation.port());
+                print::note(&format!("operation {} of port {}: {reason}", operation.name(), operation.port()));
                 code = ExitCode::FAILURE;
             }
         }

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let model = match wsdl::load(&args.file, &Disk) {
         Ok(model) => model,
         Err(findings) => {
-            findings.iter().for_each(|finding| eprintln!("{}", in_words(&args.file, finding)));
+            findings.iter().for_each(|finding| print::note(&in_words(&args.file, finding)));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(operation) if args.json => print::json(&messages(&operation)),
         Ok(operation) => print::line(page(&model, &operation).trim_end()),
         Err(error) => {
-            eprintln!("{}: {error}", args.file.display());
+            print::note(&format!("{}: {error}", args.file.display()));
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -122,7 +122,15 @@ fn page(model: &Model, operation: &Operation) -> String {
             let _ = writeln!(text, "{line}");
         }
     };
+    let headers = operation.request_headers();
+    if !headers.is_empty() {
+        section("header blocks of the request, below $header in a mapping", tree::lines(&headers, 2));
+    }
     section("request", tree::lines(&operation.request(), 2));
+    let headers = operation.response_headers();
+    if !headers.is_empty() {
+        section("header blocks of the answer", tree::lines(&headers, 2));
+    }
     match operation.response() {
         Some(response) => section("answer", tree::lines(&response, 2)),
         None => section("no answer", Vec::new()),
@@ -167,7 +175,9 @@ fn messages(operation: &Operation) -> Value {
         "style": operation.style(),
         "action": operation.soap_action(),
         "address": operation.endpoint(),
+        "request_headers": operation.request_headers(),
         "request": operation.request(),
+        "response_headers": operation.response_headers(),
         "response": operation.response(),
     })
 }

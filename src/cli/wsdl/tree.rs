@@ -19,6 +19,9 @@ pub(in crate::cli) fn occurs(outline: &Outline) -> String {
 /// The type with its facets, in words: `Amount: decimal, 18 digits, 2 decimal places`.
 pub(in crate::cli) fn type_in_words(outline: &Outline) -> String {
     let builtin = outline.builtin.as_str();
+    if !outline.array.is_empty() {
+        return array_in_words(outline);
+    }
     let mut words = match (outline.type_name.as_str(), builtin) {
         ("", "") if outline.children.is_empty() => "anything".to_owned(),
         ("", builtin) => builtin.to_owned(),
@@ -60,6 +63,17 @@ pub(in crate::cli) fn type_in_words(outline: &Outline) -> String {
         None => {}
     }
     words
+}
+
+/// `ArrayOfInt: array`, `array of 2 dimensions, array within it of 1`.
+fn array_in_words(outline: &Outline) -> String {
+    let dimensions = |rank: usize| if rank > 1 { format!("array of {rank} dimensions") } else { "array".to_owned() };
+    let ranks: Vec<String> = outline.array.iter().map(|rank| dimensions(*rank)).collect();
+    let words = ranks.join(" of ");
+    let words = if outline.type_name.is_empty() { words } else { format!("{}: {words}", outline.type_name) };
+    let nil = if outline.nillable { ", may be nil" } else { "" };
+    let cut = if outline.cut.is_some() { ", as above" } else { "" };
+    format!("{words}{nil}{cut}")
 }
 
 fn facets(outline: &Outline) -> Vec<String> {

@@ -13,11 +13,34 @@ const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
 /// The namespace of the elements that are made up for rpc messages.
 const RPC: &str = "urn:omgate:rpc";
 
+/// The simple types that SOAP's encoding has under the names of XSD's.
+const SIMPLE: &str = "duration dateTime NOTATION time date gYearMonth gYear gMonthDay gDay gMonth boolean base64Binary \
+    hexBinary float double anyURI QName string normalizedString token language Name NMTOKEN NCName ID IDREF ENTITY \
+    NMTOKENS IDREFS ENTITIES decimal integer nonPositiveInteger negativeInteger long int short byte \
+    nonNegativeInteger unsignedLong unsignedInt unsignedShort unsignedByte positiveInteger";
+
+/// The types of SOAP's encoding that the model knows without a schema.
+fn encoding_types() -> String {
+    let mut types = String::new();
+    for name in ["Array", "Struct"] {
+        let any = "<s:any minOccurs=\"0\" maxOccurs=\"unbounded\" processContents=\"lax\"/>";
+        let attributes = "<s:anyAttribute processContents=\"lax\"/>";
+        let content = format!("<s:sequence>{any}</s:sequence>{attributes}");
+        write!(types, "<s:complexType xmlns:s=\"{XSD}\" name=\"{name}\">{content}</s:complexType>").unwrap();
+    }
+    for name in SIMPLE.split_whitespace() {
+        let restriction = format!("<s:restriction base=\"s:{name}\"/>");
+        write!(types, "<s:simpleType xmlns:s=\"{XSD}\" name=\"{name}\">{restriction}</s:simpleType>").unwrap();
+    }
+    types
+}
+
 /// A request to check.
 pub(super) struct Instance {
     pub(super) what: String,
     pub(super) operation: String,
     pub(super) port: String,
+    pub(super) style: &'static str,
     pub(super) rpc: bool,
     pub(super) encoded: bool,
     pub(super) envelope: String,
@@ -59,6 +82,7 @@ pub(super) fn check(linter: &Path, wsdl: &Path, instances: &[Instance]) -> Resul
     let folder = tempfile::tempdir().unwrap();
     let mut set = Set::default();
     set.read_wsdl(wsdl);
+    set.add_built_in();
     let texts: Vec<String> = set.files.iter().map(|(_, text)| text.clone()).collect();
     let documents: Vec<Document<'_>> = texts.iter().map(|text| parse(text).unwrap()).collect();
     set.write(folder.path(), &documents, &literal);
@@ -86,9 +110,8 @@ fn run(linter: &Path, driver: &Path, files: &[(String, PathBuf)]) -> Result<Outc
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         if said.contains("failed to compile") || said.contains("Schemas parser error") && !said.contains("validates") {
             let first = said.lines().find(|line| line.contains("error")).unwrap_or_default();
-            let first = first.split("driver.xsd").last().unwrap_or(first);
-            let first: String = first.split("xsd:").last().unwrap_or(first).chars().take(140).collect();
-            return Err(format!("libxml2 takes the schemas not: {}", kind(&first)));
+            let first = first.split_once("element ").map_or(first, |(_, first)| first);
+            return Err(format!("the schemas are not taken: {}", first.chars().take(300).collect::<String>()));
         }
         let mut complaints: HashMap<&str, &str> = HashMap::new();
         for line in said.lines() {
@@ -181,6 +204,61 @@ impl Set {
         }
     }
 
+    /// The project's own schemas of well-known namespaces that are mentioned and that nothing brings.
+    fn add_built_in(&mut self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wsdl/catalogue");
+        let mut open: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        open.sort();
+        loop {
+            let before = open.len();
+            open.retain(|path| {
+                let text = fs::read_to_string(path).unwrap();
+                let target = parse(&text).unwrap().root_element().attribute("targetNamespace").unwrap().to_owned();
+                if self.schemas.iter().any(|(_, _, known)| *known == target) {
+                    return false;
+                }
+                let sign = if target.ends_with("/XML/1998/namespace") { "\"xml:" } else { target.as_str() };
+                let mentioned = self.files.iter().any(|(_, text)| text.contains(sign));
+                if mentioned {
+                    let file = self.file(path).unwrap();
+                    if path.ends_with("soap11-encoding.xsd") || path.ends_with("soap12-encoding.xsd") {
+                        let text = &mut self.files[file].1;
+                        let end = text.rfind("</").unwrap();
+                        text.insert_str(end, &encoding_types());
+                    }
+                    let node = parse(&self.files[file].1).unwrap().root_element().id();
+                    let number = self.add(file, node, target);
+                    self.roots.insert(number);
+                }
+                !mentioned
+            });
+            if open.len() == before {
+                return;
+            }
+        }
+    }
+
+    /// Components that a schema declares once more under the same name, as WSDLs do that repeat what they import:
+    /// libxml2 refuses them, and we take the first.
+    fn repeated(&self, documents: &[Document<'_>]) -> HashSet<(usize, NodeId)> {
+        let mut seen = HashSet::new();
+        let mut repeated = HashSet::new();
+        for (number, (file, node, target)) in self.schemas.iter().enumerate() {
+            let schema = documents[*file].get_node(*node).unwrap();
+            if !self.roots.contains(&number) || schema.children().any(|node| node.tag_name().name() == "redefine") {
+                continue;
+            }
+            for child in schema.children().filter(|child| child.has_attribute("name")) {
+                let kind = child.tag_name().name();
+                let kind = if kind == "simpleType" { "complexType" } else { kind };
+                if !seen.insert((kind, target.as_str(), child.attribute("name"))) {
+                    repeated.insert((number, child.id()));
+                }
+            }
+        }
+        repeated
+    }
+
     fn add(&mut self, file: usize, node: NodeId, target: String) -> usize {
         self.schemas.push((file, node, target));
         self.schemas.len() - 1
@@ -234,8 +312,10 @@ impl Set {
                 .collect();
             fs::write(folder.join(format!("w{number}.xsd")), text.replace("<!--imports-->", &imports)).unwrap();
         }
+        let repeated = self.repeated(documents);
         for number in 0..self.schemas.len() {
-            fs::write(folder.join(format!("s{number}.xsd")), self.schema(number, documents, &targets)).unwrap();
+            let text = self.schema(number, documents, &targets, &repeated);
+            fs::write(folder.join(format!("s{number}.xsd")), text).unwrap();
         }
         let mut driver = format!("<xs:schema xmlns:xs=\"{XSD}\" targetNamespace=\"urn:driver\">");
         for (index, target) in targets.iter().enumerate() {
@@ -250,7 +330,13 @@ impl Set {
     }
 
     /// A schema that stands alone, its imports and includes led to the files written here.
-    fn schema(&self, number: usize, documents: &[Document<'_>], targets: &[&str]) -> String {
+    fn schema(
+        &self,
+        number: usize,
+        documents: &[Document<'_>],
+        targets: &[&str],
+        repeated: &HashSet<(usize, NodeId)>,
+    ) -> String {
         let (file, node, target) = &self.schemas[number];
         let text = &self.files[*file].1;
         let schema = documents[*file].get_node(*node).unwrap();
@@ -280,6 +366,7 @@ impl Set {
                         known.map_or(String::new(), |number| old.replacen(location, &format!("s{number}.xsd"), 1));
                     edits.push((child.range(), new));
                 }
+                _ if repeated.contains(&(number, child.id())) => edits.push((child.range(), String::new())),
                 _ => {}
             }
         }

@@ -158,7 +158,7 @@ impl Outside {
 #[tokio::test]
 async fn any_history_leaves_the_store_sound() {
     for seed in 1..=12_u64 {
-        eprintln!("seed {seed}");
+        println!("seed {seed}");
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut world = World::new();
         let mut outside = Outside::default();
@@ -182,7 +182,7 @@ async fn any_history_leaves_the_store_sound() {
 #[tokio::test]
 async fn everything_that_is_not_stopped_is_delivered_in_the_end() {
     for seed in 1..=6_u64 {
-        eprintln!("seed {seed}");
+        println!("seed {seed}");
         let mut dice = Dice(seed.wrapping_mul(0xd134_2543_de82_ef95));
         let mut world = World::new();
         let mut outside = Outside::default();
