@@ -8,6 +8,7 @@ mod encoded;
 pub mod fault;
 mod fragment;
 mod matching;
+mod members;
 mod particles;
 mod references;
 mod sample;
@@ -31,6 +32,9 @@ pub enum Reply {
     Body(serde_json::Value),
     /// A SOAP fault, whatever the HTTP status.
     Fault(Fault),
+    /// The SOAP answer of the operation, with content that cannot be read: values that refer to nothing or to
+    /// themselves, or that are more than an answer of its size may hold. Why, in words.
+    Broken(String),
     /// No SOAP message and no JSON: what it seems to be, in words.
     Unreadable(String),
 }

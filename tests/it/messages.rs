@@ -3,6 +3,7 @@
 //! The corpus is no part of the project: the tests read it at `../shared/corpus/soap` and say so when it is not there.
 //! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
 
+mod answers;
 mod forms;
 mod node;
 mod php;

@@ -32,6 +32,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 "detail": soap::detail(&operation, &fault),
             }
         }),
+        Reply::Broken(why) => anyhow::bail!("standard input is a SOAP response that cannot be read: {why}"),
         Reply::Unreadable(what) => anyhow::bail!("standard input is no SOAP response: it is {what}"),
     };
     print::line(&value.to_string());
