@@ -17,13 +17,14 @@ mod shapes;
 mod slots;
 mod specimen;
 mod text;
+mod trail;
 mod validate;
 
 pub use decode::{argument, decode, detail, read};
 pub use encode::{Addressing, EncodeError, EncodeOptions, Encoded, Nulls, encode};
 pub use sample::{Extent, sample};
 pub use shapes::{Ack, ack, client_fault, read_ack};
-pub use validate::validate;
+pub use validate::{misfits, validate};
 
 /// What a destination's answer says.
 #[derive(Clone, Debug, PartialEq)]

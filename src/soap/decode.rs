@@ -2,6 +2,7 @@
 //!
 //! Tolerant where servers are sloppy (HTTP status, content type, namespaces, unknown elements), strict about XML.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use roxmltree::{Node, NodeId};
@@ -45,8 +46,7 @@ fn answer(operation: Option<&Operation>, response: &Response) -> Reply {
             Reply::Unreadable("an empty answer".to_owned())
         };
     }
-    let content_type = response.header("content-type").unwrap_or_default();
-    let text = match document::decode(&response.body, charset(content_type)) {
+    let text = match text(response) {
         Ok(text) => text,
         Err(reason) => return Reply::Unreadable(format!("an answer that {reason}")),
     };
@@ -58,6 +58,12 @@ fn answer(operation: Option<&Operation>, response: &Response) -> Reply {
         }
         Err(defect) => Reply::Unreadable(no_xml(text, &defect)),
     }
+}
+
+/// The text of an answer, in the encoding that it says.
+pub(super) fn text(response: &Response) -> Result<Cow<'_, str>, String> {
+    let content_type = response.header("content-type").unwrap_or_default();
+    document::decode(&response.body, charset(content_type))
 }
 
 /// The charset of a Content-Type.

@@ -55,6 +55,17 @@ pub(super) fn has_repeated_group(schemas: &Schemas, id: ParticleId, depth: usize
     }
 }
 
+/// Whether a content model has a wildcard anywhere.
+pub(super) fn has_wildcard(schemas: &Schemas, id: ParticleId) -> bool {
+    match &schemas.particles[id].term {
+        Term::Any => true,
+        Term::Element(_) => false,
+        Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
+            parts.iter().any(|part| has_wildcard(schemas, *part))
+        }
+    }
+}
+
 fn count_names(schemas: &Schemas, term: &Term, count: &mut usize, depth: usize) -> usize {
     match term {
         Term::Element(id) => *count += schemas.alternatives(*id).count(),

@@ -4,6 +4,7 @@
 //! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
 
 mod answers;
+mod arguments;
 mod forms;
 mod node;
 mod php;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use omgate::soap::{self, Reply};
 
-use super::forms::{SOAP11, encoded, response};
+use super::forms::{BAD, SOAP11, encoded, envelope, operation, response};
 
 #[test]
 fn references_that_lead_nowhere_or_round_in_a_circle_are_named() {
@@ -67,4 +67,105 @@ fn a_small_answer_is_no_large_one_by_its_references() {
     );
     let Reply::Body(value) = soap::decode(&operation, &response(&shared)) else { panic!("is not read") };
     assert_eq!(value["any"].as_array().map(Vec::len), Some(20_000));
+}
+
+#[test]
+fn what_an_answer_does_not_keep_to_is_said_and_its_values_are_read_all_the_same() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="n" type="xs:int"/>
+             <xs:element name="when" type="xs:date" minOccurs="0"/><xs:element name="code" type="t:Code" minOccurs="0"/>
+             <xs:element name="in" minOccurs="0"><xs:complexType><xs:sequence><xs:element name="b" type="xs:boolean"/>
+             </xs:sequence></xs:complexType></xs:element></xs:sequence></xs:complexType></xs:element>
+           <xs:simpleType name="Code"><xs:restriction base="xs:string"><xs:maxLength value="3"/></xs:restriction></xs:simpleType>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    for (text, expected) in [
+        ("<t:Do xmlns:t='urn:t'><n>1</n></t:Do>", vec![]),
+        (
+            "<t:Do xmlns:t='urn:t'><n>x</n><when>soon</when><code>long</code><in><b>maybe</b></in></t:Do>",
+            vec![
+                "Do.n = \"x\" is no xs:int (a.wsdl, line ",
+                "Do.when = \"soon\" is no xs:date (a.wsdl, line ",
+                "Do.code = \"long\" is 4 long; maxLength is 3 (a.wsdl, line ",
+                "Do.in.b = \"maybe\" is no xs:boolean",
+            ],
+        ),
+        ("<t:Do xmlns:t='urn:t'><code>a</code></t:Do>", vec!["Do has code where n may stand (a.wsdl, line "]),
+        ("<t:Do xmlns:t='urn:t'/>", vec!["Do ends where n must stand (a.wsdl, line "]),
+        ("<t:Do xmlns:t='urn:t'><n>1</n><in/></t:Do>", vec!["Do.in ends where b must stand"]),
+        ("<t:Do xmlns:t='urn:t'><n>1</n><other/></t:Do>", vec!["Do has other where "]),
+        ("<Do><n>x</n></Do>", vec!["Do wants {urn:t}Do in its body, and has Do", "Do.n = \"x\" is no xs:int"]),
+        ("", vec!["Do has no element for the part p"]),
+    ] {
+        let answer = response(text);
+        assert!(matches!(soap::decode(&operation, &answer), Reply::Body(_)), "{text}");
+        let misfits: Vec<String> =
+            soap::misfits(&operation, &answer).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(misfits.len(), expected.len(), "{text}: {misfits:?}");
+        for (misfit, expected) in misfits.iter().zip(expected) {
+            assert!(misfit.starts_with(expected), "{misfit}");
+        }
+    }
+    let other = soap::misfits(&operation, &response("<Other/>")).unwrap_err().to_string();
+    assert!(other.starts_with("Do wants {urn:t}Do in the body, and has Other (a.wsdl, line "), "{other}");
+}
+
+#[test]
+fn encoded_messages_are_checked_in_every_value() {
+    let operation = encoded(SOAP11);
+    let good = "<order href='#o'/><ints enc:arrayType='xsd:int[2]'><i>1</i><i>2</i></ints>\
+        <grid enc:arrayType='xsd:int[1,1]'><i>1</i></grid><rows enc:arrayType='xsd:int[][1]'>\
+        <r enc:arrayType='xsd:int[1]'><i>1</i></r></rows><any xsi:type='xsd:int'>5</any>";
+    for (from, to, expected) in [
+        ("", "", None),
+        ("<i>1</i><i>2</i>", "<i>1</i><i xsi:nil='true'/>", None),
+        ("<i>1</i><i>2</i>", "<i>1</i><i>x</i>", Some("Do.ints[2] = \"x\" is no xs:int (a.wsdl, line ")),
+        ("xsd:int[2]", "xsd:int[1]", Some("Do.ints is an array that says it has 1 items, and has 2")),
+        ("<r enc:arrayType='xsd:int[1]'><i>1</i></r>", "<r><i>y</i></r>", Some("Do.rows[1][1] = \"y\" is no xs:int")),
+        ("<any xsi:type='xsd:int'>5", "<any xsi:type='xsd:int'>five", Some("Do.any = \"five\" is no xs:int")),
+        ("<any xsi:type='xsd:int'>", "<any xsi:type='enc:int'>", None),
+        ("#o", "#p", Some("Do.order = <order> refers to #p, and nothing in the answer has that id")),
+        ("<id>7</id>", "<id>7</id><id>8</id>", Some("Do.order.id stands there twice")),
+        ("<id>7</id>", "", Some("Do.order.id is required and is not there (a.wsdl, line ")),
+        ("<id>7</id>", "<ID>7</ID>", Some("Do.order has no ID; did you mean id?")),
+        ("<id>7</id>", "<id>7</id><next href='#o'/>", None),
+        ("<id>7</id>", "<next xsi:nil='true'/><id xsi:type='xsd:string'>7</id>", None),
+        ("<id>7</id>", "<id xsi:type='xsd:int'>7</id>", Some("Do.order.id has the xsi:type ")),
+        ("<any xsi:type='xsd:int'>5</any>", "", Some("Do.any is required and is not there")),
+    ] {
+        let body = format!("<r:Do xmlns:r='urn:rpc'>{good}</r:Do><m id='o' enc:root='0'><id>7</id></m>");
+        let body = body.replacen(from, to, usize::from(!from.is_empty()));
+        match (soap::validate(&operation, &envelope(&body)).map_err(|error| error.to_string()), expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(expected)) => assert!(error.starts_with(expected), "{error}"),
+            (outcome, expected) => panic!("{to}: {outcome:?}, expected {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn header_blocks_of_a_whole_request_are_checked_too() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do" type="xs:string"/><xs:element name="Session"><xs:complexType><xs:sequence>
+             <xs:element name="id" type="xs:int"/></xs:sequence></xs:complexType></xs:element>"#
+    );
+    let parts = r#"<part name="p" element="t:Do"/><part name="session" element="t:Session"/>"#;
+    let bound = r#"<soap:header message="t:In" part="session" use="literal" wsdl:required="true"/><soap:body use="literal" parts="p"/>"#;
+    let operation = operation(SOAP11, "document", &schema, parts, parts, bound);
+    for (header, expected) in [
+        ("<t:Session e:mustUnderstand='1'><id>7</id></t:Session><x:Other xmlns:x='urn:x'/>", None),
+        ("<t:Session><id>x</id></t:Session>", Some("Do.$header.session.id = \"x\" is no xs:int (a.wsdl, line ")),
+        ("<t:Session/>", Some("Do.$header.session ends where id must stand")),
+        ("<Session><id>7</id></Session>", Some("Do.$header.session is {urn:t}Session, and the header has Session")),
+        ("", Some("Do.$header.session is required and is not there (a.wsdl, line ")),
+    ] {
+        let text = envelope("<t:Do xmlns:t='urn:t'>x</t:Do>");
+        let text = text.replace("<e:Body>", &format!("<e:Header xmlns:t='urn:t'>{header}</e:Header><e:Body>"));
+        match (soap::validate(&operation, &text).map_err(|error| error.to_string()), expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(expected)) => assert!(error.starts_with(expected), "{error}"),
+            (outcome, expected) => panic!("{header}: {outcome:?}, expected {expected:?}"),
+        }
+    }
 }

@@ -343,6 +343,23 @@ fn the_commands_print_samples_requests_and_what_responses_say() {
             json!({"fault": {"code": "Server.Busy", "subcodes": ["Busy"], "string": "later", "actor": null, "detail": null}})
         )
     );
+    let envelope = |body: &str| {
+        format!("<e:Envelope xmlns:e='http://schemas.xmlsoap.org/soap/envelope/'><e:Body>{body}</e:Body></e:Envelope>")
+    };
+    let (code, said, error) = run(&["decode", wsdl, "--operation", "CreateOrder"], &envelope("<Other>1</Other>"));
+    assert!(
+        code == Some(1) && said.is_empty() && error.contains("CreateOrderResponse in the body, and has Other"),
+        "{error}"
+    );
+    let twice = r#"{"OrderNumber": "1", "OrderNumber": "2"}"#;
+    let (code, _, error) = run(&["encode", wsdl, "--operation", "CreateOrder"], twice);
+    assert!(code == Some(1) && error.contains("the key OrderNumber stands there twice at line 1 column 34"), "{error}");
+    let odd = envelope("<CreateOrderResponse xmlns='urn:example:erp:orders'><Odd>1</Odd></CreateOrderResponse>");
+    let (code, said, error) = run(&["decode", wsdl, "--operation", "CreateOrder"], &odd);
+    assert!(
+        code == Some(0) && said.contains("\"Odd\"") && error.starts_with("warning: CreateOrderResponse has "),
+        "{error}"
+    );
     let (code, _, error) = run(&["decode", wsdl, "--operation", "CreateOrder"], "<html><title>Oops</title></html>");
     assert!(code == Some(1) && error.contains("an HTML page titled \"Oops\""), "{error}");
 }
