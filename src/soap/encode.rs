@@ -88,7 +88,7 @@ fn in_words(place: &Option<(String, u32)>) -> String {
 /// `argument` is, for document/literal wrapped and for a single part, the content of the body's element; else an
 /// object of the parts by name. Keys are local names (or `{namespace}local`); `@name` is an attribute; `$value` the text
 /// of an element with attributes; `$type` the name of a derived type; `$nil` true makes `xsi:nil`; `$xml` is a
-/// fragment that is taken as it is when it is well-formed; `$group` is a list of objects, one for each pass through a
+/// fragment that is taken as it is when it is well-formed, and written as text where the schema wants text; `$group` is a list of objects, one for each pass through a
 /// repeated group of elements; `$header` an object of the header blocks that the WSDL binds. Lists repeat, and fill
 /// encoded arrays. JSON null leaves an optional element out (see [`Nulls`]), else makes it `xsi:nil`, else is an
 /// error; an optional object of nothing but nulls is left out too.
@@ -609,13 +609,17 @@ impl<'a> Encoder<'a> {
         self.out.push('"');
     }
 
-    /// The value of text: itself, or the `$value` of an object that says nothing else.
+    /// The value of text: itself, or the `$value` or `$xml` of an object that says nothing else.
     pub(super) fn plain_value(&self, value: &'a Value) -> Done<&'a Value> {
         let Some(object) = value.as_object() else { return Ok(value) };
-        if let Some(key) = object.keys().find(|key| !matches!(key.as_str(), "$value" | "$type" | "$nil")) {
+        // A fragment where text is wanted is a text that looks like one.
+        let text = object.get("$value").or_else(|| object.get("$xml"));
+        let both = object.contains_key("$value") && object.contains_key("$xml");
+        let known = |key: &str| matches!(key, "$value" | "$type" | "$nil") || (key == "$xml" && !both);
+        if let Some(key) = object.keys().find(|key| !known(key)) {
             return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
         }
-        object.get("$value").ok_or_else(|| self.error("holds text, and its $value is missing"))
+        text.ok_or_else(|| self.error("holds text, and its $value is missing"))
     }
 
     pub(super) fn complex_content(
@@ -633,7 +637,7 @@ impl<'a> Encoder<'a> {
                     return Err(self.error("has a simple content whose type is not simple"));
                 };
                 let inner = match object {
-                    Some(object) => object.get("$value").unwrap_or(&Value::Null),
+                    Some(object) => object.get("$value").or_else(|| object.get("$xml")).unwrap_or(&Value::Null),
                     None => value,
                 };
                 if inner.is_null() && self.is_encoded() && object.is_some_and(|object| object.contains_key("$value")) {
@@ -642,7 +646,7 @@ impl<'a> Encoder<'a> {
                     return Ok(());
                 }
                 let is_content = |key: &&String| match key.strip_prefix('$') {
-                    Some(key) => matches!(key, "xml" | "group"),
+                    Some(key) => key == "group" || (key == "xml" && object.is_some_and(|it| it.contains_key("$value"))),
                     None => !key.starts_with('@') && !is_attribute_key(complex, key),
                 };
                 if let Some(key) = object.and_then(|object| object.keys().find(is_content)) {
