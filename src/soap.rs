@@ -16,11 +16,12 @@ pub mod security;
 mod shapes;
 mod slots;
 mod specimen;
+mod splits;
 mod text;
 mod trail;
 mod validate;
 
-pub use decode::{argument, decode, detail, read};
+pub use decode::{argument, decode, read};
 pub use encode::{Addressing, EncodeError, EncodeOptions, Encoded, Nulls, encode};
 pub use sample::{Extent, sample};
 pub use shapes::{Ack, ack, client_fault, read_ack};

@@ -76,8 +76,13 @@ fn charset(content_type: &str) -> Option<&str> {
 
 fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
     let name = root.tag_name().name();
+    let fault = |node: Node<'_, '_>| {
+        let found = fault::read(node);
+        let content = operation.map(|operation| detail(operation, &found)).unwrap_or_default();
+        Reply::Fault(Fault { content, ..found })
+    };
     if name == "Fault" {
-        return Reply::Fault(fault::read(root));
+        return fault(root);
     }
     if name != "Envelope" {
         let what = if name.eq_ignore_ascii_case("html") {
@@ -96,7 +101,7 @@ fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
         child.tag_name().name() == "Fault" && (is_soap(namespace) || namespace == root.tag_name().namespace())
     };
     if let Some(found) = elements(body).find(is_fault) {
-        return Reply::Fault(fault::read(found));
+        return fault(found);
     }
     content(operation, body).map_or_else(Reply::Broken, Reply::Body)
 }
@@ -147,8 +152,7 @@ fn message<'a, 'i>(
 }
 
 /// The detail of a fault, typed by what the WSDL declares of it: an object of its elements, a text, or none.
-#[must_use]
-pub fn detail(operation: &Operation, found: &Fault) -> Value {
+fn detail(operation: &Operation, found: &Fault) -> Value {
     let Some(text) = &found.detail else { return Value::Null };
     let whole = format!("<detail>{text}</detail>");
     let Ok(document) = document::parse(&whole) else { return Value::String(text.clone()) };

@@ -675,7 +675,8 @@ fn faults_are_read_in_every_form_servers_send() {
     for (version, body, expected) in cases {
         for status in [200, 400, 500] {
             let answer = response(status, "text/html", &envelope(version, &body));
-            assert_eq!(soap::decode(&erp(None), &answer), Reply::Fault(expected.clone()), "{body}");
+            let Reply::Fault(fault) = soap::decode(&erp(None), &answer) else { panic!("{body}") };
+            assert_eq!(Fault { content: Value::Null, ..fault }, expected, "{body}");
             assert_eq!(soap::read(&answer), Reply::Fault(expected.clone()));
         }
     }

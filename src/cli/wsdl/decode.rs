@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 "subcodes": fault.subcodes,
                 "string": fault.string,
                 "actor": fault.actor,
-                "detail": soap::detail(&operation, &fault),
+                "detail": fault.content,
             }
         }),
         Reply::Broken(why) => anyhow::bail!("standard input is a SOAP response that cannot be read: {why}"),

@@ -169,3 +169,68 @@ fn header_blocks_of_a_whole_request_are_checked_too() {
         }
     }
 }
+
+#[test]
+fn models_that_leave_open_what_stands_where_take_what_fits_in_any_way() {
+    let element = |name: &str, occurs: &str| format!(r#"<xs:element name="{name}" type="xs:string" {occurs}/>"#);
+    let (a, b, c) = (element("a", ""), element("b", ""), element("c", ""));
+    let maybe = r#"minOccurs="0""#;
+    let many = r#"minOccurs="0" maxOccurs="unbounded""#;
+    let any = format!(r#"<xs:any processContents="lax" {many}/>"#);
+    let sequence = |inner: &str, occurs: &str| format!("<xs:sequence {occurs}>{inner}</xs:sequence>");
+    let choice = |inner: &str, occurs: &str| format!("<xs:choice {occurs}>{inner}</xs:choice>");
+    // model | what fits | what does not
+    for (model, fitting, misfits) in [
+        (sequence(&format!("{}{a}", element("a", maybe)), ""), vec!["a", "aa"], vec!["", "aaa", "b"]),
+        (sequence(&format!("{}{a}{b}", element("a", many)), ""), vec!["ab", "aaaab"], vec!["b", "a", "aba"]),
+        (
+            choice(&format!("{}{}", sequence(&format!("{a}{b}"), ""), sequence(&format!("{a}{c}"), "")), ""),
+            vec!["ab", "ac"],
+            vec!["a", "abc", "aab"],
+        ),
+        (
+            sequence(&format!("{}{b}", choice(&format!("{a}{}", sequence(&format!("{a}{b}"), "")), "")), ""),
+            vec!["ab", "abb"],
+            vec!["a", "b", "abbb"],
+        ),
+        (
+            sequence(&format!("{}{c}", sequence(&format!("{a}{}", element("c", maybe)), many)), ""),
+            vec!["c", "ac", "acc", "aacac"],
+            vec!["a", "ca"],
+        ),
+        (sequence(&format!("{any}{b}"), ""), vec!["b", "ab", "abcb"], vec!["", "ba"]),
+        (
+            sequence(
+                &format!("{}{a}", sequence(&format!("{a}{}", element("b", maybe)), r#"minOccurs="2" maxOccurs="3""#)),
+                "",
+            ),
+            vec!["aaa", "abaa", "abaaba"],
+            vec!["aa", "abab", "aaaaa"],
+        ),
+    ] {
+        let schema = format!(
+            r#"{BAD}<xs:element name="Do"><xs:complexType>{}</xs:complexType></xs:element>"#,
+            sequence(&model, "")
+        );
+        let part = r#"<part name="p" element="t:Do"/>"#;
+        let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+        for (words, fits) in fitting.iter().map(|word| (word, true)).chain(misfits.iter().map(|word| (word, false))) {
+            let children: String = words.chars().map(|name| format!("<{name}/>")).collect();
+            let text = envelope(&format!("<t:Do xmlns:t='urn:t'>{children}</t:Do>"));
+            let outcome = soap::validate(&operation, &text);
+            assert_eq!(outcome.is_ok(), fits, "{words:?} in {model}: {outcome:?}");
+        }
+    }
+
+    // What fits nowhere is found out soon.
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence>{}{b}</xs:sequence></xs:complexType></xs:element>"#,
+        choice(&format!("{a}{}", sequence(&format!("{a}{a}"), "")), many)
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    let start = Instant::now();
+    let text = envelope(&format!("<t:Do xmlns:t='urn:t'>{}</t:Do>", "<a/>".repeat(20_000)));
+    assert!(soap::validate(&operation, &text).is_err());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
