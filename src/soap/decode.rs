@@ -12,7 +12,7 @@ use super::encoded::{ENC11, ENC12, XSD};
 use super::matching::{self, Event};
 use super::members::{add, push, with_type};
 use super::references::{self, References};
-use super::{Reply, fault, shapes};
+use super::{Reply, fault, fragment, shapes};
 use crate::outcome::{Fault, Response};
 use crate::wsdl::document::{self, XSI, clip, elements, split_qname, text_of};
 use crate::wsdl::model::{
@@ -387,10 +387,14 @@ impl<'a, 'i> Reader<'a, 'i> {
                 object.insert(format!("@{}", given.name()), Value::String(given.value().to_owned()));
             }
         }
+        let text = text_of(node);
+        if !text.trim().is_empty() && node.first_element_child().is_some() {
+            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
+            return Value::Object(object);
+        }
         for child in elements(node) {
             add(&mut object, child.tag_name().name(), self.value(child, self.schemas.any_type));
         }
-        let text = text_of(node);
         if object.is_empty() {
             return Value::String(text);
         }
@@ -433,6 +437,11 @@ impl<'a, 'i> Reader<'a, 'i> {
                 return value;
             }
             object.insert("$value".to_owned(), value);
+            return Value::Object(object);
+        }
+        // Text between elements has its place there, which only a fragment keeps.
+        if complex.mixed && node.first_element_child().is_some() && !text_of(node).trim().is_empty() {
+            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
             return Value::Object(object);
         }
         if !self.grouped(node, complex, &mut object) {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::slots::{Slots, is_nil};
 use super::text::{escape_attribute, is_xml_char, same_value};
 use super::trail::{Step, Trail, shown};
-use super::{encoded, matching, shapes};
+use super::{encoded, fragment, matching, shapes};
 use crate::wsdl::document::{XSI, clip};
 use crate::wsdl::model::{AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, TypeId};
 use crate::wsdl::simple::is_name;
@@ -683,6 +683,9 @@ impl<'a> Encoder<'a> {
             };
             self.free_text(text)?;
         }
+        if !complex.mixed && object.get("$xml").is_some_and(has_text) {
+            return Err(self.error("has an $xml with text in it, but holds elements only"));
+        }
         let raw = object.get("$xml").filter(|_| slots.entries.is_empty());
         match (complex.content, raw) {
             (Content::Particle(particle), Some(raw)) if !matching::has_wildcard(self.schemas, particle) => {
@@ -812,24 +815,46 @@ impl<'a> Encoder<'a> {
             if declared.contains(local) || value.is_null() {
                 continue;
             }
-            let Some(text) = value.as_str().filter(|_| complex.any_attribute) else {
+            if !complex.any_attribute {
                 let reason = format!("has no attribute {}{}", clip(name, 60), hint(local, declared.into_iter()));
                 return Err(self.error(reason));
-            };
-            let name = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-                Some((namespace, local)) => Name::new(namespace, local),
-                None => Name::new("", name),
-            };
-            if !is_name(&name.local, false) || text.chars().any(|c| !is_xml_char(c)) {
-                return Err(
-                    self.error(format!("has the attribute {:?}, which XML cannot carry", clip(&name.local, 60)))
-                );
             }
-            let tag = self.tag(&name);
-            self.write_attribute(&tag, text);
+            self.free_attribute(name, value)?;
         }
         Ok(())
     }
+
+    /// An attribute that nobody declares.
+    pub(super) fn free_attribute(&mut self, name: &'a str, value: &'a Value) -> Done {
+        let text = match value {
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                return Err(self.error(format!(
+                    "has the attribute {}, whose value is no text: {}",
+                    clip(name, 60),
+                    shown(value)
+                )));
+            }
+        };
+        let name = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((namespace, local)) => Name::new(namespace, local),
+            None => Name::new("", name),
+        };
+        if !is_name(&name.local, false) || text.chars().any(|c| !is_xml_char(c)) {
+            return Err(self.error(format!("has the attribute {:?}, which XML cannot carry", clip(&name.local, 60))));
+        }
+        let tag = self.tag(&name);
+        self.write_attribute(&tag, &text);
+        Ok(())
+    }
+}
+
+/// Whether a raw fragment, or one of several, holds text beside its elements.
+fn has_text(raw: &Value) -> bool {
+    let one = std::slice::from_ref(raw);
+    let texts = raw.as_array().map_or(one, Vec::as_slice).iter().filter_map(Value::as_str);
+    texts.into_iter().any(fragment::has_text)
 }
 
 /// Whether a key without `@` names an attribute.

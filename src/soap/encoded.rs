@@ -312,6 +312,11 @@ impl<'a> Encoder<'a> {
 
     /// `xs:anyType`: a text, or a fragment.
     pub(super) fn any_content(&mut self, tag: &str, value: &'a Value) -> Done {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            if let Some(name) = key.strip_prefix('@').filter(|_| !value.is_null()) {
+                self.free_attribute(name, value)?;
+            }
+        }
         self.out.push('>');
         match value {
             Value::String(text) => self.free_text(text)?,
@@ -327,14 +332,20 @@ impl<'a> Encoder<'a> {
     }
 
     fn any_object(&mut self, object: &'a Map<String, Value>) -> Done {
+        let known = |key: &String| key.starts_with('@') || matches!(key.as_str(), "$xml" | "$value" | "$type");
+        let known = object.keys().all(known);
         match (object.get("$xml"), object.get("$value")) {
-            (Some(xml), None) => self.fragments(xml),
-            (None, Some(Value::String(text)))
-                if object.keys().all(|key| matches!(key.as_str(), "$value" | "$type")) =>
-            {
-                self.free_text(text)
+            (Some(xml), None) if known => self.fragments(xml),
+            (None, Some(Value::String(text))) if known => self.free_text(text),
+            (None, Some(Value::Number(number))) if known => {
+                self.out.push_str(&number.to_string());
+                Ok(())
             }
-            _ if object.keys().all(|key| key == "$type") => Ok(()),
+            (None, Some(Value::Bool(truth))) if known => {
+                self.out.push_str(&truth.to_string());
+                Ok(())
+            }
+            (None, None) if known => Ok(()),
             _ => Err(self.error("is of any type: give it a text, a $type, or its content as $xml")),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use omgate::soap::{self, Reply};
+use omgate::soap::{self, EncodeOptions, Reply};
+use serde_json::json;
 
 use super::forms::{BAD, SOAP11, encoded, envelope, operation, response};
 
@@ -233,4 +234,64 @@ fn models_that_leave_open_what_stands_where_take_what_fits_in_any_way() {
     let text = envelope(&format!("<t:Do xmlns:t='urn:t'>{}</t:Do>", "<a/>".repeat(20_000)));
     assert!(soap::validate(&operation, &text).is_err());
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn text_between_elements_keeps_its_place_in_a_fragment() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence>
+             <xs:element name="mixed" type="t:Mixed" minOccurs="0"/><xs:element name="open" type="t:Open" minOccurs="0"/>
+             <xs:element name="any" minOccurs="0"/><xs:element name="plain" type="t:Plain" minOccurs="0"/>
+           </xs:sequence></xs:complexType></xs:element>
+           <xs:complexType name="Mixed" mixed="true"><xs:sequence><xs:element name="b" type="xs:string" minOccurs="0" maxOccurs="9"/>
+             </xs:sequence><xs:attribute name="lang"/></xs:complexType>
+           <xs:complexType name="Open" mixed="true"><xs:sequence><xs:any minOccurs="0" maxOccurs="unbounded" processContents="lax"/>
+             </xs:sequence></xs:complexType>
+           <xs:complexType name="Plain"><xs:sequence><xs:any minOccurs="0" processContents="lax"/></xs:sequence></xs:complexType>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    for (content, expected) in [
+        (
+            "<mixed lang='en'>one <b>two</b> &amp; <b>three</b>.</mixed>",
+            json!({"mixed": {"@lang": "en", "$xml": "one <b>two</b> &amp; <b>three</b>."}}),
+        ),
+        ("<mixed>alone</mixed>", json!({"mixed": {"$value": "alone"}})),
+        ("<mixed> <b>two</b> </mixed>", json!({"mixed": {"b": ["two"]}})),
+        (
+            "<open>a<p:x xmlns:p='urn:p' p:y='1'/>b</open>",
+            json!({"open": {"$xml": "a<p:x xmlns:p='urn:p' p:y='1'/>b"}}),
+        ),
+        ("<any k='v'>a<x/>b</any>", json!({"any": {"@k": "v", "$xml": "a<x/>b"}})),
+        ("<any k='v'>a</any>", json!({"any": {"@k": "v", "$value": "a"}})),
+    ] {
+        let Reply::Body(read) = soap::decode(&operation, &response(&format!("<t:Do xmlns:t='urn:t'>{content}</t:Do>")))
+        else {
+            panic!("{content} is not read")
+        };
+        assert_eq!(read, expected, "{content}");
+        let written = soap::encode(&operation, &read, &EncodeOptions::default()).unwrap().body;
+        soap::validate(&operation, &written).unwrap();
+        assert_eq!(soap::argument(&operation, &written), Some(read), "{written}");
+    }
+    for (argument, expected) in [
+        (json!({"plain": {"$xml": "text<a/>"}}), "Do.plain has an $xml with text in it, but holds elements only"),
+        (
+            json!({"any": {"$xml": "<a/>", "b": 1}}),
+            "Do.any is of any type: give it a text, a $type, or its content as $xml",
+        ),
+        (json!({"any": {"@k": [1]}}), "Do.any has the attribute k, whose value is no text: [1]"),
+    ] {
+        let error = soap::encode(&operation, &argument, &EncodeOptions::default()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_is_nested_too_deep_is_said_and_not_cut_in_silence() {
+    let operation = encoded(SOAP11);
+    let deep = format!("{}{}", "<a>".repeat(200), "</a>".repeat(200));
+    let answer = response(&format!("<r:DoResponse xmlns:r='urn:rpc'><any>{deep}</any></r:DoResponse>"));
+    let Reply::Broken(reason) = soap::decode(&operation, &answer) else { panic!("is read") };
+    assert!(reason.starts_with("<a> is nested deeper than 128 elements (line 1, column "), "{reason}");
 }
