@@ -11,48 +11,13 @@ mod php;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
 
 use omgate::soap::{EncodeOptions, Extent};
-use omgate::wsdl::{Files, Model, Operation, OperationChoice, Style, Usage};
+use omgate::wsdl::{Model, Operation, OperationChoice, Style, Usage};
 use omgate::{soap, wsdl};
 use serde_json::{Map, Value};
 
-struct Disk;
-
-impl Files for Disk {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-}
-
-/// The corpus, when it is there.
-fn corpus() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/soap");
-    if folder.exists() {
-        return Some(folder);
-    }
-    println!("skipped: {} is not there", folder.display());
-    None
-}
-
-fn wsdls(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_path_buf()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "wsdl") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use crate::corpus::{Disk, corpus, wsdls};
 
 /// The operations that can be called, of all SOAP ports.
 fn operations(model: &Model) -> Vec<Operation> {

@@ -154,6 +154,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("getMessage__force_use_schema_xmlns", "getMessage.sessionId is required", "it is given three elements too deep"),
 ];
 
+/// Valid responses that node-soap reads otherwise, each with the reason.
+const READ_OTHERWISE: &[(&str, &str)] = &[
+    ("Dummy__should_handle_cdata_xml_in_response", "a text that looks like markup is read as elements there"),
+    ("Dummy__should_ignore_defined_namespaces", "the key of a text is an option there: theValue"),
+];
+
 /// node-soap's way to write values, in ours.
 fn ours(value: &Value) -> Value {
     match value {
@@ -283,17 +289,48 @@ fn node_soaps_other_samples_come_out_the_same_or_valid_and_responses_are_read() 
             (case["response_check"].as_str(), expected, read("response.xml"), operation(&sample, case))
         {
             let response = Response { status: 200, headers: Vec::new(), body: body.into(), cut: false };
-            let count = counts.entry("valid responses that are read the same").or_default();
+            let count = counts.entry("valid responses that are read the same, or otherwise with a reason").or_default();
             count.1 += 1;
-            match soap::decode(&operation, &response) {
-                Reply::Body(value) if said(&value) == said(&ours(&expected)) => count.0 += 1,
-                other => println!("{name}: reads {other:?}\n  wanted {expected}"),
+            let known = READ_OTHERWISE.iter().find(|(known, _)| *known == name);
+            match (soap::decode(&operation, &response), known) {
+                (Reply::Body(value), None) if said(&value) == said(&ours(&expected)) => count.0 += 1,
+                (Reply::Body(value), Some((_, reason))) if said(&value) != said(&ours(&expected)) => {
+                    println!("{name}: read otherwise: {reason}");
+                    count.0 += 1;
+                }
+                (other, _) => println!("{name}: reads {other:?}\n  wanted {expected}"),
             }
         }
     }
     println!("{counts:?}");
     for (kind, (good, all)) in counts {
-        let least = if kind.starts_with("valid responses") { all - 2 } else { all };
-        assert!(good >= least, "{kind}: {good} of {all}");
+        assert_eq!(good, all, "{kind}");
     }
+}
+
+#[test]
+fn node_soaps_valid_samples_come_out_the_same() {
+    let Some(folder) = corpus() else { return };
+    let folder = folder.join("vpulim+node-soap");
+    let manifest = std::fs::read_to_string(folder.join("MANIFEST.json")).unwrap();
+    let manifest: Vec<Value> = serde_json::from_str(&manifest).unwrap();
+    let (mut same, mut all) = (0, 0);
+    for case in manifest.iter().filter(|case| case["class"] == "oracle") {
+        let name = case["case"].as_str().unwrap_or_default();
+        let sample = folder.join("test/request-response-samples").join(name);
+        let Ok(argument) = std::fs::read_to_string(sample.join("request.json")) else { continue };
+        let argument = ours(&serde_json::from_str(&argument).unwrap());
+        all += 1;
+        let outcome = operation(&sample, case).and_then(|operation| {
+            let encoded = soap::encode(&operation, &argument, &EncodeOptions::default());
+            encoded.map(|encoded| body_of(&encoded.body)).map_err(|error| error.to_string())
+        });
+        let want = body_of(&std::fs::read_to_string(sample.join("request.xml")).unwrap());
+        match outcome {
+            Ok(ours) if ours == want => same += 1,
+            other => println!("{name}: {other:?}\n  want {want}"),
+        }
+    }
+    println!("{same} of {all} samples come out the same");
+    assert!(same >= 36, "only {same} of {all}");
 }
