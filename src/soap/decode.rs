@@ -214,7 +214,9 @@ impl<'a, 'i> Reader<'a, 'i> {
     /// The parts of a message by name: children named like the part (rpc) or its element (document).
     fn parts(&self, output: &Body, parent: Node<'a, 'i>) -> Value {
         let mut object = Map::new();
-        for child in elements(parent) {
+        // SOAP 1.2 part 2, 4.2.1: which part is the result, said beside the parts.
+        let says_result = |child: &Node<'_, '_>| child.tag_name().namespace() == Some(shapes::SOAP12_RPC);
+        for child in elements(parent).filter(|child| !says_result(child)) {
             let name = child.tag_name().name();
             let part = output.parts.iter().find(|part| match part.holds {
                 Holds::Type(_) => part.name == name,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::slots::{Slots, is_nil};
 use super::text::{escape_attribute, is_xml_char, same_value};
 use super::trail::{Step, Trail, shown};
+use super::validate::validate;
 use super::{encoded, fragment, matching, shapes};
 use crate::wsdl::document::{XSI, clip};
 use crate::wsdl::model::{AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, TypeId};
@@ -88,7 +89,7 @@ fn in_words(place: &Option<(String, u32)>) -> String {
 /// `argument` is, for document/literal wrapped and for a single part, the content of the body's element; else an
 /// object of the parts by name. Keys are local names (or `{namespace}local`); `@name` is an attribute; `$value` the text
 /// of an element with attributes; `$type` the name of a derived type; `$nil` true makes `xsi:nil`; `$xml` is a
-/// fragment that is taken as it is when it is well-formed, and written as text where the schema wants text; `$group` is a list of objects, one for each pass through a
+/// fragment that is taken as it is when it is well-formed and what the schema wants there, and written as text where the schema wants text; `$group` is a list of objects, one for each pass through a
 /// repeated group of elements; `$header` an object of the header blocks that the WSDL binds. Lists repeat, and fill
 /// encoded arrays. JSON null leaves an optional element out (see [`Nulls`]), else makes it `xsi:nil`, else is an
 /// error; an optional object of nothing but nulls is left out too.
@@ -105,7 +106,12 @@ pub fn encode(operation: &Operation, argument: &Value, options: &EncodeOptions) 
     let header = options.addressing.as_ref().map(|addressing| shapes::addressing_headers(addressing, action));
     let mut header = header.transpose().map_err(|reason| encoder.error(reason))?.unwrap_or_default();
     header.push_str(&encoder.headers(&bound.input.headers, given)?);
-    Ok(wrap(operation, &header, &body))
+    let encoded = wrap(operation, &header, &body);
+    // What stands in encoded values is by no schema's order or count: PHP's own clients send more than a wildcard takes.
+    if encoder.raw && bound.input.usage == Usage::Literal {
+        validate(operation, &encoded.body)?;
+    }
+    Ok(encoded)
 }
 
 /// The header blocks of an argument, and the argument without them.
@@ -171,6 +177,8 @@ pub(super) struct Encoder<'a> {
     /// Namespaces in the order they were first used: `ns1`, `ns2` …
     prefixes: Vec<(Arc<str>, String)>,
     pub(super) uses_xsi: bool,
+    /// A fragment was taken as it is: only the whole says whether it is what the schema wants.
+    pub(super) raw: bool,
     pub(super) path: Trail<'a>,
     depth: usize,
     /// Particles within particles, elements' contents included: what the stack holds.
@@ -189,6 +197,7 @@ impl<'a> Encoder<'a> {
             out: String::with_capacity(1_024),
             prefixes: Vec::new(),
             uses_xsi: false,
+            raw: false,
             path: Trail::of(operation, &operation.bound.input, &operation.bound.name),
             depth: 0,
             nesting: 0,
@@ -228,7 +237,8 @@ impl<'a> Encoder<'a> {
         self.path.push(Step::Name(HEADER));
         let object = given.and_then(Value::as_object);
         if given.is_some_and(|given| !given.is_object() && !given.is_null()) {
-            return Err(self.error("wants an object of the header blocks by name"));
+            let given = given.map(shown).unwrap_or_default();
+            return Err(self.error(format!("wants an object of the header blocks by name, and is given {given}")));
         }
         let names = |header: &Header| match header.part.holds {
             Holds::Element(element) => self.schemas.elements[element].name.local.to_string(),

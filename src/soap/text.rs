@@ -148,6 +148,7 @@ impl<'a> Encoder<'a> {
 
     /// Writes `$xml`: one fragment or a list of them.
     pub(super) fn fragments(&mut self, value: &Value) -> Done {
+        self.raw = true;
         let one = std::slice::from_ref(value);
         let list = value.as_array().map_or(one, Vec::as_slice);
         for item in list {

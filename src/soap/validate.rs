@@ -9,7 +9,7 @@ use super::encode::{EncodeError, hint};
 use super::encoded::{ENC11, ENC12, XSD};
 use super::matching::{self, Event};
 use super::references::{self, References};
-use super::shapes::{SOAP11, SOAP12};
+use super::shapes::{SOAP11, SOAP12, SOAP12_RPC};
 use super::text::same_value;
 use super::trail::{Step, Trail};
 use crate::outcome::Response;
@@ -257,7 +257,9 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
             return Err(self.error(format!("wants {wrapper} in its body, and has {found:?}")));
         };
         let mut given: Vec<&str> = Vec::new();
-        for child in elements(*only) {
+        // SOAP 1.2 part 2, 4.2.1: which part is the result, said beside the parts.
+        let says_result = |child: &Node<'_, '_>| child.tag_name().namespace() == Some(SOAP12_RPC);
+        for child in elements(*only).filter(|child| !says_result(child)) {
             let named = parts.iter().find(|part| self.is_named(part, child));
             // An rpc answer's one part may have any name (SOAP 1.1 7.1).
             let named = named.or_else(|| parts.first().filter(|_| answered && parts.len() == 1 && given.is_empty()));
@@ -386,6 +388,8 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
             Some(actual) if self.schemas.derives(actual, declared) => Ok(actual),
             // Arrays of one item type are the same, whatever they are called.
             Some(actual) if self.encoded && self.schemas.array(actual).is_some() => Ok(declared),
+            // WSDLs that call an element a type have its name for one.
+            None if self.encoded && self.schemas.global_elements.contains_key(&name) => Ok(declared),
             Some(_) => Err(self.error(format!("has the xsi:type {name}, which is not derived from its own type"))),
             None => Err(self.error(format!("has the xsi:type {name}, which no schema declares"))),
         }

@@ -275,6 +275,9 @@ fn text_between_elements_keeps_its_place_in_a_fragment() {
         assert_eq!(soap::argument(&operation, &written), Some(read), "{written}");
     }
     for (argument, expected) in [
+        (json!({"$xml": "<x/>"}), "Do has x where mixed"),
+        (json!({"mixed": {"$xml": "a<c/>"}}), "Do.mixed has c where b may stand (a.wsdl, line "),
+        (json!({"plain": {"$xml": "<t:Do xmlns:t='urn:t'><x/></t:Do>"}}), "Do.plain.Do has x where "),
         (json!({"plain": {"$xml": "text<a/>"}}), "Do.plain has an $xml with text in it, but holds elements only"),
         (
             json!({"any": {"$xml": "<a/>", "b": 1}}),
