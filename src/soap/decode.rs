@@ -116,7 +116,7 @@ fn content<'a, 'i>(operation: Option<&'a Operation>, body: Node<'a, 'i>) -> Resu
             [_, ..] => untyped(body),
         });
     };
-    message(operation, output, body, &children)
+    message(operation, output, body, &children, Unknown::ByName)
 }
 
 /// Reads a request as the argument that makes it, without its header. None: it is no SOAP envelope that can be read.
@@ -125,7 +125,7 @@ pub fn argument(operation: &Operation, envelope: &str) -> Option<Value> {
     let document = document::parse(envelope.trim_start()).ok()?;
     let body = elements(document.root_element()).find(|child| child.tag_name().name() == "Body")?;
     let children: Vec<Node<'_, '_>> = elements(body).collect();
-    message(operation, &operation.bound.input, body, &children).ok()
+    message(operation, &operation.bound.input, body, &children, Unknown::AsFragment).ok()
 }
 
 fn message<'a, 'i>(
@@ -133,9 +133,10 @@ fn message<'a, 'i>(
     output: &'a Body,
     body: Node<'a, 'i>,
     children: &[Node<'a, 'i>],
+    unknown: Unknown,
 ) -> Result<Value, String> {
     let encoded = output.usage == Usage::Encoded;
-    let reader = Reader::of(&operation.model.schemas, encoded, body);
+    let reader = Reader { unknown, ..Reader::of(&operation.model.schemas, encoded, body) };
     // Of an encoded answer the other children are values that it refers to.
     let is_root = |child: &&Node<'_, '_>| !encoded || references::is_root(**child);
     let value = match (&output.wrapper, children.iter().find(is_root)) {
@@ -180,9 +181,19 @@ fn detail(operation: &Operation, found: &Fault) -> Value {
     reader.finish(Value::Object(object)).unwrap_or_else(|_| Value::String(text.clone()))
 }
 
+/// How an element is read that nobody declares, at a wildcard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// By its name, so that rules can ask for it.
+    ByName,
+    /// As it is, so that it can be written again.
+    AsFragment,
+}
+
 struct Reader<'a, 'i> {
     schemas: &'a Schemas,
     encoded: bool,
+    unknown: Unknown,
     references: References<'a, 'i>,
     /// The values being read, one within the other.
     open: RefCell<Vec<NodeId>>,
@@ -196,7 +207,8 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn of(schemas: &'a Schemas, encoded: bool, body: Node<'a, 'i>) -> Self {
         let references = if encoded { References::of(body) } else { References::default() };
         let left = Cell::new(references.expansion_max());
-        Self { schemas, encoded, references, open: RefCell::default(), left, broken: RefCell::default() }
+        let unknown = Unknown::ByName;
+        Self { schemas, encoded, unknown, references, open: RefCell::default(), left, broken: RefCell::default() }
     }
 
     /// What was read, if all of it could be.
@@ -464,6 +476,9 @@ impl<'a, 'i> Reader<'a, 'i> {
         let found = known.by_name.get(&name).or_else(|| known.by_local.get(&name.local));
         let Some(found) = found else {
             let global = self.schemas.global_elements.get(&name);
+            if global.is_none() && self.unknown == Unknown::AsFragment && self.is_open(complex) {
+                return add(object, "$xml", Value::String(fragment::outer(child)));
+            }
             let type_id = global.map_or(self.schemas.any_type, |id| self.schemas.elements[*id].type_id);
             return add(object, &name.local, self.value(child, type_id));
         };
@@ -474,6 +489,10 @@ impl<'a, 'i> Reader<'a, 'i> {
             true => push(object, &key, value),
             false => add(object, &key, value),
         }
+    }
+
+    fn is_open(&self, complex: &Complex) -> bool {
+        matches!(complex.content, Content::Particle(particle) if matching::has_wildcard(self.schemas, particle))
     }
 
     /// The key of an element: its local name, unless another one of the type has it too.

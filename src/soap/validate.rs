@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use roxmltree::{Node, NodeId};
+use roxmltree::{Attribute, Node, NodeId};
 
 use super::encode::{EncodeError, hint};
 use super::encoded::{ENC11, ENC12, XSD};
@@ -15,7 +15,9 @@ use super::trail::{Step, Trail};
 use crate::outcome::Response;
 use crate::wsdl::document::{self, XSI, clip, elements, split_qname, text_of};
 use crate::wsdl::encoding::ArrayType;
-use crate::wsdl::model::{Complex, Content, Definition, ElementId, Name, ParticleId, Schemas, Simple, TypeId, Variety};
+use crate::wsdl::model::{
+    AttributeUse, Complex, Content, Definition, ElementId, Name, ParticleId, Schemas, Simple, TypeId, Variety,
+};
 use crate::wsdl::{Body, Header, Holds, Operation, Part, Usage, Version, simple};
 
 /// How many things are said to be wrong with one answer.
@@ -381,17 +383,27 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
         let Some(given) = node.attribute((XSI, "type")) else { return Ok(declared) };
         let (prefix, local) = split_qname(given);
         let name = Name::new(node.lookup_namespace_uri(prefix).unwrap_or_default(), local);
-        if self.encoded && (*name.local == *"Array" || *name.local == *"Struct") && is_encoding(&name) {
+        if self.encoded && self.is_own_label(&name) {
             return Ok(declared);
         }
+        let open = matches!(self.schemas.types[declared].definition, Definition::Any);
         match self.type_named(&name) {
-            Some(actual) if self.schemas.derives(actual, declared) => Ok(actual),
+            Some(actual) if open || self.schemas.derives(actual, declared) => Ok(actual),
             // Arrays of one item type are the same, whatever they are called.
             Some(actual) if self.encoded && self.schemas.array(actual).is_some() => Ok(declared),
-            // WSDLs that call an element a type have its name for one.
-            None if self.encoded && self.schemas.global_elements.contains_key(&name) => Ok(declared),
             Some(_) => Err(self.error(format!("has the xsi:type {name}, which is not derived from its own type"))),
             None => Err(self.error(format!("has the xsi:type {name}, which no schema declares"))),
+        }
+    }
+
+    /// Whether a name is what the WSDL calls the type of an encoded value, though it may be the name of no type: that of
+    /// SOAP's arrays, of the part's type as it is written, of the element itself.
+    fn is_own_label(&self, name: &Name) -> bool {
+        let root = matches!(&*name.local, "Array" | "Struct") && is_encoding(name);
+        root || match self.path.steps.last() {
+            Some(Step::Part(part)) => part.label.as_ref() == Some(name),
+            Some(Step::Element(id)) => self.schemas.elements[*id].name == *name,
+            Some(Step::Name(_) | Step::Attribute(_) | Step::Index(_)) | None => false,
         }
     }
 
@@ -448,12 +460,9 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
     }
 
     fn attributes(&mut self, node: Node<'d, 'i>, complex: &'a Complex) -> Done {
+        let encoded = self.encoded;
         for given in node.attributes() {
-            let namespace = given.namespace().unwrap_or_default();
-            let known = complex
-                .attributes
-                .iter()
-                .find(|known| *known.name.local == *given.name() && *known.name.namespace == *namespace);
+            let known = complex.attributes.iter().find(|known| is_same(known, &given, encoded));
             let outcome = match known {
                 Some(known) => {
                     let Some(simple) = self.schemas.simple(known.type_id) else { continue };
@@ -470,12 +479,8 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
             };
             self.note(outcome)?;
         }
-        let is_given = |known: &Name| {
-            node.attributes().any(|given| {
-                *known.local == *given.name() && *known.namespace == *given.namespace().unwrap_or_default()
-            })
-        };
-        match complex.attributes.iter().find(|known| known.required && !is_given(&known.name)) {
+        let is_given = |known: &AttributeUse| node.attributes().any(|given| is_same(known, &given, encoded));
+        match complex.attributes.iter().find(|known| known.required && !is_given(known)) {
             Some(missing) => {
                 let step = Step::Attribute(&missing.name.local);
                 let outcome = self.within(step, |check| Err(check.error("is required and is not there")));
@@ -575,6 +580,14 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
         }
         Ok(())
     }
+}
+
+/// Whether an attribute is the declared one. Nobody who reads encoded values looks for the namespace of one that is
+/// referred to.
+fn is_same(known: &AttributeUse, given: &Attribute<'_, '_>, encoded: bool) -> bool {
+    let namespace = given.namespace().unwrap_or_default();
+    let bare = encoded && known.is_ref && namespace.is_empty();
+    *known.name.local == *given.name() && (bare || *known.name.namespace == *namespace)
 }
 
 fn is_encoding(name: &Name) -> bool {

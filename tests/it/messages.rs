@@ -127,6 +127,7 @@ fn every_operation_of_the_corpus_has_a_full_and_a_minimal_request_that_are_valid
     println!("not looked at by libxml2: {schemaless:?}");
     made.must_hold();
     same.must_hold();
+    assert_eq!(same.reasons.get("our validator"), None, "what is written must be what is taken");
     if linter.is_some() {
         valid.must_hold();
     }
