@@ -9,7 +9,7 @@ use crate::wsdl::model::{ElementId, Name, Particle, ParticleId, Schemas, Term};
 
 /// How many ends of particles are looked at before the search gives up.
 const STEPS_MAX: usize = 300_000;
-const NESTING_MAX: usize = 300;
+const NESTING_MAX: usize = 100;
 
 /// Where a particle may end.
 type Ends = Rc<BTreeSet<usize>>;

@@ -22,6 +22,8 @@ use crate::wsdl::{Body, Header, Holds, Operation, Part, Usage, Version, simple};
 
 /// How many things are said to be wrong with one answer.
 const FOUND_MAX: usize = 100;
+/// How deep values may nest, references followed.
+const DEPTH_MAX: usize = 256;
 
 /// Checks a request against its operation: the envelope, the header blocks that the WSDL binds, the body's elements,
 /// and every value in them, encoded ones too.
@@ -329,6 +331,9 @@ impl<'a, 'd, 'i> Check<'a, 'd, 'i> {
 
     fn value(&mut self, node: Node<'d, 'i>, declared: TypeId, fixed: Option<&str>) -> Done {
         let mut node = node;
+        if self.path.steps.len() > DEPTH_MAX {
+            return Err(self.error(format!("is nested deeper than {DEPTH_MAX} elements")));
+        }
         if self.encoded {
             let found = self.references.resolve(node).map_err(|reason| self.error(format!("= {reason}")))?;
             // What was checked once is not checked again: values may refer to each other in circles.

@@ -297,4 +297,11 @@ fn what_is_nested_too_deep_is_said_and_not_cut_in_silence() {
     let answer = response(&format!("<r:DoResponse xmlns:r='urn:rpc'><any>{deep}</any></r:DoResponse>"));
     let Reply::Broken(reason) = soap::decode(&operation, &answer) else { panic!("is read") };
     assert!(reason.starts_with("<a> is nested deeper than 128 elements (line 1, column "), "{reason}");
+    let chain: String =
+        (0..5_000).map(|n| format!("<m id='o{n}' enc:root='0'><id>1</id><next href='#o{}'/></m>", n + 1)).collect();
+    let text = envelope(&format!(
+        "<r:Do xmlns:r='urn:rpc'><order href='#o0'/></r:Do>{chain}<m id='o5000' enc:root='0'><id>1</id></m>"
+    ));
+    let error = soap::validate(&operation, &text).unwrap_err();
+    assert!(error.reason.starts_with("is nested deeper than 256 elements"), "{}", error.reason);
 }
