@@ -86,7 +86,7 @@ pub struct Subject<'a> {
 }
 
 /// The names an expression can see about an answer: `response.status`, `response.headers['retry-after']`,
-/// `response.fault.code` (also `subcodes`, `string`, `actor`, `detail`), `response.body`.
+/// `response.fault.code` (also `subcodes`, `string`, `actor`, `detail` typed and `detail_xml` as text), `response.body`.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseScope<'a> {
     /// The HTTP status.
@@ -518,7 +518,8 @@ fn fault_value(fault: &Fault) -> Value {
         ("subcodes", fault.subcodes.iter().map(|code| Value::from(code.as_str())).collect()),
         ("string", Value::from(fault.string.as_str())),
         ("actor", optional(&fault.actor)),
-        ("detail", optional(&fault.detail)),
+        ("detail", if fault.content.is_null() { optional(&fault.detail) } else { json_value(&fault.content) }),
+        ("detail_xml", optional(&fault.detail)),
     ];
     Value::from_pairs(entries)
 }

@@ -147,6 +147,9 @@ pub struct Fault {
     pub actor: Option<String>,
     /// The children of `detail`/`Detail` as XML text; none when it was absent or empty.
     pub detail: Option<String>,
+    /// The same as a value, typed by what the operation declares of its faults; null where there is none.
+    #[serde(skip)]
+    pub content: serde_json::Value,
 }
 
 /// What is kept of one call, already masked and cut.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::disk;
 use crate::wsdl::{Files, Finding, Model, Operation, OperationChoice, Severity};
 
+mod argument;
 mod check;
 mod decode;
 mod diff;

@@ -425,8 +425,8 @@ pub(super) fn response_rule(section: &Section<'_, '_>, key: &'static str, tables
         let mut parts = path.split('.').skip(1);
         let known: &[&str] = match (parts.next(), parts.next()) {
             (Some("status" | "headers" | "body"), _) | (None, _) | (Some("fault"), None) => continue,
-            (Some("fault"), Some("code" | "subcodes" | "string" | "actor" | "detail")) => continue,
-            (Some("fault"), Some(_)) => &["code", "subcodes", "string", "actor", "detail"],
+            (Some("fault"), Some("code" | "subcodes" | "string" | "actor" | "detail" | "detail_xml")) => continue,
+            (Some("fault"), Some(_)) => &["code", "subcodes", "string", "actor", "detail", "detail_xml"],
             (Some(_), _) => &["status", "headers", "fault", "body"],
         };
         let reason = format!("expression `{expression}`: an answer has no {path:?}; there is {}", known.join(", "));

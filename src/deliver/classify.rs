@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::deliver::rules::{Rule, Then};
-use crate::expression::{Expression, ExpressionError, ResponseScope};
+use crate::deliver::rules::{self, Rule, Then};
+use crate::expression::Expression;
 use crate::outcome::{Exchange, Fault, Follow, Judgement, Outcome, Response};
 use crate::soap::Reply;
 use crate::soap::fault::{self, FaultKind};
@@ -112,18 +112,9 @@ fn ask(
     reply: Option<&Reply>,
 ) -> Result<Option<bool>, Outcome> {
     let Some(rule) = rule else { return Ok(None) };
-    evaluate(rule, response, reply).map(Some).map_err(|error| Outcome::Unknown {
-        reason: format!("{}, and {name} could not judge it: {error}", said(response, reply)),
+    rules::evaluate(rule, response, reply).map(Some).map_err(|why| Outcome::Unknown {
+        reason: format!("{}, and {name} could not judge it: {why}", said(response, reply)),
     })
-}
-
-fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<bool, ExpressionError> {
-    let (fault, body) = match reply {
-        Some(Reply::Fault(fault)) => (Some(fault), None),
-        Some(Reply::Body(body)) => (None, Some(body)),
-        Some(Reply::Unreadable(_)) | None => (None, None),
-    };
-    rule.evaluate_response(&ResponseScope { status: response.status, headers: &response.headers, fault, body })
 }
 
 fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
@@ -132,7 +123,8 @@ fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
         Some(Reply::Unreadable(what)) if is_success(response.status) && !response.body.is_empty() => Outcome::Unknown {
             reason: format!("{}, but with {what} in place of a SOAP answer", status_words(response.status)),
         },
-        Some(Reply::Body(_) | Reply::Unreadable(_)) | None => by_status(response),
+        // The operation's own answer: it was taken, whatever else it says.
+        Some(Reply::Body(_) | Reply::Broken(_) | Reply::Unreadable(_)) | None => by_status(response),
     }
 }
 
@@ -208,7 +200,7 @@ fn http_date(text: &str) -> Option<jiff::Timestamp> {
 fn said(response: &Response, reply: Option<&Reply>) -> String {
     match reply {
         Some(Reply::Fault(fault)) => fault_words(response, fault),
-        Some(Reply::Body(_) | Reply::Unreadable(_)) | None => status_words(response.status),
+        Some(Reply::Body(_) | Reply::Broken(_) | Reply::Unreadable(_)) | None => status_words(response.status),
     }
 }
 
@@ -470,6 +462,24 @@ mod tests {
         }
         let empty = Exchange::Answered(response(202, &[], ""));
         assert_eq!(super::outcome(&empty, Some(&page), &Rules::default()), Outcome::Delivered);
+    }
+
+    #[test]
+    fn an_answer_whose_content_cannot_be_read_was_taken_unless_a_rule_asks_for_its_content() {
+        let broken = Reply::Broken("<a> refers to #b".to_owned());
+        for (rules, expected) in [
+            (rules(None, None), "delivered"),
+            (rules(None, Some("response.status == 200")), "delivered"),
+            (rules(None, Some("response.status == 201")), "refused"),
+            (rules(None, Some("response.body.ok")), "unknown"),
+            (rules(Some("response.body['busy']"), None), "unknown"),
+        ] {
+            let outcome = outcome(&Exchange::Answered(response(200, &[], "body")), Some(&broken), &rules);
+            assert_eq!(outcome.as_str(), expected, "{rules:?}: {outcome:?}");
+        }
+        for (status, expected) in [(500, "retry"), (404, "refused"), (504, "unknown")] {
+            assert_eq!(word(&classified(status, &[], Some(&broken))), expected, "{status}");
+        }
     }
 
     #[test]

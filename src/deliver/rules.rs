@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::expression::{Expression, ExpressionError, ResponseScope};
-use crate::outcome::{Exchange, Fault};
+use crate::expression::{Expression, ResponseScope};
+use crate::outcome::{Exchange, Fault, Response};
 use crate::soap::Reply;
 
 /// One rule. All its conditions must hold; one that is not said always does.
@@ -112,8 +112,8 @@ impl Rule {
     /// Whether it matches what came back.
     ///
     /// # Errors
-    /// When its expression cannot be evaluated.
-    pub fn matches(&self, exchange: &Exchange, reply: Option<&Reply>) -> Result<bool, ExpressionError> {
+    /// When its expression cannot be evaluated: why.
+    pub fn matches(&self, exchange: &Exchange, reply: Option<&Reply>) -> Result<bool, String> {
         let response = match exchange {
             Exchange::Answered(response) if self.transport.is_none() => response,
             Exchange::Answered(_) => return Ok(false),
@@ -122,7 +122,7 @@ impl Rule {
         };
         let fault = match reply {
             Some(Reply::Fault(fault)) => Some(fault),
-            Some(Reply::Body(_) | Reply::Unreadable(_)) | None => None,
+            Some(Reply::Body(_) | Reply::Broken(_) | Reply::Unreadable(_)) | None => None,
         };
         let has_status =
             self.statuses.is_empty() || self.statuses.iter().any(|statuses| statuses.0.contains(&response.status));
@@ -131,13 +131,28 @@ impl Rule {
         if !(has_status && has_fault && self.detail.as_ref().is_none_or(holds)) {
             return Ok(false);
         }
-        let Some(when) = &self.when else { return Ok(true) };
-        let body = match reply {
-            Some(Reply::Body(body)) => Some(body),
-            Some(Reply::Fault(_) | Reply::Unreadable(_)) | None => None,
-        };
-        when.evaluate_response(&ResponseScope { status: response.status, headers: &response.headers, fault, body })
+        self.when.as_ref().map_or(Ok(true), |when| evaluate(when, response, reply))
     }
+}
+
+/// Asks an expression about an answer.
+///
+/// # Errors
+/// Why it cannot be evaluated: by itself, or since it asks for content that cannot be read.
+pub(crate) fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<bool, String> {
+    let (fault, body) = match reply {
+        Some(Reply::Broken(why)) if asks_for_the_body(rule) => return Err(why.clone()),
+        Some(Reply::Fault(fault)) => (Some(fault), None),
+        Some(Reply::Body(body)) => (None, Some(body)),
+        Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => (None, None),
+    };
+    let scope = ResponseScope { status: response.status, headers: &response.headers, fault, body };
+    rule.evaluate_response(&scope).map_err(|error| error.to_string())
+}
+
+fn asks_for_the_body(rule: &Expression) -> bool {
+    let mut names = rule.names();
+    names.any(|(path, _)| path == "response" || path == "response.body" || path.starts_with("response.body."))
 }
 
 impl fmt::Display for Then {
@@ -156,7 +171,6 @@ impl fmt::Display for Then {
 mod tests {
     use super::*;
     use crate::expression::Tables;
-    use crate::outcome::Response;
 
     fn rule() -> Rule {
         Rule { statuses: Vec::new(), fault: None, detail: None, transport: None, when: None, then: Then::Dead }

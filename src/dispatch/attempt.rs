@@ -554,6 +554,7 @@ fn kept(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask) ->
         let mut fault = fault.clone();
         fault.string = mask.apply(&fault.string);
         fault.detail = fault.detail.map(|detail| cut(detail.as_bytes(), mask).0);
+        fault.content = serde_json::Value::Null;
         record.fault = Some(fault);
     }
     record

@@ -1,6 +1,7 @@
 //! After an unknown outcome: a call that asks the target whether the message arrived (`unknown = "probe"`).
 
-use crate::expression::{Expression, ResponseScope};
+use crate::deliver::rules;
+use crate::expression::Expression;
 use crate::map::Mapping;
 use crate::outcome::{Exchange, Outcome};
 use crate::soap::Reply;
@@ -36,14 +37,8 @@ impl Lookup {
     /// Reads the answer to the question. `outcome` is what the exchange would come to as a delivery.
     pub(super) fn judge(&self, exchange: &Exchange, reply: Option<&Reply>, outcome: &Outcome) -> Found {
         let Exchange::Answered(response) = exchange else { return unknown(outcome.reason()) };
-        let (fault, body) = match reply {
-            Some(Reply::Fault(fault)) => (Some(fault), None),
-            Some(Reply::Body(body)) => (None, Some(body)),
-            Some(Reply::Unreadable(_)) | None => (None, None),
-        };
-        let scope = ResponseScope { status: response.status, headers: &response.headers, fault, body };
         let asked = [Some(&self.found_when), self.absent_when.as_ref()]
-            .map(|rule| rule.map_or(Ok(false), |rule| rule.evaluate_response(&scope)));
+            .map(|rule| rule.map_or(Ok(false), |rule| rules::evaluate(rule, response, reply)));
         match asked {
             [Err(error), _] | [_, Err(error)] => unknown(&format!("its answer could not be judged: {error}")),
             [Ok(true), Ok(true)] => unknown("its answer says both that the message is there and that it is not"),
@@ -138,5 +133,11 @@ mod tests {
         let cut = Exchange::NoAnswer { reason: "cut".to_owned() };
         let outcome = Outcome::Unknown { reason: "cut".to_owned() };
         assert_eq!(lookup.judge(&cut, None, &outcome), unknown("cut"));
+        // What cannot be read does not say that the message is not there.
+        let asks = self::lookup("response.body.id != none", None);
+        let answered = Response { status: 200, headers: Vec::new(), body: Bytes::from_static(b"x"), cut: false };
+        let broken = Reply::Broken("<a> refers to #b".to_owned());
+        let found = asks.judge(&Exchange::Answered(answered), Some(&broken), &Outcome::Delivered);
+        assert_eq!(found, unknown("its answer could not be judged: <a> refers to #b"));
     }
 }

@@ -252,6 +252,21 @@ fn an_expression_names_what_it_reads() {
 #[test]
 fn answers_are_judged_by_status_headers_fault_and_body() {
     let headers = [("content-type".to_owned(), "text/xml".to_owned())];
+    let typed = Fault {
+        detail: Some("<OrderFault><Code>7</Code></OrderFault>".to_owned()),
+        content: json!({"OrderFault": {"Code": 7}}),
+        ..Fault::default()
+    };
+    let plain = Fault { detail: Some("busy".to_owned()), ..Fault::default() };
+    for (fault, source) in [
+        (&typed, "response.fault.detail.OrderFault.Code == 7"),
+        (&typed, "'<Code>7' in response.fault.detail_xml"),
+        (&plain, "response.fault.detail == 'busy' and response.fault.detail_xml == 'busy'"),
+    ] {
+        let scope = ResponseScope { status: 500, headers: &headers, fault: Some(fault), body: None };
+        let expression = Expression::compile(source, &Tables::default()).unwrap();
+        assert_eq!(expression.evaluate_response(&scope), Ok(true), "{source}");
+    }
     let fault = Fault { code: "Server".to_owned(), subcodes: vec!["Busy".to_owned()], ..Fault::default() };
     let body = json!({"status": {"code": 7, "text": "QUEUED"}});
     let scope = ResponseScope { status: 200, headers: &headers, fault: Some(&fault), body: Some(&body) };

@@ -2,15 +2,17 @@
 //!
 //! Tolerant where servers are sloppy (HTTP status, content type, namespaces, unknown elements), strict about XML.
 
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 
-use roxmltree::Node;
+use roxmltree::{Node, NodeId};
 use serde_json::{Map, Number, Value};
 
 use super::encoded::{ENC11, ENC12, XSD};
 use super::matching::{self, Event};
+use super::members::{add, push, with_type};
 use super::references::{self, References};
-use super::{Reply, fault, shapes};
+use super::{Reply, fault, fragment, shapes};
 use crate::outcome::{Fault, Response};
 use crate::wsdl::document::{self, XSI, clip, elements, split_qname, text_of};
 use crate::wsdl::model::{
@@ -20,8 +22,8 @@ use crate::wsdl::{Body, Holds, Operation, Usage, simple};
 
 /// How deep values may nest, references followed.
 const DEPTH_MAX: usize = 128;
-/// How many values an answer may hold, references followed.
-const VALUES_MAX: usize = 1_000_000;
+/// How many empty places of an array count as one value.
+const PLACES_WEIGHT: usize = 16;
 
 /// Reads a response by an operation's model.
 #[must_use]
@@ -44,8 +46,7 @@ fn answer(operation: Option<&Operation>, response: &Response) -> Reply {
             Reply::Unreadable("an empty answer".to_owned())
         };
     }
-    let content_type = response.header("content-type").unwrap_or_default();
-    let text = match document::decode(&response.body, charset(content_type)) {
+    let text = match text(response) {
         Ok(text) => text,
         Err(reason) => return Reply::Unreadable(format!("an answer that {reason}")),
     };
@@ -59,6 +60,12 @@ fn answer(operation: Option<&Operation>, response: &Response) -> Reply {
     }
 }
 
+/// The text of an answer, in the encoding that it says.
+pub(super) fn text(response: &Response) -> Result<Cow<'_, str>, String> {
+    let content_type = response.header("content-type").unwrap_or_default();
+    document::decode(&response.body, charset(content_type))
+}
+
 /// The charset of a Content-Type.
 fn charset(content_type: &str) -> Option<&str> {
     let parameters = content_type.split(';').skip(1);
@@ -69,8 +76,13 @@ fn charset(content_type: &str) -> Option<&str> {
 
 fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
     let name = root.tag_name().name();
+    let fault = |node: Node<'_, '_>| {
+        let found = fault::read(node);
+        let content = operation.map(|operation| detail(operation, &found)).unwrap_or_default();
+        Reply::Fault(Fault { content, ..found })
+    };
     if name == "Fault" {
-        return Reply::Fault(fault::read(root));
+        return fault(root);
     }
     if name != "Envelope" {
         let what = if name.eq_ignore_ascii_case("html") {
@@ -89,59 +101,59 @@ fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
         child.tag_name().name() == "Fault" && (is_soap(namespace) || namespace == root.tag_name().namespace())
     };
     if let Some(found) = elements(body).find(is_fault) {
-        return Reply::Fault(fault::read(found));
+        return fault(found);
     }
-    Reply::Body(content(operation, body))
+    content(operation, body).map_or_else(Reply::Broken, Reply::Body)
 }
 
-fn content<'a, 'i>(operation: Option<&'a Operation>, body: Node<'a, 'i>) -> Value {
+fn content<'a, 'i>(operation: Option<&'a Operation>, body: Node<'a, 'i>) -> Result<Value, String> {
     let children: Vec<Node<'_, '_>> = elements(body).collect();
     let output = operation.and_then(|operation| operation.bound.output.as_ref().map(|output| (operation, output)));
     let Some((operation, output)) = output else {
-        return match children.as_slice() {
+        return Ok(match children.as_slice() {
             [] => Value::Null,
             [one] => untyped(*one),
             [_, ..] => untyped(body),
-        };
+        });
     };
-    message(operation, output, body, &children)
+    message(operation, output, body, &children, Unknown::ByName)
 }
 
-/// Reads a request as the argument that makes it, without its header. None: it is no SOAP envelope.
+/// Reads a request as the argument that makes it, without its header. None: it is no SOAP envelope that can be read.
 #[must_use]
 pub fn argument(operation: &Operation, envelope: &str) -> Option<Value> {
     let document = document::parse(envelope.trim_start()).ok()?;
     let body = elements(document.root_element()).find(|child| child.tag_name().name() == "Body")?;
     let children: Vec<Node<'_, '_>> = elements(body).collect();
-    Some(message(operation, &operation.bound.input, body, &children))
+    message(operation, &operation.bound.input, body, &children, Unknown::AsFragment).ok()
 }
 
-fn message<'a, 'i>(operation: &'a Operation, output: &'a Body, body: Node<'a, 'i>, children: &[Node<'a, 'i>]) -> Value {
+fn message<'a, 'i>(
+    operation: &'a Operation,
+    output: &'a Body,
+    body: Node<'a, 'i>,
+    children: &[Node<'a, 'i>],
+    unknown: Unknown,
+) -> Result<Value, String> {
     let encoded = output.usage == Usage::Encoded;
-    let references = if encoded { References::of(body) } else { References::default() };
-    let reader =
-        Reader { schemas: &operation.model.schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
+    let reader = Reader { unknown, ..Reader::of(&operation.model.schemas, encoded, body) };
     // Of an encoded answer the other children are values that it refers to.
-    let is_root = |child: &&Node<'_, '_>| !encoded || child.attribute((ENC11, "root")) != Some("0");
-    match (&output.wrapper, children.iter().find(is_root)) {
+    let is_root = |child: &&Node<'_, '_>| !encoded || references::is_root(**child);
+    let value = match (&output.wrapper, children.iter().find(is_root)) {
         (_, None) => Value::Null,
         (Some(_), Some(wrapper)) => reader.parts(output, *wrapper),
         (None, Some(only)) if output.parts.len() <= 1 => match output.parts.first().map(|part| part.holds) {
-            Some(Holds::Element(element)) => {
-                let element = &reader.schemas.elements[element];
-                let expected = *element.name.local == *only.tag_name().name();
-                if expected { reader.value(*only, element.type_id) } else { untyped(*only) }
-            }
+            Some(Holds::Element(element)) => reader.root(*only, element),
             Some(Holds::Type(type_id)) => reader.value(*only, type_id),
             None => untyped(*only),
         },
         (None, Some(_)) => reader.parts(output, body),
-    }
+    };
+    reader.finish(value)
 }
 
 /// The detail of a fault, typed by what the WSDL declares of it: an object of its elements, a text, or none.
-#[must_use]
-pub fn detail(operation: &Operation, found: &Fault) -> Value {
+fn detail(operation: &Operation, found: &Fault) -> Value {
     let Some(text) = &found.detail else { return Value::Null };
     let whole = format!("<detail>{text}</detail>");
     let Ok(document) = document::parse(&whole) else { return Value::String(text.clone()) };
@@ -150,9 +162,7 @@ pub fn detail(operation: &Operation, found: &Fault) -> Value {
         return Value::String(text_of(root));
     }
     let schemas = &operation.model.schemas;
-    let encoded = operation.usage() == Usage::Encoded;
-    let references = if encoded { References::of(root) } else { References::default() };
-    let reader = Reader { schemas, encoded, references, depth: Cell::new(0), read: Cell::new(0) };
+    let reader = Reader::of(schemas, operation.usage() == Usage::Encoded, root);
     let mut object = Map::new();
     for child in elements(root) {
         let name = name_of(child);
@@ -168,24 +178,57 @@ pub fn detail(operation: &Operation, found: &Fault) -> Value {
         };
         add(&mut object, &name.local, value);
     }
-    Value::Object(object)
+    reader.finish(Value::Object(object)).unwrap_or_else(|_| Value::String(text.clone()))
+}
+
+/// How an element is read that nobody declares, at a wildcard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// By its name, so that rules can ask for it.
+    ByName,
+    /// As it is, so that it can be written again.
+    AsFragment,
 }
 
 struct Reader<'a, 'i> {
     schemas: &'a Schemas,
     encoded: bool,
+    unknown: Unknown,
     references: References<'a, 'i>,
-    /// References may go round in circles.
-    depth: Cell<usize>,
-    /// And they may multiply.
-    read: Cell<usize>,
+    /// The values being read, one within the other.
+    open: RefCell<Vec<NodeId>>,
+    /// How much may still be read: references may multiply what they refer to.
+    left: Cell<usize>,
+    /// Why the answer cannot be read.
+    broken: RefCell<Option<String>>,
 }
 
 impl<'a, 'i> Reader<'a, 'i> {
+    fn of(schemas: &'a Schemas, encoded: bool, body: Node<'a, 'i>) -> Self {
+        let references = if encoded { References::of(body) } else { References::default() };
+        let left = Cell::new(references.expansion_max());
+        let unknown = Unknown::ByName;
+        Self { schemas, encoded, unknown, references, open: RefCell::default(), left, broken: RefCell::default() }
+    }
+
+    /// What was read, if all of it could be.
+    fn finish(self, value: Value) -> Result<Value, String> {
+        self.broken.into_inner().map_or(Ok(value), Err)
+    }
+
+    /// The element of a part, or one that may take its place; else what it is without a model.
+    fn root(&self, node: Node<'a, 'i>, element: ElementId) -> Value {
+        let named = |id: &ElementId| *self.schemas.elements[*id].name.local == *node.tag_name().name();
+        let found = Some(element).filter(named).or_else(|| self.schemas.alternatives(element).find(named));
+        found.map_or_else(|| untyped(node), |id| self.value(node, self.schemas.elements[id].type_id))
+    }
+
     /// The parts of a message by name: children named like the part (rpc) or its element (document).
     fn parts(&self, output: &Body, parent: Node<'a, 'i>) -> Value {
         let mut object = Map::new();
-        for child in elements(parent) {
+        // SOAP 1.2 part 2, 4.2.1: which part is the result, said beside the parts.
+        let says_result = |child: &Node<'_, '_>| child.tag_name().namespace() == Some(shapes::SOAP12_RPC);
+        for child in elements(parent).filter(|child| !says_result(child)) {
             let name = child.tag_name().name();
             let part = output.parts.iter().find(|part| match part.holds {
                 Holds::Type(_) => part.name == name,
@@ -210,15 +253,47 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     fn value(&self, node: Node<'a, 'i>, declared: TypeId) -> Value {
-        self.read.set(self.read.get() + 1);
-        if self.depth.get() >= DEPTH_MAX || self.read.get() > VALUES_MAX {
+        if self.broken.borrow().is_some() {
             return Value::Null;
         }
-        self.depth.set(self.depth.get() + 1);
-        let node = if self.encoded { self.references.resolve(node) } else { node };
-        let value = self.typed(node, declared);
-        self.depth.set(self.depth.get() - 1);
-        value
+        match self.follow(node) {
+            Ok(node) => {
+                self.open.borrow_mut().push(node.id());
+                let value = self.typed(node, declared);
+                self.open.borrow_mut().pop();
+                value
+            }
+            Err(reason) => {
+                self.broken.replace(Some(format!("{reason} ({})", place(node))));
+                Value::Null
+            }
+        }
+    }
+
+    /// The element that holds a value: itself, or what it refers to.
+    fn follow(&self, node: Node<'a, 'i>) -> Result<Node<'a, 'i>, String> {
+        let name = node.tag_name().name();
+        if self.open.borrow().len() >= DEPTH_MAX {
+            return Err(format!("<{}> is nested deeper than {DEPTH_MAX} elements", clip(name, 60)));
+        }
+        if !self.encoded {
+            return Ok(node);
+        }
+        let found = self.references.resolve(node)?;
+        if found != node && self.open.borrow().contains(&found.id()) {
+            return Err(format!("<{}> refers to a value that it is a part of", clip(name, 60)));
+        }
+        self.spend(references::weight(found))?;
+        Ok(found)
+    }
+
+    fn spend(&self, weight: usize) -> Result<(), String> {
+        let left = self.left.get().checked_sub(weight);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| {
+            let most = self.references.expansion_max();
+            format!("its references make more of it than an answer of its size may hold ({most} values)")
+        })
     }
 
     fn typed(&self, node: Node<'a, 'i>, declared: TypeId) -> Value {
@@ -239,24 +314,9 @@ impl<'a, 'i> Reader<'a, 'i> {
             Definition::Simple(simple) => scalar_at(self.schemas, simple, node, &text_of(node)),
             Definition::Complex(complex) => {
                 let value = self.complex(node, complex);
-                if type_id == declared { value } else { self.with_type(value, type_id) }
+                if type_id == declared { value } else { with_type(self.schemas, value, type_id) }
             }
         }
-    }
-
-    /// A value that says of which derived type it is.
-    fn with_type(&self, value: Value, type_id: TypeId) -> Value {
-        let Some(name) = &self.schemas.types[type_id].name else { return value };
-        let same = self.schemas.global_types.keys().filter(|other| other.local == name.local).count();
-        let name = if same > 1 { name.to_string() } else { name.local.to_string() };
-        let mut object = Map::from_iter([("$type".to_owned(), Value::String(name))]);
-        match value {
-            Value::Object(inner) => object.extend(inner),
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-                object.insert("$value".to_owned(), other);
-            }
-        }
-        Value::Object(object)
     }
 
     /// Null; an object when attributes stand at what is nil.
@@ -299,6 +359,11 @@ impl<'a, 'i> Reader<'a, 'i> {
         let nested = said.nested || known.ranks.len() > 1;
         let item = said.item.as_ref().and_then(|name| self.type_named(name)).or(known.item).or(element);
         let item = item.filter(|_| !nested).unwrap_or(self.schemas.any_type);
+        let places = elements(node).filter_map(references::position).max().unwrap_or(0);
+        if let Err(reason) = self.spend(places.max(references::offset(node)) / PLACES_WEIGHT) {
+            self.broken.replace(Some(format!("{reason} ({})", place(node))));
+            return Some(Value::Null);
+        }
         let mut items = vec![Value::Null; references::offset(node)];
         for child in elements(node) {
             let value = self.value(child, item);
@@ -319,10 +384,11 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn map(&self, node: Node<'a, 'i>) -> Value {
         let mut object = Map::new();
         for item in elements(node) {
-            let item = self.references.resolve(item);
+            let item = self.references.resolve(item).unwrap_or(item);
             let inner = |name: &str| elements(item).find(|child| child.tag_name().name() == name);
             let (Some(key), Some(value)) = (inner("key"), inner("value")) else { continue };
-            object.insert(text_of(self.references.resolve(key)), self.value(value, self.schemas.any_type));
+            object
+                .insert(text_of(self.references.resolve(key).unwrap_or(key)), self.value(value, self.schemas.any_type));
         }
         Value::Object(object)
     }
@@ -335,10 +401,14 @@ impl<'a, 'i> Reader<'a, 'i> {
                 object.insert(format!("@{}", given.name()), Value::String(given.value().to_owned()));
             }
         }
+        let text = text_of(node);
+        if !text.trim().is_empty() && node.first_element_child().is_some() {
+            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
+            return Value::Object(object);
+        }
         for child in elements(node) {
             add(&mut object, child.tag_name().name(), self.value(child, self.schemas.any_type));
         }
-        let text = text_of(node);
         if object.is_empty() {
             return Value::String(text);
         }
@@ -383,6 +453,11 @@ impl<'a, 'i> Reader<'a, 'i> {
             object.insert("$value".to_owned(), value);
             return Value::Object(object);
         }
+        // Text between elements has its place there, which only a fragment keeps.
+        if complex.mixed && node.first_element_child().is_some() && !text_of(node).trim().is_empty() {
+            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
+            return Value::Object(object);
+        }
         if !self.grouped(node, complex, &mut object) {
             elements(node).for_each(|child| self.child(child, complex, &mut object));
         }
@@ -401,6 +476,9 @@ impl<'a, 'i> Reader<'a, 'i> {
         let found = known.by_name.get(&name).or_else(|| known.by_local.get(&name.local));
         let Some(found) = found else {
             let global = self.schemas.global_elements.get(&name);
+            if global.is_none() && self.unknown == Unknown::AsFragment && self.is_open(complex) {
+                return add(object, "$xml", Value::String(fragment::outer(child)));
+            }
             let type_id = global.map_or(self.schemas.any_type, |id| self.schemas.elements[*id].type_id);
             return add(object, &name.local, self.value(child, type_id));
         };
@@ -411,6 +489,10 @@ impl<'a, 'i> Reader<'a, 'i> {
             true => push(object, &key, value),
             false => add(object, &key, value),
         }
+    }
+
+    fn is_open(&self, complex: &Complex) -> bool {
+        matches!(complex.content, Content::Particle(particle) if matching::has_wildcard(self.schemas, particle))
     }
 
     /// The key of an element: its local name, unless another one of the type has it too.
@@ -470,6 +552,12 @@ fn open_is_pass(event: Event) -> Option<ElementId> {
         Event::Child(_, element) => Some(element),
         Event::Wild(..) | Event::Enter | Event::Leave => None,
     }
+}
+
+/// Where an element stands in the answer.
+fn place(node: Node<'_, '_>) -> String {
+    let at = node.document().text_pos_at(node.range().start);
+    format!("line {}, column {}", at.row, at.col)
 }
 
 fn name_of(node: Node<'_, '_>) -> Name {
@@ -552,30 +640,6 @@ fn untyped(node: Node<'_, '_>) -> Value {
         object.insert("$value".to_owned(), Value::String(text));
     }
     Value::Object(object)
-}
-
-/// Adds a value; a second one of the same name makes a list.
-fn add(object: &mut Map<String, Value>, key: &str, value: Value) {
-    match object.get_mut(key) {
-        // A list is one value of a list type, and the next one is another.
-        Some(Value::Array(items)) if !(value.is_array() && items.iter().all(|item| !item.is_array())) => {
-            items.push(value)
-        }
-        Some(first) => *first = Value::Array(vec![first.take(), value]),
-        None => {
-            object.insert(key.to_owned(), value);
-        }
-    }
-}
-
-/// Adds a value to a list, however long.
-fn push(object: &mut Map<String, Value>, key: &str, value: Value) {
-    match object.get_mut(key) {
-        Some(Value::Array(items)) => items.push(value),
-        Some(_) | None => {
-            object.insert(key.to_owned(), Value::Array(vec![value]));
-        }
-    }
 }
 
 fn no_xml(text: &str, defect: &document::Defect) -> String {

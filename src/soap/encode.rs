@@ -11,8 +11,10 @@ use serde_json::{Map, Value};
 
 use super::slots::{Slots, is_nil};
 use super::text::{escape_attribute, is_xml_char, same_value};
-use super::{encoded, shapes};
-use crate::wsdl::document::{Place, XSI, clip};
+use super::trail::{Step, Trail, shown};
+use super::validate::validate;
+use super::{encoded, fragment, matching, shapes};
+use crate::wsdl::document::{XSI, clip};
 use crate::wsdl::model::{AttributeUse, Complex, Content, Definition, ElementId, Name, Schemas, TypeId};
 use crate::wsdl::simple::is_name;
 use crate::wsdl::{Body, Header, Holds, Operation, Part, Usage, Version, nearest};
@@ -22,6 +24,8 @@ const DEPTH_MAX: usize = 100;
 const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 /// The key under which an argument gives what stands in the SOAP header.
 const HEADER: &str = "$header";
+/// The keys of objects that name neither elements nor attributes.
+const KEYS: [&str; 5] = ["$value", "$type", "$nil", "$xml", "$group"];
 
 /// What belongs to the call and not to its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +89,7 @@ fn in_words(place: &Option<(String, u32)>) -> String {
 /// `argument` is, for document/literal wrapped and for a single part, the content of the body's element; else an
 /// object of the parts by name. Keys are local names (or `{namespace}local`); `@name` is an attribute; `$value` the text
 /// of an element with attributes; `$type` the name of a derived type; `$nil` true makes `xsi:nil`; `$xml` is a
-/// fragment that is taken as it is when it is well-formed; `$group` is a list of objects, one for each pass through a
+/// fragment that is taken as it is when it is well-formed and what the schema wants there, and written as text where the schema wants text; `$group` is a list of objects, one for each pass through a
 /// repeated group of elements; `$header` an object of the header blocks that the WSDL binds. Lists repeat, and fill
 /// encoded arrays. JSON null leaves an optional element out (see [`Nulls`]), else makes it `xsi:nil`, else is an
 /// error; an optional object of nothing but nulls is left out too.
@@ -102,7 +106,12 @@ pub fn encode(operation: &Operation, argument: &Value, options: &EncodeOptions) 
     let header = options.addressing.as_ref().map(|addressing| shapes::addressing_headers(addressing, action));
     let mut header = header.transpose().map_err(|reason| encoder.error(reason))?.unwrap_or_default();
     header.push_str(&encoder.headers(&bound.input.headers, given)?);
-    Ok(wrap(operation, &header, &body))
+    let encoded = wrap(operation, &header, &body);
+    // What stands in encoded values is by no schema's order or count: PHP's own clients send more than a wildcard takes.
+    if encoder.raw && bound.input.usage == Usage::Literal {
+        validate(operation, &encoded.body)?;
+    }
+    Ok(encoded)
 }
 
 /// The header blocks of an argument, and the argument without them.
@@ -158,19 +167,9 @@ fn without_part_name<'v>(schemas: &Schemas, part: &Part, argument: &'v Value) ->
     if !inner && (*key == part.name || **key == *name) { value } else { argument }
 }
 
-/// A step of the path that errors name.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step<'a> {
-    Name(&'a str),
-    Element(ElementId),
-    Attribute(&'a str),
-    Index(usize),
-}
-
 /// The writer of one message.
 pub(super) struct Encoder<'a> {
     pub(super) schemas: &'a Schemas,
-    files: &'a [String],
     pub(super) version: Version,
     usage: Usage,
     pub(super) nulls: Nulls,
@@ -178,7 +177,9 @@ pub(super) struct Encoder<'a> {
     /// Namespaces in the order they were first used: `ns1`, `ns2` …
     prefixes: Vec<(Arc<str>, String)>,
     pub(super) uses_xsi: bool,
-    pub(super) path: Vec<Step<'a>>,
+    /// A fragment was taken as it is: only the whole says whether it is what the schema wants.
+    pub(super) raw: bool,
+    pub(super) path: Trail<'a>,
     depth: usize,
     /// Particles within particles, elements' contents included: what the stack holds.
     pub(super) nesting: usize,
@@ -190,14 +191,14 @@ impl<'a> Encoder<'a> {
     fn new(operation: &'a Operation, nulls: Nulls) -> Self {
         Self {
             schemas: &operation.model.schemas,
-            files: &operation.model.files,
             version: operation.version,
             usage: operation.bound.input.usage,
             nulls,
             out: String::with_capacity(1_024),
             prefixes: Vec::new(),
             uses_xsi: false,
-            path: vec![Step::Name(&operation.bound.name)],
+            raw: false,
+            path: Trail::of(operation, &operation.bound.input, &operation.bound.name),
             depth: 0,
             nesting: 0,
         }
@@ -208,28 +209,7 @@ impl<'a> Encoder<'a> {
     }
 
     pub(super) fn error(&self, reason: impl Into<String>) -> EncodeError {
-        let mut path = String::new();
-        for step in &self.path {
-            match step {
-                Step::Name(name) if path.is_empty() => path.push_str(name),
-                Step::Name(name) => path.push_str(&format!(".{name}")),
-                Step::Element(id) => path.push_str(&format!(".{}", self.schemas.elements[*id].name.local)),
-                Step::Attribute(name) => path.push_str(&format!(".@{name}")),
-                Step::Index(index) => path.push_str(&format!("[{}]", index + 1)),
-            }
-        }
-        EncodeError { path, reason: reason.into(), place: None }
-    }
-
-    /// An error with the place where the schema declares what is wrong.
-    pub(super) fn error_in_place(&self, reason: impl Into<String>) -> EncodeError {
-        let element = self.path.iter().rev().find_map(|step| match step {
-            Step::Element(id) => Some(self.schemas.elements[*id].place),
-            Step::Name(_) | Step::Attribute(_) | Step::Index(_) => None,
-        });
-        let place = element.filter(|place: &Place| place.line > 0);
-        let place = place.and_then(|place| Some((self.files.get(place.file)?.clone(), place.line)));
-        EncodeError { place, ..self.error(reason) }
+        self.path.error(reason)
     }
 
     /// What stands in the body.
@@ -244,7 +224,7 @@ impl<'a> Encoder<'a> {
         let mut body = String::new();
         for part in &input.parts {
             let value = object.and_then(|object| object.get(&part.name)).unwrap_or(&Value::Null);
-            self.path.push(Step::Name(&part.name));
+            self.path.push(Step::Part(part));
             body.push_str(&self.part(part, value)?);
             self.path.pop();
         }
@@ -257,7 +237,8 @@ impl<'a> Encoder<'a> {
         self.path.push(Step::Name(HEADER));
         let object = given.and_then(Value::as_object);
         if given.is_some_and(|given| !given.is_object() && !given.is_null()) {
-            return Err(self.error("wants an object of the header blocks by name"));
+            let given = given.map(shown).unwrap_or_default();
+            return Err(self.error(format!("wants an object of the header blocks by name, and is given {given}")));
         }
         let names = |header: &Header| match header.part.holds {
             Holds::Element(element) => self.schemas.elements[element].name.local.to_string(),
@@ -271,7 +252,7 @@ impl<'a> Encoder<'a> {
         }
         for (header, name) in headers.iter().zip(&known) {
             let value = object.and_then(|object| object.get(&header.part.name).or_else(|| object.get(name)));
-            self.path.push(Step::Name(&header.part.name));
+            self.path.push(Step::Part(&header.part));
             match value.filter(|value| !value.is_null()) {
                 Some(value) => {
                     let body = std::mem::replace(&mut self.usage, header.usage);
@@ -345,7 +326,7 @@ impl<'a> Encoder<'a> {
         }
         self.out.push('>');
         for part in parts {
-            self.path.push(Step::Name(&part.name));
+            self.path.push(Step::Part(part));
             let given = object.and_then(|object| object.get(&part.name));
             self.rpc_part(part, given)?;
             self.path.pop();
@@ -378,7 +359,9 @@ impl<'a> Encoder<'a> {
             Value::Null => return Ok(None),
             Value::Object(object) => object,
             Value::Array(_) | Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-                return Err(self.error("wants an object of its parts by name"));
+                return Err(
+                    self.error(format!("wants an object of its parts by name, and is given {}", shown(argument)))
+                );
             }
         };
         let names = || parts.iter().map(|part| part.name.as_str());
@@ -444,7 +427,7 @@ impl<'a> Encoder<'a> {
     pub(super) fn element(&mut self, id: ElementId, value: &'a Value) -> Done {
         let element = &self.schemas.elements[id];
         if element.name.local.contains(':') {
-            return Err(self.error_in_place("has a name with a colon in it, which is no name in XML with namespaces"));
+            return Err(self.error("has a name with a colon in it, which is no name in XML with namespaces"));
         }
         // Members of encoded structs have no namespace (SOAP 1.1 5.1), and none of those who read them looks for one.
         let tag = match element.is_global && self.is_encoded() && self.depth > 0 {
@@ -460,7 +443,7 @@ impl<'a> Encoder<'a> {
                 } else {
                     "is not nillable, so $nil is wrong"
                 };
-                return Err(self.error_in_place(reason));
+                return Err(self.error(reason));
             }
             return self.nil(&tag, element.type_id, value);
         }
@@ -470,11 +453,22 @@ impl<'a> Encoder<'a> {
     /// An `xsi:nil` element; its attributes are still written when an object gives them.
     fn nil(&mut self, tag: &str, type_id: TypeId, value: &'a Value) -> Done {
         self.uses_xsi = true;
+        self.known_keys(value)?;
+        let chosen = self.chosen_type(type_id, value)?;
         self.open(tag);
+        if chosen != type_id {
+            self.type_attribute(chosen);
+        }
         self.out.push_str(" xsi:nil=\"true\"");
-        if let (Some(object), Definition::Complex(complex)) =
-            (value.as_object(), &self.schemas.types[type_id].definition)
-        {
+        let Some(object) = value.as_object() else {
+            self.out.push_str("/>");
+            return Ok(());
+        };
+        let content = |key: &&String| !key.starts_with('@') && !matches!(key.as_str(), "$nil" | "$type");
+        if let Some(key) = object.iter().find(|(key, value)| content(key) && !value.is_null()).map(|(key, _)| key) {
+            return Err(self.error(format!("is nil, so it has no {}", clip(key, 60))));
+        }
+        if let Definition::Complex(complex) = &self.schemas.types[chosen].definition {
             self.attributes(complex, Some(object))?;
         }
         self.out.push_str("/>");
@@ -493,6 +487,7 @@ impl<'a> Encoder<'a> {
         if self.depth >= DEPTH_MAX {
             return Err(self.error(format!("is nested deeper than {DEPTH_MAX} elements")));
         }
+        self.known_keys(value)?;
         self.depth += 1;
         if is_nil(value) && self.is_encoded() {
             self.nil(tag, type_id, value)?;
@@ -528,12 +523,27 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
+    /// Refuses keys with `$` that mean nothing: they would be dropped in silence.
+    pub(super) fn known_keys(&self, value: &Value) -> Done {
+        let Some(object) = value.as_object() else { return Ok(()) };
+        for (key, value) in object.iter().filter(|(key, _)| key.starts_with('$')) {
+            if !KEYS.contains(&key.as_str()) {
+                let near = hint(key, KEYS.into_iter());
+                return Err(self.error(format!("has the key {}, which means nothing{near}", clip(key, 60))));
+            }
+            if key == "$nil" && !value.is_boolean() && !value.is_null() {
+                return Err(self.error(format!("has a $nil that is neither true nor false: {}", shown(value))));
+            }
+        }
+        Ok(())
+    }
+
     /// The type that `$type` names; the one derived type that has all that is given; or the declared one.
     fn chosen_type(&self, declared: TypeId, value: &Value) -> Done<TypeId> {
         let Some(object) = value.as_object() else { return Ok(declared) };
         match object.get("$type") {
             Some(Value::String(given)) => self.named_type(declared, given),
-            Some(_) => Err(self.error("has a $type that is no text")),
+            Some(other) => Err(self.error(format!("has a $type that is no text: {}", shown(other)))),
             None => Ok(self.implied_type(declared, object).unwrap_or(declared)),
         }
     }
@@ -609,13 +619,17 @@ impl<'a> Encoder<'a> {
         self.out.push('"');
     }
 
-    /// The value of text: itself, or the `$value` of an object that says nothing else.
+    /// The value of text: itself, or the `$value` or `$xml` of an object that says nothing else.
     pub(super) fn plain_value(&self, value: &'a Value) -> Done<&'a Value> {
         let Some(object) = value.as_object() else { return Ok(value) };
-        if let Some(key) = object.keys().find(|key| !matches!(key.as_str(), "$value" | "$type" | "$nil" | "$header")) {
+        // A fragment where text is wanted is a text that looks like one.
+        let text = object.get("$value").or_else(|| object.get("$xml"));
+        let both = object.contains_key("$value") && object.contains_key("$xml");
+        let known = |key: &str| matches!(key, "$value" | "$type" | "$nil") || (key == "$xml" && !both);
+        if let Some(key) = object.keys().find(|key| !known(key)) {
             return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
         }
-        object.get("$value").ok_or_else(|| self.error("holds text, and its $value is missing"))
+        text.ok_or_else(|| self.error("holds text, and its $value is missing"))
     }
 
     pub(super) fn complex_content(
@@ -633,7 +647,7 @@ impl<'a> Encoder<'a> {
                     return Err(self.error("has a simple content whose type is not simple"));
                 };
                 let inner = match object {
-                    Some(object) => object.get("$value").unwrap_or(&Value::Null),
+                    Some(object) => object.get("$value").or_else(|| object.get("$xml")).unwrap_or(&Value::Null),
                     None => value,
                 };
                 if inner.is_null() && self.is_encoded() && object.is_some_and(|object| object.contains_key("$value")) {
@@ -641,9 +655,11 @@ impl<'a> Encoder<'a> {
                     self.out.push_str(" xsi:nil=\"true\"/>");
                     return Ok(());
                 }
-                if let Some(key) = object.and_then(|object| {
-                    object.keys().find(|key| !key.starts_with(['@', '$']) && !is_attribute_key(complex, key))
-                }) {
+                let is_content = |key: &&String| match key.strip_prefix('$') {
+                    Some(key) => key == "group" || (key == "xml" && object.is_some_and(|it| it.contains_key("$value"))),
+                    None => !key.starts_with('@') && !is_attribute_key(complex, key),
+                };
+                if let Some(key) = object.and_then(|object| object.keys().find(is_content)) {
                     return Err(self.error(format!("holds text and has no {}", clip(key, 60))));
                 }
                 self.text_content(tag, simple, inner, fixed)
@@ -655,8 +671,12 @@ impl<'a> Encoder<'a> {
                         static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
                         &NONE
                     }
-                    (None, Value::Array(_)) => return Err(self.error("comes once, but is given a list")),
-                    (None, _) => return Err(self.error("holds elements, but is given a text")),
+                    (None, Value::Array(_)) => {
+                        return Err(self.error(format!("comes once, but is given a list: {}", shown(value))));
+                    }
+                    (None, _) => {
+                        return Err(self.error(format!("holds elements, but is given a text: {}", shown(value))));
+                    }
                 };
                 self.elements_content(tag, complex, object)
             }
@@ -669,13 +689,16 @@ impl<'a> Encoder<'a> {
         self.out.push('>');
         if let Some(text) = object.get("$value") {
             let Some(text) = text.as_str().filter(|_| complex.mixed) else {
-                return Err(self.error("holds elements only and has no $value"));
+                return Err(self.error(format!("holds elements only and has no $value: {}", shown(text))));
             };
             self.free_text(text)?;
         }
+        if !complex.mixed && object.get("$xml").is_some_and(has_text) {
+            return Err(self.error("has an $xml with text in it, but holds elements only"));
+        }
         let raw = object.get("$xml").filter(|_| slots.entries.is_empty());
         match (complex.content, raw) {
-            (Content::Particle(particle), Some(raw)) if !self.has_wildcard(particle) => {
+            (Content::Particle(particle), Some(raw)) if !matching::has_wildcard(self.schemas, particle) => {
                 self.fragments(raw)?;
                 slots.xml_taken = true;
             }
@@ -702,27 +725,25 @@ impl<'a> Encoder<'a> {
     fn leftovers(&mut self, complex: &'a Complex, slots: &Slots<'a>) -> Done {
         let children = self.schemas.children(complex);
         if slots.group_taken < slots.group.len() {
-            self.path.extend([Step::Name("$group"), Step::Index(slots.group_taken)]);
+            self.path.push(Step::Name("$group"));
+            self.path.push(Step::Index(slots.group_taken));
             return Err(self.error("has no place: no repeated group takes all that it holds"));
         }
         for slot in &slots.entries {
             let known = match slot.namespace {
-                Some(namespace) => children.by_name.contains_key(&Name::new(namespace, slot.local)),
-                None => children.by_local.contains_key(slot.local),
+                Some(namespace) => children.by_name.get(&Name::new(namespace, slot.local)),
+                None => children.by_local.get(slot.local),
             };
-            if !known && slot.taken > 0 {
-                continue;
-            }
-            if !known && is_attribute_key(complex, slot.key) {
-                continue;
-            }
-            if !known {
+            let Some(known) = known else {
+                if slot.taken > 0 || is_attribute_key(complex, slot.key) {
+                    continue;
+                }
                 let names = children.by_local.keys().map(|local| &**local);
                 let reason = format!("has no {}{}", clip(slot.key, 60), hint(slot.local, names));
                 return Err(self.error(reason));
-            }
+            };
             if slot.taken < slot.len() && !slot.rest_is_void() {
-                self.path.push(Step::Name(slot.local));
+                self.path.push(Step::Element(known.element));
                 let reason = match slot.taken {
                     0 => "has no place beside the other elements given".to_owned(),
                     taken => format!("comes {} times; at most {taken} fit", slot.len()),
@@ -769,7 +790,7 @@ impl<'a> Encoder<'a> {
                 None => return Err(self.error("is an attribute without a simple type")),
             },
             (None, Some(implied)) => Cow::Borrowed(implied.as_str()),
-            (None, None) if attribute.required => return Err(self.error_in_place("is required and nobody fills it")),
+            (None, None) if attribute.required => return Err(self.error("is required and nobody fills it")),
             (None, None) => return Ok(()),
         };
         let differs = |fixed: &&String| match self.schemas.simple(attribute.type_id) {
@@ -777,7 +798,7 @@ impl<'a> Encoder<'a> {
             None => **fixed != text,
         };
         if let Some(fixed) = attribute.fixed.as_ref().filter(differs) {
-            return Err(self.error_in_place(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
+            return Err(self.error(format!("is {:?}, but the schema fixes it to {fixed:?}", clip(&text, 60))));
         }
         let name = match attribute.is_ref && self.is_encoded() && &*attribute.name.namespace != XML_NAMESPACE {
             true => attribute.name.local.to_string(),
@@ -804,24 +825,46 @@ impl<'a> Encoder<'a> {
             if declared.contains(local) || value.is_null() {
                 continue;
             }
-            let Some(text) = value.as_str().filter(|_| complex.any_attribute) else {
+            if !complex.any_attribute {
                 let reason = format!("has no attribute {}{}", clip(name, 60), hint(local, declared.into_iter()));
                 return Err(self.error(reason));
-            };
-            let name = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-                Some((namespace, local)) => Name::new(namespace, local),
-                None => Name::new("", name),
-            };
-            if !is_name(&name.local, false) || text.chars().any(|c| !is_xml_char(c)) {
-                return Err(
-                    self.error(format!("has the attribute {:?}, which XML cannot carry", clip(&name.local, 60)))
-                );
             }
-            let tag = self.tag(&name);
-            self.write_attribute(&tag, text);
+            self.free_attribute(name, value)?;
         }
         Ok(())
     }
+
+    /// An attribute that nobody declares.
+    pub(super) fn free_attribute(&mut self, name: &'a str, value: &'a Value) -> Done {
+        let text = match value {
+            Value::String(text) => Cow::Borrowed(text.as_str()),
+            Value::Bool(_) | Value::Number(_) => Cow::Owned(value.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                return Err(self.error(format!(
+                    "has the attribute {}, whose value is no text: {}",
+                    clip(name, 60),
+                    shown(value)
+                )));
+            }
+        };
+        let name = match name.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((namespace, local)) => Name::new(namespace, local),
+            None => Name::new("", name),
+        };
+        if !is_name(&name.local, false) || text.chars().any(|c| !is_xml_char(c)) {
+            return Err(self.error(format!("has the attribute {:?}, which XML cannot carry", clip(&name.local, 60))));
+        }
+        let tag = self.tag(&name);
+        self.write_attribute(&tag, &text);
+        Ok(())
+    }
+}
+
+/// Whether a raw fragment, or one of several, holds text beside its elements.
+fn has_text(raw: &Value) -> bool {
+    let one = std::slice::from_ref(raw);
+    let texts = raw.as_array().map_or(one, Vec::as_slice).iter().filter_map(Value::as_str);
+    texts.into_iter().any(fragment::has_text)
 }
 
 /// Whether a key without `@` names an attribute.

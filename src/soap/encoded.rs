@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::encode::{Done, Encoder, Step};
+use super::encode::{Done, Encoder};
+use super::trail::{Step, shown};
 use crate::wsdl::Version;
+use crate::wsdl::document::clip;
 use crate::wsdl::encoding::{APACHE, ArrayType};
 use crate::wsdl::model::{Definition, ElementId, Name, TypeId};
 
@@ -117,14 +119,19 @@ impl<'a> Encoder<'a> {
 
     /// Apache's map: items of key and value.
     fn map(&mut self, tag: &str, type_id: TypeId, value: &'a Value) -> Done {
-        let Some(object) = value.as_object() else { return Err(self.error("is a map: give it an object")) };
+        let Some(object) = value.as_object() else {
+            return Err(self.error(format!("is a map: give it an object, and not {}", shown(value))));
+        };
         self.open(tag);
         match &self.schemas.types[type_id].name {
             Some(name) => self.write_type(name),
             None => self.write_type(&Name::new(APACHE, "Map")),
         }
         self.out.push('>');
-        for (key, value) in object.iter().filter(|(key, _)| !key.starts_with('$')) {
+        if let Some(key) = object.keys().find(|key| key.starts_with('$') && *key != "$type") {
+            return Err(self.error(format!("is a map, and has no place for {key}")));
+        }
+        for (key, value) in object.iter().filter(|(key, _)| *key != "$type") {
             self.open("item");
             self.out.push('>');
             self.open("key");
@@ -197,6 +204,10 @@ impl<'a> Encoder<'a> {
                 return Ok((None, std::slice::from_ref(value)));
             }
         };
+        let lost = |key: &&String| key.starts_with('@') || matches!(key.as_str(), "$xml" | "$group");
+        if let Some(key) = object.keys().find(lost) {
+            return Err(self.error(format!("is an array, and has no place for {}", clip(key, 60))));
+        }
         if let Some(value) = object.get("$value") {
             return Ok((None, value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)));
         }
@@ -206,7 +217,7 @@ impl<'a> Encoder<'a> {
             (Some((key, value)), None) => {
                 Ok((Some(key), value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)))
             }
-            (Some(_), Some(_)) => Err(self.error("is an array: give it a list")),
+            (Some(_), Some(_)) => Err(self.error(format!("is an array: give it a list, and not {}", shown(value)))),
         }
     }
 
@@ -226,7 +237,11 @@ impl<'a> Encoder<'a> {
             for item in rows.into_iter().flatten() {
                 match item.as_array() {
                     Some(row) => next.push(row),
-                    None => return Err(self.error(format!("is an array of {rank} dimensions: lists within lists"))),
+                    None => {
+                        let reason =
+                            format!("is an array of {rank} dimensions: lists within lists, and not {}", shown(item));
+                        return Err(self.error(reason));
+                    }
                 }
             }
             rows = next;
@@ -297,27 +312,40 @@ impl<'a> Encoder<'a> {
 
     /// `xs:anyType`: a text, or a fragment.
     pub(super) fn any_content(&mut self, tag: &str, value: &'a Value) -> Done {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            if let Some(name) = key.strip_prefix('@').filter(|_| !value.is_null()) {
+                self.free_attribute(name, value)?;
+            }
+        }
         self.out.push('>');
         match value {
             Value::String(text) => self.free_text(text)?,
             Value::Number(number) => self.out.push_str(&number.to_string()),
             Value::Bool(truth) => self.out.push_str(&truth.to_string()),
             Value::Object(object) => self.any_object(object)?,
-            Value::Null | Value::Array(_) => return Err(self.error("is of any type: give it a text or $xml")),
+            Value::Null | Value::Array(_) => {
+                return Err(self.error(format!("is of any type: give it a text or $xml, and not {}", shown(value))));
+            }
         }
         self.close(tag);
         Ok(())
     }
 
     fn any_object(&mut self, object: &'a Map<String, Value>) -> Done {
+        let known = |key: &String| key.starts_with('@') || matches!(key.as_str(), "$xml" | "$value" | "$type");
+        let known = object.keys().all(known);
         match (object.get("$xml"), object.get("$value")) {
-            (Some(xml), None) => self.fragments(xml),
-            (None, Some(Value::String(text)))
-                if object.keys().all(|key| matches!(key.as_str(), "$value" | "$type")) =>
-            {
-                self.free_text(text)
+            (Some(xml), None) if known => self.fragments(xml),
+            (None, Some(Value::String(text))) if known => self.free_text(text),
+            (None, Some(Value::Number(number))) if known => {
+                self.out.push_str(&number.to_string());
+                Ok(())
             }
-            _ if object.keys().all(|key| key == "$type") => Ok(()),
+            (None, Some(Value::Bool(truth))) if known => {
+                self.out.push_str(&truth.to_string());
+                Ok(())
+            }
+            (None, None) if known => Ok(()),
             _ => Err(self.error("is of any type: give it a text, a $type, or its content as $xml")),
         }
     }

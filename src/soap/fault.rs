@@ -124,6 +124,7 @@ fn read_older(node: Node<'_, '_>) -> Fault {
         string: shape.string.unwrap_or_default().trim().to_owned(),
         actor: shape.actor.map(|actor| actor.trim().to_owned()).filter(|actor| !actor.is_empty()),
         detail: shape.detail.filter(|detail| !detail.is_empty()),
+        content: serde_json::Value::Null,
     }
 }
 
@@ -164,6 +165,7 @@ fn read_newer(node: Node<'_, '_>) -> Fault {
         string: chosen.and_then(|text| text.get(2..)).unwrap_or_default().trim().to_owned(),
         actor: shape.role.map(|role| role.trim().to_owned()).filter(|role| !role.is_empty()),
         detail: shape.detail.filter(|detail| !detail.is_empty()),
+        content: serde_json::Value::Null,
     }
 }
 

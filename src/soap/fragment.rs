@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use roxmltree::Node;
 
-use super::text::escape_attribute;
+use super::text::{escape_attribute, escape_text};
 use crate::wsdl::document;
 
 /// Takes a fragment as it is when it is well-formed by itself, without a document type.
@@ -32,6 +32,27 @@ pub(crate) fn inner(node: Node<'_, '_>) -> Option<String> {
     let text = document::text_of(node);
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The content of an element as text, its texts and elements in their order.
+pub(crate) fn mixed(node: Node<'_, '_>) -> String {
+    let mut out = String::new();
+    for child in node.children() {
+        if child.is_element() {
+            out.push_str(&outer(child));
+        } else if child.is_text() {
+            escape_text(&mut out, child.text().unwrap_or_default());
+        }
+    }
+    out
+}
+
+/// Whether a fragment holds text beside its elements.
+pub(crate) fn has_text(text: &str) -> bool {
+    let whole = format!("<x>{text}</x>");
+    let Ok(document) = document::parse(&whole) else { return false };
+    let mut texts = document.root_element().children().filter(|child| child.is_text());
+    texts.any(|child| !child.text().unwrap_or_default().trim().is_empty())
 }
 
 /// An element as text that stands alone.

@@ -1,7 +1,9 @@
 //! Child elements ↔ the particles of a content model.
 //!
-//! Greedy, as XSD's rule of unique attribution allows; a choice takes the branch that holds most.
+//! Greedy, as XSD's rule of unique attribution allows; a choice takes the branch that holds most. Only where that finds no
+//! place is every other way tried: there are schemas that break the rule.
 
+use super::splits;
 use crate::wsdl::model::{ElementId, Name, Particle, ParticleId, Schemas, Term};
 
 /// How many steps a match may take.
@@ -34,7 +36,8 @@ pub(super) fn places(schemas: &Schemas, particle: ParticleId, names: &[Name]) ->
     if walk.particle(particle) && walk.at == names.len() {
         return Ok(walk.events);
     }
-    Err(Misfit { child: walk.far.max(walk.at), wanted: walk.wanted })
+    let misfit = Misfit { child: walk.far.max(walk.at), wanted: walk.wanted };
+    splits::places(schemas, particle, names).ok_or(misfit)
 }
 
 /// Whether a particle is a group that may repeat and holds more than one name.
@@ -51,6 +54,17 @@ pub(super) fn has_repeated_group(schemas: &Schemas, id: ParticleId, depth: usize
         Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
             is_repeated_group(schemas, particle)
                 || (depth < NESTING_MAX && parts.iter().any(|part| has_repeated_group(schemas, *part, depth + 1)))
+        }
+    }
+}
+
+/// Whether a content model has a wildcard anywhere.
+pub(super) fn has_wildcard(schemas: &Schemas, id: ParticleId) -> bool {
+    match &schemas.particles[id].term {
+        Term::Any => true,
+        Term::Element(_) => false,
+        Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
+            parts.iter().any(|part| has_wildcard(schemas, *part))
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::encode::{Done, Encoder, Nulls, Step};
+use super::encode::{Done, Encoder, Nulls};
 use super::slots::{Slot, Slots, is_void};
 use super::text::escape_text;
+use super::trail::Step;
 use crate::wsdl::document::clip;
 use crate::wsdl::model::{Complex, Content, Definition, ElementId, Name, Particle, ParticleId, Term, TypeId};
 
@@ -79,7 +80,11 @@ impl<'a> Encoder<'a> {
             if !self.fits(parts, &inner) {
                 break;
             }
-            self.path.extend([Step::Name("$group"), Step::Index(slots.group_taken)]);
+            self.path.steps.extend([Step::Name("$group"), Step::Index(slots.group_taken)]);
+            self.known_keys(pass)?;
+            if let Some(key) = object.keys().find(|key| key.starts_with('@') || key.as_str() == "$value") {
+                return Err(self.error(format!("holds elements only and has no {}", clip(key, 60))));
+            }
             slots.group_taken += 1;
             once(self, particle, parts, &mut inner)?;
             if let Some(left) = inner.left() {
@@ -87,7 +92,7 @@ impl<'a> Encoder<'a> {
                     self.error(format!("has no place for {} beside the other elements given", clip(left.key, 60)))
                 );
             }
-            self.path.truncate(self.path.len() - 2);
+            self.path.steps.truncate(self.path.steps.len() - 2);
             count += 1;
         }
         Ok(count)
@@ -186,9 +191,9 @@ impl<'a> Encoder<'a> {
                     continue;
                 }
                 self.path.push(Step::Element(alternative));
-                self.path.extend(slots.is_list(slot).then_some(Step::Index(index)));
+                self.path.steps.extend(slots.is_list(slot).then_some(Step::Index(index)));
                 self.element(alternative, item)?;
-                self.path.truncate(self.path.len() - 1 - usize::from(slots.is_list(slot)));
+                self.path.steps.truncate(self.path.steps.len() - 1 - usize::from(slots.is_list(slot)));
                 count += 1;
             }
         }
@@ -219,9 +224,9 @@ impl<'a> Encoder<'a> {
         } else if element.nillable && !element.is_abstract {
             self.element(id, &Value::Null)?;
         } else {
-            let mut deepest = self.path.clone();
+            let mut deepest = self.path.steps.clone();
             self.required_below(element.type_id, &mut deepest, 0);
-            self.path = deepest;
+            self.path.steps = deepest;
             return Err(self.error("is required and nobody fills it"));
         }
         self.path.pop();
@@ -266,9 +271,9 @@ impl<'a> Encoder<'a> {
             while particle.max.is_none_or(|max| count < max) {
                 let Some((number, item)) = slots.take(index) else { break };
                 self.path.push(Step::Element(element));
-                self.path.extend(slots.is_list(index).then_some(Step::Index(number)));
+                self.path.steps.extend(slots.is_list(index).then_some(Step::Index(number)));
                 self.element(element, item)?;
-                self.path.truncate(self.path.len() - 1 - usize::from(slots.is_list(index)));
+                self.path.steps.truncate(self.path.steps.len() - 1 - usize::from(slots.is_list(index)));
                 count += 1;
             }
         }
@@ -380,16 +385,6 @@ impl<'a> Encoder<'a> {
             Term::Element(_) | Term::Any => false,
             Term::Sequence(parts) | Term::All(parts) => parts.iter().all(|part| self.is_emptiable(*part)),
             Term::Choice(parts) => parts.is_empty() || parts.iter().any(|part| self.is_emptiable(*part)),
-        }
-    }
-
-    pub(super) fn has_wildcard(&self, id: ParticleId) -> bool {
-        match &self.schemas.particles[id].term {
-            Term::Any => true,
-            Term::Element(_) => false,
-            Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
-                parts.iter().any(|part| self.has_wildcard(*part))
-            }
         }
     }
 

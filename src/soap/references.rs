@@ -6,7 +6,7 @@ use roxmltree::Node;
 use serde_json::Value;
 
 use super::encoded::{ENC11, ENC12};
-use crate::wsdl::document::split_qname;
+use crate::wsdl::document::{clip, split_qname};
 use crate::wsdl::model::Name;
 
 /// How many references may lead to one another.
@@ -14,40 +14,80 @@ const CHAIN_MAX: usize = 16;
 /// How many places a sparse array may have.
 const PLACES_MAX: usize = 100_000;
 
+/// What an answer may hold, references followed, whatever its size …
+const EXPANSION_MIN: usize = 20_000;
+/// … and as many times what it holds itself.
+const EXPANSION_TIMES: usize = 32;
+/// How many bytes of text count as one value more.
+const TEXT_WEIGHT: usize = 64;
+
 /// The elements of an answer that others refer to.
 #[derive(Debug, Default)]
 pub(super) struct References<'a, 'i> {
     by_id: HashMap<&'a str, Node<'a, 'i>>,
+    /// What the answer holds itself.
+    weight: usize,
 }
 
 impl<'a, 'i> References<'a, 'i> {
     /// Those of an encoded body (SOAP 1.1 5.4.1; SOAP 1.2 part 2, 3.1.5).
     pub(super) fn of(body: Node<'a, 'i>) -> Self {
         let mut by_id = HashMap::new();
+        let mut all = 0;
         for node in body.descendants().filter(Node::is_element) {
             if let Some(id) = node.attribute("id").or_else(|| node.attribute((ENC12, "id"))) {
                 by_id.entry(id).or_insert(node);
             }
+            all += weight(node);
         }
-        Self { by_id }
+        Self { by_id, weight: all }
+    }
+
+    /// How much the answer may hold, references followed.
+    pub(super) fn expansion_max(&self) -> usize {
+        self.weight.saturating_mul(EXPANSION_TIMES).saturating_add(EXPANSION_MIN)
     }
 
     /// The element that holds the value: itself, or what it refers to.
-    pub(super) fn resolve(&self, node: Node<'a, 'i>) -> Node<'a, 'i> {
+    ///
+    /// # Errors
+    /// It refers to nothing, or round in a circle.
+    pub(super) fn resolve(&self, node: Node<'a, 'i>) -> Result<Node<'a, 'i>, String> {
         let mut here = node;
+        let name = node.tag_name().name();
         for _ in 0..CHAIN_MAX {
             if here.first_element_child().is_some() {
-                break;
+                return Ok(here);
             }
+            // What lies outside of the answer, such as an attachment (`cid:`), is no matter of ours.
             let older = here.attribute("href").and_then(|href| href.strip_prefix('#'));
-            let newer = here.attribute((ENC12, "ref")).or_else(|| here.attribute("ref"));
-            match older.or(newer).and_then(|id| self.by_id.get(id)) {
+            let sure = older.or_else(|| here.attribute((ENC12, "ref")).map(|id| id.trim_start_matches('#')));
+            let Some(id) = sure.or_else(|| here.attribute("ref")) else { return Ok(here) };
+            match self.by_id.get(id) {
                 Some(next) => here = *next,
-                None => break,
+                None if sure.is_none() => return Ok(here),
+                None => {
+                    let (name, id) = (clip(name, 60), clip(id, 60));
+                    return Err(format!("<{name}> refers to #{id}, and nothing in the answer has that id"));
+                }
             }
         }
-        here
+        Err(format!("<{}> refers to what refers on and on, more than {CHAIN_MAX} times", clip(name, 60)))
     }
+}
+
+/// What reading an element costs, without the elements in it: 1, and more where it holds much text.
+pub(super) fn weight(node: Node<'_, '_>) -> usize {
+    let text: usize = match node.first_element_child() {
+        Some(_) => node.attributes().map(|given| given.value().len()).sum(),
+        None => node.range().len(),
+    };
+    1 + text / TEXT_WEIGHT
+}
+
+/// Whether a child of an encoded body is the message itself, and not a value that it refers to.
+pub(super) fn is_root(node: Node<'_, '_>) -> bool {
+    node.attribute((ENC11, "root")) != Some("0")
 }
 
 /// Whether an attribute belongs to the encoding and not to the value.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::members::{add, push, with_type};
 use super::{matching, specimen};
 use crate::wsdl::model::{
     Complex, Content, Definition, ElementId, Namespaces, Particle, ParticleId, Schemas, Term, Type, TypeId,
@@ -182,17 +183,7 @@ impl<'a> Sampler<'a> {
         derived.sort_by_key(|id| self.open.get(id).copied().unwrap_or(0));
         for type_id in derived.into_iter().take(20) {
             let Some(value) = self.of_type(type_id) else { continue };
-            let name = self.schemas.types[type_id].name.clone()?;
-            let same = self.schemas.global_types.keys().filter(|other| other.local == name.local).count();
-            let name = if same > 1 { name.to_string() } else { name.local.to_string() };
-            let mut object = Map::from_iter([("$type".to_owned(), Value::String(name))]);
-            match value {
-                Value::Object(inner) => object.extend(inner),
-                other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
-                    object.insert("$value".to_owned(), other);
-                }
-            }
-            return Some(Value::Object(object));
+            return Some(with_type(self.schemas, value, type_id));
         }
         None
     }
@@ -443,25 +434,6 @@ fn merge(object: &mut Map<String, Value>, branch: Map<String, Value>) {
             (None, value) => {
                 object.insert(key, value);
             }
-        }
-    }
-}
-
-fn add(object: &mut Map<String, Value>, key: &str, value: Value) {
-    match object.get_mut(key) {
-        Some(Value::Array(items)) => items.push(value),
-        Some(first) => *first = Value::Array(vec![first.take(), value]),
-        None => {
-            object.insert(key.to_owned(), value);
-        }
-    }
-}
-
-fn push(object: &mut Map<String, Value>, key: &str, value: Value) {
-    match object.get_mut(key) {
-        Some(Value::Array(items)) => items.push(value),
-        Some(_) | None => {
-            object.insert(key.to_owned(), Value::Array(vec![value]));
         }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) const SOAP11: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 /// SOAP 1.2's envelope namespace.
 pub(crate) const SOAP12: &str = "http://www.w3.org/2003/05/soap-envelope";
 
+/// SOAP 1.2's namespace of what it says about rpc answers.
+pub(crate) const SOAP12_RPC: &str = "http://www.w3.org/2003/05/soap-rpc";
+
 const ACCEPTED: &[u8] = br#"<?xml version="1.0" encoding="UTF-8"?>
 <soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body><notificationsResponse xmlns="http://soap.sforce.com/2005/09/outbound"><Ack>true</Ack></notificationsResponse></soapenv:Body></soapenv:Envelope>"#;
 const REFUSED: &[u8] = br#"<?xml version="1.0" encoding="UTF-8"?>

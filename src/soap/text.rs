@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::encode::{Done, Encoder};
 use super::fragment;
+use super::trail::shown;
 use crate::wsdl::document::clip;
 use crate::wsdl::model::{Name, Simple, Variety};
 use crate::wsdl::simple::{self, Builtin};
@@ -32,9 +33,13 @@ impl<'a> Encoder<'a> {
             Value::Bool(false) => Cow::Borrowed("false"),
             Value::Number(number) => Cow::Owned(digits(simple, number.to_string())),
             Value::Array(items) if self.takes_list(simple, 0) => Cow::Owned(self.list(items)?),
-            Value::Array(_) => return Err(self.error("is a list, but it comes once and holds one value")),
+            Value::Array(_) => {
+                return Err(self.error(format!("is a list, but it comes once and holds one value: {}", shown(value))));
+            }
             Value::Null => return Err(self.error("is required and its value is none")),
-            Value::Object(_) => return Err(self.error("holds text, but is given an object")),
+            Value::Object(_) => {
+                return Err(self.error(format!("holds text, but is given an object: {}", shown(value))));
+            }
         };
         self.check_characters(&text)?;
         let checked = match text {
@@ -42,7 +47,13 @@ impl<'a> Encoder<'a> {
             Cow::Owned(text) => Cow::Owned(self.checked(simple, &text)?.into_owned()),
         };
         if matches!(simple.variety, Variety::Atomic(Builtin::QName | Builtin::Notation)) {
-            return Ok(Cow::Owned(self.qname(&checked)));
+            return Ok(Cow::Owned(self.qname(&checked)?));
+        }
+        if let Variety::List(item) = simple.variety
+            && let Some(Variety::Atomic(Builtin::QName)) = self.schemas.simple(item).map(|item| &item.variety)
+        {
+            let words: Done<Vec<String>> = checked.split(' ').map(|word| self.qname(word)).collect();
+            return Ok(Cow::Owned(words?.join(" ")));
         }
         Ok(checked)
     }
@@ -55,7 +66,7 @@ impl<'a> Encoder<'a> {
             Err(_) if self.is_encoded() && is_old_month(simple, text) => return Ok(Cow::Borrowed(text)),
             // PHP takes a union with a list in it for a list of the union.
             Err(_) if self.is_encoded() && self.is_list_of_union(simple, text) => return Ok(Cow::Borrowed(text)),
-            Err(reason) => return Err(self.error_in_place(format!("= {reason}"))),
+            Err(reason) => return Err(self.error(format!("= {reason}"))),
         };
         let Variety::Atomic(builtin) = simple.variety else { return Ok(checked) };
         let better = match canonical(builtin, &checked) {
@@ -90,23 +101,31 @@ impl<'a> Encoder<'a> {
 
     pub(super) fn list(&self, items: &[Value]) -> Done<String> {
         let mut words = Vec::with_capacity(items.len());
-        for item in items {
+        for (index, item) in items.iter().enumerate() {
             match item {
                 Value::String(text) => words.push(text.clone()),
                 Value::Number(number) => words.push(number.to_string()),
                 Value::Bool(truth) => words.push(truth.to_string()),
                 Value::Null | Value::Array(_) | Value::Object(_) => {
-                    return Err(self.error("is a list of texts, but one of its items is none, a list or an object"));
+                    let (nth, item) = (index + 1, shown(item));
+                    return Err(self.error(format!("is a list of texts, but its item {nth} is none: {item}")));
                 }
             }
         }
         Ok(words.join(" "))
     }
 
-    pub(super) fn qname(&mut self, text: &str) -> String {
-        match text.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-            Some((namespace, local)) => self.tag(&Name::new(namespace, local)),
-            None => text.to_owned(),
+    /// A qualified name with a prefix that is declared: only `{namespace}local` says what is meant.
+    fn qname(&mut self, text: &str) -> Done<String> {
+        if let Some((namespace, local)) = text.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            return Ok(self.tag(&Name::new(namespace, local)));
+        }
+        match text.split_once(':') {
+            Some((prefix, local)) if prefix != "xml" => {
+                let text = clip(text, 60);
+                Err(self.error(format!("= {text:?} has a prefix that is not declared: write {{namespace}}{local}")))
+            }
+            Some(_) | None => Ok(text.to_owned()),
         }
     }
 
@@ -129,10 +148,13 @@ impl<'a> Encoder<'a> {
 
     /// Writes `$xml`: one fragment or a list of them.
     pub(super) fn fragments(&mut self, value: &Value) -> Done {
+        self.raw = true;
         let one = std::slice::from_ref(value);
         let list = value.as_array().map_or(one, Vec::as_slice);
         for item in list {
-            let Some(text) = item.as_str() else { return Err(self.error("has an $xml that is no text")) };
+            let Some(text) = item.as_str() else {
+                return Err(self.error(format!("has an $xml that is no text: {}", shown(item))));
+            };
             let checked = fragment::check(text).map_err(|reason| self.error(format!("has an $xml that {reason}")))?;
             self.out.push_str(checked);
         }

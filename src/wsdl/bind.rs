@@ -121,6 +121,7 @@ pub(crate) struct Part {
     pub holds: Holds,
     /// The type as the WSDL names it, which is not always a type: what `xsi:type` says of it.
     pub label: Option<Name>,
+    pub place: Place,
 }
 
 /// What a part holds.
@@ -532,7 +533,11 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
             let holds = holds.or_else(|| self.meant_holds(at, part));
             let holds = holds.or_else(|| Some((self.loose_holds(at, part, rpc)?, written)));
             match holds {
-                Some((holds, label)) => parts.push(Part { name: part.name.clone(), holds, label }),
+                Some((holds, label)) => {
+                    let (line, column) = skeleton::position(&part.at);
+                    let place = Place { file: at, line, column };
+                    parts.push(Part { name: part.name.clone(), holds, label, place });
+                }
                 None => {
                     let named = part.element.as_deref().or(part.type_name.as_deref()).unwrap_or("nothing");
                     let text = format!(

@@ -62,7 +62,8 @@ const BROKEN: &[(&str, &str)] = &[
 /// Rules that say that a part of the WSDL is missing from the disk, or that it is no XML document at all.
 const INCOMPLETE: [&str; 6] = ["import-missing", "import-remote", "import-outside", "XML", "DTD", "s4s-elt-schema"];
 
-struct Disk;
+/// Files of the disk.
+pub(crate) struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
@@ -70,7 +71,8 @@ impl Files for Disk {
     }
 }
 
-fn corpus() -> Option<PathBuf> {
+/// The corpus, when it is there.
+pub(crate) fn corpus() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/soap");
     if folder.exists() {
         return Some(folder);
@@ -79,7 +81,8 @@ fn corpus() -> Option<PathBuf> {
     None
 }
 
-fn wsdls(folder: &Path) -> Vec<PathBuf> {
+/// All WSDLs below a folder, in order.
+pub(crate) fn wsdls(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_path_buf()];
     while let Some(folder) = open.pop() {

@@ -3,54 +3,21 @@
 //! The corpus is no part of the project: the tests read it at `../shared/corpus/soap` and say so when it is not there.
 //! What is valid is libxml2's to say (`xmllint`); without it that part is skipped, and said so.
 
+mod answers;
+mod arguments;
 mod forms;
 mod node;
 mod php;
 mod schemas;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
-use std::path::{Path, PathBuf};
 
 use omgate::soap::{EncodeOptions, Extent};
-use omgate::wsdl::{Files, Model, Operation, OperationChoice, Style, Usage};
+use omgate::wsdl::{Model, Operation, OperationChoice, Style, Usage};
 use omgate::{soap, wsdl};
 use serde_json::{Map, Value};
 
-struct Disk;
-
-impl Files for Disk {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
-    }
-}
-
-/// The corpus, when it is there.
-fn corpus() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/soap");
-    if folder.exists() {
-        return Some(folder);
-    }
-    println!("skipped: {} is not there", folder.display());
-    None
-}
-
-fn wsdls(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![folder.to_path_buf()];
-    while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "wsdl") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
+use crate::corpus::{Disk, corpus, wsdls};
 
 /// The operations that can be called, of all SOAP ports.
 fn operations(model: &Model) -> Vec<Operation> {
@@ -196,6 +163,7 @@ fn every_operation_of_the_corpus_has_a_full_and_a_minimal_request_that_are_valid
     }
     made.must_hold();
     same.must_hold();
+    assert_eq!(same.reasons.get("our validator"), None, "what is written must be what is taken");
     if linter.is_some() {
         valid.must_hold();
     }

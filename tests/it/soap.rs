@@ -675,7 +675,8 @@ fn faults_are_read_in_every_form_servers_send() {
     for (version, body, expected) in cases {
         for status in [200, 400, 500] {
             let answer = response(status, "text/html", &envelope(version, &body));
-            assert_eq!(soap::decode(&erp(None), &answer), Reply::Fault(expected.clone()), "{body}");
+            let Reply::Fault(fault) = soap::decode(&erp(None), &answer) else { panic!("{body}") };
+            assert_eq!(Fault { content: Value::Null, ..fault }, expected, "{body}");
             assert_eq!(soap::read(&answer), Reply::Fault(expected.clone()));
         }
     }
@@ -1146,113 +1147,6 @@ fn acknowledgements_that_were_in_use_are_read() {
         let bytes = std::fs::read(entry.path()).unwrap();
         assert_eq!(soap::read_ack(&bytes), Ok(!name.contains("false")), "{name}");
     }
-}
-
-/// node-soap's way to write values, in ours.
-fn from_node_soap(value: &Value) -> Value {
-    match value {
-        Value::Object(object) => {
-            let mut ours = serde_json::Map::new();
-            for (key, value) in object {
-                match (key.as_str(), value) {
-                    ("attributes", Value::Object(attributes)) => {
-                        for (name, value) in attributes {
-                            match (name.as_str(), value) {
-                                ("xsi_type", Value::Object(named)) => {
-                                    ours.insert("$type".to_owned(), named["type"].clone());
-                                }
-                                ("xsi:nil" | "nil", _) => {
-                                    ours.insert("$nil".to_owned(), json!(true));
-                                }
-                                _ => {
-                                    let local = name.rsplit(':').next().unwrap_or(name);
-                                    ours.insert(format!("@{local}"), value.clone());
-                                }
-                            }
-                        }
-                    }
-                    _ => {
-                        let local = key.rsplit(':').next().unwrap_or(key);
-                        ours.insert(local.to_owned(), from_node_soap(value));
-                    }
-                }
-            }
-            Value::Object(ours)
-        }
-        Value::Array(items) => items.iter().map(from_node_soap).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-    }
-}
-
-/// What a body says, prefixes, order of attributes and white space between elements apart.
-fn infoset(text: &str) -> String {
-    let document = roxmltree::Document::parse(text.trim()).expect("well-formed");
-    let body = document.descendants().find(|node| node.tag_name().name() == "Body").expect("a body");
-    let mut out = String::new();
-    body.children().filter(roxmltree::Node::is_element).for_each(|child| write_infoset(child, &mut out));
-    out
-}
-
-fn write_infoset(node: roxmltree::Node<'_, '_>, out: &mut String) {
-    let name = node.tag_name();
-    out.push_str(&format!("<{{{}}}{}", name.namespace().unwrap_or_default(), name.name()));
-    let mut attributes: Vec<String> = node
-        .attributes()
-        .map(|given| {
-            let value = if given.name() == "type" {
-                given.value().rsplit(':').next().unwrap_or_default()
-            } else {
-                given.value()
-            };
-            format!(" {{{}}}{}={value}", given.namespace().unwrap_or_default(), given.name())
-        })
-        .collect();
-    attributes.sort();
-    out.push_str(&attributes.concat());
-    out.push('>');
-    if node.children().any(|child| child.is_element()) {
-        node.children().filter(roxmltree::Node::is_element).for_each(|child| write_infoset(child, out));
-    } else {
-        let text = node.text().unwrap_or_default();
-        out.push_str(if text.trim().is_empty() { "" } else { text });
-    }
-    out.push_str("</>");
-}
-
-#[test]
-fn node_soaps_valid_samples_come_out_the_same() {
-    let folder = root().join("../shared/corpus/soap/vpulim+node-soap");
-    let Ok(manifest) = std::fs::read_to_string(folder.join("MANIFEST.json")) else {
-        println!("skipped: {} is not there", folder.display());
-        return;
-    };
-    let manifest: Vec<Value> = serde_json::from_str(&manifest).expect("a manifest");
-    let (mut same, mut all) = (0, 0);
-    for case in manifest.iter().filter(|case| case["class"] == "oracle") {
-        let name = case["case"].as_str().unwrap_or_default();
-        let sample = folder.join("test/request-response-samples").join(name);
-        let Ok(argument) = std::fs::read_to_string(sample.join("request.json")) else { continue };
-        all += 1;
-        let operation = case["operation"].as_str().unwrap_or_default();
-        let outcome = wsdl::load(&sample.join("soap.wsdl"), &Disk)
-            .map_err(|findings| format!("{:?}", findings.first()))
-            .and_then(|model| {
-                let choice = OperationChoice { operation, ..OperationChoice::default() };
-                model.operation(&choice).map_err(|error| error.to_string())
-            })
-            .and_then(|operation| {
-                let argument = from_node_soap(&serde_json::from_str(&argument).expect("JSON"));
-                encode(&operation, &argument)
-            });
-        let expected = std::fs::read_to_string(sample.join("request.xml")).expect("a request");
-        match outcome.map(|encoded| infoset(&encoded.body)) {
-            Ok(ours) if ours == infoset(&expected) => same += 1,
-            Ok(ours) => println!("{name}:\n  ours {ours}\n  want {}", infoset(&expected)),
-            Err(reason) => println!("{name}: {reason}"),
-        }
-    }
-    println!("{same} of {all} samples come out the same");
-    assert!(same >= 36, "only {same} of {all}");
 }
 
 #[test]

@@ -790,6 +790,7 @@ async fn an_attempt_keeps_what_was_said_and_answered() {
             string: "later".to_owned(),
             actor: None,
             detail: Some("<d/>".to_owned()),
+            content: serde_json::Value::Null,
         }),
     };
     let mut settle = world.settling(&claimed, "retry", Settlement::Waiting { due_at: world.now() });

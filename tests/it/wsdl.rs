@@ -362,7 +362,7 @@ fn documents_that_mean_harm_are_bounded() {
     let operation = model.operation(&wsdl::OperationChoice { service: None, port: None, operation: "Do" }).unwrap();
     assert!(operation.resolve(&[]).is_ok());
     let error = omgate::soap::encode(&operation, &serde_json::json!({ "Do": "x" }), &Default::default()).unwrap_err();
-    assert!(error.to_string().ends_with("xs:int; nor is it of another type of the union"), "{error}");
+    assert!(error.reason.ends_with("xs:int; nor is it of another type of the union"), "{error}");
     // A group that is all there is in itself, in an array.
     let circular = schema_of(
         "<xs:group name='G'><xs:sequence><xs:group ref='t:G'/></xs:sequence></xs:group>\

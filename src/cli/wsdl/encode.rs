@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Choice;
+use super::{Choice, argument};
 use crate::cli::print;
 use crate::soap::{self, EncodeOptions, Nulls};
 
@@ -16,9 +16,7 @@ pub(super) struct Args {
 /// Runs `omgate wsdl encode`. Exit code 1 when the argument makes no valid request.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let operation = args.choice.take()?;
-    let bytes = super::standard_input()?;
-    let argument: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| anyhow::anyhow!("standard input is no JSON: {error}"))?;
+    let argument = argument::read(&super::standard_input()?)?;
     let options = EncodeOptions { nulls: Nulls::Nil, ..EncodeOptions::default() };
     let encoded = soap::encode(&operation, &argument, &options)?;
     print::line(&encoded.body);

@@ -223,6 +223,7 @@ impl From<StoredFault> for outcome::Fault {
             string: fault.string,
             actor: fault.actor,
             detail: fault.detail,
+            content: serde_json::Value::Null,
         }
     }
 }

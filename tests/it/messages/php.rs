@@ -14,9 +14,6 @@ const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Values that PHP reads otherwise, each with the reason.
 const READ_OTHERWISE: &[(&str, &str)] = &[
-    ("ImpliedSchema005", "elements at a wildcard are read by name, and not as fragments"),
-    ("ImpliedSchema006", "elements at a wildcard are read by name, and not as fragments"),
-    ("ImpliedSchema008", "elements at a wildcard are read by name, and not as fragments"),
     ("Schema060", "a literal array of two dimensions does not say how long its rows are"),
     ("Schema061", "a literal array of two dimensions does not say how long its rows are"),
     ("Schema065", "PHP fills in the schema's default of an attribute that was not sent"),
@@ -237,5 +234,5 @@ fn php_soaps_cases_come_out_the_same_and_are_read_back() {
     println!("{same} of {all} requests come out the same, {otherwise} are known to differ");
     println!("{read} are read back the same, {read_otherwise} are known to be read otherwise, or are no messages");
     assert_eq!((all, same + otherwise, read + read_otherwise), (103, 103, 103));
-    assert!(same >= 102 && read >= 94, "{same}, {read}");
+    assert!(same >= 102 && read >= 97, "{same}, {read}");
 }
