@@ -401,8 +401,14 @@ impl<'a> Sampler<'a> {
                 .filter(|(name, id)| wildcard.takes(&name.namespace) && !self.schemas.elements[**id].is_abstract)
                 .collect();
             let simple = |id: &ElementId| self.schemas.simple(self.schemas.elements[*id].type_id).is_some();
-            fitting.sort_by_key(|(name, id)| (!simple(id), *name));
-            let made = fitting.into_iter().take(50).find_map(|(name, id)| Some((name.to_string(), self.element(*id)?)));
+            let nillable = |id: &ElementId| self.schemas.elements[*id].nillable;
+            // What may be nil ends here; what holds a wildcard in turn might lead to itself.
+            fitting.sort_by_key(|(name, id)| (!simple(id), !nillable(id), *name));
+            let made = fitting.into_iter().take(50).find_map(|(name, id)| {
+                let nil = nillable(id) && !simple(id);
+                let value = if nil { Some(json!({"$nil": true})) } else { self.element(*id) };
+                Some((name.to_string(), value?))
+            });
             let (key, value) = made?;
             let local = key.rsplit('}').next().unwrap_or_default().to_owned();
             let alone = self.schemas.global_elements.keys().filter(|name| *name.local == *local).count() == 1;

@@ -56,6 +56,17 @@ async fn ok_sink() -> Sink {
     Sink::start(Box::new(|_, _: &Arrived| Some((200, "{}".to_owned())))).await
 }
 
+/// A sink that answers with a status until it is opened, and then with 200.
+async fn shut_sink(status: u16) -> (Sink, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let opened = std::sync::Arc::clone(&open);
+    let respond = move |_, _: &Arrived| {
+        let is_open = opened.load(std::sync::atomic::Ordering::SeqCst);
+        Some((if is_open { 200 } else { status }, String::new()))
+    };
+    (Sink::start(Box::new(respond)).await, open)
+}
+
 fn one(id: &str, name: &str) -> String {
     envelope(&[Notice { id, record: "006A0000001AAA", fields: &format!("<sf:Name>{name}</sf:Name>") }])
 }
@@ -296,13 +307,7 @@ async fn repeats_are_duplicates_or_revisions_and_broken_neighbours_harm_nobody()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
-    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let opened = std::sync::Arc::clone(&open);
-    let sink = Sink::start(Box::new(move |_, _| {
-        let status = if opened.load(std::sync::atomic::Ordering::SeqCst) { 200 } else { 503 };
-        Some((status, String::new()))
-    }))
-    .await;
+    let (sink, open) = shut_sink(503).await;
     let breaker = "breaker = { failures = 5, wait = \"2s\", max_wait = \"2s\" }";
     let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", breaker));
     gateway.start(&[]).await;
@@ -539,13 +544,7 @@ async fn a_job_is_paused_resumed_and_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
-    let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let opened = std::sync::Arc::clone(&open);
-    let sink = Sink::start(Box::new(move |_, _| {
-        let status = if opened.load(std::sync::atomic::Ordering::SeqCst) { 200 } else { 401 };
-        Some((status, String::new()))
-    }))
-    .await;
+    let (sink, open) = shut_sink(401).await;
     let mut gateway = Process::prepare(&configuration(&sink.url("")));
     gateway.start(&[]).await;
     for number in 0..20 {

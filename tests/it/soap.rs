@@ -1174,3 +1174,18 @@ fn wildcards_defaults_unions_and_qualified_names_are_written() {
         ],
     );
 }
+
+/// A wildcard that takes declared elements only, in an element that is the first of those.
+#[test]
+fn a_sample_of_a_wildcard_ends_at_once_where_an_element_may_be_nil() {
+    let holder = |name: &str, nillable: &str| {
+        format!(
+            "<xs:element name='{name}'{nillable}><xs:complexType mixed='true'><xs:sequence><xs:any/></xs:sequence></xs:complexType></xs:element>"
+        )
+    };
+    let operation = operation(&(holder("Do", "") + &holder("Result", " nillable='true'")));
+    let sample = soap::sample(&operation, soap::Extent::Full).unwrap();
+    let encoded = encode(&operation, &sample).unwrap();
+    assert!(body(&encoded).contains("<ns1:Result xsi:nil=\"true\"/>"), "{}", body(&encoded));
+    assert!(body(&encoded).len() < 300, "{}", body(&encoded));
+}
