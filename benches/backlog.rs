@@ -279,6 +279,7 @@ fn notification(number: u64) -> Incoming {
             system: "erp".to_owned(),
             lane: Some(record_id.clone()),
             on_revision: OnRevision::Deliver,
+            coalesce: None,
             dead: None,
         }],
         record_id,

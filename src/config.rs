@@ -275,6 +275,8 @@ fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configur
             lane: route.lane.clone(),
             on_empty: route.on_empty,
             on_revision: route.on_revision,
+            coalesce: route.coalesce,
+            stale_by: route.stale_by.clone(),
         });
     }
     routes

@@ -102,6 +102,13 @@ pub enum OnRevision {
     Ignore,
 }
 
+/// How a delivery takes the place of what waits before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Coalesce {
+    /// The record's value of the route's `stale_by`: what waits and is newer stays, and the new one gives way.
+    pub mark: Option<String>,
+}
+
 /// A delivery as routing decided it, before the store gives it an id and its place in the lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
@@ -115,6 +122,8 @@ pub struct Planned {
     pub lane: Option<String>,
     /// What the route does when the notification comes again with other content.
     pub on_revision: OnRevision,
+    /// Set when what waits of the same record on this route gives way to it.
+    pub coalesce: Option<Coalesce>,
     /// Set when routing already knows that it cannot be delivered (an error in `when` or `lane`, `on_empty = "dead"`):
     /// it is stored as a dead letter with this reason.
     pub dead: Option<String>,

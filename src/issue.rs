@@ -206,6 +206,7 @@ mod tests {
             changed_at: Timestamp(id),
             behind: None,
             lane_head: None,
+            superseded_by: None,
         }
     }
 }

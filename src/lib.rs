@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod delivery;
 pub mod call;
 pub mod outcome;
+pub mod stale;
 
 pub mod receive;
 pub mod parse;

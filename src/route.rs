@@ -2,9 +2,10 @@
 
 use serde_json::Value as Json;
 
-use crate::delivery::{OnRevision, Planned};
+use crate::delivery::{Coalesce, OnRevision, Planned};
 use crate::envelope::{Content, Notification};
 use crate::expression::{Expression, Subject};
+use crate::stale;
 
 /// A lane's key longer than this, in characters, is replaced by its digest: keys are indexed.
 const LANE_LENGTH_MAX: usize = 255;
@@ -26,6 +27,10 @@ pub struct Route {
     pub on_empty: OnEmpty,
     /// What happens to a revision.
     pub on_revision: OnRevision,
+    /// Whether of several waiting updates of a record only the newest goes out.
+    pub coalesce: bool,
+    /// The field whose value tells newer from older.
+    pub stale_by: Option<String>,
 }
 
 /// What must keep its order.
@@ -87,7 +92,10 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Plan
         Some(Ok(true)) | None => {}
     }
     Some(match lane(&route.lane, subject) {
-        Ok(lane) => planned(route, lane, None),
+        Ok(lane) => {
+            let coalesce = coalesce(route, lane.as_ref(), subject);
+            Planned { coalesce, ..planned(route, lane, None) }
+        }
         Err(reason) => {
             planned(route, record_lane(subject), Some(format!("route {}: finding `lane`: {reason}", route.name)))
         }
@@ -101,8 +109,18 @@ fn planned(route: &Route, lane: Option<String>, dead: Option<String>) -> Planned
         system: route.system.clone(),
         lane,
         on_revision: route.on_revision,
+        coalesce: None,
         dead,
     }
+}
+
+/// An update of a record: what waits of it gives way. One without record, or without order, has nothing to give way to.
+fn coalesce(route: &Route, lane: Option<&String>, subject: &Subject<'_>) -> Option<Coalesce> {
+    if !route.coalesce || lane.is_none() {
+        return None;
+    }
+    subject.record?.id()?;
+    Some(Coalesce { mark: route.stale_by.as_deref().and_then(|field| stale::mark_of(subject.record, field)) })
 }
 
 fn record_lane(subject: &Subject<'_>) -> Option<String> {
@@ -155,7 +173,42 @@ mod tests {
             lane,
             on_empty,
             on_revision: OnRevision::Deliver,
+            coalesce: false,
+            stale_by: None,
         }
+    }
+
+    #[test]
+    fn an_update_coalesces_where_the_route_says_so_and_there_is_an_order() {
+        let record = Record {
+            record_type: "Order".to_owned(),
+            fields: vec![
+                Field { name: "Id".to_owned(), value: Value::Text("006".to_owned()) },
+                Field { name: "Changed".to_owned(), value: Value::Text(" 2026-01-01 ".to_owned()) },
+            ],
+            drift: Vec::new(),
+        };
+        let id = NotificationId::parse("04l1").unwrap();
+        let notification = Notification { content: Content::Record { id, record, xml: String::new() }, hash: [0; 32] };
+        let planned = |route: Route| {
+            let subject = Subject {
+                record: notification.record(),
+                notification_id: "04l1",
+                received_at: Timestamp(0),
+                organization_id: "00D",
+                action_id: "04k",
+                enterprise_url: "",
+                partner_url: "",
+                source: "orders",
+            };
+            deliveries(&[route], &notification, &subject).pop().unwrap().coalesce
+        };
+        let plain = || route(None, Lane::Record, OnEmpty::Skip);
+        assert_eq!(planned(plain()), None);
+        assert_eq!(planned(Route { coalesce: true, ..plain() }), Some(Coalesce { mark: None }));
+        let marked = Route { coalesce: true, stale_by: Some("Changed".to_owned()), ..plain() };
+        assert_eq!(planned(marked), Some(Coalesce { mark: Some("2026-01-01".to_owned()) }));
+        assert_eq!(planned(Route { coalesce: true, lane: Lane::None, ..plain() }), None);
     }
 
     fn expression(source: &str) -> Expression {

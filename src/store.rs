@@ -608,6 +608,8 @@ pub struct DeliveryView {
     pub behind: Option<DeliveryId>,
     /// The first of its lane, which all behind it wait for, while it is blocked.
     pub lane_head: Option<DeliveryId>,
+    /// What brought a newer state of the record in its place.
+    pub superseded_by: Option<DeliveryId>,
 }
 
 /// One call made for a delivery.
@@ -688,6 +690,8 @@ pub trait Store: Send + Sync {
         reason: String,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
+    /// The deliveries in whose place one stands, lowest first; at most a hundred.
+    fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
     /// A later delivery of the same record on the same route that was delivered: replaying this one would undo it.
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>>;
     /// The durable state of a system; a fresh one when it was never seen.

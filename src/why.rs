@@ -312,6 +312,7 @@ mod tests {
             changed_at: NOW,
             behind: (state == State::Blocked).then_some(DeliveryId(6)),
             lane_head: (state == State::Blocked).then_some(DeliveryId(5)),
+            superseded_by: None,
         }
     }
 

@@ -160,7 +160,8 @@ async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
     };
     let around = Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
-    HttpResponse::Ok().json(json!({"delivery": delivery, "attempts": attempts}))
+    let stands_for = admin.store.stands_for(delivery.delivery.delivery_id).await;
+    answer(stands_for.map(|ids| json!({"delivery": delivery, "attempts": attempts, "stands_for": ids})))
 }
 
 /// A delivery, and why it is not under way.
@@ -203,6 +204,9 @@ struct DeadLetter {
     status: Option<u16>,
     attempts: u32,
     died_at: Timestamp,
+    /// The deliveries in whose place it stood: they died with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stands_for: Vec<DeliveryId>,
 }
 
 impl From<DeliveryView> for DeadLetter {
@@ -216,14 +220,26 @@ impl From<DeliveryView> for DeadLetter {
             status: view.status,
             attempts: view.attempts,
             died_at: view.changed_at,
+            stands_for: Vec::new(),
         }
     }
 }
 
 async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let list = admin.store.deliveries(filter).await;
-    answer(list.map(|views| views.into_iter().map(DeadLetter::from).collect::<Vec<_>>()))
+    let views = match admin.store.deliveries(filter).await {
+        Ok(views) => views,
+        Err(error) => return from_store(&error),
+    };
+    let mut letters: Vec<DeadLetter> = Vec::with_capacity(views.len());
+    for view in views {
+        let stands_for = match admin.store.stands_for(view.delivery_id).await {
+            Ok(stands_for) => stands_for,
+            Err(error) => return from_store(&error),
+        };
+        letters.push(DeadLetter { stands_for, ..view.into() });
+    }
+    HttpResponse::Ok().json(letters)
 }
 
 /// The body of every changing call.

@@ -37,6 +37,7 @@ pub(super) struct Built {
     pub(super) on_revision: OnRevision,
     pub(super) on_dead: OnDead,
     pub(super) stale_by: Option<String>,
+    pub(super) coalesce: bool,
     pub(super) mapping: Option<Mapping>,
     pub(super) mapped: usize,
     pub(super) template: Option<String>,
@@ -79,6 +80,11 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     let when = section.text("when").and_then(|field| check.expression(&field.spot, &field.value));
     let lane = lane(section, &check);
     let stale_by = stale_by(section, types);
+    let coalesce = section.boolean("coalesce").unwrap_or(false);
+    if coalesce && matches!(lane, Lane::None) {
+        let reason = "needs an order: with lane = \"none\" no update stands before another";
+        section.desk.error(&section.spot_of("coalesce"), reason);
+    }
     let on_empty =
         section.choice("on_empty", &[("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)]);
     let on_revision =
@@ -108,6 +114,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         on_revision: on_revision.map(|field| field.value).unwrap_or_default(),
         on_dead: on_dead.map(|field| field.value).unwrap_or_default(),
         stale_by,
+        coalesce,
         mapping: check.mapping(configured, map, template.map(|(document, _)| document)),
         mapped,
         template: template_name,

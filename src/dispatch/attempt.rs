@@ -17,7 +17,7 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
 use crate::dispatch::lookup::{Found, Lookup};
 use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
-use crate::envelope::{Record, Value};
+use crate::envelope::Record;
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
 use crate::outcome::{self, Exchange, Follow, Judgement, Outcome};
@@ -25,6 +25,7 @@ use crate::parse;
 use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
 use crate::soap::Reply;
+use crate::stale;
 use crate::store::{Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
@@ -180,8 +181,8 @@ impl Attempts {
             Ok(record) => record,
             Err(reason) => return no_call(settle::unmappable(&reason, &route.policy)),
         };
-        let mark = mark_of(record.as_ref(), route);
-        if let Some(reason) = stale(claimed.stale_mark.as_deref(), mark.as_deref()) {
+        let mark = route.stale_by.as_deref().and_then(|field| stale::mark_of(record.as_ref(), field));
+        if let Some(reason) = stale::reason(claimed.stale_mark.as_deref(), mark.as_deref()) {
             return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None });
         }
         let subject = subject_of(&claimed.notification, record.as_ref());
@@ -199,7 +200,7 @@ impl Attempts {
         };
         let facts = self.facts(claimed, active_ms());
         let verdict = settle::verdict(&judgement, &facts, &route.policy);
-        let stale_mark = newer_mark(claimed.stale_mark.as_deref(), mark)
+        let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
         Decided { judgement: Some(judgement), verdict, record, duration, stale_mark }
     }
@@ -491,38 +492,6 @@ fn identity_of(claimed: &Claimed) -> Identity {
     Identity { idempotency_key: uuid::Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()).to_string() }
 }
 
-fn mark_of(record: Option<&Record>, route: &Route) -> Option<String> {
-    match record?.field(route.stale_by.as_deref()?)? {
-        Value::Text(text) | Value::Number(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-        Value::Text(_) | Value::Number(_) | Value::Null | Value::Boolean(_) | Value::List(_) => None,
-    }
-}
-
-/// Why a record is older than what was delivered; none when it is not, or when one of them is unknown.
-fn stale(delivered: Option<&str>, this: Option<&str>) -> Option<String> {
-    let (delivered, this) = (delivered?, this?);
-    is_older(this, delivered)
-        .then(|| format!("a newer state of the record was already delivered: {delivered}, this one is of {this}"))
-}
-
-fn newer_mark(delivered: Option<&str>, this: Option<String>) -> Option<String> {
-    match (delivered, this) {
-        (Some(delivered), Some(this)) if is_older(&this, delivered) => Some(delivered.to_owned()),
-        (_, this) => this,
-    }
-}
-
-/// Compares two moments; failing that two numbers; failing that two texts.
-fn is_older(one: &str, other: &str) -> bool {
-    if let (Ok(one), Ok(other)) = (one.parse::<jiff::Timestamp>(), other.parse::<jiff::Timestamp>()) {
-        return one < other;
-    }
-    match (one.parse::<bigdecimal::BigDecimal>(), other.parse::<bigdecimal::BigDecimal>()) {
-        (Ok(one), Ok(other)) => one < other,
-        _ => one < other,
-    }
-}
-
 fn masked(outcome: Outcome, mask: &Mask) -> Outcome {
     match outcome {
         Outcome::Delivered => Outcome::Delivered,
@@ -577,14 +546,6 @@ mod tests {
     use secrecy::SecretString;
 
     #[test]
-    fn older_means_an_earlier_moment_whatever_its_zone() {
-        assert!(is_older("2026-01-01T10:00:00.000Z", "2026-01-01T11:30:00+01:00"));
-        assert!(!is_older("2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00Z"));
-        assert!(is_older("9", "10"));
-        assert!(is_older("2026-01-01", "2026-02-01"));
-    }
-
-    #[test]
     fn an_answer_without_a_date_is_of_now_so_that_a_retry_after_may_be_a_date() {
         let until = ("retry-after".to_owned(), "Sun, 06 Nov 1994 08:51:37 GMT".to_owned());
         let own = ("date".to_owned(), "Sun, 06 Nov 1994 08:51:00 GMT".to_owned());
@@ -595,15 +556,6 @@ mod tests {
             let Outcome::Retry { after, .. } = outcome else { panic!("{outcome:?}") };
             assert_eq!(after, Some(Duration::from_secs(seconds)));
         }
-    }
-
-    #[test]
-    fn an_unknown_mark_is_never_stale() {
-        assert_eq!(stale(None, Some("1")), None);
-        assert_eq!(stale(Some("1"), None), None);
-        assert!(stale(Some("2026-02-01"), Some("2026-01-01")).is_some());
-        assert_eq!(newer_mark(Some("2"), Some("1".to_owned())), Some("2".to_owned()));
-        assert_eq!(newer_mark(Some("2"), None), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod audit;
 mod books;
 mod change;
 mod claim;
+mod coalesce;
 mod lane;
 mod names;
 mod queries;
@@ -283,6 +284,10 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
+    }
+
+    fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
+        self.read(move |connection| queries::stands_for(connection, delivery.0))
     }
 
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {

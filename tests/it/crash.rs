@@ -133,8 +133,11 @@ async fn whatever_is_acknowledged_survives_kill_9_and_is_delivered_in_order_and_
         loader.await.unwrap();
     }
     let started = Instant::now();
+    // What piled up meanwhile goes out in thirty lanes, a few hundred a second.
+    let patience =
+        Duration::from_secs(60) + Duration::from_millis(10) * u32::try_from(acked.lock().unwrap().len()).unwrap();
     let ledger = gateway
-        .until(Duration::from_secs(60), |ledger| {
+        .until(patience, |ledger| {
             ["waiting", "blocked", "in_flight"].iter().all(|state| ledger["deliveries"][state] == 0)
         })
         .await;

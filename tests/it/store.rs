@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use omgate::clock::{Clock, SharedClock, Timestamp};
-use omgate::delivery::{ConfigVersion, DeliveryId, OnRevision, Planned, State};
+use omgate::delivery::{Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
 use omgate::outcome::{Fault, Record};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
@@ -244,6 +244,7 @@ fn planned(route: &str, lane: Option<&str>) -> Planned {
         system: "erp".to_owned(),
         lane: lane.map(str::to_owned),
         on_revision: OnRevision::Deliver,
+        coalesce: None,
         dead: None,
     }
 }
@@ -263,6 +264,13 @@ impl Note {
     /// Goes along a route in a lane.
     fn to(mut self, route: &str, lane: &str) -> Self {
         self.0.deliveries.push(planned(route, Some(lane)));
+        self
+    }
+
+    /// Goes along a route that coalesces, with a mark.
+    fn newest(mut self, route: &str, lane: &str, mark: Option<&str>) -> Self {
+        let coalesce = Some(Coalesce { mark: mark.map(str::to_owned) });
+        self.0.deliveries.push(Planned { coalesce, ..planned(route, Some(lane)) });
         self
     }
 
@@ -293,6 +301,69 @@ impl Note {
         self.0.record_id.clear();
         self
     }
+}
+
+// ---- of several waiting updates only the newest goes out ----
+
+#[tokio::test]
+async fn of_several_waiting_updates_of_a_record_only_the_newest_goes_out() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    world.post([update("1"), note("other").record("007").newest("a", "L", None), update("2")]).await;
+    world.post([update("3"), note("elsewhere").record("006").newest("b", "L", None)]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting", "superseded", "blocked", "blocked"]);
+    let all = world.all().await;
+    let successors: Vec<_> = all.iter().map(|delivery| delivery.superseded_by.map(|id| id.0)).collect();
+    assert_eq!(successors, [Some(3), None, Some(4), None, None]);
+    assert_eq!(all[0].reason.as_deref(), Some("delivery 3 brings a newer state of the record"));
+    let stands_for = world.store().stands_for(DeliveryId(4)).await.unwrap();
+    assert_eq!(stands_for, [DeliveryId(1), DeliveryId(3)], "those of those too");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_attempted_or_is_not_waiting_gives_way_to_no_update() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    world.post([update("1")]).await;
+    let claimed = world.claim_one().await;
+    world.post([update("2")]).await;
+    assert_eq!(world.states().await, ["in_flight", "blocked"]);
+    world.retry(&claimed, 0).await;
+    world.post([update("3")]).await;
+    assert_eq!(world.states().await, ["waiting", "superseded", "blocked"], "the first may have been taken");
+    world.change(3, Change::Hold).await.unwrap();
+    world.post([update("4")]).await;
+    assert_eq!(world.states().await, ["waiting", "superseded", "held", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn an_older_state_that_comes_late_gives_way_itself() {
+    let world = World::new();
+    let update = |id: &str, mark| note(id).record("006").newest("a", "L", mark);
+    world.post([update("new", Some("2026-02-01")), update("old", Some("2026-01-01"))]).await;
+    assert_eq!(world.states().await, ["waiting", "superseded"]);
+    assert_eq!(world.all().await[1].superseded_by, Some(DeliveryId(1)));
+    world.post([update("same", Some("2026-02-01")), update("unknown", None)]).await;
+    assert_eq!(
+        world.states().await,
+        ["superseded", "superseded", "superseded", "waiting"],
+        "only what is strictly older"
+    );
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn whoever_stood_behind_an_update_that_gave_way_goes_on() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    world.post([update("1"), note("behind").record("007").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["waiting", "blocked"]);
+    let accepted = world.store().accept(world.envelope([update("2")])).await.unwrap();
+    assert_eq!(accepted.woken, ["erp"]);
+    assert_eq!(world.states().await, ["superseded", "waiting", "blocked"]);
+    world.assert_sound().await;
 }
 
 // ---- what comes in ----

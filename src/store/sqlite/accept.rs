@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::books::{Account, Books, Failure};
+use super::coalesce::{self, Newcomer};
 use super::lane;
 use super::names::{Kind, Way};
 use super::revise;
@@ -53,7 +54,7 @@ fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incom
         for (place, planned) in incoming.deliveries.iter().enumerate() {
             let before = incoming.deliveries.iter().take(place);
             if before.into_iter().all(|other| other.route != planned.route) {
-                envelope.deliver(books, row, planned)?;
+                envelope.deliver(books, row, &incoming.record_id, planned)?;
             }
         }
     }
@@ -128,29 +129,63 @@ impl Envelope<'_> {
     }
 
     /// Makes a delivery and gives it its place in its lane; its id.
-    pub(super) fn deliver(&mut self, books: &mut Books, row: i64, planned: &Planned) -> Result<i64, Failure> {
+    pub(super) fn deliver(
+        &mut self,
+        books: &mut Books,
+        row: i64,
+        record_id: &str,
+        planned: &Planned,
+    ) -> Result<i64, Failure> {
         let way = books.names.way(books.connection, planned)?;
-        let state = match (&planned.dead, &planned.lane) {
-            (Some(_), _) => State::Dead,
-            (None, Some(lane)) if lane::is_occupied(books, way.system, lane)? => State::Blocked,
-            (None, _) => State::Waiting,
-        };
         let id = books.sequences.next_delivery();
         let now = self.now();
+        let newer = self.coalesced(books, &way, id, record_id, planned)?;
+        let state = match (&planned.dead, newer, &planned.lane) {
+            (Some(_), _, _) => State::Dead,
+            (None, Some(_), _) => State::Superseded,
+            (None, None, Some(lane)) if lane::is_occupied(books, way.system, lane)? => State::Blocked,
+            (None, None, _) => State::Waiting,
+        };
+        let reason = planned.dead.clone().or_else(|| newer.map(coalesce::reason));
         let due_at = (state == State::Waiting).then_some(now.0);
         let sql = "INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, created_at,
                    changed_at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
-        let unsettled = state != State::Dead;
+        let unsettled = matches!(state, State::Waiting | State::Blocked);
         books.run(
             sql,
-            (id, row, way.id, way.system, &planned.lane, state.as_str(), unsettled, due_at, now.0, &planned.dead),
+            (id, row, way.id, way.system, &planned.lane, state.as_str(), unsettled, due_at, now.0, &reason),
         )?;
+        if let Some(coalesce) = &planned.coalesce {
+            let key = self.coalesce_key(record_id);
+            Newcomer { id, way: &way, key: &key, coalesce, now }.note(books, newer)?;
+        }
         books.accounts.add(Account::destination(way.destination, "routed"), 1);
         books.accounts.add(Account::state(way.destination, state), 1);
         if state == State::Waiting {
             self.wake(&way);
         }
         Ok(id)
+    }
+
+    /// Lets what waits of the same record give way; or the one that is newer, before which the new one does.
+    fn coalesced(
+        &mut self,
+        books: &mut Books,
+        way: &Arc<Way>,
+        id: i64,
+        record_id: &str,
+        planned: &Planned,
+    ) -> Result<Option<i64>, Failure> {
+        let Some(coalesce) = &planned.coalesce else { return Ok(None) };
+        let key = self.coalesce_key(record_id);
+        let newer = Newcomer { id, way, key: &key, coalesce, now: self.now() }.take_place(books)?;
+        // Whoever stood behind what gave way may be due now.
+        self.wake(way);
+        Ok(newer)
+    }
+
+    fn coalesce_key(&self, record_id: &str) -> String {
+        format!("{} {record_id}", self.organization)
     }
 
     /// A system has something new that is due.

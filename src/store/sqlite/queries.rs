@@ -28,7 +28,8 @@ const DELIVERY: &str = "
            CASE WHEN d.state = 'blocked' THEN
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
                 AND b.lane IS NOT NULL ORDER BY b.id LIMIT 1)
-           END
+           END,
+           d.superseded_by
     FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
     CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination
     CROSS JOIN name y ON y.id = w.system";
@@ -121,6 +122,15 @@ fn few_unsettled(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
+/// The deliveries in whose place one stands, and those in whose place they stood.
+pub(super) fn stands_for(connection: &Connection, id: i64) -> rusqlite::Result<Vec<DeliveryId>> {
+    let sql = "WITH RECURSIVE before (id) AS (
+                   SELECT id FROM delivery WHERE superseded_by = ?1
+                   UNION SELECT d.id FROM delivery d CROSS JOIN before ON d.superseded_by = before.id LIMIT 100
+               ) SELECT id FROM before ORDER BY id";
+    connection.prepare_cached(sql)?.query_map([id], |row| row.get(0).map(DeliveryId))?.collect()
+}
+
 /// One delivery.
 pub(super) fn delivery_view(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeliveryView>> {
     let sql = format!("{DELIVERY} WHERE d.id = ?1");
@@ -149,6 +159,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
         changed_at: Timestamp(row.get(17)?),
         behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
         lane_head: row.get::<_, Option<i64>>(19)?.map(DeliveryId),
+        superseded_by: row.get::<_, Option<i64>>(20)?.map(DeliveryId),
     })
 }
 

@@ -25,6 +25,14 @@ struct Case<'a> {
     planned: Option<&'a Planned>,
 }
 
+/// The content of the new revision.
+#[derive(Clone, Copy, Debug)]
+struct Content<'a> {
+    row: i64,
+    revision: u32,
+    record_id: &'a str,
+}
+
 /// What an old delivery becomes when its notification was revised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -81,7 +89,7 @@ fn deliver(
     };
     let mut made = false;
     for case in cases(books, envelope, incoming, first)? {
-        made |= handle(books, envelope, case, first, row, revision)?;
+        made |= handle(books, envelope, case, first, Content { row, revision, record_id: &incoming.record_id })?;
     }
     if made && kind != "routed" {
         reclassify(books, first, source, &kind)?;
@@ -172,16 +180,17 @@ fn handle(
     envelope: &mut Envelope<'_>,
     case: Case<'_>,
     first: i64,
-    row: i64,
-    revision: u32,
+    content: Content<'_>,
 ) -> Result<bool, Failure> {
+    let Content { row, revision, record_id } = content;
     if let Some(old) = case.old {
         // Read only now: superseding the delivery of another route may have moved it.
         let old = lane::place_of(books, old)?;
         match step(&old, case.planned) {
             Step::Replace => {
-                let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3 WHERE id = ?1";
-                books.run(sql, (old.id, row, envelope.now().0))?;
+                let mark = case.planned.and_then(|planned| planned.coalesce.as_ref()).map(|coalesce| &coalesce.mark);
+                let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3, mark = ?4 WHERE id = ?1";
+                books.run(sql, (old.id, row, envelope.now().0, mark))?;
                 remember(books, first, case.route, old.id)?;
                 return Ok(true);
             }
@@ -191,7 +200,7 @@ fn handle(
         remember(books, first, case.route, old.id)?;
     }
     let Some(planned) = case.planned else { return Ok(false) };
-    let made = envelope.deliver(books, row, planned)?;
+    let made = envelope.deliver(books, row, record_id, planned)?;
     remember(books, first, case.route, made)?;
     Ok(true)
 }

@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 3"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 3).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 4"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 4).unwrap();
     world.open();
 }
 
@@ -121,7 +121,11 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.retry(&world.claim_one().await, 0).await;
     world.store().close().await;
     world.store = None;
-    let mut script = "ALTER TABLE delivery DROP COLUMN excused; PRAGMA user_version = 1;".to_owned();
+    let mut script =
+        "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; PRAGMA user_version = 1;".to_owned();
+    for column in ["excused", "coalesce_key", "mark", "superseded_by"] {
+        script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
+    }
     for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips"] {
         script.push_str(&format!("ALTER TABLE system DROP COLUMN {column};"));
     }
