@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let misfits = soap::misfits(&operation, &response)
                 .map_err(|error| anyhow::anyhow!("standard input is another SOAP response: {error}"))?;
             for misfit in misfits {
-                eprintln!("warning: {misfit}");
+                print::note(&format!("warning: {misfit}"));
             }
             json!({ "body": body })
         }
