@@ -274,6 +274,8 @@ fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configur
             when: route.when.clone(),
             lane: route.lane.clone(),
             on_empty: route.on_empty,
+            deleted_when: route.deleted_when.clone(),
+            on_deleted: route.on_deleted,
             on_revision: route.on_revision,
             coalesce: route.coalesce,
             stale_by: route.stale_by.clone(),

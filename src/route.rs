@@ -25,6 +25,10 @@ pub struct Route {
     pub lane: Lane,
     /// What happens to a notification without sObject.
     pub on_empty: OnEmpty,
+    /// True of a record that says that it was deleted; none: none says so.
+    pub deleted_when: Option<Expression>,
+    /// What happens to such a record.
+    pub on_deleted: OnEmpty,
     /// What happens to a revision.
     pub on_revision: OnRevision,
     /// Whether of several waiting updates of a record only the newest goes out.
@@ -44,7 +48,7 @@ pub enum Lane {
     Expression(Expression),
 }
 
-/// What a route does with a notification without sObject.
+/// What a route does with a notification without sObject, or whose record says that it was deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnEmpty {
@@ -59,8 +63,8 @@ pub enum OnEmpty {
 
 /// The deliveries that a notification becomes. An unreadable one becomes none.
 ///
-/// `on_empty` decides before `when`. An error in `when` or `lane` makes a dead delivery of that route, never a silent
-/// no-match.
+/// `on_empty` and `on_deleted` decide before `when`. An error in `deleted_when`, `when` or `lane` makes a dead delivery of
+/// that route, never a silent no-match.
 #[must_use]
 pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subject<'_>) -> Vec<Planned> {
     let is_empty = match &notification.content {
@@ -83,6 +87,9 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Plan
             }
         }
     }
+    if !is_empty && let Some(decided) = tombstone(route, subject) {
+        return decided;
+    }
     match route.when.as_ref().map(|when| when.holds(subject)) {
         Some(Ok(false)) => return None,
         Some(Err(error)) => {
@@ -100,6 +107,25 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Plan
             planned(route, record_lane(subject), Some(format!("route {}: finding `lane`: {reason}", route.name)))
         }
     })
+}
+
+/// What becomes of a record that says that it was deleted; none when `when` decides as of any other.
+fn tombstone(route: &Route, subject: &Subject<'_>) -> Option<Option<Planned>> {
+    match route.deleted_when.as_ref()?.holds(subject) {
+        Ok(false) => None,
+        Err(error) => {
+            let reason = format!("route {}: deciding `deleted_when`: {error}", route.name);
+            Some(Some(planned(route, record_lane(subject), Some(reason))))
+        }
+        Ok(true) => match route.on_deleted {
+            OnEmpty::Skip => Some(None),
+            OnEmpty::Deliver => None,
+            OnEmpty::Dead => {
+                let reason = "the record says that it was deleted, and the route says on_deleted = \"dead\"";
+                Some(Some(planned(route, record_lane(subject), Some(reason.to_owned()))))
+            }
+        },
+    }
 }
 
 fn planned(route: &Route, lane: Option<String>, dead: Option<String>) -> Planned {
@@ -172,9 +198,63 @@ mod tests {
             when: when.map(expression),
             lane,
             on_empty,
+            deleted_when: None,
+            on_deleted: OnEmpty::Deliver,
             on_revision: OnRevision::Deliver,
             coalesce: false,
             stale_by: None,
+        }
+    }
+
+    #[test]
+    fn a_record_that_says_that_it_was_deleted_goes_as_the_route_says_before_when_is_asked() {
+        let asked = |rule: &str, deleted: &str, on_deleted, when| {
+            let route =
+                Route { deleted_when: Some(expression(rule)), on_deleted, ..route(when, Lane::Record, OnEmpty::Skip) };
+            let fields = vec![
+                Field { name: "Id".to_owned(), value: Value::Text("006".to_owned()) },
+                Field { name: "Deleted".to_owned(), value: deleted_value(deleted) },
+            ];
+            let record = Record { record_type: "Order".to_owned(), fields, drift: Vec::new() };
+            let subject = Subject {
+                record: Some(&record),
+                notification_id: "04l1",
+                received_at: Timestamp(0),
+                organization_id: "00D",
+                action_id: "04k",
+                enterprise_url: "",
+                partner_url: "",
+                source: "orders",
+            };
+            delivery(&route, false, &subject).map(|planned| planned.dead)
+        };
+        let dead =
+            Some(Some("the record says that it was deleted, and the route says on_deleted = \"dead\"".to_owned()));
+        for (deleted, on_deleted, when, expected) in [
+            ("false", OnEmpty::Skip, None, Some(None)),
+            ("false", OnEmpty::Dead, Some("false"), None),
+            ("true", OnEmpty::Skip, None, None),
+            ("true", OnEmpty::Deliver, None, Some(None)),
+            ("true", OnEmpty::Deliver, Some("false"), None),
+            ("true", OnEmpty::Dead, Some("false"), dead),
+            ("", OnEmpty::Skip, None, Some(None)),
+        ] {
+            assert_eq!(
+                asked("record.Deleted", deleted, on_deleted, when),
+                expected,
+                "{deleted} {on_deleted:?} {when:?}"
+            );
+        }
+        let broken = asked("record.Deleted + 1 > 0", "3 apples", OnEmpty::Skip, None).flatten();
+        assert!(broken.is_some_and(|reason| reason.contains("deciding `deleted_when`")));
+    }
+
+    fn deleted_value(text: &str) -> Value {
+        match text {
+            "true" => Value::Boolean(true),
+            "false" => Value::Boolean(false),
+            "" => Value::Null,
+            other => Value::Text(other.to_owned()),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Built {
     pub(super) when: Option<Expression>,
     pub(super) lane: Lane,
     pub(super) on_empty: OnEmpty,
+    pub(super) deleted_when: Option<Expression>,
+    pub(super) on_deleted: OnEmpty,
     pub(super) on_revision: OnRevision,
     pub(super) on_dead: OnDead,
     pub(super) stale_by: Option<String>,
@@ -85,8 +87,13 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         let reason = "needs an order: with lane = \"none\" no update stands before another";
         section.desk.error(&section.spot_of("coalesce"), reason);
     }
-    let on_empty =
-        section.choice("on_empty", &[("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)]);
+    let policies = [("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)];
+    let on_empty = section.choice("on_empty", &policies);
+    let deleted_when = section.text("deleted_when").and_then(|field| check.expression(&field.spot, &field.value));
+    let on_deleted = section.choice("on_deleted", &policies);
+    if section.has("on_deleted") && !section.has("deleted_when") {
+        section.desk.error(&section.spot_of("on_deleted"), "has no effect without deleted_when");
+    }
     let on_revision =
         section.choice("on_revision", &[("deliver", OnRevision::Deliver), ("ignore", OnRevision::Ignore)]);
     let on_dead = section.choice("on_dead", &[("continue", OnDead::Continue), ("hold", OnDead::Hold)]);
@@ -111,6 +118,8 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         when,
         lane,
         on_empty: on_empty.map(|field| field.value).unwrap_or_default(),
+        deleted_when,
+        on_deleted: on_deleted.map_or(OnEmpty::Deliver, |field| field.value),
         on_revision: on_revision.map(|field| field.value).unwrap_or_default(),
         on_dead: on_dead.map(|field| field.value).unwrap_or_default(),
         stale_by,
