@@ -33,6 +33,8 @@ pub struct Issue {
     pub last_seen: Timestamp,
     /// The oldest of them.
     pub sample: DeliveryId,
+    /// Its reason, to the letter.
+    pub example: String,
 }
 
 /// Counts dead letters into issues.
@@ -61,11 +63,15 @@ impl Issues {
             first_seen: dead.changed_at,
             last_seen: dead.changed_at,
             sample: dead.delivery_id,
+            example: dead.reason.clone().unwrap_or_default(),
         });
         issue.count += 1;
         issue.first_seen = issue.first_seen.min(dead.changed_at);
         issue.last_seen = issue.last_seen.max(dead.changed_at);
-        issue.sample = issue.sample.min(dead.delivery_id);
+        if dead.delivery_id < issue.sample {
+            issue.sample = dead.delivery_id;
+            issue.example = dead.reason.clone().unwrap_or_default();
+        }
     }
 
     /// The issues, the largest first.

@@ -217,6 +217,8 @@ pub struct Claimed {
     pub same_bytes_as: Option<ConfigVersion>,
     /// The mark of `stale_by`: what was last delivered on this route for this record.
     pub stale_mark: Option<String>,
+    /// Whether it is sent although a later state of the record was delivered, because a person wants it so.
+    pub even_if_newer: bool,
 }
 
 /// A notification's content as the store keeps it.

@@ -377,6 +377,9 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
             Change::Hold | Change::Discard => None,
         };
     }
+    if let Some(state) = choice.state.filter(|state| !change.applies_to(*state)) {
+        return problem(400, &format!("what is {} cannot be changed so", state.as_str().replace('_', " ")));
+    }
     let forecast = match forecast(&admin, &choice, &change).await {
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
@@ -437,6 +440,9 @@ async fn steer_job(admin: web::Data<Admin>, path: web::Path<(u64, String)>, _: w
         "cancel" => Wish::Cancel,
         _ => return problem(404, "a job can be paused, resumed or cancelled"),
     };
+    if admin.jobs.get(id).is_some_and(|job| job.has_ended()) {
+        return problem(409, &format!("job {id} has ended"));
+    }
     match admin.jobs.steer(id, wish) {
         Some(progress) => HttpResponse::Ok().json(progress),
         None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),

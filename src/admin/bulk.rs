@@ -119,6 +119,12 @@ pub(super) struct Progress {
     error: Option<String>,
 }
 
+impl Progress {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended_at.is_some()
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 struct Refusal {
     delivery_id: DeliveryId,

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::admin::Admin;
 use crate::store::Ledger;
+use crate::why::Shut;
 
 const STYLE: &str = include_str!("ui.css");
 
@@ -22,7 +23,7 @@ pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
     html.push_str(
         "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
     );
-    html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/notifications\">notifications</a> ");
+    html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/issues\">issues</a> <a href=\"/api/v1/systems\">systems</a> <a href=\"/api/v1/notifications\">notifications</a> ");
     html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/metrics\">metrics</a></p>");
     html.push_str("</body></html>");
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
@@ -37,13 +38,13 @@ fn standing(html: &mut String, admin: &Admin) {
         Ok(()) => paragraph(html, "Ready: envelopes are taken."),
         Err(reason) => paragraph(html, &format!("Not ready: {reason}")),
     }
-    for (system, state) in admin.dispatch.systems() {
-        if let Some(pause) = state.paused {
-            paragraph(html, &format!("System {system} is paused since {}: {}", pause.since, pause.reason));
+    for (system, _) in admin.dispatch.systems() {
+        if let Some(shut) = admin.dispatch.shut(&system).filter(Shut::is_outage) {
+            warning(html, &format!("System {system} {shut}."));
         }
     }
-    for (_, subject, message) in admin.alarms.standing() {
-        paragraph(html, &format!("Alarm ({subject}): {message}"));
+    for (alarm, subject, message) in admin.alarms.standing() {
+        warning(html, &format!("Alarm {alarm} ({subject}): {message}"));
     }
 }
 
@@ -78,6 +79,10 @@ fn table<'a>(html: &mut String, head: &str, rows: impl Iterator<Item = (&'a str,
         html.push_str("</tr>");
     }
     html.push_str("</table></div>");
+}
+
+fn warning(html: &mut String, text: &str) {
+    let _ = write!(html, "<p class=\"warning\">{}</p>", escape(text));
 }
 
 fn paragraph(html: &mut String, text: &str) {

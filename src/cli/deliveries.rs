@@ -312,6 +312,10 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
         print::json(forecast);
         return ExitCode::SUCCESS;
     }
+    if forecast.get("count").and_then(Value::as_u64) == Some(0) {
+        print::line("no delivery fits the choice");
+        return ExitCode::FAILURE;
+    }
     print::line(&format!("{verb} would be done for {} deliveries, such as:", print::cell(forecast.get("count"))));
     let sample = forecast.get("sample").cloned().unwrap_or_default();
     print::list(
@@ -349,6 +353,10 @@ fn ended(verb: &str, job: &Value, json: bool) -> ExitCode {
             print::line(error);
         }
     }
-    let whole = text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
+    let is_empty = job.get("total").and_then(Value::as_u64) == Some(0);
+    if is_empty && !json {
+        print::line("no delivery fits the choice");
+    }
+    let whole = !is_empty && text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
     if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             ("first seen", "/first_seen"),
             ("last seen", "/last_seen"),
             ("such as", "/sample"),
-            ("cause", "/cause"),
+            ("cause, as in that one", "/example"),
         ];
         print::list(&issues, &columns);
     }

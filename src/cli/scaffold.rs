@@ -78,8 +78,8 @@ fn written(args: &Args) -> Result<(String, usize), Vec<String>> {
 fn records(path: &Path) -> Result<Vec<DeclaredRecord>, Vec<String>> {
     let bytes = Disk.read(path).map_err(|error| vec![format!("reading {}: {error}", path.display())])?;
     let text = String::from_utf8(bytes).map_err(|_| vec![format!("{} is not UTF-8 text", path.display())])?;
-    outbound::declared(&path.display().to_string(), &text)
-        .map_err(|findings| findings.iter().map(|found| in_words(path, found)).collect())
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    outbound::declared(&name, &text).map_err(|findings| findings.iter().map(|found| in_words(path, found)).collect())
 }
 
 /// A name for a path, an address or a key: letters, digits and dashes.

@@ -80,7 +80,7 @@ fn default_folder(config: &Path) -> PathBuf {
 
 fn remove(orphan: &Path) -> anyhow::Result<Verdict> {
     std::fs::remove_file(orphan).with_context(|| format!("removing {}", orphan.display()))?;
-    Ok(Verdict::Written)
+    Ok(Verdict::Removed)
 }
 
 #[derive(Default)]
@@ -110,8 +110,10 @@ impl Fixtures {
 enum Verdict {
     Passed,
     Written,
+    Removed,
     Missing,
     Orphan,
+    Untried(String),
     Differs { golden: String, actual: String },
 }
 
@@ -126,8 +128,14 @@ fn golden_of(input: &Path) -> PathBuf {
 
 fn judge(loaded: &Loaded, input: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
     let body = disk::read(input, FILE_BYTES_MAX).with_context(|| format!("reading {}", input.display()))?;
-    let replay = if is_answer(input) { answer::replay } else { replay::replay };
-    let actual = replay(loaded, shown, &body);
+    let actual = if is_answer(input) {
+        match answer::replay(loaded, shown, &body) {
+            Ok(actual) => actual,
+            Err(reason) => return Ok(Verdict::Untried(reason)),
+        }
+    } else {
+        replay::replay(loaded, shown, &body)
+    };
     let golden_path = golden_of(input);
     let golden = match disk::read(&golden_path, FILE_BYTES_MAX) {
         Ok(golden) => Some(String::from_utf8_lossy(&golden).into_owned()),
@@ -156,11 +164,14 @@ impl Tally {
         match verdict {
             Verdict::Passed => self.passed += 1,
             Verdict::Written => self.written += 1,
-            Verdict::Missing | Verdict::Orphan | Verdict::Differs { .. } => self.failed += 1,
+            Verdict::Removed => {}
+            Verdict::Missing | Verdict::Orphan | Verdict::Untried(_) | Verdict::Differs { .. } => self.failed += 1,
         }
         match verdict {
             Verdict::Passed => print::line(&format!("ok      {name}")),
             Verdict::Written => print::line(&format!("written {name}")),
+            Verdict::Removed => print::line(&format!("removed {name}")),
+            Verdict::Untried(reason) => print::line(&format!("FAILED  {name}: {reason}")),
             Verdict::Orphan => {
                 print::line(&format!("FAILED  {name}: there is no envelope or answer beside it; --update removes it"));
             }

@@ -395,6 +395,10 @@ fn soap(section: &Section<'_, '_>) -> Option<Soap> {
         section.desk.error(&spot, reason);
         return None;
     }
+    if endpoint.reveal().contains("{{") {
+        section.desk.error(&spot, "takes no {{ expressions }}: a SOAP message goes to one address");
+        return None;
+    }
     if let Err(reason) = check_url(&endpoint.reveal(), false) {
         let reason = format!("the address {:?} {reason}; set endpoint", endpoint.masked());
         section.desk.error(&spot, reason);
@@ -558,8 +562,17 @@ fn target_parts(section: &Section<'_, '_>) -> TargetParts {
             .map_or(10 * SECOND, |field| field.value),
         response_bytes_max: section.size("response_limit", 1 << 10..=256 << 20).unwrap_or(deliver::RESPONSE_BYTES_MAX),
         ca,
-        proxy: section.text("proxy"),
+        proxy: proxy(section),
     }
+}
+
+fn proxy(section: &Section<'_, '_>) -> Option<Field<Text>> {
+    let proxy = section.text("proxy")?;
+    if proxy.value.reveal().starts_with("https://") {
+        section.desk.error(&proxy.spot, "is spoken to in clear: write http://[user:password@]host:port");
+        return None;
+    }
+    Some(proxy)
 }
 
 /// The systems that destinations make up: what one destination says holds for all of its system.

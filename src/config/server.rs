@@ -209,7 +209,14 @@ pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
     let settings = url.and_then(|url| {
         let text = url.value.reveal();
         match store_path(&text) {
-            Ok(path) => Some(StoreSettings { path: root.desk.files.resolve(path) }),
+            Ok(path) => {
+                let path = root.desk.files.resolve(path);
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                if let Some(folder) = folder.filter(|folder| root.desk.files.is_disk() && !folder.is_dir()) {
+                    root.desk.error(&url.spot, format!("there is no folder {}: make it first", folder.display()));
+                }
+                Some(StoreSettings { path })
+            }
             Err(reason) => {
                 root.desk.error(&url.spot, reason);
                 None

@@ -120,7 +120,7 @@ fn ask(
 fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
     match reply {
         Some(Reply::Fault(fault)) => by_fault(response, fault),
-        Some(Reply::Unreadable(what)) if is_success(response.status) && !response.body.is_empty() => Outcome::Unknown {
+        Some(Reply::Unreadable(what)) if is_success(response.status) => Outcome::Unknown {
             reason: format!("{}, but with {what} in place of a SOAP answer", status_words(response.status)),
         },
         // The operation's own answer: it was taken, whatever else it says.
@@ -205,7 +205,9 @@ fn said(response: &Response, reply: Option<&Reply>) -> String {
 }
 
 fn fault_words(response: &Response, fault: &Fault) -> String {
-    let codes: Vec<_> = std::iter::once(&fault.code).chain(&fault.subcodes).map(|code| quote(code)).collect();
+    // The subcodes of SOAP 1.1 stand in the code already, behind its dots.
+    let subcodes = if fault.code.contains('.') { &[] } else { fault.subcodes.as_slice() };
+    let codes: Vec<_> = std::iter::once(&fault.code).chain(subcodes).map(|code| quote(code)).collect();
     let detail = if fault.detail.is_some() { " (with a detail)" } else { "" };
     format!("SOAP fault {}: {}{detail}, HTTP status {}", codes.join("/"), quote(&fault.string), response.status)
 }
@@ -460,8 +462,12 @@ mod tests {
         for (status, expected) in [(404, "refused"), (401, "unauthorized"), (503, "retry"), (302, "refused")] {
             assert_eq!(word(&classified(status, &[], Some(&page))), expected, "{status}");
         }
-        let empty = Exchange::Answered(response(202, &[], ""));
-        assert_eq!(super::outcome(&empty, Some(&page), &Rules::default()), Outcome::Delivered);
+        let empty = Reply::Unreadable("an empty answer".to_owned());
+        let nothing = Exchange::Answered(response(200, &[], ""));
+        assert_eq!(super::outcome(&nothing, Some(&empty), &Rules::default()).as_str(), "unknown");
+        let accepted = Exchange::Answered(response(202, &[], ""));
+        let taken = Reply::Body(serde_json::Value::Null);
+        assert_eq!(super::outcome(&accepted, Some(&taken), &Rules::default()), Outcome::Delivered);
     }
 
     #[test]

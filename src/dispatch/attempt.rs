@@ -99,6 +99,8 @@ struct Decided {
     /// None when no call was made.
     judgement: Option<Judgement>,
     verdict: Verdict,
+    /// Why no call was made.
+    reason: String,
     record: outcome::Record,
     duration: Duration,
     stale_mark: Option<String>,
@@ -111,11 +113,14 @@ struct Answered {
     duration: Duration,
 }
 
-impl Answered {
-    /// Nothing was sent.
-    fn without_call(judgement: Judgement) -> Self {
-        Self { judgement, record: outcome::Record::default(), duration: Duration::ZERO }
-    }
+/// What a look-up found.
+enum LookedUp {
+    /// The message arrived.
+    There(Answered),
+    /// It did not: it goes out again.
+    Absent,
+    /// Nobody can say.
+    Unknown(Judgement),
 }
 
 impl Decided {
@@ -179,30 +184,37 @@ impl Attempts {
         };
         let record = match record_of(&claimed.notification, way.maker()) {
             Ok(record) => record,
-            Err(reason) => return no_call(settle::unmappable(&reason, &route.policy)),
+            Err(reason) => return no_call(settle::unmappable(&reason, &route.policy), ""),
         };
         let mark = route.stale_by.as_deref().and_then(|field| stale::mark_of(record.as_ref(), field));
-        if let Some(reason) = stale::reason(claimed.stale_mark.as_deref(), mark.as_deref()) {
-            return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None });
+        let stale = stale::reason(claimed.stale_mark.as_deref(), mark.as_deref());
+        if let Some(reason) = stale.filter(|_| !claimed.even_if_newer) {
+            return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, "");
         }
         let subject = subject_of(&claimed.notification, record.as_ref());
         let call = match way.call(&subject, &identity_of(claimed)) {
             Ok(call) => call,
-            Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy)),
+            Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), ""),
         };
         let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
             Some(lookup) => self.look_up(lookup, claimed, &subject, mask).await,
-            None => None,
+            None => LookedUp::Absent,
         };
         let Answered { judgement, record, duration } = match looked_up {
-            Some(answered) => answered,
-            None => self.send(destination, &way.maker().mapping, &call, mask).await,
+            LookedUp::There(answered) => answered,
+            LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
+            LookedUp::Unknown(judgement) => {
+                // No call was made for the delivery: what its last attempt came to stands, and none is counted.
+                let facts = self.facts(claimed, active_ms());
+                let facts = Facts { attempt: facts.attempt.saturating_sub(1).max(1), ..facts };
+                return no_call(settle::verdict(&judgement, &facts, &route.policy), judgement.outcome.reason());
+            }
         };
         let facts = self.facts(claimed, active_ms());
         let verdict = settle::verdict(&judgement, &facts, &route.policy);
         let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
-        Decided { judgement: Some(judgement), verdict, record, duration, stale_mark }
+        Decided { judgement: Some(judgement), verdict, reason: String::new(), record, duration, stale_mark }
     }
 
     /// Makes a call and judges what comes back.
@@ -215,37 +227,36 @@ impl Attempts {
         Answered { judgement, record, duration }
     }
 
-    /// After an unknown outcome, asks the target whether the message arrived. None: it did not, so it goes out again.
-    async fn look_up(
-        &self,
-        lookup: &Lookup,
-        claimed: &Claimed,
-        subject: &Subject<'_>,
-        mask: &Mask,
-    ) -> Option<Answered> {
-        let unknown = |reason: String| {
+    /// After an unknown outcome, asks the target whether the message arrived.
+    async fn look_up(&self, lookup: &Lookup, claimed: &Claimed, subject: &Subject<'_>, mask: &Mask) -> LookedUp {
+        let unknown = |reason: &str, follow| {
             let reason = mask.apply(&format!("whether it arrived could not be looked up: {reason}"));
-            Judgement::from(Outcome::Unknown { reason })
+            LookedUp::Unknown(Judgement { outcome: Outcome::Unknown { reason }, follow: Some(follow), rule: None })
         };
         let Some(asked) = self.plan.destinations.get(&lookup.destination) else {
-            return Some(Answered::without_call(unknown(format!("there is no destination {}", lookup.destination))));
+            return unknown(&format!("there is no destination {}", lookup.destination), Follow::Retry(None));
         };
-        let call = match map::call(&lookup.mapping, subject, &identity_of(claimed)) {
+        // A question is no repetition of the call that it asks about.
+        let identity = Identity { idempotency_key: format!("{}-lookup", identity_of(claimed).idempotency_key) };
+        let call = match map::call(&lookup.mapping, subject, &identity) {
             Ok(call) => call,
-            Err(error) => return Some(Answered::without_call(unknown(error.reason))),
+            Err(error) => return unknown(&error.reason, Follow::Retry(None)),
         };
         let (exchange, duration) = self.exchange(asked, &call).await;
         let reply = map::reply(&lookup.mapping, &exchange);
         let outcome = classify::judge(&exchange, reply.as_ref(), &asked.rules).outcome;
-        let judgement = match lookup.judge(&exchange, reply.as_ref(), &outcome) {
-            Found::Absent => return None,
-            Found::There => Outcome::Delivered.into(),
+        match lookup.judge(&exchange, reply.as_ref(), &outcome) {
+            Found::Absent => LookedUp::Absent,
+            Found::There => LookedUp::There(Answered {
+                judgement: Outcome::Delivered.into(),
+                record: kept(&call, &exchange, reply.as_ref(), mask),
+                duration,
+            }),
             Found::Unknown { reason } => {
-                let follow = matches!(outcome, Outcome::Unauthorized { .. }).then_some(Follow::Pause(None));
-                Judgement { follow, ..unknown(reason) }
+                let locked_out = matches!(outcome, Outcome::Unauthorized { .. });
+                unknown(&reason, if locked_out { Follow::Pause(None) } else { Follow::Retry(None) })
             }
-        };
-        Some(Answered { judgement, record: kept(&call, &exchange, reply.as_ref(), mask), duration })
+        }
     }
 
     async fn exchange(&self, destination: &Destination, call: &Call) -> (Exchange, Duration) {
@@ -285,7 +296,7 @@ impl Attempts {
             _ => None,
         };
         let excused = decided.verdict.pause.is_some();
-        let Decided { judgement, verdict, record, duration, stale_mark } = decided;
+        let Decided { judgement, verdict, reason, record, duration, stale_mark } = decided;
         let outcome = judgement.map(|judgement| judgement.outcome);
         Settle {
             delivery: claimed.delivery,
@@ -293,7 +304,7 @@ impl Attempts {
             ended_at: self.clock.now(),
             duration,
             outcome: outcome.as_ref().map_or(NOT_CALLED, Outcome::as_str),
-            reason: outcome.as_ref().map_or_else(String::new, |outcome| outcome.reason().to_owned()),
+            reason: outcome.as_ref().map_or(reason, |outcome| outcome.reason().to_owned()),
             record,
             repeat_key,
             excused,
@@ -455,8 +466,16 @@ fn dated(mut exchange: Exchange, now: Timestamp) -> Exchange {
     exchange
 }
 
-fn no_call(verdict: Verdict) -> Decided {
-    Decided { judgement: None, verdict, record: outcome::Record::default(), duration: Duration::ZERO, stale_mark: None }
+/// No call was made for the delivery; why, where that is to be seen while it waits.
+fn no_call(verdict: Verdict, reason: &str) -> Decided {
+    Decided {
+        judgement: None,
+        verdict,
+        reason: reason.to_owned(),
+        record: outcome::Record::default(),
+        duration: Duration::ZERO,
+        stale_mark: None,
+    }
 }
 
 fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {

@@ -64,6 +64,7 @@ impl Calendar {
                 }
             }
         }
+        refuse_contradictions(&exceptions)?;
         if week.iter().all(Vec::is_empty) {
             return Err("is open at no time of the week; write open = [\"Mon-Fri 06:00-22:00\"]".to_owned());
         }
@@ -103,10 +104,13 @@ impl Calendar {
     }
 
     fn on(&self, date: Date) -> Vec<Hours> {
-        let mut exceptions =
-            self.exceptions.iter().filter(|exception| (exception.first..=exception.last).contains(&date)).peekable();
-        if exceptions.peek().is_some() {
-            return exceptions.filter_map(|exception| exception.hours).collect();
+        let of_day = || self.exceptions.iter().filter(|exception| (exception.first..=exception.last).contains(&date));
+        // What is said of fewer days is said more exactly.
+        if let Some(days) = of_day().map(Exception::days).min() {
+            return of_day()
+                .filter(|exception| exception.days() == days)
+                .filter_map(|exception| exception.hours)
+                .collect();
         }
         self.week.get(weekday(date.weekday())).cloned().unwrap_or_default()
     }
@@ -125,6 +129,28 @@ impl Calendar {
         }
         candidates.into_iter().map(|moment| Timestamp(moment.as_millisecond())).collect()
     }
+}
+
+impl Exception {
+    fn days(&self) -> i64 {
+        self.last.since(self.first).map_or(i64::MAX, |span| i64::from(span.get_days()))
+    }
+}
+
+/// A day cannot be closed and open by what is said of just as many days.
+fn refuse_contradictions(exceptions: &[Exception]) -> Result<(), String> {
+    for (place, one) in exceptions.iter().enumerate() {
+        for other in exceptions.iter().skip(place + 1) {
+            let meet = one.first <= other.last && other.first <= one.last;
+            if meet && one.days() == other.days() && one.hours.is_some() != other.hours.is_some() {
+                return Err(format!(
+                    "has an exception that says closed and one that gives hours, both for {}",
+                    one.first.max(other.first)
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn minutes(time: Time) -> u16 {
@@ -357,6 +383,9 @@ mod tests {
             let error = text.parse::<Exception>().unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
         }
+        let both = ["2026-12-25 closed", "2026-12-25 08:00-12:00"].map(|text| text.parse().unwrap());
+        let error = Calendar::new(TimeZone::UTC, &["daily 00:00-24:00".parse().unwrap()], both.to_vec()).unwrap_err();
+        assert!(error.contains("both for 2026-12-25"), "{error}");
         assert!(Calendar::new(TimeZone::UTC, &[], Vec::new()).unwrap_err().contains("no time of the week"));
     }
 

@@ -75,7 +75,9 @@ impl Gate {
     /// As the store remembers the system.
     pub(super) fn new(settings: &System, state: SystemState, now: Moment) -> Self {
         let by_configuration = || Pause::new("paused in the configuration", now.wall);
-        let paused = state.paused.or_else(|| settings.paused.then(by_configuration));
+        // A pause whose time ran out while the gateway was down is over; that of the configuration is not.
+        let standing = state.paused.filter(|pause| pause.until.is_none_or(|until| until > now.wall));
+        let paused = standing.or_else(|| settings.paused.then(by_configuration));
         let mut gate = Self {
             paused,
             breaker: Breaker::new(settings.breaker.clone(), state.breaker),
@@ -348,6 +350,16 @@ mod tests {
         gate.pause_by_person(pause, after(MINUTE));
         gate.resume(after(MINUTE));
         assert_eq!(gate.admit(8, after(MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn a_pause_that_ran_out_while_the_gateway_was_down_leaves_that_of_the_configuration() {
+        let pause = Pause { until: Some(after(SECOND).wall), ..Pause::new("closing", after(Duration::ZERO).wall) };
+        let state = SystemState { paused: Some(pause), ..SystemState::default() };
+        let mut configured = Gate::new(&System { paused: true, ..system() }, state.clone(), after(MINUTE));
+        let Err(Shut::Paused(pause)) = configured.admit(8, after(MINUTE)) else { panic!("it is open") };
+        assert_eq!(pause.reason, "paused in the configuration");
+        assert_eq!(Gate::new(&system(), state, after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
     }
 
     #[test]

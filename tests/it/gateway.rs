@@ -404,6 +404,7 @@ async fn what_got_no_answer_is_looked_up_and_sent_again_only_where_it_did_not_ar
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
     assert_eq!(ledger["balanced"], true);
     assert_eq!((puts(FIRST), puts(SECOND)), (1, 2), "what arrived is not sent again, what did not is");
+    assert_eq!(ledger["attempts"], json!({"total": 4, "unknown": 2}), "look-ups that said nothing count as none");
     let keys: std::collections::HashSet<String> = sink
         .arrived()
         .iter()
@@ -507,6 +508,31 @@ async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
         gateway.change("/api/v1/deliveries/4/replay", &json!({"reason": "all the same", "even_if_newer": true})).await;
     assert_eq!(status, 200);
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 6).await;
+}
+
+/// With `stale_by` an older state is superseded when its turn comes; unless a person wants it sent all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outdated_dead_letter_is_sent_when_a_person_wants_it_and_lowers_no_mark() {
+    let (sink, open) = shut_sink(409).await;
+    let route = "stale_by = \"LastModifiedDate\"\n";
+    let mut gateway = Process::prepare(&(configuration(&sink.url("")) + route));
+    gateway.start(&[]).await;
+    let post = async |gateway: &Process, id: &str, day: u32| {
+        let fields = format!("<sf:LastModifiedDate>2026-01-0{day}T00:00:00Z</sf:LastModifiedDate>");
+        let body = envelope(&[Notice { id, record: "006A00000001AAA", fields: &fields }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    };
+    post(&gateway, "04l1", 1).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    open.store(true, std::sync::atomic::Ordering::SeqCst);
+    post(&gateway, "04l2", 3).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    let replay = async |gateway: &Process, body| gateway.change("/api/v1/deliveries/1/replay", &body).await.0;
+    assert_eq!(replay(&gateway, json!({})).await, 409);
+    assert_eq!(replay(&gateway, json!({"even_if_newer": true})).await, 200);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+    post(&gateway, "04l3", 2).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["superseded"] == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

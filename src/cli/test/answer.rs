@@ -20,25 +20,25 @@ const FACTS: Facts =
 
 /// What the configuration makes of an answer. `name` is its path below the folder of fixtures: one of its folders names the
 /// destination.
-pub(super) fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> String {
+///
+/// # Errors
+/// When it cannot be tried at all.
+pub(super) fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> Result<String, String> {
     let folders: Vec<_> = name.parent().into_iter().flat_map(Path::components).map(|part| part.as_os_str()).collect();
     let named = |destination: &str| folders.iter().any(|folder| *folder == destination);
     let mut routes: Vec<_> = loaded.plan.routes.values().filter(|route| named(&route.destination)).collect();
     routes.sort_by(|one, other| one.name.cmp(&other.name));
     let Some(route) = routes.first() else {
-        return "refused: no folder of it is named like a destination that a route leads to\n".to_owned();
+        return Err("no folder of it is named like a destination that a route leads to".to_owned());
     };
-    let exchange = match read(answer) {
-        Ok(exchange) => exchange,
-        Err(reason) => return format!("refused: {reason}\n"),
-    };
+    let exchange = read(answer)?;
     let Some(destination) = loaded.plan.destinations.get(&route.destination) else {
-        return format!("refused: destination {} has no connection\n", route.destination);
+        return Err(format!("destination {} has no connection", route.destination));
     };
     let reply = map::reply(&route.mapping, &exchange);
     let judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
     let verdict = settle::verdict(&judgement, &FACTS, &route.policy);
-    page(&route.destination, &judgement, &verdict)
+    Ok(page(&route.destination, &judgement, &verdict))
 }
 
 fn page(destination: &str, judgement: &Judgement, verdict: &Verdict) -> String {

@@ -24,6 +24,7 @@ pub(super) fn change(
             if !even_if_newer {
                 refuse_outdated(books, &place)?;
             }
+            books.run("UPDATE delivery SET even_if_newer = ?2 WHERE id = ?1", (place.id, even_if_newer))?;
             replay(books, &place, now)?;
         }
         Change::Release => lane::take_turn(books, &place, now, None, now)?,
@@ -85,8 +86,8 @@ fn word(change: &Change) -> &'static str {
 fn refuse_outdated(books: &Books, place: &Place) -> Result<(), Failure> {
     let Some(newer) = outdated_by(books.connection, place.id)? else { return Ok(()) };
     let reason = format!(
-        "delivery {} is outdated: delivery {newer} brought a later state of the record; it can be replayed with \
-         even_if_newer",
+        "delivery {} is outdated: delivery {newer} brought a later state of the record; replay it with \
+         --even-if-newer (even_if_newer in the API) if that is what you want",
         place.id
     );
     Err(Failure::Rule(StoreError::Conflict(reason)))

@@ -27,6 +27,7 @@ struct Columns {
     lane: Option<String>,
     attempts: u32,
     excused: u32,
+    even_if_newer: bool,
     first_attempt_active_ms: Option<i64>,
     repeat_count: u32,
     repeat_key: Option<String>,
@@ -115,6 +116,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         first_attempt_active_ms,
         repeat: columns.repeat_key.map(|key| (key, columns.repeat_count)),
         same_bytes_as: columns.same_bytes_as.map(ConfigVersion),
+        even_if_newer: columns.even_if_newer,
     }))
 }
 
@@ -129,7 +131,7 @@ fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> 
 
 fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
     let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as,
-               excused FROM delivery WHERE id = ?1";
+               excused, even_if_newer FROM delivery WHERE id = ?1";
     let found = books.find(sql, [delivery], |row| {
         Ok(Columns {
             notification: row.get(0)?,
@@ -140,6 +142,7 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
             repeat_key: row.get(5)?,
             same_bytes_as: row.get(6)?,
             excused: row.get(7)?,
+            even_if_newer: row.get(8)?,
         })
     })?;
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))

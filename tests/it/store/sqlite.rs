@@ -123,7 +123,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.store = None;
     let mut script =
         "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; PRAGMA user_version = 1;".to_owned();
-    for column in ["excused", "coalesce_key", "mark", "superseded_by"] {
+    for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
     for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips"] {
