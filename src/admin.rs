@@ -14,16 +14,21 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpResponse, web};
 
 use crate::clock::SharedClock;
+use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
-use crate::store::Store;
+use crate::store::{Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 mod api;
 mod bulk;
 mod metrics;
+mod reroute;
 mod ui;
 
 pub use bulk::Jobs;
+
+/// The deliveries that the routes make of a stored notification now; or why none can be made.
+pub type Replan = Box<dyn Fn(&StoredNotification) -> Result<Vec<Planned>, String> + Send + Sync>;
 
 /// What the admin listener shows and changes.
 pub struct Admin {
@@ -41,6 +46,8 @@ pub struct Admin {
     pub closing: Arc<AtomicBool>,
     /// Changes of many deliveries that are under way.
     pub jobs: Jobs,
+    /// What the routes make now of a stored notification.
+    pub plan: Replan,
 }
 
 /// Registers the admin listener's services.

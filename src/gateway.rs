@@ -257,7 +257,9 @@ impl Parts {
     }
 
     fn admin(&self) -> Arc<Admin> {
+        let desk = Arc::clone(&self.desk);
         Arc::new(Admin {
+            plan: Box::new(move |stored| desk.plan(stored)),
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),

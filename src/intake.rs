@@ -13,15 +13,17 @@ use tokio::sync::Semaphore;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
-use crate::delivery::{ConfigVersion, OnRevision};
-use crate::envelope::{Content, Drift, Envelope, Notification};
+use crate::delivery::{ConfigVersion, OnRevision, Planned};
+use crate::envelope::{Content, Drift, Envelope, Notification, NotificationId};
 use crate::expression::Subject;
 use crate::parse::{self, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
 use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
-use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError};
+use crate::store::{
+    Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
+};
 use crate::telemetry::{Alarms, Metrics};
 
 /// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
@@ -165,6 +167,33 @@ impl Desk {
             closing: AtomicBool::new(false),
             strays: Mutex::default(),
         }
+    }
+
+    /// The deliveries that the routes make now of a notification that was stored before.
+    ///
+    /// # Errors
+    /// When its source is gone, or what was stored cannot be read.
+    pub fn plan(&self, stored: &StoredNotification) -> Result<Vec<Planned>, String> {
+        let desk = self.sources.get(&stored.source).ok_or_else(|| format!("there is no source {:?}", stored.source))?;
+        let types = desk.source.record_types.as_deref();
+        let record = parse::record(&stored.xml, types).map_err(|error| format!("it cannot be read: {error}"))?;
+        let id = NotificationId::parse(&stored.notification_id).map_err(|error| error.to_string())?;
+        let content = Content::Record { id, record, xml: String::new() };
+        let notification = Notification { content, hash: [0; 32] };
+        if is_of_unknown_type(&notification) {
+            return Ok(Vec::new());
+        }
+        let subject = Subject {
+            record: notification.record(),
+            notification_id: &stored.notification_id,
+            received_at: stored.received_at,
+            organization_id: &stored.organization_id,
+            action_id: &stored.action_id,
+            enterprise_url: &stored.enterprise_url,
+            partner_url: &stored.partner_url,
+            source: &stored.source,
+        };
+        Ok(route::deliveries(&desk.routes, &notification, &subject))
     }
 
     /// From now on nothing is taken: every POST is nacked.
@@ -484,7 +513,7 @@ fn is_of_unknown_type(notification: &Notification) -> bool {
 }
 
 /// What the store is told of one notification.
-fn incoming(notification: Notification, deliveries: Vec<crate::delivery::Planned>) -> Incoming {
+fn incoming(notification: Notification, deliveries: Vec<Planned>) -> Incoming {
     let Notification { content, hash } = notification;
     match content {
         Content::Record { id, record, xml } => Incoming {

@@ -524,6 +524,8 @@ pub struct NotificationFilter {
     pub record_id: Option<String>,
     /// Below this row: the cursor.
     pub before: Option<i64>,
+    /// Above this row; then the oldest come first.
+    pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
     pub limit: Option<u32>,
 }
@@ -692,6 +694,9 @@ pub trait Store: Send + Sync {
         reason: String,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
+    /// Gives an unrouted notification, by the row of the content that goes out, the deliveries that routes make of it now;
+    /// the systems that have something new that is due. A conflict when it is not unrouted any more.
+    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>>;
     /// The deliveries in whose place one stands, lowest first; at most a hundred.
     fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
     /// A later delivery of the same record on the same route that was delivered: replaying this one would undo it.

@@ -27,6 +27,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
         .route("/notifications", web::get().to(notifications))
+        .route("/notifications/reroute", web::post().to(super::reroute::reroute))
         .route("/notifications/{id}", web::get().to(notification))
         .route("/deliveries", web::get().to(deliveries))
         .route("/deliveries/{id}", web::get().to(delivery))
@@ -74,7 +75,7 @@ pub(super) fn problem_body(status: u16, detail: &str) -> String {
 }
 
 /// One place that says which of the store's errors is what in HTTP.
-fn from_store(error: &StoreError) -> HttpResponse {
+pub(super) fn from_store(error: &StoreError) -> HttpResponse {
     let status = match error {
         StoreError::NotFound(_) => 404,
         StoreError::Conflict(_) | StoreError::LeaseLost => 409,

@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use crate::cli::client::AdminArgs;
+use serde_json::{Value, json};
+
+use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
 
 /// Arguments of `notifications`.
@@ -18,6 +20,8 @@ pub struct Args {
 enum Verb {
     /// List notifications, newest first.
     List(ListArgs),
+    /// Route again what no route matched, oldest first, by the routes that are in force now.
+    Reroute(RerouteArgs),
     /// Show one, all its revisions and its deliveries, as JSON.
     Show {
         /// The notification's id.
@@ -50,6 +54,15 @@ struct ListArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct RerouteArgs {
+    /// Only from this source.
+    #[arg(long)]
+    source: Option<String>,
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
 /// Runs `omgate notifications`.
 ///
 /// # Errors
@@ -57,6 +70,7 @@ struct ListArgs {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
+        Verb::Reroute(order) => reroute(&client, &order).await?,
         Verb::Show { id, .. } => {
             print::json(&client.get(&format!("/notifications/{id}"), &[]).await?);
         }
@@ -90,4 +104,34 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Goes on until all were looked at: a call takes some of them.
+async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<()> {
+    let mut sums = [("looked_at", 0), ("routed", 0), ("deliveries", 0)];
+    let mut failed = Vec::new();
+    let mut after = Some(0);
+    while let Some(row) = after {
+        let change = &order.change;
+        let body = json!({"source": order.source, "after": row, "dry_run": change.dry_run, "reason": change.reason});
+        let found = client.post("/notifications/reroute", &body).await?;
+        for (key, sum) in &mut sums {
+            *sum += found.get(*key).and_then(Value::as_u64).unwrap_or(0);
+        }
+        failed.extend(found.get("failed").and_then(Value::as_array).into_iter().flatten().cloned());
+        after = found.get("next").and_then(Value::as_i64);
+    }
+    let [(_, looked_at), (_, routed), (_, deliveries)] = sums;
+    if order.change.json {
+        print::json(&json!({"looked_at": looked_at, "routed": routed, "deliveries": deliveries, "failed": failed}));
+        return Ok(());
+    }
+    let would = if order.change.dry_run { "would be" } else { "are" };
+    print::line(&format!(
+        "of {looked_at} unrouted notifications {routed} {would} routed, into {deliveries} deliveries"
+    ));
+    for one in &failed {
+        print::line(&format!("  {}: {}", print::cell(one.get("notification_id")), print::cell(one.get("reason"))));
+    }
+    Ok(())
 }

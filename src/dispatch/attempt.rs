@@ -116,7 +116,7 @@ struct Answered {
 /// What a look-up found.
 enum LookedUp {
     /// The message arrived.
-    There(Answered),
+    There(Box<Answered>),
     /// It did not: it goes out again.
     Absent,
     /// Nobody can say.
@@ -201,7 +201,7 @@ impl Attempts {
             None => LookedUp::Absent,
         };
         let Answered { judgement, record, duration } = match looked_up {
-            LookedUp::There(answered) => answered,
+            LookedUp::There(answered) => *answered,
             LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
             LookedUp::Unknown(judgement) => {
                 // No call was made for the delivery: what its last attempt came to stands, and none is counted.
@@ -247,11 +247,11 @@ impl Attempts {
         let outcome = classify::judge(&exchange, reply.as_ref(), &asked.rules).outcome;
         match lookup.judge(&exchange, reply.as_ref(), &outcome) {
             Found::Absent => LookedUp::Absent,
-            Found::There => LookedUp::There(Answered {
+            Found::There => LookedUp::There(Box::new(Answered {
                 judgement: Outcome::Delivered.into(),
                 record: kept(&call, &exchange, reply.as_ref(), mask),
                 duration,
-            }),
+            })),
             Found::Unknown { reason } => {
                 let locked_out = matches!(outcome, Outcome::Unauthorized { .. });
                 unknown(&reason, if locked_out { Follow::Pause(None) } else { Follow::Retry(None) })

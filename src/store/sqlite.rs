@@ -10,6 +10,7 @@ mod lane;
 mod names;
 mod queries;
 mod readers;
+mod reroute;
 mod revise;
 mod schema;
 mod settle;
@@ -32,7 +33,7 @@ use self::books::{Books, Failure};
 use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{SharedClock, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
     Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
@@ -284,6 +285,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
+    }
+
+    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        let size = Size { rows: 2 + deliveries.len(), ..Size::SMALL };
+        self.write(size, move |books| reroute::reroute(books, row, &deliveries, now))
     }
 
     fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {

@@ -510,6 +510,31 @@ async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 6).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_route_matched_is_routed_again_after_the_configuration_was_changed() {
+    let sink = ok_sink().await;
+    let when = |name: &str| configuration(&sink.url("")) + &format!("when = \"record.Name == '{name}'\"\n");
+    let mut gateway = Process::prepare(&when("nobody"));
+    gateway.start(&[]).await;
+    for (id, name) in [("04l1", "yes"), ("04l2", "no"), ("04l3", "yes")] {
+        assert!(gateway.post("/om/orders", one(id, name)).await.unwrap().is_ack());
+    }
+    gateway.stop().await;
+    gateway.configure(&when("yes"));
+    gateway.start(&[]).await;
+    let reroute = async |gateway: &Process, body| gateway.change("/api/v1/notifications/reroute", &body).await.1;
+    let found = reroute(&gateway, json!({"dry_run": true})).await;
+    let expected = json!({"looked_at": 3, "routed": 2, "deliveries": 2, "failed": [], "next": null});
+    assert_eq!(found, expected);
+    assert_eq!(gateway.ledger().await["notifications"]["unrouted"], 3);
+    assert_eq!(reroute(&gateway, json!({"reason": "the route was wrong"})).await, expected);
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+    assert_eq!((&ledger["notifications"]["unrouted"], &ledger["balanced"]), (&json!(1), &json!(true)));
+    assert_eq!(reroute(&gateway, json!({})).await["looked_at"], 1);
+    gateway.stop().await;
+    assert!(gateway.command(&["store", "verify"]).status.success());
+}
+
 /// With `stale_by` an older state is superseded when its turn comes; unless a person wants it sent all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outdated_dead_letter_is_sent_when_a_person_wants_it_and_lowers_no_mark() {

@@ -303,6 +303,28 @@ impl Note {
     }
 }
 
+// ---- what no route matched is routed again ----
+
+#[tokio::test]
+async fn an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now() {
+    let world = World::new();
+    world.post([note("1").record("006"), note("2").record("006").to("a", "L")]).await;
+    world.post([note("1").record("006").says("second")]).await;
+    let newest = world.store().notification("1".to_owned()).await.unwrap().pop().unwrap().notification.row;
+    let reroute = |row| world.store().reroute(row, vec![planned("a", Some("L")), planned("b", Some("M"))], world.now());
+    assert_eq!(reroute(newest).await.unwrap(), ["erp"]);
+    assert_eq!(world.states().await, ["waiting", "blocked", "waiting"], "behind what came meanwhile");
+    let revision = world.all().await[1].revision;
+    assert_eq!(revision, 2, "the newest content goes out");
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.routed, counts.unrouted), (2, 0));
+    assert!(matches!(reroute(newest).await, Err(StoreError::Conflict(_))), "once");
+    assert!(matches!(reroute(99).await, Err(StoreError::NotFound(_))));
+    world.post([note("1").record("006").says("third").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["waiting", "blocked", "superseded"], "each route's newest is known");
+    world.assert_sound().await;
+}
+
 // ---- of several waiting updates only the newest goes out ----
 
 #[tokio::test]

@@ -38,8 +38,7 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
     }
     let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
     books.accounts.add(Account::source(source, "received"), received);
-    let woken = envelope.woken.iter().map(|way| way.system_name.clone()).collect();
-    Ok(Accepted { fates, woken })
+    Ok(Accepted { fates, woken: envelope.woken() })
 }
 
 fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
@@ -87,7 +86,19 @@ pub(super) fn kind_word(fate: Fate) -> &'static str {
     }
 }
 
+impl<'a> Envelope<'a> {
+    /// One that brings nothing: for deliveries of what the store has already.
+    pub(super) fn of_known(accept: &'a Accept, source: i64, organization: i64) -> Self {
+        Self { accept, source, organization, row: 0, used: false, woken: Vec::new() }
+    }
+}
+
 impl Envelope<'_> {
+    /// The systems that have something new that is due.
+    pub(super) fn woken(&self) -> Vec<String> {
+        self.woken.iter().map(|way| way.system_name.clone()).collect()
+    }
+
     /// When its deliveries are made and due.
     pub(super) fn now(&self) -> Timestamp {
         self.accept.received_at

@@ -215,7 +215,9 @@ pub(super) fn notifications(
     conditions.and("n.notification_id = ?", filter.notification_id);
     conditions.and("n.record_id <> '' AND n.record_id = ?", filter.record_id);
     conditions.and("n.id < ?", filter.before);
-    let ending = conditions.ending("n.id", "DESC", filter.limit);
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    conditions.and("n.id > ?", filter.after);
+    let ending = conditions.ending("n.id", order, filter.limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_map(params_from_iter(conditions.values.iter()), read_notification)?.collect()

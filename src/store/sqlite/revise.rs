@@ -98,7 +98,7 @@ fn deliver(
 }
 
 /// A notification that had no delivery has one now: it counts as routed from here on.
-fn reclassify(books: &mut Books, first: i64, source: i64, kind: &str) -> Result<(), Failure> {
+pub(super) fn reclassify(books: &mut Books, first: i64, source: i64, kind: &str) -> Result<(), Failure> {
     let account = match kind {
         "unrouted" => "unrouted",
         "skipped_empty" => "skipped_empty",
@@ -223,6 +223,12 @@ fn supersede(
         envelope.wake(&Arc::clone(&old.way));
     }
     Ok(())
+}
+
+/// Notes the newest delivery of a notification on a route.
+pub(super) fn remember_route(books: &mut Books, first: i64, route: &str, delivery: i64) -> Result<(), Failure> {
+    let route = books.names.number(books.connection, Kind::Route, route)?;
+    remember(books, first, route, delivery)
 }
 
 fn remember(books: &Books, first: i64, route: i64, delivery: i64) -> Result<(), Failure> {

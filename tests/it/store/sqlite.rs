@@ -324,6 +324,7 @@ async fn readyz(world: &World) -> (u16, String) {
         clock,
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
+        plan: Box::new(|_| Ok(Vec::new())),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

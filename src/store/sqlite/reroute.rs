@@ -1,0 +1,64 @@
+//! A notification that no route matched gets the deliveries that routes make of it now.
+
+use super::accept::Envelope;
+use super::books::{Books, Failure};
+use super::revise;
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, Planned};
+use crate::store::{Accept, StoreError};
+
+/// Executes the command: `row` is the content that goes out, of whichever revision.
+pub(super) fn reroute(
+    books: &mut Books,
+    row: i64,
+    deliveries: &[Planned],
+    now: Timestamp,
+) -> Result<Vec<String>, Failure> {
+    let sql = "SELECT first.id, first.source, first.organization, first.kind, this.record_id FROM notification this
+               CROSS JOIN notification first ON first.notification_id = this.notification_id
+               AND first.organization = this.organization AND first.revision = 1 WHERE this.id = ?1";
+    let found = books.find(sql, [row], |found| {
+        Ok((
+            found.get::<_, i64>(0)?,
+            found.get::<_, i64>(1)?,
+            found.get::<_, i64>(2)?,
+            found.get::<_, String>(3)?,
+            found.get::<_, String>(4)?,
+        ))
+    })?;
+    let Some((first, source, organization, kind, record_id)) = found else {
+        return Err(Failure::Rule(StoreError::NotFound(format!("notification row {row}"))));
+    };
+    if kind != "unrouted" {
+        return Err(Failure::Rule(StoreError::Conflict(format!("notification row {row} is {kind}, not unrouted"))));
+    }
+    if deliveries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let accept = nothing_new(now);
+    let mut envelope = Envelope::of_known(&accept, source, organization);
+    for planned in deliveries {
+        let made = envelope.deliver(books, row, &record_id, planned)?;
+        revise::remember_route(books, first, &planned.route, made)?;
+    }
+    revise::reclassify(books, first, source, &kind)?;
+    Ok(envelope.woken())
+}
+
+/// What the making of deliveries asks of an envelope: the moment.
+fn nothing_new(now: Timestamp) -> Accept {
+    Accept {
+        source: String::new(),
+        received_at: now,
+        organization_id: String::new(),
+        organization_key: String::new(),
+        action_id: String::new(),
+        enterprise_url: String::new(),
+        partner_url: String::new(),
+        sender: String::new(),
+        quarantine: None,
+        config_version: ConfigVersion(0),
+        revision_ignored_by: Vec::new(),
+        notifications: Vec::new(),
+    }
+}
