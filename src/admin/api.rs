@@ -368,11 +368,14 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
         return problem(400, &format!("the rate must be from 1 to {RATE_MAX} changes a second"));
     }
     let mut choice = many.choose;
+    if choice.is_empty() {
+        return problem(400, "say in choose which are meant: ids, issue, state, destination, route and so on");
+    }
     if choice.state.is_none() {
         choice.state = match change {
             Change::Replay { .. } => Some(State::Dead),
             Change::Release => Some(State::Held),
-            Change::Hold | Change::Discard if choice.ids.is_empty() => {
+            Change::Hold | Change::Discard if choice.ids.is_none() => {
                 return problem(400, "say the state of those that are meant, or their ids");
             }
             Change::Hold | Change::Discard => None,

@@ -35,9 +35,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
-    /// These; empty: whichever the filter leaves.
-    #[serde(default)]
-    pub(super) ids: Vec<DeliveryId>,
+    /// These alone, none of them if it is empty; without the key whichever the filter leaves.
+    pub(super) ids: Option<Vec<DeliveryId>>,
     pub(super) state: Option<State>,
     pub(super) destination: Option<String>,
     pub(super) route: Option<String>,
@@ -49,6 +48,12 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// Whether it says nothing at all: that would be everything.
+    pub(super) fn is_empty(&self) -> bool {
+        let texts = [&self.destination, &self.route, &self.record_id, &self.notification_id, &self.text, &self.issue];
+        self.ids.is_none() && self.state.is_none() && texts.iter().all(|text| text.is_none())
+    }
+
     fn filter(&self, after: i64) -> DeliveryFilter {
         DeliveryFilter {
             state: self.state,
@@ -63,21 +68,9 @@ impl Choice {
         }
     }
 
-    /// The next of those that are named by their ids.
-    async fn named(&self, store: &dyn Store, after: i64) -> StoreResult<Vec<DeliveryView>> {
-        let mut ids: Vec<DeliveryId> = self.ids.iter().copied().filter(|id| id.0 > after).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut views = Vec::new();
-        for id in ids.into_iter().take(PAGE as usize) {
-            views.push(store.delivery(id).await?.0);
-        }
-        Ok(views)
-    }
-
     fn takes(&self, view: &DeliveryView) -> bool {
         let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        self.ids.is_empty()
+        self.ids.is_none()
             || (self.state.is_none_or(|state| state == view.state)
                 && is(&self.destination, &view.destination)
                 && is(&self.route, &view.route)
@@ -87,16 +80,27 @@ impl Choice {
 
     /// The next deliveries above an id, and from where to go on; none when there are no more.
     pub(super) async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<(Vec<DeliveryView>, i64)>> {
-        let views = if self.ids.is_empty() {
-            store.deliveries(self.filter(after)).await?
-        } else {
-            self.named(store, after).await?
+        let views = match &self.ids {
+            None => store.deliveries(self.filter(after)).await?,
+            Some(ids) => named(store, ids, after).await?,
         };
         let Some(last) = views.last().map(|view| view.delivery_id.0) else { return Ok(None) };
         let mut chosen = views;
         chosen.retain(|view| self.takes(view) && self.issue.as_ref().is_none_or(|id| issue::issue_of(view) == *id));
         Ok(Some((chosen, last)))
     }
+}
+
+/// The next of those that are named by their ids.
+async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult<Vec<DeliveryView>> {
+    let mut ids: Vec<DeliveryId> = ids.iter().copied().filter(|id| id.0 > after).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mut views = Vec::new();
+    for id in ids.into_iter().take(PAGE as usize) {
+        views.push(store.delivery(id).await?.0);
+    }
+    Ok(views)
 }
 
 /// What is known of a job.

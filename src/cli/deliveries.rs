@@ -286,7 +286,10 @@ impl ChoiceArgs {
     }
 
     fn body(&self) -> Value {
-        let mut body = json!({"ids": self.ids});
+        let mut body = json!({});
+        if !self.ids.is_empty() {
+            set(&mut body, "ids", json!(self.ids));
+        }
         for (key, value) in self.options() {
             if let Some(value) = value {
                 set(&mut body, key, json!(value));

@@ -162,6 +162,14 @@ fn lookup(section: &Section<'_, '_>, parts: &Parts<'_>, outer: &Check<'_, '_, '_
     let absent_when = destination::response_rule(&probe, "absent_when", parts.tables);
     let map = probe.section("map").map(|map| (check.tree(&map), map.spot));
     let asked = asked.and_then(|position| parts.destinations.get(position));
+    if let Some(asked) = asked.filter(|asked| asked.system != to.system) {
+        let reason = format!(
+            "belongs to system {:?}, and what is looked up to {:?}: say system = {:?} there, so that its pause, open \
+             hours, limits and credentials count for look-ups too",
+            asked.system, to.system, to.system
+        );
+        probe.desk.error(&probe.spot_of("destination"), reason);
+    }
     let mapping = asked.and_then(|asked| {
         check.destination(asked);
         check.mapping(asked, map, None)

@@ -37,7 +37,7 @@ const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 const KEY_NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x6f6d_6761_7465_4b65_9d1c_52a7_31e8_04f2);
 
 /// What an attempt means for its system.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum After {
     /// The call is over.
     Ended {
@@ -101,6 +101,8 @@ struct Decided {
     verdict: Verdict,
     /// Why no call was made.
     reason: String,
+    /// What it means for the system, where that is not to be seen from the judgement.
+    after: Option<After>,
     record: outcome::Record,
     duration: Duration,
     stale_mark: Option<String>,
@@ -120,7 +122,12 @@ enum LookedUp {
     /// It did not: it goes out again.
     Absent,
     /// Nobody can say.
-    Unknown(Judgement),
+    Unknown {
+        /// What follows for the delivery.
+        judgement: Judgement,
+        /// What the look-up means for the system.
+        after: After,
+    },
 }
 
 impl Decided {
@@ -146,6 +153,12 @@ impl Attempts {
         }
     }
 
+    /// Whether the target is asked first whether the message arrived.
+    pub(super) fn looks_up(&self, claimed: &Claimed) -> bool {
+        claimed.same_bytes_as.is_some()
+            && self.plan.routes.get(&claimed.route).is_some_and(|route| route.lookup.is_some())
+    }
+
     /// Takes a leased delivery through to its settlement.
     pub(super) async fn run(&self, claimed: Claimed, active_ms: impl Fn() -> i64) -> After {
         crash::point("after-claim");
@@ -169,7 +182,7 @@ impl Attempts {
                 let status = decided.record.status;
                 After::Ended { answered: status.is_some(), sign: sign(outcome, status) }
             }
-            (None, None) => After::NoCall,
+            (None, None) => decided.after.clone().unwrap_or(After::NoCall),
         };
         self.settle(self.settlement(&claimed, decided, active_ms())).await;
         after
@@ -203,18 +216,31 @@ impl Attempts {
         let Answered { judgement, record, duration } = match looked_up {
             LookedUp::There(answered) => *answered,
             LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
-            LookedUp::Unknown(judgement) => {
+            LookedUp::Unknown { mut judgement, after } => {
                 // No call was made for the delivery: what its last attempt came to stands, and none is counted.
                 let facts = self.facts(claimed, active_ms());
                 let facts = Facts { attempt: facts.attempt.saturating_sub(1).max(1), ..facts };
-                return no_call(settle::verdict(&judgement, &facts, &route.policy), judgement.outcome.reason());
+                if judgement.follow == Some(Follow::Retry(None)) {
+                    let wait = (facts.age / 4).clamp(route.policy.first, route.policy.wait_max.max(route.policy.first));
+                    judgement.follow = Some(Follow::Retry(Some(wait)));
+                }
+                let verdict = settle::verdict(&judgement, &facts, &route.policy);
+                return Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) };
             }
         };
         let facts = self.facts(claimed, active_ms());
         let verdict = settle::verdict(&judgement, &facts, &route.policy);
         let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
-        Decided { judgement: Some(judgement), verdict, reason: String::new(), record, duration, stale_mark }
+        Decided {
+            judgement: Some(judgement),
+            verdict,
+            reason: String::new(),
+            after: None,
+            record,
+            duration,
+            stale_mark,
+        }
     }
 
     /// Makes a call and judges what comes back.
@@ -229,18 +255,20 @@ impl Attempts {
 
     /// After an unknown outcome, asks the target whether the message arrived.
     async fn look_up(&self, lookup: &Lookup, claimed: &Claimed, subject: &Subject<'_>, mask: &Mask) -> LookedUp {
-        let unknown = |reason: &str, follow| {
+        let unknown = |reason: &str, follow, after| {
             let reason = mask.apply(&format!("whether it arrived could not be looked up: {reason}"));
-            LookedUp::Unknown(Judgement { outcome: Outcome::Unknown { reason }, follow: Some(follow), rule: None })
+            let judgement = Judgement { outcome: Outcome::Unknown { reason }, follow: Some(follow), rule: None };
+            LookedUp::Unknown { judgement, after }
         };
         let Some(asked) = self.plan.destinations.get(&lookup.destination) else {
-            return unknown(&format!("there is no destination {}", lookup.destination), Follow::Retry(None));
+            let reason = format!("there is no destination {}", lookup.destination);
+            return unknown(&reason, Follow::Retry(None), After::NoCall);
         };
         // A question is no repetition of the call that it asks about.
         let identity = Identity { idempotency_key: format!("{}-lookup", identity_of(claimed).idempotency_key) };
         let call = match map::call(&lookup.mapping, subject, &identity) {
             Ok(call) => call,
-            Err(error) => return unknown(&error.reason, Follow::Retry(None)),
+            Err(error) => return unknown(&error.reason, Follow::Retry(None), After::NoCall),
         };
         let (exchange, duration) = self.exchange(asked, &call).await;
         let reply = map::reply(&lookup.mapping, &exchange);
@@ -253,8 +281,13 @@ impl Attempts {
                 duration,
             })),
             Found::Unknown { reason } => {
+                let status = match &exchange {
+                    Exchange::Answered(response) => Some(response.status),
+                    Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => None,
+                };
+                let after = After::Ended { answered: status.is_some(), sign: sign(&outcome, status) };
                 let locked_out = matches!(outcome, Outcome::Unauthorized { .. });
-                unknown(&reason, if locked_out { Follow::Pause(None) } else { Follow::Retry(None) })
+                unknown(&reason, if locked_out { Follow::Pause(None) } else { Follow::Retry(None) }, after)
             }
         }
     }
@@ -296,7 +329,7 @@ impl Attempts {
             _ => None,
         };
         let excused = decided.verdict.pause.is_some();
-        let Decided { judgement, verdict, reason, record, duration, stale_mark } = decided;
+        let Decided { judgement, verdict, reason, record, duration, stale_mark, after: _ } = decided;
         let outcome = judgement.map(|judgement| judgement.outcome);
         Settle {
             delivery: claimed.delivery,
@@ -472,6 +505,7 @@ fn no_call(verdict: Verdict, reason: &str) -> Decided {
         judgement: None,
         verdict,
         reason: reason.to_owned(),
+        after: None,
         record: outcome::Record::default(),
         duration: Duration::ZERO,
         stale_mark: None,

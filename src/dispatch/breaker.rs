@@ -1,7 +1,9 @@
 //! The circuit breaker of a system: many failures of different deliveries mean that calling it is no use for now.
 //!
 //! Failures of one delivery alone never open it, however many: one stuck lane must not delay another. Nor do refusals,
-//! which come from a system that works.
+//! which come from a system that works; nor deliveries that failed before while others were taken: those are stuck
+//! themselves. While it is open, more and more are tried at once as long as they are answered at all, so that those which
+//! fail by themselves do not hide for long that the system works.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -52,6 +54,18 @@ pub enum Sign {
     Nothing,
 }
 
+/// A call that came back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) sign: &'a Sign,
+    /// Whether there was an answer at all.
+    pub(super) answered: bool,
+    pub(super) delivery: DeliveryId,
+    /// Whether it was made to find out whether the system works again.
+    pub(super) probing: bool,
+    pub(super) now: Timestamp,
+}
+
 /// Counts failures.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
@@ -60,8 +74,15 @@ pub(super) struct Breaker {
     in_a_row: Vec<DeliveryId>,
     /// The last calls: the delivery, where it failed.
     recent: VecDeque<Option<DeliveryId>>,
+    /// Deliveries that failed while the system worked for others, or that opened the breaker in vain.
+    stuck: HashSet<DeliveryId>,
+    /// How many are tried at the next probe.
+    width: usize,
     open: Option<Outage>,
 }
+
+/// More stuck deliveries are not remembered.
+const STUCK_MAX: usize = 10_000;
 
 impl Breaker {
     /// A breaker as the store remembers it; none of the settings: it never opens.
@@ -75,6 +96,11 @@ impl Breaker {
         self.open.as_ref()
     }
 
+    /// How many deliveries may be tried at once while it is open.
+    pub(super) fn width(&self) -> usize {
+        self.width.max(1)
+    }
+
     /// A wall clock that was set back must not put the probe off.
     pub(super) fn bring_near(&mut self, now: Timestamp) {
         if let (Some(open), Some(settings)) = (&mut self.open, &self.settings) {
@@ -83,24 +109,27 @@ impl Breaker {
     }
 
     /// Hears what a call came to; whether that opened it, closed it or moved its next probe.
-    pub(super) fn hear(&mut self, sign: &Sign, delivery: DeliveryId, probing: bool, now: Timestamp) -> bool {
+    pub(super) fn hear(&mut self, call: &Call<'_>) -> bool {
         let Some(settings) = self.settings.clone() else { return false };
-        match sign {
+        match call.sign {
             Sign::Nothing => false,
-            Sign::Works => self.works(&settings),
-            Sign::Fails { reason } => self.fails(&settings, reason, delivery, probing, now),
+            Sign::Works => self.works(&settings, call.delivery),
+            Sign::Fails { reason } => self.fails(&settings, reason, call),
         }
     }
 
     /// It is tried again as if nothing had been.
     pub(super) fn reset(&mut self) {
         self.open = None;
+        self.width = 1;
         self.in_a_row.clear();
         self.recent.clear();
     }
 
-    fn works(&mut self, settings: &Settings) -> bool {
-        self.in_a_row.clear();
+    fn works(&mut self, settings: &Settings, delivery: DeliveryId) -> bool {
+        self.stuck.remove(&delivery);
+        let failed = std::mem::take(&mut self.in_a_row);
+        self.stuck.extend(failed.into_iter().take(STUCK_MAX.saturating_sub(self.stuck.len())));
         if self.open.is_some() {
             self.reset();
             return true;
@@ -109,31 +138,33 @@ impl Breaker {
         false
     }
 
-    fn fails(
-        &mut self,
-        settings: &Settings,
-        reason: &str,
-        delivery: DeliveryId,
-        probing: bool,
-        now: Timestamp,
-    ) -> bool {
+    fn fails(&mut self, settings: &Settings, reason: &str, call: &Call<'_>) -> bool {
+        let is_stuck = self.stuck.contains(&call.delivery);
+        if !is_stuck && !self.in_a_row.contains(&call.delivery) && self.in_a_row.len() < STUCK_MAX {
+            self.in_a_row.push(call.delivery);
+        }
         if let Some(open) = &mut self.open {
             // What was under way when it opened fails as it must; only a probe says something new.
-            if probing {
-                open.trips = open.trips.saturating_add(1);
-                open.probe_at = now.plus(wait(settings, open.trips));
+            if call.probing {
+                if call.answered {
+                    self.width = self.width.max(1).saturating_mul(2);
+                } else {
+                    open.trips = open.trips.saturating_add(1);
+                }
+                open.probe_at = call.now.plus(wait(settings, open.trips));
                 reason.clone_into(&mut open.reason);
             }
-            return probing;
+            return call.probing;
         }
-        if !self.in_a_row.contains(&delivery) {
-            self.in_a_row.push(delivery);
+        if is_stuck {
+            return false;
         }
-        self.remember(settings, Some(delivery));
+        self.remember(settings, Some(call.delivery));
         let Some(words) = self.too_many(settings) else { return false };
-        self.reset();
         let reason = format!("{words}, at last: {reason}");
-        self.open = Some(Outage { reason, since: now, probe_at: now.plus(settings.wait), trips: 1 });
+        self.recent.clear();
+        self.width = 1;
+        self.open = Some(Outage { reason, since: call.now, probe_at: call.now.plus(settings.wait), trips: 1 });
         true
     }
 
@@ -177,6 +208,10 @@ mod tests {
         Breaker::new(Some(Settings { failures, share, ..Settings::default() }), None)
     }
 
+    fn call(sign: &Sign, delivery: i64) -> Call<'_> {
+        Call { sign, answered: true, delivery: DeliveryId(delivery), probing: false, now: NOW }
+    }
+
     fn fails() -> Sign {
         Sign::Fails { reason: "HTTP 503".to_owned() }
     }
@@ -185,9 +220,9 @@ mod tests {
     fn it_opens_when_different_deliveries_fail_in_a_row_and_one_success_between_starts_anew() {
         let mut breaker = breaker(3, None);
         for (delivery, sign) in [(1, fails()), (2, fails()), (9, Sign::Works), (3, fails()), (4, fails())] {
-            assert!(!breaker.hear(&sign, DeliveryId(delivery), false, NOW), "{delivery}");
+            assert!(!breaker.hear(&call(&sign, delivery)), "{delivery}");
         }
-        assert!(breaker.hear(&fails(), DeliveryId(5), false, NOW));
+        assert!(breaker.hear(&call(&fails(), 5)));
         let outage = breaker.outage().unwrap();
         assert_eq!(outage.reason, "calls for 3 deliveries failed in a row, at last: HTTP 503");
         assert_eq!((outage.since, outage.probe_at, outage.trips), (NOW, NOW.plus(Duration::from_secs(5)), 1));
@@ -198,46 +233,78 @@ mod tests {
         let share = Some(Share { part: 0.5, calls: 4 });
         let mut breaker = breaker(3, share);
         for _ in 0..100 {
-            assert!(!breaker.hear(&fails(), DeliveryId(1), false, NOW));
+            assert!(!breaker.hear(&call(&fails(), 1)));
         }
     }
 
     #[test]
     fn what_says_nothing_of_the_system_neither_counts_nor_starts_anew() {
         let mut breaker = breaker(2, None);
-        breaker.hear(&fails(), DeliveryId(1), false, NOW);
-        assert!(!breaker.hear(&Sign::Nothing, DeliveryId(2), false, NOW));
-        assert!(breaker.hear(&fails(), DeliveryId(3), false, NOW));
+        breaker.hear(&call(&fails(), 1));
+        assert!(!breaker.hear(&call(&Sign::Nothing, 2)));
+        assert!(breaker.hear(&call(&fails(), 3)));
     }
 
     #[test]
     fn it_opens_at_a_share_of_the_last_calls() {
         let mut breaker = breaker(100, Some(Share { part: 0.5, calls: 4 }));
         for (delivery, sign) in [(1, Sign::Works), (2, fails()), (3, Sign::Works)] {
-            assert!(!breaker.hear(&sign, DeliveryId(delivery), false, NOW), "too few calls");
+            assert!(!breaker.hear(&call(&sign, delivery)), "too few calls");
         }
-        assert!(breaker.hear(&fails(), DeliveryId(4), false, NOW));
+        assert!(breaker.hear(&call(&fails(), 4)));
         assert!(breaker.outage().unwrap().reason.starts_with("of the last 4 calls those for 2 deliveries failed"));
     }
 
     #[test]
     fn a_probe_that_fails_doubles_the_wait_and_one_that_works_closes_it() {
         let mut breaker = breaker(1, None);
-        breaker.hear(&fails(), DeliveryId(1), false, NOW);
-        assert!(!breaker.hear(&fails(), DeliveryId(2), false, NOW), "a call that was under way");
+        breaker.hear(&call(&fails(), 1));
+        assert!(!breaker.hear(&call(&fails(), 2)), "a call that was under way");
         assert_eq!(breaker.outage().unwrap().trips, 1);
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
-            assert!(breaker.hear(&fails(), DeliveryId(3), true, NOW));
+            assert!(breaker.hear(&Call { probing: true, answered: false, ..call(&fails(), 3) }));
             assert_eq!(breaker.outage().unwrap().probe_at, NOW.plus(Duration::from_secs(seconds)));
         }
-        assert!(breaker.hear(&Sign::Works, DeliveryId(3), true, NOW));
+        assert!(breaker.hear(&Call { probing: true, answered: false, ..call(&Sign::Works, 3) }));
         assert_eq!(breaker.outage(), None);
+    }
+
+    #[test]
+    fn probes_that_are_answered_grow_in_number_and_wait_no_longer() {
+        let mut breaker = breaker(1, None);
+        breaker.hear(&call(&fails(), 1));
+        for width in [2, 4, 8] {
+            assert!(breaker.hear(&Call { probing: true, ..call(&fails(), 2) }));
+            assert_eq!(breaker.width(), width);
+            assert_eq!(breaker.outage().unwrap().probe_at, NOW.plus(Duration::from_secs(5)));
+        }
+        assert!(breaker.hear(&call(&Sign::Works, 3)), "whoever is taken closes it");
+        assert_eq!(breaker.width(), 1);
+    }
+
+    #[test]
+    fn deliveries_that_failed_while_others_were_taken_open_it_no_more() {
+        let mut breaker = breaker(3, None);
+        for delivery in 1..=3 {
+            breaker.hear(&call(&fails(), delivery));
+        }
+        assert!(breaker.outage().is_some());
+        assert!(breaker.hear(&Call { probing: true, ..call(&fails(), 4) }));
+        assert!(breaker.hear(&Call { probing: true, ..call(&Sign::Works, 9) }));
+        for round in 0..10 {
+            for delivery in 1..=4 {
+                assert!(!breaker.hear(&call(&fails(), delivery)), "{round} {delivery}");
+            }
+        }
+        assert!(!breaker.hear(&call(&fails(), 5)));
+        assert!(!breaker.hear(&call(&fails(), 6)));
+        assert!(breaker.hear(&call(&fails(), 7)), "but new ones do");
     }
 
     #[test]
     fn a_clock_that_was_set_back_does_not_put_the_probe_off() {
         let mut breaker = breaker(1, None);
-        breaker.hear(&fails(), DeliveryId(1), false, Timestamp(86_400_000));
+        breaker.hear(&Call { now: Timestamp(86_400_000), ..call(&fails(), 1) });
         breaker.bring_near(Timestamp(0));
         assert_eq!(breaker.outage().unwrap().probe_at, Timestamp(300_000));
     }
@@ -248,7 +315,7 @@ mod tests {
         let mut breaker = Breaker::new(None, Some(open));
         assert_eq!(breaker.outage(), None);
         for delivery in 0..100 {
-            assert!(!breaker.hear(&fails(), DeliveryId(delivery), false, NOW));
+            assert!(!breaker.hear(&call(&fails(), delivery)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::breaker::{Breaker, Sign};
+use super::breaker::{Breaker, Call, Sign};
 use super::{Rate, System};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
@@ -107,7 +107,11 @@ impl Gate {
         if free == 0 {
             return Err(Shut::Full { concurrency: self.settings.concurrency });
         }
-        let wanted = if probe { 1 } else { self.warm(free, now)? };
+        let wanted = match (probe, &self.paused) {
+            (false, _) => self.warm(free, now)?,
+            (true, Some(_)) => 1,
+            (true, None) => self.breaker.width().min(free),
+        };
         match &self.bucket {
             None => Ok(wanted),
             Some(bucket) => bucket.ready(now.monotonic, wanted).map_err(|wait| Shut::Rate { wait }),
@@ -165,7 +169,7 @@ impl Gate {
     pub(super) fn hear(&mut self, sign: &Sign, answered: bool, delivery: DeliveryId, now: Moment) -> bool {
         let probing = std::mem::replace(&mut self.probing, false);
         let was_broken = self.breaker.outage().is_some();
-        let turned = self.breaker.hear(sign, delivery, probing, now.wall);
+        let turned = self.breaker.hear(&Call { sign, answered, delivery, probing, now: now.wall });
         if was_broken && self.breaker.outage().is_none() {
             self.warm_since = Some(now.monotonic);
         }
@@ -317,6 +321,8 @@ mod tests {
         assert!(gate.hear(&fails(), false, DeliveryId(3), after(6 * SECOND)));
         assert!(matches!(gate.admit(8, after(15 * SECOND)), Err(Shut::Broken(_))), "twice as long");
         assert_eq!(gate.admit(8, after(16 * SECOND)), Ok(1));
+        assert!(gate.hear(&fails(), true, DeliveryId(4), after(16 * SECOND)));
+        assert_eq!(gate.admit(8, after(26 * SECOND)), Ok(2), "it answers at all: two are tried");
         assert!(gate.hear(&Sign::Works, true, DeliveryId(3), after(17 * SECOND)));
         assert_eq!(gate.admit(8, after(17 * SECOND)), Ok(8));
     }

@@ -37,20 +37,47 @@ impl Lookup {
     /// Reads the answer to the question. `outcome` is what the exchange would come to as a delivery.
     pub(super) fn judge(&self, exchange: &Exchange, reply: Option<&Reply>, outcome: &Outcome) -> Found {
         let Exchange::Answered(response) = exchange else { return unknown(outcome.reason()) };
-        let asked = [Some(&self.found_when), self.absent_when.as_ref()]
-            .map(|rule| rule.map_or(Ok(false), |rule| rules::evaluate(rule, response, reply)));
-        match asked {
+        if response.cut {
+            return unknown("its answer is longer than response_limit allows, and was cut");
+        }
+        let is_success = *outcome == Outcome::Delivered;
+        let ask = |rule: &Expression| {
+            if may_ask(rule, reply, is_success) { Some(rules::evaluate(rule, response, reply)) } else { None }
+        };
+        let found = ask(&self.found_when);
+        let absent = match &self.absent_when {
+            Some(rule) => ask(rule),
+            // Where nothing was found in a success, there is nothing.
+            None => found.as_ref().filter(|_| is_success).map(|found| Ok(!found.as_ref().copied().unwrap_or(true))),
+        };
+        match [found.unwrap_or(Ok(false)), absent.unwrap_or(Ok(false))] {
             [Err(error), _] | [_, Err(error)] => unknown(&format!("its answer could not be judged: {error}")),
             [Ok(true), Ok(true)] => unknown("its answer says both that the message is there and that it is not"),
             [Ok(true), Ok(false)] => Found::There,
             [Ok(false), Ok(true)] => Found::Absent,
-            [Ok(false), Ok(false)] if self.absent_when.is_none() && *outcome == Outcome::Delivered => Found::Absent,
             [Ok(false), Ok(false)] => match outcome.reason() {
                 "" => unknown("its answer says neither that the message is there nor that it is not"),
                 reason => unknown(reason),
             },
         }
     }
+}
+
+/// Whether a rule may be asked of an answer. An answer that is no success says nothing of the message, unless the rule asks
+/// for the status or the fault itself; and what cannot be read is no body in which nothing was found.
+fn may_ask(rule: &Expression, reply: Option<&Reply>, is_success: bool) -> bool {
+    let under = |path: &str, name: &str| path.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let asks = |name: &str| rule.names().any(|(path, _)| path == name || under(path, name));
+    let asks_inside_body = rule.names().any(|(path, _)| under(path, "response.body"));
+    let has_body = match reply {
+        Some(Reply::Body(body)) => !asks_inside_body || body.is_object() || body.is_array(),
+        // Asking it says what is wrong with it.
+        Some(Reply::Broken(_)) => true,
+        Some(Reply::Fault(_) | Reply::Unreadable(_)) | None => false,
+    };
+    let has_fault = matches!(reply, Some(Reply::Fault(_)));
+    let is_about_this = is_success || asks("response.status") || (has_fault && asks("response.fault"));
+    is_about_this && (has_body || !asks("response.body"))
 }
 
 fn unknown(reason: &str) -> Found {
@@ -123,6 +150,39 @@ mod tests {
         finds(&lookup, 404, "{}", "absent");
         finds(&lookup, 204, "", "its answer says neither that the message is there nor that it is not");
         finds(&lookup, 500, "", "answered 500 Internal Server Error");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_or_is_no_success_says_nothing_of_the_message() {
+        let neither = "its answer says neither that the message is there nor that it is not";
+        for lookup in [
+            lookup("response.body.id == 7", Some("response.body.id == none")),
+            lookup("response.body.id != none", None),
+            lookup("response.body.id | default(0) > 0", None),
+        ] {
+            for body in ["<html>login</html>", "", "\"oops\"", "null", "{\"id\":", "7"] {
+                finds(&lookup, 200, body, neither);
+            }
+            for (status, reason) in [
+                (302, "answered 302 Found"),
+                (403, "answered 403 Forbidden"),
+                (429, "answered 429 Too Many Requests"),
+                (500, "answered 500 Internal Server Error"),
+            ] {
+                finds(&lookup, status, "{\"id\": 7}", reason);
+                finds(&lookup, status, "{}", reason);
+            }
+        }
+        let long = lookup("response.body | length > 0", None);
+        finds(&long, 503, "{\"error\":\"x\"}", "answered 503 Service Unavailable");
+        let cut = Exchange::Answered(Response {
+            status: 200,
+            headers: Vec::new(),
+            body: Bytes::from_static(b"{}"),
+            cut: true,
+        });
+        let found = long.judge(&cut, None, &Outcome::Delivered);
+        assert_eq!(found, unknown("its answer is longer than response_limit allows, and was cut"));
     }
 
     #[test]

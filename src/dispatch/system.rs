@@ -144,7 +144,9 @@ impl Runner {
     }
 
     fn begin(self: &Arc<Self>, claims: Claims) {
-        self.gate().begin(claims.claimed.len(), self.moment());
+        // A look-up before a call is a call too.
+        let calls: usize = claims.claimed.iter().map(|claimed| 1 + usize::from(self.attempts.looks_up(claimed))).sum();
+        self.gate().begin(calls, self.moment());
         for claimed in claims.claimed {
             // The claim was no larger than the free slots, and only this task takes any.
             let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {

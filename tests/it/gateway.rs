@@ -373,6 +373,7 @@ async fn what_got_no_answer_is_looked_up_and_sent_again_only_where_it_did_not_ar
         r#"unknown = "probe"
            [[destination]]
            name = "find"
+           system = "sink"
            kind = "rest"
            method = "GET"
            url = "{}/orders/{{{{ record.Id }}}}""#,
@@ -484,7 +485,12 @@ async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
         assert_eq!(status, 400);
         assert!(problem["detail"].as_str().unwrap().contains(words), "{problem}");
     }
-    assert_eq!(gateway.change("/api/v1/deliveries/hold", &json!({"choose": {}})).await.0, 400, "not just all");
+    for verb in ["hold", "replay"] {
+        let everything = gateway.change(&format!("/api/v1/deliveries/{verb}"), &json!({"choose": {}})).await.0;
+        assert_eq!(everything, 400, "not just all");
+    }
+    let none = json!({"choose": {"ids": []}, "dry_run": true});
+    assert_eq!(gateway.change("/api/v1/deliveries/replay", &none).await.1["count"], 0, "an empty selection is empty");
     open.store(true, std::sync::atomic::Ordering::SeqCst);
     let (status, job) =
         gateway.change("/api/v1/deliveries/replay", &json!({"choose": choose, "reason": "fixed", "rate": 1000})).await;
