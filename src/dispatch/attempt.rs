@@ -472,7 +472,11 @@ fn sign(outcome: &Outcome, status: Option<u16>) -> Sign {
         (Outcome::Unauthorized { .. } | Outcome::Retry { repeat_key: Some(_), .. }, _) => Sign::Nothing,
         (Outcome::Retry { .. }, Some(425 | 429)) => Sign::Nothing,
         (Outcome::Retry { .. }, Some(status)) if status < 500 => Sign::Works,
-        (Outcome::Retry { reason, .. } | Outcome::Unknown { reason }, _) => Sign::Fails { reason: reason.clone() },
+        (Outcome::Retry { reason, .. } | Outcome::Unknown { reason }, status) => Sign::Fails {
+            reason: reason.clone(),
+            // These are said by whoever stands before it, or by a system that takes nothing at all.
+            itself: status.is_some_and(|status| !matches!(status, 408 | 502..=504 | 520..=524 | 598 | 599)),
+        },
     }
 }
 

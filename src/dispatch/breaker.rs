@@ -49,6 +49,8 @@ pub enum Sign {
     Fails {
         /// In words.
         reason: String,
+        /// Whether the system itself answered, so that it may be this message alone that fails.
+        itself: bool,
     },
     /// Nothing: it asked to go slower, or the fault is that of this message.
     Nothing,
@@ -58,8 +60,6 @@ pub enum Sign {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call<'a> {
     pub(super) sign: &'a Sign,
-    /// Whether there was an answer at all.
-    pub(super) answered: bool,
     pub(super) delivery: DeliveryId,
     /// Whether it was made to find out whether the system works again.
     pub(super) probing: bool,
@@ -114,7 +114,7 @@ impl Breaker {
         match call.sign {
             Sign::Nothing => false,
             Sign::Works => self.works(&settings, call.delivery),
-            Sign::Fails { reason } => self.fails(&settings, reason, call),
+            Sign::Fails { reason, itself } => self.fails(&settings, reason, *itself, call),
         }
     }
 
@@ -138,7 +138,7 @@ impl Breaker {
         false
     }
 
-    fn fails(&mut self, settings: &Settings, reason: &str, call: &Call<'_>) -> bool {
+    fn fails(&mut self, settings: &Settings, reason: &str, itself: bool, call: &Call<'_>) -> bool {
         let is_stuck = self.stuck.contains(&call.delivery);
         if !is_stuck && !self.in_a_row.contains(&call.delivery) && self.in_a_row.len() < STUCK_MAX {
             self.in_a_row.push(call.delivery);
@@ -146,9 +146,11 @@ impl Breaker {
         if let Some(open) = &mut self.open {
             // What was under way when it opened fails as it must; only a probe says something new.
             if call.probing {
-                if call.answered {
+                if itself {
                     self.width = self.width.max(1).saturating_mul(2);
+                    open.trips = 1;
                 } else {
+                    self.width = 1;
                     open.trips = open.trips.saturating_add(1);
                 }
                 open.probe_at = call.now.plus(wait(settings, open.trips));
@@ -209,11 +211,15 @@ mod tests {
     }
 
     fn call(sign: &Sign, delivery: i64) -> Call<'_> {
-        Call { sign, answered: true, delivery: DeliveryId(delivery), probing: false, now: NOW }
+        Call { sign, delivery: DeliveryId(delivery), probing: false, now: NOW }
     }
 
     fn fails() -> Sign {
-        Sign::Fails { reason: "HTTP 503".to_owned() }
+        Sign::Fails { reason: "HTTP 503".to_owned(), itself: false }
+    }
+
+    fn fails_itself() -> Sign {
+        Sign::Fails { reason: "HTTP 500".to_owned(), itself: true }
     }
 
     #[test]
@@ -262,10 +268,10 @@ mod tests {
         assert!(!breaker.hear(&call(&fails(), 2)), "a call that was under way");
         assert_eq!(breaker.outage().unwrap().trips, 1);
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
-            assert!(breaker.hear(&Call { probing: true, answered: false, ..call(&fails(), 3) }));
+            assert!(breaker.hear(&Call { probing: true, ..call(&fails(), 3) }));
             assert_eq!(breaker.outage().unwrap().probe_at, NOW.plus(Duration::from_secs(seconds)));
         }
-        assert!(breaker.hear(&Call { probing: true, answered: false, ..call(&Sign::Works, 3) }));
+        assert!(breaker.hear(&Call { probing: true, ..call(&Sign::Works, 3) }));
         assert_eq!(breaker.outage(), None);
     }
 
@@ -274,10 +280,12 @@ mod tests {
         let mut breaker = breaker(1, None);
         breaker.hear(&call(&fails(), 1));
         for width in [2, 4, 8] {
-            assert!(breaker.hear(&Call { probing: true, ..call(&fails(), 2) }));
+            assert!(breaker.hear(&Call { probing: true, ..call(&fails_itself(), 2) }));
             assert_eq!(breaker.width(), width);
             assert_eq!(breaker.outage().unwrap().probe_at, NOW.plus(Duration::from_secs(5)));
         }
+        assert!(breaker.hear(&Call { probing: true, ..call(&fails(), 4) }));
+        assert_eq!(breaker.width(), 1, "nobody is there");
         assert!(breaker.hear(&call(&Sign::Works, 3)), "whoever is taken closes it");
         assert_eq!(breaker.width(), 1);
     }

@@ -169,7 +169,7 @@ impl Gate {
     pub(super) fn hear(&mut self, sign: &Sign, answered: bool, delivery: DeliveryId, now: Moment) -> bool {
         let probing = std::mem::replace(&mut self.probing, false);
         let was_broken = self.breaker.outage().is_some();
-        let turned = self.breaker.hear(&Call { sign, answered, delivery, probing, now: now.wall });
+        let turned = self.breaker.hear(&Call { sign, delivery, probing, now: now.wall });
         if was_broken && self.breaker.outage().is_none() {
             self.warm_since = Some(now.monotonic);
         }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn fails() -> Sign {
-        Sign::Fails { reason: "HTTP 503".to_owned() }
+        Sign::Fails { reason: "HTTP 503".to_owned(), itself: false }
     }
 
     fn broken(settings: &System) -> Gate {
@@ -321,8 +321,9 @@ mod tests {
         assert!(gate.hear(&fails(), false, DeliveryId(3), after(6 * SECOND)));
         assert!(matches!(gate.admit(8, after(15 * SECOND)), Err(Shut::Broken(_))), "twice as long");
         assert_eq!(gate.admit(8, after(16 * SECOND)), Ok(1));
-        assert!(gate.hear(&fails(), true, DeliveryId(4), after(16 * SECOND)));
-        assert_eq!(gate.admit(8, after(26 * SECOND)), Ok(2), "it answers at all: two are tried");
+        let itself = Sign::Fails { reason: "HTTP 500".to_owned(), itself: true };
+        assert!(gate.hear(&itself, true, DeliveryId(4), after(16 * SECOND)));
+        assert_eq!(gate.admit(8, after(21 * SECOND)), Ok(2), "it answers itself: two are tried, and sooner");
         assert!(gate.hear(&Sign::Works, true, DeliveryId(3), after(17 * SECOND)));
         assert_eq!(gate.admit(8, after(17 * SECOND)), Ok(8));
     }
