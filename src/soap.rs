@@ -11,6 +11,7 @@ mod matching;
 mod members;
 mod particles;
 mod references;
+mod rows;
 mod sample;
 pub mod security;
 mod shapes;

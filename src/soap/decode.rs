@@ -523,8 +523,10 @@ impl<'a, 'i> Reader<'a, 'i> {
                     }
                 }
                 Event::Child(index, _) | Event::Wild(index, _) => {
+                    let whole = open.len() == 1;
                     if let (Some(child), Some(here)) = (children.get(index), open.last_mut()) {
-                        self.member(*child, complex, here, open_is_pass(event));
+                        // What stands outside of the groups is a list where it may repeat, as everywhere.
+                        self.member(*child, complex, here, open_is_pass(event).filter(|_| !whole));
                     }
                 }
             }

@@ -92,7 +92,7 @@ fn in_words(place: &Option<(String, u32)>) -> String {
 /// fragment that is taken as it is when it is well-formed and what the schema wants there, and written as text where the schema wants text; `$group` is a list of objects, one for each pass through a
 /// repeated group of elements; `$header` an object of the header blocks that the WSDL binds. Lists repeat, and fill
 /// encoded arrays. JSON null leaves an optional element out (see [`Nulls`]), else makes it `xsi:nil`, else is an
-/// error; an optional object of nothing but nulls is left out too.
+/// error; an optional object of nothing but nulls is left out too, unless nulls are nils.
 ///
 /// # Errors
 /// The first path that is missing, unknown or of a wrong value.
@@ -684,7 +684,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn elements_content(&mut self, tag: &str, complex: &'a Complex, object: &'a Map<String, Value>) -> Done {
-        let mut slots = Slots::of(object, self.schemas.children(complex));
+        let mut slots = Slots::of(object, self.schemas.children(complex), self.nulls);
         let start = self.out.len();
         self.out.push('>');
         if let Some(text) = object.get("$value") {
@@ -730,11 +730,7 @@ impl<'a> Encoder<'a> {
             return Err(self.error("has no place: no repeated group takes all that it holds"));
         }
         for slot in &slots.entries {
-            let known = match slot.namespace {
-                Some(namespace) => children.by_name.get(&Name::new(namespace, slot.local)),
-                None => children.by_local.get(slot.local),
-            };
-            let Some(known) = known else {
+            let Some(known) = slots.declared(slot) else {
                 if slot.taken > 0 || is_attribute_key(complex, slot.key) {
                     continue;
                 }
@@ -742,8 +738,8 @@ impl<'a> Encoder<'a> {
                 let reason = format!("has no {}{}", clip(slot.key, 60), hint(slot.local, names));
                 return Err(self.error(reason));
             };
-            if slot.taken < slot.len() && !slot.rest_is_void() {
-                self.path.push(Step::Element(known.element));
+            if slot.rest_says(self.nulls, self.schemas.elements[known].nillable) {
+                self.path.push(Step::Element(known));
                 let reason = match slot.taken {
                     0 => "has no place beside the other elements given".to_owned(),
                     taken => format!("comes {} times; at most {taken} fit", slot.len()),

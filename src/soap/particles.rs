@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::encode::{Done, Encoder, Nulls};
-use super::slots::{Slot, Slots, is_void};
+use super::matching;
+use super::slots::{Slot, Slots};
 use super::text::escape_text;
 use super::trail::Step;
 use crate::wsdl::document::clip;
@@ -43,19 +44,37 @@ impl<'a> Encoder<'a> {
         once: Pass<'a>,
     ) -> Done {
         let mut count = self.passes(particle, parts, slots, once)?;
-        while particle.max.is_none_or(|max| count < max) {
-            if count >= particle.min && !parts.iter().any(|part| self.has_items(*part, slots)) {
+        let rows = matching::is_repeated_group(self.schemas, particle);
+        if rows {
+            self.rows_agree(particle, parts, slots)?;
+        }
+        slots.rows += usize::from(rows);
+        self.further_passes(particle, parts, slots, once, &mut count)?;
+        slots.rows -= usize::from(rows);
+        Ok(())
+    }
+
+    fn further_passes(
+        &mut self,
+        particle: &'a Particle,
+        parts: &'a [ParticleId],
+        slots: &mut Slots<'a>,
+        once: Pass<'a>,
+        count: &mut u32,
+    ) -> Done {
+        while particle.max.is_none_or(|max| *count < max) {
+            if *count >= particle.min && !parts.iter().any(|part| self.has_items(*part, slots)) {
                 return Ok(());
             }
             let (before, length) = ((slots.taken, slots.xml_taken), self.out.len());
             once(self, particle, parts, slots)?;
-            count += 1;
+            *count += 1;
             let idle = before == (slots.taken, slots.xml_taken);
             if idle && length == self.out.len() {
                 // An empty pass stands for every further one.
                 return Ok(());
             }
-            if idle && count > IDLE_MAX {
+            if idle && *count > IDLE_MAX {
                 return Err(self.error(format!("needs a group of elements at least {} times", particle.min)));
             }
         }
@@ -76,7 +95,7 @@ impl<'a> Encoder<'a> {
             let Some(object) = pass.as_object() else {
                 return Err(self.error("has a $group that is no list of objects"));
             };
-            let mut inner = Slots::of(object, slots.children);
+            let mut inner = Slots::of(object, slots.children, self.nulls);
             if !self.fits(parts, &inner) {
                 break;
             }
@@ -87,7 +106,7 @@ impl<'a> Encoder<'a> {
             }
             slots.group_taken += 1;
             once(self, particle, parts, &mut inner)?;
-            if let Some(left) = inner.left() {
+            if let Some(left) = inner.left(self.schemas) {
                 return Err(
                     self.error(format!("has no place for {} beside the other elements given", clip(left.key, 60)))
                 );
@@ -102,7 +121,7 @@ impl<'a> Encoder<'a> {
     fn fits(&self, parts: &[ParticleId], slots: &Slots<'a>) -> bool {
         let mut names = Vec::new();
         parts.iter().for_each(|part| self.given_names(*part, slots, &mut names));
-        slots.entries.iter().all(|slot| slot.is_void() || names.contains(&slot.local))
+        slots.entries.iter().all(|slot| slot.is_void(self.nulls) || names.contains(&slot.local))
     }
 
     fn sequence(&mut self, _: &'a Particle, parts: &'a [ParticleId], slots: &mut Slots<'a>) -> Done {
@@ -186,12 +205,19 @@ impl<'a> Encoder<'a> {
             }
             while particle.max.is_none_or(|max| count < max) {
                 let Some((index, item)) = slots.take(slot) else { break };
-                let nil = item.is_null() && element.nillable && self.nulls == Nulls::Nil;
-                if particle.min == 0 && is_void(item) && !nil {
+                let nil = self.nulls.is_nil(item, element.nillable);
+                let void = particle.min == 0 && self.nulls.is_void(item) && !nil;
+                let row = slots.rows > 0 && slots.is_list(slot);
+                if void && (row || self.nulls == Nulls::Absent || !slots.is_list(slot)) {
+                    // A null in one of the lists of a repeated group says that its row has no such element.
+                    count += u32::from(row);
                     continue;
                 }
                 self.path.push(Step::Element(alternative));
                 self.path.steps.extend(slots.is_list(slot).then_some(Step::Index(index)));
+                if void {
+                    return Err(self.error("is null in a list, but not nillable: leave the item out"));
+                }
                 self.element(alternative, item)?;
                 self.path.steps.truncate(self.path.steps.len() - 1 - usize::from(slots.is_list(slot)));
                 count += 1;
@@ -201,7 +227,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Whether a list is one value of a type, and not several.
-    fn takes_list_whole(&self, type_id: TypeId) -> bool {
+    pub(super) fn takes_list_whole(&self, type_id: TypeId) -> bool {
         let list = self.schemas.simple(type_id).is_some_and(|simple| self.takes_list(simple, 0));
         list || self.schemas.array(type_id).is_some()
     }
@@ -312,7 +338,7 @@ impl<'a> Encoder<'a> {
         match &particle.term {
             Term::Element(element) => {
                 particle.max != Some(0)
-                    && self.schemas.alternatives(*element).any(|id| slots.has_items(&self.schemas.elements[id].name))
+                    && self.schemas.alternatives(*element).any(|id| slots.has_items(&self.schemas.elements[id]))
             }
             Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
                 parts.iter().any(|part| self.has_items(*part, slots))
@@ -322,7 +348,10 @@ impl<'a> Encoder<'a> {
                     || slots
                         .entries
                         .iter()
-                        .any(|slot| !slot.rest_is_void() && self.global_for(id, slot, slots).is_some())
+                        .filter_map(|slot| {
+                            self.global_for(id, slot, slots).map(|id| (slot, &self.schemas.elements[id]))
+                        })
+                        .any(|(slot, element)| slot.rest_says(self.nulls, element.nillable))
             }
         }
     }
@@ -333,7 +362,10 @@ impl<'a> Encoder<'a> {
             Term::Element(element) => self
                 .schemas
                 .alternatives(*element)
-                .filter_map(|id| slots.find(&self.schemas.elements[id].name).filter(|slot| slots.remains(*slot)))
+                .filter_map(|id| {
+                    let element = &self.schemas.elements[id];
+                    slots.find(&element.name).filter(|slot| slots.remains(*slot, element))
+                })
                 .min()
                 .unwrap_or(usize::MAX),
             Term::Sequence(parts) | Term::Choice(parts) | Term::All(parts) => {
@@ -347,9 +379,9 @@ impl<'a> Encoder<'a> {
         match &self.schemas.particles[id].term {
             Term::Element(element) => {
                 for id in self.schemas.alternatives(*element) {
-                    let name = &self.schemas.elements[id].name;
-                    if slots.has_items(name) && !names.contains(&&*name.local) {
-                        names.push(&name.local);
+                    let element = &self.schemas.elements[id];
+                    if slots.has_items(element) && !names.contains(&&*element.name.local) {
+                        names.push(&element.name.local);
                     }
                 }
             }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::wsdl::model::{Children, Name};
+use super::encode::Nulls;
+use crate::wsdl::model::{Children, Element, ElementId, Name, Schemas};
 
 /// How many names are looked through one by one.
 const LOOK_MAX: usize = 32;
@@ -23,6 +24,9 @@ pub(super) struct Slots<'v> {
     pub(super) group_taken: usize,
     /// What the type knows by name.
     pub(super) children: &'v Children,
+    nulls: Nulls,
+    /// Within how many repeated groups the walk is: there a null in a list keeps its row.
+    pub(super) rows: usize,
 }
 
 /// One key of the object.
@@ -35,7 +39,7 @@ pub(super) struct Slot<'v> {
 }
 
 impl<'v> Slots<'v> {
-    pub(super) fn of(object: &'v Map<String, Value>, children: &'v Children) -> Self {
+    pub(super) fn of(object: &'v Map<String, Value>, children: &'v Children, nulls: Nulls) -> Self {
         let mut slots = Self {
             entries: Vec::with_capacity(object.len()),
             by_local: (object.len() > LOOK_MAX).then(|| HashMap::with_capacity(object.len())),
@@ -48,6 +52,8 @@ impl<'v> Slots<'v> {
                 .map_or(&[], |group| group.as_array().map_or(std::slice::from_ref(group), Vec::as_slice)),
             group_taken: 0,
             children,
+            nulls,
+            rows: 0,
         };
         for (key, value) in object.iter().filter(|(key, _)| !key.starts_with(['@', '$'])) {
             let (namespace, local) = match key.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
@@ -75,9 +81,19 @@ impl<'v> Slots<'v> {
         exact.or_else(|| self.entries.iter().position(|slot| slot.names(name)))
     }
 
-    /// Whether everything given in a pass through a group was written.
-    pub(super) fn left(&self) -> Option<&Slot<'v>> {
-        self.entries.iter().find(|slot| slot.taken < slot.len() && !slot.rest_is_void())
+    /// What was given in a pass through a group and not written.
+    pub(super) fn left(&self, schemas: &Schemas) -> Option<&Slot<'v>> {
+        let is_nillable = |slot: &Slot<'v>| self.declared(slot).is_some_and(|id| schemas.elements[id].nillable);
+        self.entries.iter().find(|slot| slot.rest_says(self.nulls, is_nillable(slot)))
+    }
+
+    /// The element that a key names among those of the type.
+    pub(super) fn declared(&self, slot: &Slot<'v>) -> Option<ElementId> {
+        let known = match slot.namespace {
+            Some(namespace) => self.children.by_name.get(&Name::new(namespace, slot.local)),
+            None => self.children.by_local.get(slot.local),
+        };
+        known.map(|known| known.element)
     }
 
     pub(super) fn take(&mut self, index: usize) -> Option<(usize, &'v Value)> {
@@ -100,16 +116,23 @@ impl<'v> Slots<'v> {
         self.entries.get(index).is_some_and(|slot| slot.value.is_array())
     }
 
-    pub(super) fn remains(&self, index: usize) -> bool {
-        self.entries.get(index).is_some_and(|slot| slot.taken < slot.len() && !slot.rest_is_void())
+    /// Whether a slot still has something to say for an element.
+    pub(super) fn remains(&self, index: usize, element: &Element) -> bool {
+        self.entries.get(index).is_some_and(|slot| slot.rest_says(self.nulls, element.nillable))
+    }
+
+    /// How many items are given for an element and not written yet; none where they say nothing.
+    pub(super) fn remaining(&self, element: &Element) -> usize {
+        let slot = self.find(&element.name).filter(|index| self.remains(*index, element));
+        slot.and_then(|index| self.entries.get(index)).map_or(0, |slot| slot.len().saturating_sub(slot.taken))
     }
 
     pub(super) fn has(&self, name: &Name) -> bool {
         self.find(name).and_then(|index| self.entries.get(index)).is_some_and(|slot| slot.taken < slot.len())
     }
 
-    pub(super) fn has_items(&self, name: &Name) -> bool {
-        self.find(name).is_some_and(|index| self.remains(index))
+    pub(super) fn has_items(&self, element: &Element) -> bool {
+        self.find(&element.name).is_some_and(|index| self.remains(index, element))
     }
 }
 
@@ -129,17 +152,34 @@ impl<'v> Slot<'v> {
         }
     }
 
-    pub(super) fn is_void(&self) -> bool {
-        (0..self.len()).all(|index| self.item(index).is_none_or(is_void))
+    pub(super) fn is_void(&self, nulls: Nulls) -> bool {
+        (0..self.len()).all(|index| self.item(index).is_none_or(|item| nulls.is_void(item)))
     }
 
-    pub(super) fn rest_is_void(&self) -> bool {
-        (self.taken..self.len()).all(|index| self.item(index).is_none_or(is_void))
+    /// Whether anything that was not written yet says something: a null does where it is a nil.
+    pub(super) fn rest_says(&self, nulls: Nulls, nillable: bool) -> bool {
+        let says = |item: &Value| !nulls.is_void(item) || nulls.is_nil(item, nillable);
+        (self.taken..self.len()).any(|index| self.item(index).is_some_and(says))
+    }
+}
+
+impl Nulls {
+    /// Whether there is nothing to say: where nulls are nils, what holds one is written with it.
+    pub(super) fn is_void(self, value: &Value) -> bool {
+        match self {
+            Self::Absent => is_void(value),
+            Self::Nil => value.is_null(),
+        }
+    }
+
+    /// Whether a null makes an element nil.
+    pub(super) fn is_nil(self, value: &Value, nillable: bool) -> bool {
+        self == Self::Nil && nillable && value.is_null()
     }
 }
 
 /// Null, or an object that holds nothing but nulls: there is nothing to say.
-pub(super) fn is_void(value: &Value) -> bool {
+fn is_void(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(object) => !object.is_empty() && object.values().all(is_void_part),

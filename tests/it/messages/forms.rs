@@ -241,6 +241,120 @@ fn null_is_left_out_or_nil_as_the_caller_means_it_and_empty_is_neither() {
 }
 
 #[test]
+fn what_holds_nothing_but_nulls_is_written_with_its_nils_where_nulls_are_nils() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence>
+             <xs:element name="tree" type="t:Tree" minOccurs="0"/>
+             <xs:element name="n" type="xs:int" nillable="true" minOccurs="0" maxOccurs="unbounded"/>
+             <xs:element name="m" type="xs:int" minOccurs="0" maxOccurs="unbounded"/>
+             <xs:choice minOccurs="0"><xs:element name="a" type="xs:int" nillable="true"/><xs:element name="b" type="xs:int"/></xs:choice>
+             <xs:sequence minOccurs="0" maxOccurs="2"><xs:element name="g" type="xs:int" nillable="true"/><xs:element name="h" type="xs:int" nillable="true" minOccurs="0"/></xs:sequence>
+           </xs:sequence></xs:complexType></xs:element>
+           <xs:complexType name="Tree"><xs:sequence><xs:element name="v" type="xs:string" nillable="true"/>
+             <xs:element name="k" type="t:Tree" minOccurs="0" maxOccurs="unbounded"/></xs:sequence></xs:complexType>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    let encode = |argument: &Value, nulls| {
+        soap::encode(&operation, argument, &EncodeOptions { nulls, ..EncodeOptions::default() })
+    };
+    for argument in [
+        json!({"tree": {"v": null}}),
+        json!({"tree": {"v": "a", "k": [{"v": null}, {"v": "x"}]}}),
+        json!({"tree": {"v": null, "k": [{"v": null}, {"v": null, "k": [{"v": null}]}]}}),
+        json!({"n": [null, 1, null]}),
+        json!({"n": [null]}),
+        json!({"a": null}),
+        json!({"$group": [{"g": null}, {"g": null, "h": null}]}),
+        json!({"$group": [{"g": 1, "h": null}]}),
+    ] {
+        let body = encode(&argument, Nulls::Nil).unwrap().body;
+        let back =
+            soap::decode(&operation, &Response { status: 200, headers: vec![], body: body.clone().into(), cut: false });
+        assert_eq!(back, Reply::Body(argument.clone()), "{argument}: {body}");
+    }
+    let inner = |argument: Value, nulls| match encode(&argument, nulls) {
+        Ok(encoded) => body(&encoded.body).to_owned(),
+        Err(error) => format!("{} {}", error.path, error.reason),
+    };
+    let reason = "Do.m[2] is null in a list, but not nillable: leave the item out";
+    assert_eq!(inner(json!({"m": [1, null]}), Nulls::Nil), reason);
+    for (argument, nulls) in [
+        (json!({"m": null}), Nulls::Nil),
+        (json!({"tree": {"v": null}}), Nulls::Absent),
+        (json!({"n": [null], "m": [null], "a": null}), Nulls::Absent),
+    ] {
+        assert!(inner(argument, nulls).ends_with("/>"), "an absent value leaves an optional element out");
+    }
+}
+
+#[test]
+fn lists_side_by_side_fill_a_repeated_group_row_by_row_or_not_at_all() {
+    let schema = format!(
+        r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence>
+             <xs:sequence minOccurs="0" maxOccurs="3"><xs:element name="g" type="xs:int"/><xs:element name="h" type="xs:int" minOccurs="0"/></xs:sequence>
+             <xs:element name="rep" minOccurs="0"><xs:complexType><xs:sequence maxOccurs="3"><xs:element name="a" type="xs:int"/>
+               <xs:choice minOccurs="0" maxOccurs="2"><xs:element name="b" type="xs:int"/><xs:element name="c" type="xs:string"/></xs:choice>
+             </xs:sequence></xs:complexType></xs:element>
+             <xs:choice minOccurs="0" maxOccurs="unbounded"><xs:sequence><xs:element name="p" type="xs:int"/>
+               <xs:element name="q" type="xs:int" minOccurs="0"/></xs:sequence><xs:element name="r" type="xs:int"/></xs:choice>
+             <xs:sequence minOccurs="0" maxOccurs="unbounded"><xs:element name="x" type="xs:int" minOccurs="0"/><xs:element name="y" type="xs:int" minOccurs="0"/></xs:sequence>
+             <xs:sequence minOccurs="0" maxOccurs="unbounded"><xs:element name="u" type="xs:int"/><xs:element name="w" type="xs:int" minOccurs="0" maxOccurs="unbounded"/></xs:sequence>
+           </xs:sequence></xs:complexType></xs:element>"#
+    );
+    let part = r#"<part name="p" element="t:Do"/>"#;
+    let operation = operation(SOAP11, "document", &schema, part, part, r#"<soap:body use="literal"/>"#);
+    for nulls in [Nulls::Absent, Nulls::Nil] {
+        for (argument, expected) in [
+            (json!({"g": [1, 2], "h": [null, 3]}), "g1 g2 h3"),
+            (json!({"g": [1, 2], "h": [3, null]}), "g1 h3 g2"),
+            (json!({"g": [1, 2, 3], "h": [null, 4, null]}), "g1 g2 h4 g3"),
+            (json!({"g": [1, 2], "h": [3, 4]}), "g1 h3 g2 h4"),
+            (json!({"g": [1, 2]}), "g1 g2"),
+            (json!({"g": [1, 2], "h": null}), "g1 g2"),
+            (json!({"g": 1, "h": 2}), "g1 h2"),
+            (json!({"x": [1, 2], "y": [null, 3]}), "x1 x2 y3"),
+            (json!({"x": [1, null], "y": [null, 3]}), "x1 y3"),
+            (json!({"p": [1, 2], "q": [null, 3], "r": 4}), "p1 p2 q3 r4"),
+            (json!({"r": [1, 2], "p": 4}), "r1 r2 p4"),
+            (json!({"u": 1, "w": [2, 3]}), "u1 w2 w3"),
+            (json!({"u": [1, 2]}), "u1 u2"),
+            (json!({"rep": {"a": 1, "b": [2, 3]}}), "rep: a1 b2 b3"),
+            (json!({"g": [1, 2], "h": [3]}), "! Do.h holds 1 beside 2 of g"),
+            (json!({"g": [1, 2], "h": 3}), "! Do.h holds 1 beside 2 of g"),
+            (json!({"rep": {"a": [1, 2], "b": 5}}), "! Do.rep.b holds 1 beside 2 of a"),
+            (json!({"x": [1, 2], "y": 5}), "! Do.y holds 1 beside 2 of x"),
+            (json!({"x": 5, "y": [1, 2]}), "! Do.x holds 1 beside 2 of y"),
+            (json!({"p": [1, 2], "q": 3}), "! Do.q holds 1 beside 2 of p"),
+            (json!({"u": [1, 2], "w": [2, 3, 4]}), "! Do.w holds 3 beside 2 of u"),
+        ] {
+            let outcome = soap::encode(&operation, &argument, &EncodeOptions { nulls, ..EncodeOptions::default() });
+            let written = match outcome {
+                Ok(encoded) => leaves(&encoded.body),
+                Err(error) => {
+                    assert!(error.reason.contains("\"$group\""), "{error}");
+                    format!("! {} {}", error.path, error.reason.split(" in a group").next().unwrap())
+                }
+            };
+            assert_eq!(written, expected, "{argument}");
+        }
+    }
+}
+
+/// The elements of a body's element, each with its text.
+fn leaves(envelope: &str) -> String {
+    let document = roxmltree::Document::parse(envelope).unwrap();
+    let body = document.descendants().find(|node| node.has_tag_name("Do") || node.tag_name().name() == "Do").unwrap();
+    let mut found = Vec::new();
+    for node in body.descendants().skip(1).filter(roxmltree::Node::is_element) {
+        let inner = node.children().any(|child| child.is_element());
+        let name = node.tag_name().name();
+        found.push(if inner { format!("{name}:") } else { format!("{name}{}", node.text().unwrap_or_default()) });
+    }
+    found.join(" ")
+}
+
+#[test]
 fn a_whole_request_is_held_against_the_model() {
     let schema = format!(
         r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="n" type="xs:int"/>
