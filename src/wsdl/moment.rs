@@ -4,6 +4,12 @@ use std::cmp::Ordering;
 
 use super::simple::Builtin;
 
+/// How many seconds a time zone is off at most.
+const ZONE_MAX: i128 = 14 * 3_600;
+const DAY: i128 = 86_400;
+/// The moments from which durations are compared, as years and months (XSD 1.0 part 2, 3.2.6.2); each on its first day.
+const REFERENCES: [(i128, i128); 4] = [(1696, 9), (1697, 2), (1903, 3), (1903, 7)];
+
 /// A point on a time line, with what its type leaves out filled in by a constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -18,10 +24,12 @@ impl Moment {
     /// Orders two moments; none where an absent time zone leaves it open (XSD 1.0 part 2, 3.2.7.4: 14 hours either way).
     pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
         let (left, right) = (self.seconds - self.zone.unwrap_or(0) * 60, other.seconds - other.zone.unwrap_or(0) * 60);
-        if self.zone.is_some() != other.zone.is_some() && (left - right).abs() <= 14 * 3600 {
-            return None;
+        let shifted = |by: i128| left.cmp(&(right + by)).then_with(|| self.fraction.cmp(&other.fraction));
+        if self.zone.is_some() == other.zone.is_some() {
+            return Some(shifted(0));
         }
-        Some(left.cmp(&right).then_with(|| self.fraction.cmp(&other.fraction)))
+        let (earliest, latest) = (shifted(-ZONE_MAX), shifted(ZONE_MAX));
+        (earliest == latest && earliest != Ordering::Equal).then_some(earliest)
     }
 }
 
@@ -37,28 +45,28 @@ pub(crate) struct Duration {
 impl Duration {
     /// Orders two durations; none where it depends on the calendar.
     pub(crate) fn compare(&self, other: &Self) -> Option<Ordering> {
-        let bounds = |duration: &Self| {
-            let sign = if duration.negative { -1 } else { 1 };
-            // Any run of n months is between 28n and 31n days; a sharper bound decides nothing in practice.
-            let (low, high) = (duration.months * 28 * 86_400, duration.months * 31 * 86_400);
-            let (low, high) = (sign * (low + duration.seconds), sign * (high + duration.seconds));
-            (low.min(high), low.max(high), sign * duration.months, sign * duration.seconds)
-        };
-        let (left, right) = (bounds(self), bounds(other));
-        if left.2 == right.2 {
-            return Some(left.3.cmp(&right.3).then_with(|| self.fraction.cmp(&other.fraction)));
-        }
-        if left.3 == right.3 {
-            return Some(left.2.cmp(&right.2));
-        }
-        if left.1 < right.0 {
-            Some(Ordering::Less)
-        } else if left.0 > right.1 {
-            Some(Ordering::Greater)
-        } else {
-            None
-        }
+        let mut orders = REFERENCES.into_iter().map(|start| self.after(start).cmp(&other.after(start)));
+        let first = orders.next()?;
+        orders.all(|order| order == first).then_some(first)
     }
+
+    /// The moment that is this long after the first day of a month: whole seconds and the digits behind them.
+    fn after(&self, (year, month): (i128, i128)) -> (i128, String) {
+        let sign = if self.negative { -1 } else { 1 };
+        let months = year * 12 + month - 1 + sign * self.months;
+        let start = days(months.div_euclid(12), months.rem_euclid(12) + 1, 1) * DAY;
+        if !self.negative || self.fraction.is_empty() {
+            return (start + sign * self.seconds, self.fraction.clone());
+        }
+        (start - self.seconds - 1, rest_of_second(&self.fraction))
+    }
+}
+
+/// What a fraction of a second lacks to the whole one: the complement of its digits.
+fn rest_of_second(fraction: &str) -> String {
+    let last = fraction.len().saturating_sub(1);
+    let digits = fraction.bytes().enumerate();
+    digits.map(|(at, digit)| char::from(if at == last { b'9' + 1 } else { b'9' } - digit + b'0')).collect()
 }
 
 /// Reads a value of one of the date and time types.
@@ -97,7 +105,18 @@ pub(crate) fn parse(builtin: Builtin, text: &str) -> Option<Moment> {
         }
         _ => return None,
     }
-    rest.0.is_empty().then(|| Moment { seconds: days(year, month, day) * 86_400 + clock.0, fraction: clock.1, zone })
+    let zoned = zone.filter(|_| builtin == Builtin::Time);
+    let seconds = zoned.map_or(clock.0, |zone| same_day(clock.0, zone * 60));
+    rest.0.is_empty().then(|| Moment { seconds: days(year, month, day) * DAY + seconds, fraction: clock.1, zone })
+}
+
+/// A time of day that recurs: moved by a day where its zone would put it into another one.
+fn same_day(seconds: i128, zone: i128) -> i128 {
+    match seconds - zone {
+        utc if utc < 0 => seconds + DAY,
+        utc if utc > DAY => seconds - DAY,
+        _ => seconds,
+    }
 }
 
 /// Reads a duration.
@@ -123,7 +142,7 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     Some(Duration {
         negative,
         months: years * 12 + months,
-        seconds: days * 86_400 + hours * 3_600 + minutes * 60 + seconds,
+        seconds: days * DAY + hours * 3_600 + minutes * 60 + seconds,
         fraction,
     })
 }

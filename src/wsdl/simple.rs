@@ -6,15 +6,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use base64::Engine;
-use bigdecimal::BigDecimal;
 use regex::Regex;
 
 use super::document::clip;
 use super::model::{Definition, Schemas, Simple, TypeId, Variety};
 use super::moment;
 
-/// Values longer than this are not compared as numbers.
-const DIGITS_MAX: usize = 1_000;
 /// Types within types (unions, lists) are followed no deeper.
 const NESTING_MAX: usize = 32;
 const NOR_ANOTHER: &str = "; nor is it of another type of the union";
@@ -520,10 +517,19 @@ fn check_digits(facets: &Facets, builtin: Builtin, value: &str) -> Result<(), St
 fn check_bounds(facets: &Facets, builtin: Builtin, value: &str) -> Result<(), String> {
     for (bound, wrong, side) in [(&facets.low, Ordering::Less, "min"), (&facets.high, Ordering::Greater, "max")] {
         let Some(bound) = bound else { continue };
-        let Some(order) = compare(builtin, value, &bound.value) else { continue };
-        if order == wrong || (order == Ordering::Equal && !bound.inclusive) {
-            let kind = if bound.inclusive { "Inclusive" } else { "Exclusive" };
-            return Err(named(value, &format!("is out of bounds; {side}{kind} is {}", clip(&bound.value, 60))));
+        let kind = if bound.inclusive { "Inclusive" } else { "Exclusive" };
+        let limit = clip(bound.value.trim(), 60);
+        match compare(builtin, value, bound.value.trim()) {
+            Some(order) if order == wrong || (order == Ordering::Equal && !bound.inclusive) => {
+                return Err(named(value, &format!("is out of bounds; {side}{kind} is {limit}")));
+            }
+            Some(_) => {}
+            // XSD 1.0 part 2, 4.3.7 to 4.3.10: what cannot be ordered is not within.
+            None if compare(builtin, bound.value.trim(), bound.value.trim()).is_some() => {
+                let reason = format!("is neither above nor below {limit} for certain, which is {side}{kind}");
+                return Err(named(value, &reason));
+            }
+            None => {}
         }
     }
     Ok(())
@@ -545,10 +551,11 @@ fn same(builtin: Option<Builtin>, left: &str, right: &str) -> bool {
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other type has no order")]
 pub(crate) fn compare(builtin: Builtin, left: &str, right: &str) -> Option<Ordering> {
     if builtin.is_decimal() {
-        return Some(decimal(left)?.cmp(&decimal(right)?));
+        return compare_decimals(left, right);
     }
     match builtin {
-        Builtin::Float | Builtin::Double => float(left)?.partial_cmp(&float(right)?),
+        Builtin::Float => compare_floats::<f32>(left, right),
+        Builtin::Double => compare_floats::<f64>(left, right),
         Builtin::Duration => moment::duration(left)?.compare(&moment::duration(right)?),
         Builtin::Boolean => Some(matches!(left, "true" | "1").cmp(&matches!(right, "true" | "1"))),
         Builtin::DateTime
@@ -563,18 +570,38 @@ pub(crate) fn compare(builtin: Builtin, left: &str, right: &str) -> Option<Order
     }
 }
 
-fn decimal(text: &str) -> Option<BigDecimal> {
-    let text = text.trim();
-    if text.len() > DIGITS_MAX || !is_decimal(text) { None } else { BigDecimal::from_str(text).ok() }
+/// Orders two decimals by their digits, however many.
+fn compare_decimals(left: &str, right: &str) -> Option<Ordering> {
+    let (left, right) = (decimal(left)?, decimal(right)?);
+    let size =
+        |left: (&str, &str), right: (&str, &str)| left.0.len().cmp(&right.0.len()).then_with(|| left.cmp(&right));
+    Some(match (left.0, right.0) {
+        (false, true) => Ordering::Greater,
+        (true, false) => Ordering::Less,
+        (false, false) => size(left.1, right.1),
+        (true, true) => size(right.1, left.1),
+    })
 }
 
-fn float(text: &str) -> Option<f64> {
-    match text.trim() {
-        "INF" => Some(f64::INFINITY),
-        "-INF" => Some(f64::NEG_INFINITY),
-        "NaN" => None,
-        text => text.parse().ok(),
+/// Whether a decimal is below zero, and its digits before and behind the point, without those that say nothing.
+fn decimal(text: &str) -> Option<(bool, (&str, &str))> {
+    let text = text.trim();
+    let digits = unsigned(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let negative = text.starts_with('-') && !(whole.is_empty() && fraction.is_empty());
+    is_decimal(text).then_some((negative, (whole, fraction)))
+}
+
+/// Orders two floats in their own precision; what is no number equals itself alone.
+fn compare_floats<F: FromStr + PartialOrd>(left: &str, right: &str) -> Option<Ordering> {
+    let (left, right) = (left.trim(), right.trim());
+    if left == "NaN" && right == "NaN" {
+        return Some(Ordering::Equal);
     }
+    // The type's own words for what has no digits are those of the standard library.
+    let read = |text: &str| is_float(text).then(|| text.parse::<F>().ok()).flatten();
+    read(left)?.partial_cmp(&read(right)?)
 }
 
 fn unsigned(text: &str) -> &str {

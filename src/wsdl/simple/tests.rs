@@ -270,3 +270,65 @@ fn all_forty_four_types_are_held_against_values_and_facets() {
     assert_eq!(untested.collect::<Vec<_>>(), Vec::<&str>::new());
     assert_eq!(ORDERED.len() + MEASURED.len() + 1, 44);
 }
+
+#[test]
+fn what_cannot_be_ordered_against_a_bound_is_out_of_it() {
+    let nines = "9".repeat(1_200);
+    let small = format!("0.{}1", "0".repeat(1_200));
+    let (below, least) = (format!("-{nines}"), small.replacen('0', "1", 1));
+    for (base, facet, bound, taken, refused) in [
+        ("float", "minInclusive", "1", vec!["1", "INF"], vec!["0.5", "NaN"]),
+        ("float", "maxInclusive", "1.5", vec!["1.5000000001", "-INF"], vec!["1.51", "NaN"]),
+        ("double", "maxInclusive", "1.5", vec!["1.5"], vec!["1.5000000001", "NaN"]),
+        ("double", "maxInclusive", "NaN", vec!["NaN"], vec!["1", "INF"]),
+        ("double", "minExclusive", "NaN", vec![], vec!["NaN", "1"]),
+        ("duration", "minInclusive", "P1M", vec!["P1M", "P32D", "P2M"], vec!["P27D", "P28D", "P30D", "P31D", "PT744H"]),
+        ("duration", "maxInclusive", "P1M", vec!["P1M", "P27D"], vec!["P28D", "P30D", "P31D"]),
+        ("duration", "minExclusive", "P1Y", vec!["P367D", "P13M"], vec!["P364D", "P365D", "P366D", "P12M"]),
+        ("duration", "maxInclusive", "P5M", vec!["P149D"], vec!["P150D", "P153D", "P154D"]),
+        ("duration", "maxInclusive", "-P1M", vec!["-P32D", "-P1M"], vec!["-P30D", "-P31D"]),
+        ("duration", "maxInclusive", "-PT1.2S", vec!["-PT1.5S", "-PT1.20S", "-PT1.25S"], vec!["-PT1.1S", "-PT1S"]),
+        (
+            "dateTime",
+            "minInclusive",
+            "2024-01-01T00:00:00Z",
+            vec!["2024-01-01T00:00:00Z", "2024-01-01T14:00:00.1", "2024-01-01T14:00:01"],
+            vec!["2024-01-01T12:00:00", "2024-01-01T14:00:00", "2023-12-31T09:00:00"],
+        ),
+        (
+            "dateTime",
+            "maxExclusive",
+            "2024-12-31T00:00:00",
+            vec!["2024-12-30T23:00:00", "2024-12-30T09:59:59.9Z"],
+            vec!["2024-12-30T10:00:00Z", "2024-12-31T00:00:00Z"],
+        ),
+        (
+            "date",
+            "minExclusive",
+            "2024-02-29",
+            vec!["2024-03-01", "2024-03-01Z"],
+            vec!["2024-02-29", "2024-02-29Z", "2024-02-29+14:00"],
+        ),
+        (
+            "time",
+            "minInclusive",
+            "10:00:00Z",
+            vec!["09:00:00-02:00", "05:00:00+14:00", "24:00:00Z"],
+            vec!["10:00:00", "23:59:59", "09:59:59Z"],
+        ),
+        ("gYear", "minInclusive", "2000", vec!["2000", "2001Z"], vec!["2000Z", "1999Z"]),
+        ("gYearMonth", "minInclusive", "2000-02", vec!["2000-03Z"], vec!["2000-02Z"]),
+        ("gMonthDay", "minInclusive", "--02-01", vec!["--02-02Z"], vec!["--02-01Z"]),
+        ("gMonth", "maxInclusive", "--10Z", vec!["--09"], vec!["--10", "--11"]),
+        ("gDay", "maxInclusive", "---10Z", vec!["---09"], vec!["---10", "---11"]),
+        (
+            "decimal",
+            "maxInclusive",
+            "1",
+            vec![small.as_str(), below.as_str(), "-0"],
+            vec![nines.as_str(), least.as_str()],
+        ),
+    ] {
+        holds(base, &[(facet, bound)], &taken, &refused);
+    }
+}
