@@ -359,25 +359,39 @@ impl<'a, 'i> Reader<'a, 'i> {
         let nested = said.nested || known.ranks.len() > 1;
         let item = said.item.as_ref().and_then(|name| self.type_named(name)).or(known.item).or(element);
         let item = item.filter(|_| !nested).unwrap_or(self.schemas.any_type);
-        let places = elements(node).filter_map(references::position).max().unwrap_or(0);
-        if let Err(reason) = self.spend(places.max(references::offset(node)) / PLACES_WEIGHT) {
-            self.broken.replace(Some(format!("{reason} ({})", place(node))));
-            return Some(Value::Null);
-        }
-        let mut items = vec![Value::Null; references::offset(node)];
-        for child in elements(node) {
-            let value = self.value(child, item);
-            match references::position(child) {
-                Some(place) => {
-                    items.resize(items.len().max(place + 1), Value::Null);
-                    if let Some(slot) = items.get_mut(place) {
-                        *slot = value;
-                    }
-                }
-                None => items.push(value),
+        let places = references::places(node, &said.sizes).and_then(|places| {
+            // Each dimension makes lists of its own.
+            let weight = places.empty().saturating_mul(said.sizes.len().max(1)) / PLACES_WEIGHT;
+            let most = "which make more of it than an answer of its size may hold";
+            self.spend(weight).map_err(|_| format!("has {} empty places, {most}", places.empty()))?;
+            Ok(places)
+        });
+        match places {
+            Ok(places) => Some(references::shaped(self.items(node, item, &places), &said.sizes)),
+            Err(reason) => {
+                let name = clip(node.tag_name().name(), 60);
+                self.broken.replace(Some(format!("the array <{name}> {reason} ({})", place(node))));
+                Some(Value::Null)
             }
         }
-        Some(references::shaped(items, &said.sizes))
+    }
+
+    /// The items of an array at their places, with nulls where nothing was sent.
+    fn items(&self, array: Node<'a, 'i>, item: TypeId, places: &references::Places) -> Vec<Value> {
+        let mut items = vec![Value::Null; places.offset];
+        for (child, position) in elements(array).zip(&places.positions) {
+            let value = self.value(child, item);
+            let Some(position) = position else {
+                items.push(value);
+                continue;
+            };
+            items.resize(items.len().max(position + 1), Value::Null);
+            if let Some(slot) = items.get_mut(*position) {
+                *slot = value;
+            }
+        }
+        items.resize(items.len().max(places.count), Value::Null);
+        items
     }
 
     /// Apache's map.

@@ -13,6 +13,8 @@ use crate::wsdl::model::Name;
 const CHAIN_MAX: usize = 16;
 /// How many places a sparse array may have.
 const PLACES_MAX: usize = 100_000;
+/// How many dimensions an array may have.
+const RANK_MAX: usize = 32;
 
 /// What an answer may hold, references followed, whatever its size …
 const EXPANSION_MIN: usize = 20_000;
@@ -129,17 +131,71 @@ pub(super) fn sizes(node: Node<'_, '_>) -> Option<Sizes> {
     Some(Sizes { item: item.map(name), nested: false, sizes: sizes.unwrap_or_default() })
 }
 
-/// Where an item of a sparse array stands (SOAP 1.1 5.4.2.2).
-pub(super) fn position(node: Node<'_, '_>) -> Option<usize> {
-    let text = node.attribute((ENC11, "position"))?.trim().strip_prefix('[')?.strip_suffix(']')?;
-    text.parse().ok().filter(|place| *place < PLACES_MAX)
+/// Where the items of an array stand: SOAP 1.1 lets an answer send a part of them (5.4.2.1), or some (5.4.2.2).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Places {
+    /// Where those begin that say nothing.
+    pub(super) offset: usize,
+    /// What each item says.
+    pub(super) positions: Vec<Option<usize>>,
+    /// How many places there are, those of rows that were not sent included.
+    pub(super) count: usize,
 }
 
-/// Where a partly sent array begins (SOAP 1.1 5.4.2.1).
-pub(super) fn offset(node: Node<'_, '_>) -> usize {
-    let text = node.attribute((ENC11, "offset")).map(str::trim).unwrap_or_default();
-    let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    text.and_then(|text| text.parse().ok()).filter(|place| *place < PLACES_MAX).unwrap_or(0)
+impl Places {
+    /// How many of them are empty, about.
+    pub(super) fn empty(&self) -> usize {
+        self.count.saturating_sub(self.positions.len())
+    }
+}
+
+/// Reads `offset` and `position`.
+///
+/// # Errors
+/// They name no place of the array.
+pub(super) fn places(array: Node<'_, '_>, sizes: &[usize]) -> Result<Places, String> {
+    if sizes.len() > RANK_MAX {
+        return Err(format!("has {} dimensions, and {RANK_MAX} are read at most", sizes.len()));
+    }
+    let offset = place(array, "offset", sizes)?;
+    let items = array.children().filter(Node::is_element);
+    let positions: Vec<Option<usize>> = items.map(|item| place(item, "position", sizes)).collect::<Result<_, _>>()?;
+    let first = offset.unwrap_or(0);
+    let sent = positions.iter().fold(first, |end: usize, place| match place {
+        Some(place) => end.max(place.saturating_add(1)),
+        None => end.saturating_add(1),
+    });
+    let whole = sizes.iter().fold(1usize, |whole, size| whole.saturating_mul(*size));
+    let said = offset.is_some() || !positions.is_empty();
+    let count = if sizes.len() > 1 && said && whole > sent { whole } else { sent };
+    match count > PLACES_MAX.max(positions.len()) {
+        true => {
+            Err(format!("has {count} places, of which {} are sent; {PLACES_MAX} are read at most", positions.len()))
+        }
+        false => Ok(Places { offset: first, positions, count }),
+    }
+}
+
+/// `[1]`, or `[1,2]` in an array of several dimensions: counted in the order of the last one.
+fn place(node: Node<'_, '_>, kind: &str, sizes: &[usize]) -> Result<Option<usize>, String> {
+    let Some(text) = node.attribute((ENC11, kind)) else { return Ok(None) };
+    let place = || {
+        let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+        let numbers: Option<Vec<usize>> = inner.split(',').map(|number| number.trim().parse().ok()).collect();
+        match numbers?.as_slice() {
+            [only] if sizes.len() < 2 => Some(*only),
+            several if several.len() == sizes.len() => {
+                several.iter().zip(sizes).try_fold(0usize, |at, (number, size)| {
+                    (number < size).then(|| at.checked_mul(*size)?.checked_add(*number)).flatten()
+                })
+            }
+            _ => None,
+        }
+    };
+    place().map(Some).ok_or_else(|| {
+        let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+        format!("has the {kind} {:?}, which is no place in an array of [{}]", clip(text, 60), sizes.join(","))
+    })
 }
 
 /// One row of items → lists within lists, when the sizes fit.

@@ -163,6 +163,57 @@ fn encoded_answers_are_read_through_their_references() {
 }
 
 #[test]
+fn items_of_partly_sent_and_sparse_arrays_keep_their_places_or_are_refused() {
+    let operation = encoded(SOAP11);
+    let many = format!("int[{}1]", "1,".repeat(100_000));
+    for (size, offset, items, expected) in [
+        ("int[2,2]", "", "<i enc:position='[1,1]'>9</i>", Ok(json!([[null, null], [null, 9]]))),
+        (
+            "int[2,2]",
+            "",
+            "<i enc:position='[0,1]'>8</i><i enc:position='[1,0]'>9</i>",
+            Ok(json!([[null, 8], [9, null]])),
+        ),
+        ("int[2,3]", "[1,1]", "<i>1</i><i>2</i>", Ok(json!([[null, null, null], [null, 1, 2]]))),
+        ("int[2,3]", "[0,1]", "<i>1</i><i>2</i>", Ok(json!([[null, 1, 2], [null, null, null]]))),
+        ("int[2,2]", "", "<i>1</i><i>2</i><i>3</i>", Ok(json!([[1, 2], [3, null]]))),
+        ("int[2,1,2]", "", "<i enc:position='[1,0,1]'>9</i>", Ok(json!([[[null, null]], [[null, 9]]]))),
+        ("int[2,2]", "", "<i>1</i><i>2</i><i>3</i><i>4</i><i>5</i>", Ok(json!([1, 2, 3, 4, 5]))),
+        ("int[2,2]", "", "", Ok(json!([]))),
+        ("int[5]", "[2]", "<i>1</i>", Ok(json!([null, null, 1]))),
+        ("int[5]", "", "<i enc:position='[3]'>1</i><i enc:position='[1]'>2</i>", Ok(json!([null, 2, null, 1]))),
+        ("int[]", "", "<i enc:position='[1]'>1</i>", Ok(json!([null, 1]))),
+        (
+            "int[2,2]",
+            "",
+            "<i enc:position='[2,0]'>9</i>",
+            Err("has the position \"[2,0]\", which is no place in an array of [2,2]"),
+        ),
+        ("int[2,2]", "", "<i enc:position='[3]'>9</i>", Err("has the position \"[3]\", which is no place")),
+        ("int[,]", "", "<i enc:position='[1,1]'>9</i>", Err("has the position \"[1,1]\", which is no place")),
+        ("int[5]", "", "<i enc:position='one'>9</i>", Err("has the position \"one\", which is no place")),
+        ("int[5]", "[18446744073709551616]", "<i>1</i>", Err("has the offset \"[18446744073709551616]\"")),
+        ("int[9999999]", "[9999998]", "<i>1</i>", Err("has 9999999 places, of which 1 are sent")),
+        ("int[]", "", "<i enc:position='[18446744073709551615]'>1</i>", Err("places, of which 1 are sent")),
+        ("int[99999,99999]", "", "<i enc:position='[1,1]'>1</i>", Err("has 9999800001 places, of which 1 are sent")),
+        ("int[4294967296,4294967296]", "", "<i>1</i>", Err("places, of which 1 are sent")),
+        (many.as_str(), "", "<i>1</i>", Err("has 100001 dimensions")),
+    ] {
+        let offset = if offset.is_empty() { String::new() } else { format!(" enc:offset='{offset}'") };
+        let text = format!(
+            "<r:DoResponse xmlns:r='urn:rpc'><any enc:arrayType='xsd:{size}'{offset}>{items}</any></r:DoResponse>"
+        );
+        match (soap::decode(&operation, &response(&text)), expected) {
+            (Reply::Body(body), Ok(expected)) => assert_eq!(body["any"], expected, "{text}"),
+            (Reply::Broken(reason), Err(expected)) => {
+                assert!(reason.contains("the array <any> ") && reason.contains(expected), "{reason}");
+            }
+            (reply, expected) => panic!("{reply:?} and not {expected:?}"),
+        }
+    }
+}
+
+#[test]
 fn passes_through_a_repeated_group_are_objects_and_keep_together() {
     let schema = format!(
         r#"{BAD}<xs:element name="Do"><xs:complexType><xs:sequence><xs:element name="head" type="xs:string" minOccurs="0"/>
