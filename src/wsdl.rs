@@ -296,7 +296,15 @@ impl Operation {
     /// How its messages are made.
     #[must_use]
     pub fn style(&self) -> Style {
-        self.bound.style
+        let text = |part: &Part| match part.holds {
+            Holds::Element(element) => {
+                self.model.schemas.simple(self.model.schemas.elements[element].type_id).is_some()
+            }
+            Holds::Type(_) => false,
+        };
+        // A text has no members that could stand for the message.
+        let bare = self.bound.style == Style::DocumentWrapped && self.bound.input.parts.iter().any(text);
+        if bare { Style::DocumentBare } else { self.bound.style }
     }
 
     /// How the request's values are written.

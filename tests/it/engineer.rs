@@ -197,6 +197,35 @@ fn a_type_that_holds_itself_ends_the_tree() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
 }
 
+#[test]
+fn what_a_length_counts_and_how_a_text_stands_in_the_body_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"<definitions xmlns="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+             xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">
+           <types><xs:schema targetNamespace="urn:t">
+             <xs:simpleType name="Ints"><xs:list itemType="xs:int"/></xs:simpleType>
+             <xs:element name="Do"><xs:simpleType><xs:restriction base="t:Ints"><xs:length value="3"/></xs:restriction></xs:simpleType></xs:element>
+             <xs:element name="Far"><xs:complexType><xs:sequence>
+               <xs:element name="a"><xs:simpleType><xs:restriction base="xs:hexBinary"><xs:maxLength value="2"/></xs:restriction></xs:simpleType></xs:element>
+               <xs:element name="b"><xs:simpleType><xs:restriction base="xs:string"><xs:minLength value="2000000000"/></xs:restriction></xs:simpleType></xs:element>
+             </xs:sequence></xs:complexType></xs:element></xs:schema></types>
+           <message name="D"><part name="p" element="t:Do"/></message><message name="F"><part name="p" element="t:Far"/></message>
+           <portType name="T"><operation name="Do"><input message="t:D"/></operation><operation name="Far"><input message="t:F"/></operation></portType>
+           <binding name="B" type="t:T"><soap:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+             <operation name="Do"><input><soap:body use="literal"/></input></operation>
+             <operation name="Far"><input><soap:body use="literal"/></input></operation></binding>
+           <service name="S"><port name="P" binding="t:B"><soap:address location="http://h/"/></port></service>
+           </definitions>"#;
+    fs::write(folder.path().join("t.wsdl"), text).unwrap();
+    let shown = |operation| omgate(folder.path(), &["wsdl", "show", "t.wsdl", operation]).out;
+    let (plain, far) = (shown("Do"), shown("Far"));
+    assert!(plain.contains("3 items") && plain.contains("document/literal bare"), "{plain}");
+    assert!(far.contains("up to 2 bytes") && far.contains("at least 2000000000 characters"), "{far}");
+    assert!(far.contains("document/literal wrapped"), "{far}");
+    let ran = omgate(folder.path(), &["wsdl", "sample", "t.wsdl", "--operation", "Far"]);
+    assert!(ran.err.contains("must be larger than a sample may be"), "{}", ran.err);
+}
+
 /// Fills every gap of a scaffold with a value of its type.
 fn filled(text: &str, values: &dyn Fn(&str) -> String) -> String {
     let mut comment = String::new();

@@ -59,8 +59,10 @@ fn operations(model: &Model, only: Option<&str>) -> Vec<Operation> {
 }
 
 fn line(operation: &Operation, extent: Extent) -> Result<String, String> {
-    let argument = soap::sample(operation, extent)
-        .ok_or("no valid request can be made up: a type must hold itself, or has no value")?;
+    let argument = soap::sample(operation, extent).ok_or(
+        "no valid request can be made up: a type must hold itself, has no value that could be found, or must \
+             be larger than a sample may be",
+    )?;
     let encoded = soap::encode(operation, &argument, &EncodeOptions::default()).map_err(|error| error.to_string())?;
     let style = match operation.style() {
         Style::DocumentWrapped | Style::DocumentBare => "document",

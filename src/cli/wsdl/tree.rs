@@ -79,11 +79,17 @@ fn array_in_words(outline: &Outline) -> String {
 fn facets(outline: &Outline) -> Vec<String> {
     let number = |wanted: &str| outline.facets.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let mut words = Vec::new();
+    // XSD 1.0 part 2, 4.3.1: what a length counts is for the type to say.
+    let unit = match outline.builtin.as_str() {
+        "list" | "NMTOKENS" | "IDREFS" | "ENTITIES" => "items",
+        "base64Binary" | "hexBinary" => "bytes",
+        _ => "characters",
+    };
     match (number("length"), number("minLength").filter(|least| *least != "0"), number("maxLength")) {
-        (Some(length), _, _) => words.push(format!("{length} characters")),
-        (None, Some(least), Some(most)) => words.push(format!("{least} to {most} characters")),
-        (None, Some(least), None) => words.push(format!("at least {least} characters")),
-        (None, None, Some(most)) => words.push(format!("up to {most} characters")),
+        (Some(length), _, _) => words.push(format!("{length} {unit}")),
+        (None, Some(least), Some(most)) => words.push(format!("{least} to {most} {unit}")),
+        (None, Some(least), None) => words.push(format!("at least {least} {unit}")),
+        (None, None, Some(most)) => words.push(format!("up to {most} {unit}")),
         (None, None, None) => {}
     }
     words.extend(number("totalDigits").map(|digits| format!("up to {digits} digits")));
