@@ -24,6 +24,7 @@ pub mod store;
 pub mod stub;
 pub mod systems;
 pub mod test;
+pub mod why;
 pub mod wsdl;
 
 /// Receives Salesforce Outbound Messages, keeps them safe, and carries each one to SOAP and REST systems.
@@ -60,6 +61,8 @@ enum Command {
     Deliveries(deliveries::Args),
     /// What gave up, and waits for a person.
     Dead(deliveries::Args),
+    /// Why a delivery is where it is, in words.
+    Why(why::Args),
     /// Dead letters grouped by destination and cause.
     Issues(issues::Args),
     /// Changes of many deliveries: list, pause, resume, cancel.
@@ -92,6 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
+        Command::Why(args) => why::run(args).await,
         Command::Issues(args) => issues::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,

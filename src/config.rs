@@ -210,7 +210,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     if desk.has_failed() {
         return None;
     }
-    let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations)).collect();
+    let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations, &systems)).collect();
     let by_hand = destinations.iter().map(|configured| (configured.name.clone(), ByHand::of(configured))).collect();
     let hold_unknown = destinations
         .iter()

@@ -87,7 +87,10 @@ impl FromStr for State {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("{text:?} is not a state"))
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
+            let states = Self::ALL.map(Self::as_str).join(", ");
+            format!("{text:?} is not a state; there is {states}")
+        })
     }
 }
 

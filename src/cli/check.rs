@@ -116,7 +116,11 @@ fn in_order(file: &str, problems: &[Problem], routes: &[Checked]) -> String {
             route.source, route.path, route.organizations, route.when, route.on_empty
         );
         let sends = format!("{}\nto {}\n{}", route.call, route.destination, route.body);
-        let then = format!("in order of {}\nretry {}", route.lane, route.retry);
+        let mut then = format!("in order of {}\nretry {}", route.lane, route.retry);
+        for line in &route.also {
+            then.push('\n');
+            then.push_str(line);
+        }
         table.add_row([route.route.clone(), takes, sends, then]);
     }
     let plural = if routes.len() == 1 { "route" } else { "routes" };

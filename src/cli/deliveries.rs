@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::{jobs, print};
+use crate::delivery::State;
 
 /// Arguments of `deliveries` and `dead`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,7 @@ enum Verb {
 struct ListArgs {
     /// Only in this state.
     #[arg(long)]
-    state: Option<String>,
+    state: Option<State>,
     /// Only to this destination.
     #[arg(long)]
     destination: Option<String>,
@@ -93,7 +94,7 @@ struct ChoiceArgs {
     text: Option<String>,
     /// All in this state.
     #[arg(long, group = "choice")]
-    state: Option<String>,
+    state: Option<State>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -150,7 +151,7 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
 async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<()> {
     let mut query = vec![("limit", filter.limit.to_string())];
     let texts = [
-        ("state", filter.state),
+        ("state", filter.state.map(|state| state.as_str().to_owned())),
         ("destination", filter.destination),
         ("route", filter.route),
         ("record_id", filter.record_id),
@@ -269,15 +270,15 @@ fn set(body: &mut Value, key: &str, value: Value) {
 }
 
 impl ChoiceArgs {
-    fn options(&self) -> [(&'static str, &Option<String>); 7] {
+    fn options(&self) -> [(&'static str, Option<&str>); 7] {
         [
-            ("issue", &self.issue),
-            ("destination", &self.destination),
-            ("route", &self.route),
-            ("record_id", &self.record_id),
-            ("notification_id", &self.notification_id),
-            ("text", &self.text),
-            ("state", &self.state),
+            ("issue", self.issue.as_deref()),
+            ("destination", self.destination.as_deref()),
+            ("route", self.route.as_deref()),
+            ("record_id", self.record_id.as_deref()),
+            ("notification_id", self.notification_id.as_deref()),
+            ("text", self.text.as_deref()),
+            ("state", self.state.map(State::as_str)),
         ]
     }
 

@@ -1,10 +1,14 @@
 //! What each route does, in words.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::destination::{Configured, Kind, Retry};
 use super::route::Built;
 use super::value::written;
+use crate::dispatch::System;
+use crate::dispatch::breaker::Settings;
 use crate::receive;
 use crate::route::{Lane, OnEmpty};
 use crate::settle::OnUnknown;
@@ -34,11 +38,18 @@ pub struct RouteSummary {
     pub body: String,
     /// How it is retried.
     pub retry: String,
+    /// What else holds where it is not as usual: of the route, its destination and its system.
+    pub also: Vec<String>,
     /// Target paths that must be there and whose values may be none: without them, a dead letter.
     pub dead_without: Vec<String>,
 }
 
-pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[Configured]) -> Option<RouteSummary> {
+pub(super) fn route(
+    built: &Built,
+    sources: &[receive::Source],
+    destinations: &[Configured],
+    systems: &HashMap<String, System>,
+) -> Option<RouteSummary> {
     let source = sources.iter().find(|source| source.name == built.source)?;
     let configured = destinations.get(built.destination)?;
     Some(RouteSummary {
@@ -52,12 +63,7 @@ pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[
             Lane::None => "none".to_owned(),
             Lane::Expression(expression) => expression.to_string(),
         },
-        on_empty: match built.on_empty {
-            OnEmpty::Skip => "skip",
-            OnEmpty::Deliver => "deliver",
-            OnEmpty::Dead => "dead",
-        }
-        .to_owned(),
+        on_empty: policy(built.on_empty).to_owned(),
         destination: if configured.system == configured.name {
             configured.name.clone()
         } else {
@@ -66,8 +72,38 @@ pub(super) fn route(built: &Built, sources: &[receive::Source], destinations: &[
         call: call(&configured.kind),
         body: body(built, &configured.kind),
         retry: retry(&configured.retry, configured.unknown),
+        also: also(built, configured, systems.get(&configured.system)?),
         dead_without: built.dead_without.clone(),
     })
+}
+
+fn also(built: &Built, configured: &Configured, system: &System) -> Vec<String> {
+    let rules = configured.rules.list.len();
+    let breaker = match &system.breaker {
+        None => Some("never left alone when it fails".to_owned()),
+        Some(breaker) if *breaker == Settings::default() => None,
+        Some(breaker) => Some(format!("left alone after {} failures in a row", breaker.failures)),
+    };
+    let lines = [
+        built.stale_by.as_ref().map(|field| format!("superseded when {field} is older than what was delivered")),
+        built.coalesce.then(|| "only the newest of waiting updates".to_owned()),
+        built.deleted_when.as_ref().map(|when| format!("deleted when {when}: {}", policy(built.on_deleted))),
+        (rules > 0).then(|| format!("{rules} own {} for answers", if rules == 1 { "rule" } else { "rules" })),
+        system.rate.map(|rate| format!("at most {} calls in {}", rate.calls, written(rate.per))),
+        system.calendar.as_ref().map(|calendar| format!("open {calendar}")),
+        breaker,
+        system.warm_up.map(|warm_up| format!("warmed up over {} after an outage", written(warm_up))),
+        system.paused.then(|| "paused at every start".to_owned()),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+fn policy(policy: OnEmpty) -> &'static str {
+    match policy {
+        OnEmpty::Skip => "skip",
+        OnEmpty::Deliver => "deliver",
+        OnEmpty::Dead => "dead",
+    }
 }
 
 fn organizations(source: &receive::Source) -> String {
