@@ -1,6 +1,6 @@
 //! The JSON API under `/api/v1`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
 use actix_web::http::StatusCode;
@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::Issues;
 use crate::store::{Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
-use crate::why::{self, Surroundings, Why};
+use crate::why::{self, Shut, Surroundings, Why};
 
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
 const REFUSED_LIMIT: u32 = 100;
@@ -146,7 +146,8 @@ async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpRes
 
 async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
     let found = admin.store.deliveries(filter.into_inner()).await;
-    answer(found.map(|views| views.into_iter().map(|view| explained(&admin, view)).collect::<Vec<_>>()))
+    let mut shut = HashMap::new();
+    answer(found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>()))
 }
 
 async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
@@ -156,10 +157,13 @@ async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
     };
     let head = match view.lane_head {
         // It may have gone meanwhile; then it is no reason any more.
-        Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| explained(&admin, head)),
+        Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| head),
         None => None,
     };
-    let around = Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &view) };
+    let mut shut = HashMap::new();
+    let head = head.map(|head| explained(&admin, &mut shut, head));
+    let around =
+        Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
     let stands_for = admin.store.stands_for(delivery.delivery.delivery_id).await;
     answer(stands_for.map(|ids| json!({"delivery": delivery, "attempts": attempts, "stands_for": ids})))
@@ -173,12 +177,15 @@ struct Explained {
     why: Option<Why>,
 }
 
-fn explained(admin: &Admin, delivery: DeliveryView) -> Explained {
-    let why = why::why(&delivery, &surroundings(admin, &delivery));
+/// Why systems are not called, each found out once for a list.
+type Shuts = HashMap<String, Option<Shut>>;
+
+fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
+    let why = why::why(&delivery, &surroundings(admin, shuts, &delivery));
     Explained { delivery, why }
 }
 
-fn surroundings(admin: &Admin, delivery: &DeliveryView) -> Surroundings {
+fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Surroundings {
     let (has_route, has_destination) = admin.dispatch.knows(&delivery.route, &delivery.destination);
     Surroundings {
         store_failing: match admin.store.condition() {
@@ -188,7 +195,7 @@ fn surroundings(admin: &Admin, delivery: &DeliveryView) -> Surroundings {
         is_stopping: admin.closing.load(Ordering::SeqCst),
         has_route,
         has_destination,
-        shut: admin.dispatch.shut(&delivery.system),
+        shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| admin.dispatch.shut(system)).clone(),
         head: None,
         now: admin.clock.now(),
     }

@@ -118,6 +118,17 @@ impl Gate {
         }
     }
 
+    /// Whether it is of no use to look whether anything is due: asked for every envelope, so nothing is worked out.
+    pub(super) fn is_shut(&self, now: Moment) -> bool {
+        self.paused.as_ref().is_some_and(|pause| pause.probe_at.is_none_or(|at| at > now.wall))
+            || self.breaker.outage().is_some_and(|outage| outage.probe_at > now.wall)
+            || !self.is_open(now)
+    }
+
+    fn is_open(&self, now: Moment) -> bool {
+        self.settings.calendar.as_ref().is_none_or(|calendar| calendar.is_open(now.wall))
+    }
+
     /// Whether the next call is one that finds out whether the system works again.
     fn probe(&self, now: Moment) -> Result<bool, Shut> {
         let paused = self.paused.as_ref();
@@ -127,7 +138,7 @@ impl Gate {
             return Err(Shut::Paused(pause.clone()));
         }
         if let Some(calendar) = &self.settings.calendar
-            && !calendar.is_open(now.wall)
+            && !self.is_open(now)
         {
             return Err(Shut::Closed { opens: calendar.opens(now.wall) });
         }
@@ -258,8 +269,7 @@ impl Gate {
     fn count(&mut self, now: Moment) {
         self.active = self.active(now.monotonic);
         self.counted_until = now.monotonic;
-        let is_open = self.settings.calendar.as_ref().is_none_or(|calendar| calendar.is_open(now.wall));
-        self.counting = self.paused.is_none() && self.breaker.outage().is_none() && is_open;
+        self.counting = self.paused.is_none() && self.breaker.outage().is_none() && self.is_open(now);
     }
 }
 

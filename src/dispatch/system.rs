@@ -72,8 +72,7 @@ impl Runner {
     /// Something new is due. Who is paused or has no free slot need not hear of it: he looks by himself when that ends,
     /// and waking a thread for nothing costs more than accepting an envelope does.
     pub(crate) fn hear_of_work(&self) {
-        let free = self.slots.available_permits();
-        if free > 0 && !matches!(self.gate().look(free, self.moment()), Err(shut) if shut.is_outage()) {
+        if self.slots.available_permits() > 0 && !self.gate().is_shut(self.moment()) {
             self.wake();
         }
     }
