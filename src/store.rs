@@ -697,8 +697,8 @@ pub trait Store: Send + Sync {
     /// Gives an unrouted notification, by the row of the content that goes out, the deliveries that routes make of it now;
     /// the systems that have something new that is due. A conflict when it is not unrouted any more.
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>>;
-    /// The deliveries in whose place one stands, lowest first; at most a hundred.
-    fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
+    /// For each of some deliveries, those in whose place it stands, lowest first; at most a hundred.
+    fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>>;
     /// A later delivery of the same record on the same route that was delivered: replaying this one would undo it.
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>>;
     /// The durable state of a system; a fresh one when it was never seen.

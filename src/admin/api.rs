@@ -165,7 +165,8 @@ async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
     let around =
         Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
-    let stands_for = admin.store.stands_for(delivery.delivery.delivery_id).await;
+    let stands_for = admin.store.stands_for(vec![delivery.delivery.delivery_id]).await.map(|mut each| each.pop());
+    let stands_for = stands_for.map(Option::unwrap_or_default);
     answer(stands_for.map(|ids| json!({"delivery": delivery, "attempts": attempts, "stands_for": ids})))
 }
 
@@ -239,15 +240,11 @@ async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> Ht
         Ok(views) => views,
         Err(error) => return from_store(&error),
     };
-    let mut letters: Vec<DeadLetter> = Vec::with_capacity(views.len());
-    for view in views {
-        let stands_for = match admin.store.stands_for(view.delivery_id).await {
-            Ok(stands_for) => stands_for,
-            Err(error) => return from_store(&error),
-        };
-        letters.push(DeadLetter { stands_for, ..view.into() });
-    }
-    HttpResponse::Ok().json(letters)
+    let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
+    answer(stands_for.map(|each| {
+        let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
+        views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+    }))
 }
 
 /// The body of every changing call.
@@ -374,7 +371,7 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
     if many.rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
         return problem(400, &format!("the rate must be from 1 to {RATE_MAX} changes a second"));
     }
-    let mut choice = many.choose;
+    let mut choice = many.choose.ordered();
     if choice.is_empty() {
         return problem(400, "say in choose which are meant: ids, issue, state, destination, route and so on");
     }

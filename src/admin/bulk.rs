@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
-    /// These alone, none of them if it is empty; without the key whichever the filter leaves.
+    /// These alone, none of them if it is empty; without the key whichever the filter leaves. See [`Choice::ordered`].
     pub(super) ids: Option<Vec<DeliveryId>>,
     pub(super) state: Option<State>,
     pub(super) destination: Option<String>,
@@ -48,6 +48,15 @@ pub(super) struct Choice {
 }
 
 impl Choice {
+    /// With its ids in their order, each once, as it is walked.
+    pub(super) fn ordered(mut self) -> Self {
+        if let Some(ids) = &mut self.ids {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        self
+    }
+
     /// Whether it says nothing at all: that would be everything.
     pub(super) fn is_empty(&self) -> bool {
         let texts = [&self.destination, &self.route, &self.record_id, &self.notification_id, &self.text, &self.issue];
@@ -75,7 +84,8 @@ impl Choice {
                 && is(&self.destination, &view.destination)
                 && is(&self.route, &view.route)
                 && is(&self.record_id, &view.record_id)
-                && is(&self.notification_id, &view.notification_id))
+                && is(&self.notification_id, &view.notification_id)
+                && self.text.as_ref().is_none_or(|text| view.reason.as_ref().is_some_and(|all| all.contains(text))))
     }
 
     /// The next deliveries above an id, and from where to go on; none when there are no more.
@@ -91,14 +101,12 @@ impl Choice {
     }
 }
 
-/// The next of those that are named by their ids.
+/// The next of those that are named by their ids, which rise.
 async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult<Vec<DeliveryView>> {
-    let mut ids: Vec<DeliveryId> = ids.iter().copied().filter(|id| id.0 > after).collect();
-    ids.sort_unstable();
-    ids.dedup();
+    let next = ids.partition_point(|id| id.0 <= after);
     let mut views = Vec::new();
-    for id in ids.into_iter().take(PAGE as usize) {
-        views.push(store.delivery(id).await?.0);
+    for id in ids.iter().skip(next).take(PAGE as usize) {
+        views.push(store.delivery(*id).await?.0);
     }
     Ok(views)
 }
@@ -188,7 +196,7 @@ impl Jobs {
     /// A person's wish; none when there is no such job.
     pub(super) fn steer(&self, id: u64, wish: Wish) -> Option<Progress> {
         let job = self.jobs().get(&id).map(Arc::clone)?;
-        job.wish.send_if_modified(|standing| {
+        let changed = job.wish.send_if_modified(|standing| {
             let changes = *standing != Wish::Cancel && *standing != wish;
             if changes {
                 *standing = wish;
@@ -196,11 +204,9 @@ impl Jobs {
             changes
         });
         let mut progress = job.progress();
-        progress.state = match (progress.state, wish) {
-            ("running" | "paused", Wish::Run) => "running",
-            ("running" | "paused", Wish::Pause) => "paused",
-            (state, _) => state,
-        };
+        if changed && !progress.has_ended() {
+            progress.state = if wish == Wish::Pause { "paused" } else { "running" };
+        }
         Some(progress.clone())
     }
 

@@ -95,7 +95,7 @@ impl Gate {
 
     /// How many calls may begin now with so many free slots; or why none. Marks a probe.
     pub(super) fn admit(&mut self, free: usize, now: Moment) -> Result<usize, Shut> {
-        self.pass_time(now);
+        self.count(now);
         let calls = self.look(free, now)?;
         self.probing |= self.paused.is_some() || self.breaker.outage().is_some();
         Ok(calls)

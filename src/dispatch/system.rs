@@ -94,8 +94,8 @@ impl Runner {
 
     /// Claims what may be called now and begins the calls.
     async fn step(self: &Arc<Self>) -> Step {
-        self.pass_time().await;
         let now = self.moment();
+        self.pass_time(now).await;
         let admitted = self.gate().admit(self.slots.available_permits(), now);
         let limit = match admitted {
             Ok(limit) => limit,
@@ -120,8 +120,8 @@ impl Runner {
     }
 
     /// Ends a pause whose time is over.
-    async fn pass_time(&self) {
-        if !self.gate().pass_time(self.moment()) {
+    async fn pass_time(&self, now: Moment) {
+        if !self.gate().pass_time(now) {
             return;
         }
         tracing::info!(system = self.name, "the time of its pause is over");

@@ -292,8 +292,8 @@ impl Store for SqliteStore {
         self.write(size, move |books| reroute::reroute(books, row, &deliveries, now))
     }
 
-    fn stands_for(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
-        self.read(move |connection| queries::stands_for(connection, delivery.0))
+    fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {
+        self.read(move |connection| deliveries.iter().map(|id| queries::stands_for(connection, id.0)).collect())
     }
 
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {

@@ -56,6 +56,20 @@ async fn ok_sink() -> Sink {
     Sink::start(Box::new(|_, _: &Arrived| Some((200, "{}".to_owned())))).await
 }
 
+/// Posts twenty notifications of as many records, and waits until the system `sink` says that this happened to it.
+async fn post_twenty_until(gateway: &Process, happened: &str) {
+    for number in 0..20 {
+        let id = format!("04l{number}");
+        let body = envelope(&[Notice { id: &id, record: &format!("006A{number:08}AAA"), fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while gateway.admin("/api/v1/systems").await["sink"][happened].is_null() {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// A sink that answers with a status until it is opened, and then with 200.
 async fn shut_sink(status: u16) -> (Sink, std::sync::Arc<std::sync::atomic::AtomicBool>) {
     let open = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -311,16 +325,7 @@ async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
     let breaker = "breaker = { failures = 5, wait = \"2s\", max_wait = \"2s\" }";
     let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", breaker));
     gateway.start(&[]).await;
-    for number in 0..20 {
-        let id = format!("04l{number}");
-        let body = envelope(&[Notice { id: &id, record: &format!("006A{number:08}AAA"), fields: "" }]);
-        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
-    }
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while gateway.admin("/api/v1/systems").await["sink"]["breaker"].is_null() {
-        assert!(std::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    post_twenty_until(&gateway, "breaker").await;
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
     let waiting = gateway.admin("/api/v1/deliveries?state=waiting").await;
     let why: std::collections::HashSet<_> =
@@ -491,6 +496,14 @@ async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
     }
     let none = json!({"choose": {"ids": []}, "dry_run": true});
     assert_eq!(gateway.change("/api/v1/deliveries/replay", &none).await.1["count"], 0, "an empty selection is empty");
+    for (choose, count) in [
+        (json!({"ids": [2, 1, 2]}), 2),
+        (json!({"ids": [2, 1], "text": "409"}), 2),
+        (json!({"ids": [2, 1], "text": "elsewhere"}), 0),
+    ] {
+        let dry = json!({"choose": choose, "dry_run": true});
+        assert_eq!(gateway.change("/api/v1/deliveries/replay", &dry).await.1["count"], count, "{choose}");
+    }
     open.store(true, std::sync::atomic::Ordering::SeqCst);
     let (status, job) =
         gateway.change("/api/v1/deliveries/replay", &json!({"choose": choose, "reason": "fixed", "rate": 1000})).await;
@@ -604,16 +617,7 @@ async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
     let (sink, open) = shut_sink(401).await;
     let mut gateway = Process::prepare(&configuration(&sink.url("")));
     gateway.start(&[]).await;
-    for number in 0..20 {
-        let id = format!("04l{number}");
-        let body = envelope(&[Notice { id: &id, record: &format!("006A{number:08}AAA"), fields: "" }]);
-        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
-    }
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null() {
-        assert!(std::time::Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    post_twenty_until(&gateway, "paused").await;
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 0).await;
     assert_eq!(ledger["deliveries"]["waiting"], 20);
     assert_eq!(ledger["deliveries"]["dead"], 0);
