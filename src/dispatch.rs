@@ -1,11 +1,12 @@
 //! The driver of the way out: store → map → deliver → settle → store.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
@@ -14,7 +15,7 @@ use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
 use crate::dispatch::lookup::Lookup;
-use crate::dispatch::system::Runner;
+use crate::dispatch::system::{Course, Runner};
 use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
@@ -28,6 +29,7 @@ pub mod breaker;
 pub mod calendar;
 mod gate;
 pub mod lookup;
+mod slots;
 mod system;
 
 /// All that is needed to make calls under one configuration.
@@ -137,12 +139,48 @@ pub(crate) enum Stop {
     Cut,
 }
 
+/// The plan that new claims go by, and its version. Calls under way keep the one that they began with.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) version: ConfigVersion,
+}
+
+/// How systems stand in the store, by name.
+pub type States = HashMap<String, SystemState>;
+
+/// Whether the plan in force serves a delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// It has its route.
+    pub has_route: bool,
+    /// It has its destination.
+    pub has_destination: bool,
+    /// The system that its route or destination belongs to now, when that is another.
+    pub moved_to: Option<String>,
+}
+
+impl Known {
+    /// Whether it is claimed at all.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.has_route && self.has_destination && self.moved_to.is_none()
+    }
+}
+
 /// The running way out: one runner per system, so that none waits for another.
 pub struct Dispatch {
-    plan: Arc<Plan>,
-    runners: HashMap<String, Arc<Runner>>,
+    attempts: Arc<Attempts>,
+    running: ArcSwap<Running>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<Stop>,
+}
+
+/// What runs: the plan, and a runner for each of its systems. Those of systems that are gone stay while calls are under
+/// way, so that a system that comes back does not get more calls at once than it allows.
+struct Running {
+    in_force: Arc<InForce>,
+    runners: HashMap<String, Arc<Runner>>,
 }
 
 impl Dispatch {
@@ -152,22 +190,80 @@ impl Dispatch {
     /// When the store cannot tell the systems' states.
     pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
         let (stop, stopped) = watch::channel(Stop::No);
-        let plan = Arc::clone(&parts.plan);
-        let attempts = Arc::new(Attempts::new(parts, stopped));
+        let Parts { plan, config_version: version, .. } = &parts;
+        let in_force = Arc::new(InForce { plan: Arc::default(), version: *version });
+        let (plan, version) = (Arc::clone(plan), *version);
+        let dispatch = Self {
+            attempts: Arc::new(Attempts::new(parts, stopped)),
+            running: ArcSwap::from_pointee(Running { in_force, runners: HashMap::new() }),
+            tasks: Mutex::new(Vec::new()),
+            stop,
+        };
+        let states = dispatch.states(&plan).await?;
+        dispatch.adopt(plan, version, states).await;
+        Ok(Arc::new(dispatch))
+    }
+
+    /// How the systems of a plan stand that have no runner yet: what [`Dispatch::adopt`] must know of them.
+    ///
+    /// # Errors
+    /// When the store cannot tell.
+    pub async fn states(&self, plan: &Plan) -> StoreResult<States> {
+        let running = self.running.load_full();
+        let mut states = States::new();
+        for name in plan.systems.keys().filter(|name| !running.runners.contains_key(*name)) {
+            states.insert(name.clone(), self.attempts.store.system(name.clone()).await?);
+        }
+        Ok(states)
+    }
+
+    /// From now on this plan is in force: new claims go by it, and calls under way end by the one they began with.
+    pub async fn adopt(&self, plan: Arc<Plan>, version: ConfigVersion, mut states: States) {
+        let before = self.running.load_full();
+        let in_force = Arc::new(InForce { plan, version });
         let mut runners = HashMap::new();
-        let mut tasks = Vec::new();
-        for (name, system) in &plan.systems {
-            let state = attempts.store.system(name.clone()).await?;
-            let runner = Arc::new(Runner::new(name, system, &plan, state, Arc::clone(&attempts)));
-            tasks.push(tokio::spawn(Arc::clone(&runner).run()));
+        let mut changed = Vec::new();
+        for (name, settings) in &in_force.plan.systems {
+            let course = Course::new(name, &in_force);
+            let runner = match before.runners.get(name) {
+                Some(runner) => {
+                    if runner.reconfigure(settings, course) {
+                        changed.push(Arc::clone(runner));
+                    }
+                    Arc::clone(runner)
+                }
+                None => self.begin(name, settings, course, states.remove(name).unwrap_or_default()),
+            };
             runners.insert(name.clone(), runner);
         }
-        Ok(Arc::new(Self { plan, runners, tasks: Mutex::new(tasks), stop }))
+        for (name, runner) in before.runners.iter().filter(|(name, _)| !in_force.plan.systems.contains_key(*name)) {
+            if before.in_force.plan.systems.contains_key(name) {
+                runner.set_aside(Course::new(name, &in_force));
+                changed.push(Arc::clone(runner));
+            } else if runner.is_idle() {
+                runner.end();
+                continue;
+            }
+            runners.insert(name.clone(), Arc::clone(runner));
+        }
+        self.attempts.forget_vain_recalls().await;
+        self.running.store(Arc::new(Running { in_force, runners }));
+        for runner in changed {
+            runner.keep_or_warn().await;
+        }
+    }
+
+    fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {
+        let runner = Arc::new(Runner::new(name, settings, course, state, Arc::clone(&self.attempts)));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(Arc::clone(&runner).run()));
+        runner
     }
 
     /// Something may be due for a system.
     pub fn wake(&self, system: &str) {
-        if let Some(runner) = self.runners.get(system) {
+        if let Some(runner) = self.running.load().runners.get(system) {
             runner.hear_of_work();
         }
     }
@@ -175,7 +271,9 @@ impl Dispatch {
     /// The systems and how they stand, by name.
     #[must_use]
     pub fn systems(&self) -> Vec<(String, SystemState)> {
-        let mut list: Vec<_> = self.runners.iter().map(|(name, runner)| (name.clone(), runner.state())).collect();
+        let running = self.running.load();
+        let known = running.runners.iter().filter(|(name, _)| running.has_system(name));
+        let mut list: Vec<_> = known.map(|(name, runner)| (name.clone(), runner.state())).collect();
         list.sort_by(|one, other| one.0.cmp(&other.0));
         list
     }
@@ -183,13 +281,13 @@ impl Dispatch {
     /// Why a system is not called now; none when it is, or when there is no such system.
     #[must_use]
     pub fn shut(&self, system: &str) -> Option<Shut> {
-        self.runners.get(system)?.shut()
+        self.runner(system).ok()?.shut()
     }
 
-    /// Whether the plan in force has this route, and this destination.
+    /// Whether the plan in force serves deliveries of this route to this destination, made for this system.
     #[must_use]
-    pub fn knows(&self, route: &str, destination: &str) -> (bool, bool) {
-        (self.plan.routes.contains_key(route), self.plan.destinations.contains_key(destination))
+    pub fn knows(&self, route: &str, destination: &str, system: &str) -> Known {
+        self.running.load().in_force.plan.knows(route, destination, system)
     }
 
     /// A person pauses a system: nothing is claimed until a person resumes it, or until a moment.
@@ -208,24 +306,45 @@ impl Dispatch {
         self.runner(system)?.resume().await
     }
 
-    fn runner(&self, system: &str) -> StoreResult<&Arc<Runner>> {
-        self.runners.get(system).ok_or_else(|| StoreError::NotFound(format!("system {system}")))
+    fn runner(&self, system: &str) -> StoreResult<Arc<Runner>> {
+        let running = self.running.load();
+        let runner = running.runners.get(system).filter(|_| running.has_system(system));
+        runner.map(Arc::clone).ok_or_else(|| StoreError::NotFound(format!("system {system}")))
     }
 
     /// Claims nothing more, gives calls under way `patience` to end, then cuts the rest.
     pub async fn drain(&self, patience: Duration) {
         self.stop.send_replace(Stop::Draining);
-        let idle = join_all(self.runners.values().map(|runner| runner.idle()));
+        let running = self.running.load_full();
+        let idle = join_all(running.runners.values().map(|runner| runner.idle()));
         if tokio::time::timeout(patience, idle).await.is_err() {
             self.stop.send_replace(Stop::Cut);
             // What was cut is settled as unknown; a store that does not answer is not waited for without end.
-            let idle = join_all(self.runners.values().map(|runner| runner.idle()));
+            let idle = join_all(running.runners.values().map(|runner| runner.idle()));
             if tokio::time::timeout(Duration::from_secs(5), idle).await.is_err() {
                 tracing::warn!("some verdicts could not be stored; those calls count as unknown at the next start");
             }
         }
-        for task in self.tasks.lock().await.drain(..) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
+    }
+}
+
+impl Running {
+    fn has_system(&self, name: &str) -> bool {
+        self.in_force.plan.systems.contains_key(name)
+    }
+}
+
+impl Plan {
+    /// Whether it serves deliveries of this route to this destination, made for this system.
+    #[must_use]
+    pub fn knows(&self, route: &str, destination: &str, system: &str) -> Known {
+        let route = self.routes.get(route);
+        let present = route.and_then(|route| self.destinations.get(&route.destination));
+        let own = self.destinations.get(destination);
+        let elsewhere = own.into_iter().chain(present).map(|found| &found.system).find(|found| *found != system);
+        Known { has_route: route.is_some(), has_destination: own.is_some(), moved_to: elsewhere.cloned() }
     }
 }

@@ -81,6 +81,13 @@ pub enum Why {
         /// The destination's name.
         destination: String,
     },
+    /// Its route or destination belongs to another system now.
+    Moved {
+        /// The system that it was made for.
+        system: String,
+        /// The other.
+        to: String,
+    },
     /// Its system is not called now.
     System {
         /// The system's name.
@@ -126,6 +133,8 @@ pub struct Surroundings {
     pub has_route: bool,
     /// Whether the configuration has its destination.
     pub has_destination: bool,
+    /// The system that its route or destination belongs to now, when that is another.
+    pub moved_to: Option<String>,
     /// Why its system is not called now, if so.
     pub shut: Option<Shut>,
     /// The first of its lane and why that one waits, where it is known.
@@ -173,6 +182,9 @@ fn waiting(delivery: &DeliveryView, around: &Surroundings) -> Why {
     if !around.has_destination {
         return Why::NoDestination { destination: delivery.destination.clone() };
     }
+    if let Some(to) = &around.moved_to {
+        return Why::Moved { system: delivery.system.clone(), to: to.clone() };
+    }
     if let Some(shut) = around.shut.as_ref().filter(|shut| shut.is_outage()) {
         return system(shut);
     }
@@ -195,6 +207,7 @@ impl Why {
             Self::Stopping => "stopping",
             Self::NoRoute { .. } => "no_route",
             Self::NoDestination { .. } => "no_destination",
+            Self::Moved { .. } => "moved",
             Self::System { shut, .. } => match shut {
                 Shut::Paused(_) => "paused",
                 Shut::Closed { .. } => "closed",
@@ -229,6 +242,9 @@ impl fmt::Display for Why {
             Self::NoRoute { route } => write!(f, "the configuration has no route {route:?} any more"),
             Self::NoDestination { destination } => {
                 write!(f, "the configuration has no destination {destination:?} any more")
+            }
+            Self::Moved { system, to } => {
+                write!(f, "it was made for system {system}, and its route or destination belongs to system {to} now")
             }
             Self::System { system, shut } => write!(f, "system {system} {shut}"),
             Self::Retry { due_at, attempts, reason } => {
@@ -368,6 +384,13 @@ mod tests {
         let no_destination = Surroundings { has_destination: false, ..around() };
         let text = "the configuration has no destination \"erp\" any more";
         says(&delivery(State::Waiting), &no_destination, "no_destination", text);
+    }
+
+    #[test]
+    fn what_moved_to_another_system_says_to_which() {
+        let moved = Surroundings { moved_to: Some("crm".to_owned()), ..around() };
+        let text = "it was made for system erp, and its route or destination belongs to system crm now";
+        says(&delivery(State::Waiting), &moved, "moved", text);
     }
 
     #[test]

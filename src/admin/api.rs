@@ -187,15 +187,16 @@ fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explai
 }
 
 fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Surroundings {
-    let (has_route, has_destination) = admin.dispatch.knows(&delivery.route, &delivery.destination);
+    let known = admin.dispatch.knows(&delivery.route, &delivery.destination, &delivery.system);
     Surroundings {
         store_failing: match admin.store.condition() {
             Health::Ready => None,
             Health::Failing(reason) => Some(reason),
         },
         is_stopping: admin.closing.load(Ordering::SeqCst),
-        has_route,
-        has_destination,
+        has_route: known.has_route,
+        has_destination: known.has_destination,
+        moved_to: known.moved_to,
         shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| admin.dispatch.shut(system)).clone(),
         head: None,
         now: admin.clock.now(),

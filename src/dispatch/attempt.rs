@@ -16,7 +16,7 @@ use crate::deliver::{self, classify};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
 use crate::dispatch::lookup::{Found, Lookup};
-use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
+use crate::dispatch::{Destination, InForce, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::Record;
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
@@ -33,6 +33,8 @@ use crate::telemetry::{Alarms, Metrics};
 const BODY_BYTES_KEPT: usize = 64 << 10;
 /// A verdict that cannot be stored is tried again after this long.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+/// How many older plans are kept at hand; each may hold whole WSDLs.
+const RECALLED_MAX: usize = 8;
 /// Our own namespace of idempotency keys (a fixed random UUID).
 const KEY_NAMESPACE: uuid::Uuid = uuid::Uuid::from_u128(0x6f6d_6761_7465_4b65_9d1c_52a7_31e8_04f2);
 
@@ -57,9 +59,7 @@ pub(super) struct Attempts {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: SharedClock,
     pub(super) alarms: Arc<Alarms>,
-    pub(super) config_version: ConfigVersion,
     pub(super) stop: watch::Receiver<Stop>,
-    plan: Arc<Plan>,
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
     metrics: Arc<Metrics>,
@@ -70,12 +70,24 @@ pub(super) struct Attempts {
 /// plan that made them. Where it goes, how it is judged and what follows is always for the plan in force to say: an
 /// address or a credential that was corrected counts at once.
 struct Way<'a> {
+    plan: &'a Plan,
     route: &'a Route,
     destination: &'a Destination,
     older: Option<Arc<Plan>>,
 }
 
-impl Way<'_> {
+impl<'a> Way<'a> {
+    /// Where its route was given another destination of its system, a delivery goes where the route leads now; but bytes
+    /// that must go out again go to the destination that they were made for.
+    fn of(claimed: &Claimed, plan: &'a Plan, older: Option<Arc<Plan>>) -> Option<Self> {
+        let route = plan.routes.get(&claimed.route)?;
+        let made_for =
+            older.as_ref().and_then(|older| older.routes.get(&claimed.route)).map(|older| &older.destination);
+        let destination = made_for.filter(|made_for| **made_for == claimed.destination).unwrap_or(&route.destination);
+        let destination = plan.destinations.get(destination)?;
+        Some(Self { plan, route, destination, older })
+    }
+
     /// The route that makes the bytes. Those of another protocol are of no use to the destination as it is now.
     fn maker(&self) -> &Route {
         let older = self.older.as_ref().and_then(|older| older.routes.get(&self.route.name));
@@ -87,8 +99,10 @@ impl Way<'_> {
         let mut call = map::call(&self.maker().mapping, subject, identity)?;
         if self.older.is_some() {
             call.timeout = self.route.mapping.timeout;
-            // Where the present address cannot be made, the one of then is as good as any.
-            call.url = map::address(&self.route.mapping, subject).unwrap_or(call.url);
+            // Where the present address cannot be made, or is another destination's, the one of then is as good as any.
+            if self.route.destination == self.destination.name {
+                call.url = map::address(&self.route.mapping, subject).unwrap_or(call.url);
+            }
         }
         Ok(call)
     }
@@ -138,14 +152,12 @@ impl Decided {
 
 impl Attempts {
     pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
-        let Parts { store, plan, config_version, recall, clock, metrics, alarms } = parts;
+        let Parts { store, plan: _, config_version: _, recall, clock, metrics, alarms } = parts;
         Self {
             store,
             clock,
             alarms,
-            config_version,
             stop,
-            plan,
             recall,
             recalled: Mutex::new(HashMap::new()),
             metrics,
@@ -153,27 +165,20 @@ impl Attempts {
         }
     }
 
-    /// Whether the target is asked first whether the message arrived.
-    pub(super) fn looks_up(&self, claimed: &Claimed) -> bool {
-        claimed.same_bytes_as.is_some()
-            && self.plan.routes.get(&claimed.route).is_some_and(|route| route.lookup.is_some())
-    }
-
-    /// Takes a leased delivery through to its settlement.
-    pub(super) async fn run(&self, claimed: Claimed, active_ms: impl Fn() -> i64) -> After {
+    /// Takes a leased delivery through to its settlement, by the plan that it was claimed under.
+    pub(super) async fn run(&self, claimed: Claimed, in_force: &InForce, active_ms: impl Fn() -> i64) -> After {
         crash::point("after-claim");
         if *self.stop.borrow() != Stop::No {
             self.release(&claimed).await;
             return After::NoCall;
         }
-        // A claim names the routes and destinations of the plan in force.
-        let Some((route, destination)) = self.plan.way(&claimed) else {
+        let older = self.plan_for(claimed.same_bytes_as, in_force.version).await;
+        // A claim names the routes and destinations of its plan.
+        let Some(way) = Way::of(&claimed, &in_force.plan, older) else {
             tracing::error!(delivery = %claimed.delivery, route = claimed.route, "the route is gone; released");
             self.release(&claimed).await;
             return After::NoCall;
         };
-        let older = self.plan_for(claimed.same_bytes_as).await;
-        let way = Way { route, destination, older };
         let decided = self.decide(&claimed, &way, &active_ms).await;
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, decided.outcome()) {
@@ -190,10 +195,10 @@ impl Attempts {
 
     /// Maps, checks, calls, classifies: everything between the lease and the settlement.
     async fn decide(&self, claimed: &Claimed, way: &Way<'_>, active_ms: &impl Fn() -> i64) -> Decided {
-        let Way { route, destination, .. } = *way;
+        let Way { plan, route, destination, .. } = *way;
         let mask = &*match &way.older {
-            Some(older) => Cow::Owned(self.plan.mask.with(&older.mask)),
-            None => Cow::Borrowed(&self.plan.mask),
+            Some(older) => Cow::Owned(plan.mask.with(&older.mask)),
+            None => Cow::Borrowed(&plan.mask),
         };
         let record = match record_of(&claimed.notification, way.maker()) {
             Ok(record) => record,
@@ -210,7 +215,7 @@ impl Attempts {
             Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), ""),
         };
         let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
-            Some(lookup) => self.look_up(lookup, claimed, &subject, mask).await,
+            Some(lookup) => self.look_up(lookup, way, claimed, &subject, mask).await,
             None => LookedUp::Absent,
         };
         let Answered { judgement, record, duration } = match looked_up {
@@ -254,13 +259,20 @@ impl Attempts {
     }
 
     /// After an unknown outcome, asks the target whether the message arrived.
-    async fn look_up(&self, lookup: &Lookup, claimed: &Claimed, subject: &Subject<'_>, mask: &Mask) -> LookedUp {
+    async fn look_up(
+        &self,
+        lookup: &Lookup,
+        way: &Way<'_>,
+        claimed: &Claimed,
+        subject: &Subject<'_>,
+        mask: &Mask,
+    ) -> LookedUp {
         let unknown = |reason: &str, follow, after| {
             let reason = mask.apply(&format!("whether it arrived could not be looked up: {reason}"));
             let judgement = Judgement { outcome: Outcome::Unknown { reason }, follow: Some(follow), rule: None };
             LookedUp::Unknown { judgement, after }
         };
-        let Some(asked) = self.plan.destinations.get(&lookup.destination) else {
+        let Some(asked) = way.plan.destinations.get(&lookup.destination) else {
             let reason = format!("there is no destination {}", lookup.destination);
             return unknown(&reason, Follow::Retry(None), After::NoCall);
         };
@@ -395,9 +407,14 @@ impl Attempts {
         }
     }
 
+    /// What could not be recalled is tried again: another configuration may come with what was missing.
+    pub(super) async fn forget_vain_recalls(&self) {
+        self.recalled.lock().await.retain(|_, plan| plan.is_some());
+    }
+
     /// The older plan that made the bytes which must go out again; none when that is the plan in force.
-    async fn plan_for(&self, version: Option<ConfigVersion>) -> Option<Arc<Plan>> {
-        let version = version.filter(|version| *version != self.config_version)?;
+    async fn plan_for(&self, version: Option<ConfigVersion>, in_force: ConfigVersion) -> Option<Arc<Plan>> {
+        let version = version.filter(|version| *version != in_force)?;
         let mut recalled = self.recalled.lock().await;
         if let Some(plan) = recalled.get(&version) {
             return plan.clone();
@@ -414,6 +431,9 @@ impl Attempts {
                 version = version.0,
                 "an older configuration cannot be used; the present one maps in its place"
             );
+        }
+        if recalled.len() >= RECALLED_MAX {
+            recalled.clear();
         }
         recalled.insert(version, plan.clone());
         plan
@@ -457,11 +477,9 @@ impl Attempts {
     }
 }
 
-impl Plan {
-    fn way(&self, claimed: &Claimed) -> Option<(&Route, &Destination)> {
-        let (route, destination) = (self.routes.get(&claimed.route)?, self.destinations.get(&claimed.destination)?);
-        Some((route, destination))
-    }
+/// Whether the target is asked first whether the message arrived.
+pub(super) fn looks_up(plan: &Plan, claimed: &Claimed) -> bool {
+    claimed.same_bytes_as.is_some() && plan.routes.get(&claimed.route).is_some_and(|route| route.lookup.is_some())
 }
 
 /// What an outcome says of the system as a whole. Who refuses works; who asks to go slower (425, 429), or whose fault has

@@ -91,6 +91,18 @@ impl Breaker {
         Self { settings, open, ..Self::default() }
     }
 
+    /// Other settings from now on; what is known of failures stays, and an outage as long as there is a breaker at all.
+    pub(super) fn reconfigure(&mut self, settings: Option<Settings>, now: Timestamp) {
+        let calls = settings.as_ref().and_then(|settings| settings.share).map_or(0, |share| share.calls);
+        let surplus = self.recent.len().saturating_sub(calls);
+        self.recent.drain(..surplus);
+        if settings.is_none() {
+            self.reset();
+        }
+        self.settings = settings;
+        self.bring_near(now);
+    }
+
     /// Set while it is open.
     pub(super) fn outage(&self) -> Option<&Outage> {
         self.open.as_ref()

@@ -10,6 +10,9 @@ use crate::settle::PROBE_AFTER;
 use crate::store::{Pause, SystemState};
 use crate::why::Shut;
 
+/// Why a system is paused that the configuration pauses.
+const BY_CONFIGURATION: &str = "paused in the configuration";
+
 /// The two clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
@@ -29,6 +32,8 @@ pub(super) struct Gate {
     warm_since: Option<Duration>,
     /// How long the system was open for calls, over its whole life.
     active: Duration,
+    /// The plan in force does not have the system.
+    is_aside: bool,
     /// Until when `active` is counted, and whether it goes on from there.
     counted_until: Duration,
     counting: bool,
@@ -74,7 +79,7 @@ impl Bucket {
 impl Gate {
     /// As the store remembers the system.
     pub(super) fn new(settings: &System, state: SystemState, now: Moment) -> Self {
-        let by_configuration = || Pause::new("paused in the configuration", now.wall);
+        let by_configuration = || Pause::new(BY_CONFIGURATION, now.wall);
         // A pause whose time ran out while the gateway was down is over; that of the configuration is not.
         let standing = state.paused.filter(|pause| pause.until.is_none_or(|until| until > now.wall));
         let paused = standing.or_else(|| settings.paused.then(by_configuration));
@@ -87,10 +92,46 @@ impl Gate {
             active: Duration::from_millis(u64::try_from(state.active_ms).unwrap_or(0)),
             counted_until: now.monotonic,
             counting: false,
+            is_aside: false,
             settings: settings.clone(),
         };
         gate.count(now);
         gate
+    }
+
+    /// Other settings from now on; whether what the store keeps of the system changed. What a person did, an outage and the
+    /// time that was counted stay. A pause of the configuration begins when the configuration begins to say so, and ends
+    /// when it does not say so any more: whoever resumed it meanwhile is not overruled.
+    pub(super) fn reconfigure(&mut self, settings: &System, now: Moment) -> bool {
+        self.count(now);
+        let before = (self.paused.clone(), self.breaker.outage().cloned());
+        let was = std::mem::replace(&mut self.settings, settings.clone());
+        let was_aside = std::mem::take(&mut self.is_aside);
+        if (was.rate, was.burst) != (settings.rate, settings.burst) {
+            let next = self.bucket.take().map_or(Duration::ZERO, |bucket| bucket.next);
+            self.bucket = settings.rate.map(|rate| Bucket::new(rate, settings.burst));
+            if let Some(bucket) = &mut self.bucket {
+                // What was sent counts, but a slow rate of before holds up no more than one call of the new one.
+                bucket.next = next.min(now.monotonic + bucket.per_call);
+            }
+        }
+        self.breaker.reconfigure(settings.breaker.clone(), now.wall);
+        match (was.paused, settings.paused) {
+            (false, true) if self.paused.is_none() => self.paused = Some(Pause::new(BY_CONFIGURATION, now.wall)),
+            (true, false) if self.paused.as_ref().is_some_and(|pause| pause.reason == BY_CONFIGURATION) => {
+                self.open(now);
+            }
+            _ => {}
+        }
+        self.count(now);
+        was_aside || before != (self.paused.clone(), self.breaker.outage().cloned())
+    }
+
+    /// No plan has the system any more: no time counts until one does.
+    pub(super) fn set_aside(&mut self, now: Moment) {
+        self.count(now);
+        self.is_aside = true;
+        self.count(now);
     }
 
     /// How many calls may begin now with so many free slots; or why none. Marks a probe.
@@ -269,7 +310,8 @@ impl Gate {
     fn count(&mut self, now: Moment) {
         self.active = self.active(now.monotonic);
         self.counted_until = now.monotonic;
-        self.counting = self.paused.is_none() && self.breaker.outage().is_none() && self.is_open(now);
+        let is_shut = self.is_aside || self.paused.is_some() || self.breaker.outage().is_some();
+        self.counting = !is_shut && self.is_open(now);
     }
 }
 
@@ -344,6 +386,66 @@ mod tests {
         assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
         gate.no_probe();
         assert_eq!(gate.admit(8, after(6 * SECOND)), Ok(1));
+    }
+
+    #[test]
+    fn other_settings_leave_a_persons_pause_an_outage_and_a_running_probe_as_they_are() {
+        let mut gate = broken(&system());
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        let settings = System { concurrency: 2, rate: Some(Rate { calls: 1, per: SECOND }), ..system() };
+        assert!(!gate.reconfigure(&settings, after(6 * SECOND)));
+        assert!(matches!(gate.admit(2, after(6 * SECOND)), Err(Shut::Broken(_))), "its probe is still under way");
+        assert!(gate.hear(&Sign::Works, true, DeliveryId(3), after(7 * SECOND)));
+        let pause = Pause::new("closing", after(7 * SECOND).wall);
+        gate.pause_by_person(pause.clone(), after(7 * SECOND));
+        assert!(!gate.reconfigure(&System { paused: true, ..settings.clone() }, after(8 * SECOND)));
+        assert!(!gate.reconfigure(&settings, after(9 * SECOND)));
+        assert_eq!(gate.admit(2, after(MINUTE)), Err(Shut::Paused(pause)));
+        gate.resume(after(MINUTE));
+        assert_eq!(gate.admit(2, after(MINUTE)), Ok(1), "as the rate says");
+    }
+
+    #[test]
+    fn without_a_breaker_any_more_an_outage_is_over() {
+        let mut gate = broken(&system());
+        assert!(gate.reconfigure(&System { breaker: None, ..system() }, after(SECOND)));
+        assert_eq!(gate.admit(8, after(SECOND)), Ok(8));
+    }
+
+    #[test]
+    fn a_pause_of_the_configuration_comes_and_goes_with_it_and_overrules_nobody() {
+        let paused = System { paused: true, ..system() };
+        let mut gate = gate(&system());
+        assert!(gate.reconfigure(&paused, after(SECOND)));
+        assert!(matches!(gate.admit(8, after(SECOND)), Err(Shut::Paused(_))));
+        assert!(gate.reconfigure(&system(), after(2 * SECOND)));
+        assert_eq!(gate.admit(8, after(2 * SECOND)), Ok(8));
+        assert!(gate.reconfigure(&paused, after(3 * SECOND)));
+        gate.resume(after(4 * SECOND));
+        assert!(!gate.reconfigure(&paused, after(5 * SECOND)));
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(8), "a person resumed it");
+    }
+
+    #[test]
+    fn another_rate_counts_at_once_and_a_slow_one_of_before_holds_nothing_up() {
+        let rate = |calls, per| System { rate: Some(Rate { calls, per }), ..system() };
+        let mut gate = gate(&rate(1, 60 * MINUTE));
+        gate.begin(1, after(Duration::ZERO));
+        assert!(matches!(gate.admit(8, after(SECOND)), Err(Shut::Rate { .. })));
+        gate.reconfigure(&rate(2, SECOND), after(SECOND));
+        assert!(matches!(gate.admit(8, after(SECOND)), Err(Shut::Rate { .. })));
+        assert_eq!(gate.admit(8, after(2 * SECOND)), Ok(1));
+        gate.reconfigure(&system(), after(2 * SECOND));
+        assert_eq!(gate.admit(8, after(2 * SECOND)), Ok(8));
+    }
+
+    #[test]
+    fn a_system_that_no_plan_has_does_not_age() {
+        let mut gate = gate(&system());
+        gate.set_aside(after(SECOND));
+        assert_eq!(gate.active_ms(after(MINUTE).monotonic), 1_000);
+        assert!(gate.reconfigure(&system(), after(MINUTE)));
+        assert_eq!(gate.active_ms(after(MINUTE + SECOND).monotonic), 2_000);
     }
 
     #[test]

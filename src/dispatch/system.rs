@@ -1,17 +1,23 @@
 //! One system's runner: claims no more than it has free slots, and only while the system may be called.
+//!
+//! It outlives the plan that began it: another plan gives it another course, and everything that it knows of the system
+//! (pause, outage, open time, calls under way) stays.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::DeliveryId;
-use crate::dispatch::attempt::{After, Attempts};
+use crate::dispatch::attempt::{self, After, Attempts};
 use crate::dispatch::gate::{Gate, Moment};
-use crate::dispatch::{Plan, Stop, System};
+use crate::dispatch::slots::{Slot, Slots};
+use crate::dispatch::{InForce, Stop, System};
 use crate::store::{Claim, Claims, Pause, StoreError, StoreResult, SystemState};
 use crate::why::Shut;
 
@@ -29,40 +35,94 @@ enum Step {
     Idle(Duration),
 }
 
+/// What a runner goes by: the plan in force, and what of it belongs to its system.
+pub(crate) struct Course {
+    in_force: Arc<InForce>,
+    destinations: Vec<String>,
+    routes: Vec<String>,
+}
+
+impl Course {
+    /// A system's part of a plan; nothing when the plan does not have it.
+    pub(crate) fn new(system: &str, in_force: &Arc<InForce>) -> Self {
+        let plan = &in_force.plan;
+        let of_system = plan.destinations.values().filter(|known| known.system == system);
+        let destinations: Vec<String> = of_system.map(|known| known.name.clone()).collect();
+        let leads_here = |destination: &String| destinations.contains(destination);
+        let routes = plan.routes.values().filter(|route| leads_here(&route.destination));
+        let routes = routes.map(|route| route.name.clone()).collect();
+        Self { in_force: Arc::clone(in_force), destinations, routes }
+    }
+}
+
 /// Runs one system.
 pub(crate) struct Runner {
     name: String,
-    concurrency: usize,
-    destinations: Vec<String>,
-    routes: Vec<String>,
     attempts: Arc<Attempts>,
-    slots: Arc<Semaphore>,
+    course: ArcSwap<Course>,
+    slots: Arc<Slots>,
     awake: Notify,
     gate: Mutex<Gate>,
+    /// A step is under way: it may have claimed what no slot shows yet.
+    stepping: AtomicBool,
+    ended: AtomicBool,
 }
 
 impl Runner {
     /// A runner in the state that the store remembers.
-    pub(crate) fn new(name: &str, settings: &System, plan: &Plan, state: SystemState, attempts: Arc<Attempts>) -> Self {
-        let destinations: Vec<String> =
-            plan.destinations.values().filter(|known| known.system == name).map(|known| known.name.clone()).collect();
-        let routes = plan
-            .routes
-            .values()
-            .filter(|route| destinations.contains(&route.destination))
-            .map(|route| route.name.clone())
-            .collect();
+    pub(crate) fn new(
+        name: &str,
+        settings: &System,
+        course: Course,
+        state: SystemState,
+        attempts: Arc<Attempts>,
+    ) -> Self {
         let gate = Gate::new(settings, state, moment(&attempts.clock));
         Self {
             name: name.to_owned(),
-            concurrency: settings.concurrency,
-            destinations,
-            routes,
-            slots: Arc::new(Semaphore::new(settings.concurrency)),
+            course: ArcSwap::from_pointee(course),
+            slots: Slots::new(settings.concurrency),
             awake: Notify::new(),
             gate: Mutex::new(gate),
+            stepping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             attempts,
         }
+    }
+
+    /// Goes by another plan and other settings from now on; whether what the store keeps of the system changed.
+    pub(crate) fn reconfigure(&self, settings: &System, course: Course) -> bool {
+        self.slots.resize(settings.concurrency);
+        let changed = self.gate().reconfigure(settings, self.moment());
+        self.course.store(Arc::new(course));
+        if changed {
+            let state = self.state();
+            if let Some(pause) = &state.paused {
+                self.alarm_pause(&pause.reason);
+            }
+            self.alarm(&state);
+        }
+        self.wake();
+        changed
+    }
+
+    /// The plan in force does not have the system any more: nothing is claimed, and no time counts.
+    pub(crate) fn set_aside(&self, course: Course) {
+        self.course.store(Arc::new(course));
+        self.gate().set_aside(self.moment());
+        self.attempts.alarms.clear("paused", &self.name);
+        self.attempts.alarms.clear("breaker", &self.name);
+    }
+
+    /// Whether no call is under way and none is about to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.stepping.load(Ordering::SeqCst) && self.slots.is_idle()
+    }
+
+    /// Runs no longer.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.wake();
     }
 
     pub(crate) fn wake(&self) {
@@ -72,7 +132,7 @@ impl Runner {
     /// Something new is due. Who is paused or has no free slot need not hear of it: he looks by himself when that ends,
     /// and waking a thread for nothing costs more than accepting an envelope does.
     pub(crate) fn hear_of_work(&self) {
-        if self.slots.available_permits() > 0 && !self.gate().is_shut(self.moment()) {
+        if self.slots.free() > 0 && !self.gate().is_shut(self.moment()) {
             self.wake();
         }
     }
@@ -80,8 +140,11 @@ impl Runner {
     /// Runs until told to stop.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut stop = self.attempts.stop.clone();
-        while *stop.borrow() == Stop::No {
-            let Step::Idle(wait) = self.step().await else {
+        while *stop.borrow() == Stop::No && !self.ended.load(Ordering::SeqCst) {
+            self.stepping.store(true, Ordering::SeqCst);
+            let step = self.step().await;
+            self.stepping.store(false, Ordering::SeqCst);
+            let Step::Idle(wait) = step else {
                 continue;
             };
             tokio::select! {
@@ -96,19 +159,20 @@ impl Runner {
     async fn step(self: &Arc<Self>) -> Step {
         let now = self.moment();
         self.pass_time(now).await;
-        let admitted = self.gate().admit(self.slots.available_permits(), now);
+        let admitted = self.gate().admit(self.slots.free(), now);
         let limit = match admitted {
             Ok(limit) => limit,
             Err(shut) => return Step::Idle(shut.wait(now.wall).unwrap_or(LOOK_AGAIN)),
         };
-        match self.claim(limit, now.wall).await {
+        let course = self.course.load_full();
+        match self.claim(&course, limit, now.wall).await {
             Ok(claims) if claims.claimed.is_empty() => {
                 self.gate().no_probe();
                 Step::Idle(claims.next_due.map_or(LOOK_AGAIN, |due| due.since(now.wall)))
             }
             Ok(claims) => {
                 let (full, next_due) = (claims.claimed.len() >= limit, claims.next_due);
-                self.begin(claims);
+                self.begin(claims, &course);
                 if full { Step::Begun } else { Step::Idle(next_due.map_or(LOOK_AGAIN, |due| due.since(now.wall))) }
             }
             Err(error) => {
@@ -129,37 +193,34 @@ impl Runner {
         self.keep_or_warn().await;
     }
 
-    async fn claim(&self, limit: usize, now: Timestamp) -> StoreResult<Claims> {
+    async fn claim(&self, course: &Course, limit: usize, now: Timestamp) -> StoreResult<Claims> {
         let claim = Claim {
             system: self.name.clone(),
-            destinations: self.destinations.clone(),
-            routes: self.routes.clone(),
+            destinations: course.destinations.clone(),
+            routes: course.routes.clone(),
             limit,
             now,
             active_ms: self.active_ms(),
-            config_version: self.attempts.config_version,
+            config_version: course.in_force.version,
         };
         self.attempts.store.claim(claim).await
     }
 
-    fn begin(self: &Arc<Self>, claims: Claims) {
+    fn begin(self: &Arc<Self>, claims: Claims, course: &Course) {
+        let in_force = &course.in_force;
         // A look-up before a call is a call too.
-        let calls: usize = claims.claimed.iter().map(|claimed| 1 + usize::from(self.attempts.looks_up(claimed))).sum();
+        let looks_up = |claimed| usize::from(attempt::looks_up(&in_force.plan, claimed));
+        let calls: usize = claims.claimed.iter().map(|claimed| 1 + looks_up(claimed)).sum();
         self.gate().begin(calls, self.moment());
         for claimed in claims.claimed {
-            // The claim was no larger than the free slots, and only this task takes any.
-            let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-                tracing::error!(system = self.name, delivery = %claimed.delivery, "no slot for a claimed delivery");
-                continue;
-            };
-            let runner = Arc::clone(self);
-            tokio::spawn(async move { runner.attempt(claimed, slot).await });
+            let (runner, in_force, slot) = (Arc::clone(self), Arc::clone(in_force), self.slots.take());
+            tokio::spawn(async move { runner.attempt(claimed, &in_force, slot).await });
         }
     }
 
-    async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, slot: OwnedSemaphorePermit) {
+    async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot) {
         let (delivery, lease) = (claimed.delivery, claimed.lease);
-        let run = AssertUnwindSafe(self.attempts.run(claimed, || self.active_ms())).catch_unwind();
+        let run = AssertUnwindSafe(self.attempts.run(claimed, in_force, || self.active_ms())).catch_unwind();
         let after = match run.await {
             Ok(after) => after,
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
@@ -222,7 +283,7 @@ impl Runner {
         self.keep().await
     }
 
-    async fn keep_or_warn(&self) {
+    pub(crate) async fn keep_or_warn(&self) {
         if let Err(error) = self.keep().await {
             tracing::warn!(system = self.name, %error, "the system's state could not be stored");
         }
@@ -241,7 +302,7 @@ impl Runner {
 
     /// Why it is not called now, if so.
     pub(crate) fn shut(&self) -> Option<Shut> {
-        self.gate().look(self.slots.available_permits(), self.moment()).err()
+        self.gate().look(self.slots.free(), self.moment()).err()
     }
 
     fn active_ms(&self) -> i64 {
@@ -254,9 +315,7 @@ impl Runner {
 
     /// Resolves when no call is under way.
     pub(crate) async fn idle(&self) {
-        let all = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
-        // Fails only when the semaphore is closed, which it never is.
-        drop(self.slots.acquire_many(all).await);
+        self.slots.idle().await;
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
