@@ -37,11 +37,12 @@ mod summary;
 mod table;
 mod value;
 
+pub use file::Seen;
 pub use hand::ByHand;
 pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
-pub use server::{Server, StoreSettings};
+pub use server::{Server, StoreSettings, needs_restart};
 pub use summary::RouteSummary;
 pub use value::duration;
 
@@ -80,6 +81,10 @@ pub struct Loaded {
     pub by_hand: HashMap<String, ByHand>,
     /// What the WSDLs of sources declare, by the source's name.
     pub declarations: HashMap<String, Arc<[DeclaredRecord]>>,
+    /// The configuration file, absolute; none when it was stored.
+    pub path: Option<PathBuf>,
+    /// The files that it was made of.
+    pub seen: Seen,
 }
 
 /// Loads a configuration file and all that it names.
@@ -87,8 +92,42 @@ pub struct Loaded {
 /// # Errors
 /// All that is wrong, and the warnings.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let text = text_of(path)?;
-    read(path.to_string_lossy().into_owned(), &text, &Files::disk(&folder_of(path)), &environment)
+    load_and_see(path).0
+}
+
+/// Loads a configuration file and all that it names; and the files that were read for it, also where it is wrong.
+pub fn load_and_see(path: &Path) -> (Result<Loaded, Problems>, Seen) {
+    load_by(path, &environment)
+}
+
+/// Loads a configuration file as [`load`] does, to look at what it would do: a secret that is not there is no mistake, and
+/// its reference stands for its value.
+///
+/// # Errors
+/// All that is wrong, and the warnings.
+pub fn load_without_secrets(path: &Path) -> Result<Loaded, Problems> {
+    load_by(path, &environment_or_reference).0
+}
+
+/// Loads a stored configuration as [`load_stored`] does, without need of its secrets.
+///
+/// # Errors
+/// All that is wrong.
+pub fn load_stored_without_secrets(stored: &StoredConfig) -> Result<Loaded, Problems> {
+    let text = stored.files.get(ITSELF).map(String::as_str).unwrap_or_default();
+    read(STORED.to_owned(), text, &Files::stored(stored), &environment_or_reference)
+}
+
+fn load_by(path: &Path, environment: secret::Environment<'_>) -> (Result<Loaded, Problems>, Seen) {
+    let files = Files::disk(&folder_of(path));
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Noted first, so that a file that cannot be read is looked for again.
+    let text = files.disk_bytes(&absolute);
+    let loaded =
+        text_in(path, text).and_then(|text| read(path.to_string_lossy().into_owned(), &text, &files, environment));
+    let seen = files.seen();
+    let loaded = loaded.map(|loaded| Loaded { path: Some(absolute), seen: seen.clone(), ..loaded });
+    (loaded, seen)
 }
 
 /// Loads a configuration file with one WSDL in place of another, wherever it names that; and the keys that name it.
@@ -103,7 +142,11 @@ pub fn load_instead(path: &Path, old: &Path, new: &Path) -> (Result<Loaded, Prob
 }
 
 fn text_of(path: &Path) -> Result<String, Problems> {
-    file::read(path)
+    text_in(path, file::read(path))
+}
+
+fn text_in(path: &Path, bytes: std::io::Result<Vec<u8>>) -> Result<String, Problems> {
+    bytes
         .map_err(|error| file::reason(&error))
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()))
         .map_err(|reason| whole_file(&path.to_string_lossy(), format!("cannot read the configuration: {reason}")))
@@ -152,6 +195,11 @@ pub fn with_secrets(raw: &str) -> Result<Text, String> {
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// A secret that is not there is shown, and sent nowhere, as what refers to it.
+fn environment_or_reference(name: &str) -> Option<String> {
+    environment(name).filter(|value| !value.is_empty()).or_else(|| Some(format!("${{{name}}}")))
 }
 
 fn whole_file(name: &str, reason: String) -> Problems {
@@ -233,6 +281,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         summary,
         by_hand,
         declarations,
+        path: None,
+        seen: Seen::default(),
     })
 }
 

@@ -242,11 +242,8 @@ impl Parts {
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
-            sources: sources.clone(),
-            routes,
-            limits: server.limits,
+            rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits, config_version },
             store: Arc::clone(&store),
-            config_version,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),

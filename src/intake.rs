@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -44,18 +45,24 @@ const RECORDS_PER_MINUTE_MAX: usize = 100_000;
 /// Tells the way out that a system has work.
 pub type Wake = Box<dyn Fn(&str) + Send + Sync>;
 
-/// What the intake needs.
-pub struct Parts {
+/// What a configuration says of the way in.
+pub struct Rules {
     /// The sources.
     pub sources: Vec<Arc<Source>>,
     /// The routes of each source, by its name.
     pub routes: HashMap<String, Vec<Route>>,
-    /// The bounds.
+    /// The bounds of an envelope.
     pub limits: Limits,
+    /// The configuration that routes by them.
+    pub config_version: ConfigVersion,
+}
+
+/// What the intake needs.
+pub struct Parts {
+    /// What it goes by.
+    pub rules: Rules,
     /// Where envelopes become durable.
     pub store: Arc<dyn Store>,
-    /// The configuration that routes them.
-    pub config_version: ConfigVersion,
     /// Time.
     pub clock: SharedClock,
     /// Figures.
@@ -68,10 +75,8 @@ pub struct Parts {
 
 /// Takes POSTs, one at a time and many at once.
 pub struct Desk {
-    sources: HashMap<String, SourceDesk>,
-    limits: parse::Limits,
+    rules: ArcSwap<InForce>,
     store: Arc<dyn Store>,
-    config_version: ConfigVersion,
     clock: SharedClock,
     metrics: Arc<Metrics>,
     alarms: Arc<Alarms>,
@@ -82,188 +87,36 @@ pub struct Desk {
     strays: Mutex<Strays>,
 }
 
-/// How often strays of one kind are told in the log: a scanner must not fill it.
-const STRAYS_EVERY: Duration = Duration::from_secs(60);
-
-/// Requests to paths that no source has: when they were told last, and how many were not since.
-#[derive(Debug, Default)]
-struct Strays {
-    posts: Untold,
-    others: Untold,
+/// The rules that envelopes are taken by. Each goes by those it met, from its first byte to its answer.
+struct InForce {
+    sources: HashMap<String, SourceDesk>,
+    limits: parse::Limits,
+    config_version: ConfigVersion,
 }
 
-#[derive(Debug, Default)]
-struct Untold {
-    told_at: Option<Duration>,
-    count: u64,
-}
-
-impl Untold {
-    /// Counts one more; how many are to be told now.
-    fn add(&mut self, now: Duration) -> Option<u64> {
-        self.count += 1;
-        if self.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < STRAYS_EVERY) {
-            return None;
-        }
-        self.told_at = Some(now);
-        Some(std::mem::take(&mut self.count))
-    }
-}
-
-struct SourceDesk {
-    source: Arc<Source>,
-    routes: Vec<Route>,
-    revision_ignored_by: Vec<String>,
-    watch: Mutex<Watch>,
-}
-
-/// What is watched of a source, to raise alarms.
-#[derive(Default)]
-struct Watch {
-    drift_seen: HashSet<Drift>,
-    /// By a keyed hash of the record's id, which costs no memory of its own.
-    records_in_minute: HashMap<u64, u32>,
-    keys: RandomState,
-    loop_seen: bool,
-    last_envelope: Duration,
-    /// When what an alarm is about happened last, by the alarm and its subject.
-    last_seen: HashMap<(&'static str, String), Duration>,
-}
-
-impl Desk {
-    /// A desk, open.
-    #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let Parts { sources, mut routes, limits, store, config_version, clock, metrics, alarms, wake } = parts;
-        let started = clock.monotonic();
-        let sources = sources
-            .into_iter()
-            .map(|source| {
-                let routes = routes.remove(&source.name).unwrap_or_default();
-                let revision_ignored_by = routes
-                    .iter()
-                    .filter(|route| route.on_revision == OnRevision::Ignore)
-                    .map(|route| route.name.clone())
-                    .collect();
-                let watch = Mutex::new(Watch { last_envelope: started, ..Watch::default() });
-                (source.name.clone(), SourceDesk { source, routes, revision_ignored_by, watch })
-            })
-            .collect();
+impl InForce {
+    /// What was watched of sources that are still there goes on.
+    fn new(rules: Rules, watches: impl Fn(&str) -> Arc<Mutex<Watch>>) -> Self {
+        let Rules { sources, mut routes, limits, config_version } = rules;
+        let desk = |source: Arc<Source>| {
+            let routes = routes.remove(&source.name).unwrap_or_default();
+            let ignoring = routes.iter().filter(|route| route.on_revision == OnRevision::Ignore);
+            let revision_ignored_by = ignoring.map(|route| route.name.clone()).collect();
+            let watch = watches(&source.name);
+            (source.name.clone(), SourceDesk { source, routes, revision_ignored_by, watch })
+        };
         Self {
-            sources,
+            sources: sources.into_iter().map(desk).collect(),
             limits: parse::Limits {
                 depth: limits.depth_max,
                 notifications: limits.notifications_max,
                 fields: limits.fields_max,
             },
-            store,
             config_version,
-            clock,
-            metrics,
-            alarms,
-            wake,
-            places: Semaphore::new(limits.queue_max),
-            refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
-            closing: AtomicBool::new(false),
-            strays: Mutex::default(),
         }
     }
 
-    /// The deliveries that the routes make now of a notification that was stored before.
-    ///
-    /// # Errors
-    /// When its source is gone, or what was stored cannot be read.
-    pub fn plan(&self, stored: &StoredNotification) -> Result<Vec<Planned>, String> {
-        let desk = self.sources.get(&stored.source).ok_or_else(|| format!("there is no source {:?}", stored.source))?;
-        let types = desk.source.record_types.as_deref();
-        let record = parse::record(&stored.xml, types).map_err(|error| format!("it cannot be read: {error}"))?;
-        let id = NotificationId::parse(&stored.notification_id).map_err(|error| error.to_string())?;
-        let content = Content::Record { id, record, xml: String::new() };
-        let notification = Notification { content, hash: [0; 32] };
-        if is_of_unknown_type(&notification) {
-            return Ok(Vec::new());
-        }
-        let subject = Subject {
-            record: notification.record(),
-            notification_id: &stored.notification_id,
-            received_at: stored.received_at,
-            organization_id: &stored.organization_id,
-            action_id: &stored.action_id,
-            enterprise_url: &stored.enterprise_url,
-            partner_url: &stored.partner_url,
-            source: &stored.source,
-        };
-        Ok(route::deliveries(&desk.routes, &notification, &subject))
-    }
-
-    /// From now on nothing is taken: every POST is nacked.
-    pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
-    }
-
-    async fn answer(&self, desk: &SourceDesk, post: Post) -> Answer {
-        if self.closing.load(Ordering::SeqCst) {
-            return Answer::NotNow;
-        }
-        let Ok(_place) = self.places.try_acquire() else {
-            self.alarms.raise("overload", &desk.source.name, "more envelopes wait for the store than the queue holds");
-            return Answer::NotNow;
-        };
-        crash::point("after-read");
-        let received_at = self.clock.now();
-        let types = desk.source.record_types.as_deref();
-        let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &self.limits, types) {
-            Ok(envelope) => envelope,
-            Err(error) => {
-                return self.refuse(desk, &post, Refusal { cause: cause_of(&error), reason: error.to_string() });
-            }
-        };
-        let quarantine = match guard::admit(&desk.source, &envelope) {
-            Ok(()) => None,
-            Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
-                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
-                Some(stranger.to_string())
-            }
-            Err(stranger) => {
-                let cause = match stranger {
-                    Stranger::Organization(_) => Cause::Organization,
-                    Stranger::Action(_) => Cause::Action,
-                };
-                return self.refuse(desk, &post, Refusal { cause, reason: stranger.to_string() });
-            }
-        };
-        self.watch(desk, &envelope);
-        let accept = self.accept(desk, envelope, quarantine, received_at, post.sender);
-        self.keep(desk, accept).await
-    }
-
-    async fn keep(&self, desk: &SourceDesk, accept: Accept) -> Answer {
-        let organization = accept.organization_id.clone();
-        match tokio::time::timeout(STORE_PATIENCE, self.store.accept(accept)).await {
-            Ok(Ok(accepted)) => {
-                self.alarms.clear("overload", &desk.source.name);
-                self.alarms.clear("store", "");
-                for system in &accepted.woken {
-                    (self.wake)(system);
-                }
-                report(&desk.source.name, &organization, &accepted);
-                Answer::Accepted
-            }
-            Ok(Err(StoreError::Overloaded)) => {
-                self.alarms.raise("overload", &desk.source.name, "the store's queue is full");
-                Answer::NotNow
-            }
-            Ok(Err(error)) => {
-                self.alarms.raise("store", "", &error.to_string());
-                Answer::NotNow
-            }
-            Err(_) => {
-                self.alarms.raise("store", "", "the store did not answer in time");
-                Answer::NotNow
-            }
-        }
-    }
-
+    /// What the store is told of an envelope.
     fn accept(
         &self,
         desk: &SourceDesk,
@@ -305,6 +158,216 @@ impl Desk {
             config_version: self.config_version,
             revision_ignored_by: desk.revision_ignored_by.clone(),
             notifications,
+        }
+    }
+}
+
+/// Whether envelopes are still being taken by rules that are not in force any more.
+pub struct Outgoing(Weak<InForce>);
+
+impl Outgoing {
+    /// Whether all of them were answered.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+/// How often strays of one kind are told in the log: a scanner must not fill it.
+const STRAYS_EVERY: Duration = Duration::from_secs(60);
+
+/// Requests to paths that no source has: when they were told last, and how many were not since.
+#[derive(Debug, Default)]
+struct Strays {
+    posts: Untold,
+    others: Untold,
+}
+
+#[derive(Debug, Default)]
+struct Untold {
+    told_at: Option<Duration>,
+    count: u64,
+}
+
+impl Untold {
+    /// Counts one more; how many are to be told now.
+    fn add(&mut self, now: Duration) -> Option<u64> {
+        self.count += 1;
+        if self.told_at.is_some_and(|told_at| now.saturating_sub(told_at) < STRAYS_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(std::mem::take(&mut self.count))
+    }
+}
+
+struct SourceDesk {
+    source: Arc<Source>,
+    routes: Vec<Route>,
+    revision_ignored_by: Vec<String>,
+    watch: Arc<Mutex<Watch>>,
+}
+
+/// What is watched of a source, to raise alarms.
+#[derive(Default)]
+struct Watch {
+    drift_seen: HashSet<Drift>,
+    /// By a keyed hash of the record's id, which costs no memory of its own.
+    records_in_minute: HashMap<u64, u32>,
+    keys: RandomState,
+    loop_seen: bool,
+    last_envelope: Duration,
+    /// When what an alarm is about happened last, by the alarm and its subject.
+    last_seen: HashMap<(&'static str, String), Duration>,
+}
+
+impl Desk {
+    /// A desk, open.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { rules, store, clock, metrics, alarms, wake } = parts;
+        let started = clock.monotonic();
+        let places = Semaphore::new(rules.limits.queue_max);
+        let in_force = InForce::new(rules, |_| watch_from(started));
+        Self {
+            rules: ArcSwap::from_pointee(in_force),
+            store,
+            clock,
+            metrics,
+            alarms,
+            wake,
+            places,
+            refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
+            closing: AtomicBool::new(false),
+            strays: Mutex::default(),
+        }
+    }
+
+    /// From now on envelopes are taken by these rules; those under way end by the rules that they met.
+    pub fn adopt(&self, rules: Rules) -> Outgoing {
+        let now = self.clock.monotonic();
+        let before = self.rules.load_full();
+        let watched = |name: &str| match before.sources.get(name) {
+            Some(desk) => {
+                // Other declarations, other drift: it is told anew.
+                lock(&desk.watch).drift_seen.clear();
+                Arc::clone(&desk.watch)
+            }
+            None => watch_from(now),
+        };
+        let in_force = Arc::new(InForce::new(rules, watched));
+        for (name, desk) in before.sources.iter().filter(|(name, _)| !in_force.sources.contains_key(*name)) {
+            self.forget(name, desk);
+        }
+        drop(before);
+        Outgoing(Arc::downgrade(&self.rules.swap(in_force)))
+    }
+
+    /// Ends the alarms of a source that is gone.
+    fn forget(&self, name: &str, desk: &SourceDesk) {
+        for alarm in ["loop", "silence", "overload"] {
+            self.alarms.clear(alarm, name);
+        }
+        let seen: Vec<_> = lock(&desk.watch).last_seen.drain().map(|(alarm, _)| alarm).collect();
+        for (alarm, subject) in seen {
+            self.alarms.clear(alarm, &subject);
+        }
+    }
+
+    /// The deliveries that the routes make now of a notification that was stored before.
+    ///
+    /// # Errors
+    /// When its source is gone, or what was stored cannot be read.
+    pub fn plan(&self, stored: &StoredNotification) -> Result<Vec<Planned>, String> {
+        let rules = self.rules.load_full();
+        let desk =
+            rules.sources.get(&stored.source).ok_or_else(|| format!("there is no source {:?}", stored.source))?;
+        let types = desk.source.record_types.as_deref();
+        let record = parse::record(&stored.xml, types).map_err(|error| format!("it cannot be read: {error}"))?;
+        let id = NotificationId::parse(&stored.notification_id).map_err(|error| error.to_string())?;
+        let content = Content::Record { id, record, xml: String::new() };
+        let notification = Notification { content, hash: [0; 32] };
+        if is_of_unknown_type(&notification) {
+            return Ok(Vec::new());
+        }
+        let subject = Subject {
+            record: notification.record(),
+            notification_id: &stored.notification_id,
+            received_at: stored.received_at,
+            organization_id: &stored.organization_id,
+            action_id: &stored.action_id,
+            enterprise_url: &stored.enterprise_url,
+            partner_url: &stored.partner_url,
+            source: &stored.source,
+        };
+        Ok(route::deliveries(&desk.routes, &notification, &subject))
+    }
+
+    /// From now on nothing is taken: every POST is nacked.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    async fn answer(&self, rules: &InForce, desk: &SourceDesk, post: Post) -> Answer {
+        if self.closing.load(Ordering::SeqCst) {
+            return Answer::NotNow;
+        }
+        let Ok(_place) = self.places.try_acquire() else {
+            self.alarms.raise("overload", &desk.source.name, "more envelopes wait for the store than the queue holds");
+            return Answer::NotNow;
+        };
+        crash::point("after-read");
+        let received_at = self.clock.now();
+        let types = desk.source.record_types.as_deref();
+        let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &rules.limits, types) {
+            Ok(envelope) => envelope,
+            Err(error) => {
+                return self.refuse(desk, &post, Refusal { cause: cause_of(&error), reason: error.to_string() });
+            }
+        };
+        let quarantine = match guard::admit(&desk.source, &envelope) {
+            Ok(()) => None,
+            Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
+                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
+                Some(stranger.to_string())
+            }
+            Err(stranger) => {
+                let cause = match stranger {
+                    Stranger::Organization(_) => Cause::Organization,
+                    Stranger::Action(_) => Cause::Action,
+                };
+                return self.refuse(desk, &post, Refusal { cause, reason: stranger.to_string() });
+            }
+        };
+        self.watch(desk, &envelope);
+        let accept = rules.accept(desk, envelope, quarantine, received_at, post.sender);
+        self.keep(desk, accept).await
+    }
+
+    async fn keep(&self, desk: &SourceDesk, accept: Accept) -> Answer {
+        let organization = accept.organization_id.clone();
+        match tokio::time::timeout(STORE_PATIENCE, self.store.accept(accept)).await {
+            Ok(Ok(accepted)) => {
+                self.alarms.clear("overload", &desk.source.name);
+                self.alarms.clear("store", "");
+                for system in &accepted.woken {
+                    (self.wake)(system);
+                }
+                report(&desk.source.name, &organization, &accepted);
+                Answer::Accepted
+            }
+            Ok(Err(StoreError::Overloaded)) => {
+                self.alarms.raise("overload", &desk.source.name, "the store's queue is full");
+                Answer::NotNow
+            }
+            Ok(Err(error)) => {
+                self.alarms.raise("store", "", &error.to_string());
+                Answer::NotNow
+            }
+            Err(_) => {
+                self.alarms.raise("store", "", "the store did not answer in time");
+                Answer::NotNow
+            }
         }
     }
 
@@ -379,7 +442,7 @@ impl Desk {
     /// Once a minute: alarms that end, and silence.
     pub fn minute(&self) {
         let now = self.clock.monotonic();
-        for (name, desk) in &self.sources {
+        for (name, desk) in &self.rules.load_full().sources {
             let mut watch = lock(&desk.watch);
             if !watch.loop_seen {
                 self.alarms.clear("loop", name);
@@ -407,10 +470,11 @@ impl Intake for Desk {
         async move {
             let started = self.clock.monotonic();
             self.metrics.body_bytes(post.body.len());
-            let Some(desk) = self.sources.get(&post.source) else {
+            let rules = self.rules.load_full();
+            let Some(desk) = rules.sources.get(&post.source) else {
                 return Answer::NotNow;
             };
-            let answer = self.answer(desk, post).await;
+            let answer = self.answer(&rules, desk, post).await;
             let seconds = self.clock.monotonic().saturating_sub(started).as_secs_f64();
             self.metrics.answered(&desk.source.name, answer.as_str(), seconds);
             answer
@@ -424,7 +488,8 @@ impl Intake for Desk {
             Answer::TooLarge(reason) => Some((Cause::TooLarge, reason)),
             Answer::Accepted | Answer::NotNow => None,
         };
-        if let (Some(desk), Some((cause, reason))) = (self.sources.get(&post.source), why) {
+        let rules = self.rules.load_full();
+        if let (Some(desk), Some((cause, reason))) = (rules.sources.get(&post.source), why) {
             self.note_refusal(desk, &post, cause, reason);
             self.metrics.answered(&desk.source.name, answer.as_str(), 0.0);
         }
@@ -483,6 +548,10 @@ impl Watch {
         }
         None
     }
+}
+
+fn watch_from(started: Duration) -> Arc<Mutex<Watch>> {
+    Arc::new(Mutex::new(Watch { last_envelope: started, ..Watch::default() }))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

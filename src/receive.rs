@@ -10,6 +10,7 @@ use actix_web::dev::{Decompress, Payload};
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -71,20 +72,22 @@ pub trait Intake: Send + Sync {
 
 /// Everything the public listener's handlers share.
 pub struct Edge {
-    sources: HashMap<String, Arc<Source>>,
-    limits: Limits,
+    serving: ArcSwap<Serving>,
     scheme: &'static str,
     intake: Arc<dyn Intake>,
     room: Room,
 }
 
-impl Edge {
-    /// An edge that serves these sources' paths and nothing else. `scheme` is `http` or `https`.
-    #[must_use]
-    pub fn new(sources: Vec<Arc<Source>>, limits: Limits, scheme: &'static str, intake: Arc<dyn Intake>) -> Self {
-        let sources = sources.into_iter().map(|source| (source.path.clone(), source)).collect();
-        let room = Room::new(limits.bodies_bytes_max);
-        Self { sources, limits, scheme, intake, room }
+/// What is served: each request goes by what it met.
+struct Serving {
+    /// By their paths.
+    sources: HashMap<String, Arc<Source>>,
+    limits: Limits,
+}
+
+impl Serving {
+    fn new(sources: Vec<Arc<Source>>, limits: Limits) -> Self {
+        Self { sources: sources.into_iter().map(|source| (source.path.clone(), source)).collect(), limits }
     }
 
     fn near(&self, path: &str) -> Option<Near> {
@@ -98,20 +101,37 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// An edge that serves these sources' paths and nothing else. `scheme` is `http` or `https`.
+    #[must_use]
+    pub fn new(sources: Vec<Arc<Source>>, limits: Limits, scheme: &'static str, intake: Arc<dyn Intake>) -> Self {
+        let room = Room::new(limits.bodies_bytes_max);
+        Self { serving: ArcSwap::from_pointee(Serving::new(sources, limits)), scheme, intake, room }
+    }
+
+    /// From now on serves these; requests under way go on as they began. How many connections there may be, and how long
+    /// their headers may take, was settled when the port was bound.
+    pub fn adopt(&self, sources: Vec<Arc<Source>>, limits: Limits) {
+        self.room.bytes_max.store(limits.bodies_bytes_max, Ordering::Relaxed);
+        self.serving.store(Arc::new(Serving::new(sources, limits)));
+    }
+}
+
 /// Registers the handler of the public listener.
 pub fn configure(config: &mut web::ServiceConfig, edge: Arc<Edge>) {
     config.app_data(web::Data::from(edge)).default_service(web::to(handle));
 }
 
 async fn handle(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> HttpResponse {
-    let Some(source) = edge.sources.get(request.path()) else {
+    let serving = edge.serving.load_full();
+    let Some(source) = serving.sources.get(request.path()) else {
         let is_post = *request.method() == Method::POST;
-        edge.intake.strayed(&Stray { is_post, sender: sender_of(&request), near: edge.near(request.path()) });
+        edge.intake.strayed(&Stray { is_post, sender: sender_of(&request), near: serving.near(request.path()) });
         return answer::not_found();
     };
     match *request.method() {
         Method::POST => {
-            let response = post(&request, payload.into_inner(), &edge, source).await;
+            let response = post(&request, payload.into_inner(), &edge, source, &serving.limits).await;
             edge.intake.answered();
             response
         }
@@ -174,7 +194,7 @@ fn sender_of(request: &HttpRequest) -> String {
     request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string())
 }
 
-async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc<Source>) -> HttpResponse {
+async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Source, limits: &Limits) -> HttpResponse {
     let charset = request
         .headers()
         .get(CONTENT_TYPE)
@@ -185,7 +205,7 @@ async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Arc
     let post = |body| Post { source: source.name.clone(), body, charset, sender };
     // Given back when the POST is answered: until then its body is in memory.
     let mut place = edge.room.place();
-    match read(request, payload, &edge.limits, &mut place).await {
+    match read(request, payload, limits, &mut place).await {
         Ok(body) => edge.intake.take(post(body)).await.to_response(),
         Err(Unread::Refused { answer, read }) => {
             edge.intake.refused(post(read), &answer).await;
@@ -215,13 +235,13 @@ impl From<Answer> for Unread {
 /// The memory that bodies may hold together, from their first byte until they are answered.
 #[derive(Debug)]
 struct Room {
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     taken: AtomicUsize,
 }
 
 impl Room {
     fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, taken: AtomicUsize::new(0) }
+        Self { bytes_max: AtomicUsize::new(bytes_max), taken: AtomicUsize::new(0) }
     }
 
     /// A place for one body, empty as yet.
@@ -242,7 +262,7 @@ impl Place<'_> {
     fn grow(&mut self, bytes: usize) -> Option<()> {
         let taken = self.room.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        (taken.saturating_add(bytes) <= self.room.bytes_max).then_some(())
+        (taken.saturating_add(bytes) <= self.room.bytes_max.load(Ordering::Relaxed)).then_some(())
     }
 }
 
@@ -498,7 +518,7 @@ mod tests {
             ("/", None),
             ("*", None),
         ] {
-            let near = edge.near(path);
+            let near = edge.serving.load().near(path);
             assert_eq!(near.as_ref().map(|near| (near.source.as_str(), near.characters)), expected, "{path}");
         }
     }

@@ -394,6 +394,76 @@ pub struct StoredConfig {
     pub files: BTreeMap<String, String>,
 }
 
+/// What brought a configuration into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TakenBy {
+    /// The gateway was started.
+    Start,
+    /// A signal (SIGHUP).
+    Signal,
+    /// A file of it changed.
+    File,
+    /// A person or program, over the admin API.
+    Api,
+}
+
+impl TakenBy {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Signal => "signal",
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// That a configuration came into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TakenConfig {
+    /// Which.
+    pub version: ConfigVersion,
+    /// When.
+    pub at: Timestamp,
+    /// What brought it.
+    pub by: TakenBy,
+    /// What a person said to it; may be empty.
+    pub reason: String,
+}
+
+/// A route, its destination and its system, as deliveries were made for them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Way {
+    /// The route's name.
+    pub route: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The system's name.
+    pub system: String,
+}
+
+/// How many deliveries of a way are not settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unsettled {
+    /// Which way.
+    #[serde(flatten)]
+    pub way: Way,
+    /// Waiting, blocked, in flight, held, or dead at the head of a lane that stops behind it.
+    pub count: u64,
+}
+
+/// What one step of discarding did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discarded {
+    /// How many were discarded.
+    pub count: u64,
+    /// Whether some are left: more than one step takes, or in flight, which must come to an end first.
+    pub is_more: bool,
+}
+
 /// The accounts of DESIGN §7, summed over sources and destinations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
@@ -674,6 +744,21 @@ pub struct WriterFigures {
 /// The upper bounds of [`WriterFigures::commit_sizes`], less the last, which has none.
 pub const COMMIT_SIZES: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000];
 
+/// What is in a store, for one who looks at it from beside a gateway and changes nothing.
+pub trait Archive: Send + Sync {
+    /// The configuration that came into force last, and when; none in a store that no gateway has used.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn in_force(&self) -> StoreResult<Option<(TakenConfig, StoredConfig)>>;
+    /// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more than
+    /// about 8 MiB of them at once. Empty when there are no more.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn contents(&self, before: Option<i64>, source: Option<&str>, limit: u32) -> StoreResult<Vec<NotificationView>>;
+}
+
 /// The durable heart: everything a gateway knows and must not forget.
 pub trait Store: Send + Sync {
     /// Makes an envelope durable with its notifications, dedupe keys and deliveries: all or nothing.
@@ -709,6 +794,21 @@ pub trait Store: Send + Sync {
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>>;
     /// A stored configuration.
     fn config(&self, version: ConfigVersion) -> BoxFuture<'_, StoreResult<StoredConfig>>;
+    /// Keeps that a configuration came into force; the last 1,000 times are kept.
+    fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>>;
+    /// When which configuration came into force, newest first; at most this many.
+    fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>>;
+    /// How many deliveries are not settled, by way; in order, and only ways that have some.
+    fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>>;
+    /// Discards the newest unsettled deliveries of a way, at most `limit` of them, with the reason given, as
+    /// [`Change::Discard`] does with one; what is in flight is left.
+    fn discard_unsettled(
+        &self,
+        way: Way,
+        reason: String,
+        limit: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Discarded>>;
     /// Looks for lanes that have blocked deliveries and no head, and repairs them; how many there were.
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>>;
     /// Pulls due times that lie further ahead than `wait_max` back to that; how many there were.

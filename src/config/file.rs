@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -25,7 +26,43 @@ pub(super) struct Files {
     folder: PathBuf,
     stored: Option<BTreeMap<String, String>>,
     read: Mutex<BTreeMap<String, String>>,
+    seen: Mutex<Seen>,
     instead: Option<Instead>,
+}
+
+/// The files of the disk that a configuration was made of, secrets and certificates too, and a digest of what was in each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<PathBuf, Option<[u8; 32]>>);
+
+impl Seen {
+    /// Their paths, absolute where the configuration's is.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
+    /// The same files as they are now.
+    #[must_use]
+    pub fn now(&self) -> Self {
+        let look = |path: &PathBuf| (path.clone(), read(path).ok().map(|bytes| digest(&bytes)));
+        Self(self.0.keys().map(look).collect())
+    }
+
+    /// Whether a file is there and holds the same as it does for another.
+    #[must_use]
+    pub fn agrees(&self, other: &Self, path: &Path) -> bool {
+        self.0.get(path) == other.0.get(path)
+    }
+
+    /// Remembers what was read, or that nothing could be.
+    pub(super) fn note(&mut self, path: &Path, read: &io::Result<Vec<u8>>) {
+        self.0.insert(path.to_owned(), read.as_ref().ok().map(|bytes| digest(bytes)));
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    // SHA-256 has 32 bytes.
+    digest.as_ref().try_into().unwrap_or_default()
 }
 
 /// A WSDL that is read in place of another, and the keys that name that other.
@@ -38,7 +75,7 @@ struct Instead {
 impl Files {
     /// Files of the disk, beside a configuration file.
     pub(super) fn disk(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), stored: None, read: Mutex::default(), instead: None }
+        Self { folder: folder.to_owned(), stored: None, read: Mutex::default(), seen: Mutex::default(), instead: None }
     }
 
     /// As [`Self::disk`], with one WSDL in place of another.
@@ -71,7 +108,8 @@ impl Files {
     /// Files of a stored configuration.
     pub(super) fn stored(config: &StoredConfig) -> Self {
         let folder = config.files.get(FOLDER).map(PathBuf::from).unwrap_or_default();
-        Self { folder, stored: Some(config.files.clone()), read: Mutex::default(), instead: None }
+        let stored = Some(config.files.clone());
+        Self { folder, stored, read: Mutex::default(), seen: Mutex::default(), instead: None }
     }
 
     /// A configured path, relative to the configuration's folder.
@@ -91,6 +129,19 @@ impl Files {
         files
     }
 
+    /// A file of the disk, whatever is stored; that it was read is noted.
+    pub(super) fn disk_bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let path = self.folder.join(path);
+        let bytes = read(&path);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&path, &bytes);
+        bytes
+    }
+
+    /// The files of the disk that were read so far.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A UTF-8 file, less a byte order mark.
     pub(super) fn text(&self, path: &str) -> io::Result<String> {
         let bytes = wsdl::Files::read(self, Path::new(path))?;
@@ -104,7 +155,7 @@ impl wsdl::Files for Files {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let name = path.to_string_lossy().into_owned();
         let bytes = match &self.stored {
-            None => read(&self.folder.join(path))?,
+            None => self.disk_bytes(path)?,
             Some(files) => unpacked(files.get(&name))?,
         };
         self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name, packed(&bytes));

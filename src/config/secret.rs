@@ -1,5 +1,7 @@
 //! `${NAME}` and `${file:PATH}` in configured text.
 
+use std::path::Path;
+
 use secrecy::SecretString;
 
 use super::file::{self, Files};
@@ -48,7 +50,8 @@ pub(super) fn substitute(raw: &str, environment: Environment<'_>, files: &Files)
 
 fn value(name: &str, environment: Environment<'_>, files: &Files) -> Result<String, String> {
     let secret = match name.strip_prefix("file:") {
-        Some(path) => from_file(path, files)?,
+        // No variable has a colon in its name: only who stands in for what is missing answers here.
+        Some(path) => from_file(path, files).or_else(|reason| environment(name).ok_or(reason))?,
         None => from_environment(name, environment)?,
     };
     if secret.is_empty() {
@@ -64,7 +67,7 @@ fn from_file(path: &str, files: &Files) -> Result<String, String> {
     if path.is_empty() {
         return Err("the path is missing".to_owned());
     }
-    let bytes = file::read(&files.resolve(path)).map_err(|error| file::reason(&error))?;
+    let bytes = files.disk_bytes(Path::new(path)).map_err(|error| file::reason(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
@@ -81,8 +84,6 @@ fn from_environment(name: &str, environment: Environment<'_>) -> Result<String, 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

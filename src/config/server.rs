@@ -1,7 +1,7 @@
 //! `[server]` and `[store]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::read::{Field, Section, Spot};
@@ -22,6 +22,10 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// `drain`: how long calls under way may go on when the gateway stops. Default 20 s, at most 1 h.
     pub drain: Duration,
+    /// `watch`: whether a changed file of the configuration is taken by itself. Default true.
+    pub watch: bool,
+    /// `watch_every`: how often the files are read again, where nothing tells that they changed. Default 30 s, 1 s to 1 h.
+    pub watch_every: Duration,
     /// `log`: how log lines look, `text` (default) or `json`.
     pub log: LogFormat,
     /// `log_level`: a level or a filter as `tracing` knows it. Default `info`.
@@ -35,6 +39,7 @@ pub struct StoreSettings {
     pub path: PathBuf,
 }
 
+const WATCH_EVERY: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -53,6 +58,8 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
             limits: Limits::default(),
             tls: None,
             drain: Duration::from_secs(20),
+            watch: true,
+            watch_every: WATCH_EVERY,
             log: LogFormat::Text,
             log_level: "info".to_owned(),
         };
@@ -68,6 +75,8 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
         limits: section.section("limits").map_or_else(Limits::default, limits),
         tls: section.section("tls").and_then(tls),
         drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
+        watch: section.boolean("watch").unwrap_or(true),
+        watch_every: section.duration("watch_every", SECOND..=HOUR).map_or(WATCH_EVERY, |field| field.value),
         log: section
             .choice("log", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
             .map_or(LogFormat::Text, |field| field.value),
@@ -75,6 +84,28 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
     };
     section.finish();
     server
+}
+
+/// The keys that a running gateway does not take over, where it was started with other values: they count from the next
+/// start. What is not named here is taken at once.
+#[must_use]
+pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSettings)) -> Vec<&'static str> {
+    let (Server { listen, admin_listen, limits, tls, log, log_level, drain: _, watch: _, watch_every: _ }, store) =
+        running;
+    let (server, new_store) = new;
+    let StoreSettings { path } = store;
+    let pairs = [
+        ("server.listen", *listen != server.listen),
+        ("server.admin_listen", *admin_listen != server.admin_listen),
+        ("server.limits.header_timeout", limits.header_timeout != server.limits.header_timeout),
+        ("server.limits.connections", limits.connections_max != server.limits.connections_max),
+        ("server.limits.queue", limits.queue_max != server.limits.queue_max),
+        ("server.tls", *tls != server.tls),
+        ("server.log", *log != server.log),
+        ("server.log_level", *log_level != server.log_level),
+        ("store.url", *path != new_store.path),
+    ];
+    pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
 fn log_level(text: &str) -> Result<String, String> {
@@ -169,7 +200,7 @@ fn pem(section: &Section<'_, '_>, key: &'static str) -> Option<Field<String>> {
 }
 
 pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
-    match file::read(&section.desk.files.resolve(path)) {
+    match section.desk.files.disk_bytes(Path::new(path)) {
         Err(error) => section.desk.error(spot, format!("cannot read {path:?}: {}", file::reason(&error))),
         Ok(bytes) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN ") => {
             section.desk.error(spot, format!("{path:?} is no PEM file: it has no line `-----BEGIN …`"));
@@ -179,7 +210,7 @@ pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
 }
 
 fn warn_of_public_authority(section: &Section<'_, '_>, ca: &Field<String>) {
-    let Ok(bytes) = file::read(&section.desk.files.resolve(&ca.value)) else { return };
+    let Ok(bytes) = section.desk.files.disk_bytes(Path::new(&ca.value)) else { return };
     let text = String::from_utf8_lossy(&bytes);
     let Some(name) = PUBLIC_AUTHORITIES.into_iter().find(|name| names_authority(&text, name)) else { return };
     let reason = format!(

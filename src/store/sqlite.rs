@@ -1,6 +1,7 @@
 //! The store over SQLite: one writer that commits in groups, readers apart, a lock that keeps other processes out.
 
 mod accept;
+mod archive;
 mod audit;
 mod books;
 mod change;
@@ -8,12 +9,14 @@ mod claim;
 mod coalesce;
 mod lane;
 mod names;
+mod orphans;
 mod queries;
 mod readers;
 mod reroute;
 mod revise;
 mod schema;
 mod settle;
+mod taken;
 mod words;
 mod writer;
 
@@ -35,11 +38,12 @@ use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
-    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
-    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, WriterFigures,
+    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discarded,
+    Discrepancy, Health, Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError,
+    StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
 
+pub use self::archive::SqliteArchive;
 pub use self::schema::OpenError;
 pub use self::writer::Faults;
 
@@ -51,6 +55,8 @@ const REFUSED_BODY_MAX: usize = 64 << 10;
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 /// Due times pulled back in one command.
 const PULL_BACK_BATCH: i64 = 1_000;
+/// Deliveries discarded in one command: it keeps the writer for a few milliseconds.
+const DISCARD_BATCH: u32 = 100;
 /// Lanes looked at again in one command of a sweep.
 const SWEEP_BATCH: usize = 1_000;
 
@@ -323,6 +329,30 @@ impl Store for SqliteStore {
             })?;
             Ok(StoredConfig { files })
         })
+    }
+
+    fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| taken::take(books, &taken))
+    }
+
+    fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
+        self.read(move |connection| taken::list(connection, limit))
+    }
+
+    fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
+        self.read(|connection| orphans::unsettled(connection))
+    }
+
+    fn discard_unsettled(
+        &self,
+        way: Way,
+        reason: String,
+        limit: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Discarded>> {
+        let limit = limit.clamp(1, DISCARD_BATCH);
+        let size = Size { rows: 4 * limit as usize, ..Size::SMALL };
+        self.write(size, move |books| orphans::discard(books, &way, &reason, limit, now))
     }
 
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {

@@ -223,6 +223,33 @@ pub(super) fn notifications(
     statement.query_map(params_from_iter(conditions.values.iter()), read_notification)?.collect()
 }
 
+/// Notifications with their XML, newest first, until so many bytes of it are read; at least one.
+pub(super) fn contents(
+    connection: &Connection,
+    before: Option<i64>,
+    source: Option<&str>,
+    limit: u32,
+    bytes_max: usize,
+) -> rusqlite::Result<Vec<NotificationView>> {
+    let sql = format!(
+        "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION} WHERE n.id < ?1
+         AND (?2 IS NULL OR n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?2))
+         ORDER BY n.id DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut views = Vec::new();
+    let mut bytes = 0;
+    for view in statement.query_map((before.unwrap_or(i64::MAX), source, limit), read_notification)? {
+        let view = view?;
+        bytes += view.notification.xml.len();
+        views.push(view);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(views)
+}
+
 /// All revisions of a notification, by its id or else by the row of any of them; oldest first.
 pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Result<Vec<NotificationView>> {
     let sql = format!(

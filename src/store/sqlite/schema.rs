@@ -13,11 +13,12 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
     include_str!("migrations/0004_coalesce.sql"),
+    include_str!("migrations/0005_config_taken.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).
@@ -63,6 +64,25 @@ pub enum OpenError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// The schema is from an earlier version of this program, and who looks only does not bring it up to date.
+    #[error(
+        "opening the store {}: its schema has version {found}, and this omgate reads version {known}; \
+         start `omgate serve` of this version on it once", path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// There is no such file.
+    #[error("opening the store {}: there is no such file", path.display())]
+    Absent {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is something else.
     #[error("opening the store {}: it is not a database; give [store] url another path, or move the file away", path.display())]
@@ -252,6 +272,28 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;")?;
     Ok(connection)
+}
+
+/// A connection that looks at a store from beside: of our schema, and never written to. Where no gateway has left a
+/// write-ahead log, the file is all there is, and nothing is laid beside it.
+pub(super) fn archive(path: &Path) -> Result<Connection, OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Absent { path: path.to_owned() });
+    }
+    let path = &real_path(path)?;
+    let connection = if beside(path, "-wal").exists() {
+        reader(path)
+    } else {
+        let name: String = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)
+    };
+    let connection = connection.map_err(|error| opening(path, error))?;
+    check_identity(&connection, path)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, error))?;
+    if found < known { Err(OpenError::Older { path: path.clone(), found, known }) } else { Ok(connection) }
 }
 
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {

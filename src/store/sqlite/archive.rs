@@ -1,0 +1,53 @@
+//! A store that is looked at from beside a gateway: without its lock, and without a write.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::schema::{self, OpenError};
+use super::{queries, taken, words};
+use crate::store::{Archive, NotificationView, StoreError, StoreResult, StoredConfig, TakenConfig};
+
+/// What is read at once of contents, in bytes.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// A connection that only reads. A gateway may work on the store meanwhile.
+#[derive(Debug)]
+pub struct SqliteArchive {
+    connection: Mutex<Connection>,
+}
+
+impl SqliteArchive {
+    /// Opens a store that is there, of this version of the schema.
+    ///
+    /// # Errors
+    /// In words that tell what to do; see [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { connection: Mutex::new(schema::archive(path)?) })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unreadable(error: rusqlite::Error) -> StoreError {
+    StoreError::Refused(format!("reading the store: {}", words::of(&error)))
+}
+
+impl Archive for SqliteArchive {
+    fn in_force(&self) -> StoreResult<Option<(TakenConfig, StoredConfig)>> {
+        let connection = self.connection();
+        let Some(last) = taken::list(&connection, 1).map_err(unreadable)?.into_iter().next() else { return Ok(None) };
+        let Some(files) = queries::config(&connection, last.version.0).map_err(unreadable)? else { return Ok(None) };
+        let files = serde_json::from_str(&files).map_err(|error| {
+            StoreError::Refused(format!("reading configuration version {}: {error}", last.version.0))
+        })?;
+        Ok(Some((last, StoredConfig { files })))
+    }
+
+    fn contents(&self, before: Option<i64>, source: Option<&str>, limit: u32) -> StoreResult<Vec<NotificationView>> {
+        queries::contents(&self.connection(), before, source, limit, PAGE_BYTES_MAX).map_err(unreadable)
+    }
+}
