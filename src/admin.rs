@@ -22,6 +22,7 @@ use crate::telemetry::{Alarms, Metrics};
 mod api;
 mod bulk;
 mod metrics;
+pub mod reload;
 mod reroute;
 mod ui;
 
@@ -48,6 +49,8 @@ pub struct Admin {
     pub jobs: Jobs,
     /// What the routes make now of a stored notification.
     pub plan: Replan,
+    /// What reads the configuration again; none where there is no file.
+    pub reload: Option<Arc<dyn reload::Reload>>,
 }
 
 /// Registers the admin listener's services.

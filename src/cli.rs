@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod notifications;
 pub mod pretty;
 pub mod print;
+pub mod reload;
 pub mod scaffold;
 pub mod send;
 pub mod serve;
@@ -55,6 +56,8 @@ enum Command {
     Inspect(inspect::Args),
     /// How a running gateway stands, and its accounts.
     Status(status::Args),
+    /// Have a running gateway read its configuration again.
+    Reload(reload::Args),
     /// What came in.
     Notifications(notifications::Args),
     /// What was made of it.
@@ -92,6 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send(args) => send::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Reload(args) => reload::run(args).await,
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,

@@ -1,5 +1,6 @@
 //! The composition root: builds the parts, hands back the ports, runs, drains.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -18,8 +19,13 @@ use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
 use crate::store::sqlite::{OpenError, Options, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
+
+mod reload;
+mod watch;
+
+pub use reload::Reloader;
 
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -60,10 +66,11 @@ pub struct Gateway {
     dispatch: Arc<Dispatch>,
     desk: Arc<Desk>,
     closing: Arc<AtomicBool>,
-    drain: Duration,
+    reloader: Arc<Reloader>,
     public_server: Running,
     admin_server: Running,
     housekeeping: JoinHandle<()>,
+    watch: JoinHandle<()>,
 }
 
 struct Running {
@@ -82,16 +89,19 @@ impl Gateway {
         let admin_socket = bind("server.admin_listen", loaded.server.admin_listen)?;
         let public = address(&public_socket, loaded.server.listen);
         let admin = address(&admin_socket, loaded.server.admin_listen);
-        let drain = loaded.server.drain;
         let limits = loaded.server.limits.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let parts = Parts::build(loaded, clock).await?;
+        let (parts, start) = Parts::build(loaded, clock).await?;
         let edge = Arc::new(Edge::new(parts.sources.clone(), limits.clone(), scheme, Arc::clone(&parts.desk) as _));
+        let reloader = parts.reloader(Arc::clone(&edge), start);
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server =
             public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
-        let admin_server = admin_server(parts.admin(), admin_socket).map_err(listen("server.admin_listen", admin))?;
-        let housekeeping = tokio::spawn(parts.housekeeping().run());
+        let admin_server =
+            admin_server(parts.admin(&reloader), admin_socket).map_err(listen("server.admin_listen", admin))?;
+        reloader.look_for_orphans().await;
+        let housekeeping = tokio::spawn(parts.housekeeping(&reloader).run());
+        let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         tracing::info!(%public, %admin, scheme, "omgate is ready");
         let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
@@ -101,10 +111,11 @@ impl Gateway {
             dispatch,
             desk,
             closing,
-            drain,
+            reloader,
             public_server: Running::spawn(public_server),
             admin_server: Running::spawn(admin_server),
             housekeeping,
+            watch,
         })
     }
 
@@ -132,13 +143,22 @@ impl Gateway {
         Arc::clone(&self.store)
     }
 
+    /// What reads the configuration again.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
     /// Stops gracefully: POSTs are nacked, calls under way get the drain time, then the listeners and the store close.
     pub async fn shutdown(self) {
-        tracing::info!(drain_s = self.drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
         self.housekeeping.abort();
-        self.dispatch.drain(self.drain).await;
+        self.watch.abort();
+        self.reloader.end().await;
+        let drain = self.reloader.drain();
+        tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
+        self.dispatch.drain(drain).await;
         self.public_server.stop().await;
         self.admin_server.stop().await;
         self.store.close().await;
@@ -213,25 +233,25 @@ struct Parts {
     alarms: Arc<Alarms>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
-    wait_max: Duration,
 }
 
 impl Parts {
-    async fn build(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
-        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, .. } = loaded;
+    async fn build(loaded: Loaded, clock: SharedClock) -> Result<(Self, reload::Start), StartError> {
+        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, path, seen, .. } = loaded;
         let store: Arc<dyn Store> = SqliteStore::open(Options {
             queue_max: server.limits.queue_max,
             hold_unknown,
-            ..Options::new(settings.path, Arc::clone(&clock))
+            ..Options::new(&settings.path, Arc::clone(&clock))
         })?;
         let config_version = store.save_config(stored, clock.now()).await?;
-        let wait_max = plan.systems.values().map(|system| system.wait_max).max().unwrap_or_default();
-        store.pull_back(clock.now(), wait_max).await?;
+        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
+        store.take_config(taken.clone()).await?;
+        store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
         let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));
         let dispatch = Dispatch::start(dispatch::Parts {
             store: Arc::clone(&store),
-            plan,
+            plan: Arc::clone(&plan),
             config_version,
             recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
             clock: Arc::clone(&clock),
@@ -242,7 +262,7 @@ impl Parts {
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
-            rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits, config_version },
+            rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits.clone(), config_version },
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -250,10 +270,25 @@ impl Parts {
             wake: Box::new(move |system| wake.wake(system)),
         }));
         let closing = Arc::new(AtomicBool::new(false));
-        Ok(Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, wait_max })
+        let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
+        let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
+        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing }, start))
     }
 
-    fn admin(&self) -> Arc<Admin> {
+    fn reloader(&self, edge: Arc<Edge>, start: reload::Start) -> Arc<Reloader> {
+        Reloader::new(reload::Parts {
+            store: Arc::clone(&self.store),
+            dispatch: Arc::clone(&self.dispatch),
+            desk: Arc::clone(&self.desk),
+            edge,
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            closing: Arc::clone(&self.closing),
+            start,
+        })
+    }
+
+    fn admin(&self, reloader: &Arc<Reloader>) -> Arc<Admin> {
         let desk = Arc::clone(&self.desk);
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
@@ -264,16 +299,17 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
+            reload: Some(Arc::clone(reloader) as _),
         })
     }
 
-    fn housekeeping(&self) -> Housekeeping {
+    fn housekeeping(&self, reloader: &Arc<Reloader>) -> Housekeeping {
         Housekeeping {
             store: Arc::clone(&self.store),
             desk: Arc::clone(&self.desk),
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
-            wait_max: self.wait_max,
+            reloader: Arc::clone(reloader),
         }
     }
 }
@@ -284,7 +320,7 @@ struct Housekeeping {
     desk: Arc<Desk>,
     alarms: Arc<Alarms>,
     clock: SharedClock,
-    wait_max: Duration,
+    reloader: Arc<Reloader>,
 }
 
 impl Housekeeping {
@@ -294,12 +330,13 @@ impl Housekeeping {
             tokio::time::sleep(HOUSEKEEPING).await;
             if wall.was_set(&self.clock) {
                 tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
-                if let Err(error) = self.store.pull_back(self.clock.now(), self.wait_max).await {
+                if let Err(error) = self.store.pull_back(self.clock.now(), self.reloader.wait_max()).await {
                     tracing::warn!(%error, "due times could not be brought back");
                 }
             }
             if round.is_multiple_of(6) {
                 self.desk.minute();
+                self.reloader.minute().await;
                 sweep(&self.store, &self.alarms).await;
             }
         }

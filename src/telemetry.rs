@@ -354,6 +354,20 @@ impl Alarms {
         tracing::warn!(alarm, subject, "alarm begins: {message}");
     }
 
+    /// The condition holds, and what is to be said of it may be something else than before. Logged whenever it is.
+    pub fn restate(&self, alarm: &'static str, subject: &str, message: &str) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(said) = standing.get_mut(&(alarm, subject.to_owned())) else {
+            drop(standing);
+            return self.raise(alarm, subject, message);
+        };
+        if said != message {
+            message.clone_into(said);
+            drop(standing);
+            tracing::warn!(alarm, subject, "alarm goes on: {message}");
+        }
+    }
+
     /// The condition holds no longer. Logged once, if it stood.
     pub fn clear(&self, alarm: &'static str, subject: &str) {
         if self.count.load(Ordering::Relaxed) == 0 {

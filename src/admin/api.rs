@@ -20,12 +20,14 @@ use crate::why::{self, Shut, Surroundings, Why};
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
 const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
-const REASON_BYTES_MAX: usize = 1_000;
+pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
+        .route("/config", web::get().to(super::reload::config))
+        .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))
         .route("/notifications/reroute", web::post().to(super::reroute::reroute))
         .route("/notifications/{id}", web::get().to(notification))
@@ -118,6 +120,7 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
             "systems": systems,
             "oldest_unsettled": backlog.oldest_unsettled,
             "lanes_repaired": backlog.lanes_repaired,
+            "config": admin.reload.as_ref().map(|reloader| reloader.standing()),
         })
     }))
 }

@@ -6,7 +6,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 
 use crate::admin::Admin;
-use crate::store::Ledger;
+use crate::store::{Ledger, TakenConfig};
 use crate::why::Shut;
 
 const STYLE: &str = include_str!("ui.css");
@@ -24,7 +24,7 @@ pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
         "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
     );
     html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/issues\">issues</a> <a href=\"/api/v1/systems\">systems</a> <a href=\"/api/v1/notifications\">notifications</a> ");
-    html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/metrics\">metrics</a></p>");
+    html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/api/v1/config\">configuration</a> <a href=\"/metrics\">metrics</a></p>");
     html.push_str("</body></html>");
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
 }
@@ -37,6 +37,13 @@ fn standing(html: &mut String, admin: &Admin) {
     match super::metrics::readiness(admin) {
         Ok(()) => paragraph(html, "Ready: envelopes are taken."),
         Err(reason) => paragraph(html, &format!("Not ready: {reason}")),
+    }
+    if let Some(config) = admin.reload.as_ref().map(|reloader| reloader.standing()) {
+        let TakenConfig { version, at, by, .. } = config.taken;
+        paragraph(html, &format!("Configuration {} in force since {at}, by {}.", version.0, by.as_str()));
+        for key in config.needs_restart {
+            warning(html, &format!("{key} in the configuration counts from the next start."));
+        }
     }
     for (system, _) in admin.dispatch.systems() {
         if let Some(shut) = admin.dispatch.shut(&system).filter(Shut::is_outage) {

@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::reload::{Order, Reload};
 use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::crash;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Reloader};
+use crate::store::TakenBy;
 use crate::telemetry;
 
 /// Wrong configuration, as `sysexits.h` counts it.
@@ -27,7 +30,7 @@ pub struct Args {
     kill_at: Option<String>,
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; SIGHUP has the configuration read again.
 ///
 /// # Errors
 /// What stood in the way of starting. A wrong configuration is printed and exits with 64 before any port is bound.
@@ -48,11 +51,23 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    // Listened for before anything runs: unheard, this signal ends a process.
+    let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     let gateway = Gateway::start(loaded, SystemClock::shared()).await?;
+    let reloading = tokio::spawn(reload(hangup, gateway.reloader()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    reloading.abort();
     gateway.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What comes of it is in the log.
+async fn reload(mut hangup: Signal, reloader: Arc<Reloader>) {
+    while hangup.recv().await.is_some() {
+        let order = Order { by: TakenBy::Signal, orphans: None, dry_run: false, reason: String::new() };
+        let _ = reloader.reload(order).await;
+    }
 }

@@ -40,6 +40,7 @@ fn standing(status: &Value) {
         None => print::line("ready"),
         Some(reason) => print::line(&format!("not ready: {reason}")),
     }
+    configuration(status);
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
         let (subject, message) = (print::cell(alarm.get("subject")), print::cell(alarm.get("message")));
         print::line(&format!("alarm {}({subject}): {message}", print::cell(alarm.get("alarm"))));
@@ -49,6 +50,20 @@ fn standing(status: &Value) {
         if matches!(code, "paused" | "closed" | "breaker") {
             print::line(&print::cell(system.pointer("/why/text")));
         }
+    }
+}
+
+/// Which configuration is in force, and what stands between it and the file.
+fn configuration(status: &Value) {
+    let Some(config) = status.get("config").filter(|config| !config.is_null()) else { return };
+    let text = |pointer: &str| print::cell(config.pointer(pointer));
+    print::line(&format!("configuration {} in force since {} (by {})", text("/version"), text("/at"), text("/by")));
+    for key in config.get("needs_restart").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("  {} counts from the next start", print::cell(Some(key))));
+    }
+    if config.get("last_failed").is_some_and(|failed| !failed.is_null()) {
+        let (at, by, error) = (text("/last_failed/at"), text("/last_failed/by"), text("/last_failed/error"));
+        print::line(&format!("  the reload at {at} (by {by}) failed: {error}"));
     }
 }
 

@@ -104,6 +104,25 @@ impl Process {
         }
     }
 
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    }
+
+    /// Asks the admin API until the answer fits, or fails with the last one.
+    pub(crate) async fn admin_until(&self, path: &str, patience: Duration, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + patience;
+        loop {
+            let answer = self.admin(path).await;
+            if fits(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path} stays {answer:#}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Whether the process is gone by itself; waits at most `patience`.
     pub(crate) async fn died(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;

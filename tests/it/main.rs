@@ -24,6 +24,7 @@ mod harness;
 mod interop;
 mod messages;
 mod readme;
+mod reload;
 mod replay;
 mod send;
 mod soap;

@@ -92,6 +92,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "admin",
             "call",
             "clock",
             "config",
@@ -148,6 +149,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("serde_path_to_error", &["config"]),
     ("rustls", &["receive", "deliver", "gateway"]),
+    ("notify", &["gateway"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     // `telemetry` derives the word for a log format, so that the option and the key are spelled alike.

@@ -325,6 +325,7 @@ async fn readyz(world: &World) -> (u16, String) {
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
+        reload: None,
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

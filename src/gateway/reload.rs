@@ -1,0 +1,486 @@
+//! Another configuration in place of the one in force: read, checked as a whole, and taken at once, or not at all.
+//!
+//! What is under way ends as it began: each envelope is routed, and each call made, by the configuration that it met.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
+use crate::clock::SharedClock;
+use crate::config::{self, Loaded, Seen, Server, StoreSettings};
+use crate::dispatch::{Dispatch, Plan};
+use crate::intake::{self, Desk, Outgoing};
+use crate::receive::{Edge, Source};
+use crate::store::{Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
+use crate::telemetry::Alarms;
+
+/// Deliveries discarded in one command.
+const DISCARD_STEP: u32 = 100;
+/// A store that does not take a step now, or what is in flight, is looked at again after this long.
+const AGAIN: Duration = Duration::from_millis(200);
+/// Envelopes that were being taken by the rules before are answered by then: the store gets 20 s, a body before up to 10 min
+/// that are not waited for.
+const OUTGOING: Duration = Duration::from_secs(60);
+/// How long a stop waits for a reload that is under way.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a gateway was started with, as far as it concerns another configuration.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) dispatch: Arc<Dispatch>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) clock: SharedClock,
+    pub(super) closing: Arc<AtomicBool>,
+    pub(super) start: Start,
+}
+
+/// The configuration that a gateway was started with.
+pub(super) struct Start {
+    pub(super) path: Option<PathBuf>,
+    pub(super) server: Server,
+    pub(super) settings: StoreSettings,
+    pub(super) seen: Seen,
+    pub(super) plan: Arc<Plan>,
+    pub(super) sources: BTreeSet<String>,
+    pub(super) taken: TakenConfig,
+}
+
+/// Reads the configuration again when it is told to.
+pub struct Reloader {
+    store: Arc<dyn Store>,
+    dispatch: Arc<Dispatch>,
+    desk: Arc<Desk>,
+    edge: Arc<Edge>,
+    alarms: Arc<Alarms>,
+    clock: SharedClock,
+    closing: Arc<AtomicBool>,
+    path: Option<PathBuf>,
+    started: Started,
+    me: Weak<Self>,
+    /// Whoever asks may go away, and runs elsewhere: what is begun is finished, and what is started lives, here.
+    home: Handle,
+    /// One at a time.
+    turn: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+    /// Rung when what is to be watched changed.
+    pub(super) rearm: Notify,
+}
+
+/// What runs until the next start, whatever the file says.
+struct Started {
+    server: Server,
+    settings: StoreSettings,
+    seen: Seen,
+}
+
+/// What is known of the configuration in force.
+struct Known {
+    standing: Standing,
+    server: Server,
+    seen: Seen,
+    /// The files as they were when they were last tried.
+    tried: Seen,
+    plan: Arc<Plan>,
+    sources: BTreeSet<String>,
+}
+
+/// What is to be watched, and how the files were when they were last tried.
+pub(super) struct Watched {
+    pub(super) is_on: bool,
+    pub(super) every: Duration,
+    pub(super) tried: Seen,
+}
+
+impl Reloader {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, dispatch, desk, edge, alarms, clock, closing, start } = parts;
+        let Start { path, server, settings, seen, plan, sources, taken } = start;
+        let standing = Standing {
+            taken,
+            path: path.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            needs_restart: Vec::new(),
+            last_failed: None,
+        };
+        let known = Known { standing, server: server.clone(), seen: seen.clone(), tried: seen.clone(), plan, sources };
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            home: Handle::current(),
+            store,
+            dispatch,
+            desk,
+            edge,
+            alarms,
+            clock,
+            closing,
+            path,
+            started: Started { server, settings, seen },
+            turn: tokio::sync::Mutex::new(()),
+            known: Mutex::new(known),
+            rearm: Notify::new(),
+        })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long calls under way may go on when the gateway stops.
+    pub(super) fn drain(&self) -> Duration {
+        self.known().server.drain
+    }
+
+    /// The longest wait of any retry.
+    pub(super) fn wait_max(&self) -> Duration {
+        wait_max(&self.known().plan)
+    }
+
+    pub(super) fn watched(&self) -> Watched {
+        let known = self.known();
+        let Server { watch, watch_every, .. } = known.server;
+        Watched { is_on: watch && self.path.is_some(), every: watch_every, tried: known.tried.clone() }
+    }
+
+    /// Waits for a reload that is under way; from now on the gateway is closing, and there is no other.
+    pub(super) async fn end(&self) {
+        if tokio::time::timeout(PATIENCE, self.turn.lock()).await.is_err() {
+            tracing::warn!("a reload is still under way; it is not waited for any longer");
+        }
+    }
+
+    async fn turn(&self, order: Order) -> Result<Reloaded, Refusal> {
+        let Some(path) = self.path.clone() else { return Err(Refusal::NoFile) };
+        let _turn = self.turn.lock().await;
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(Refusal::Stopping);
+        }
+        let read = tokio::task::spawn_blocking(move || config::load_and_see(&path)).await;
+        let Ok((loaded, seen)) = read else { return Err(failed()) };
+        let result = match loaded {
+            Ok(loaded) => self.consider(loaded, &order).await,
+            Err(problems) => Err(Refusal::Wrong(problems.0.iter().map(ToString::to_string).collect())),
+        };
+        if !order.dry_run {
+            self.remember(&order, &result, seen);
+        }
+        result
+    }
+
+    /// Keeps what came of it: for people, and for the watch, which does not try again what was tried.
+    fn remember(&self, order: &Order, result: &Result<Reloaded, Refusal>, seen: Seen) {
+        if !matches!(result, Err(Refusal::Store(_))) {
+            self.known().tried = seen;
+        }
+        self.rearm.notify_one();
+        match result {
+            Ok(reloaded) => {
+                self.known().standing.last_failed = None;
+                self.alarms.clear("reload", "");
+                if !reloaded.changed {
+                    tracing::info!(by = order.by.as_str(), "the configuration was read again; nothing changed");
+                }
+            }
+            Err(refusal) => {
+                let (at, by, error) = (self.clock.now(), order.by, refusal.to_string());
+                tracing::error!(by = by.as_str(), "reload: {error}");
+                self.alarms.restate("reload", "", &first_lines(&error));
+                self.known().standing.last_failed = Some(Failed { at, by, error });
+            }
+        }
+    }
+
+    /// Whether and how a configuration that is right can be taken; takes it, unless it is only asked.
+    async fn consider(&self, loaded: Loaded, order: &Order) -> Result<Reloaded, Refusal> {
+        let unsettled = self.store.unsettled().await.map_err(Refusal::Store)?;
+        let served = |plan: &Plan, way: &Way| plan.knows(&way.route, &way.destination, &way.system).is_served();
+        let (before, mut reloaded) = {
+            let known = self.known();
+            let (lost, _): (Vec<Unsettled>, Vec<_>) =
+                unsettled.into_iter().partition(|found| !served(&loaded.plan, &found.way));
+            let (orphans, before): (Vec<_>, Vec<_>) =
+                lost.into_iter().partition(|found| served(&known.plan, &found.way));
+            let mut reloaded = differences(&known, &loaded);
+            reloaded.needs_restart = self.needs_restart(&loaded);
+            reloaded.orphans = orphans;
+            (before, reloaded)
+        };
+        reloaded.dry_run = order.dry_run;
+        reloaded.orphans_before = before.iter().map(|orphan| orphan.count).sum();
+        if !reloaded.changed {
+            return Ok(reloaded);
+        }
+        let orphans_are = match (order.by, order.orphans) {
+            // Nobody is there to be asked.
+            (TakenBy::Signal | TakenBy::File | TakenBy::Start, None) => Some(Orphans::Keep),
+            (_, orphans) => orphans,
+        };
+        reloaded.orphans_are = orphans_are.filter(|_| !reloaded.orphans.is_empty());
+        if order.dry_run {
+            return Ok(reloaded);
+        }
+        if orphans_are.is_none() && !reloaded.orphans.is_empty() {
+            return Err(Refusal::Orphans(reloaded.orphans));
+        }
+        self.take(loaded, order, reloaded).await.map_err(Refusal::Store)
+    }
+
+    /// Keys of the file whose values count from the next start.
+    fn needs_restart(&self, loaded: &Loaded) -> Vec<&'static str> {
+        let Started { server, settings, seen } = &self.started;
+        let mut keys = config::needs_restart((server, settings), (&loaded.server, &loaded.store));
+        let certificates = loaded.server.tls.iter().flat_map(|tls| {
+            [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()].into_iter().flatten()
+        });
+        if certificates.into_iter().any(|file| !seen.agrees(&loaded.seen, file)) && !keys.contains(&"server.tls") {
+            keys.push("server.tls");
+        }
+        keys
+    }
+
+    /// Takes a configuration. Whatever may fail comes first; then nothing does.
+    async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
+        let Loaded { server, sources, routes, plan, stored, warnings, seen, .. } = loaded;
+        let now = self.clock.now();
+        let version = self.store.save_config(stored, now).await?;
+        let states = self.dispatch.states(&plan).await?;
+        let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
+        self.store.take_config(taken.clone()).await?;
+
+        // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
+        self.dispatch.adopt(Arc::clone(&plan), version, states).await;
+        let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
+        let (limits, served) = (server.limits.clone(), sources.clone());
+        let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
+        let outgoing = self.desk.adopt(rules);
+        self.edge.adopt(served, limits);
+        {
+            let mut known = self.known();
+            known.standing.taken = taken;
+            known.standing.needs_restart.clone_from(&reloaded.needs_restart);
+            known.sources = sources.iter().map(|source| source.name.clone()).collect();
+            (known.server, known.seen, known.plan) = (server, seen, plan);
+        }
+        reloaded.version = version;
+        reloaded.warnings = warnings.iter().map(ToString::to_string).collect();
+        self.tell(order, &reloaded);
+        self.settle_in(order, &reloaded, outgoing).await;
+        Ok(reloaded)
+    }
+
+    fn tell(&self, order: &Order, reloaded: &Reloaded) {
+        let (version, by) = (reloaded.version.0, order.by.as_str());
+        tracing::info!(version, by, reason = order.reason, files = ?reloaded.files, "another configuration is in force");
+        for warning in &reloaded.warnings {
+            tracing::warn!("configuration: {warning}");
+        }
+        if !reloaded.needs_restart.is_empty() {
+            tracing::warn!(keys = ?reloaded.needs_restart, "these keys count from the next start");
+        }
+        if let Some(are) = reloaded.orphans_are {
+            let become_of = match are {
+                Orphans::Keep => "they are kept",
+                Orphans::Discard => "they are discarded",
+            };
+            tracing::warn!(
+                "deliveries have no route or destination any more; {become_of}: {}",
+                said(&reloaded.orphans)
+            );
+        }
+    }
+
+    /// What follows from a configuration once it is in force.
+    async fn settle_in(&self, order: &Order, reloaded: &Reloaded, outgoing: Outgoing) {
+        if let Err(error) = self.store.pull_back(self.clock.now(), self.wait_max()).await {
+            tracing::warn!(%error, "due times could not be brought back within the longest wait");
+        }
+        if reloaded.orphans_are == Some(Orphans::Discard) {
+            let because = match order.reason.trim() {
+                "" => String::new(),
+                reason => format!(": {reason}"),
+            };
+            let version = reloaded.version.0;
+            let discard = Discard {
+                store: Arc::clone(&self.store),
+                dispatch: Arc::clone(&self.dispatch),
+                clock: Arc::clone(&self.clock),
+                closing: Arc::clone(&self.closing),
+                reason: format!(
+                    "discarded by the reload to configuration version {version}, which has no way for it{because}"
+                ),
+            };
+            let ways = reloaded.orphans.iter().map(|orphan| orphan.way.clone()).collect();
+            tokio::spawn(discard.run(ways, outgoing));
+        }
+        self.look_for_orphans().await;
+    }
+
+    /// Raises the alarm of deliveries that have no way, or ends it.
+    pub(super) async fn look_for_orphans(&self) {
+        let mut orphans = match self.store.unsettled().await {
+            Ok(unsettled) => unsettled,
+            Err(error) => {
+                tracing::debug!(%error, "orphans could not be counted");
+                return;
+            }
+        };
+        orphans.retain(|Unsettled { way, .. }| {
+            !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served()
+        });
+        match orphans.iter().map(|orphan| orphan.count).sum::<u64>() {
+            0 => self.alarms.clear("orphans", ""),
+            count => {
+                let said = said(&orphans);
+                let message = format!("{count} deliveries wait for a route or destination that is gone ({said})");
+                self.alarms.restate("orphans", "", &message);
+            }
+        }
+    }
+
+    /// Looks again while the alarm stands: people discard, and envelopes that were under way add.
+    pub(super) async fn minute(&self) {
+        if self.alarms.standing().iter().any(|(alarm, _, _)| *alarm == "orphans") {
+            self.look_for_orphans().await;
+        }
+    }
+}
+
+impl Reload for Reloader {
+    fn reload(&self, order: Order) -> BoxFuture<'_, Result<Reloaded, Refusal>> {
+        let me = self.me.upgrade();
+        async move {
+            let Some(me) = me else { return Err(Refusal::Stopping) };
+            let home = me.home.clone();
+            let turn = home.spawn(async move { me.turn(order).await });
+            turn.await.unwrap_or_else(|error| if error.is_panic() { Err(failed()) } else { Err(Refusal::Stopping) })
+        }
+        .boxed()
+    }
+
+    fn standing(&self) -> Standing {
+        self.known().standing.clone()
+    }
+}
+
+/// Discards what a reload left without a way, in small steps.
+struct Discard {
+    store: Arc<dyn Store>,
+    dispatch: Arc<Dispatch>,
+    clock: SharedClock,
+    closing: Arc<AtomicBool>,
+    reason: String,
+}
+
+impl Discard {
+    async fn run(self, ways: Vec<Way>, outgoing: Outgoing) {
+        // Envelopes that met the routes of before may still add to them.
+        let over = async {
+            while !outgoing.is_over() {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(OUTGOING, over).await;
+        for way in ways {
+            let count = self.way(&way).await;
+            tracing::info!(route = way.route, destination = way.destination, count, "orphans were discarded");
+        }
+    }
+
+    /// Until none is left, what is in flight has ended, or the way is served again; how many there were.
+    async fn way(&self, way: &Way) -> u64 {
+        let mut total = 0;
+        while !self.closing.load(Ordering::SeqCst)
+            && !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served()
+        {
+            let now = self.clock.now();
+            match self.store.discard_unsettled(way.clone(), self.reason.clone(), DISCARD_STEP, now).await {
+                Ok(step) => {
+                    total += step.count;
+                    if !step.is_more {
+                        break;
+                    }
+                    // A lane that goes on may be another route's.
+                    self.dispatch.wake(&way.system);
+                    if step.count == 0 {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
+                Err(error) => {
+                    tracing::error!(%error, route = way.route, "orphans could not be discarded");
+                    break;
+                }
+            }
+        }
+        self.dispatch.wake(&way.system);
+        total
+    }
+}
+
+fn failed() -> Refusal {
+    let reason = "omgate itself failed while it read the configuration: please report what the log says";
+    Refusal::Wrong(vec![reason.to_owned()])
+}
+
+pub(super) fn wait_max(plan: &Plan) -> Duration {
+    plan.systems.values().map(|system| system.wait_max).max().unwrap_or_default()
+}
+
+/// What is another in a new configuration.
+fn differences(known: &Known, loaded: &Loaded) -> Reloaded {
+    let files: BTreeSet<_> = known.seen.paths().chain(loaded.seen.paths()).collect();
+    let differs = |path: &&std::path::Path| !known.seen.agrees(&loaded.seen, path);
+    let files: Vec<String> =
+        files.into_iter().filter(differs).map(|path| path.to_string_lossy().into_owned()).collect();
+    let (before, after) = (names(&known.plan, &known.sources), {
+        let sources = loaded.sources.iter().map(|source| source.name.clone()).collect();
+        names(&loaded.plan, &sources)
+    });
+    let systems = loaded.plan.systems.iter();
+    let other = |(name, system): &(&String, &crate::dispatch::System)| {
+        known.plan.systems.get(*name).is_some_and(|known| known != *system)
+    };
+    let mut systems_changed: Vec<String> = systems.filter(other).map(|(name, _)| name.clone()).collect();
+    systems_changed.sort();
+    Reloaded {
+        changed: !files.is_empty(),
+        dry_run: false,
+        version: known.standing.taken.version,
+        files,
+        added: after.difference(&before).cloned().collect(),
+        removed: before.difference(&after).cloned().collect(),
+        systems_changed,
+        orphans: Vec::new(),
+        orphans_are: None,
+        orphans_before: 0,
+        needs_restart: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// Everything that has a name.
+fn names(plan: &Plan, sources: &BTreeSet<String>) -> BTreeSet<String> {
+    let kinds = [
+        ("source", sources.iter().collect::<Vec<_>>()),
+        ("route", plan.routes.keys().collect()),
+        ("destination", plan.destinations.keys().collect()),
+        ("system", plan.systems.keys().collect()),
+    ];
+    kinds.into_iter().flat_map(|(kind, names)| names.into_iter().map(move |name| format!("{kind} {name}"))).collect()
+}
+
+/// The start of a long list of mistakes: an alarm says that something is wrong, and the log says all of it.
+fn first_lines(error: &str) -> String {
+    let mut lines = error.lines();
+    let shown: Vec<&str> = lines.by_ref().take(3).collect();
+    let left = lines.count();
+    if left == 0 { shown.join(" ") } else { format!("{} (and {left} more)", shown.join(" ")) }
+}

@@ -1,0 +1,145 @@
+//! Deliveries whose route or destination is gone: counted, kept or discarded, never forgotten.
+
+use super::*;
+
+/// A system that is paused, so that what is posted waits.
+fn paused(name: &str) -> String {
+    way(name, "http://127.0.0.1:9/", "paused = true")
+}
+
+/// A gateway with five deliveries that wait for a route `a`, and the configurations with it and without.
+async fn with_waiting() -> (Process, String, String, Sink) {
+    let sink = ok_sink().await;
+    let with = configuration("watch = false", &(paused("a") + &way("b", &sink.url("/b"), "")));
+    let without = configuration("watch = false", &way("b", &sink.url("/b"), ""));
+    let mut gateway = Process::prepare(&with);
+    gateway.start(&[]).await;
+    post(&gateway, 1..=5).await;
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 5).await;
+    (gateway, with, without, sink)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_would_leave_orphans_is_refused_with_their_count_until_it_is_said_what_becomes_of_them() {
+    let (gateway, _, without, _sink) = with_waiting().await;
+    gateway.configure(&without);
+    let orphans = json!([{"route": "a", "destination": "a", "system": "a", "count": 5}]);
+    let (status, answer) = reload(&gateway, json!({"dry_run": true})).await;
+    assert_eq!((status, &answer["orphans"], &answer["orphans_are"]), (200, &orphans, &Value::Null));
+    let (status, answer) = reload(&gateway, json!({})).await;
+    assert_eq!((status, &answer["orphans"]), (409, &orphans), "{answer:#}");
+    assert!(answer["detail"].as_str().unwrap().contains("5 deliveries without route or destination (route a to a: 5)"));
+    let output = gateway.command(&["reload", "--reason", "a is switched off"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.contains("--orphans keep or --orphans discard"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/config").await["version"], 1, "the one in force stays");
+    let (status, answer) = reload(&gateway, json!({"orphans": "burn"})).await;
+    assert_eq!(status, 400, "{answer:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_that_are_kept_say_why_they_wait_and_go_on_when_their_way_comes_back() {
+    let (gateway, with, without, sink) = with_waiting().await;
+    gateway.configure(&without);
+    let output = gateway.command(&["reload", "--orphans", "keep"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("5 of route a to a: kept"), "{text}");
+    let config = gateway.admin("/api/v1/config").await;
+    assert_eq!(config["orphans"], json!([{"route": "a", "destination": "a", "system": "a", "count": 5}]));
+    assert!(gateway.admin("/api/v1/status").await["alarms"].to_string().contains("5 deliveries wait for a route"));
+    let waiting = gateway.admin("/api/v1/deliveries?state=waiting").await;
+    assert!(waiting.as_array().unwrap().iter().all(|delivery| delivery["why"]["code"] == "no_route"), "{waiting:#}");
+    let (_, answer) = reload(&gateway, json!({"orphans": "discard"})).await;
+    assert_eq!(
+        (&answer["changed"], &answer["orphans_before"]),
+        (&json!(false), &json!(5)),
+        "who kept them is not overruled"
+    );
+    taken(&gateway, &with.replace("paused = true", "").replace("http://127.0.0.1:9/", &sink.url("/a"))).await;
+    gateway.until(PATIENCE, settled).await;
+    assert_eq!(sink.arrived().iter().filter(|request| request.path == "/a").count(), 5);
+    assert_eq!(gateway.admin("/api/v1/status").await["alarms"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_are_discarded_with_a_reason_that_names_the_reload() {
+    let (gateway, _, without, _sink) = with_waiting().await;
+    gateway.configure(&without);
+    let output = gateway.command(&["reload", "--orphans", "discard", "--reason", "a is switched off", "--json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["orphans_are"], &answer["orphans"][0]["count"]), (&json!("discard"), &json!(5)));
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!((&ledger["deliveries"]["discarded"], &ledger["balanced"]), (&json!(5), &json!(true)));
+    let discarded = gateway.admin("/api/v1/deliveries?state=discarded").await;
+    let reason = "discarded by the reload to configuration version 2, which has no way for it: a is switched off";
+    assert!(discarded.as_array().unwrap().iter().all(|delivery| delivery["reason"] == reason), "{discarded:#}");
+    assert!(gateway.command(&["store", "verify"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_keeps_orphans_and_a_start_tells_of_them() {
+    let (mut gateway, _, without, _sink) = with_waiting().await;
+    gateway.configure(&without);
+    gateway.hang_up();
+    gateway.admin_until("/api/v1/config", PATIENCE, |config| config["orphans"][0]["count"] == 5).await;
+    assert!(gateway.log().contains("they are kept: route a to a: 5"), "{}", gateway.log());
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    let alarms = gateway.admin("/api/v1/status").await["alarms"].to_string();
+    assert!(alarms.contains("5 deliveries wait for a route or destination that is gone"), "{alarms}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_ends_by_the_plan_that_began_it_and_is_discarded_only_if_it_was_not_taken() {
+    let target = Gated::start().await;
+    let sink = ok_sink().await;
+    let with = configuration("watch = false", &way("a", &target.url, "concurrency = 1"));
+    let mut gateway = Process::prepare(&with);
+    gateway.start(&[]).await;
+    post(&gateway, 1..=3).await;
+    target.until(1, 1).await;
+    gateway.configure(&configuration("watch = false", &way("b", &sink.url("/"), "")));
+    let (status, answer) = reload(&gateway, json!({"orphans": "discard"})).await;
+    assert_eq!((status, &answer["orphans"][0]["count"]), (200, &json!(3)));
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["discarded"] == 2).await;
+    target.let_go(1);
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!(ledger["deliveries"]["delivered"], 1, "what was under way arrived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_leads_to_another_system_leaves_what_was_made_before_and_says_so() {
+    let sink = ok_sink().await;
+    let (a, b) = (paused("a"), way("b", &sink.url("/b"), ""));
+    let mut gateway = Process::prepare(&configuration("watch = false", &(a.clone() + &b)));
+    gateway.start(&[]).await;
+    post(&gateway, [1]).await;
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 1).await;
+    let crossed = a.replace("destination = \"a\"", "destination = \"b\"");
+    gateway.configure(&configuration("watch = false", &(crossed + &b)));
+    let (status, answer) = reload(&gateway, json!({})).await;
+    assert_eq!((status, &answer["orphans"][0]["count"]), (409, &json!(1)), "{answer:#}");
+    let (status, _) = reload(&gateway, json!({"orphans": "keep"})).await;
+    assert_eq!(status, 200);
+    let waiting = gateway.admin("/api/v1/deliveries?state=waiting").await;
+    let text = "it was made for system a, and its route or destination belongs to system b now";
+    assert_eq!((&waiting[0]["why"]["code"], &waiting[0]["why"]["text"]), (&json!("moved"), &json!(text)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_leads_to_another_destination_of_its_system_takes_what_waits_along() {
+    let sink = ok_sink().await;
+    let destination = |name: &str, keys: &str| {
+        let section = way(name, &sink.url(&format!("/{name}")), &format!("system = \"erp\"\n{keys}"));
+        section.split("[[route]]").next().unwrap().to_owned()
+    };
+    let route = |to: &str| format!("[[route]]\nname = \"r\"\nsource = \"orders\"\ndestination = \"{to}\"\n");
+    let both = |paused: &str| destination("old", paused) + &destination("new", "");
+    let mut gateway = Process::prepare(&configuration("watch = false", &(both("paused = true") + &route("old"))));
+    gateway.start(&[]).await;
+    post(&gateway, [1]).await;
+    let answer = taken(&gateway, &configuration("watch = false", &(both("") + &route("new")))).await;
+    assert_eq!(answer["orphans"], json!([]));
+    gateway.until(PATIENCE, settled).await;
+    assert_eq!(sink.arrived()[0].path, "/new");
+}
