@@ -255,6 +255,7 @@ impl Dispatch {
 
     fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {
         let runner = Arc::new(Runner::new(name, settings, course, state, Arc::clone(&self.attempts)));
+        runner.announce();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());
         tasks.push(tokio::spawn(Arc::clone(&runner).run()));

@@ -56,6 +56,8 @@ pub struct Facts {
     pub attempt: u32,
     /// How many of the attempts before met refused credentials: they count against no limit.
     pub excused: u32,
+    /// How often its credentials were refused while others, before and after, were taken.
+    pub lockouts_alone: u32,
     /// Since the first attempt, counted while the system was open.
     pub age: Duration,
     /// The fault before this one and how often in a row it came.
@@ -88,6 +90,8 @@ const ATTEMPTS_BEFORE_AGE: u32 = 3;
 const REPEATS_MAX: u32 = 12;
 /// Waits grow by up to this part, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
+/// A delivery whose credentials were refused so often while others were taken is no reason any more to stop the system.
+const LOCKOUTS_ALONE_MAX: u32 = 2;
 /// How long a system that refused our credentials is left alone before one delivery tries again.
 pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
@@ -122,10 +126,29 @@ fn by_outcome(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
         }),
         Outcome::Unauthorized { reason } => locked_out(reason, PROBE_AFTER, facts, policy),
         Outcome::Unknown { reason } => only(match policy.unknown {
-            OnUnknown::Resend | OnUnknown::Probe => again(reason, None, facts, policy),
+            OnUnknown::Resend => again(reason, None, facts, policy),
+            // It may have arrived with the last attempt: that is looked up before anything is given up.
+            OnUnknown::Probe => Settlement::Waiting { due_at: facts.now.plus(wait(None, facts, policy)) },
             OnUnknown::Hold => Settlement::Held { reason: format!("it is unknown whether it was taken: {reason}") },
         }),
     }
+}
+
+/// The verdict on a delivery of which a look-up could not say whether it arrived: it is looked up again, the later the
+/// older it is.
+#[must_use]
+pub fn look_again(facts: &Facts, policy: &Policy) -> Verdict {
+    let wait = (facts.age / 4).clamp(policy.first, policy.wait_max.max(policy.first));
+    only(Settlement::Waiting { due_at: facts.now.plus(wait) })
+}
+
+/// The verdict on a delivery that did not arrive, as was looked up, and for which no attempt is left; none when one is.
+/// `facts` are those of the attempt that would be made.
+#[must_use]
+pub fn exhausted(facts: &Facts, policy: &Policy) -> Option<Verdict> {
+    let made = Facts { attempt: facts.attempt.saturating_sub(1), ..facts.clone() };
+    let settlement = again("it did not arrive, as was looked up", None, &made, policy);
+    (!matches!(settlement, Settlement::Waiting { .. })).then(|| only(settlement))
 }
 
 /// The verdict on a delivery of which no call can be made.
@@ -171,7 +194,14 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
 
 /// Credentials were refused: no fault of this delivery, so no limit kills it. The pause holds it back until the system
 /// is probed; when a person resumes earlier, it must not sit out the rest and hold up its lane.
+///
+/// Save when it is this delivery alone, again and again: then a person must look at it, and the others go on.
 fn locked_out(reason: &str, probe_after: Duration, facts: &Facts, policy: &Policy) -> Verdict {
+    if facts.lockouts_alone >= LOCKOUTS_ALONE_MAX {
+        let often = facts.lockouts_alone.saturating_add(1);
+        let reason = format!("it stopped its system {often} times while others were taken in between: {reason}");
+        return only(Settlement::Held { reason });
+    }
     let probe_at = facts.now.plus(probe_after);
     let first = Facts { attempt: 1, excused: 0, ..facts.clone() };
     Verdict {
@@ -195,7 +225,7 @@ fn effort(facts: &Facts) -> String {
     let attempts = if counted == 1 { "attempt" } else { "attempts" };
     let excused = match facts.excused {
         0 => String::new(),
-        excused => format!(" (and {excused} more that met refused credentials and do not count)"),
+        excused => format!(" (and {excused} before that do not count)"),
     };
     format!("after {counted} {attempts}{excused} in {}", span(facts.age))
 }
@@ -237,6 +267,7 @@ mod tests {
         Facts {
             attempt,
             excused: 0,
+            lockouts_alone: 0,
             age: Duration::from_secs(90),
             repeat: None,
             now: Timestamp(1_000_000),
@@ -288,6 +319,31 @@ mod tests {
                 "{attempt} {after:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_delivery_that_alone_meets_refused_credentials_is_held_at_the_third_time() {
+        let refused = Outcome::Unauthorized { reason: "HTTP 401".to_owned() };
+        for (lockouts_alone, holds) in [(0, false), (1, false), (2, true)] {
+            let verdict = by_outcome(&refused, &Facts { lockouts_alone, ..facts(1) }, &policy());
+            assert_eq!(verdict.pause.is_none(), holds);
+            assert_eq!(matches!(verdict.settlement, Settlement::Held { .. }), holds, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_looked_up_before_a_limit_ends_it() {
+        let policy = Policy { unknown: OnUnknown::Probe, attempts_max: Some(1), ..policy() };
+        assert!(matches!(by_outcome(&unknown(), &facts(1), &policy).settlement, Settlement::Waiting { .. }));
+        assert!(matches!(look_again(&facts(2), &policy).settlement, Settlement::Waiting { .. }));
+        let gone = exhausted(&facts(2), &policy).unwrap();
+        assert_eq!(
+            dies(&gone),
+            Some(
+                "gave up after 1 attempt in 1 min 30 s, the most that max_attempts allows: it did not arrive, as was looked up"
+            )
+        );
+        assert_eq!(exhausted(&facts(2), &Policy { attempts_max: Some(2), ..policy }), None);
     }
 
     #[test]
@@ -404,7 +460,7 @@ mod tests {
         let limited = Policy { attempts_max: Some(2), ..policy() };
         let facts = |attempt| Facts { excused: 5, ..facts(attempt) };
         assert_eq!(waits(&by_outcome(&retry(None), &facts(6), &limited)), Some(1_000), "the first that counts");
-        let reason = "gave up after 2 attempts (and 5 more that met refused credentials and do not count) in 1 min 30 s, \
+        let reason = "gave up after 2 attempts (and 5 before that do not count) in 1 min 30 s, \
                       the most that max_attempts allows: answered 503";
         assert_eq!(dies(&by_outcome(&retry(None), &facts(7), &limited)), Some(reason));
         let old = |attempt| Facts { age: 72 * HOUR, ..facts(attempt) };

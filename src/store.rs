@@ -171,6 +171,8 @@ pub struct Claim {
     pub routes: Vec<String>,
     /// At most this many.
     pub limit: usize,
+    /// Those that fell due last come first.
+    pub newest_first: bool,
     /// The present moment.
     pub now: Timestamp,
     /// How long the system has been open, in milliseconds, over its whole life (see [`SystemState::active_ms`]).
@@ -811,7 +813,8 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'_, StoreResult<Discarded>>;
     /// Looks for lanes that have blocked deliveries and no head, and repairs them; how many there were.
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>>;
-    /// Pulls due times that lie further ahead than `wait_max` back to that; how many there were.
+    /// Pulls due times that lie further ahead than `wait_max` back to that, and those of what was never tried to now; how
+    /// many there were.
     fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>>;
     /// The accounts.
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>>;

@@ -30,6 +30,8 @@ pub enum Shut {
     Warming {
         /// How many.
         calls: usize,
+        /// How long until one more may go.
+        wait: Duration,
     },
     /// Its rate allows no call yet.
     Rate {
@@ -49,8 +51,8 @@ impl Shut {
             }
             Self::Closed { opens } => opens.map(|at| at.since(now)),
             Self::Broken(outage) => Some(outage.probe_at.since(now)),
-            Self::Rate { wait } => Some(*wait),
-            Self::Full { .. } | Self::Warming { .. } => None,
+            Self::Rate { wait } | Self::Warming { wait, .. } => Some(*wait),
+            Self::Full { .. } => None,
         }
     }
 
@@ -247,6 +249,7 @@ impl fmt::Display for Why {
                 write!(f, "it was made for system {system}, and its route or destination belongs to system {to} now")
             }
             Self::System { system, shut } => write!(f, "system {system} {shut}"),
+            Self::Retry { due_at, attempts: 0, .. } => write!(f, "it is not to be sent before {due_at}"),
             Self::Retry { due_at, attempts, reason } => {
                 let times = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
                 write!(f, "after {times} it is tried again at {due_at}")?;
@@ -289,7 +292,7 @@ impl fmt::Display for Shut {
             Self::Full { concurrency } => {
                 write!(f, "is at work on the {concurrency} calls that its concurrency allows")
             }
-            Self::Warming { calls } => {
+            Self::Warming { calls, .. } => {
                 write!(f, "is being warmed up after an outage, with {calls} calls at once for now")
             }
             Self::Rate { wait } => {
@@ -424,7 +427,11 @@ mod tests {
     fn limits_of_concurrency_warm_up_and_rate_say_so() {
         for (limit, code, text) in [
             (Shut::Full { concurrency: 8 }, "concurrency", "is at work on the 8 calls that its concurrency allows"),
-            (Shut::Warming { calls: 2 }, "warm_up", "is being warmed up after an outage, with 2 calls at once for now"),
+            (
+                Shut::Warming { calls: 2, wait: Duration::from_secs(1) },
+                "warm_up",
+                "is being warmed up after an outage, with 2 calls at once for now",
+            ),
             (
                 Shut::Rate { wait: Duration::from_millis(50) },
                 "rate",

@@ -10,6 +10,7 @@ use super::read::{Field, Section, Spot};
 use super::{file, limits, rules, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
+use crate::deliver::rules::Then;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
 use crate::dispatch::calendar::Calendar;
 use crate::dispatch::{Rate, System, breaker};
@@ -598,11 +599,20 @@ pub(super) fn systems(root: &Section<'_, '_>, destinations: &[Configured]) -> Ha
             breaker: breaker.unwrap_or_else(|| Some(breaker::Settings::default())),
             warm_up,
             paused: paused.unwrap_or(false),
-            wait_max: members.iter().map(|member| member.retry.wait_max).max().unwrap_or_default(),
+            wait_max: members.iter().map(|member| longest_wait(member)).max().unwrap_or_default(),
         };
         systems.insert(configured.system.clone(), system);
     }
     systems
+}
+
+/// No due time lies further ahead: by its retries, or by a rule that says when.
+fn longest_wait(configured: &Configured) -> Duration {
+    let by_rules = configured.rules.list.iter().filter_map(|rule| match rule.then {
+        Then::Retry { after } => after,
+        Then::Delivered | Then::Dead | Then::Hold | Then::Pause { .. } => None,
+    });
+    by_rules.fold(configured.retry.wait_max, Duration::max)
 }
 
 fn agreed<T: Clone + PartialEq>(

@@ -166,7 +166,14 @@ impl Attempts {
     }
 
     /// Takes a leased delivery through to its settlement, by the plan that it was claimed under.
-    pub(super) async fn run(&self, claimed: Claimed, in_force: &InForce, active_ms: impl Fn() -> i64) -> After {
+    /// `lockouts_alone` is how often it alone stopped the system.
+    pub(super) async fn run(
+        &self,
+        claimed: Claimed,
+        in_force: &InForce,
+        lockouts_alone: u32,
+        active_ms: impl Fn() -> i64,
+    ) -> After {
         crash::point("after-claim");
         if *self.stop.borrow() != Stop::No {
             self.release(&claimed).await;
@@ -179,13 +186,17 @@ impl Attempts {
             self.release(&claimed).await;
             return After::NoCall;
         };
-        let decided = self.decide(&claimed, &way, &active_ms).await;
+        let facts = || Facts { lockouts_alone, ..self.facts(&claimed, active_ms()) };
+        let decided = self.decide(&claimed, &way, &facts).await;
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, decided.outcome()) {
             (Some(pause), _) => After::Pause(pause.clone()),
             (None, Some(outcome)) => {
                 let status = decided.record.status;
-                After::Ended { answered: status.is_some(), sign: sign(outcome, status) }
+                // A call that was cut by our own stop says nothing of the system.
+                let is_cut = status.is_none() && *self.stop.borrow() == Stop::Cut;
+                let sign = if is_cut { Sign::Nothing } else { sign(outcome, status) };
+                After::Ended { answered: status.is_some(), sign }
             }
             (None, None) => decided.after.clone().unwrap_or(After::NoCall),
         };
@@ -194,7 +205,7 @@ impl Attempts {
     }
 
     /// Maps, checks, calls, classifies: everything between the lease and the settlement.
-    async fn decide(&self, claimed: &Claimed, way: &Way<'_>, active_ms: &impl Fn() -> i64) -> Decided {
+    async fn decide(&self, claimed: &Claimed, way: &Way<'_>, facts: &impl Fn() -> Facts) -> Decided {
         let Way { plan, route, destination, .. } = *way;
         let mask = &*match &way.older {
             Some(older) => Cow::Owned(plan.mask.with(&older.mask)),
@@ -220,21 +231,25 @@ impl Attempts {
         };
         let Answered { judgement, record, duration } = match looked_up {
             LookedUp::There(answered) => *answered,
-            LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
-            LookedUp::Unknown { mut judgement, after } => {
-                // No call was made for the delivery: what its last attempt came to stands, and none is counted.
-                let facts = self.facts(claimed, active_ms());
-                let facts = Facts { attempt: facts.attempt.saturating_sub(1).max(1), ..facts };
-                if judgement.follow == Some(Follow::Retry(None)) {
-                    let wait = (facts.age / 4).clamp(route.policy.first, route.policy.wait_max.max(route.policy.first));
-                    judgement.follow = Some(Follow::Retry(Some(wait)));
+            LookedUp::Absent if claimed.same_bytes_as.is_some() && route.lookup.is_some() => {
+                match settle::exhausted(&facts(), &route.policy) {
+                    Some(verdict) => return no_call(verdict, ""),
+                    None => self.send(destination, &way.maker().mapping, &call, mask).await,
                 }
-                let verdict = settle::verdict(&judgement, &facts, &route.policy);
+            }
+            LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
+            LookedUp::Unknown { judgement, after } => {
+                // No call was made for the delivery: none is counted, and no limit ends it before somebody knows.
+                let facts = facts();
+                let verdict = if judgement.follow == Some(Follow::Retry(None)) {
+                    settle::look_again(&facts, &route.policy)
+                } else {
+                    settle::verdict(&judgement, &facts, &route.policy)
+                };
                 return Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) };
             }
         };
-        let facts = self.facts(claimed, active_ms());
-        let verdict = settle::verdict(&judgement, &facts, &route.policy);
+        let verdict = settle::verdict(&judgement, &facts(), &route.policy);
         let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark)
             .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
         Decided {
@@ -328,6 +343,7 @@ impl Attempts {
         Facts {
             attempt: claimed.attempt,
             excused: claimed.excused,
+            lockouts_alone: 0,
             age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
             repeat: claimed.repeat.clone(),
             now: self.clock.now(),

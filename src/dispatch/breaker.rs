@@ -78,6 +78,8 @@ pub(super) struct Breaker {
     stuck: HashSet<DeliveryId>,
     /// How many are tried at the next probe.
     width: usize,
+    /// How many probes found in a row that it does not work.
+    in_vain: u32,
     open: Option<Outage>,
 }
 
@@ -113,6 +115,11 @@ impl Breaker {
         self.width.max(1)
     }
 
+    /// Whether the next probe goes to what fell due last: every second one does.
+    pub(super) fn probes_newest(&self) -> bool {
+        self.open.is_some() && self.in_vain % 2 == 1
+    }
+
     /// A wall clock that was set back must not put the probe off.
     pub(super) fn bring_near(&mut self, now: Timestamp) {
         if let (Some(open), Some(settings)) = (&mut self.open, &self.settings) {
@@ -124,7 +131,7 @@ impl Breaker {
     pub(super) fn hear(&mut self, call: &Call<'_>) -> bool {
         let Some(settings) = self.settings.clone() else { return false };
         match call.sign {
-            Sign::Nothing => false,
+            Sign::Nothing => self.says_nothing(&settings, call),
             Sign::Works => self.works(&settings, call.delivery),
             Sign::Fails { reason, itself } => self.fails(&settings, reason, *itself, call),
         }
@@ -134,6 +141,7 @@ impl Breaker {
     pub(super) fn reset(&mut self) {
         self.open = None;
         self.width = 1;
+        self.in_vain = 0;
         self.in_a_row.clear();
         self.recent.clear();
     }
@@ -141,13 +149,27 @@ impl Breaker {
     fn works(&mut self, settings: &Settings, delivery: DeliveryId) -> bool {
         self.stuck.remove(&delivery);
         let failed = std::mem::take(&mut self.in_a_row);
-        self.stuck.extend(failed.into_iter().take(STUCK_MAX.saturating_sub(self.stuck.len())));
+        if self.stuck.len().saturating_add(failed.len()) > STUCK_MAX {
+            // Most of them were settled long ago; those that were not are learnt again.
+            self.stuck.clear();
+        }
+        self.stuck.extend(failed);
         if self.open.is_some() {
             self.reset();
             return true;
         }
         self.remember(settings, None);
         false
+    }
+
+    /// A probe that was told to go slower, or whose fault is of its own message, does not close it; the next one waits
+    /// as after the first failure.
+    fn says_nothing(&mut self, settings: &Settings, call: &Call<'_>) -> bool {
+        let Some(open) = self.open.as_mut().filter(|_| call.probing) else { return false };
+        self.in_vain = self.in_vain.saturating_add(1);
+        open.trips = 1;
+        open.probe_at = call.now.plus(settings.wait);
+        true
     }
 
     fn fails(&mut self, settings: &Settings, reason: &str, itself: bool, call: &Call<'_>) -> bool {
@@ -158,6 +180,7 @@ impl Breaker {
         if let Some(open) = &mut self.open {
             // What was under way when it opened fails as it must; only a probe says something new.
             if call.probing {
+                self.in_vain = self.in_vain.saturating_add(1);
                 if itself {
                     self.width = self.width.max(1).saturating_mul(2);
                     open.trips = 1;
@@ -178,6 +201,7 @@ impl Breaker {
         let reason = format!("{words}, at last: {reason}");
         self.recent.clear();
         self.width = 1;
+        self.in_vain = 0;
         self.open = Some(Outage { reason, since: call.now, probe_at: call.now.plus(settings.wait), trips: 1 });
         true
     }
@@ -300,6 +324,19 @@ mod tests {
         assert_eq!(breaker.width(), 1, "nobody is there");
         assert!(breaker.hear(&call(&Sign::Works, 3)), "whoever is taken closes it");
         assert_eq!(breaker.width(), 1);
+    }
+
+    #[test]
+    fn every_second_probe_goes_to_what_fell_due_last() {
+        let mut breaker = breaker(1, None);
+        breaker.hear(&call(&fails(), 1));
+        for newest in [false, true, false, true] {
+            assert_eq!(breaker.probes_newest(), newest);
+            breaker.hear(&Call { probing: true, ..call(&fails(), 2) });
+        }
+        breaker.hear(&call(&Sign::Works, 3));
+        breaker.hear(&call(&fails(), 4));
+        assert!(!breaker.probes_newest(), "a new outage begins anew");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whether, and how fast, a system may be called. Pure: moments come in, decisions go out.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::breaker::{Breaker, Call, Sign};
@@ -25,8 +26,11 @@ pub(super) struct Gate {
     settings: System,
     paused: Option<Pause>,
     breaker: Breaker,
-    /// One delivery is on its way to find out whether the system works again.
+    /// Something is on its way to find out whether the system works again.
     probing: bool,
+    /// The deliveries that are: what others bring home that were under way before says nothing of it.
+    probes: HashSet<DeliveryId>,
+    lockouts: Lockouts,
     bucket: Option<Bucket>,
     /// Since when the system is being warmed up after an outage.
     warm_since: Option<Duration>,
@@ -37,6 +41,37 @@ pub(super) struct Gate {
     /// Until when `active` is counted, and whether it goes on from there.
     counted_until: Duration,
     counting: bool,
+}
+
+/// Deliveries whose credentials were refused while those of others were taken: the fault is theirs, not the system's.
+#[derive(Default)]
+struct Lockouts {
+    /// How often each was, with others taken before it.
+    alone: HashMap<DeliveryId, u32>,
+    /// Whether another was taken since the last pause.
+    others_taken: bool,
+    last: Option<DeliveryId>,
+}
+
+impl Lockouts {
+    /// More are not remembered.
+    const MAX: usize = 1_000;
+
+    fn taken(&mut self, delivery: DeliveryId) {
+        self.alone.remove(&delivery);
+        self.others_taken |= self.last.is_some_and(|last| last != delivery);
+    }
+
+    fn refused(&mut self, delivery: DeliveryId) {
+        let alone = std::mem::take(&mut self.others_taken) && self.last == Some(delivery);
+        self.last = Some(delivery);
+        if alone {
+            if self.alone.len() >= Self::MAX {
+                self.alone.clear();
+            }
+            *self.alone.entry(delivery).or_default() += 1;
+        }
+    }
 }
 
 /// A token bucket with little burst: a rate holds over any second, not just on average.
@@ -87,6 +122,8 @@ impl Gate {
             paused,
             breaker: Breaker::new(settings.breaker.clone(), state.breaker),
             probing: false,
+            probes: HashSet::new(),
+            lockouts: Lockouts::default(),
             bucket: settings.rate.map(|rate| Bucket::new(rate, settings.burst)),
             warm_since: None,
             active: Duration::from_millis(u64::try_from(state.active_ms).unwrap_or(0)),
@@ -200,7 +237,11 @@ impl Gate {
         let allowed = usize::try_from(share).unwrap_or(usize::MAX).max(1);
         let under_way = self.settings.concurrency.saturating_sub(free);
         match allowed.saturating_sub(under_way) {
-            0 => Err(Shut::Warming { calls: allowed }),
+            0 => {
+                let next = warm_up.mul_f64((allowed + 1) as f64 / self.settings.concurrency.max(1) as f64);
+                let wait = (since + next).saturating_sub(now.monotonic).max(Duration::from_millis(1));
+                Err(Shut::Warming { calls: allowed, wait })
+            }
             calls => Ok(calls.min(free)),
         }
     }
@@ -212,14 +253,45 @@ impl Gate {
         }
     }
 
+    /// These are on their way; if they are to find out whether the system works again, what they meet decides.
+    pub(super) fn sent(&mut self, deliveries: impl Iterator<Item = DeliveryId>) {
+        if self.probing {
+            self.probes.extend(deliveries);
+        }
+    }
+
+    /// Whether the probe goes to the delivery that fell due last. In turns with the one that waits longest, so that
+    /// however many there are that fail by themselves, one that does not is tried soon.
+    pub(super) fn probes_newest(&self) -> bool {
+        self.probing && self.breaker.probes_newest()
+    }
+
     /// A probe that found nothing to send is over.
     pub(super) fn no_probe(&mut self) {
         self.probing = false;
     }
 
+    /// No call was made for a delivery: if it was a probe, that is over.
+    pub(super) fn no_call(&mut self, delivery: DeliveryId) {
+        if self.probes.remove(&delivery) {
+            self.probing = false;
+        }
+    }
+
+    /// How often a delivery met refused credentials while others before it did not.
+    pub(super) fn lockouts_alone(&self, delivery: DeliveryId) -> u32 {
+        self.lockouts.alone.get(&delivery).copied().unwrap_or(0)
+    }
+
     /// A call came back. Whether what the store keeps of the system changed.
     pub(super) fn hear(&mut self, sign: &Sign, answered: bool, delivery: DeliveryId, now: Moment) -> bool {
-        let probing = std::mem::replace(&mut self.probing, false);
+        let probing = self.probes.remove(&delivery);
+        if probing {
+            self.probing = false;
+        }
+        if *sign == Sign::Works {
+            self.lockouts.taken(delivery);
+        }
         let was_broken = self.breaker.outage().is_some();
         let turned = self.breaker.hear(&Call { sign, delivery, probing, now: now.wall });
         if was_broken && self.breaker.outage().is_none() {
@@ -241,9 +313,19 @@ impl Gate {
         turned || changed
     }
 
+    /// What a delivery met pauses the system.
+    pub(super) fn pause_for(&mut self, delivery: DeliveryId, pause: Pause, now: Moment) {
+        // What was under way with it meets the same and says nothing new.
+        if self.paused.is_none() || self.probes.contains(&delivery) {
+            self.lockouts.refused(delivery);
+        }
+        self.pause(pause, now);
+    }
+
     /// The system is not called any more. A person's pause is not softened by what calls under way bring home.
     pub(super) fn pause(&mut self, pause: Pause, now: Moment) {
         self.probing = false;
+        self.probes.clear();
         if self.paused.as_ref().is_none_or(|standing| standing.probe_at.is_some()) {
             let since = self.paused.as_ref().map_or(pause.since, |standing| standing.since);
             self.paused = Some(Pause { since, ..pause });
@@ -260,6 +342,7 @@ impl Gate {
     /// A person resumes it: no pause, no outage.
     pub(super) fn resume(&mut self, now: Moment) {
         self.probing = false;
+        self.probes.clear();
         self.breaker.reset();
         self.open(now);
         self.count(now);
@@ -370,10 +453,12 @@ mod tests {
         assert!(matches!(gate.admit(8, after(SECOND)), Err(Shut::Broken(_))));
         assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
         assert!(matches!(gate.admit(7, after(5 * SECOND)), Err(Shut::Broken(_))), "only one");
+        gate.sent([DeliveryId(3)].into_iter());
         assert!(gate.hear(&fails(), false, DeliveryId(3), after(6 * SECOND)));
         assert!(matches!(gate.admit(8, after(15 * SECOND)), Err(Shut::Broken(_))), "twice as long");
         assert_eq!(gate.admit(8, after(16 * SECOND)), Ok(1));
         let itself = Sign::Fails { reason: "HTTP 500".to_owned(), itself: true };
+        gate.sent([DeliveryId(4)].into_iter());
         assert!(gate.hear(&itself, true, DeliveryId(4), after(16 * SECOND)));
         assert_eq!(gate.admit(8, after(21 * SECOND)), Ok(2), "it answers itself: two are tried, and sooner");
         assert!(gate.hear(&Sign::Works, true, DeliveryId(3), after(17 * SECOND)));
@@ -488,11 +573,65 @@ mod tests {
         gate.pause(pause, after(SECOND));
         assert!(matches!(gate.admit(8, after(2 * SECOND)), Err(Shut::Paused(_))));
         assert_eq!(gate.admit(8, after(MINUTE)), Ok(1));
+        gate.sent([DeliveryId(1)].into_iter());
         assert!(gate.hear(&Sign::Nothing, false, DeliveryId(1), after(MINUTE)));
         assert!(matches!(gate.admit(8, after(2 * MINUTE)), Err(Shut::Paused(_))), "no answer: in five minutes again");
         assert_eq!(gate.admit(8, after(6 * MINUTE)), Ok(1));
+        gate.sent([DeliveryId(1)].into_iter());
         assert!(gate.hear(&Sign::Nothing, true, DeliveryId(1), after(6 * MINUTE)));
         assert_eq!(gate.admit(8, after(6 * MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn only_what_the_probe_itself_meets_counts_as_its_answer() {
+        let mut gate = broken(&system());
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        gate.sent([DeliveryId(3)].into_iter());
+        assert!(!gate.hear(&fails(), true, DeliveryId(1), after(6 * SECOND)), "a call that was under way before");
+        let Err(Shut::Broken(outage)) = gate.admit(8, after(6 * SECOND)) else { panic!("no second probe") };
+        assert_eq!(outage.trips, 1);
+        gate.resume(after(6 * SECOND));
+        let pause = Pause { probe_at: Some(after(MINUTE).wall), ..Pause::new("401", after(SECOND).wall) };
+        gate.pause_for(DeliveryId(4), pause, after(7 * SECOND));
+        assert_eq!(gate.admit(8, after(MINUTE)), Ok(1));
+        gate.sent([DeliveryId(4)].into_iter());
+        assert!(!gate.hear(&Sign::Works, true, DeliveryId(5), after(MINUTE)), "sent before the credentials changed");
+        assert!(matches!(gate.admit(8, after(MINUTE)), Err(Shut::Paused(_))));
+        gate.no_call(DeliveryId(6));
+        assert!(matches!(gate.admit(8, after(MINUTE)), Err(Shut::Paused(_))), "the probe is still under way");
+        gate.no_call(DeliveryId(4));
+        assert_eq!(gate.admit(8, after(MINUTE)), Ok(1));
+    }
+
+    #[test]
+    fn a_probe_that_is_told_to_go_slower_leaves_it_open_for_another_while() {
+        let mut gate = broken(&system());
+        assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
+        gate.sent([DeliveryId(3)].into_iter());
+        assert!(gate.hear(&Sign::Nothing, true, DeliveryId(3), after(5 * SECOND)));
+        assert!(matches!(gate.admit(8, after(9 * SECOND)), Err(Shut::Broken(Outage { trips: 1, .. }))));
+        assert_eq!(gate.admit(8, after(10 * SECOND)), Ok(1));
+        assert!(gate.probes_newest(), "the next one goes to what fell due last");
+    }
+
+    #[test]
+    fn a_delivery_whose_credentials_alone_are_refused_is_known_by_it() {
+        let mut gate = gate(&system());
+        let pause = || Pause { probe_at: Some(after(SECOND).wall), ..Pause::new("401", after(SECOND).wall) };
+        for (round, alone) in [(1, 0), (2, 1), (3, 2)] {
+            gate.resume(after(round * SECOND));
+            gate.hear(&Sign::Works, true, DeliveryId(100), after(round * SECOND));
+            gate.pause_for(DeliveryId(1), pause(), after(round * SECOND));
+            gate.pause_for(DeliveryId(2), pause(), after(round * SECOND));
+            assert_eq!(gate.lockouts_alone(DeliveryId(1)), alone, "{round}");
+            assert_eq!(gate.lockouts_alone(DeliveryId(2)), 0, "it was under way with the first");
+        }
+        gate.resume(after(4 * SECOND));
+        gate.pause_for(DeliveryId(1), pause(), after(4 * SECOND));
+        assert_eq!(gate.lockouts_alone(DeliveryId(1)), 2, "nobody was taken in between: the system itself refuses");
+        gate.resume(after(5 * SECOND));
+        gate.hear(&Sign::Works, true, DeliveryId(1), after(5 * SECOND));
+        assert_eq!(gate.lockouts_alone(DeliveryId(1)), 0, "and it is forgotten when it is taken");
     }
 
     #[test]
@@ -511,7 +650,7 @@ mod tests {
         assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
         assert!(gate.hear(&Sign::Works, true, DeliveryId(1), after(10 * SECOND)));
         assert_eq!(gate.admit(8, after(10 * SECOND)), Ok(1));
-        assert_eq!(gate.admit(7, after(11 * SECOND)), Err(Shut::Warming { calls: 1 }));
+        assert_eq!(gate.admit(7, after(11 * SECOND)), Err(Shut::Warming { calls: 1, wait: 14 * SECOND }));
         assert_eq!(gate.admit(7, after(40 * SECOND)), Ok(3), "half of the time, half of the eight, one under way");
         assert_eq!(gate.admit(8, after(70 * SECOND)), Ok(8));
     }

@@ -96,11 +96,7 @@ impl Runner {
         let changed = self.gate().reconfigure(settings, self.moment());
         self.course.store(Arc::new(course));
         if changed {
-            let state = self.state();
-            if let Some(pause) = &state.paused {
-                self.alarm_pause(&pause.reason);
-            }
-            self.alarm(&state);
+            self.announce();
         }
         self.wake();
         changed
@@ -112,6 +108,15 @@ impl Runner {
         self.gate().set_aside(self.moment());
         self.attempts.alarms.clear("paused", &self.name);
         self.attempts.alarms.clear("breaker", &self.name);
+    }
+
+    /// Begins the alarms of the state that the system is in.
+    pub(crate) fn announce(&self) {
+        let state = self.state();
+        if let Some(pause) = &state.paused {
+            self.alarm_pause(&pause.reason);
+        }
+        self.alarm(&state);
     }
 
     /// Whether no call is under way and none is about to be.
@@ -202,6 +207,7 @@ impl Runner {
             now,
             active_ms: self.active_ms(),
             config_version: course.in_force.version,
+            newest_first: self.gate().probes_newest(),
         };
         self.attempts.store.claim(claim).await
     }
@@ -212,6 +218,7 @@ impl Runner {
         let looks_up = |claimed| usize::from(attempt::looks_up(&in_force.plan, claimed));
         let calls: usize = claims.claimed.iter().map(|claimed| 1 + looks_up(claimed)).sum();
         self.gate().begin(calls, self.moment());
+        self.gate().sent(claims.claimed.iter().map(|claimed| claimed.delivery));
         for claimed in claims.claimed {
             let (runner, in_force, slot) = (Arc::clone(self), Arc::clone(in_force), self.slots.take());
             tokio::spawn(async move { runner.attempt(claimed, &in_force, slot).await });
@@ -220,7 +227,9 @@ impl Runner {
 
     async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot) {
         let (delivery, lease) = (claimed.delivery, claimed.lease);
-        let run = AssertUnwindSafe(self.attempts.run(claimed, in_force, || self.active_ms())).catch_unwind();
+        let lockouts_alone = self.gate().lockouts_alone(delivery);
+        let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms());
+        let run = AssertUnwindSafe(run).catch_unwind();
         let after = match run.await {
             Ok(after) => after,
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
@@ -234,10 +243,10 @@ impl Runner {
     async fn follow(&self, delivery: DeliveryId, after: After) {
         let now = self.moment();
         match after {
-            After::NoCall => self.gate().no_probe(),
+            After::NoCall => self.gate().no_call(delivery),
             After::Pause(pause) => {
                 self.alarm_pause(&pause.reason);
-                self.gate().pause(pause, now);
+                self.gate().pause_for(delivery, pause, now);
                 self.keep_or_warn().await;
             }
             After::Ended { answered, sign } => {

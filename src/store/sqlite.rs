@@ -374,7 +374,8 @@ impl Store for SqliteStore {
             let mut pulled = 0;
             loop {
                 let size = Size { rows: 1_000, ..Size::SMALL };
-                let batch = self.write(size, move |books| settle::pull_back(books, latest, PULL_BACK_BATCH)).await?;
+                let batch =
+                    self.write(size, move |books| settle::pull_back(books, now, latest, PULL_BACK_BATCH)).await?;
                 pulled += batch;
                 if batch == 0 {
                     return Ok(pulled);

@@ -15,8 +15,15 @@ use crate::settle::{self, Facts, Verdict};
 use crate::store::Settlement;
 
 /// What follows is said for a first attempt that ends at 2026-01-01T00:00:00.000Z, without jitter.
-const FACTS: Facts =
-    Facts { attempt: 1, excused: 0, age: Duration::ZERO, repeat: None, now: Timestamp(1_767_225_600_000), jitter: 0.0 };
+const FACTS: Facts = Facts {
+    attempt: 1,
+    excused: 0,
+    lockouts_alone: 0,
+    age: Duration::ZERO,
+    repeat: None,
+    now: Timestamp(1_767_225_600_000),
+    jitter: 0.0,
+};
 
 /// What the configuration makes of an answer. `name` is its path below the folder of fixtures: one of its folders names the
 /// destination.

@@ -40,7 +40,10 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     if limit == 0 {
         return Ok(Claims::default());
     }
-    let (due, next_due) = find_due(books, claim, limit)?;
+    let (due, next_due) = match newest_due(books, claim, limit)? {
+        newest if newest.is_empty() => find_due(books, claim, limit)?,
+        newest => (newest, None),
+    };
     let mut claimed = Vec::with_capacity(due.len());
     for delivery in &due {
         claimed.extend(lease(books, claim, delivery)?);
@@ -82,6 +85,28 @@ fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>,
     due.sort_unstable_by_key(|delivery| (delivery.at, delivery.id));
     due.truncate(limit);
     Ok((due, next_due.map(Timestamp)))
+}
+
+/// What fell due last, where the claim asks for that.
+fn newest_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<Vec<Due>, Failure> {
+    let mut due = Vec::new();
+    if !claim.newest_first {
+        return Ok(due);
+    }
+    let sql = "SELECT due_at, id FROM delivery INDEXED BY delivery_due
+               WHERE way = ?1 AND state = 'waiting' AND due_at <= ?2 ORDER BY due_at DESC, id DESC LIMIT ?3";
+    let fetched = i64::try_from(limit).unwrap_or(i64::MAX);
+    for way in books.names.ways_of_system(books.connection, &claim.system)? {
+        if !claim.routes.contains(&way.route_name) || !claim.destinations.contains(&way.destination_name) {
+            continue;
+        }
+        let values = (way.id, claim.now.0, fetched);
+        let rows = books.list(sql, values, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        due.extend(rows.into_iter().map(|(at, id)| Due { at, id, way: Arc::clone(&way) }));
+    }
+    due.sort_unstable_by_key(|delivery| std::cmp::Reverse((delivery.at, delivery.id)));
+    due.truncate(limit);
+    Ok(due)
 }
 
 /// Begins one attempt; none when the delivery has nothing to carry.

@@ -147,15 +147,15 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
 }
 
 /// Pulls due times beyond `latest` back to it, at most `limit` of them; how many.
-pub(super) fn pull_back(books: &mut Books, latest: Timestamp, limit: i64) -> Result<u64, Failure> {
+pub(super) fn pull_back(books: &mut Books, now: Timestamp, latest: Timestamp, limit: i64) -> Result<u64, Failure> {
     let ways: Vec<i64> = books.list("SELECT id FROM way", [], |row| row.get(0))?;
     let mut pulled = 0;
     for way in ways {
-        let sql = "UPDATE delivery SET due_at = ?2 WHERE id IN (
-                       SELECT id FROM delivery INDEXED BY delivery_due
-                       WHERE way = ?1 AND state = 'waiting' AND due_at > ?2 LIMIT ?3)";
+        let sql = "UPDATE delivery SET due_at = CASE attempts WHEN 0 THEN ?2 ELSE ?3 END WHERE id IN (
+                       SELECT id FROM delivery INDEXED BY delivery_due WHERE way = ?1 AND state = 'waiting'
+                       AND due_at > ?2 AND (due_at > ?3 OR attempts = 0) LIMIT ?4)";
         let left = limit.saturating_sub(pulled);
-        pulled += i64::try_from(books.run(sql, (way, latest.0, left))?).unwrap_or(i64::MAX);
+        pulled += i64::try_from(books.run(sql, (way, now.0, latest.0, left))?).unwrap_or(i64::MAX);
     }
     Ok(u64::try_from(pulled).unwrap_or(0))
 }
