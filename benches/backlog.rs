@@ -217,6 +217,7 @@ fn claim() -> Claim {
         destinations: vec!["create".to_owned()],
         routes: vec!["orders".to_owned()],
         limit: 1,
+        newest_first: false,
         now: Timestamp(THEN + 1_000_000_000),
         active_ms: 0,
         config_version: ConfigVersion(1),

@@ -153,7 +153,11 @@ fn record_lane(subject: &Subject<'_>) -> Option<String> {
     subject.record.and_then(|record| record.id()).map(str::to_owned)
 }
 
-fn lane(lane: &Lane, subject: &Subject<'_>) -> Result<Option<String>, String> {
+/// The key of a notification's lane; none: it keeps no order.
+///
+/// # Errors
+/// Why the expression does not name one.
+pub fn lane(lane: &Lane, subject: &Subject<'_>) -> Result<Option<String>, String> {
     let expression = match lane {
         Lane::None => return Ok(None),
         Lane::Record => return Ok(record_lane(subject)),

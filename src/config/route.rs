@@ -162,6 +162,10 @@ fn lookup(section: &Section<'_, '_>, parts: &Parts<'_>, outer: &Check<'_, '_, '_
     let absent_when = destination::response_rule(&probe, "absent_when", parts.tables);
     let map = probe.section("map").map(|map| (check.tree(&map), map.spot));
     let asked = asked.and_then(|position| parts.destinations.get(position));
+    if asked.is_some_and(|asked| asked.name == to.name) {
+        let reason = "is the destination that the route sends to: to look up would send the message again; name one that only asks";
+        probe.desk.error(&probe.spot_of("destination"), reason);
+    }
     if let Some(asked) = asked.filter(|asked| asked.system != to.system) {
         let reason = format!(
             "belongs to system {:?}, and what is looked up to {:?}: say system = {:?} there, so that its pause, open \
@@ -208,6 +212,12 @@ fn lane(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> Lane {
     let Some(field) = section.text("lane") else { return Lane::Record };
     match field.value.masked().trim() {
         "none" => Lane::None,
+        whole @ ("record" | "notification" | "envelope") => {
+            let reason =
+                format!("{whole} is no single value, and a lane is named by one: say which, such as record.Id");
+            section.desk.error(&field.spot, reason);
+            Lane::Record
+        }
         _ => check.expression(&field.spot, &field.value).map_or(Lane::Record, Lane::Expression),
     }
 }

@@ -14,6 +14,7 @@ use crate::envelope::{Field, FieldType, Record, Value};
 use crate::expression::{Document, Expression, Subject};
 use crate::map::soap::Message;
 use crate::map::{self, Body, Calls, Identity, Leaf, Mapping, Tree};
+use crate::route::{self, Lane};
 use crate::wsdl::outbound::{DeclaredField, DeclaredRecord};
 use crate::wsdl::{Operation, Target};
 
@@ -50,7 +51,7 @@ pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> (Vec<Trial>,
     let mut trials = Vec::new();
     let mut never = Vec::new();
     for record in &records {
-        let bench = Bench { loaded, planned, source };
+        let bench = Bench { loaded, planned, lane: condition.map(|route| &route.lane), source };
         for (sample, made) in [("full", bench.full(record)), ("minimal", minimal(record)), ("null", null(record))] {
             let reason = bench.reason(&made);
             let record_type = record.name.clone();
@@ -233,6 +234,7 @@ fn of_length(text: &str, least: Option<u64>, most: Option<u64>) -> String {
 struct Bench<'b> {
     loaded: &'b Loaded,
     planned: &'b dispatch::Route,
+    lane: Option<&'b Lane>,
     source: &'b str,
 }
 
@@ -252,6 +254,9 @@ impl Bench<'_> {
 
     /// Why no call can be made of a record; none: one was made, and is valid.
     fn reason(&self, record: &Record) -> Option<String> {
+        if let Some(Err(reason)) = self.lane.map(|lane| route::lane(lane, &self.subject(record))) {
+            return Some(format!("finding `lane`: {}", self.loaded.plan.mask.apply(&reason)));
+        }
         let identity = Identity { idempotency_key: "sample".to_owned() };
         let made = map::call(&self.planned.mapping, &self.subject(record), &identity);
         made.err().map(|error| self.loaded.plan.mask.apply(&error.reason))
