@@ -32,6 +32,8 @@ pub mod lookup;
 mod slots;
 mod system;
 
+pub(crate) use attempt::subject_of;
+
 /// All that is needed to make calls under one configuration.
 #[derive(Debug, Default)]
 pub struct Plan {
