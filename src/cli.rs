@@ -25,6 +25,7 @@ pub mod store;
 pub mod stub;
 pub mod systems;
 pub mod test;
+pub mod what_if;
 pub mod why;
 pub mod wsdl;
 
@@ -48,6 +49,8 @@ enum Command {
     Call(call::Args),
     /// Replay envelope fixtures against golden files: no network, no store.
     Test(test::Args),
+    /// Show what another configuration would make of the stored notifications: no network, no writes.
+    WhatIf(what_if::Args),
     /// Show the whole path in a temporary folder: two stub systems, the project's fixtures, a live table.
     Demo(demo::Args),
     /// Post envelopes as Salesforce would.
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Scaffold(args) => scaffold::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Test(args) => test::run(args).await,
+        Command::WhatIf(args) => what_if::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

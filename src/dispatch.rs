@@ -32,6 +32,8 @@ pub mod lookup;
 mod slots;
 mod system;
 
+pub(crate) use attempt::subject_of;
+
 /// All that is needed to make calls under one configuration.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -200,7 +202,7 @@ impl Dispatch {
             stop,
         };
         let states = dispatch.states(&plan).await?;
-        dispatch.adopt(plan, version, states).await;
+        dispatch.adopt(plan, version, states).keep().await;
         Ok(Arc::new(dispatch))
     }
 
@@ -217,8 +219,9 @@ impl Dispatch {
         Ok(states)
     }
 
-    /// From now on this plan is in force: new claims go by it, and calls under way end by the one they began with.
-    pub async fn adopt(&self, plan: Arc<Plan>, version: ConfigVersion, mut states: States) {
+    /// From now on this plan is in force: new claims go by it, and calls under way end by the one they began with. What
+    /// changed of systems by that is to be kept then.
+    pub fn adopt(&self, plan: Arc<Plan>, version: ConfigVersion, mut states: States) -> Adopted {
         let before = self.running.load_full();
         let in_force = Arc::new(InForce { plan, version });
         let mut runners = HashMap::new();
@@ -246,11 +249,8 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
-        self.attempts.forget_vain_recalls().await;
         self.running.store(Arc::new(Running { in_force, runners }));
-        for runner in changed {
-            runner.keep_or_warn().await;
-        }
+        Adopted { attempts: Arc::clone(&self.attempts), changed }
     }
 
     fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {
@@ -328,6 +328,23 @@ impl Dispatch {
         }
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
+        }
+    }
+}
+
+/// What is left to do once a plan is in force; nothing waits for it.
+#[must_use]
+pub struct Adopted {
+    attempts: Arc<Attempts>,
+    changed: Vec<Arc<Runner>>,
+}
+
+impl Adopted {
+    /// Keeps the states of systems that changed.
+    pub async fn keep(self) {
+        self.attempts.forget_vain_recalls().await;
+        for runner in self.changed {
+            runner.keep_or_warn().await;
         }
     }
 }

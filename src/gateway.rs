@@ -99,7 +99,6 @@ impl Gateway {
             public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
         let admin_server =
             admin_server(parts.admin(&reloader), admin_socket).map_err(listen("server.admin_listen", admin))?;
-        reloader.look_for_orphans().await;
         let housekeeping = tokio::spawn(parts.housekeeping(&reloader).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         tracing::info!(%public, %admin, scheme, "omgate is ready");
@@ -326,6 +325,7 @@ struct Housekeeping {
 impl Housekeeping {
     async fn run(self) {
         let mut wall = WallClock::new(&self.clock);
+        self.reloader.look_for_orphans().await;
         for round in 1_u64.. {
             tokio::time::sleep(HOUSEKEEPING).await;
             if wall.was_set(&self.clock) {

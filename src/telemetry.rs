@@ -399,6 +399,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_alarm_that_stands_may_say_something_else() {
+        let alarms = Alarms::new(Arc::new(Metrics::default()));
+        for message in ["one mistake", "another"] {
+            alarms.restate("reload", "", message);
+            assert_eq!(alarms.standing(), [("reload", String::new(), message.to_owned())]);
+        }
+        alarms.clear("reload", "");
+        assert!(alarms.standing().is_empty());
+    }
+
+    #[test]
     fn a_word_that_is_no_level_is_not_taken_for_a_filter() {
         for level in ["info", "WARN", "off", "info,omgate=debug", "omgate::store=trace", "omgate=debug, warn"] {
             assert_eq!(check_level(level), Ok(()), "{level}");

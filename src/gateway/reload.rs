@@ -99,6 +99,8 @@ pub(super) struct Watched {
     pub(super) is_on: bool,
     pub(super) every: Duration,
     pub(super) tried: Seen,
+    /// The store's file: what lies beside it is busy.
+    pub(super) store: PathBuf,
 }
 
 impl Reloader {
@@ -147,7 +149,12 @@ impl Reloader {
     pub(super) fn watched(&self) -> Watched {
         let known = self.known();
         let Server { watch, watch_every, .. } = known.server;
-        Watched { is_on: watch && self.path.is_some(), every: watch_every, tried: known.tried.clone() }
+        Watched {
+            is_on: watch && self.path.is_some(),
+            every: watch_every,
+            tried: known.tried.clone(),
+            store: self.started.settings.path.clone(),
+        }
     }
 
     /// Waits for a reload that is under way; from now on the gateway is closing, and there is no other.
@@ -256,7 +263,7 @@ impl Reloader {
         self.store.take_config(taken.clone()).await?;
 
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
-        self.dispatch.adopt(Arc::clone(&plan), version, states).await;
+        let adopted = self.dispatch.adopt(Arc::clone(&plan), version, states);
         let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
         let (limits, served) = (server.limits.clone(), sources.clone());
         let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
@@ -271,6 +278,7 @@ impl Reloader {
         }
         reloaded.version = version;
         reloaded.warnings = warnings.iter().map(ToString::to_string).collect();
+        adopted.keep().await;
         self.tell(order, &reloaded);
         self.settle_in(order, &reloaded, outgoing).await;
         Ok(reloaded)
@@ -414,6 +422,7 @@ impl Discard {
                     }
                 }
                 Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
+                Err(StoreError::Closed) => break,
                 Err(error) => {
                     tracing::error!(%error, route = way.route, "orphans could not be discarded");
                     break;

@@ -1,8 +1,9 @@
 //! Watches the files of the configuration, and has them read again when they changed.
 //!
 //! Folders are watched, not files: editors, deployments and Kubernetes replace files and links by renaming. Every link on
-//! the way to a file counts. Where nothing tells of changes, as on network file systems, the files are looked at every so
-//! often. Only what they hold counts: a file that was only touched changes nothing.
+//! the way to a file counts. But in the folder of the store each commit would be an event, so there the files themselves
+//! are watched. Where nothing tells of changes, as on network file systems, the files are looked at every so often. Only
+//! what they hold counts: a file that was only touched changes nothing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -28,9 +29,9 @@ const LINKS_MAX: u32 = 40;
 pub(super) async fn run(reloader: Arc<Reloader>) {
     let (hearing, mut heard) = mpsc::channel(1);
     loop {
-        let Watched { is_on, every, tried } = reloader.watched();
+        let Watched { is_on, every, tried, store } = reloader.watched();
         // Made anew each time: links may lead elsewhere, and folders may be others of the same name.
-        let eyes = if is_on { open(tried.clone(), hearing.clone()).await } else { None };
+        let eyes = if is_on { open(tried.clone(), store, hearing.clone()).await } else { None };
         if is_on && differs(&tried).await {
             let order = Order { by: TakenBy::File, orphans: None, dry_run: false, reason: String::new() };
             // What came of it is in the log.
@@ -59,8 +60,8 @@ async fn differs(tried: &Seen) -> bool {
     tokio::task::spawn_blocking(move || tried.now() != tried).await.unwrap_or(false)
 }
 
-async fn open(seen: Seen, hearing: Sender<()>) -> Option<RecommendedWatcher> {
-    let opened = tokio::task::spawn_blocking(move || watch(&seen, hearing)).await;
+async fn open(seen: Seen, store: PathBuf, hearing: Sender<()>) -> Option<RecommendedWatcher> {
+    let opened = tokio::task::spawn_blocking(move || watch(&seen, &store, hearing)).await;
     match opened {
         Ok(Ok(watcher)) => Some(watcher),
         Ok(Err(error)) => {
@@ -71,12 +72,12 @@ async fn open(seen: Seen, hearing: Sender<()>) -> Option<RecommendedWatcher> {
     }
 }
 
-fn watch(seen: &Seen, hearing: Sender<()>) -> notify::Result<RecommendedWatcher> {
+fn watch(seen: &Seen, store: &Path, hearing: Sender<()>) -> notify::Result<RecommendedWatcher> {
     let mut counting = BTreeSet::new();
     for path in seen.paths() {
         follow(path, &mut counting, LINKS_MAX);
     }
-    let folders: BTreeSet<PathBuf> = counting.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+    let targets: BTreeSet<PathBuf> = counting.iter().map(|path| target(path, store)).collect();
     let counting: HashSet<PathBuf> = counting.into_iter().collect();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let counts = match &event {
@@ -91,13 +92,23 @@ fn watch(seen: &Seen, hearing: Sender<()>) -> notify::Result<RecommendedWatcher>
             let _ = hearing.try_send(());
         }
     })?;
-    for folder in folders {
+    for target in targets {
         // One that is not there yet is found by looking every so often.
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::debug!(%error, folder = %folder.display(), "a folder of the configuration cannot be watched");
+        if let Err(error) = watcher.watch(&target, RecursiveMode::NonRecursive) {
+            tracing::debug!(%error, target = %target.display(), "a part of the configuration cannot be watched");
         }
     }
     Ok(watcher)
+}
+
+/// What is watched for a path: its folder, or itself in the folder of the store.
+fn target(path: &Path, store: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(path);
+    let is_busy = match (folder.canonicalize(), store.parent().map(Path::canonicalize)) {
+        (Ok(folder), Some(Ok(busy))) => folder == busy,
+        _ => false,
+    };
+    if is_busy { path.to_owned() } else { folder.to_owned() }
 }
 
 /// A file and every link on the way to it.
@@ -134,6 +145,9 @@ mod tests {
         let mut found = BTreeSet::new();
         follow(&at("omgate.toml"), &mut found, LINKS_MAX);
         assert_eq!(found, BTreeSet::from([at("omgate.toml"), at("..data"), at("v1/omgate.toml")]));
+        let store = at("omgate.db");
+        assert_eq!(target(&at("omgate.toml"), &store), at("omgate.toml"), "not every commit of the store");
+        assert_eq!(target(&at("v1/omgate.toml"), &store), at("v1"));
         symlink("round", at("round")).unwrap();
         follow(&at("round"), &mut found, LINKS_MAX);
         assert!(found.contains(&at("round")));

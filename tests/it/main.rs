@@ -31,4 +31,5 @@ mod soap;
 mod store;
 mod tidy;
 mod w3c;
+mod what_if;
 mod wsdl;

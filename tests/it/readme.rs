@@ -170,7 +170,7 @@ fn every_command_of_the_readme_is_one() {
     let mut tried = 0;
     for row in table("## Commands", "command") {
         let command = quoted(&row[0]).first().map(|command| command.to_string()).unwrap_or_default();
-        let plain = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+        let plain = |word: &&str| !word.starts_with('-') && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
         let words: Vec<&str> = command.split(' ').skip(1).take_while(plain).collect();
         let output = Command::new(env!("CARGO_BIN_EXE_omgate")).args(&words).arg("--help").output();
         let output = output.unwrap_or_else(|error| panic!("{words:?}: {error}"));

@@ -142,7 +142,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["deliver", "cli"]),
     ("rusqlite", &["store"]),
     ("quick_xml", &["parse", "wsdl", "soap", "cli::send"]),
-    ("roxmltree", &["parse", "wsdl", "soap", "cli::send"]),
+    ("roxmltree", &["parse", "wsdl", "soap", "cli::send", "cli::what_if"]),
     ("yaserde", &["wsdl", "soap"]),
     ("encoding_rs", &["parse", "wsdl", "soap", "cli::send"]),
     ("minijinja", &["expression"]),

@@ -31,10 +31,10 @@ async fn until_version(gateway: &Process, version: i64) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_written_or_replaced_is_taken_by_itself() {
     let sink = ok_sink().await;
-    let mut gateway = Process::prepare(&mapped(&sink.url("/one"), ""));
+    let mut gateway = Process::prepare(&mapped(&sink.url("/one"), "watch_every = \"30m\""));
     words(&gateway, "eins");
     gateway.start(&[]).await;
-    gateway.configure(&mapped(&sink.url("/two"), ""));
+    gateway.configure(&mapped(&sink.url("/two"), "watch_every = \"30m\""));
     assert_eq!(until_version(&gateway, 2).await["by"], "file");
     words(&gateway, "zwei");
     until_version(&gateway, 3).await;
@@ -52,13 +52,15 @@ async fn a_file_that_is_written_or_replaced_is_taken_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_are_exchanged_as_kubernetes_does_are_followed() {
     let sink = ok_sink().await;
-    let mut gateway = Process::prepare(&mapped(&sink.url("/one"), ""));
+    // Nothing is heard of a link in the folder of the store, and half an hour is too long to look.
+    let text = mapped(&sink.url("/one"), "watch_every = \"30m\"").replace("omgate.db", "data/omgate.db");
+    let mut gateway = Process::prepare(&text);
     let at = |name: &str| gateway.folder.path().join(name);
+    fs::create_dir(at("data")).unwrap();
     for (folder, path) in [("..1", "/one"), ("..2", "/two"), ("..3", "/three")] {
         fs::create_dir(at(folder)).unwrap();
         fs::write(at(folder).join("words.csv"), format!("from,to\nA,{folder}\n")).unwrap();
         let text = fs::read_to_string(at("omgate.toml")).unwrap().replace("/one", path);
-        // The store must not move with the link.
         fs::write(at(folder).join("omgate.toml"), text).unwrap();
     }
     fs::remove_file(at("omgate.toml")).unwrap();
@@ -71,8 +73,8 @@ async fn links_that_are_exchanged_as_kubernetes_does_are_followed() {
         let at = |name: &str| gateway.folder.path().join(name);
         symlink(folder, at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        fs::remove_dir_all(at(&format!("..{}", number - 1))).unwrap();
         until_version(&gateway, number).await;
+        fs::remove_dir_all(at(&format!("..{}", number - 1))).unwrap();
     }
     post(&gateway, [1]).await;
     gateway.until(PATIENCE, settled).await;

@@ -85,8 +85,8 @@ async fn a_signal_keeps_orphans_and_a_start_tells_of_them() {
     assert!(gateway.log().contains("they are kept: route a to a: 5"), "{}", gateway.log());
     gateway.stop().await;
     gateway.start(&[]).await;
-    let alarms = gateway.admin("/api/v1/status").await["alarms"].to_string();
-    assert!(alarms.contains("5 deliveries wait for a route or destination that is gone"), "{alarms}");
+    let told = "5 deliveries wait for a route or destination that is gone";
+    gateway.admin_until("/api/v1/status", PATIENCE, |status| status["alarms"].to_string().contains(told)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
