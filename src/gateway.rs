@@ -18,8 +18,12 @@ use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
 use crate::store::sqlite::{OpenError, Options, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 use crate::telemetry::{Alarms, Metrics};
+
+mod upkeep;
+
+use self::upkeep::Upkeep;
 
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -64,6 +68,8 @@ pub struct Gateway {
     public_server: Running,
     admin_server: Running,
     housekeeping: JoinHandle<()>,
+    upkeep: Arc<Upkeep>,
+    upkeeping: [JoinHandle<()>; 2],
 }
 
 struct Running {
@@ -86,12 +92,17 @@ impl Gateway {
         let limits = loaded.server.limits.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let parts = Parts::build(loaded, clock).await?;
+        // Before anything comes in: what comes would show that it listened.
+        let upkeep = Arc::new(parts.upkeep());
+        upkeep.beat().await;
+        parts.tell_silence().await;
         let edge = Arc::new(Edge::new(parts.sources.clone(), limits.clone(), scheme, Arc::clone(&parts.desk) as _));
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server =
             public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
         let admin_server = admin_server(parts.admin(), admin_socket).map_err(listen("server.admin_listen", admin))?;
         let housekeeping = tokio::spawn(parts.housekeeping().run());
+        let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
         let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
@@ -105,6 +116,8 @@ impl Gateway {
             public_server: Running::spawn(public_server),
             admin_server: Running::spawn(admin_server),
             housekeeping,
+            upkeep,
+            upkeeping,
         })
     }
 
@@ -138,9 +151,11 @@ impl Gateway {
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
         self.housekeeping.abort();
+        self.upkeeping.iter().for_each(JoinHandle::abort);
         self.dispatch.drain(self.drain).await;
         self.public_server.stop().await;
         self.admin_server.stop().await;
+        self.upkeep.beat().await;
         self.store.close().await;
         tracing::info!("stopped");
     }
@@ -214,11 +229,12 @@ struct Parts {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     wait_max: Duration,
+    retention: Retention,
 }
 
 impl Parts {
     async fn build(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
-        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, .. } = loaded;
+        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, retention, .. } = loaded;
         let store: Arc<dyn Store> = SqliteStore::open(Options {
             queue_max: server.limits.queue_max,
             hold_unknown,
@@ -253,7 +269,7 @@ impl Parts {
             wake: Box::new(move |system| wake.wake(system)),
         }));
         let closing = Arc::new(AtomicBool::new(false));
-        Ok(Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, wait_max })
+        Ok(Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, wait_max, retention })
     }
 
     fn admin(&self) -> Arc<Admin> {
@@ -267,7 +283,30 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
+            keep: admin::Keep {
+                retention: self.retention.clone(),
+                sources: self.sources.iter().map(|source| (source.name.clone(), source.silence)).collect(),
+                ..admin::Keep::default()
+            },
         })
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            store: Arc::clone(&self.store),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            retention: self.retention.clone(),
+        }
+    }
+
+    /// Lets the desk know for how long each source was silent before the start.
+    async fn tell_silence(&self) {
+        let now = self.clock.now();
+        match self.store.gaps(now.day()).await {
+            Ok(gaps) => gaps.iter().for_each(|gap| self.desk.silent_before(&gap.source, now.since(gap.last_envelope))),
+            Err(error) => tracing::debug!(%error, "the silence of sources could not be read"),
+        }
     }
 
     fn housekeeping(&self) -> Housekeeping {

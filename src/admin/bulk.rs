@@ -12,7 +12,7 @@ use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue;
-use crate::store::{Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
+use crate::store::{By, Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
 
 /// How many deliveries are read at once.
 const PAGE: u32 = 500;
@@ -174,8 +174,16 @@ pub(super) struct Order {
     pub(super) change: Change,
     pub(super) choice: Choice,
     pub(super) reason: String,
+    /// Who wants it.
+    pub(super) who: String,
     pub(super) rate: Option<u32>,
     pub(super) total: u64,
+}
+
+impl Order {
+    fn by(&self) -> By {
+        By::new(&self.who, &self.reason)
+    }
 }
 
 impl Jobs {
@@ -248,7 +256,16 @@ impl Jobs {
 }
 
 async fn run(admin: &Admin, order: &Order, job: &Job) {
+    let id = job.progress().id.to_string();
+    let begun = format!("begin {}", order.verb);
+    admin.audit(order.by(), &begun, ("job", &id), order.total, "begun").await;
     let ended = walk(admin, order, job).await;
+    let (changed, state) = end(admin, order, job, ended);
+    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, state).await;
+}
+
+/// Notes how a job ended: how many it changed, and the word for how.
+fn end(admin: &Admin, order: &Order, job: &Job, ended: StoreResult<bool>) -> (u64, &'static str) {
     let mut progress = job.progress();
     progress.ended_at = Some(admin.clock.now());
     match ended {
@@ -261,6 +278,7 @@ async fn run(admin: &Admin, order: &Order, job: &Job) {
     }
     let Progress { id, changed, refused, state, .. } = *progress;
     tracing::info!(job = id, verb = order.verb, changed, refused, state, "a job of changes ended");
+    (changed, state)
 }
 
 /// Changes one after the other; whether it came to its end.
@@ -285,7 +303,7 @@ async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
 async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) -> StoreResult<()> {
     loop {
         let (id, now) = (view.delivery_id, admin.clock.now());
-        match admin.store.change(id, order.change.clone(), order.reason.clone(), now).await {
+        match admin.store.change(id, order.change.clone(), order.by(), now).await {
             Ok(changed) => {
                 job.progress().changed += 1;
                 admin.dispatch.wake(&changed.system);

@@ -14,7 +14,7 @@ use omgate::delivery::{Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned,
 use omgate::outcome::{Fault, Record};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
+    Accept, Accepted, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
     NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
     SystemState,
 };
@@ -168,7 +168,7 @@ impl World {
     }
 
     async fn change(&self, delivery: i64, change: Change) -> StoreResult<DeliveryView> {
-        self.store().change(DeliveryId(delivery), change, "because".to_owned(), self.now()).await
+        self.store().change(DeliveryId(delivery), change, By::new("somebody", "because"), self.now()).await
     }
 
     async fn all(&self) -> Vec<DeliveryView> {

@@ -40,6 +40,7 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     if limit == 0 {
         return Ok(Claims::default());
     }
+    books.accounts.at(claim.now);
     let (due, next_due) = find_due(books, claim, limit)?;
     let mut claimed = Vec::with_capacity(due.len());
     for delivery in &due {
@@ -182,6 +183,7 @@ fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> 
 
 /// Gives leases back whose call was never begun; what is no longer leased is passed by.
 pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Timestamp) -> Result<(), Failure> {
+    books.accounts.at(now);
     for (delivery, lease) in leases {
         let Some(place) = lane::place(books, delivery.0)? else { continue };
         if place.state != State::InFlight || place.lease != Some(lease.0) {

@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 4"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 4).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 5"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 5).unwrap();
     world.open();
 }
 
@@ -123,6 +123,10 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.store = None;
     let mut script =
         "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; PRAGMA user_version = 1;".to_owned();
+    for table in ["source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
+        script.push_str(&format!("DROP TABLE {table};"));
+    }
+    script.push_str("DROP INDEX delivery_settled; ALTER TABLE delivery DROP COLUMN outdated_by;");
     for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
@@ -325,6 +329,7 @@ async fn readyz(world: &World) -> (u16, String) {
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
+        keep: admin::Keep::default(),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;
