@@ -193,6 +193,28 @@ impl SqliteStore {
         self.rescued
     }
 
+    /// Writes the database of a stopped gateway anew: all its free space is returned, and one made by an earlier omgate can
+    /// give space back by itself from then on. It needs as much room again while it works. The sizes before and after.
+    ///
+    /// # Errors
+    /// When another process works on the file, or the disk has no room.
+    pub fn compact(path: &std::path::Path) -> Result<(u64, u64), OpenError> {
+        let path = schema::real_path(path)?;
+        schema::look_at(&path)?;
+        let size = || std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let _lock = schema::lock(&path)?;
+        let before = size();
+        let connection = schema::writer(&path)?;
+        let done = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+        done.map_err(|error| OpenError::Inaccessible {
+            path: path.clone(),
+            doing: "write it anew",
+            reason: words::of(&error),
+        })?;
+        drop(connection);
+        Ok((before, size()))
+    }
+
     /// Looks for damage: of the file, of what refers to what, of the order of lanes, of the accounts. Reads everything,
     /// so it is for the background. Empty when all is well.
     ///

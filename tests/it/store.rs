@@ -1,6 +1,8 @@
 //! The contract of every store: what must hold, whatever database is beneath. Written against `dyn Store`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, reason = "a test that fails may panic")]
 
+mod file;
+mod keep;
 mod model;
 mod sqlite;
 
