@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod call;
 pub mod check;
 pub mod client;
@@ -13,12 +14,14 @@ pub mod demo;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
+pub mod ledger;
 pub mod notifications;
 pub mod pretty;
 pub mod print;
 pub mod scaffold;
 pub mod send;
 pub mod serve;
+pub mod sources;
 pub mod status;
 pub mod store;
 pub mod stub;
@@ -55,6 +58,10 @@ enum Command {
     Inspect(inspect::Args),
     /// How a running gateway stands, and its accounts.
     Status(status::Args),
+    /// The accounts of sources and destinations, in all or by day.
+    Ledger(ledger::Args),
+    /// When each source was heard last, and when nobody listened.
+    Sources(sources::Args),
     /// What came in.
     Notifications(notifications::Args),
     /// What was made of it.
@@ -69,6 +76,8 @@ enum Command {
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
     Systems(systems::Args),
+    /// What people did.
+    Audit(audit::Args),
     /// Look after the store.
     Store(store::Args),
     /// Work with WSDLs, offline.
@@ -92,6 +101,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send(args) => send::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Ledger(args) => ledger::run(args).await,
+        Command::Sources(args) => sources::run(args).await,
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
@@ -99,6 +110,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Issues(args) => issues::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,
         Command::Completions(args) => completions::run(args).await,

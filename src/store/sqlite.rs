@@ -205,7 +205,8 @@ impl SqliteStore {
         let _lock = schema::lock(&path)?;
         let before = size();
         let connection = schema::writer(&path)?;
-        let done = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+        let done =
+            connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
         done.map_err(|error| OpenError::Inaccessible {
             path: path.clone(),
             doing: "write it anew",

@@ -107,6 +107,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "map",
             "outcome",
             "parse",
+            "person",
             "receive",
             "route",
             "secret",

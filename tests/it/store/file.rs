@@ -64,7 +64,10 @@ async fn space_that_pruning_frees_is_given_back_in_small_steps() {
     world.store().close().await;
     let size = std::fs::metadata(path(&world)).unwrap().len();
     assert!(size < 2_500_000, "{size}");
-    assert_eq!(raw(&path(&world)).query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    assert_eq!(
+        raw(&path(&world)).query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(),
+        "ok"
+    );
 }
 
 #[tokio::test]
@@ -102,11 +105,17 @@ async fn what_is_deleted_by_hand_is_found_after_pruning_too() {
     for (sql, account) in [
         ("DELETE FROM delivery WHERE state = 'waiting'", "destination create, waiting"),
         ("DELETE FROM notification WHERE notification_id = 'kept'", "source orders, routed"),
-        ("UPDATE destination_day SET delivered = delivered - 1 WHERE delivered > 0", "destination create, delivered, by day"),
+        (
+            "UPDATE destination_day SET delivered = delivered - 1 WHERE delivered > 0",
+            "destination create, delivered, by day",
+        ),
     ] {
         connection.execute(sql, []).unwrap();
         let found = world.store().verify().await.unwrap();
-        assert!(found.iter().any(|found| found.account == account && found.counter == found.rows + 1), "{sql}: {found:?}");
+        assert!(
+            found.iter().any(|found| found.account == account && found.counter == found.rows + 1),
+            "{sql}: {found:?}"
+        );
     }
 }
 
@@ -146,7 +155,8 @@ async fn a_backup_is_made_while_envelopes_come_and_is_a_whole_store() {
     assert!(copied == total && total > 500, "{copied} of {total}");
     let metadata = std::fs::metadata(&file).unwrap();
     assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, made.bytes));
-    let beside: Vec<_> = std::fs::read_dir(world.folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let beside: Vec<_> =
+        std::fs::read_dir(world.folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!beside.iter().any(|name| name.to_string_lossy().starts_with("backup.db.") || name == "backup.db-wal"));
 
     world.store().close().await;
@@ -165,7 +175,10 @@ async fn a_backup_overwrites_nothing_and_leaves_nothing_when_it_fails() {
     assert!(words(&world.folder.path().join("nowhere/b.db")).await.contains("cannot create"));
     assert!(words(&path(&world)).await.contains("is there already"));
     std::os::unix::fs::symlink("nowhere", world.folder.path().join("link")).unwrap();
-    assert!(words(&world.folder.path().join("link")).await.contains("is there already"), "a link to nothing is a name too");
+    assert!(
+        words(&world.folder.path().join("link")).await.contains("is there already"),
+        "a link to nothing is a name too"
+    );
     std::fs::write(world.folder.path().join("backup.db.partial"), "broken off").unwrap();
     assert!(words(&file).await.contains("backup.db.partial is there"));
     assert_eq!(std::fs::read(world.folder.path().join("backup.db.partial")).unwrap(), b"broken off");

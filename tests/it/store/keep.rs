@@ -361,9 +361,8 @@ async fn any_history_can_be_pruned_and_stays_sound() {
         world.prune(&retention).await;
         world.assert_sound().await;
         assert_eq!(world.store().ledger().await.unwrap(), before, "pruning lowers no counter");
-        let settled = |view: &&DeliveryView| {
-            matches!(view.state, State::Delivered | State::Superseded | State::Discarded)
-        };
+        let settled =
+            |view: &&DeliveryView| matches!(view.state, State::Delivered | State::Superseded | State::Discarded);
         let left: Vec<DeliveryView> = world.all().await;
         let left: Vec<_> = left.iter().filter(settled).collect();
         let with_letters = left.iter().filter(|view| view.superseded_by.is_some()).count();
@@ -511,7 +510,10 @@ async fn what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refus
     assert_eq!(verbs, ["discard", "release", "hold"], "newest first");
     let entry = &log[0];
     assert_eq!((entry.who.as_str(), entry.reason.as_str(), entry.result.as_str()), ("somebody", "because", "done"));
-    assert_eq!((entry.object.as_str(), entry.object_id.as_str(), entry.count, entry.at), ("delivery", "1", 1, world.now()));
+    assert_eq!(
+        (entry.object.as_str(), entry.object_id.as_str(), entry.count, entry.at),
+        ("delivery", "1", 1, world.now())
+    );
 }
 
 fn deed(world: &World, who: &str, verb: &str, object_id: &str) -> Deed {
