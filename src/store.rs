@@ -753,7 +753,15 @@ pub trait Store: Send + Sync {
     fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>>;
     /// Copies the store into a file that is not there yet, while it goes on, and looks through the copy. `progress` hears
     /// how many of how many pages are copied.
-    fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>>;
+    /// A store that has tools of its own for that says so.
+    fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
+        drop(progress);
+        let reason = format!(
+            "backing up into {}: this store is backed up with its database's own tools, such as pg_dump",
+            file.display()
+        );
+        Box::pin(std::future::ready(Err(StoreError::Conflict(reason))))
+    }
     /// What waits, and since when.
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
     /// Compares every counter with the rows and what was pruned of them, and with its days; and the rows with one another.

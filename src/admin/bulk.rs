@@ -260,25 +260,21 @@ async fn run(admin: &Admin, order: &Order, job: &Job) {
     let begun = format!("begin {}", order.verb);
     admin.audit(order.by(), &begun, ("job", &id), order.total, "begun").await;
     let ended = walk(admin, order, job).await;
-    let (changed, state) = end(admin, order, job, ended);
-    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, state).await;
-}
-
-/// Notes how a job ended: how many it changed, and the word for how.
-fn end(admin: &Admin, order: &Order, job: &Job, ended: StoreResult<bool>) -> (u64, &'static str) {
+    let (state, error) = match ended {
+        Ok(true) => ("done", None),
+        Ok(false) => ("cancelled", None),
+        Err(error) => ("failed", Some(error.to_string())),
+    };
+    // Before it is told that it ended, so that whoever waits for that finds the entry.
+    let changed = job.progress().changed;
+    let result = error.as_deref().unwrap_or(state);
+    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, result).await;
     let mut progress = job.progress();
     progress.ended_at = Some(admin.clock.now());
-    match ended {
-        Ok(true) => progress.state = "done",
-        Ok(false) => progress.state = "cancelled",
-        Err(error) => {
-            progress.state = "failed";
-            progress.error = Some(error.to_string());
-        }
-    }
-    let Progress { id, changed, refused, state, .. } = *progress;
+    progress.state = state;
+    progress.error = error;
+    let Progress { id, refused, .. } = *progress;
     tracing::info!(job = id, verb = order.verb, changed, refused, state, "a job of changes ended");
-    (changed, state)
 }
 
 /// Changes one after the other; whether it came to its end.

@@ -294,6 +294,7 @@ impl Note {
 
     fn empty(mut self) -> Self {
         self.0.kind = IncomingKind::Empty;
+        self.0.record_type.clear();
         self.says("")
     }
 

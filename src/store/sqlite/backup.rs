@@ -81,8 +81,14 @@ impl Partial {
         let copy = File::open(&self.path)?;
         copy.sync_all()?;
         // Fails where the name is taken, unlike a renaming.
-        std::fs::hard_link(&self.path, file)?;
-        std::fs::remove_file(&self.path)?;
+        match std::fs::hard_link(&self.path, file) {
+            Ok(()) => std::fs::remove_file(&self.path)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists || file.symlink_metadata().is_ok() => {
+                return Err(error);
+            }
+            // Some file systems have no second names.
+            Err(_) => std::fs::rename(&self.path, file)?,
+        }
         if let Some(folder) = file.parent() {
             File::open(folder)?.sync_all()?;
         }

@@ -88,9 +88,20 @@ fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>,
 /// Begins one attempt; none when the delivery has nothing to carry.
 fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
     let columns = columns(books, due.id)?;
-    let Some((organization, notification)) = notification(books, columns.notification)? else {
-        bury(books, due.id, columns.notification, claim.now)?;
-        return Ok(None);
+    let row = columns.notification;
+    let (organization, notification) = match notification(books, row)? {
+        Some((_, notification)) if notification.is_pruned() => {
+            let reason =
+                format!("its record was pruned from the store: {} came too long ago", notification.notification_id);
+            bury(books, due.id, &reason, claim.now)?;
+            return Ok(None);
+        }
+        Some(found) => found,
+        None => {
+            let reason = format!("its notification (row {row}) or envelope is missing from the store");
+            bury(books, due.id, &reason, claim.now)?;
+            return Ok(None);
+        }
     };
     let lease = books.sequences.next_lease();
     let attempt = columns.attempts.saturating_add(1);
@@ -121,11 +132,10 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
     }))
 }
 
-/// A row that was removed by hand or by damage must not stop its whole system.
-fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> Result<(), Failure> {
+/// A row that was removed by hand or by damage must not stop its whole system, nor is a record sent that is not there.
+fn bury(books: &mut Books, delivery: i64, reason: &str, now: Timestamp) -> Result<(), Failure> {
     let place = lane::place_of(books, delivery)?;
-    let reason = format!("its notification (row {notification}) or envelope is missing from the store");
-    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
     lane::turn(books, &place, turn)?;
     lane::promote(books, place.way.system, place.lane.as_deref(), now).map(|_| ())
 }

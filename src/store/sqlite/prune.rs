@@ -17,6 +17,8 @@ use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
 
 /// Attempts of one delivery that are handled at once.
 const ATTEMPTS_AT_ONCE: i64 = 50;
+/// Notifications that are read at once.
+const NOTIFICATIONS_AT_ONCE: i64 = 20;
 /// Revisions of one notification that go at once.
 const REVISIONS_AT_ONCE: i64 = 200;
 /// Deliveries between one and the last that took its place: more are not shown, and not looked at.
@@ -337,27 +339,41 @@ impl Step<'_, '_> {
         ];
         for (kind, sql, age) in kinds {
             let Some(age) = age else { continue };
-            if !self.walk_notifications(&format!("notifications {kind}"), sql, age.max(retention.dedupe))? {
+            let age = age.max(retention.dedupe);
+            let before = self.begin(&format!("notifications {kind}"), true)?;
+            if !self.walk_notifications(&format!("notifications {kind}"), before, sql, age)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Those whose last delivery went before they could go, and those without a record.
+    /// Those whose last delivery went before they could go, and those without a record. Each revision is passed once, at an
+    /// age at which the rows of its deliveries went: the newest one of a notification finds whatever is left of it. What is
+    /// settled later goes with its last delivery. So nothing is read twice, however much is kept for good.
     fn other_notifications(&mut self) -> Result<bool, Failure> {
         let retention = &self.prune.retention;
         let rows = settled(retention).into_iter().filter_map(|(_, kept)| kept.rows);
         let age = rows.chain(retention.skipped_empty).fold(retention.dedupe, Duration::max);
-        self.walk_notifications("notifications", EVERY_NOTIFICATION, age)
+        // Another age is another walk.
+        let seconds = |age: Option<Duration>| age.map_or_else(|| "never".to_owned(), |age| age.as_secs().to_string());
+        let walk = format!("notifications {} {}", seconds(Some(age)), seconds(retention.skipped_empty));
+        let before = self.begin(&walk, false)?;
+        self.walk_notifications(&walk, before, EVERY_NOTIFICATION, age)
     }
 
-    fn walk_notifications(&mut self, walk: &str, sql: &'static str, age: Duration) -> Result<bool, Failure> {
-        let before = self.begin(walk, true)?;
+    fn walk_notifications(
+        &mut self,
+        walk: &str,
+        before: Mark,
+        sql: &'static str,
+        age: Duration,
+    ) -> Result<bool, Failure> {
         let mut mark = before;
         let cutoff = self.cutoff(age);
         while self.has_room() {
-            let limit = i64::try_from(self.left).unwrap_or(i64::MAX);
+            // Most of what is read may be too young.
+            let limit = i64::try_from(self.left).unwrap_or(i64::MAX).min(NOTIFICATIONS_AT_ONCE);
             let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
             let found = self.books.list(sql, (mark.id, limit), read)?;
             let ended = found.is_empty();
@@ -487,8 +503,10 @@ const ODD_UNREADABLE: &str = "SELECT n.id, e.received_at FROM notification n IND
     CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'unreadable' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
 const ODD_QUARANTINED: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
     CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'quarantined' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
+/// Less the newest, which must stay: see [`Step::take_notification`].
 const EVERY_NOTIFICATION: &str = "SELECT n.id, e.received_at FROM notification n
-    CROSS JOIN envelope e ON e.id = n.envelope WHERE n.id > ?1 ORDER BY n.id LIMIT ?2";
+    CROSS JOIN envelope e ON e.id = n.envelope
+    WHERE n.id > ?1 AND n.id < (SELECT max(id) FROM notification) ORDER BY n.id LIMIT ?2";
 const GIVE_BACK: &str = "PRAGMA incremental_vacuum(16)";
 
 /// The next settled deliveries of a state behind a mark that were settled by the cutoff: when, and their ids.

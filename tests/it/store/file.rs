@@ -120,6 +120,18 @@ async fn what_is_deleted_by_hand_is_found_after_pruning_too() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_not_there_any_more_is_not_sent() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
+    raw(&path(&world)).execute("UPDATE notification SET xml = '' WHERE notification_id = '1'", []).unwrap();
+    assert!(world.claim(10).await.is_empty());
+    assert_eq!(world.claim_one().await.delivery.0, 2, "its lane goes on");
+    let dead = world.store().delivery(DeliveryId(1)).await.unwrap().0;
+    assert!(dead.reason.unwrap().contains("its record was pruned"));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn an_entry_of_the_audit_log_cannot_be_changed_or_removed_and_is_missed_when_it_is() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
