@@ -16,17 +16,20 @@ use actix_web::{HttpResponse, web};
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
-use crate::store::{Store, StoredNotification};
+use crate::store::{By, Deed, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 mod api;
 mod bulk;
+mod keep;
 mod metrics;
 pub mod reload;
+mod person;
 mod reroute;
 mod ui;
 
 pub use bulk::Jobs;
+pub use keep::{ABSENCE_ALARM, Keep, Terms};
 
 /// The deliveries that the routes make of a stored notification now; or why none can be made.
 pub type Replan = Box<dyn Fn(&StoredNotification) -> Result<Vec<Planned>, String> + Send + Sync>;
@@ -51,6 +54,28 @@ pub struct Admin {
     pub plan: Replan,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
+    /// How long things are kept, which sources may be silent how long, the backup under way.
+    pub keep: Keep,
+}
+
+impl Admin {
+    /// Writes into the audit log what a person did, and in the log when that cannot be done. What it did stays done.
+    pub async fn audit(&self, by: By, verb: &str, object: (&'static str, &str), count: u64, result: &str) {
+        let deed = Deed {
+            at: self.clock.now(),
+            by,
+            verb: verb.to_owned(),
+            object: object.0,
+            object_id: object.1.to_owned(),
+            count,
+            result: result.to_owned(),
+        };
+        let Deed { by: By { who, reason }, .. } = deed.clone();
+        if let Err(error) = self.store.audit(deed).await {
+            let (object, id) = object;
+            tracing::error!(who, verb, object, id, count, reason, result, %error, "no entry in the audit log");
+        }
+    }
 }
 
 /// Registers the admin listener's services.

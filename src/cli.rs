@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod call;
 pub mod check;
 pub mod client;
@@ -13,6 +14,7 @@ pub mod demo;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
+pub mod ledger;
 pub mod notifications;
 pub mod pretty;
 pub mod print;
@@ -20,6 +22,7 @@ pub mod reload;
 pub mod scaffold;
 pub mod send;
 pub mod serve;
+pub mod sources;
 pub mod status;
 pub mod store;
 pub mod stub;
@@ -61,6 +64,10 @@ enum Command {
     Status(status::Args),
     /// Have a running gateway read its configuration again.
     Reload(reload::Args),
+    /// The accounts of sources and destinations, in all or by day.
+    Ledger(ledger::Args),
+    /// When each source was heard last, and when nobody listened.
+    Sources(sources::Args),
     /// What came in.
     Notifications(notifications::Args),
     /// What was made of it.
@@ -75,6 +82,8 @@ enum Command {
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
     Systems(systems::Args),
+    /// What people did.
+    Audit(audit::Args),
     /// Look after the store.
     Store(store::Args),
     /// Work with WSDLs, offline.
@@ -100,6 +109,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Reload(args) => reload::run(args).await,
+        Command::Ledger(args) => ledger::run(args).await,
+        Command::Sources(args) => sources::run(args).await,
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
@@ -107,6 +118,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Issues(args) => issues::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,
         Command::Completions(args) => completions::run(args).await,

@@ -22,6 +22,66 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// The UTC day that it is on.
+    #[must_use]
+    pub fn day(self) -> Day {
+        Day(self.0.div_euclid(DAY_MS))
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+/// 1970-01-01.
+const EPOCH: jiff::civil::Date = jiff::civil::Date::constant(1970, 1, 1);
+
+/// A UTC day, counted from 1970-01-01. Written out as `2026-09-21`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// So many days later, or earlier; stays within what can be written.
+    #[must_use]
+    pub fn plus(self, days: i64) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+
+    /// Its first moment.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp(self.0.saturating_mul(DAY_MS))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let span = jiff::Span::new().try_days(self.0).ok();
+        match span.and_then(|span| EPOCH.checked_add(span).ok()) {
+            Some(date) => write!(f, "{date}"),
+            None => write!(f, "day {}", self.0),
+        }
+    }
+}
+
+impl std::str::FromStr for Day {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || format!("{text:?} is no day; write one such as 2026-09-21");
+        let date: jiff::civil::Date = text.parse().map_err(|_| form())?;
+        Ok(Self(i64::from(EPOCH.until(date).map_err(|_| form())?.get_days())))
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -92,6 +152,21 @@ mod tests {
         assert_eq!(Timestamp(1_790_000_000_123).to_string(), "2026-09-21T14:13:20.123Z");
         let back: Timestamp = serde_json::from_str("\"2026-09-21T14:13:20.123Z\"").unwrap();
         assert_eq!(back, Timestamp(1_790_000_000_123));
+    }
+
+    #[test]
+    fn a_day_is_utc_and_is_read_as_it_is_written() {
+        for (moment, day) in
+            [(0, "1970-01-01"), (86_399_999, "1970-01-01"), (-1, "1969-12-31"), (1_790_000_000_123, "2026-09-21")]
+        {
+            assert_eq!(Timestamp(moment).day().to_string(), day);
+            assert_eq!(day.parse(), Ok(Timestamp(moment).day()));
+        }
+        assert_eq!(Timestamp(1_790_000_000_123).day().plus(1).start().to_string(), "2026-09-22T00:00:00.000Z");
+        for wrong in ["", "yesterday", "2026-02-30", "2026-13-01"] {
+            assert!(wrong.parse::<Day>().is_err(), "{wrong}");
+        }
+        assert_eq!(Day(i64::MAX).to_string(), format!("day {}", i64::MAX));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::receive;
 use crate::route::Route;
 use crate::secret::{Mask, Text};
 use crate::settle::{OnUnknown, Policy};
-use crate::store::StoredConfig;
+use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
 mod destination;
@@ -27,6 +27,7 @@ mod limits;
 mod pair;
 mod problem;
 mod read;
+mod retention;
 mod route;
 mod rules;
 mod secret;
@@ -75,6 +76,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Destinations with `unknown = "hold"`.
     pub hold_unknown: Vec<String>,
+    /// `[retention]`.
+    pub retention: Retention,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
     /// Every destination, for calls without a route.
@@ -244,6 +247,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let root = Section::new(desk, table, Spot { key: String::new(), span: 0..0 });
     let server = server::server(&root);
     let store = server::store(&root);
+    let retention = retention::retention(&root);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -278,6 +282,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         stored: StoredConfig { files: remembered },
         warnings: Vec::new(),
         hold_unknown,
+        retention,
         summary,
         by_hand,
         declarations,

@@ -1,6 +1,6 @@
 //! The composition root: builds the parts, hands back the ports, runs, drains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer};
+use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded};
 use crate::dispatch::{self, Dispatch};
@@ -23,8 +24,10 @@ use crate::store::{Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
 mod reload;
+mod upkeep;
 mod watch;
 
+use self::upkeep::Upkeep;
 pub use reload::Reloader;
 
 /// How often the housekeeping looks round.
@@ -71,6 +74,8 @@ pub struct Gateway {
     admin_server: Running,
     housekeeping: JoinHandle<()>,
     watch: JoinHandle<()>,
+    upkeep: Arc<Upkeep>,
+    upkeeping: [JoinHandle<()>; 2],
 }
 
 struct Running {
@@ -92,6 +97,10 @@ impl Gateway {
         let limits = loaded.server.limits.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (parts, start) = Parts::build(loaded, clock).await?;
+        // Before anything comes in: what comes would show that it listened.
+        let upkeep = Arc::new(parts.upkeep());
+        upkeep.beat().await;
+        parts.tell_silence().await;
         let edge = Arc::new(Edge::new(parts.sources.clone(), limits.clone(), scheme, Arc::clone(&parts.desk) as _));
         let reloader = parts.reloader(Arc::clone(&edge), start);
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
@@ -101,6 +110,7 @@ impl Gateway {
             admin_server(parts.admin(&reloader), admin_socket).map_err(listen("server.admin_listen", admin))?;
         let housekeeping = tokio::spawn(parts.housekeeping(&reloader).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
+        let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
         let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
@@ -115,6 +125,8 @@ impl Gateway {
             admin_server: Running::spawn(admin_server),
             housekeeping,
             watch,
+            upkeep,
+            upkeeping,
         })
     }
 
@@ -157,9 +169,11 @@ impl Gateway {
         self.reloader.end().await;
         let drain = self.reloader.drain();
         tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
+        self.upkeeping.iter().for_each(JoinHandle::abort);
         self.dispatch.drain(drain).await;
         self.public_server.stop().await;
         self.admin_server.stop().await;
+        self.upkeep.beat().await;
         self.store.close().await;
         tracing::info!("stopped");
     }
@@ -222,6 +236,11 @@ fn admin_server(admin: Arc<Admin>, socket: TcpListener) -> io::Result<Server> {
     Ok(server.listen(socket)?.run())
 }
 
+/// For how long each source may be silent.
+fn silences(sources: &[Arc<Source>]) -> BTreeMap<String, Option<Duration>> {
+    sources.iter().map(|source| (source.name.clone(), source.silence)).collect()
+}
+
 /// The parts behind the listeners.
 struct Parts {
     sources: Vec<Arc<Source>>,
@@ -232,11 +251,14 @@ struct Parts {
     alarms: Arc<Alarms>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
+    terms: Arc<ArcSwap<Terms>>,
 }
 
 impl Parts {
     async fn build(loaded: Loaded, clock: SharedClock) -> Result<(Self, reload::Start), StartError> {
-        let Loaded { server, store: settings, sources, routes, plan, stored, hold_unknown, path, seen, .. } = loaded;
+        let Loaded {
+            server, store: settings, sources, routes, plan, stored, hold_unknown, retention, path, seen, ..
+        } = loaded;
         let store: Arc<dyn Store> = SqliteStore::open(Options {
             queue_max: server.limits.queue_max,
             hold_unknown,
@@ -271,7 +293,8 @@ impl Parts {
         let closing = Arc::new(AtomicBool::new(false));
         let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
-        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing }, start))
+        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources) }));
+        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms }, start))
     }
 
     fn reloader(&self, edge: Arc<Edge>, start: reload::Start) -> Arc<Reloader> {
@@ -283,6 +306,7 @@ impl Parts {
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
+            terms: Arc::clone(&self.terms),
             start,
         })
     }
@@ -299,7 +323,26 @@ impl Parts {
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
             reload: Some(Arc::clone(reloader) as _),
+            keep: admin::Keep { terms: Arc::clone(&self.terms), ..admin::Keep::default() },
         })
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            store: Arc::clone(&self.store),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            terms: Arc::clone(&self.terms),
+        }
+    }
+
+    /// Lets the desk know for how long each source was silent before the start.
+    async fn tell_silence(&self) {
+        let now = self.clock.now();
+        match self.store.gaps(now.day()).await {
+            Ok(gaps) => gaps.iter().for_each(|gap| self.desk.silent_before(&gap.source, now.since(gap.last_envelope))),
+            Err(error) => tracing::debug!(%error, "the silence of sources could not be read"),
+        }
     }
 
     fn housekeeping(&self, reloader: &Arc<Reloader>) -> Housekeeping {

@@ -217,6 +217,8 @@ struct Watch {
     keys: RandomState,
     loop_seen: bool,
     last_envelope: Duration,
+    /// For how long it was silent already when the gateway started, until it is heard.
+    silent_before: Duration,
     /// When what an alarm is about happened last, by the alarm and its subject.
     last_seen: HashMap<(&'static str, String), Duration>,
 }
@@ -301,6 +303,13 @@ impl Desk {
             source: &stored.source,
         };
         Ok(route::deliveries(&desk.routes, &notification, &subject))
+    }
+
+    /// A source was silent for so long when the gateway started.
+    pub fn silent_before(&self, source: &str, silent: Duration) {
+        if let Some(desk) = self.rules.load().sources.get(source) {
+            lock(&desk.watch).silent_before = silent;
+        }
     }
 
     /// From now on nothing is taken: every POST is nacked.
@@ -416,6 +425,7 @@ impl Desk {
         let mut watch = lock(&desk.watch);
         let now = self.clock.monotonic();
         watch.last_envelope = now;
+        watch.silent_before = Duration::ZERO;
         for record in envelope.notifications.iter().filter_map(Notification::record) {
             for drift in &record.drift {
                 if watch.drift_seen.len() < DRIFT_KINDS_MAX && watch.drift_seen.insert(drift.clone()) {
@@ -452,7 +462,7 @@ impl Desk {
             for (alarm, subject) in watch.over(now) {
                 self.alarms.clear(alarm, &subject);
             }
-            let silent_for = now.saturating_sub(watch.last_envelope);
+            let silent_for = now.saturating_sub(watch.last_envelope).saturating_add(watch.silent_before);
             match desk.source.silence {
                 Some(silence) if silent_for >= silence => {
                     let message = format!("nothing came for {} s", silent_for.as_secs());

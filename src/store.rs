@@ -4,17 +4,26 @@
 //! resolves to `Ok`, and has left no trace when it resolves to `Err`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::clock::Timestamp;
+use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
+mod audit;
+mod days;
+pub mod pace;
+mod retention;
 pub mod sqlite;
+
+pub use self::audit::{AuditEntry, AuditFilter, By, Deed};
+pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
+pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -250,6 +259,14 @@ pub struct StoredNotification {
     pub record_id: String,
     /// The `sObject` fragment; empty when there is none.
     pub xml: String,
+}
+
+impl StoredNotification {
+    /// Whether its record was taken away because it was kept long enough: then no call can be made of it any more.
+    #[must_use]
+    pub fn is_pruned(&self) -> bool {
+        self.xml.is_empty() && !self.record_type.is_empty()
+    }
 }
 
 /// The outcome of an attempt for which no call was made (mapping failed, or the record was stale): its row is removed
@@ -726,7 +743,7 @@ pub struct Discrepancy {
     pub account: String,
     /// What the counter says.
     pub counter: i64,
-    /// What the rows say.
+    /// What the rows say, and what was pruned of them.
     pub rows: i64,
 }
 
@@ -773,12 +790,12 @@ pub trait Store: Send + Sync {
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>>;
     /// Gives leases back whose call was never begun: no attempt is counted.
     fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>>;
-    /// A person's change of one delivery, with the reason given.
+    /// A person's change of one delivery, and its entry in the audit log.
     fn change(
         &self,
         delivery: DeliveryId,
         change: Change,
-        reason: String,
+        by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
     /// Gives an unrouted notification, by the row of the content that goes out, the deliveries that routes make of it now;
@@ -818,9 +835,39 @@ pub trait Store: Send + Sync {
     fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>>;
     /// The accounts.
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>>;
+    /// The accounts by day.
+    fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>>;
+    /// When each source was heard last, and its longest silence that ended on that day or later.
+    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>>;
+    /// The gateway listens at this moment: to be said once a minute. When the last heartbeat and the last envelope are over
+    /// 150 s old, the time since is kept as an absence, and given back.
+    fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>>;
+    /// The latest absences, newest first; at most a hundred.
+    fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>>;
+    /// A person took note of an absence; an entry in the audit log too.
+    fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>>;
+    /// Writes an entry of the audit log; its number.
+    fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>>;
+    /// Entries of the audit log, newest first.
+    fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>>;
+    /// Takes one small step of pruning; see [`pace`] for all of them.
+    fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>>;
+    /// What pruning would find now.
+    fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>>;
+    /// Copies the store into a file that is not there yet, while it goes on, and looks through the copy. `progress` hears
+    /// how many of how many pages are copied.
+    /// A store that has tools of its own for that says so.
+    fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
+        drop(progress);
+        let reason = format!(
+            "backing up into {}: this store is backed up with its database's own tools, such as pg_dump",
+            file.display()
+        );
+        Box::pin(std::future::ready(Err(StoreError::Conflict(reason))))
+    }
     /// What waits, and since when.
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
-    /// Compares every counter with the rows, and the rows with one another.
+    /// Compares every counter with the rows and what was pruned of them, and with its days; and the rows with one another.
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
     /// A list of notifications, XML left empty.
     fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::store::{Backlog, COMMIT_SIZES, Health, Ledger, WriterFigures};
+use crate::store::{Backlog, COMMIT_SIZES, Gap, Health, Ledger, WriterFigures};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
@@ -91,6 +91,11 @@ struct DestinationLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     destination: String,
     outcome: &'static str,
@@ -121,6 +126,7 @@ pub struct Metrics {
     delivery_seconds: Family<DestinationLabels, Histogram>,
     deliveries: Family<DeliveryLabels, GaugeI64>,
     notifications: Family<NotificationLabels, GaugeI64>,
+    silence_seconds: Family<SourceLabels, GaugeF64>,
     attempts: GaugeI64,
     attempts_unknown: GaugeI64,
     balanced: GaugeI64,
@@ -150,6 +156,7 @@ impl Default for Metrics {
             delivery_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             deliveries: Family::default(),
             notifications: Family::default(),
+            silence_seconds: Family::default(),
             attempts: Gauge::default(),
             attempts_unknown: Gauge::default(),
             balanced: Gauge::default(),
@@ -186,6 +193,12 @@ impl Metrics {
             self.body_bytes_largest.clone(),
         );
         registry.register("omgate_notifications", "The ledger's notifications", self.notifications.clone());
+        registry.register_with_unit(
+            "omgate_source_silence",
+            "Time since the last envelope of a source",
+            Unit::Seconds,
+            self.silence_seconds.clone(),
+        );
     }
 
     fn register_deliveries(&mut self) {
@@ -275,6 +288,14 @@ impl Metrics {
         self.attempts.set(ledger.attempts.total);
         self.attempts_unknown.set(ledger.attempts.unknown);
         self.balanced.set(i64::from(ledger.balanced));
+    }
+
+    /// Takes over when each source was heard last.
+    pub fn gaps(&self, gaps: &[Gap], now: crate::clock::Timestamp) {
+        for Gap { source, last_envelope, .. } in gaps {
+            let labels = SourceLabels { source: source.clone() };
+            self.silence_seconds.get_or_create(&labels).set(now.since(*last_envelope).as_secs_f64());
+        }
     }
 
     /// Takes over what waits. `age_seconds` gives the age of a moment.

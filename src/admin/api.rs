@@ -11,10 +11,11 @@ use serde_json::json;
 
 use crate::admin::Admin;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX, Wish};
+use crate::admin::person::Person;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::Issues;
-use crate::store::{Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
+use crate::store::{By, Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
 use crate::why::{self, Shut, Surroundings, Why};
 
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
@@ -23,6 +24,7 @@ const REFUSED_LIMIT: u32 = 100;
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
+    super::keep::configure(config);
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
@@ -87,7 +89,7 @@ pub(super) fn from_store(error: &StoreError) -> HttpResponse {
     problem(status, &error.to_string())
 }
 
-fn answer<T: Serialize>(result: Result<T, StoreError>) -> HttpResponse {
+pub(super) fn answer<T: Serialize>(result: Result<T, StoreError>) -> HttpResponse {
     match result {
         Ok(value) => HttpResponse::Ok().json(value),
         Err(error) => from_store(&error),
@@ -266,7 +268,12 @@ struct Because {
     even_if_newer: bool,
 }
 
-async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because: web::Json<Because>) -> HttpResponse {
+async fn change(
+    admin: web::Data<Admin>,
+    path: web::Path<(i64, String)>,
+    because: web::Json<Because>,
+    person: Person,
+) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let id = DeliveryId(id);
     let change = match change_of(&verb, because.even_if_newer, &because.reason) {
@@ -280,7 +287,8 @@ async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because
             Err(error) => from_store(&error),
         };
     }
-    let changed = admin.store.change(id, change, because.into_inner().reason, admin.clock.now()).await;
+    let by = By::new(person.0, because.into_inner().reason);
+    let changed = admin.store.change(id, change, by, admin.clock.now()).await;
     if let Ok(view) = &changed {
         tracing::info!(delivery = id.0, verb, "a person changed a delivery");
         admin.dispatch.wake(&view.system);
@@ -366,7 +374,12 @@ struct Forecast {
     outdated: Vec<DeliveryId>,
 }
 
-async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web::Json<Many>) -> HttpResponse {
+async fn change_many(
+    admin: web::Data<Admin>,
+    verb: web::Path<String>,
+    many: web::Json<Many>,
+    person: Person,
+) -> HttpResponse {
     let many = many.into_inner();
     let change = match change_of(&verb, many.even_if_newer, &many.reason) {
         Ok(change) => change,
@@ -404,6 +417,7 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
         change,
         choice,
         reason: many.reason,
+        who: person.0,
         rate: many.rate,
         total: forecast.count,
     };
@@ -444,7 +458,12 @@ async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
     }
 }
 
-async fn steer_job(admin: web::Data<Admin>, path: web::Path<(u64, String)>, _: web::Json<Because>) -> HttpResponse {
+async fn steer_job(
+    admin: web::Data<Admin>,
+    path: web::Path<(u64, String)>,
+    because: web::Json<Because>,
+    person: Person,
+) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let wish = match verb.as_str() {
         "pause" => Wish::Pause,
@@ -456,7 +475,11 @@ async fn steer_job(admin: web::Data<Admin>, path: web::Path<(u64, String)>, _: w
         return problem(409, &format!("job {id} has ended"));
     }
     match admin.jobs.steer(id, wish) {
-        Some(progress) => HttpResponse::Ok().json(progress),
+        Some(progress) => {
+            let by = By::new(person.0, because.into_inner().reason);
+            admin.audit(by, &verb, ("job", &id.to_string()), 1, "done").await;
+            HttpResponse::Ok().json(progress)
+        }
         None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),
     }
 }
@@ -469,6 +492,7 @@ async fn steer(
     admin: web::Data<Admin>,
     path: web::Path<(String, String)>,
     because: web::Json<Because>,
+    person: Person,
 ) -> HttpResponse {
     let (name, verb) = path.into_inner();
     if !matches!(verb.as_str(), "pause" | "resume") {
@@ -495,6 +519,7 @@ async fn steer(
         if let Err(error) = done {
             return from_store(&error);
         }
+        admin.audit(By::new(person.0, &because.reason), &verb, ("system", &name), 1, "done").await;
         tracing::info!(system = name, verb, "a person steered a system");
     }
     HttpResponse::Ok().json(standings(&admin).remove(&name))

@@ -12,7 +12,7 @@ use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue;
-use crate::store::{Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
+use crate::store::{By, Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
 
 /// How many deliveries are read at once.
 const PAGE: u32 = 500;
@@ -174,8 +174,16 @@ pub(super) struct Order {
     pub(super) change: Change,
     pub(super) choice: Choice,
     pub(super) reason: String,
+    /// Who wants it.
+    pub(super) who: String,
     pub(super) rate: Option<u32>,
     pub(super) total: u64,
+}
+
+impl Order {
+    fn by(&self) -> By {
+        By::new(&self.who, &self.reason)
+    }
 }
 
 impl Jobs {
@@ -248,18 +256,24 @@ impl Jobs {
 }
 
 async fn run(admin: &Admin, order: &Order, job: &Job) {
+    let id = job.progress().id.to_string();
+    let begun = format!("begin {}", order.verb);
+    admin.audit(order.by(), &begun, ("job", &id), order.total, "begun").await;
     let ended = walk(admin, order, job).await;
+    let (state, error) = match ended {
+        Ok(true) => ("done", None),
+        Ok(false) => ("cancelled", None),
+        Err(error) => ("failed", Some(error.to_string())),
+    };
+    // Before it is told that it ended, so that whoever waits for that finds the entry.
+    let changed = job.progress().changed;
+    let result = error.as_deref().unwrap_or(state);
+    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, result).await;
     let mut progress = job.progress();
     progress.ended_at = Some(admin.clock.now());
-    match ended {
-        Ok(true) => progress.state = "done",
-        Ok(false) => progress.state = "cancelled",
-        Err(error) => {
-            progress.state = "failed";
-            progress.error = Some(error.to_string());
-        }
-    }
-    let Progress { id, changed, refused, state, .. } = *progress;
+    progress.state = state;
+    progress.error = error;
+    let Progress { id, refused, .. } = *progress;
     tracing::info!(job = id, verb = order.verb, changed, refused, state, "a job of changes ended");
 }
 
@@ -285,7 +299,7 @@ async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
 async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) -> StoreResult<()> {
     loop {
         let (id, now) = (view.delivery_id, admin.clock.now());
-        match admin.store.change(id, order.change.clone(), order.reason.clone(), now).await {
+        match admin.store.change(id, order.change.clone(), order.by(), now).await {
             Ok(changed) => {
                 job.progress().changed += 1;
                 admin.dispatch.wake(&changed.system);

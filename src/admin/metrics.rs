@@ -43,6 +43,10 @@ pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
         }
         (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the accounts could not be read for the metrics"),
     }
+    match admin.store.gaps(admin.clock.now().day()).await {
+        Ok(gaps) => admin.metrics.gaps(&gaps, admin.clock.now()),
+        Err(error) => tracing::warn!(%error, "the silence of sources could not be read for the metrics"),
+    }
     admin.metrics.store(&admin.store.condition(), &admin.store.figures());
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))

@@ -7,10 +7,11 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
 use crate::delivery::ConfigVersion;
-use crate::store::{StoreError, TakenBy, TakenConfig, Unsettled};
+use crate::store::{By, StoreError, TakenBy, TakenConfig, Unsettled};
 
 /// How many of the times before are told.
 const HISTORY: u32 = 20;
@@ -154,16 +155,25 @@ pub(super) struct Wanted {
     reason: String,
 }
 
-pub(super) async fn reload(admin: web::Data<Admin>, wanted: web::Json<Wanted>) -> HttpResponse {
+pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web::Json<Wanted>) -> HttpResponse {
     let Wanted { orphans, dry_run, reason } = wanted.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }
+    let by = By { who: person.0, reason: reason.clone() };
     let order = Order { by: TakenBy::Api, orphans, dry_run, reason };
     let result = match &admin.reload {
         Some(reloader) => reloader.reload(order).await,
         None => Err(Refusal::NoFile),
     };
+    if !dry_run {
+        let result = match &result {
+            Ok(reloaded) if reloaded.changed => "taken".to_owned(),
+            Ok(_) => "nothing changed".to_owned(),
+            Err(refusal) => format!("refused: {}", refusal.to_string().lines().next().unwrap_or_default()),
+        };
+        admin.audit(by, "reload", ("configuration", ""), 1, &result).await;
+    }
     match result {
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),
         Err(refusal) => refused(&refusal),

@@ -3,8 +3,9 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::person::Person;
 use crate::admin::{Admin, api};
-use crate::store::{NotificationFilter, StoreError, StoredNotification};
+use crate::store::{By, NotificationFilter, StoreError, StoredNotification};
 
 /// How many notifications one call looks at.
 const AT_ONCE: u32 = 500;
@@ -46,12 +47,14 @@ struct Failed {
     reason: String,
 }
 
-pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>) -> HttpResponse {
+pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
     let order = order.into_inner();
     match look(&admin, &order).await {
         Ok(found) => {
             if !order.dry_run {
                 let Found { routed, deliveries, .. } = found;
+                let source = order.source.as_deref().unwrap_or("*");
+                admin.audit(By::new(person.0, &order.reason), "reroute", ("source", source), routed, "done").await;
                 tracing::info!(
                     routed,
                     deliveries,

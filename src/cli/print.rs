@@ -11,6 +11,11 @@ pub fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Prints text as it is; a closed pipe is no error.
+pub fn text(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// Prints a note to standard error, for a person; a closed pipe is no error there either.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -1,16 +1,26 @@
 //! `omgate store`: look after the store.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
-use serde_json::Value;
+use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::cli::client::AdminArgs;
+use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
-use crate::clock::SystemClock;
-use crate::config;
-use crate::store::Store;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{self, Loaded};
+use crate::person;
 use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::{Backup, By, Deed, Pruned, Store, pace};
+
+/// How often a backup under way is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Longer than any pruning takes.
+const WITHOUT_END: Duration = Duration::from_secs(30 * 86_400);
 
 /// Arguments of `store`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +33,29 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Compare every counter of the ledger with the rows. Asks the running gateway; without one it opens the store.
+    /// Compare every counter of the ledger with the rows, with what was pruned and with its days. Asks the running gateway;
+    /// without one it opens the store.
     Verify {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take away now what was kept as long as `[retention]` says. The running gateway does it; without one it is done on the
+    /// file.
+    Prune {
+        #[command(flatten)]
+        change: ChangeArgs,
+        /// Write the file of a stopped gateway anew afterwards, so that all its free space is returned at once.
+        #[arg(long, conflicts_with = "dry_run")]
+        vacuum: bool,
+    },
+    /// Copy the store into a new file while the gateway goes on, and look through the copy.
+    Backup {
+        /// The file; nothing is overwritten. The gateway writes it, so it must be allowed to.
+        file: PathBuf,
+        /// Why; kept in the gateway's audit.
+        #[arg(long, default_value = "")]
+        reason: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -36,17 +67,24 @@ enum Verb {
 /// # Errors
 /// When neither the gateway nor the store can be reached.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Verb::Verify { json } = args.verb;
-    let client = args.admin.client()?;
+    match args.verb {
+        Verb::Verify { json } => verify(&args.admin, json).await,
+        Verb::Prune { change, vacuum } => prune(&args.admin, &change, vacuum).await,
+        Verb::Backup { file, reason, json } => backup(&args.admin, &file, &reason, json).await,
+    }
+}
+
+async fn verify(admin: &AdminArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let client = admin.client()?;
     let found = match client.get("/store/verify", &[]).await {
         Ok(found) => found,
-        Err(unreachable) => verify_file(&args.admin).await.with_context(|| format!("{unreachable:#}"))?,
+        Err(unreachable) => verify_file(admin).await.with_context(|| format!("{unreachable:#}"))?,
     };
     let count = found.as_array().map_or(0, Vec::len);
     if json {
         print::json(&found);
     } else if count == 0 {
-        print::line("every counter agrees with the rows");
+        print::line("every counter agrees with the rows, with what was pruned, and with its days");
     } else {
         print::list(&found, &[("account", "/account"), ("counter", "/counter"), ("rows", "/rows")]);
     }
@@ -54,10 +92,204 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
-    let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let options = Options::new(loaded.store.path, SystemClock::shared());
-    let store = SqliteStore::open(Options { hold_unknown: loaded.hold_unknown, ..options })?;
-    let found = store.verify().await?;
-    store.close().await;
+    let file = OpenFile::of(admin)?;
+    let found = file.store.verify().await?;
+    file.store.close().await;
     Ok(serde_json::to_value(found)?)
+}
+
+/// The store of a gateway that does not run.
+struct OpenFile {
+    store: std::sync::Arc<SqliteStore>,
+    loaded: Loaded,
+    clock: SharedClock,
+}
+
+impl OpenFile {
+    fn of(admin: &AdminArgs) -> anyhow::Result<Self> {
+        let mut loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+        let clock = SystemClock::shared();
+        let options = Options::new(loaded.store.path.clone(), SystemClock::shared());
+        let hold_unknown = std::mem::take(&mut loaded.hold_unknown);
+        let store = SqliteStore::open(Options { hold_unknown, ..options })?;
+        Ok(Self { store, loaded, clock })
+    }
+
+    /// Notes what was done in the audit log.
+    async fn audit(&self, verb: &str, object_id: &str, count: u64, reason: &str, result: String) -> anyhow::Result<()> {
+        let deed = Deed {
+            at: self.clock.now(),
+            by: By::new(person::of_this_process(), reason),
+            verb: verb.to_owned(),
+            object: "store",
+            object_id: object_id.to_owned(),
+            count,
+            result,
+        };
+        self.store.audit(deed).await.context("writing the audit log")?;
+        Ok(())
+    }
+}
+
+/// Whether nobody answered at all, so that the file may be opened.
+fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
+}
+
+async fn prune(admin: &AdminArgs, change: &ChangeArgs, vacuum: bool) -> anyhow::Result<ExitCode> {
+    let client = admin.client()?;
+    let by_gateway =
+        if change.dry_run { client.change("/store/prune", change).await } else { prune_on(&client, change).await };
+    let mut report = match by_gateway {
+        Ok(report) if vacuum => {
+            note_pruned(&report);
+            bail!("the gateway runs: its file cannot be written anew; stop it first, then prune with --vacuum");
+        }
+        Ok(report) => report,
+        Err(error) if is_unreachable(&error) => {
+            prune_file(admin, change).await.with_context(|| format!("{error:#}"))?
+        }
+        Err(error) => return Err(error),
+    };
+    if vacuum {
+        let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+        let (before, after) = SqliteStore::compact(&loaded.store.path)?;
+        if let Some(report) = report.as_object_mut() {
+            report.insert("file_bytes_before".to_owned(), json!(before));
+            report.insert("file_bytes_after".to_owned(), json!(after));
+            report.insert("can_shrink".to_owned(), json!(true));
+            report.insert("bytes_free".to_owned(), json!(0));
+        }
+    }
+    if change.json {
+        print::json(&report);
+    } else if change.dry_run {
+        note_prunable(&report);
+    } else {
+        note_pruned(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the gateway prune until nothing is left; each call does some of it.
+async fn prune_on(client: &Client, change: &ChangeArgs) -> anyhow::Result<Value> {
+    let mut sum = client.change("/store/prune", change).await?;
+    while sum.get("done").and_then(Value::as_bool) == Some(false) {
+        let more = client.change("/store/prune", change).await?;
+        for (key, value) in more.as_object().into_iter().flatten() {
+            let adds = !matches!(key.as_str(), "done" | "can_shrink" | "bytes_free");
+            let before = sum.get(key).and_then(Value::as_u64).filter(|_| adds).unwrap_or(0);
+            let value = value.as_u64().map_or_else(|| value.clone(), |count| json!(before.saturating_add(count)));
+            if let Some(sum) = sum.as_object_mut() {
+                sum.insert(key.clone(), value);
+            }
+        }
+    }
+    Ok(sum)
+}
+
+async fn prune_file(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
+    let file = OpenFile::of(admin)?;
+    let (store, retention) = (file.store.as_ref(), &file.loaded.retention);
+    let report = if change.dry_run {
+        serde_json::to_value(store.prunable(retention.clone(), file.clock.now()).await?)?
+    } else {
+        let pruned: Pruned = pace::prune(store, retention, &file.clock, pace::Company::Nobody, WITHOUT_END).await?;
+        let result = serde_json::to_string(&pruned)?;
+        file.audit("prune", "", pruned.deliveries, &change.reason, result).await?;
+        serde_json::to_value(pruned)?
+    };
+    file.store.close().await;
+    Ok(report)
+}
+
+fn counts(report: &Value, names: &[&str]) -> String {
+    let count = |name: &&str| format!("{} {}", print::cell(report.get(*name)), name.replace('_', " "));
+    names.iter().map(count).collect::<Vec<_>>().join(", ")
+}
+
+fn note_prunable(report: &Value) {
+    let what = counts(report, &["payloads", "attempts", "deliveries", "notifications", "audit"]);
+    print::line(&format!("old enough, by settled deliveries: {what}"));
+    hint(report);
+}
+
+fn note_pruned(report: &Value) {
+    let what = counts(report, &["payloads", "attempts", "deliveries", "notifications", "envelopes", "audit"]);
+    print::line(&format!("pruned: {what}; {}", counts(report, &["bytes_returned", "bytes_free"])));
+    if let (Some(before), Some(after)) = (report.get("file_bytes_before"), report.get("file_bytes_after")) {
+        print::line(&format!("the file had {before} bytes and has {after}"));
+    }
+    hint(report);
+}
+
+/// What to do about a file that cannot give space back.
+fn hint(report: &Value) {
+    if report.get("can_shrink").and_then(Value::as_bool) == Some(false) {
+        print::line(
+            "the file was made by an earlier omgate and cannot give space back yet: stop the gateway and run `omgate store \
+             prune --vacuum` once",
+        );
+    }
+}
+
+async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let file = std::path::absolute(file).with_context(|| format!("finding the place of {}", file.display()))?;
+    let client = admin.client()?;
+    let body = json!({"file": file, "reason": reason});
+    let made = match client.post("/store/backup", &body).await {
+        Ok(_) => follow(&client).await?,
+        Err(error) if is_unreachable(&error) => {
+            let made = backup_file(admin, file, reason).await.with_context(|| format!("{error:#}"))?;
+            serde_json::to_value(made)?
+        }
+        Err(error) => return Err(error),
+    };
+    let balanced = made.get("balanced").and_then(Value::as_bool).unwrap_or(false);
+    if json {
+        print::json(&made);
+    } else {
+        let what = counts(&made, &["bytes", "notifications", "deliveries"]);
+        print::line(&format!("{}: {what}", print::cell(made.get("file"))));
+        print::line(if balanced {
+            "it is whole, and its ledger agrees with its rows"
+        } else {
+            "IT IS A FAITHFUL COPY OF A STORE WHOSE LEDGER DOES NOT AGREE WITH ITS ROWS; run `omgate store verify`"
+        });
+    }
+    Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows how far a backup is until it ended; what was made.
+async fn follow(client: &Client) -> anyhow::Result<Value> {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} pages, {eta} left") {
+        bar.set_style(style);
+    }
+    loop {
+        let mut backup = client.get("/store/backup", &[]).await?;
+        let number = |key: &str| backup.get(key).and_then(Value::as_u64).unwrap_or(0);
+        bar.set_length(number("pages"));
+        bar.set_position(number("pages_copied"));
+        match backup.get("state").and_then(Value::as_str) {
+            Some("running") => tokio::time::sleep(LOOK).await,
+            Some("done") => {
+                bar.finish_and_clear();
+                return Ok(backup.get_mut("backup").map(Value::take).unwrap_or_default());
+            }
+            _ => {
+                bar.finish_and_clear();
+                bail!("{}", print::cell(backup.get("error")));
+            }
+        }
+    }
+}
+
+async fn backup_file(admin: &AdminArgs, file: PathBuf, reason: &str) -> anyhow::Result<Backup> {
+    let open = OpenFile::of(admin)?;
+    let name = file.to_string_lossy().into_owned();
+    let made = open.store.backup(file, watch::Sender::new((0, 0))).await?;
+    open.audit("backup", &name, 1, reason, "done".to_owned()).await?;
+    open.store.close().await;
+    Ok(made)
 }

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::admin::Terms;
 use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
@@ -41,6 +43,7 @@ pub(super) struct Parts {
     pub(super) alarms: Arc<Alarms>,
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
+    pub(super) terms: Arc<ArcSwap<Terms>>,
     pub(super) start: Start,
 }
 
@@ -64,6 +67,7 @@ pub struct Reloader {
     alarms: Arc<Alarms>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
+    terms: Arc<ArcSwap<Terms>>,
     path: Option<PathBuf>,
     started: Started,
     me: Weak<Self>,
@@ -105,7 +109,7 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, alarms, clock, closing, start } = parts;
+        let Parts { store, dispatch, desk, edge, alarms, clock, closing, terms, start } = parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -124,6 +128,7 @@ impl Reloader {
             alarms,
             clock,
             closing,
+            terms,
             path,
             started: Started { server, settings, seen },
             turn: tokio::sync::Mutex::new(()),
@@ -255,7 +260,7 @@ impl Reloader {
 
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
-        let Loaded { server, sources, routes, plan, stored, warnings, seen, .. } = loaded;
+        let Loaded { server, sources, routes, plan, stored, warnings, seen, retention, .. } = loaded;
         let now = self.clock.now();
         let version = self.store.save_config(stored, now).await?;
         let states = self.dispatch.states(&plan).await?;
@@ -269,6 +274,7 @@ impl Reloader {
         let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
         let outgoing = self.desk.adopt(rules);
         self.edge.adopt(served, limits);
+        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));
         {
             let mut known = self.known();
             known.standing.taken = taken;

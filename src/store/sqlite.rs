@@ -2,14 +2,19 @@
 
 mod accept;
 mod archive;
+mod alive;
 mod audit;
+mod audit_log;
+mod backup;
 mod books;
 mod change;
 mod claim;
 mod coalesce;
+mod days;
 mod lane;
 mod names;
 mod orphans;
+mod prune;
 mod queries;
 mod readers;
 mod reroute;
@@ -35,11 +40,12 @@ use tokio::sync::{oneshot, watch};
 use self::books::{Books, Failure};
 use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
-    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discarded,
-    Discrepancy, Health, Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Change, Claim, Claims,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
+    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Retention, Settle, Store, StoreError,
     StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
 
@@ -98,6 +104,7 @@ impl Options {
 
 /// The store over SQLite. Questions need a tokio runtime; commands do not.
 pub struct SqliteStore {
+    path: PathBuf,
     queue: Sender<Message>,
     queue_max: usize,
     queue_bytes_max: usize,
@@ -173,6 +180,7 @@ impl SqliteStore {
             reason: error.to_string(),
         })?;
         Ok(Arc::new(Self {
+            path: path.clone(),
             queue,
             queue_max: options.queue_max.max(1),
             queue_bytes_max: options.queue_bytes_max,
@@ -189,6 +197,29 @@ impl SqliteStore {
     #[must_use]
     pub fn rescued(&self) -> u64 {
         self.rescued
+    }
+
+    /// Writes the database of a stopped gateway anew: all its free space is returned, and one made by an earlier omgate can
+    /// give space back by itself from then on. It needs as much room again while it works. The sizes before and after.
+    ///
+    /// # Errors
+    /// When another process works on the file, or the disk has no room.
+    pub fn compact(path: &std::path::Path) -> Result<(u64, u64), OpenError> {
+        let path = schema::real_path(path)?;
+        schema::look_at(&path)?;
+        let size = || std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        let _lock = schema::lock(&path)?;
+        let before = size();
+        let connection = schema::writer(&path)?;
+        let done =
+            connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+        done.map_err(|error| OpenError::Inaccessible {
+            path: path.clone(),
+            doing: "write it anew",
+            reason: words::of(&error),
+        })?;
+        drop(connection);
+        Ok((before, size()))
     }
 
     /// Looks for damage: of the file, of what refers to what, of the order of lanes, of the accounts. Reads everything,
@@ -287,10 +318,10 @@ impl Store for SqliteStore {
         &self,
         delivery: DeliveryId,
         change: Change,
-        reason: String,
+        by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
-        self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
+        self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &by, now))
     }
 
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
@@ -386,6 +417,51 @@ impl Store for SqliteStore {
 
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
         self.read(|connection| audit::ledger(connection))
+    }
+
+    fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
+        if let Err(error) = days::check(&filter) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.read(move |connection| days::ledger_days(connection, &filter))
+    }
+
+    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.read(move |connection| days::gaps(connection, since))
+    }
+
+    fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
+        self.write(Size::SMALL, move |books| alive::heartbeat(books, now))
+    }
+
+    fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
+        self.read(|connection| alive::absences(connection))
+    }
+
+    fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
+        self.write(Size::SMALL, move |books| alive::acknowledge(books, absence, &by, now))
+    }
+
+    fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
+        self.write(Size::SMALL, move |books| audit_log::write(books, &deed))
+    }
+
+    fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
+        self.read(move |connection| audit_log::list(connection, filter))
+    }
+
+    fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {
+        let clock = Arc::clone(&self.clock);
+        let size = Size { rows: prune.limit.saturating_mul(2), ..Size::SMALL };
+        self.write(size, move |books| prune::step(books, &prune, &clock))
+    }
+
+    fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {
+        self.read(move |connection| prune::prunable(connection, &retention, now))
+    }
+
+    fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
+        backup::backup(self.path.clone(), file, progress)
     }
 
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {

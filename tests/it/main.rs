@@ -22,6 +22,7 @@ mod envelopes;
 mod gateway;
 mod harness;
 mod interop;
+mod keep;
 mod messages;
 mod readme;
 mod reload;

@@ -3,6 +3,8 @@
 
 mod archive;
 mod configurations;
+mod file;
+mod keep;
 mod model;
 mod sqlite;
 
@@ -16,7 +18,7 @@ use omgate::delivery::{Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned,
 use omgate::outcome::{Fault, Record};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
+    Accept, Accepted, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
     NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
     SystemState,
 };
@@ -171,7 +173,7 @@ impl World {
     }
 
     async fn change(&self, delivery: i64, change: Change) -> StoreResult<DeliveryView> {
-        self.store().change(DeliveryId(delivery), change, "because".to_owned(), self.now()).await
+        self.store().change(DeliveryId(delivery), change, By::new("somebody", "because"), self.now()).await
     }
 
     async fn all(&self) -> Vec<DeliveryView> {
@@ -295,6 +297,7 @@ impl Note {
 
     fn empty(mut self) -> Self {
         self.0.kind = IncomingKind::Empty;
+        self.0.record_type.clear();
         self.says("")
     }
 

@@ -17,6 +17,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("crash", &[]),
     ("disk", &[]),
+    ("person", &[]),
     ("secret", &[]),
     ("envelope", &[]),
     ("delivery", &[]),
@@ -86,7 +87,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "wsdl",
         ],
     ),
-    ("admin", &["clock", "delivery", "dispatch", "issue", "store", "telemetry", "why"]),
+    ("admin", &["clock", "delivery", "dispatch", "issue", "person", "store", "telemetry", "why"]),
     ("gateway", &["admin", "clock", "config", "dispatch", "intake", "receive", "store", "telemetry"]),
     // One file a command; each may take what it needs.
     (
@@ -107,6 +108,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "map",
             "outcome",
             "parse",
+            "person",
             "receive",
             "route",
             "secret",

@@ -25,6 +25,7 @@ pub(super) struct Envelope<'a> {
 
 /// Executes the command.
 pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Failure> {
+    books.accounts.at(accept.received_at);
     let source = books.names.number(books.connection, Kind::Source, &accept.source)?;
     let organization = books.names.number(books.connection, Kind::Organization, &accept.organization_key)?;
     let row = books.sequences.next_envelope();
@@ -38,6 +39,7 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
     }
     let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
     books.accounts.add(Account::source(source, "received"), received);
+    books.heard.hear(source, accept.received_at);
     Ok(Accepted { fates, woken: envelope.woken() })
 }
 

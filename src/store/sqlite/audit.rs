@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
+use super::days;
 use crate::clock::Timestamp;
 use crate::store::{AttemptCounts, Backlog, DeliveryCounts, Discrepancy, Ledger, NotificationCounts};
 
@@ -133,11 +134,12 @@ pub(super) fn verify(connection: &mut Connection) -> rusqlite::Result<Vec<Discre
     Ok(found)
 }
 
-/// Counters that differ from the rows.
+/// Counters that differ from the rows and what was pruned of them, or from the sum of their days.
 ///
 /// What came again with the same content is counted for the source it came from, and noted on the row it repeats, which
 /// may be another source's: `received` and `duplicate` are compared in sum.
 fn disagreements(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let by_day = differing_days(connection)?;
     let mut counted = counted(connection)?;
     let found = found(connection)?;
     for account in found.keys() {
@@ -147,7 +149,22 @@ fn disagreements(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> 
         let rows = found.get(&account).copied().unwrap_or(0);
         (rows != counter).then_some(Discrepancy { account, counter, rows })
     };
-    Ok(counted.into_iter().filter_map(compare).collect())
+    Ok(counted.into_iter().filter_map(compare).chain(by_day).collect())
+}
+
+/// Counters that differ from the sum of what their days say.
+fn differing_days(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let mut pairs: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for (kind, owner, account, sum) in days::sums(connection)? {
+        pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().1 += sum;
+    }
+    for (kind, owner, account, value) in counters(connection)? {
+        if matches!(kind.as_str(), "source" | "destination") {
+            pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().0 += value;
+        }
+    }
+    let differ = |(account, (counter, rows))| (counter != rows).then_some(Discrepancy { account, counter, rows });
+    Ok(pairs.into_iter().filter_map(differ).collect())
 }
 
 fn counted(connection: &Connection) -> rusqlite::Result<Sums> {
@@ -192,6 +209,14 @@ fn found(connection: &Connection) -> rusqlite::Result<Sums> {
         add(format!("destination {destination}, attempts"), rows);
         add(format!("destination {destination}, attempts_unknown"), unknown);
     }
+    for (kind, owner, account, value) in counters(connection)? {
+        match (kind.as_str(), account.as_str()) {
+            ("pruned_source", "received" | "duplicate") => add(format!("all sources, {account}"), value),
+            ("pruned_source", _) => add(format!("source {owner}, {account}"), value),
+            ("pruned_destination", _) => add(format!("destination {owner}, {account}"), value),
+            _ => {}
+        }
+    }
     Ok(sums)
 }
 
@@ -233,7 +258,7 @@ fn broken(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>>
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 5] = [
+const RULES: [(&str, &str); 6] = [
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery WHERE notification NOT IN (SELECT id FROM notification)",
@@ -257,5 +282,10 @@ const RULES: [(&str, &str); 5] = [
         "deliveries in flight without an attempt under way",
         "SELECT count(*) FROM delivery d WHERE state = 'in_flight' AND NOT EXISTS
          (SELECT 1 FROM attempt a WHERE a.lease = d.lease AND a.delivery = d.id AND a.outcome IS NULL)",
+    ),
+    (
+        "entries of the audit log that are missing",
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) - count(*)
+         - coalesce((SELECT value FROM counter WHERE kind = 'pruned_audit'), 0) FROM audit",
     ),
 ];

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
+use super::days::{Heard, Sheets};
 use super::names::Names;
+use crate::clock::{Day, Timestamp};
 use crate::delivery::State;
 use crate::store::StoreError;
 
@@ -37,6 +39,7 @@ pub(super) struct Books<'c> {
     pub(super) names: Names,
     pub(super) accounts: Accounts,
     pub(super) sequences: Sequences,
+    pub(super) heard: Heard,
 }
 
 impl<'c> Books<'c> {
@@ -44,7 +47,7 @@ impl<'c> Books<'c> {
         let sequences = Sequences::load(connection)?;
         warm(connection)?;
         let (names, accounts) = (Names::default(), Accounts::default());
-        Ok(Self { connection, statements: RefCell::default(), names, accounts, sequences })
+        Ok(Self { connection, statements: RefCell::default(), names, accounts, sequences, heard: Heard::default() })
     }
 
     /// Runs one statement; how many rows it changed.
@@ -102,12 +105,15 @@ impl<'c> Books<'c> {
     /// Writes what the group of commands counted and numbered, once for each account.
     pub(super) fn write_accounts(&mut self) -> Result<(), Failure> {
         let mut group = std::mem::take(&mut self.accounts.group);
-        for (account, change) in group.drain(..).filter(|(_, change)| *change != 0) {
+        let mut days = Sheets::default();
+        for (Line { account, day }, change) in group.drain(..).filter(|(_, change)| *change != 0) {
             let sql = "INSERT INTO counter (kind, owner, account, value) VALUES (?1, ?2, ?3, ?4)
                        ON CONFLICT DO UPDATE SET value = value + excluded.value";
             self.run(sql, (account.kind, account.owner, account.name, change))?;
+            days.add(account.kind, account.owner, account.name, day, change);
         }
         self.accounts.group = group;
+        days.write(self)?;
         self.write_sequences()
     }
 
@@ -168,6 +174,17 @@ impl Account {
         Self { kind: "destination", owner: destination, name }
     }
 
+    /// What was pruned of a source or of a destination.
+    pub(super) fn pruned(self) -> Self {
+        let kind = if self.kind == "source" { "pruned_source" } else { "pruned_destination" };
+        Self { kind, ..self }
+    }
+
+    /// Entries of the audit log that were pruned.
+    pub(super) fn pruned_entries() -> Self {
+        Self { kind: "pruned_audit", owner: 0, name: "rows" }
+    }
+
     /// Lanes that a sweep had to repair.
     pub(super) fn lanes_repaired() -> Self {
         Self { kind: "lanes", owner: 0, name: "repaired" }
@@ -180,14 +197,36 @@ impl Account {
 /// written once for the whole group, in its transaction.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
-    sheet: Vec<(Account, i64)>,
+    sheet: Vec<(Line, i64)>,
     /// A walk, not a hash: a group touches a handful of accounts, mostly those of the command before.
-    group: Vec<(Account, i64)>,
+    group: Vec<(Line, i64)>,
+    /// The day on which what is counted next happened.
+    day: Day,
+    /// The day of the group, for commands that name no moment.
+    today: Day,
+}
+
+/// An account on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Line {
+    account: Account,
+    day: Day,
 }
 
 impl Accounts {
     pub(super) fn add(&mut self, account: Account, change: i64) {
-        note(&mut self.sheet, account, change);
+        note(&mut self.sheet, Line { account, day: self.day }, change);
+    }
+
+    /// A group begins at this moment.
+    pub(super) fn begin(&mut self, now: Timestamp) {
+        self.today = now.day();
+        self.day = self.today;
+    }
+
+    /// What the command counts from here on happened then.
+    pub(super) fn at(&mut self, moment: Timestamp) {
+        self.day = moment.day();
     }
 
     /// A delivery goes from one state to another.
@@ -198,14 +237,16 @@ impl Accounts {
 
     /// The command succeeded.
     pub(super) fn keep_sheet(&mut self) {
-        for (account, change) in self.sheet.drain(..) {
-            note(&mut self.group, account, change);
+        for (line, change) in self.sheet.drain(..) {
+            note(&mut self.group, line, change);
         }
+        self.day = self.today;
     }
 
     /// The command failed.
     pub(super) fn drop_sheet(&mut self) {
         self.sheet.clear();
+        self.day = self.today;
     }
 
     /// The whole group failed.
@@ -217,10 +258,10 @@ impl Accounts {
 
 /// Adds to a line of a sheet. Looked for among the last few only, so that many accounts cost no more than few; a miss
 /// makes another line.
-fn note(sheet: &mut Vec<(Account, i64)>, account: Account, change: i64) {
-    match sheet.iter_mut().rev().take(32).find(|(line, _)| *line == account) {
+fn note(sheet: &mut Vec<(Line, i64)>, line: Line, change: i64) {
+    match sheet.iter_mut().rev().take(32).find(|(known, _)| *known == line) {
         Some((_, sum)) => *sum += change,
-        None => sheet.push((account, change)),
+        None => sheet.push((line, change)),
     }
 }
 

@@ -2,21 +2,24 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::audit_log;
 use super::books::{Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::queries;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::store::{Change, DeliveryView, StoreError};
+use crate::store::{By, Change, Deed, DeliveryView, StoreError};
 
 /// Executes the command.
 pub(super) fn change(
     books: &mut Books,
     delivery: DeliveryId,
     change: &Change,
-    reason: &str,
+    by: &By,
     now: Timestamp,
 ) -> Result<DeliveryView, Failure> {
+    books.accounts.at(now);
+    let reason = by.reason.as_str();
     let place = lane::place_of(books, delivery.0)?;
     check(&place, change)?;
     match change {
@@ -41,8 +44,18 @@ pub(super) fn change(
             )?;
         }
     }
-    let sql = "INSERT INTO change (at, delivery, change, reason) VALUES (?1, ?2, ?3, ?4)";
-    books.run(sql, (now.0, delivery.0, word(change), reason))?;
+    audit_log::write(
+        books,
+        &Deed {
+            at: now,
+            by: by.clone(),
+            verb: word(change).to_owned(),
+            object: "delivery",
+            object_id: delivery.to_string(),
+            count: 1,
+            result: "done".to_owned(),
+        },
+    )?;
     let view = queries::delivery_view(books.connection, delivery.0)?;
     view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {delivery}"))))
 }
@@ -95,6 +108,12 @@ fn refuse_outdated(books: &Books, place: &Place) -> Result<(), Failure> {
 
 /// A later delivery of the same record on the same route that was delivered.
 pub(super) fn outdated_by(connection: &Connection, delivery: i64) -> rusqlite::Result<Option<i64>> {
+    let pruned = "SELECT outdated_by FROM delivery WHERE id = ?1";
+    let pruned: Option<Option<i64>> =
+        connection.prepare_cached(pruned)?.query_row([delivery], |row| row.get(0)).optional()?;
+    if let Some(Some(newer)) = pruned {
+        return Ok(Some(newer));
+    }
     let sql = "SELECT later.id FROM delivery this
                CROSS JOIN notification mine ON mine.id = this.notification
                CROSS JOIN way ON way.id = this.way

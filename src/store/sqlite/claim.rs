@@ -40,6 +40,7 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     if limit == 0 {
         return Ok(Claims::default());
     }
+    books.accounts.at(claim.now);
     let (due, next_due) = match newest_due(books, claim, limit)? {
         newest if newest.is_empty() => find_due(books, claim, limit)?,
         newest => (newest, None),
@@ -112,9 +113,20 @@ fn newest_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<Vec<Due>
 /// Begins one attempt; none when the delivery has nothing to carry.
 fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
     let columns = columns(books, due.id)?;
-    let Some((organization, notification)) = notification(books, columns.notification)? else {
-        bury(books, due.id, columns.notification, claim.now)?;
-        return Ok(None);
+    let row = columns.notification;
+    let (organization, notification) = match notification(books, row)? {
+        Some((_, notification)) if notification.is_pruned() => {
+            let reason =
+                format!("its record was pruned from the store: {} came too long ago", notification.notification_id);
+            bury(books, due.id, &reason, claim.now)?;
+            return Ok(None);
+        }
+        Some(found) => found,
+        None => {
+            let reason = format!("its notification (row {row}) or envelope is missing from the store");
+            bury(books, due.id, &reason, claim.now)?;
+            return Ok(None);
+        }
     };
     let lease = books.sequences.next_lease();
     let attempt = columns.attempts.saturating_add(1);
@@ -145,11 +157,10 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
     }))
 }
 
-/// A row that was removed by hand or by damage must not stop its whole system.
-fn bury(books: &mut Books, delivery: i64, notification: i64, now: Timestamp) -> Result<(), Failure> {
+/// A row that was removed by hand or by damage must not stop its whole system, nor is a record sent that is not there.
+fn bury(books: &mut Books, delivery: i64, reason: &str, now: Timestamp) -> Result<(), Failure> {
     let place = lane::place_of(books, delivery)?;
-    let reason = format!("its notification (row {notification}) or envelope is missing from the store");
-    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+    let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
     lane::turn(books, &place, turn)?;
     lane::promote(books, place.way.system, place.lane.as_deref(), now).map(|_| ())
 }
@@ -207,6 +218,7 @@ fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> 
 
 /// Gives leases back whose call was never begun; what is no longer leased is passed by.
 pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Timestamp) -> Result<(), Failure> {
+    books.accounts.at(now);
     for (delivery, lease) in leases {
         let Some(place) = lane::place(books, delivery.0)? else { continue };
         if place.state != State::InFlight || place.lease != Some(lease.0) {

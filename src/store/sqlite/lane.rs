@@ -155,6 +155,7 @@ fn due(books: &mut Books, place: &Place, due_at: Timestamp, now: Timestamp) -> R
 
 /// Looks again at lanes that seemed to have blocked deliveries and no head, and repairs those that have; how many.
 pub(super) fn repair(books: &mut Books, lanes: &[(i64, String)], now: Timestamp) -> Result<u64, Failure> {
+    books.accounts.at(now);
     let mut repaired = 0;
     for (system, lane) in lanes {
         if promote(books, *system, Some(lane), now)? {

@@ -7,7 +7,7 @@ use super::change;
 use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
-use crate::store::{Change, Discarded, Unsettled, Way};
+use crate::store::{By, Change, Discarded, Unsettled, Way};
 
 /// Counts what is not settled, by way. Reads nothing but the index over it.
 pub(super) fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<Unsettled>> {
@@ -37,8 +37,9 @@ pub(super) fn discard(
     let sql = "SELECT id FROM delivery INDEXED BY delivery_open
                WHERE way = ?1 AND unsettled = 1 AND state <> 'in_flight' ORDER BY id DESC LIMIT ?2";
     let found: Vec<i64> = books.list(sql, (way, limit), |row| row.get(0))?;
+    let by = By::new("a reload", reason);
     for delivery in &found {
-        change::change(books, DeliveryId(*delivery), &Change::Discard, reason, now)?;
+        change::change(books, DeliveryId(*delivery), &Change::Discard, &by, now)?;
     }
     let sql = "SELECT 1 FROM delivery INDEXED BY delivery_open WHERE way = ?1 AND unsettled = 1 LIMIT 1";
     let is_more = books.find(sql, [way], |row| row.get::<_, i64>(0))?.is_some();

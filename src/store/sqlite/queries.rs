@@ -42,18 +42,23 @@ const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text,
 
 /// Conditions of a list, each with its value.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     text: Vec<String>,
     values: Vec<Box<dyn ToSql>>,
 }
 
 impl Conditions {
     /// Adds a condition; `?` in it is the value.
-    fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
+    pub(super) fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
         if let Some(value) = value {
             self.values.push(Box::new(value));
             self.text.push(condition.replace('?', &format!("?{}", self.values.len())));
         }
+    }
+
+    /// The values, in order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Box<dyn ToSql>> {
+        self.values.iter()
     }
 
     fn and_plain(&mut self, condition: Option<String>) {
@@ -61,7 +66,7 @@ impl Conditions {
     }
 
     /// `WHERE …`, in order, cut.
-    fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
+    pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
         let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
         format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")

@@ -35,6 +35,7 @@ pub(super) fn reroute(
     if deliveries.is_empty() {
         return Ok(Vec::new());
     }
+    books.accounts.at(now);
     let accept = nothing_new(now);
     let mut envelope = Envelope::of_known(&accept, source, organization);
     for planned in deliveries {

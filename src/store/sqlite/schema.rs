@@ -13,12 +13,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
     include_str!("migrations/0004_coalesce.sql"),
     include_str!("migrations/0005_config_taken.sql"),
+    include_str!("migrations/0006_keep.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).
@@ -303,10 +304,11 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(say)?;
     connection.set_prepared_statement_cache_capacity(128);
     check_identity(connection, path)?;
-    // Checkpoints are the writer's: after it has answered, never inside a commit.
+    // Checkpoints are the writer's: after it has answered, never inside a commit. The way of giving space back can be
+    // chosen only before anything stands in the file.
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
+            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;
              PRAGMA temp_store = MEMORY; PRAGMA cache_size = -24576; PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 67108864; PRAGMA secure_delete = OFF;",
         )

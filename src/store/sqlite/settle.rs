@@ -22,6 +22,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     let place = lane::place(books, settle.delivery.0)?;
     let place = place.filter(|place| place.state == State::InFlight && place.lease == Some(settle.lease.0));
     let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
+    books.accounts.at(settle.ended_at);
     if settle.outcome == NOT_CALLED {
         move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
         claim::uncount(books, &place, settle.lease)?;
@@ -125,6 +126,7 @@ fn keep_stale_mark(books: &Books, place: &Place, value: &str) -> Result<(), Fail
 /// Completes every attempt that an earlier process left: whether its call was taken, nobody knows. The delivery is sent
 /// again, or held for a person where its destination says so. How many there were.
 pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Result<u64, Failure> {
+    books.accounts.at(now);
     let sql = "SELECT id FROM delivery INDEXED BY delivery_in_flight WHERE state = 'in_flight' ORDER BY id";
     let left: Vec<i64> = books.list(sql, [], |row| row.get(0))?;
     for delivery in &left {

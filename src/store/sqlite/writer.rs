@@ -327,6 +327,7 @@ impl Writer {
     ) -> Pass {
         let mut next = Some(first);
         let mut rows = 0;
+        books.accounts.begin(self.clock.now());
         let mut verdict = self.begin(books).map_or_else(Pass::Lost, |()| Pass::Committed);
         let changes = books.connection.total_changes();
         while let Some(task) = next.take() {
@@ -403,6 +404,7 @@ impl Writer {
         }
         books.accounts.drop_all();
         books.names.forget();
+        books.heard.forget();
         books.sequences.mark_unwritten();
         verdict
     }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 /// A generator that needs no crate and repeats itself from its seed.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -22,7 +22,7 @@ impl Dice {
 
 /// What the outside knows: what it sent, what it was told.
 #[derive(Default)]
-struct Outside {
+pub(super) struct Outside {
     /// Notification → the contents that were accepted, without repeats in a row.
     contents: BTreeMap<String, Vec<String>>,
     received: i64,
@@ -50,7 +50,7 @@ fn random_note(dice: &mut Dice) -> Note {
 }
 
 impl Outside {
-    async fn accept(&mut self, world: &World, dice: &mut Dice) {
+    pub(super) async fn accept(&mut self, world: &World, dice: &mut Dice) {
         let notes: Vec<Note> = (0..=dice.roll(4)).map(|_| random_note(dice)).collect();
         let fates = world.post(notes.clone()).await;
         for (note, fate) in notes.iter().zip(fates) {
@@ -92,7 +92,7 @@ impl Outside {
         }
     }
 
-    async fn claim(&mut self, world: &World, dice: &mut Dice) {
+    pub(super) async fn claim(&mut self, world: &World, dice: &mut Dice) {
         for claimed in world.claim(usize::try_from(1 + dice.roll(4)).unwrap()).await {
             assert!(!self.delivered.contains(&claimed.delivery.0), "what was delivered is never sent again");
             self.attempts += 1;
@@ -100,7 +100,7 @@ impl Outside {
         }
     }
 
-    async fn settle(&mut self, world: &World, dice: &mut Dice) {
+    pub(super) async fn settle(&mut self, world: &World, dice: &mut Dice) {
         if self.in_flight.is_empty() {
             return;
         }
@@ -122,7 +122,7 @@ impl Outside {
         }
     }
 
-    async fn change(&mut self, world: &World, dice: &mut Dice) {
+    pub(super) async fn change(&mut self, world: &World, dice: &mut Dice) {
         let all = world.all().await;
         if all.is_empty() {
             return;

@@ -122,7 +122,11 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.store().close().await;
     world.store = None;
     let mut script =
-        "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; DROP TABLE config_taken; PRAGMA user_version = 1;".to_owned();
+        "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; PRAGMA user_version = 1;".to_owned();
+    for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
+        script.push_str(&format!("DROP TABLE {table};"));
+    }
+    script.push_str("DROP INDEX delivery_settled; ALTER TABLE delivery DROP COLUMN outdated_by;");
     for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
@@ -326,6 +330,7 @@ async fn readyz(world: &World) -> (u16, String) {
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
         reload: None,
+        keep: admin::Keep::default(),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

@@ -1,0 +1,314 @@
+//! Accounts by day, silence and absences, the audit log; pruning and backups by a person.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::admin::person::Person;
+use crate::admin::{Admin, api};
+use crate::clock::{Day, Timestamp};
+use crate::store::{
+    Absence, AuditFilter, Backup, By, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError, StoreResult,
+    pace,
+};
+
+/// How many days the accounts and the silence are shown of when it is not said.
+const DAYS: i64 = 30;
+/// How long a call that prunes may work; then it says that there is more.
+const PRUNE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What these addresses need besides the store.
+#[derive(Debug, Default)]
+pub struct Keep {
+    /// What the configuration in force says of them.
+    pub terms: Arc<ArcSwap<Terms>>,
+    /// The backup under way, or the last one.
+    pub backup: Mutex<Option<Backing>>,
+}
+
+/// What the configuration says of how long things are kept, and of silence.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// `[retention]`.
+    pub retention: Retention,
+    /// Every source, and for how long it may be silent.
+    pub sources: BTreeMap<String, Option<Duration>>,
+}
+
+/// A backup under way, or how it ended.
+#[derive(Debug)]
+pub struct Backing {
+    file: String,
+    begun_at: Timestamp,
+    progress: watch::Receiver<(u64, u64)>,
+    ended: Option<StoreResult<Backup>>,
+}
+
+impl Keep {
+    fn backup(&self) -> MutexGuard<'_, Option<Backing>> {
+        self.backup.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/ledger/days", web::get().to(days))
+        .route("/gaps", web::get().to(gaps))
+        .route("/absences", web::get().to(absences))
+        .route("/absences/{id}/acknowledge", web::post().to(acknowledge))
+        .route("/audit", web::get().to(audit))
+        .route("/store/prune", web::post().to(prune))
+        .route("/store/backup", web::get().to(backup))
+        .route("/store/backup", web::post().to(begin_backup));
+}
+
+/// Which days.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Days {
+    from: Option<Day>,
+    to: Option<Day>,
+    source: Option<String>,
+    destination: Option<String>,
+}
+
+async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
+    let Days { from, to, source, destination } = days.into_inner();
+    let to = to.unwrap_or_else(|| admin.clock.now().day());
+    let from = from.unwrap_or_else(|| to.plus(1 - DAYS));
+    let found = admin.store.ledger_days(DayFilter { from, to, source, destination }).await;
+    api::answer(found.map(|found| json!({"from": from, "to": to, "first": found.first, "rows": found.rows})))
+}
+
+/// How far back to look for silence.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Window {
+    days: Option<u16>,
+}
+
+/// A source's silence, and whether it is too long.
+#[derive(Serialize)]
+struct Heard {
+    source: String,
+    last_envelope: Option<Timestamp>,
+    silent_s: Option<u64>,
+    longest: Option<Silence>,
+    longest_s: Option<u64>,
+    /// `silence` of the source: an alarm stands when it is silent for longer.
+    alarm_after_s: Option<u64>,
+    alarm: bool,
+}
+
+async fn gaps(admin: web::Data<Admin>, window: web::Query<Window>) -> HttpResponse {
+    let now = admin.clock.now();
+    let days = window.days.map_or(DAYS, i64::from).max(1);
+    let found = match admin.store.gaps(now.day().plus(1 - days)).await {
+        Ok(found) => found,
+        Err(error) => return api::from_store(&error),
+    };
+    let mut known: BTreeMap<String, Gap> = found.into_iter().map(|gap| (gap.source.clone(), gap)).collect();
+    let mut heard: Vec<Heard> = Vec::new();
+    for (source, alarm_after) in &admin.keep.terms.load().sources {
+        heard.push(hear(source, known.remove(source), *alarm_after, now));
+    }
+    // Sources of earlier configurations.
+    for (source, gap) in known {
+        heard.push(hear(&source, Some(gap), None, now));
+    }
+    HttpResponse::Ok().json(heard)
+}
+
+/// The longest silence is the one under way when that is longer.
+fn hear(source: &str, gap: Option<Gap>, alarm_after: Option<Duration>, now: Timestamp) -> Heard {
+    let last_envelope = gap.as_ref().map(|gap| gap.last_envelope);
+    let silent = last_envelope.map(|last| now.since(last));
+    let length = |silence: Silence| silence.until.since(silence.since);
+    let going_on = last_envelope.map(|since| Silence { since, until: now });
+    let longest = gap.and_then(|gap| gap.longest).into_iter().chain(going_on).max_by_key(|silence| length(*silence));
+    Heard {
+        source: source.to_owned(),
+        last_envelope,
+        silent_s: silent.map(|silent| silent.as_secs()),
+        longest,
+        longest_s: longest.map(|longest| length(longest).as_secs()),
+        alarm_after_s: alarm_after.map(|after| after.as_secs()),
+        alarm: silent.zip(alarm_after).is_some_and(|(silent, after)| silent >= after),
+    }
+}
+
+/// An absence and what it means.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    absence: Absence,
+    dropped_until: Option<Timestamp>,
+    over_at: Timestamp,
+    stands: bool,
+    text: String,
+}
+
+fn tell(absence: Absence, now: Timestamp) -> Told {
+    Told {
+        dropped_until: absence.dropped_until(),
+        over_at: absence.over_at(),
+        stands: absence.stands(now),
+        text: absence.words(),
+        absence,
+    }
+}
+
+async fn absences(admin: web::Data<Admin>) -> HttpResponse {
+    let now = admin.clock.now();
+    let found = admin.store.absences().await;
+    api::answer(found.map(|found| found.into_iter().map(|absence| tell(absence, now)).collect::<Vec<_>>()))
+}
+
+/// The body of a changing call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+    /// Of a backup: where it goes.
+    file: Option<PathBuf>,
+}
+
+impl Because {
+    fn by(&self, person: Person) -> By {
+        By::new(person.0, &self.reason)
+    }
+
+    /// What cannot be kept of it.
+    fn problem(&self) -> Option<HttpResponse> {
+        let too_long = self.reason.len() > api::REASON_BYTES_MAX;
+        too_long.then(|| api::problem(400, "the reason is too long"))
+    }
+}
+
+async fn acknowledge(
+    admin: web::Data<Admin>,
+    id: web::Path<i64>,
+    because: web::Json<Because>,
+    person: Person,
+) -> HttpResponse {
+    if let Some(problem) = because.problem() {
+        return problem;
+    }
+    let now = admin.clock.now();
+    if because.dry_run {
+        let found = admin.store.absences().await;
+        let found = found.map(|found| found.into_iter().find(|absence| absence.id == *id));
+        return match found {
+            Ok(Some(absence)) => HttpResponse::Ok().json(tell(absence, now)),
+            Ok(None) => api::problem(404, &format!("absence {id} is not in the store")),
+            Err(error) => api::from_store(&error),
+        };
+    }
+    let done = admin.store.acknowledge(*id, because.by(person), now).await;
+    if done.is_ok() {
+        admin.alarms.clear(ABSENCE_ALARM, &id.to_string());
+    }
+    api::answer(done.map(|absence| tell(absence, now)))
+}
+
+/// The alarm that stands for an absence.
+pub const ABSENCE_ALARM: &str = "absence";
+
+async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
+    api::answer(admin.store.audit_log(filter.into_inner()).await)
+}
+
+/// What pruning did, or would do.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum PruneAnswer {
+    Would(Prunable),
+    Did(Pruned),
+}
+
+async fn prune(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+    if let Some(problem) = because.problem() {
+        return problem;
+    }
+    let terms = admin.keep.terms.load_full();
+    let (store, retention) = (admin.store.as_ref(), &terms.retention);
+    if because.dry_run {
+        return api::answer(store.prunable(retention.clone(), admin.clock.now()).await.map(PruneAnswer::Would));
+    }
+    let pruned = pace::prune(store, retention, &admin.clock, pace::Company::Others, PRUNE_PATIENCE).await;
+    if let Ok(pruned) = &pruned {
+        let text = serde_json::to_string(pruned).unwrap_or_default();
+        admin.audit(because.by(person), "prune", ("store", ""), pruned.deliveries, &text).await;
+        tracing::info!(deliveries = pruned.deliveries, payloads = pruned.payloads, "a person had the store pruned");
+    }
+    api::answer(pruned.map(PruneAnswer::Did))
+}
+
+async fn begin_backup(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+    if let Some(problem) = because.problem() {
+        return problem;
+    }
+    let Some(file) = because.file.clone() else {
+        return api::problem(400, "say in file where the backup goes: a whole path on the gateway's machine");
+    };
+    if because.dry_run {
+        return api::problem(400, "a backup changes nothing: make it");
+    }
+    let (sender, progress) = watch::channel((0, 0));
+    let name = file.to_string_lossy().into_owned();
+    {
+        let mut backup = admin.keep.backup();
+        if backup.as_ref().is_some_and(|backing| backing.ended.is_none()) {
+            return api::problem(409, "a backup is under way already; wait for it");
+        }
+        *backup = Some(Backing { file: name.clone(), begun_at: admin.clock.now(), progress, ended: None });
+    }
+    let (by, made) = (because.by(person), admin.clone());
+    tokio::spawn(async move {
+        let ended = made.store.backup(file, sender).await;
+        let result = match &ended {
+            Ok(_) => "done".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::info!(file = name, result, "a backup ended");
+        made.audit(by, "backup", ("store", &name), 1, &result).await;
+        if let Some(backing) = made.keep.backup().as_mut() {
+            backing.ended = Some(ended);
+        }
+    });
+    HttpResponse::Accepted().json(backing(&admin))
+}
+
+async fn backup(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(backing(&admin))
+}
+
+/// How the backup under way stands, or how the last one ended.
+fn backing(admin: &Admin) -> serde_json::Value {
+    let backup = admin.keep.backup();
+    let Some(Backing { file, begun_at, progress, ended }) = backup.as_ref() else {
+        return json!({"state": "none"});
+    };
+    let (copied, total) = *progress.borrow();
+    let state = match ended {
+        None => "running",
+        Some(Ok(_)) => "done",
+        Some(Err(_)) => "failed",
+    };
+    let error = ended.as_ref().and_then(|ended| ended.as_ref().err()).map(StoreError::to_string);
+    let made = ended.as_ref().and_then(|ended| ended.as_ref().ok());
+    json!({
+        "state": state, "file": file, "begun_at": begun_at, "pages_copied": copied, "pages": total,
+        "error": error, "backup": made,
+    })
+}

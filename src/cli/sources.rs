@@ -1,0 +1,127 @@
+//! `omgate sources`: when each was heard last, its silence, and when nobody listened.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::print;
+
+/// Arguments of `sources`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// When each source was heard last, its longest silence, and the times in which the gateway itself did not listen.
+    Gaps {
+        /// Of this many days.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        days: u16,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take note of a time in which nobody listened: its alarm ends.
+    Acknowledge {
+        /// Its number.
+        id: i64,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+/// Runs `omgate sources`; exit code 1 when a source is silent for too long, or something may be lost and nobody took note.
+///
+/// # Errors
+/// When the gateway cannot be reached or says no.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = args.admin.client()?;
+    match args.verb {
+        Verb::Gaps { days, json } => {
+            let gaps = client.get("/gaps", &[("days", days.to_string())]).await?;
+            let absences = client.get("/absences", &[]).await?;
+            let is_well = !any(&gaps, "alarm") && !any(&absences, "stands");
+            if json {
+                print::json(&json!({"sources": gaps, "absences": absences}));
+            } else {
+                show(&gaps, &absences);
+            }
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Acknowledge { id, change } => {
+            let absence = client.change(&format!("/absences/{id}/acknowledge"), &change).await?;
+            if change.json {
+                print::json(&absence);
+            } else if change.dry_run {
+                print::line(&format!("would take note: {}", print::cell(absence.get("text"))));
+            } else {
+                print::line(&format!("absence {id} is acknowledged"));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn any(list: &Value, key: &str) -> bool {
+    list.as_array().into_iter().flatten().any(|one| one.get(key).and_then(Value::as_bool) == Some(true))
+}
+
+fn show(gaps: &Value, absences: &Value) {
+    let mut table = print::table(&["source", "last envelope", "silent for", "longest silence", "until", "alarm"]);
+    for gap in gaps.as_array().into_iter().flatten() {
+        let alarm = match (gap.get("alarm").and_then(Value::as_bool), gap.get("alarm_after_s").and_then(Value::as_u64))
+        {
+            (Some(true), _) => "SILENT".to_owned(),
+            (_, Some(after)) => format!("after {}", span(after)),
+            (_, None) => String::new(),
+        };
+        let seconds = |key: &str| gap.get(key).and_then(Value::as_u64).map(span).unwrap_or_default();
+        table.add_row([
+            print::cell(gap.get("source")),
+            print::cell(gap.get("last_envelope")),
+            seconds("silent_s"),
+            seconds("longest_s"),
+            print::cell(gap.pointer("/longest/until")),
+            alarm,
+        ]);
+    }
+    print::line(&table.to_string());
+    for absence in absences.as_array().into_iter().flatten() {
+        let mark = match (absence.get("stands").and_then(Value::as_bool), absence.get("acknowledged_by")) {
+            (Some(true), _) => "! ".to_owned(),
+            (_, Some(Value::String(who))) => format!("  (acknowledged by {who}) "),
+            _ => "  ".to_owned(),
+        };
+        print::line(&format!("{mark}{}", print::cell(absence.get("text"))));
+    }
+}
+
+/// Seconds as people say them: the two largest units.
+fn span(seconds: u64) -> String {
+    let minutes = Duration::from_secs(seconds).as_secs() / 60;
+    match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn a_span_is_said_in_its_two_largest_units() {
+        for (seconds, words) in [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7_260, "2 h 1 min"), (180_000, "2 d 2 h")] {
+            assert_eq!(span(seconds), words);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The ledger by day, and what is known of the silence of sources.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Day, Timestamp};
+use crate::store::{DeliveryCounts, NotificationCounts};
+
+/// How many days one question may span.
+pub const DAYS_MAX: i64 = 366;
+
+/// Which days, and whose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayFilter {
+    /// The first.
+    pub from: Day,
+    /// The last.
+    pub to: Day,
+    /// Of this source. With a source or a destination only what is named is given.
+    pub source: Option<String>,
+    /// Of this destination.
+    pub destination: Option<String>,
+}
+
+/// The accounts of some days.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LedgerDays {
+    /// The first day that has any account; none in an empty store.
+    pub first: Option<Day>,
+    /// By day; on each the sources, then the destinations, by name.
+    pub rows: Vec<LedgerDay>,
+}
+
+/// By how much the accounts of a source or a destination changed on one day. All days together are the ledger's counters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LedgerDay {
+    /// UTC.
+    pub day: Day,
+    /// Whose.
+    #[serde(flatten)]
+    pub change: DayChange,
+}
+
+/// The accounts themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DayChange {
+    /// Of a source: what came in.
+    Source {
+        /// Its name.
+        source: String,
+        /// As in the ledger.
+        #[serde(flatten)]
+        counts: NotificationCounts,
+    },
+    /// Of a destination: what became of it. A state that more left than entered on that day is below zero.
+    Destination {
+        /// Its name.
+        destination: String,
+        /// As in the ledger.
+        #[serde(flatten)]
+        counts: DeliveryCounts,
+        /// Calls begun.
+        attempts: i64,
+        /// Calls with an unknown outcome.
+        attempts_unknown: i64,
+    },
+}
+
+/// When a source was heard last, and how long it was silent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Its name.
+    pub source: String,
+    /// When its last envelope came, new or not.
+    pub last_envelope: Timestamp,
+    /// The longest time without an envelope that ended within the days asked for; none when there was none.
+    pub longest: Option<Silence>,
+}
+
+/// A time without an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Silence {
+    /// The envelope before.
+    pub since: Timestamp,
+    /// The envelope after.
+    pub until: Timestamp,
+}
+
+/// A time in which nobody listened, or nothing could be stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// Its number.
+    pub id: i64,
+    /// When the gateway was last known to listen.
+    pub since: Timestamp,
+    /// When it listened again.
+    pub until: Timestamp,
+    /// When a person took note.
+    pub acknowledged_at: Option<Timestamp>,
+    /// Who.
+    pub acknowledged_by: Option<String>,
+}
+
+/// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
+const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3_600);
+/// Salesforce tries again at least every two hours: what it kept has come by then.
+const COME_AGAIN_WITHIN: Duration = Duration::from_secs(150 * 60);
+
+impl Absence {
+    /// Until when Salesforce may have dropped what it queued since the beginning; none when the absence was so short that
+    /// it dropped nothing.
+    #[must_use]
+    pub fn dropped_until(&self) -> Option<Timestamp> {
+        let kept_since =
+            Timestamp(self.until.0.saturating_sub(i64::try_from(SALESFORCE_KEEPS.as_millis()).unwrap_or(0)));
+        Some(kept_since).filter(|kept_since| *kept_since > self.since)
+    }
+
+    /// By when Salesforce has sent again what it kept.
+    #[must_use]
+    pub fn over_at(&self) -> Timestamp {
+        self.until.plus(COME_AGAIN_WITHIN)
+    }
+
+    /// Whether people should still know of it: until what was kept has come, or, when something may be lost, until a
+    /// person took note.
+    #[must_use]
+    pub fn stands(&self, now: Timestamp) -> bool {
+        self.acknowledged_at.is_none() && (self.dropped_until().is_some() || now < self.over_at())
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { id, since, until, .. } = self;
+        match self.dropped_until() {
+            Some(dropped_until) => format!(
+                "nobody listened from {since} to {until}: Salesforce drops what it cannot deliver for 24 hours, so what it \
+                 queued from {since} (and what already waited then) to {dropped_until} may be lost; compare the records \
+                 changed in that time, then `omgate sources acknowledge {id}`"
+            ),
+            None => format!(
+                "nobody listened from {since} to {until}: less than the 24 hours for which Salesforce tries again, so what \
+                 it queued comes by {}",
+                self.over_at()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absence_stands_until_it_is_over_or_until_a_person_took_note_of_what_may_be_lost() {
+        const HOUR: i64 = 3_600_000;
+        let absence = |hours: i64| Absence {
+            id: 7,
+            since: Timestamp(0),
+            until: Timestamp(hours * HOUR),
+            acknowledged_at: None,
+            acknowledged_by: None,
+        };
+        let short = absence(23);
+        assert_eq!((short.dropped_until(), short.over_at()), (None, Timestamp(25 * HOUR + HOUR / 2)));
+        assert!(short.stands(Timestamp(25 * HOUR)) && !short.stands(Timestamp(26 * HOUR)));
+        assert!(short.words().contains("comes by 1970-01-02T01:30:00.000Z"), "{}", short.words());
+        let long = absence(30);
+        assert_eq!(long.dropped_until(), Some(Timestamp(6 * HOUR)));
+        assert!(long.stands(Timestamp(9_999 * HOUR)));
+        let words = long.words();
+        assert!(
+            words.contains("to 1970-01-01T06:00:00.000Z may be lost") && words.contains("acknowledge 7"),
+            "{words}"
+        );
+        assert!(!Absence { acknowledged_at: Some(Timestamp(31 * HOUR)), ..long }.stands(Timestamp(31 * HOUR)));
+    }
+}

@@ -1,0 +1,304 @@
+//! The ledger by day: written with the counters, one row a source or destination and day; and the silence of sources.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+
+use super::books::{Books, Failure};
+use crate::clock::{Day, Timestamp};
+use crate::store::{
+    DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence, StoreError,
+};
+
+/// The accounts of a source, in the order of their columns.
+const SOURCE: [&str; 9] =
+    ["received", "unique", "duplicate", "revised", "routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
+/// The accounts of a destination, in the order of their columns.
+const DESTINATION: [&str; 11] = [
+    "routed",
+    "waiting",
+    "blocked",
+    "in_flight",
+    "held",
+    "delivered",
+    "dead",
+    "superseded",
+    "discarded",
+    "attempts",
+    "attempts_unknown",
+];
+
+/// What a group of commands changed, by day.
+#[derive(Debug, Default)]
+pub(super) struct Sheets {
+    sources: Vec<Sheet<9>>,
+    destinations: Vec<Sheet<11>>,
+}
+
+/// The changes of one owner on one day.
+#[derive(Debug)]
+struct Sheet<const N: usize> {
+    owner: i64,
+    day: Day,
+    changes: [i64; N],
+}
+
+impl Sheets {
+    /// Takes over one line of the accounts; what belongs to no day is left out.
+    pub(super) fn add(&mut self, kind: &str, owner: i64, account: &str, day: Day, change: i64) {
+        match kind {
+            "source" => note(&mut self.sources, &SOURCE, owner, account, day, change),
+            "destination" => note(&mut self.destinations, &DESTINATION, owner, account, day, change),
+            _ => {}
+        }
+    }
+
+    /// Writes all of it.
+    pub(super) fn write(self, books: &mut Books) -> Result<(), Failure> {
+        self.sources.iter().try_for_each(|sheet| write_source(books, sheet))?;
+        self.destinations.iter().try_for_each(|sheet| write_destination(books, sheet))
+    }
+}
+
+fn write_source(books: &mut Books, sheet: &Sheet<9>) -> Result<(), Failure> {
+    let News { last_at, silence_ms, silence_until } = books.heard.take(books.connection, sheet.owner)?;
+    let sql = r#"INSERT INTO source_day (day, source, received, "unique", duplicate, revised, routed, unrouted,
+        skipped_empty, unreadable, quarantined, last_at, silence_ms, silence_until)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO UPDATE SET
+        received = received + excluded.received, "unique" = "unique" + excluded."unique",
+        duplicate = duplicate + excluded.duplicate, revised = revised + excluded.revised,
+        routed = routed + excluded.routed, unrouted = unrouted + excluded.unrouted,
+        skipped_empty = skipped_empty + excluded.skipped_empty, unreadable = unreadable + excluded.unreadable,
+        quarantined = quarantined + excluded.quarantined, last_at = max(last_at, excluded.last_at),
+        silence_until = iif(excluded.silence_ms > silence_ms, excluded.silence_until, silence_until),
+        silence_ms = max(silence_ms, excluded.silence_ms)"#;
+    let key = [sheet.day.0, sheet.owner];
+    let values = [key.as_slice(), &sheet.changes, &[last_at, silence_ms, silence_until]];
+    books.run(sql, params_from_iter(values.into_iter().flatten())).map(|_| ())
+}
+
+fn write_destination(books: &Books, sheet: &Sheet<11>) -> Result<(), Failure> {
+    let sql =
+        "INSERT INTO destination_day (day, destination, routed, waiting, blocked, in_flight, held, delivered, dead,
+        superseded, discarded, attempts, attempts_unknown)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO UPDATE SET
+        routed = routed + excluded.routed, waiting = waiting + excluded.waiting, blocked = blocked + excluded.blocked,
+        in_flight = in_flight + excluded.in_flight, held = held + excluded.held,
+        delivered = delivered + excluded.delivered, dead = dead + excluded.dead,
+        superseded = superseded + excluded.superseded, discarded = discarded + excluded.discarded,
+        attempts = attempts + excluded.attempts, attempts_unknown = attempts_unknown + excluded.attempts_unknown";
+    let key = [sheet.day.0, sheet.owner];
+    let values = [key.as_slice(), &sheet.changes];
+    books.run(sql, params_from_iter(values.into_iter().flatten())).map(|_| ())
+}
+
+fn note<const N: usize>(
+    sheets: &mut Vec<Sheet<N>>,
+    names: &[&str; N],
+    owner: i64,
+    account: &str,
+    day: Day,
+    change: i64,
+) {
+    let column = names.iter().position(|name| *name == account);
+    let place = match sheets.iter().position(|sheet| sheet.owner == owner && sheet.day == day) {
+        Some(place) => place,
+        None => {
+            sheets.push(Sheet { owner, day, changes: [0; N] });
+            sheets.len() - 1
+        }
+    };
+    let cell = column.and_then(|column| sheets.get_mut(place)?.changes.get_mut(column));
+    if let Some(sum) = cell {
+        *sum += change;
+    }
+}
+
+/// When each source was heard: in the group under way, and before.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    group: Vec<(i64, Timestamp, Timestamp)>,
+    before: HashMap<i64, Timestamp>,
+}
+
+/// What a group adds to what is known of a source.
+#[derive(Debug, Default)]
+struct News {
+    last_at: i64,
+    silence_ms: i64,
+    silence_until: i64,
+}
+
+impl Heard {
+    /// An envelope came.
+    pub(super) fn hear(&mut self, source: i64, at: Timestamp) {
+        match self.group.iter_mut().find(|(known, ..)| *known == source) {
+            Some((_, first, last)) => {
+                *first = at.min(*first);
+                *last = at.max(*last);
+            }
+            None => self.group.push((source, at, at)),
+        }
+    }
+
+    /// Some of it may have been rolled back.
+    pub(super) fn forget(&mut self) {
+        self.group.clear();
+        self.before.clear();
+    }
+
+    /// What the group brought of a source; told once, with the first of its sheets.
+    fn take(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<News> {
+        let Some(place) = self.group.iter().position(|(known, ..)| *known == source) else {
+            return Ok(News::default());
+        };
+        let (_, first, last) = self.group.swap_remove(place);
+        let before = match self.before.get(&source) {
+            Some(before) => Some(*before),
+            None => last_heard(connection, source)?,
+        };
+        self.before.insert(source, before.map_or(last, |before| before.max(last)));
+        let silence_ms = before.map_or(0, |before| first.0.saturating_sub(before.0).max(0));
+        Ok(News { last_at: last.0, silence_ms, silence_until: if silence_ms > 0 { first.0 } else { 0 } })
+    }
+}
+
+fn last_heard(connection: &Connection, source: i64) -> rusqlite::Result<Option<Timestamp>> {
+    let sql = "SELECT max(last_at) FROM source_day WHERE source = ?1";
+    let last: Option<i64> = connection.prepare_cached(sql)?.query_row([source], |row| row.get(0))?;
+    Ok(last.filter(|last| *last > 0).map(Timestamp))
+}
+
+/// The accounts of some days.
+pub(super) fn ledger_days(connection: &mut Connection, filter: &DayFilter) -> rusqlite::Result<LedgerDays> {
+    let moment = connection.transaction()?;
+    let all = filter.source.is_none() && filter.destination.is_none();
+    let mut rows = Vec::new();
+    if all || filter.source.is_some() {
+        rows.extend(rows_of(&moment, "source", &SOURCE, filter, &filter.source, |row| {
+            Ok(DayChange::Source { source: row.get(1)?, counts: notification_counts(row)? })
+        })?);
+    }
+    if all || filter.destination.is_some() {
+        rows.extend(rows_of(&moment, "destination", &DESTINATION, filter, &filter.destination, |row| {
+            let (attempts, attempts_unknown) = (row.get(11)?, row.get(12)?);
+            let counts = delivery_counts(row)?;
+            Ok(DayChange::Destination { destination: row.get(1)?, counts, attempts, attempts_unknown })
+        })?);
+    }
+    // Stable: on each day sources stay before destinations.
+    rows.sort_by_key(|row| row.day);
+    let sql =
+        "SELECT min(day) FROM (SELECT min(day) AS day FROM source_day UNION ALL SELECT min(day) FROM destination_day)";
+    let first: Option<i64> = moment.query_row(sql, [], |row| row.get(0))?;
+    Ok(LedgerDays { first: first.map(Day), rows })
+}
+
+/// The rows of all sources or all destinations, or of the one that is named.
+fn rows_of(
+    connection: &Connection,
+    kind: &str,
+    names: &[&str],
+    filter: &DayFilter,
+    named: &Option<String>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<DayChange>,
+) -> rusqlite::Result<Vec<LedgerDay>> {
+    let columns: Vec<String> = names.iter().map(|name| format!("d.\"{name}\"")).collect();
+    let sql = format!(
+        "SELECT d.day, n.text, {} FROM {kind}_day d CROSS JOIN name n ON n.id = d.{kind}
+         WHERE d.day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR n.text = ?3) ORDER BY d.day, n.text",
+        columns.join(", ")
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map((filter.from.0, filter.to.0, named), |row| {
+        Ok(LedgerDay { day: Day(row.get(0)?), change: read(row)? })
+    })?;
+    rows.collect()
+}
+
+fn notification_counts(row: &Row<'_>) -> rusqlite::Result<NotificationCounts> {
+    Ok(NotificationCounts {
+        received: row.get(2)?,
+        unique: row.get(3)?,
+        duplicate: row.get(4)?,
+        revised: row.get(5)?,
+        routed: row.get(6)?,
+        unrouted: row.get(7)?,
+        skipped_empty: row.get(8)?,
+        unreadable: row.get(9)?,
+        quarantined: row.get(10)?,
+    })
+}
+
+fn delivery_counts(row: &Row<'_>) -> rusqlite::Result<DeliveryCounts> {
+    Ok(DeliveryCounts {
+        routed: row.get(2)?,
+        waiting: row.get(3)?,
+        blocked: row.get(4)?,
+        in_flight: row.get(5)?,
+        held: row.get(6)?,
+        delivered: row.get(7)?,
+        dead: row.get(8)?,
+        superseded: row.get(9)?,
+        discarded: row.get(10)?,
+    })
+}
+
+/// Each account's sum over all days: kind, owner, account, sum.
+pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, String, &'static str, i64)>> {
+    let mut sums = Vec::new();
+    for (kind, names) in [("source", SOURCE.as_slice()), ("destination", DESTINATION.as_slice())] {
+        let each: Vec<String> = names.iter().map(|name| format!("sum(d.\"{name}\")")).collect();
+        let sql = format!(
+            "SELECT coalesce(n.text, '(unknown)'), {} FROM {kind}_day d LEFT JOIN name n ON n.id = d.{kind}
+             GROUP BY d.{kind}",
+            each.join(", ")
+        );
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let owner: String = row.get(0)?;
+            for (place, name) in names.iter().enumerate() {
+                sums.push((kind, owner.clone(), *name, row.get(place + 1)?));
+            }
+        }
+    }
+    Ok(sums)
+}
+
+/// When each source was heard last, and its longest silence that ended on one of the days from `since`.
+pub(super) fn gaps(connection: &mut Connection, since: Day) -> rusqlite::Result<Vec<Gap>> {
+    let moment = connection.transaction()?;
+    let sql = "SELECT n.text, d.source, max(d.last_at) FROM source_day d CROSS JOIN name n ON n.id = d.source
+               GROUP BY d.source HAVING max(d.last_at) > 0 ORDER BY n.text";
+    let mut statement = moment.prepare_cached(sql)?;
+    let sources =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    let mut gaps = Vec::new();
+    for found in sources {
+        let (source, number, last) = found?;
+        let sql = "SELECT silence_ms, silence_until FROM source_day
+                   WHERE source = ?1 AND day >= ?2 AND silence_ms > 0 ORDER BY silence_ms DESC, day DESC LIMIT 1";
+        let longest = moment
+            .prepare_cached(sql)?
+            .query_row((number, since.0), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        let longest = longest
+            .map(|(length, until)| Silence { since: Timestamp(until.saturating_sub(length)), until: Timestamp(until) });
+        gaps.push(Gap { source, last_envelope: Timestamp(last), longest });
+    }
+    Ok(gaps)
+}
+
+/// Refuses a span that is turned round or too long.
+pub(super) fn check(filter: &DayFilter) -> Result<(), StoreError> {
+    let DayFilter { from, to, .. } = filter;
+    if from > to {
+        return Err(StoreError::Refused(format!("{from} lies after {to}; give the earlier day as from")));
+    }
+    if to.0.saturating_sub(from.0) >= crate::store::DAYS_MAX {
+        let days = crate::store::DAYS_MAX;
+        return Err(StoreError::Refused(format!("from {from} to {to} are over {days} days; ask for fewer at once")));
+    }
+    Ok(())
+}

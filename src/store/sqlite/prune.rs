@@ -1,0 +1,667 @@
+//! Pruning, in steps so small that nobody waits for them.
+//!
+//! Settled deliveries are walked in the order in which they were settled, by an index that holds them by state and time;
+//! how far each walk came is kept, so that a step reads only what it takes away. What must stay for a reason is passed by
+//! and looked at again a day later. A notification goes with its last delivery, all its revisions at once, because its
+//! rows are what a repeat is recognised by.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::books::{Account, Books, Failure};
+use super::lane::{self, Place};
+use crate::clock::{SharedClock, Timestamp};
+use crate::delivery::State;
+use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
+
+/// Attempts of one delivery that are handled at once.
+const ATTEMPTS_AT_ONCE: i64 = 50;
+/// Notifications that are read at once.
+const NOTIFICATIONS_AT_ONCE: i64 = 20;
+/// Revisions of one notification that go at once.
+const REVISIONS_AT_ONCE: i64 = 200;
+/// Deliveries between one and the last that took its place: more are not shown, and not looked at.
+const SUCCESSORS_MAX: i64 = 100;
+/// Earlier notifications of a record that are looked through for what a pruned delivery outdates.
+const EARLIER_MAX: i64 = 1_000;
+/// Entries of the audit log that go at once.
+const ENTRIES_AT_ONCE: usize = 200;
+/// What a walk passed by is looked at again after this long.
+const AGAIN_AFTER: Duration = Duration::from_secs(86_400);
+/// No entry of the audit log goes before it is this old; a trigger guards it.
+const AUDIT_MIN_MS: i64 = 365 * 86_400_000;
+/// Free pages that stay in the file at least, and one in so many of all its pages: they are used again soon.
+const FREE_PAGES_KEPT: i64 = 256;
+const FREE_SHARE_KEPT: i64 = 20;
+/// Pages given back between two looks at the clock.
+const PAGES_AT_ONCE: i64 = 16;
+
+/// One step under way.
+struct Step<'s, 'c> {
+    books: &'s mut Books<'c>,
+    prune: &'s Prune,
+    clock: &'s SharedClock,
+    started: Duration,
+    left: usize,
+    pruned: Pruned,
+}
+
+/// How far a walk came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    at: i64,
+    id: i64,
+    begun_at: i64,
+}
+
+/// What is done to each settled delivery of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Payloads,
+    Attempts,
+    Rows,
+}
+
+/// Executes the command.
+pub(super) fn step(books: &mut Books, prune: &Prune, clock: &SharedClock) -> Result<Pruned, Failure> {
+    let started = clock.monotonic();
+    let mut step = Step { books, prune, clock, started, left: prune.limit.max(1), pruned: Pruned::default() };
+    step.pruned.done = step.run()?;
+    Ok(step.pruned)
+}
+
+impl Step<'_, '_> {
+    /// Whether everything was done that is to do now.
+    fn run(&mut self) -> Result<bool, Failure> {
+        let retention = &self.prune.retention;
+        for (state, kept) in settled(retention) {
+            let levels = [(Level::Payloads, kept.payloads), (Level::Attempts, kept.attempts), (Level::Rows, kept.rows)];
+            for (level, age) in levels {
+                let done = match age {
+                    Some(age) => self.walk_deliveries(state, level, age)?,
+                    None => true,
+                };
+                if !done {
+                    return Ok(false);
+                }
+            }
+        }
+        let done = self.odd_notifications()? && self.other_notifications()? && self.entries()?;
+        Ok(self.give_back(done)? && done)
+    }
+
+    fn has_room(&self) -> bool {
+        // Something is always done: a slow disk must not keep every step from coming anywhere.
+        let untouched = self.left == self.prune.limit.max(1);
+        let in_time = || self.clock.monotonic().saturating_sub(self.started) < self.prune.budget;
+        self.left > 0 && (untouched || in_time())
+    }
+
+    fn spend(&mut self, things: u64) {
+        self.left = self.left.saturating_sub(usize::try_from(things).unwrap_or(usize::MAX));
+    }
+
+    fn cutoff(&self, age: Duration) -> i64 {
+        cutoff(self.prune.now, age)
+    }
+
+    /// Walks the settled deliveries of a state that are old enough; whether it came to the end.
+    fn walk_deliveries(&mut self, state: State, level: Level, age: Duration) -> Result<bool, Failure> {
+        let walk = walk_name(state, level);
+        let before = self.begin(&walk, level == Level::Rows)?;
+        let mut mark = before;
+        let cutoff = self.cutoff(age);
+        let mut ended = false;
+        while !ended && self.has_room() {
+            let found = next_settled(self.books, state, mark, cutoff, self.left)?;
+            ended = found.is_empty();
+            for (at, id) in found {
+                if !self.has_room() || !self.act(level, id)? {
+                    self.keep(&walk, before, mark)?;
+                    return Ok(false);
+                }
+                self.spend(1);
+                mark = Mark { at, id, ..mark };
+            }
+        }
+        self.keep(&walk, before, mark)?;
+        Ok(ended)
+    }
+
+    /// Does what a level asks for; whether it is finished with the delivery.
+    fn act(&mut self, level: Level, id: i64) -> Result<bool, Failure> {
+        let Some(place) = lane::place(self.books, id)? else { return Ok(true) };
+        match level {
+            Level::Payloads => self.take_payloads(&place),
+            Level::Attempts => self.take_attempts(&place),
+            Level::Rows => self.take_row(&place),
+        }
+    }
+
+    fn take_payloads(&mut self, place: &Place) -> Result<bool, Failure> {
+        let sql = "UPDATE attempt SET request = '', response = '', fault = NULL, request_cut = 1, response_cut = 1
+                   WHERE lease IN (SELECT lease FROM attempt WHERE delivery = ?1 AND
+                   (octet_length(request) > 0 OR octet_length(response) > 0 OR fault IS NOT NULL) LIMIT ?2)";
+        loop {
+            let taken = self.books.run(sql, (place.id, ATTEMPTS_AT_ONCE))?;
+            self.pruned.payloads += as_count(taken);
+            self.spend(as_count(taken));
+            if i64::try_from(taken).unwrap_or(i64::MAX) < ATTEMPTS_AT_ONCE {
+                break;
+            }
+            if !self.has_room() {
+                return Ok(false);
+            }
+        }
+        let sql = "SELECT other.id FROM delivery d CROSS JOIN notification n ON n.id = d.notification
+                   CROSS JOIN notification other ON other.notification_id = n.notification_id
+                   AND other.organization = n.organization
+                   WHERE d.id = ?1 AND octet_length(other.xml) > 0 LIMIT ?2";
+        let rows: Vec<i64> = self.books.list(sql, (place.id, REVISIONS_AT_ONCE), |row| row.get(0))?;
+        for row in rows {
+            if !self.is_needed(row)? {
+                self.books.run("UPDATE notification SET xml = '' WHERE id = ?1", [row])?;
+                self.pruned.payloads += 1;
+                self.spend(1);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the record of a notification's row may still be sent, or is to be kept longer.
+    fn is_needed(&self, row: i64) -> Result<bool, Failure> {
+        let sql = "SELECT state, unsettled, changed_at FROM delivery WHERE notification = ?1";
+        let deliveries = self.books.list(sql, [row], |found| {
+            Ok((found.get::<_, String>(0)?, found.get::<_, bool>(1)?, found.get::<_, i64>(2)?))
+        })?;
+        let retention = &self.prune.retention;
+        if deliveries.is_empty() {
+            let sql =
+                "SELECT e.received_at FROM notification n CROSS JOIN envelope e ON e.id = n.envelope WHERE n.id = ?1";
+            let received: Option<i64> = self.books.find(sql, [row], |found| found.get(0))?;
+            let age = [retention.delivered, retention.superseded, retention.discarded].map(|kept| kept.payloads);
+            let age = age.into_iter().max_by_key(|age| age.unwrap_or(Duration::MAX)).flatten();
+            return Ok(!is_due(received, self.prune.now, age));
+        }
+        Ok(deliveries.into_iter().any(|(state, unsettled, changed_at)| {
+            let kept = settled(retention).into_iter().find(|(known, _)| known.as_str() == state);
+            let age = kept.and_then(|(_, kept)| kept.payloads);
+            unsettled || !is_due(Some(changed_at), self.prune.now, age)
+        }))
+    }
+
+    /// Takes the attempts away; whether all are gone.
+    fn take_attempts(&mut self, place: &Place) -> Result<bool, Failure> {
+        loop {
+            let sql = "SELECT count(*), coalesce(sum(outcome IS 'unknown'), 0), coalesce(max(number), 0) FROM
+                       (SELECT number, outcome FROM attempt WHERE delivery = ?1 ORDER BY number LIMIT ?2)";
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?));
+            let Some((count, unknown, last)) = self.books.find(sql, (place.id, ATTEMPTS_AT_ONCE), read)? else {
+                return Ok(true);
+            };
+            if count == 0 {
+                return Ok(true);
+            }
+            self.books.run("DELETE FROM attempt WHERE delivery = ?1 AND number <= ?2", (place.id, last))?;
+            let destination = place.way.destination;
+            self.books.accounts.add(Account::destination(destination, "attempts").pruned(), count);
+            self.books.accounts.add(Account::destination(destination, "attempts_unknown").pruned(), unknown);
+            let count = u64::try_from(count).unwrap_or(0);
+            self.pruned.attempts += count;
+            self.spend(count);
+            if !self.has_room() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes a delivery away, and its notification if it was the last one.
+    fn take_row(&mut self, place: &Place) -> Result<bool, Failure> {
+        if place.state == State::Superseded && self.stands_with_a_letter(place.id)? {
+            return Ok(true);
+        }
+        if place.state == State::Delivered && !self.outdate(place)? {
+            return Ok(true);
+        }
+        if !self.take_attempts(place)? {
+            // The last of them may just have gone; the next step finds none.
+            return Ok(false);
+        }
+        let sql = "DELETE FROM delivery WHERE id = ?1 RETURNING notification";
+        let notification: Option<i64> = self.books.find(sql, [place.id], |row| row.get(0))?;
+        let destination = place.way.destination;
+        self.books.accounts.add(Account::state(destination, place.state).pruned(), 1);
+        self.books.accounts.add(Account::destination(destination, "routed").pruned(), 1);
+        self.pruned.deliveries += 1;
+        match notification {
+            Some(row) => self.take_notification(row),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether the last of those that took a delivery's place is a dead letter, or may become one: then both are shown
+    /// together.
+    fn stands_with_a_letter(&self, id: i64) -> Result<bool, Failure> {
+        let sql = "WITH RECURSIVE after (id, place) AS (
+                       SELECT superseded_by, 1 FROM delivery WHERE id = ?1 AND superseded_by IS NOT NULL
+                       UNION ALL SELECT d.superseded_by, after.place + 1 FROM after CROSS JOIN delivery d ON d.id = after.id
+                       WHERE d.superseded_by IS NOT NULL AND after.place < ?2
+                   ) SELECT d.state IN ('delivered', 'superseded', 'discarded') FROM after
+                   CROSS JOIN delivery d ON d.id = after.id ORDER BY after.place DESC LIMIT 1";
+        let is_over: Option<bool> = self.books.find(sql, (id, SUCCESSORS_MAX), |row| row.get(0))?;
+        Ok(is_over == Some(false))
+    }
+
+    /// Tells earlier deliveries of the record on this route, which wait or are dead, that a later state was delivered:
+    /// whoever replays one must still be warned. False when there are too many to look through; then it is kept.
+    fn outdate(&mut self, place: &Place) -> Result<bool, Failure> {
+        let sql = "SELECT n.record_id, n.organization, n.id FROM delivery d CROSS JOIN notification n
+                   ON n.id = d.notification WHERE d.id = ?1 AND n.record_id <> ''";
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let Some((record, organization, row)) = self.books.find(sql, [place.id], read)? else { return Ok(true) };
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM notification INDEXED BY notification_record
+                   WHERE record_id = ?1 AND record_id <> '' AND id < ?2 LIMIT ?3)";
+        let earlier: Option<i64> = self.books.find(sql, (&record, row, EARLIER_MAX), |found| found.get(0))?;
+        if earlier.is_none_or(|earlier| earlier >= EARLIER_MAX) {
+            return Ok(false);
+        }
+        let sql = "UPDATE delivery SET outdated_by = ?1 WHERE id IN (
+                       SELECT older.id FROM notification n INDEXED BY notification_record
+                       CROSS JOIN delivery older ON older.notification = n.id CROSS JOIN way ON way.id = older.way
+                       WHERE n.record_id = ?2 AND n.record_id <> '' AND n.organization = ?3 AND n.id <= ?4
+                       AND older.id < ?1 AND way.route = ?5
+                       AND older.state NOT IN ('delivered', 'superseded', 'discarded'))";
+        self.books.run(sql, (place.id, record, organization, row, place.way.route))?;
+        Ok(true)
+    }
+
+    /// Takes a notification away, all its revisions, when it has no delivery, was kept long enough, and a repeat is not to be
+    /// expected any more. Always finished with it: what must stay is looked at again by its own walk.
+    fn take_notification(&mut self, row: i64) -> Result<bool, Failure> {
+        let Some(family) = family(self.books, row)? else { return Ok(true) };
+        let Some(first) = family.last().filter(|first| first.revision == 1) else { return Ok(true) };
+        let retention = &self.prune.retention;
+        let age = match first.kind.as_str() {
+            "unrouted" => retention.unrouted,
+            "unreadable" => retention.unreadable,
+            "quarantined" => retention.quarantined,
+            "skipped_empty" => retention.skipped_empty,
+            _ => Some(retention.dedupe),
+        };
+        let Some(age) = age else { return Ok(true) };
+        let cutoff = self.cutoff(age.max(retention.dedupe));
+        if family.iter().any(|revision| revision.received_at.is_none_or(|at| at > cutoff) || revision.is_used) {
+            return Ok(true);
+        }
+        let newest: Option<i64> = self.books.find("SELECT max(id) FROM notification", [], |found| found.get(0))?;
+        if family.iter().any(|revision| Some(revision.row) == newest) {
+            // Its number would be given once more.
+            return Ok(true);
+        }
+        self.books.run("DELETE FROM newest_delivery WHERE notification = ?1", [first.row])?;
+        for revision in &family {
+            self.take_revision(revision)?;
+        }
+        self.spend(as_count(family.len()));
+        Ok(true)
+    }
+
+    fn take_revision(&mut self, revision: &Revision) -> Result<(), Failure> {
+        self.books.run("DELETE FROM notification WHERE id = ?1", [revision.row])?;
+        let &Revision { source, duplicates, .. } = revision;
+        let accounts = &mut self.books.accounts;
+        let mut add = |name, count| accounts.add(Account::source(source, name).pruned(), count);
+        add("received", 1 + duplicates);
+        add("duplicate", duplicates);
+        let kind = kind_account(&revision.kind);
+        add(kind, 1);
+        if kind != "revised" {
+            add("unique", 1);
+        }
+        self.pruned.notifications += 1;
+        // The notifications of an envelope have numbers in a row.
+        let sql = "DELETE FROM envelope WHERE id = ?1
+                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id < ?2 ORDER BY id DESC LIMIT 1)
+                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id > ?2 ORDER BY id LIMIT 1)";
+        self.pruned.envelopes += as_count(self.books.run(sql, (revision.envelope, revision.row))?);
+        Ok(())
+    }
+
+    /// Those that never had a delivery.
+    fn odd_notifications(&mut self) -> Result<bool, Failure> {
+        let retention = &self.prune.retention;
+        let kinds = [
+            ("unrouted", ODD_UNROUTED, retention.unrouted),
+            ("unreadable", ODD_UNREADABLE, retention.unreadable),
+            ("quarantined", ODD_QUARANTINED, retention.quarantined),
+        ];
+        for (kind, sql, age) in kinds {
+            let Some(age) = age else { continue };
+            let age = age.max(retention.dedupe);
+            let before = self.begin(&format!("notifications {kind}"), true)?;
+            if !self.walk_notifications(&format!("notifications {kind}"), before, sql, age)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Those whose last delivery went before they could go, and those without a record. Each revision is passed once, at an
+    /// age at which the rows of its deliveries went: the newest one of a notification finds whatever is left of it. What is
+    /// settled later goes with its last delivery. So nothing is read twice, however much is kept for good.
+    fn other_notifications(&mut self) -> Result<bool, Failure> {
+        let retention = &self.prune.retention;
+        let rows = settled(retention).into_iter().filter_map(|(_, kept)| kept.rows);
+        let age = rows.chain(retention.skipped_empty).fold(retention.dedupe, Duration::max);
+        // Another age is another walk.
+        let seconds = |age: Option<Duration>| age.map_or_else(|| "never".to_owned(), |age| age.as_secs().to_string());
+        let walk = format!("notifications {} {}", seconds(Some(age)), seconds(retention.skipped_empty));
+        let before = self.begin(&walk, false)?;
+        self.walk_notifications(&walk, before, EVERY_NOTIFICATION, age)
+    }
+
+    fn walk_notifications(
+        &mut self,
+        walk: &str,
+        before: Mark,
+        sql: &'static str,
+        age: Duration,
+    ) -> Result<bool, Failure> {
+        let mut mark = before;
+        let cutoff = self.cutoff(age);
+        while self.has_room() {
+            // Most of what is read may be too young.
+            let limit = i64::try_from(self.left).unwrap_or(i64::MAX).min(NOTIFICATIONS_AT_ONCE);
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            let found = self.books.list(sql, (mark.id, limit), read)?;
+            let ended = found.is_empty();
+            for (id, received_at) in found {
+                if received_at > cutoff {
+                    self.keep(walk, before, mark)?;
+                    return Ok(true);
+                }
+                if !self.has_room() {
+                    break;
+                }
+                self.take_notification(id)?;
+                self.spend(1);
+                mark = Mark { id, ..mark };
+            }
+            if ended {
+                self.keep(walk, before, mark)?;
+                return Ok(true);
+            }
+        }
+        self.keep(walk, before, mark)?;
+        Ok(false)
+    }
+
+    /// Entries of the audit log.
+    fn entries(&mut self) -> Result<bool, Failure> {
+        let Some(age) = self.prune.retention.audit else { return Ok(true) };
+        if !self.has_room() {
+            return Ok(false);
+        }
+        let newest: Option<i64> =
+            self.books.find("SELECT at FROM audit ORDER BY id DESC LIMIT 1", [], |row| row.get(0))?;
+        let Some(newest) = newest else { return Ok(true) };
+        let cutoff = self.cutoff(age).min(newest.saturating_sub(AUDIT_MIN_MS));
+        let limit = self.left.min(ENTRIES_AT_ONCE);
+        let sql = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)";
+        let taken = self.books.run(sql, (cutoff, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+        self.books.accounts.add(Account::pruned_entries(), i64::try_from(taken).unwrap_or(0));
+        self.pruned.audit += as_count(taken);
+        self.spend(as_count(taken));
+        Ok(taken < limit)
+    }
+
+    /// Gives free pages at the end of the file back; whether enough were. Only when nothing else is to do: what is pruned
+    /// next would free more.
+    fn give_back(&mut self, may_work: bool) -> Result<bool, Failure> {
+        let space = Space::of(self.books.connection)?;
+        self.pruned.can_shrink = space.can_shrink;
+        let mut free = space.free;
+        let kept = FREE_PAGES_KEPT.max(space.pages / FREE_SHARE_KEPT);
+        while may_work && space.can_shrink && free > kept && self.has_room() {
+            // One row for each page.
+            let _: Vec<()> = self.books.list(GIVE_BACK, [], |_| Ok(()))?;
+            let now_free = Space::of(self.books.connection)?.free;
+            if now_free >= free {
+                break;
+            }
+            self.pruned.bytes_returned += bytes(free - now_free, space.page_bytes);
+            self.spend(as_count(usize::try_from(PAGES_AT_ONCE).unwrap_or(0)));
+            free = now_free;
+        }
+        self.pruned.bytes_free = bytes(free, space.page_bytes);
+        Ok(!space.can_shrink || free <= kept)
+    }
+
+    /// Where a walk goes on. One that `comes again` begins anew after a day, for what it passed by.
+    fn begin(&self, walk: &str, comes_again: bool) -> Result<Mark, Failure> {
+        let mark = mark(self.books.connection, walk)?.unwrap_or_default();
+        let now = self.prune.now;
+        if comes_again && now.since(Timestamp(mark.begun_at)) >= AGAIN_AFTER {
+            return Ok(Mark { at: 0, id: 0, begun_at: now.0 });
+        }
+        Ok(mark)
+    }
+
+    /// Keeps how far it came, unless it came nowhere.
+    fn keep(&self, walk: &str, before: Mark, mark: Mark) -> Result<(), Failure> {
+        if before == mark {
+            return Ok(());
+        }
+        let sql = "INSERT INTO prune_walk (walk, at, id, begun_at) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE SET at = excluded.at, id = excluded.id, begun_at = excluded.begun_at";
+        self.books.run(sql, (walk, mark.at, mark.id, mark.begun_at)).map(|_| ())
+    }
+}
+
+/// One revision of a notification.
+#[derive(Debug)]
+struct Revision {
+    row: i64,
+    revision: u32,
+    envelope: i64,
+    source: i64,
+    kind: String,
+    duplicates: i64,
+    received_at: Option<i64>,
+    /// Whether a delivery carries it.
+    is_used: bool,
+}
+
+/// All revisions of a notification, the first one last; none when it has too many to look at or is gone.
+fn family(books: &Books, row: i64) -> Result<Option<Vec<Revision>>, Failure> {
+    let sql = "SELECT n.id, n.revision, n.envelope, n.source, n.kind, n.duplicates, e.received_at,
+               EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
+               FROM notification this CROSS JOIN notification n ON n.notification_id = this.notification_id
+               AND n.organization = this.organization LEFT JOIN envelope e ON e.id = n.envelope
+               WHERE this.id = ?1 ORDER BY n.revision DESC LIMIT ?2";
+    let family = books.list(sql, (row, REVISIONS_AT_ONCE), |found| {
+        Ok(Revision {
+            row: found.get(0)?,
+            revision: found.get(1)?,
+            envelope: found.get(2)?,
+            source: found.get(3)?,
+            kind: found.get(4)?,
+            duplicates: found.get(5)?,
+            received_at: found.get(6)?,
+            is_used: found.get(7)?,
+        })
+    })?;
+    Ok(Some(family).filter(|family| !family.is_empty()))
+}
+
+/// Kinds are written out, so that the index of the odd ones is used.
+const ODD_UNROUTED: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
+    CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'unrouted' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
+const ODD_UNREADABLE: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
+    CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'unreadable' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
+const ODD_QUARANTINED: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
+    CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'quarantined' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
+/// Less the newest, which must stay: see [`Step::take_notification`].
+const EVERY_NOTIFICATION: &str = "SELECT n.id, e.received_at FROM notification n
+    CROSS JOIN envelope e ON e.id = n.envelope
+    WHERE n.id > ?1 AND n.id < (SELECT max(id) FROM notification) ORDER BY n.id LIMIT ?2";
+const GIVE_BACK: &str = "PRAGMA incremental_vacuum(16)";
+
+/// The next settled deliveries of a state behind a mark that were settled by the cutoff: when, and their ids.
+fn next_settled(
+    books: &Books,
+    state: State,
+    mark: Mark,
+    cutoff: i64,
+    limit: usize,
+) -> Result<Vec<(i64, i64)>, Failure> {
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    // Two questions, since one for both would read everything of that moment again.
+    let sql = "SELECT changed_at, id FROM delivery INDEXED BY delivery_settled
+               WHERE unsettled = 0 AND state = ?1 AND changed_at = ?2 AND id > ?3 AND changed_at <= ?4 ORDER BY id LIMIT ?5";
+    let found = books.list(sql, (state.as_str(), mark.at, mark.id, cutoff, limit), read)?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let sql = "SELECT changed_at, id FROM delivery INDEXED BY delivery_settled
+               WHERE unsettled = 0 AND state = ?1 AND changed_at > ?2 AND changed_at <= ?3
+               ORDER BY changed_at, id LIMIT ?4";
+    books.list(sql, (state.as_str(), mark.at, cutoff, limit), read)
+}
+
+/// What is kept how long of each state in which a delivery is settled. Dead letters are kept whole.
+fn settled(retention: &Retention) -> [(State, Kept); 4] {
+    [
+        (State::Delivered, retention.delivered),
+        (State::Superseded, retention.superseded),
+        (State::Discarded, retention.discarded),
+        (State::Dead, Kept { payloads: None, attempts: None, rows: retention.dead }),
+    ]
+}
+
+fn walk_name(state: State, level: Level) -> String {
+    let level = match level {
+        Level::Payloads => "payloads",
+        Level::Attempts => "attempts",
+        Level::Rows => "rows",
+    };
+    format!("{} {level}", state.as_str())
+}
+
+fn mark(connection: &Connection, walk: &str) -> rusqlite::Result<Option<Mark>> {
+    let sql = "SELECT at, id, begun_at FROM prune_walk WHERE walk = ?1";
+    let read = |row: &rusqlite::Row<'_>| Ok(Mark { at: row.get(0)?, id: row.get(1)?, begun_at: row.get(2)? });
+    connection.prepare_cached(sql)?.query_row([walk], read).optional()
+}
+
+fn cutoff(now: Timestamp, age: Duration) -> i64 {
+    now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Whether what happened then is older than an age; never when it is for good.
+fn is_due(at: Option<i64>, now: Timestamp, age: Option<Duration>) -> bool {
+    at.zip(age).is_some_and(|(at, age)| at <= cutoff(now, age))
+}
+
+/// The account of a kind of notification.
+fn kind_account(kind: &str) -> &'static str {
+    let kinds = ["routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
+    kinds.into_iter().find(|known| *known == kind).unwrap_or("revised")
+}
+
+fn as_count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn bytes(pages: i64, page_bytes: i64) -> u64 {
+    u64::try_from(pages.saturating_mul(page_bytes)).unwrap_or(0)
+}
+
+/// The file's pages.
+struct Space {
+    pages: i64,
+    free: i64,
+    page_bytes: i64,
+    can_shrink: bool,
+}
+
+impl Space {
+    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let number = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0));
+        Ok(Self {
+            pages: number("PRAGMA page_count")?,
+            free: number("PRAGMA freelist_count")?,
+            page_bytes: number("PRAGMA page_size")?,
+            can_shrink: number("PRAGMA auto_vacuum")? == 2,
+        })
+    }
+}
+
+/// What pruning would find now.
+pub(super) fn prunable(
+    connection: &mut Connection,
+    retention: &Retention,
+    now: Timestamp,
+) -> rusqlite::Result<Prunable> {
+    let moment = connection.transaction()?;
+    let space = Space::of(&moment)?;
+    let mut found = Prunable {
+        bytes_free: bytes(space.free, space.page_bytes),
+        can_shrink: space.can_shrink,
+        ..Prunable::default()
+    };
+    for (state, kept) in settled(retention) {
+        found.payloads += count_settled(&moment, state, Level::Payloads, now, kept.payloads)?;
+        found.attempts += count_settled(&moment, state, Level::Attempts, now, kept.attempts)?;
+        found.deliveries += count_settled(&moment, state, Level::Rows, now, kept.rows)?;
+    }
+    let kinds = [
+        ("unrouted", retention.unrouted),
+        ("unreadable", retention.unreadable),
+        ("quarantined", retention.quarantined),
+    ];
+    for (kind, age) in kinds {
+        let Some(age) = age else { continue };
+        // Kinds are written out, so that the index of the odd ones is used.
+        let sql = format!(
+            "SELECT count(*) FROM notification n CROSS JOIN envelope e ON e.id = n.envelope
+             WHERE n.kind = '{kind}' AND e.received_at <= ?1"
+        );
+        let cutoff = cutoff(now, age.max(retention.dedupe));
+        found.notifications += moment.query_row(&sql, [cutoff], |row| row.get(0)).map(not_negative)?;
+    }
+    if let Some(age) = retention.audit {
+        let sql = "SELECT count(*) FROM audit WHERE at < min(?1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - ?2)";
+        found.audit = moment.query_row(sql, (cutoff(now, age), AUDIT_MIN_MS), |row| row.get(0)).map(not_negative)?;
+    }
+    Ok(found)
+}
+
+/// How many settled deliveries of a state a level finds.
+fn count_settled(
+    connection: &Connection,
+    state: State,
+    level: Level,
+    now: Timestamp,
+    age: Option<Duration>,
+) -> rusqlite::Result<u64> {
+    let Some(age) = age else { return Ok(0) };
+    let mark = match level {
+        Level::Rows => Mark::default(),
+        Level::Payloads | Level::Attempts => mark(connection, &walk_name(state, level))?.unwrap_or_default(),
+    };
+    let sql = "SELECT count(*) FROM delivery INDEXED BY delivery_settled
+               WHERE unsettled = 0 AND state = ?1 AND changed_at >= ?2 AND changed_at <= ?3
+               AND (changed_at > ?2 OR id > ?4)";
+    connection
+        .prepare_cached(sql)?
+        .query_row((state.as_str(), mark.at, cutoff(now, age), mark.id), |row| row.get(0))
+        .map(not_negative)
+}
+
+fn not_negative(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,327 @@
+//! What operators do to look after the store of a running gateway: accounts by day, audit, silence, pruning, backups.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Arrived, Notice, Process, Sink, envelope};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn configuration(url: &str, more: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+
+[store]
+url = "sqlite:omgate.db"
+{more}
+
+[[source]]
+name = "orders"
+path = "/om/orders"
+organizations = ["00D24000000abcdEAA"]
+silence = "2h"
+
+[[destination]]
+name = "sink"
+kind = "rest"
+method = "PUT"
+url = "{url}/orders/{{{{ record.Id }}}}"
+
+[[route]]
+source = "orders"
+destination = "sink"
+"#
+    )
+}
+
+const AT_ONCE: &str = r#"
+[retention]
+delivered = { payloads = "0s", attempts = "0s", rows = "0s" }
+"#;
+
+async fn sink(status: u16) -> Sink {
+    Sink::start(Box::new(move |_, _: &Arrived| Some((status, "{}".to_owned())))).await
+}
+
+async fn gateway(sink: &Sink, more: &str) -> Process {
+    let mut gateway = Process::prepare(&configuration(&sink.url(""), more));
+    gateway.start(&[]).await;
+    gateway
+}
+
+/// Posts so many, each of a record of its own, and waits until all are delivered.
+async fn deliver(gateway: &Process, names: &[&str]) {
+    let before = gateway.ledger().await["deliveries"]["delivered"].as_i64().unwrap();
+    post(gateway, names).await;
+    let wanted = before + i64::try_from(names.len()).unwrap();
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == wanted).await;
+}
+
+async fn post(gateway: &Process, names: &[&str]) {
+    for name in names {
+        let body = envelope(&[Notice { id: &format!("04l{name}"), record: &format!("006{name}"), fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+}
+
+/// What a command prints, and how it ends.
+fn run(gateway: &Process, arguments: &[&str]) -> (i32, String) {
+    let output = gateway.command(arguments);
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.code().unwrap(), text)
+}
+
+fn run_json(gateway: &Process, arguments: &[&str]) -> Value {
+    let (code, text) = run(gateway, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {text}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// The database of a gateway that does not run.
+fn database(gateway: &Process) -> rusqlite::Connection {
+    rusqlite::Connection::open(gateway.folder.path().join("omgate.db")).unwrap()
+}
+
+fn me() -> String {
+    omgate::person::of_this_process()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_shown_in_all_and_by_day_as_a_table_as_csv_and_as_json() {
+    let sink = sink(200).await;
+    let gateway = gateway(&sink, "").await;
+    deliver(&gateway, &["1", "2"]).await;
+    post(&gateway, &["1"]).await;
+    let answer = gateway.admin("/api/v1/ledger/days").await;
+    let today = answer["to"].as_str().unwrap().to_owned();
+    assert_eq!(answer["first"], today.as_str());
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["rows"][0]["source"], "orders");
+    assert_eq!((&answer["rows"][0]["received"], &answer["rows"][0]["duplicate"]), (&json!(3), &json!(1)));
+    assert_eq!((&answer["rows"][1]["destination"], &answer["rows"][1]["delivered"]), (&json!("sink"), &json!(2)));
+
+    let (code, table) = run(&gateway, &["ledger"]);
+    assert!(code == 0 && table.contains("orders") && table.contains("in flight"), "{table}");
+    let (_, csv) = run(&gateway, &["ledger", "--by-day", "--format", "csv"]);
+    let lines: Vec<&str> = csv.split("\r\n").collect();
+    assert!(lines[0].starts_with("day,source,destination,received,"), "{csv}");
+    assert_eq!(lines[1], format!("{today},orders,,3,2,1,0,2,0,0,0,0,,,,,,,,,,"));
+    assert_eq!(lines[2], format!("{today},,sink,,,,,2,,,,,0,0,0,0,2,0,0,0,2,0"));
+    let rows = run_json(&gateway, &["ledger", "--destination", "sink", "--format", "json"]);
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["delivered"], &rows[0]["day"]), (1, &json!(2), &Value::Null));
+    let past = ["ledger", "--from", "2020-01-01", "--to", "2022-12-31", "--format", "json"];
+    assert_eq!(run_json(&gateway, &past), json!([]), "over a year is asked for in parts");
+    for (query, words) in [
+        ("from=2026-01-02&to=2026-01-01", "lies after"),
+        ("from=2020-01-01&to=2026-01-01", "over 366 days"),
+        ("from=yesterday", "no day"),
+        ("by=hour", "unknown field"),
+    ] {
+        let problem = gateway.admin(&format!("/api/v1/ledger/days?{query}")).await;
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");
+    }
+    assert_eq!(run(&gateway, &["ledger", "--from", "yesterday"]).0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why() {
+    let sink = sink(400).await;
+    let gateway = gateway(&sink, "").await;
+    post(&gateway, &["1", "2", "3"]).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 3).await;
+    for arguments in [
+        ["systems", "pause", "sink", "--reason", "month end"].as_slice(),
+        &["dead", "replay", "1", "--reason", "try again"],
+        &["deliveries", "hold", "1"],
+        &["deliveries", "release", "1"],
+        &["dead", "discard", "2", "--reason", "a test order"],
+        &["dead", "replay", "--destination", "sink", "--reason", "all of them"],
+        &["systems", "resume", "sink"],
+        &["notifications", "reroute", "--reason", "a new route"],
+        &["dead", "replay", "3", "--dry-run"],
+    ] {
+        let (code, text) = run(&gateway, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {text}");
+    }
+    let log = run_json(&gateway, &["audit", "list", "--json"]);
+    let log = log.as_array().unwrap();
+    let did: Vec<String> = log
+        .iter()
+        .rev()
+        .map(|entry| {
+            let text = |key: &str| entry[key].as_str().unwrap();
+            assert_eq!(text("who"), me(), "the kernel says who: {entry}");
+            format!(
+                "{} {} {} ×{}: {} → {}",
+                text("verb"),
+                text("object"),
+                text("object_id"),
+                entry["count"],
+                text("reason"),
+                text("result")
+            )
+        })
+        .collect();
+    assert_eq!(
+        did,
+        [
+            "pause system sink ×1: month end → done",
+            "replay delivery 1 ×1: try again → done",
+            "hold delivery 1 ×1:  → done",
+            "release delivery 1 ×1:  → done",
+            "discard delivery 2 ×1: a test order → done",
+            "begin replay job 1 ×1: all of them → begun",
+            "replay delivery 3 ×1: all of them → done",
+            "end replay job 1 ×1: all of them → done",
+            "resume system sink ×1:  → done",
+            "reroute source * ×0: a new route → done",
+        ]
+    );
+    let some = run_json(&gateway, &["audit", "list", "--json", "--object", "delivery", "--object-id", "3"]);
+    assert_eq!(some.as_array().unwrap().len(), 1);
+    assert_eq!(run_json(&gateway, &["audit", "list", "--json", "--to", "2020-01-01"]), json!([]));
+    let (_, table) = run(&gateway, &["audit", "list", "--who", "uid", "--limit", "2"]);
+    assert!(table.contains("reroute") && !table.contains("pause"), "{table}");
+    let problem = gateway.admin("/api/v1/audit?whom=me").await;
+    assert_eq!(problem["status"], 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_told_through_a_restart_and_what_salesforce_may_have_dropped_until_a_person_took_note() {
+    let sink = sink(200).await;
+    let mut gateway = gateway(&sink, "").await;
+    assert_eq!(gateway.admin("/api/v1/gaps").await[0]["last_envelope"], Value::Null, "it was never heard");
+    deliver(&gateway, &["1"]).await;
+    let gap = gateway.admin("/api/v1/gaps?days=7").await[0].clone();
+    assert_eq!(
+        (&gap["source"], &gap["alarm_after_s"], &gap["alarm"]),
+        (&json!("orders"), &json!(7_200), &json!(false))
+    );
+    assert!(gap["silent_s"].as_u64().unwrap() < 60, "{gap}");
+    assert_eq!(run(&gateway, &["sources", "gaps"]).0, 0);
+    let (_, metrics) = (0, gateway.admin("/metrics").await);
+    assert!(metrics.as_str().unwrap().contains("omgate_source_silence_seconds{source=\"orders\"}"), "{metrics}");
+
+    gateway.stop().await;
+    let database = database(&gateway);
+    let alive: i64 = database.query_row("SELECT at FROM alive", [], |row| row.get(0)).unwrap();
+    let earlier = |hours: i64| {
+        let back = hours * 3_600_000;
+        let sql = format!("UPDATE alive SET at = {alive} - {back}; UPDATE source_day SET last_at = {alive} - {back};");
+        database.execute_batch(&sql).unwrap();
+    };
+    earlier(30);
+    gateway.start(&[]).await;
+    let absences = gateway.admin("/api/v1/absences").await;
+    assert_eq!((absences.as_array().unwrap().len(), &absences[0]["stands"]), (1, &json!(true)), "{absences}");
+    assert!(absences[0]["text"].as_str().unwrap().contains("may be lost"), "{absences}");
+    let status = gateway.admin("/api/v1/status").await;
+    assert_eq!((&status["alarms"][0]["alarm"], &status["alarms"][0]["subject"]), (&json!("absence"), &json!("1")));
+    let gap = gateway.admin("/api/v1/gaps").await[0].clone();
+    assert_eq!(gap["alarm"], true, "it was silent before the start already: {gap}");
+    let (code, text) = run(&gateway, &["sources", "gaps"]);
+    assert!(code == 1 && text.contains("SILENT") && text.contains("! nobody listened from"), "{text}");
+
+    deliver(&gateway, &["2"]).await;
+    let longest = gateway.admin("/api/v1/gaps").await[0]["longest_s"].as_u64().unwrap();
+    assert!((108_000..110_000).contains(&longest), "{longest}");
+    assert_eq!(run(&gateway, &["sources", "gaps"]).0, 1, "nobody took note");
+    let (code, text) = run(&gateway, &["sources", "acknowledge", "1", "--dry-run"]);
+    assert!(code == 0 && text.contains("would take note"), "{text}");
+    assert_eq!(run(&gateway, &["sources", "acknowledge", "1", "--reason", "compared"]).0, 0);
+    assert_eq!(gateway.admin("/api/v1/status").await["alarms"], json!([]));
+    assert_eq!(run(&gateway, &["sources", "gaps"]).0, 0);
+    let (code, text) = run(&gateway, &["sources", "acknowledge", "1"]);
+    assert!(code == 1 && text.contains("was acknowledged at"), "{text}");
+    assert_eq!(run(&gateway, &["sources", "acknowledge", "9"]).0, 1);
+
+    gateway.stop().await;
+    earlier(3);
+    gateway.start(&[]).await;
+    let absences = gateway.admin("/api/v1/absences").await;
+    assert_eq!((&absences[0]["stands"], &absences[0]["dropped_until"]), (&json!(true), &Value::Null));
+    assert!(absences[0]["text"].as_str().unwrap().contains("comes by"), "{absences}");
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    assert_eq!(gateway.admin("/api/v1/absences").await.as_array().unwrap().len(), 2, "a restart is no absence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_the_file() {
+    let sink = sink(200).await;
+    let mut gateway = gateway(&sink, AT_ONCE).await;
+    deliver(&gateway, &["1", "2", "3"]).await;
+    let ledger = gateway.ledger().await;
+    let dry = run_json(&gateway, &["store", "prune", "--dry-run", "--json"]);
+    assert_eq!(
+        (&dry["payloads"], &dry["deliveries"], &dry["can_shrink"]),
+        (&json!(3), &json!(3), &json!(true)),
+        "{dry}"
+    );
+    let pruned = run_json(&gateway, &["store", "prune", "--reason", "room", "--json"]);
+    assert_eq!(
+        (&pruned["attempts"], &pruned["deliveries"], &pruned["done"]),
+        (&json!(3), &json!(3), &json!(true)),
+        "{pruned}"
+    );
+    assert_eq!(gateway.admin("/api/v1/deliveries").await, json!([]));
+    assert_eq!(gateway.ledger().await, ledger, "the ledger stays");
+    assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
+    post(&gateway, &["1"]).await;
+    assert_eq!(gateway.ledger().await["notifications"]["duplicate"], 1, "it is known for at least a week");
+    let entry = gateway.admin("/api/v1/audit?verb=prune").await[0].clone();
+    assert_eq!((&entry["count"], &entry["reason"]), (&json!(3), &json!("room")));
+    let (code, text) = run(&gateway, &["store", "prune", "--vacuum"]);
+    assert!(code == 1 && text.contains("stop it first"), "{text}");
+
+    deliver(&gateway, &["4"]).await;
+    gateway.stop().await;
+    let (code, text) = run(&gateway, &["store", "prune", "--dry-run"]);
+    assert!(code == 0 && text.contains("1 deliveries"), "{text}");
+    let pruned = run_json(&gateway, &["store", "prune", "--vacuum", "--json"]);
+    assert_eq!((&pruned["deliveries"], &pruned["bytes_free"]), (&json!(1), &json!(0)), "{pruned}");
+    assert!(pruned["file_bytes_after"].as_u64().unwrap() > 0, "{pruned}");
+    assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
+    gateway.start(&[]).await;
+    let log = gateway.admin("/api/v1/audit?verb=prune").await;
+    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (3, &json!(me())), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_running_gateway_is_a_store_to_go_on_from() {
+    let sink = sink(200).await;
+    let mut gateway = gateway(&sink, "").await;
+    deliver(&gateway, &["1", "2"]).await;
+    let file = gateway.folder.path().join("backup.db");
+    let name = file.to_str().unwrap();
+    let made = run_json(&gateway, &["store", "backup", name, "--reason", "before the update", "--json"]);
+    assert_eq!((&made["notifications"], &made["deliveries"], &made["balanced"]), (&json!(2), &json!(2), &json!(true)));
+    assert_eq!(made["bytes"], std::fs::metadata(&file).unwrap().len());
+    let (code, text) = run(&gateway, &["store", "backup", name]);
+    assert!(code == 1 && text.contains("nothing is overwritten"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/store/backup").await["state"], "failed");
+    let (status, problem) = gateway.change("/api/v1/store/backup", &json!({})).await;
+    assert!(status == 400 && problem["detail"].as_str().unwrap().contains("say in file"), "{problem}");
+    let (_, log) = run(&gateway, &["audit", "list", "--verb", "backup"]);
+    assert!(log.contains("before the update"), "{log}");
+    deliver(&gateway, &["3"]).await;
+
+    gateway.stop().await;
+    let second = gateway.folder.path().join("second.db");
+    let (code, text) = run(&gateway, &["store", "backup", second.to_str().unwrap()]);
+    assert!(code == 0 && text.contains("3 notifications") && text.contains("it is whole"), "{text}");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(gateway.folder.path().join(format!("omgate.db{suffix}")));
+    }
+    std::fs::copy(&file, gateway.folder.path().join("omgate.db")).unwrap();
+    gateway.start(&[]).await;
+    assert_eq!(gateway.ledger().await["deliveries"]["delivered"], 2);
+    assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
+    deliver(&gateway, &["3"]).await;
+    assert!(!Path::new(&format!("{name}.partial")).exists());
+}
