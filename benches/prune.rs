@@ -16,7 +16,7 @@ use futures_util::future::try_join_all;
 use omgate::clock::{SystemClock, Timestamp};
 use omgate::delivery::{ConfigVersion, OnRevision, Planned};
 use omgate::outcome::Record;
-use omgate::store::pace::Pace;
+use omgate::store::pace::{BUDGET, Pace};
 use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{
     Accept, Claim, Claimed, Incoming, IncomingKind, Prune, Pruned, Retention, Settle, Settlement, Store,
@@ -44,7 +44,7 @@ fn main() -> Outcome<()> {
     runtime.block_on(async {
         let temporary = tempfile::tempdir()?;
         let kept = folder.as_deref().unwrap_or(temporary.path());
-        line("prune", "of", "cpu µs each", "reads each", "step max ms", "accept max ms");
+        line("prune", "of", "cpu µs each", "reads each", "step ms", "accept ms");
         for count in [small, large] {
             measure(kept, temporary.path(), count).await?;
         }
@@ -61,7 +61,7 @@ fn line(
     step: impl Display,
     accept: impl Display,
 ) {
-    println!("{what:<10} {of:>10} {cpu:>12} {reads:>12} {step:>12} {accept:>14}");
+    println!("{what:<10} {of:>10} {cpu:>12} {reads:>12}  {step:>18} {accept:>18}");
 }
 
 async fn measure(kept: &Path, work: &Path, count: u64) -> Outcome<()> {
@@ -71,53 +71,62 @@ async fn measure(kept: &Path, work: &Path, count: u64) -> Outcome<()> {
     }
     let copy = work.join(format!("copy-{count}.db"));
     std::fs::copy(&filled, &copy)?;
+    let store = open(&copy)?;
+    let accepts = Accepts::begin(Arc::clone(&store), 10_000_000);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    line("nothing", count, "", "", "", spread(accepts.end().await));
+    store.close().await;
     for (name, days) in [("payloads", 31), ("rows", 91)] {
         let store = open(&copy)?;
         // The old ones are as many days old as it takes; the young ones always a day.
         let now = Timestamp(THEN + days * DAY_MS);
         let accepts = Accepts::begin(Arc::clone(&store), u64::try_from(days)? * 100_000_000);
         let (cpu, reads) = writer_figures();
-        let (pruned, step_max) = prune(&store, now).await?;
+        let (pruned, steps) = prune(&store, now).await?;
         let (cpu_after, reads_after) = writer_figures();
-        let accept_max = accepts.end().await;
+        let accepted = accepts.end().await;
         let each = pruned.payloads.max(pruned.deliveries).max(1) as f64;
         line(
             name,
             count,
             format!("{:.1}", cpu_after.saturating_sub(cpu).as_secs_f64() * 1e6 / each),
             format!("{:.2}", (reads_after - reads) / each),
-            millis(step_max),
-            millis(accept_max),
+            spread(steps),
+            spread(accepted),
         );
         store.close().await;
     }
     Ok(())
 }
 
-fn millis(time: Duration) -> String {
-    format!("{:.1}", time.as_secs_f64() * 1e3)
+/// The median, the 99th percentile and the longest.
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
+    let millis = |time: Option<&Duration>| format!("{:.1}", time.map_or(0.0, |time| time.as_secs_f64() * 1e3));
+    [at(50), at(99), times.last()].map(millis).join(" ")
 }
 
-/// Prunes at the gateway's own pace, less the rests; the longest that a step took from the asking to the answer.
-async fn prune(store: &SqliteStore, now: Timestamp) -> Outcome<(Pruned, Duration)> {
-    let (mut all, mut longest, mut pace) = (Pruned::default(), Duration::ZERO, Pace::default());
+/// Prunes at the gateway's own pace, less the rests; how long each step took from the asking to the answer.
+async fn prune(store: &SqliteStore, now: Timestamp) -> Outcome<(Pruned, Vec<Duration>)> {
+    let (mut all, mut steps, mut pace) = (Pruned::default(), Vec::new(), Pace::default());
     while !all.done {
         let started = Instant::now();
-        let budget = Duration::from_millis(8);
-        let prune = Prune { retention: Retention::default(), now, limit: pace.things(), budget };
+        let retention = Retention::default();
+        let prune = Prune { retention, now, limit: pace.things(), budget: BUDGET };
         all.add(&store.prune(prune).await?);
         let took = started.elapsed();
-        longest = longest.max(took);
+        steps.push(took);
         pace.learn(took);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok((all, longest))
+    Ok((all, steps))
 }
 
 /// Envelopes that come while it is pruned.
 struct Accepts {
     over: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Duration>,
+    task: tokio::task::JoinHandle<Vec<Duration>>,
 }
 
 impl Accepts {
@@ -125,7 +134,7 @@ impl Accepts {
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
         let task = tokio::spawn(async move {
-            let mut longest = Duration::ZERO;
+            let mut times = Vec::new();
             for number in first.. {
                 if ended.load(Ordering::Relaxed) {
                     break;
@@ -134,15 +143,15 @@ impl Accepts {
                 if store.accept(envelope(number, 1, THEN + 200 * DAY_MS)).await.is_err() {
                     break;
                 }
-                longest = longest.max(started.elapsed());
+                times.push(started.elapsed());
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            longest
+            times
         });
         Self { over, task }
     }
 
-    async fn end(self) -> Duration {
+    async fn end(self) -> Vec<Duration> {
         self.over.store(true, Ordering::Relaxed);
         self.task.await.unwrap_or_default()
     }

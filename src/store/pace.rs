@@ -7,11 +7,11 @@ use crate::store::{Prune, Pruned, Retention, Store, StoreResult};
 
 /// How long a step may work. What it began when the time is up is ended, and the commit comes on top: together they stay
 /// far below the 50 ms for which nobody should have to wait.
-const BUDGET: Duration = Duration::from_millis(8);
+pub const BUDGET: Duration = Duration::from_millis(5);
 /// A step that takes longer than this from end to end is followed by smaller ones.
-const SLOW: Duration = Duration::from_millis(20);
+const SLOW: Duration = Duration::from_millis(15);
 /// A step that takes less is followed by larger ones.
-const FAST: Duration = Duration::from_millis(6);
+const FAST: Duration = Duration::from_millis(5);
 /// The smallest and the largest step, in things.
 const THINGS: (usize, usize) = (2, 500);
 /// Between two steps the writer is free for so many times as long as the step took, and at most so long.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn slow_steps_are_followed_by_smaller_ones_and_fast_ones_by_larger_ones() {
         let mut pace = Pace::default();
-        for (took_ms, things) in [(1, 40), (5, 80), (10, 80), (21, 20), (300, 5), (300, 2), (300, 2), (1, 4)] {
+        for (took_ms, things) in [(1, 40), (4, 80), (10, 80), (16, 20), (300, 5), (300, 2), (300, 2), (1, 4)] {
             pace.learn(Duration::from_millis(took_ms));
             assert_eq!(pace.things(), things, "after {took_ms} ms");
         }
