@@ -16,12 +16,13 @@ use actix_web::{HttpResponse, web};
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
-use crate::store::{Store, StoredNotification};
+use crate::store::{Edit, Edits, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 mod api;
 mod bulk;
 mod metrics;
+mod replay;
 mod reroute;
 mod ui;
 
@@ -29,6 +30,12 @@ pub use bulk::Jobs;
 
 /// The deliveries that the routes make of a stored notification now; or why none can be made.
 pub type Replan = Box<dyn Fn(&StoredNotification) -> Result<Vec<Planned>, String> + Send + Sync>;
+
+/// The delivery that one route makes of a stored notification now; or why it makes none.
+pub type PlanTo = Box<dyn Fn(&StoredNotification, &str) -> Result<Planned, String> + Send + Sync>;
+
+/// Edited content; or what is wrong with it.
+pub type Editor = Box<dyn Fn(&StoredNotification, &Edits) -> Result<Edit, String> + Send + Sync>;
 
 /// What the admin listener shows and changes.
 pub struct Admin {
@@ -48,6 +55,10 @@ pub struct Admin {
     pub jobs: Jobs,
     /// What the routes make now of a stored notification.
     pub plan: Replan,
+    /// What one route, named by itself or by its destination, makes now of a stored notification.
+    pub plan_to: PlanTo,
+    /// The content of a stored notification as a person wants it.
+    pub edit: Editor,
 }
 
 /// Registers the admin listener's services.

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
+use crate::deliver::keep::Keep;
 use crate::deliver::{self, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
@@ -28,7 +29,10 @@ pub mod breaker;
 pub mod calendar;
 mod gate;
 pub mod lookup;
+mod rehearse;
 mod system;
+
+pub use rehearse::{Rehearsal, Rehearsed};
 
 /// All that is needed to make calls under one configuration.
 #[derive(Debug, Default)]
@@ -84,6 +88,8 @@ pub struct Destination {
     pub target: deliver::Target,
     /// Its own rules for answers.
     pub rules: classify::Rules,
+    /// What is kept of the answer to what was delivered.
+    pub keep: Vec<Keep>,
 }
 
 /// What belongs to a route.
@@ -103,6 +109,8 @@ pub struct Route {
     pub stale_by: Option<String>,
     /// The declared fields of its source.
     pub record_types: Option<Arc<RecordTypes>>,
+    /// The systems that may have something to do when a delivery of it is settled: those of the routes that come after it.
+    pub wakes: Vec<String>,
 }
 
 /// Makes a plan of a stored configuration; none when that cannot be done any more.
@@ -140,6 +148,7 @@ pub(crate) enum Stop {
 /// The running way out: one runner per system, so that none waits for another.
 pub struct Dispatch {
     plan: Arc<Plan>,
+    attempts: Arc<Attempts>,
     runners: HashMap<String, Arc<Runner>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<Stop>,
@@ -162,7 +171,8 @@ impl Dispatch {
             tasks.push(tokio::spawn(Arc::clone(&runner).run()));
             runners.insert(name.clone(), runner);
         }
-        Ok(Arc::new(Self { plan, runners, tasks: Mutex::new(tasks), stop }))
+        attempts.meet(&runners);
+        Ok(Arc::new(Self { plan, attempts, runners, tasks: Mutex::new(tasks), stop }))
     }
 
     /// Something may be due for a system.
@@ -170,6 +180,19 @@ impl Dispatch {
         if let Some(runner) = self.runners.get(system) {
             runner.hear_of_work();
         }
+    }
+
+    /// A delivery of a route was settled or changed: those that come after it may be due.
+    pub fn wake_after(&self, route: &str) {
+        self.attempts.wake_after(route);
+    }
+
+    /// The call that a delivery would make.
+    ///
+    /// # Errors
+    /// Why none can be made, in words.
+    pub async fn rehearse(&self, rehearsal: Rehearsal<'_>) -> Result<Rehearsed, String> {
+        self.attempts.rehearse(rehearsal).await
     }
 
     /// The systems and how they stand, by name.

@@ -158,13 +158,14 @@ impl Runner {
     }
 
     async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, slot: OwnedSemaphorePermit) {
-        let (delivery, lease) = (claimed.delivery, claimed.lease);
+        let (delivery, lease, route) = (claimed.delivery, claimed.lease, claimed.route.clone());
         let run = AssertUnwindSafe(self.attempts.run(claimed, || self.active_ms())).catch_unwind();
         let after = match run.await {
             Ok(after) => after,
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
         };
         self.follow(delivery, after).await;
+        self.attempts.wake_after(&route);
         drop(slot);
         self.wake();
     }

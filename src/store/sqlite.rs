@@ -1,15 +1,18 @@
 //! The store over SQLite: one writer that commits in groups, readers apart, a lock that keeps other processes out.
 
 mod accept;
+mod after;
 mod audit;
 mod books;
 mod change;
 mod claim;
 mod coalesce;
+mod kept;
 mod lane;
 mod names;
 mod queries;
 mod readers;
+mod replay;
 mod reroute;
 mod revise;
 mod schema;
@@ -36,7 +39,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
-    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
+    Ledger, NotificationFilter, NotificationView, RefusedPost, Replay, Replayed, Settle, Store, StoreError, StoreResult, StoredConfig,
     SystemState, WriterFigures,
 };
 
@@ -285,6 +288,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &reason, now))
+    }
+
+    fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
+        let bytes = replay.edit.as_ref().map_or(0, |edit| edit.xml.len());
+        self.write(Size { rows: 4, bytes, reserved: true }, move |books| replay::replay(books, &replay))
     }
 
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
