@@ -24,6 +24,7 @@ mod bulk;
 mod metrics;
 mod replay;
 mod reroute;
+mod sheet;
 mod ui;
 
 pub use bulk::Jobs;
@@ -68,6 +69,7 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .wrap(from_fn(guard))
             .route("/", web::get().to(ui::page))
             .route("/ui.css", web::get().to(ui::style))
+            .route("/deliveries/{id}", web::get().to(sheet::page))
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))

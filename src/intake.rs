@@ -154,9 +154,9 @@ fn field_text(name: &str, value: &Json) -> Result<Option<String>, String> {
         Json::String(text) => Ok(Some(text.clone())),
         Json::Number(number) => Ok(Some(number.to_string())),
         Json::Bool(boolean) => Ok(Some(boolean.to_string())),
-        Json::Array(_) | Json::Object(_) => {
-            Err(format!("field {name} must be text, a number, true, false or null; for more give the whole sObject as XML"))
-        }
+        Json::Array(_) | Json::Object(_) => Err(format!(
+            "field {name} must be text, a number, true, false or null; for more give the whole sObject as XML"
+        )),
     }
 }
 

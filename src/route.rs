@@ -82,7 +82,8 @@ pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subje
 /// # Errors
 /// Why its lane cannot be found.
 pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> {
-    let lane = lane(&route.lane, subject).map_err(|reason| format!("route {}: finding `lane`: {reason}", route.name))?;
+    let lane =
+        lane(&route.lane, subject).map_err(|reason| format!("route {}: finding `lane`: {reason}", route.name))?;
     Ok(planned(route, lane, None))
 }
 

@@ -152,10 +152,12 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>)
 }
 
 async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
-    let (view, attempts) = match admin.store.delivery(DeliveryId(id.into_inner())).await {
-        Ok(found) => found,
-        Err(error) => return from_store(&error),
-    };
+    answer(told(&admin, DeliveryId(id.into_inner())).await)
+}
+
+/// All there is to say of a delivery.
+pub(super) async fn told(admin: &Admin, id: DeliveryId) -> Result<serde_json::Value, StoreError> {
+    let (view, attempts) = admin.store.delivery(id).await?;
     let head = match view.lane_head {
         // It may have gone meanwhile; then it is no reason any more.
         Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| head),
@@ -167,14 +169,13 @@ async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
     };
     let mut shut = HashMap::new();
     let mut told = |other: Option<DeliveryView>| {
-        other.map(|other| explained(&admin, &mut shut, other)).map(|other| (other.delivery, other.why))
+        other.map(|other| explained(admin, &mut shut, other)).map(|other| (other.delivery, other.why))
     };
     let (head, lead) = (told(head), told(lead));
-    let around = Surroundings { head, lead, ..surroundings(&admin, &mut shut, &view) };
+    let around = Surroundings { head, lead, ..surroundings(admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
-    let stands_for = admin.store.stands_for(vec![delivery.delivery.delivery_id]).await.map(|mut each| each.pop());
-    let stands_for = stands_for.map(Option::unwrap_or_default);
-    answer(stands_for.map(|ids| json!({"delivery": delivery, "attempts": attempts, "stands_for": ids})))
+    let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
+    Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
 }
 
 /// A delivery, and why it is not under way.
@@ -275,11 +276,13 @@ struct Because {
     to: Option<String>,
     /// Of a replay: what is to be other in its content.
     edit: Option<Edits>,
+    /// Of a replay: only when the delivery is in this state.
+    state: Option<State>,
 }
 
 async fn replay(admin: &Admin, id: DeliveryId, because: Because) -> HttpResponse {
-    let Because { reason, dry_run, even_if_newer, mapping, to, edit, .. } = because;
-    let wish = Wish { mapping, to, edit, even_if_newer, reason };
+    let Because { reason, dry_run, even_if_newer, mapping, to, edit, state, until: _ } = because;
+    let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
     if let Some(fault) = wish.fault() {
         return problem(400, fault);
     }
@@ -303,8 +306,9 @@ async fn change(admin: web::Data<Admin>, path: web::Path<(i64, String)>, because
     if matches!(change, Change::Replay { .. }) {
         return replay(&admin, id, because.into_inner()).await;
     }
-    if because.mapping != Mapped::Anew || because.to.is_some() || because.edit.is_some() || because.even_if_newer {
-        return problem(400, "mapping, to, edit and even_if_newer belong to a replay");
+    let of_replays = [because.to.is_some(), because.edit.is_some(), because.state.is_some(), because.even_if_newer];
+    if because.mapping != Mapped::Anew || of_replays.contains(&true) {
+        return problem(400, "mapping, to, edit, state and even_if_newer belong to a replay");
     }
     if because.dry_run {
         return match admin.store.delivery(id).await {
@@ -432,7 +436,7 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
         return problem(400, &format!("what is {} cannot be changed so", state.as_str().replace('_', " ")));
     }
     let Many { reason, even_if_newer, mapping, to, rate, dry_run, .. } = many;
-    let wish = Wish { mapping, to, edit: None, even_if_newer, reason };
+    let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };
     let is_replay = matches!(change, Change::Replay { .. });
     if let Some(fault) = wish.fault().or_else(|| {
         let is_odd = !is_replay && (wish.mapping != Mapped::Anew || wish.to.is_some());
@@ -447,14 +451,7 @@ async fn change_many(admin: web::Data<Admin>, verb: web::Path<String>, many: web
     if dry_run {
         return HttpResponse::Ok().json(forecast);
     }
-    let order = bulk::Order {
-        verb: verb.into_inner(),
-        change,
-        choice,
-        wish,
-        rate,
-        total: forecast.count,
-    };
+    let order = bulk::Order { verb: verb.into_inner(), change, choice, wish, rate, total: forecast.count };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),

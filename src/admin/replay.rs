@@ -32,6 +32,8 @@ pub(super) struct Wish {
     pub(super) to: Option<String>,
     pub(super) edit: Option<Edits>,
     pub(super) even_if_newer: bool,
+    /// Only when the delivery is in this state.
+    pub(super) state: Option<State>,
     pub(super) reason: String,
 }
 
@@ -42,7 +44,9 @@ impl Wish {
             return Some("to send edited content needs a reason");
         }
         if self.mapping == Mapped::AsItWas && (self.edit.is_some() || self.to.is_some()) {
-            return Some("as it was means with its own content along its own route: leave out edit and to, or map it anew");
+            return Some(
+                "as it was means with its own content along its own route: leave out edit and to, or map it anew",
+            );
         }
         None
     }
@@ -66,6 +70,9 @@ impl Case {
             let state = view.state.as_str().replace('_', " ");
             let reason = format!("delivery {id} is {state}; only a dead or a delivered one can be replayed");
             return Err(StoreError::Conflict(reason));
+        }
+        if let Some(state) = wish.state.filter(|state| *state != view.state) {
+            return Err(StoreError::Conflict(format!("delivery {id} is {}, not {state}", view.state)));
         }
         let conflict = |reason: String| StoreError::Conflict(format!("delivery {id}: {reason}"));
         let revisions = admin.store.notification(view.notification_row.to_string()).await?;
@@ -114,7 +121,8 @@ impl Case {
 
     /// The configuration of its last attempt, which makes that call again.
     async fn version_then(&self, admin: &Admin) -> Result<ConfigVersion, String> {
-        let last = self.last.as_ref().ok_or("it was never attempted, so there is no call to repeat; replay it mapped anew")?;
+        let last =
+            self.last.as_ref().ok_or("it was never attempted, so there is no call to repeat; replay it mapped anew")?;
         let AttemptView { number, config_version: version, record, .. } = last;
         let Some(hash) = record.call_hash else {
             return Err(format!(

@@ -156,8 +156,16 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
         Verb::List(filter) => list(&client, list_path, filter).await?,
         Verb::Show { id, json } => show(&client, id, json).await?,
         Verb::Replay(replay) => {
-            let more = replay.more()?;
-            return change(&client, replay.some, "replay", more).await;
+            let mut more = replay.more()?;
+            let mut some = replay.some;
+            if list_path == "/dead" {
+                // Said twice, it must not send twice what went out meanwhile.
+                match some.choice.is_by_ids() && some.choice.ids.len() == 1 {
+                    true => more.push(("state", json!("dead"))),
+                    false => some.choice.state = some.choice.state.or(Some(State::Dead)),
+                }
+            }
+            return change(&client, some, "replay", more).await;
         }
         Verb::Hold(some) => return change(&client, some, "hold", Vec::new()).await,
         Verb::Release(some) => return change(&client, some, "release", Vec::new()).await,

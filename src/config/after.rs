@@ -114,7 +114,8 @@ fn one(section: &Section<'_, '_>, place: usize, drafts: &[Draft], parts: &Parts<
             if at == place && chain.len() == 1 {
                 return fail("a route cannot come after itself".to_owned());
             }
-            let names = chain.iter().chain([&at]).filter_map(|at| drafts.get(*at)).map(|draft| format!("{:?}", draft.name));
+            let names =
+                chain.iter().chain([&at]).filter_map(|at| drafts.get(*at)).map(|draft| format!("{:?}", draft.name));
             let names = names.collect::<Vec<_>>().join(" after ");
             return fail(format!("none of these would ever go out, for they wait for one another: {names}"));
         }
@@ -217,7 +218,8 @@ pub(super) fn wakes(built: &[Built], destinations: &[Configured]) -> HashMap<Str
             if !systems.contains(system) {
                 systems.push(system.clone());
             }
-            before = built.iter().find(|other| other.name == after.planned.route).and_then(|other| other.after.as_ref());
+            before =
+                built.iter().find(|other| other.name == after.planned.route).and_then(|other| other.after.as_ref());
         }
     }
     wakes

@@ -105,7 +105,8 @@ struct Level<'o> {
 }
 
 fn below(outline: &Outline) -> Level<'_> {
-    let is_open = outline.cut.is_some() || outline.is_abstract || !outline.types.is_empty() || !outline.array.is_empty();
+    let is_open =
+        outline.cut.is_some() || outline.is_abstract || !outline.types.is_empty() || !outline.array.is_empty();
     let mut level = Level { names: Vec::new(), is_open };
     gather(&outline.children, &mut level);
     level

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::after::{self, Follows};
 use super::destination::{self, Configured, Kind, Rest, Soap};
 use super::problem::Severity;
 use super::read::{Desk, Field, Section, Spot, type_name};
 use super::source::Declarations;
-use super::after::{self, Follows};
 use super::{file, fit, source};
 use crate::delivery::{After, OnRevision};
 use crate::dispatch::lookup::Lookup;

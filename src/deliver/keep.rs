@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn values_of_all_kinds_are_kept_without_secrets() {
-        let body = json!({"id": 4711, "total": 12.50, "key": "a s3cr3t b", "list": ["s3cr3t", {"k": "s3cr3t"}], "ok": true});
+        let body =
+            json!({"id": 4711, "total": 12.50, "key": "a s3cr3t b", "list": ["s3cr3t", {"k": "s3cr3t"}], "ok": true});
         let reply = Reply::Body(body);
         for (expression, expected) in [
             ("response.body.id", json!(4711)),

@@ -252,7 +252,8 @@ impl Attempts {
         };
         let Answered { judgement, record, duration, kept } = match looked_up {
             LookedUp::There(mut answered) => {
-                let unseen = destination.keep.iter().filter(|keep| answered.kept.iter().all(|kept| kept.name != keep.name));
+                let unseen =
+                    destination.keep.iter().filter(|keep| answered.kept.iter().all(|kept| kept.name != keep.name));
                 let unseen: Vec<Kept> = unseen.map(unseen_answer).collect();
                 answered.kept.extend(unseen);
                 *answered
@@ -580,7 +581,10 @@ fn unseen_answer(keep: &keep::Keep) -> Kept {
 
 /// Why a configuration cannot map any more.
 pub(super) fn no_older(version: ConfigVersion) -> String {
-    format!("configuration version {} cannot map it any more: its route is gone from it, or is of another kind", version.0)
+    format!(
+        "configuration version {} cannot map it any more: its route is gone from it, or is of another kind",
+        version.0
+    )
 }
 
 pub(super) fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {

@@ -39,8 +39,8 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
-    Ledger, NotificationFilter, NotificationView, RefusedPost, Replay, Replayed, Settle, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, WriterFigures,
+    Ledger, NotificationFilter, NotificationView, RefusedPost, Replay, Replayed, Settle, Store, StoreError,
+    StoreResult, StoredConfig, SystemState, WriterFigures,
 };
 
 pub use self::schema::OpenError;

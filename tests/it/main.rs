@@ -24,6 +24,7 @@ mod harness;
 mod interop;
 mod messages;
 mod readme;
+mod recovery;
 mod replay;
 mod send;
 mod soap;

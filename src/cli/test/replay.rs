@@ -157,7 +157,11 @@ impl Page<'_> {
         // Real keys are digests; a fixture shows what they are made of.
         let idempotency_key = format!("{}/{}/1", subject.notification_id, planned.route);
         if let Some(after) = &planned.after {
-            line(text, 2, &format!("after route {}, whose answer is taken to have given 1 for all that is kept", after.route));
+            line(
+                text,
+                2,
+                &format!("after route {}, whose answer is taken to have given 1 for all that is kept", after.route),
+            );
         }
         let after = check::kept_sample(&route.mapping);
         let subject = &Subject { after: Some(&after), ..*subject };

@@ -31,7 +31,8 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
     let source = books.names.number(books.connection, Kind::Source, &accept.source)?;
     let organization = books.names.number(books.connection, Kind::Organization, &accept.organization_key)?;
     let row = books.sequences.next_envelope();
-    let mut envelope = Envelope { accept, source, organization, row, used: false, woken: Vec::new(), fallen: Vec::new() };
+    let mut envelope =
+        Envelope { accept, source, organization, row, used: false, woken: Vec::new(), fallen: Vec::new() };
     let mut fates = Vec::with_capacity(accept.notifications.len());
     for incoming in &accept.notifications {
         fates.push(notification(books, &mut envelope, incoming)?);
@@ -182,10 +183,7 @@ impl Envelope<'_> {
         let sql = "INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, created_at,
                    changed_at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
         let unsettled = matches!(state, State::Waiting | State::Blocked);
-        books.run(
-            sql,
-            (id, row, way.id, way.system, &lane, state.as_str(), unsettled, due_at, now.0, &reason),
-        )?;
+        books.run(sql, (id, row, way.id, way.system, &lane, state.as_str(), unsettled, due_at, now.0, &reason))?;
         if let Some(after) = &planned.after {
             after::note(books, id, after, lead)?;
         }

@@ -101,8 +101,7 @@ pub(super) fn tell(books: &mut Books, lead: i64, now: Timestamp) -> Result<Vec<A
                 }
                 let reason = Some(lost(&lead.way.route_name, known));
                 let unsettled = follower.holds;
-                let turn =
-                    Turn { to: State::Dead, due_at: None, unsettled, reason: reason.as_deref(), at: now };
+                let turn = Turn { to: State::Dead, due_at: None, unsettled, reason: reason.as_deref(), at: now };
                 lane::turn(books, &follower, turn)?;
                 if follower.has_followers {
                     told.push(follower.id);
@@ -141,7 +140,16 @@ pub(super) fn rejoin(books: &mut Books, place: &Place, after: Option<Option<&Aft
     let after = After { route, holds_lane };
     let first = first_row(books, place.id)?;
     let lead = lead(books, first, &after.route)?;
-    match refusal(&after, lead) {
+    // Who waits for a higher number may stand before it in its own lane: then neither would ever go out.
+    let early = lead.filter(|lead| lead.id > place.id && lead.state != State::Delivered);
+    let reason = refusal(&after, lead).or_else(|| {
+        let Lead { id, .. } = early?;
+        let route = &after.route;
+        Some(format!(
+            "delivery {id} on route {route:?}, which it comes after, is not delivered yet; replay this one once it is"
+        ))
+    });
+    match reason {
         Some(reason) => Err(Failure::Rule(StoreError::Conflict(format!("delivery {}: {reason}", place.id)))),
         None => note(books, place.id, &after, lead),
     }

@@ -29,7 +29,10 @@ pub(super) fn write(books: &Books, delivery: i64, kept: &[Kept]) -> Result<(), F
 }
 
 /// What was kept of a delivery's answer, and why some of it could not be.
-pub(super) fn of(connection: &Connection, delivery: i64) -> rusqlite::Result<(Map<String, Json>, BTreeMap<String, String>)> {
+pub(super) fn of(
+    connection: &Connection,
+    delivery: i64,
+) -> rusqlite::Result<(Map<String, Json>, BTreeMap<String, String>)> {
     let sql = "SELECT name, value, warning FROM kept WHERE delivery = ?1 ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([delivery])?;

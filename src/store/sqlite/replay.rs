@@ -93,7 +93,11 @@ fn supersede(
 ) -> Result<(), Failure> {
     let reason = format!("a person had it replayed as delivery {made}");
     let at = replay.now;
-    lane::turn(books, place, Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at })?;
+    lane::turn(
+        books,
+        place,
+        Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at },
+    )?;
     books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [place.id, made])?;
     if lane::promote(books, place.way.system, place.lane.as_deref(), at)? {
         envelope.wake(&place.way);
@@ -108,7 +112,8 @@ struct Carried {
 }
 
 fn carried(books: &Books, place: &Place) -> Result<Carried, Failure> {
-    let sql = "SELECT n.id, n.record_id FROM delivery d CROSS JOIN notification n ON n.id = d.notification WHERE d.id = ?1";
+    let sql =
+        "SELECT n.id, n.record_id FROM delivery d CROSS JOIN notification n ON n.id = d.notification WHERE d.id = ?1";
     let found = books.find(sql, [place.id], |row| Ok(Carried { row: row.get(0)?, record_id: row.get(1)? }))?;
     found.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {}", place.id))))
 }
@@ -119,7 +124,12 @@ fn edited(books: &mut Books, place: &Place, edit: &Edit, reason: &str) -> Result
     let original = carried(books, place)?.row;
     let found = |sql, values: &[&dyn ToSql]| {
         books.find(sql, values, |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get::<_, [u8; 32]>(2)?, row.get::<_, Option<i64>>(3)?))
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, u32>(1)?,
+                row.get::<_, [u8; 32]>(2)?,
+                row.get::<_, Option<i64>>(3)?,
+            ))
         })
     };
     let missing = || Failure::Rule(StoreError::NotFound(format!("notification row {original}")));
