@@ -23,6 +23,9 @@ const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
+/// The longest body of a call: edited content may be as long as what came.
+const BODY_BYTES_MAX: usize = 20 << 20;
+
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/ledger", web::get().to(ledger))
@@ -50,6 +53,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         )
         .app_data(
             web::JsonConfig::default()
+                .limit(BODY_BYTES_MAX)
                 .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
         )
         .app_data(

@@ -289,7 +289,9 @@ async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) ->
         let (id, now) = (view.delivery_id, admin.clock.now());
         let changed = match &order.change {
             Change::Replay { .. } => replay::replay(admin, id, &order.wish).await,
-            change => admin.store.change(id, change.clone(), order.wish.reason.clone(), now).await,
+            change @ (Change::Hold | Change::Release | Change::Discard) => {
+                admin.store.change(id, change.clone(), order.wish.reason.clone(), now).await
+            }
         };
         match changed {
             Ok(changed) => {

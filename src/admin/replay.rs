@@ -7,7 +7,7 @@ use crate::admin::Admin;
 use crate::delivery::{ConfigVersion, DeliveryId, Planned, State};
 use crate::dispatch::{Rehearsal, Rehearsed};
 use crate::store::{
-    AttemptView, DeliveryView, Edit, Edits, Replay, Store, StoreError, StoreResult, StoredNotification,
+    AttemptView, DeliveryFilter, DeliveryView, Edit, Edits, Replay, Store, StoreError, StoreResult, StoredNotification,
 };
 
 /// So many deliveries come after one another at the most.
@@ -107,6 +107,27 @@ impl Case {
         self.planned.as_ref().map_or(self.view.route.as_str(), |planned| planned.route.as_str())
     }
 
+    /// What it is to come after must be delivered, or be on its way: as the store will have it.
+    async fn check_lead(&self, admin: &Admin) -> StoreResult<()> {
+        let Some(after) = self.planned.as_ref().ok().and_then(|planned| planned.after.as_ref()) else { return Ok(()) };
+        let filter = DeliveryFilter {
+            route: Some(after.route.clone()),
+            notification_id: Some(self.view.notification_id.clone()),
+            limit: Some(1),
+            ..DeliveryFilter::default()
+        };
+        let newest = admin.store.deliveries(filter).await?.pop();
+        let reason = match newest {
+            None => "made no delivery of this notification, so there is no answer to take".to_owned(),
+            Some(lead) if matches!(lead.state, State::Dead | State::Superseded | State::Discarded) => {
+                format!("has not delivered it: delivery {} is {}", lead.delivery_id, lead.state)
+            }
+            Some(_) => return Ok(()),
+        };
+        let (id, route) = (self.view.delivery_id, &after.route);
+        Err(StoreError::Conflict(format!("delivery {id}: route {route:?}, which it comes after, {reason}")))
+    }
+
     /// Makes the call that would go out, less a key of its own.
     async fn rehearse(&self, admin: &Admin, version: Option<ConfigVersion>) -> Result<Rehearsed, String> {
         let rehearsal = Rehearsal {
@@ -202,6 +223,7 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
         );
         return Err(StoreError::Conflict(reason));
     }
+    case.check_lead(admin).await?;
     let is_linked = case.is_linked();
     // After an unknown outcome the same call goes out again, whatever is wished.
     let unknown = case.last.as_ref().filter(|last| last.outcome.as_deref() == Some("unknown") && !is_linked);

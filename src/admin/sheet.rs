@@ -37,18 +37,18 @@ pub(super) async fn page(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpRes
 fn delivery(html: &mut String, delivery: &Json) {
     html.push_str("<div class=\"wide\"><table>");
     for (name, value) in delivery.as_object().into_iter().flatten() {
-        let shown = match value {
-            Json::Null => continue,
-            Json::Array(items) if items.is_empty() => continue,
-            value if LINKS.contains(&name.as_str()) => links(value),
-            value => match (value.as_object(), value.get("text")) {
-                (Some(_), Some(text)) => ui::escape(&plain(text)),
-                (Some(entries), None) => {
-                    let entries = entries.iter().map(|(name, value)| format!("{name} = {}", plain(value)));
-                    ui::escape(&entries.collect::<Vec<_>>().join(", "))
-                }
-                (None, _) => ui::escape(&plain(value)),
-            },
+        let is_empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if is_empty {
+            continue;
+        }
+        let shown = match (value.as_object(), value.get("text")) {
+            _ if LINKS.contains(&name.as_str()) => links(value),
+            (Some(_), Some(text)) => ui::escape(&plain(text)),
+            (Some(entries), None) => {
+                let entries = entries.iter().map(|(name, value)| format!("{name} = {}", plain(value)));
+                ui::escape(&entries.collect::<Vec<_>>().join(", "))
+            }
+            (None, _) => ui::escape(&plain(value)),
         };
         let _ = write!(html, "<tr><th>{}</th><td>{shown}</td></tr>", ui::escape(&name.replace('_', " ")));
     }
@@ -79,10 +79,10 @@ fn attempts(html: &mut String, attempts: &Json) {
 }
 
 fn plain(value: &Json) -> String {
-    match value {
-        Json::Null => String::new(),
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_null() => String::new(),
+        None => value.to_string(),
     }
 }
 

@@ -144,6 +144,8 @@ async fn one_system_gets_what_another_answered_and_people_find_it() {
     post(&gateway, notice("04l2", "006B", "lamp")).await;
     until(&gateway, 4, "dead").await;
     assert!(gateway.admin("/").await.as_str().unwrap().contains("<a href=\"/deliveries/4\">4</a>"));
+    let (code, told) = replay(&gateway, 4, json!({"dry_run": true})).await;
+    assert!(code == 409 && told["detail"].as_str().unwrap().contains("delivery 3 is dead"), "{told}");
     let (code, problem) = replay(&gateway, 4, json!({})).await;
     assert_eq!(code, 409);
     assert!(
@@ -400,4 +402,33 @@ fn check_tells_of_paths_that_an_answer_does_not_have_and_of_what_comes_after_too
     let won = golden("won.golden");
     assert!(won.contains("after route create, whose answer is taken to have given 1"), "{won}");
     assert!(won.contains("POST http://books.internal/1"), "{won}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_answer_that_nobody_saw_what_the_look_up_keeps_counts() {
+    let answer = |_, request: &Arrived| (request.method == "GET").then(|| (200, json!({"OrderId": 9}).to_string()));
+    let shop = Sink::start(Box::new(answer)).await;
+    let find = format!(
+        r#"
+[[destination]]
+name = "find"
+system = "shop"
+kind = "rest"
+method = "GET"
+url = "{}/orders"
+keep = {{ order = "response.body.OrderId" }}
+{SHOP_ALONE}
+[route.probe]
+destination = "find"
+found_when = "response.status == 200"
+"#,
+        shop.url("")
+    );
+    let text = configuration(&shop.url(""), "http://127.0.0.1:9", &find);
+    let mut gateway = Process::prepare(&text.replacen("timeout = \"5s\"", "timeout = \"5s\"\nunknown = \"probe\"", 1));
+    gateway.start(&[]).await;
+    post(&gateway, notice("04l1", "006A", "desk")).await;
+    let found = until(&gateway, 1, "delivered").await["delivery"].clone();
+    assert_eq!(found["kept"], json!({"order": 9, "secret": null}));
+    assert!(found["kept_warnings"]["secret"].as_str().unwrap().contains("a look-up found"), "{found}");
 }
