@@ -244,6 +244,7 @@ fn settle(claimed: &Claimed) -> Settle {
         settlement: Settlement::Delivered,
         active_ms: 0,
         stale_mark: None,
+        kept: Vec::new(),
     }
 }
 
@@ -281,6 +282,7 @@ fn notification(number: u64) -> Incoming {
             lane: Some(record_id.clone()),
             on_revision: OnRevision::Deliver,
             coalesce: None,
+            after: None,
             dead: None,
         }],
         record_id,

@@ -16,7 +16,7 @@ use actix_web::{HttpResponse, web};
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
-use crate::store::{By, Deed, Store, StoredNotification};
+use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 mod api;
@@ -25,7 +25,9 @@ mod keep;
 mod metrics;
 pub mod reload;
 mod person;
+mod replay;
 mod reroute;
+mod sheet;
 mod ui;
 
 pub use bulk::Jobs;
@@ -33,6 +35,12 @@ pub use keep::{ABSENCE_ALARM, Keep, Terms};
 
 /// The deliveries that the routes make of a stored notification now; or why none can be made.
 pub type Replan = Box<dyn Fn(&StoredNotification) -> Result<Vec<Planned>, String> + Send + Sync>;
+
+/// The delivery that one route makes of a stored notification now; or why it makes none.
+pub type PlanTo = Box<dyn Fn(&StoredNotification, &str) -> Result<Planned, String> + Send + Sync>;
+
+/// Edited content; or what is wrong with it.
+pub type Editor = Box<dyn Fn(&StoredNotification, &Edits) -> Result<Edit, String> + Send + Sync>;
 
 /// What the admin listener shows and changes.
 pub struct Admin {
@@ -52,6 +60,10 @@ pub struct Admin {
     pub jobs: Jobs,
     /// What the routes make now of a stored notification.
     pub plan: Replan,
+    /// What one route, named by itself or by its destination, makes now of a stored notification.
+    pub plan_to: PlanTo,
+    /// The content of a stored notification as a person wants it.
+    pub edit: Editor,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// How long things are kept, which sources may be silent how long, the backup under way.
@@ -85,6 +97,7 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .wrap(from_fn(guard))
             .route("/", web::get().to(ui::page))
             .route("/ui.css", web::get().to(ui::style))
+            .route("/deliveries/{id}", web::get().to(sheet::page))
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 
 use crate::secret::Text;
@@ -21,4 +22,73 @@ pub struct Call {
     pub body: Bytes,
     /// How long the whole exchange may take.
     pub timeout: Duration,
+}
+
+/// Headers that carry credentials: a rotated one makes no other call.
+const CREDENTIALS: [&str; 2] = ["authorization", "proxy-authorization"];
+
+impl Call {
+    /// SHA-256 of its method, URL, headers and body; secrets in the URL and the headers count by their names, and headers
+    /// of credentials not at all. Every part is preceded by its length.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        let mut part = |bytes: &[u8]| {
+            context.update(&bytes.len().to_be_bytes());
+            context.update(bytes);
+        };
+        part(b"omgate call");
+        part(self.method.as_bytes());
+        part(self.url.masked().as_bytes());
+        for (name, value) in &self.headers {
+            let name = name.to_ascii_lowercase();
+            if !CREDENTIALS.contains(&name.as_str()) {
+                part(name.as_bytes());
+                part(value.masked().as_bytes());
+            }
+        }
+        part(&self.body);
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(context.finish().as_ref()) {
+            *to = *from;
+        }
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            method: "PUT".to_owned(),
+            url: Text::plain("http://h/1"),
+            headers: vec![("Content-Type".to_owned(), Text::plain("application/json"))],
+            body: Bytes::from_static(b"{}"),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn the_hash_is_of_all_that_goes_out_but_credentials_and_time() {
+        let with = |name: &str, value: &str| {
+            let mut call = call();
+            call.headers.push((name.to_owned(), Text::plain(value)));
+            call
+        };
+        let same = [call(), Call { timeout: Duration::from_secs(9), ..call() }, with("Authorization", "Bearer a")];
+        assert!(same.iter().all(|other| other.hash() == call().hash()));
+        let others = [
+            Call { method: "POST".to_owned(), ..call() },
+            Call { url: Text::plain("http://h/2"), ..call() },
+            Call { body: Bytes::from_static(b"[]"), ..call() },
+            with("X-Key", "a"),
+            with("X-Key", "b"),
+        ];
+        let mut hashes: Vec<_> = others.iter().map(Call::hash).chain([call().hash()]).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), 6);
+    }
 }

@@ -19,10 +19,12 @@ use crate::settle::{OnUnknown, Policy};
 use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
+mod after;
 mod destination;
 mod file;
 mod fit;
 mod hand;
+mod keep;
 mod limits;
 mod pair;
 mod problem;
@@ -320,6 +322,9 @@ fn warn_of_idle(
 fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configured]) -> HashMap<String, Vec<Route>> {
     let mut routes: HashMap<String, Vec<Route>> =
         sources.iter().map(|source| (source.name.clone(), Vec::new())).collect();
+    // What others come after is planned before them.
+    let mut built: Vec<&Built> = built.iter().collect();
+    built.sort_by_key(|route| route.after.as_ref().map_or(0, |after| after.depth));
     for route in built {
         let Some(configured) = destinations.get(route.destination) else { continue };
         routes.entry(route.source.clone()).or_default().push(Route {
@@ -334,6 +339,7 @@ fn routes(built: &[Built], sources: &[receive::Source], destinations: &[Configur
             on_revision: route.on_revision,
             coalesce: route.coalesce,
             stale_by: route.stale_by.clone(),
+            after: route.after.as_ref().map(|after| after.planned.clone()),
         });
     }
     routes
@@ -347,6 +353,7 @@ fn plan(
     systems: HashMap<String, System>,
 ) -> Option<Plan> {
     let mut routes = HashMap::new();
+    let mut wakes = after::wakes(&built, &destinations);
     for route in built {
         let configured = destinations.get(route.destination)?;
         let policy = Policy {
@@ -366,6 +373,7 @@ fn plan(
             lookup: route.lookup,
             stale_by: route.stale_by,
             record_types: route::types_of(sources, &route.source),
+            wakes: wakes.remove(&route.name).unwrap_or_default(),
         };
         routes.insert(route.name, Arc::new(planned));
     }
@@ -376,6 +384,7 @@ fn plan(
             system: configured.system,
             target: target?,
             rules: configured.rules,
+            keep: configured.keep,
         };
         named.insert(configured.name, Arc::new(destination));
     }

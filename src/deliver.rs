@@ -26,6 +26,7 @@ use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
+pub mod keep;
 pub mod rules;
 
 /// An answer's body is read up to this many bytes unless the destination says otherwise.

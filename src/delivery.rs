@@ -112,6 +112,15 @@ pub struct Coalesce {
     pub mark: Option<String>,
 }
 
+/// What a delivery needs before it may go out: another route's delivery of the same notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// That route's name.
+    pub route: String,
+    /// Whether the lane stops behind the delivery when it dies because that one will not be delivered.
+    pub holds_lane: bool,
+}
+
 /// A delivery as routing decided it, before the store gives it an id and its place in the lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
@@ -127,6 +136,8 @@ pub struct Planned {
     pub on_revision: OnRevision,
     /// Set when what waits of the same record on this route gives way to it.
     pub coalesce: Option<Coalesce>,
+    /// Set when it waits for another route's delivery of the same notification, which is planned before it.
+    pub after: Option<After>,
     /// Set when routing already knows that it cannot be delivered (an error in `when` or `lane`, `on_empty = "dead"`):
     /// it is stored as a dead letter with this reason.
     pub dead: Option<String>,

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
+use crate::deliver::keep::Keep;
 use crate::deliver::{self, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
@@ -29,10 +30,12 @@ pub mod breaker;
 pub mod calendar;
 mod gate;
 pub mod lookup;
+mod rehearse;
 mod slots;
 mod system;
 
 pub(crate) use attempt::subject_of;
+pub use rehearse::{Rehearsal, Rehearsed};
 
 /// All that is needed to make calls under one configuration.
 #[derive(Debug, Default)]
@@ -88,6 +91,8 @@ pub struct Destination {
     pub target: deliver::Target,
     /// Its own rules for answers.
     pub rules: classify::Rules,
+    /// What is kept of the answer to what was delivered.
+    pub keep: Vec<Keep>,
 }
 
 /// What belongs to a route.
@@ -107,6 +112,8 @@ pub struct Route {
     pub stale_by: Option<String>,
     /// The declared fields of its source.
     pub record_types: Option<Arc<RecordTypes>>,
+    /// The systems that may have something to do when a delivery of it is settled: those of the routes that come after it.
+    pub wakes: Vec<String>,
 }
 
 /// Makes a plan of a stored configuration; none when that cannot be done any more.
@@ -249,6 +256,7 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
+        self.attempts.meet(&runners);
         self.running.store(Arc::new(Running { in_force, runners }));
         Adopted { attempts: Arc::clone(&self.attempts), changed }
     }
@@ -267,6 +275,20 @@ impl Dispatch {
         if let Some(runner) = self.running.load().runners.get(system) {
             runner.hear_of_work();
         }
+    }
+
+    /// A delivery of a route was settled or changed: those that come after it may be due.
+    pub fn wake_after(&self, route: &str) {
+        self.attempts.wake_after(&self.running.load().in_force.plan, route);
+    }
+
+    /// The call that a delivery would make.
+    ///
+    /// # Errors
+    /// Why none can be made, in words.
+    pub async fn rehearse(&self, rehearsal: Rehearsal<'_>) -> Result<Rehearsed, String> {
+        let running = self.running.load_full();
+        self.attempts.rehearse(&running.in_force, rehearsal).await
     }
 
     /// The systems and how they stand, by name.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::clock::Timestamp;
 use crate::envelope::{self, Record};
@@ -52,6 +52,10 @@ pub const TESTS: [&str; 12] = [
 /// The names at the root of an expression about a notification.
 pub const SUBJECT_NAMES: [&str; 4] = ["record", "notification", "envelope", "source"];
 
+/// The names at the root of an expression that makes a call: besides those, what was kept of the answer to the delivery that
+/// it comes after.
+pub const CALL_NAMES: [&str; 5] = ["record", "notification", "envelope", "source", "after"];
+
 /// The names at the root of an expression about an answer.
 pub const RESPONSE_NAMES: [&str; 1] = ["response"];
 
@@ -83,6 +87,8 @@ pub struct Subject<'a> {
     pub partner_url: &'a str,
     /// `source`.
     pub source: &'a str,
+    /// `after`: what was kept of the answer to the delivery that this one comes after.
+    pub after: Option<&'a Map<String, Json>>,
 }
 
 /// The names an expression can see about an answer: `response.status`, `response.headers['retry-after']`,
@@ -307,6 +313,15 @@ impl Expression {
         self.run(vec![("response", response_value(response))]).map(|value| value.is_true())
     }
 
+    /// Evaluates to a value of an answer.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`].
+    pub fn of_response(&self, response: &ResponseScope<'_>) -> Result<Json, ExpressionError> {
+        let value = self.run(vec![("response", response_value(response))])?;
+        json(&value, 0).map_err(|reason| self.error(reason))
+    }
+
     fn run(&self, mut names: Vec<(&'static str, Value)>) -> Result<Value, ExpressionError> {
         names.push((TABLES, Value::from_object(TablesObject(self.inner.tables.clone()))));
         let scope = Value::from_pairs(names);
@@ -386,6 +401,7 @@ struct Needs {
     notification: bool,
     envelope: bool,
     source: bool,
+    after: bool,
 }
 
 #[derive(Debug, Default)]
@@ -406,6 +422,7 @@ impl Needs {
                 (Some("notification"), _) => needs.notification = true,
                 (Some("envelope"), _) => needs.envelope = true,
                 (Some("source"), _) => needs.source = true,
+                (Some("after"), _) => needs.after = true,
                 _ => {}
             }
         }
@@ -439,6 +456,10 @@ impl Needs {
         }
         if self.source {
             names.push(("source", Value::from(subject.source)));
+        }
+        if let Some(after) = subject.after.filter(|_| self.after) {
+            let kept = after.iter().map(|(name, value)| (name.as_str(), json_value(value)));
+            names.push(("after", Value::from_pairs(kept)));
         }
         names
     }
@@ -566,7 +587,7 @@ fn json(value: &Value, depth: usize) -> Result<Json, String> {
 }
 
 fn json_object(value: &Value, depth: usize) -> Result<Json, String> {
-    let mut entries = serde_json::Map::new();
+    let mut entries = Map::new();
     for key in value.try_iter().map_err(|error| error.to_string())? {
         let entry = value.get_item(&key).map_err(|error| error.to_string())?;
         entries.insert(key.to_string(), json(&entry, depth + 1)?);

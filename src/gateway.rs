@@ -312,9 +312,11 @@ impl Parts {
     }
 
     fn admin(&self, reloader: &Arc<Reloader>) -> Arc<Admin> {
-        let desk = Arc::clone(&self.desk);
+        let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
+            plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
+            edit: Box::new(move |stored, edits| editor.edit(stored, edits)),
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),

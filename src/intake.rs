@@ -1,5 +1,6 @@
 //! The driver of the way in: receive → parse → route → store → answer.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
@@ -10,20 +11,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
-use crate::envelope::{Content, Drift, Envelope, Notification, NotificationId};
+use crate::envelope::{Content, Drift, Envelope, Notification, NotificationId, Record};
 use crate::expression::Subject;
-use crate::parse::{self, ParseError};
+use crate::parse::{self, Edited, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
 use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{
-    Accept, Accepted, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
+    Accept, Accepted, Edit, Edits, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
 };
 use crate::telemetry::{Alarms, Metrics};
 
@@ -136,6 +138,7 @@ impl InForce {
                 enterprise_url: &enterprise_url,
                 partner_url: &partner_url,
                 source: &desk.source.name,
+                after: None,
             };
             let deliveries = if quarantine.is_some() || is_of_unknown_type(&notification) {
                 Vec::new()
@@ -223,6 +226,50 @@ struct Watch {
     last_seen: HashMap<(&'static str, String), Duration>,
 }
 
+/// What expressions see of a stored notification.
+fn subject_of<'a>(stored: &'a StoredNotification, record: Option<&'a Record>) -> Subject<'a> {
+    Subject {
+        record,
+        notification_id: &stored.notification_id,
+        received_at: stored.received_at,
+        organization_id: &stored.organization_id,
+        action_id: &stored.action_id,
+        enterprise_url: &stored.enterprise_url,
+        partner_url: &stored.partner_url,
+        source: &stored.source,
+        after: None,
+    }
+}
+
+/// A field's text as a person gave it in JSON; none is nil.
+fn field_text(name: &str, value: &Json) -> Result<Option<String>, String> {
+    match value {
+        Json::Null => Ok(None),
+        Json::String(text) => Ok(Some(text.clone())),
+        Json::Number(number) => Ok(Some(number.to_string())),
+        Json::Bool(boolean) => Ok(Some(boolean.to_string())),
+        Json::Array(_) | Json::Object(_) => Err(format!(
+            "field {name} must be text, a number, true, false or null; for more give the whole sObject as XML"
+        )),
+    }
+}
+
+/// What an edit must leave alone, and what it got wrong that was right.
+fn refuse_edit(original: &Record, edited: &Record) -> Result<(), String> {
+    if original.record_type != edited.record_type || original.id() != edited.id() {
+        let name = |record: &Record| format!("{} {}", record.record_type, record.id().unwrap_or("without Id"));
+        return Err(format!(
+            "the edit makes another record of it: it is {}, and was {}; type and Id must stay",
+            name(edited),
+            name(original)
+        ));
+    }
+    match edited.drift.iter().find(|drift| !original.drift.contains(drift)) {
+        Some(drift) => Err(format!("the edit does not fit the WSDL of its source: {drift}")),
+        None => Ok(()),
+    }
+}
+
 impl Desk {
     /// A desk, open.
     #[must_use]
@@ -292,17 +339,71 @@ impl Desk {
         if is_of_unknown_type(&notification) {
             return Ok(Vec::new());
         }
-        let subject = Subject {
-            record: notification.record(),
-            notification_id: &stored.notification_id,
-            received_at: stored.received_at,
-            organization_id: &stored.organization_id,
-            action_id: &stored.action_id,
-            enterprise_url: &stored.enterprise_url,
-            partner_url: &stored.partner_url,
-            source: &stored.source,
-        };
+        let subject = subject_of(stored, notification.record());
         Ok(route::deliveries(&desk.routes, &notification, &subject))
+    }
+
+    /// The delivery that one route of its source makes of a notification that was stored before: the route with this name, or
+    /// the only one that leads to the destination with this name.
+    ///
+    /// # Errors
+    /// When there is no such route, or it can make none.
+    pub fn plan_to(&self, stored: &StoredNotification, to: &str) -> Result<Planned, String> {
+        let source = &stored.source;
+        let rules = self.rules.load_full();
+        let desk = rules.sources.get(source).ok_or_else(|| format!("there is no source {source:?} any more"))?;
+        let named = desk.routes.iter().find(|route| route.name == to);
+        let leading: Vec<&Route> = desk.routes.iter().filter(|route| route.destination == to).collect();
+        let route = match (named, leading.as_slice()) {
+            (Some(route), _) => route,
+            (None, [route]) => *route,
+            (None, []) => {
+                return Err(format!(
+                    "no route of source {source:?} has the name {to:?} or leads to a destination of that name, so nothing says \
+                     how to map it"
+                ));
+            }
+            (None, several) => {
+                let names: Vec<&str> = several.iter().map(|route| route.name.as_str()).collect();
+                return Err(format!("several routes lead to {to:?}; name one of them: {}", names.join(", ")));
+            }
+        };
+        let record = match stored.xml.as_str() {
+            "" => None,
+            xml => Some(
+                parse::record(xml, desk.source.record_types.as_deref())
+                    .map_err(|error| format!("it cannot be read: {error}"))?,
+            ),
+        };
+        route::by_hand(route, &subject_of(stored, record.as_ref()))
+    }
+
+    /// The content of a stored notification as a person wants it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn edit(&self, stored: &StoredNotification, edits: &Edits) -> Result<Edit, String> {
+        let rules = self.rules.load_full();
+        let types = rules.sources.get(&stored.source).and_then(|desk| desk.source.record_types.as_deref());
+        let xml = match edits {
+            Edits::Xml(xml) => Cow::Borrowed(xml.as_str()),
+            Edits::Fields(_) if stored.xml.is_empty() => {
+                return Err("it came without a record; give the whole sObject as XML".to_owned());
+            }
+            Edits::Fields(fields) => {
+                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), field_text(name, value)?)));
+                let fields = fields.collect::<Result<_, String>>()?;
+                Cow::Owned(parse::with_fields(&stored.xml, &fields).map_err(|error| error.to_string())?)
+            }
+        };
+        let edited = parse::sobject(&xml, &rules.limits, types).map_err(|error| error.to_string())?;
+        if !stored.xml.is_empty() {
+            let original = parse::record(&stored.xml, types).map_err(|error| error.to_string())?;
+            refuse_edit(&original, &edited.record)?;
+        }
+        let Edited { record, hash, xml } = edited;
+        let record_id = record.id().unwrap_or_default().to_owned();
+        Ok(Edit { hash, record_type: record.record_type, record_id, xml })
     }
 
     /// A source was silent for so long when the gateway started.

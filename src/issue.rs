@@ -213,6 +213,9 @@ mod tests {
             behind: None,
             lane_head: None,
             superseded_by: None,
+            kept: serde_json::Map::new(),
+            kept_warnings: BTreeMap::new(),
+            links: crate::store::Links::default(),
         }
     }
 }

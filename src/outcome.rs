@@ -129,6 +129,17 @@ impl Outcome {
     }
 }
 
+/// A value that was kept of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Under this name.
+    pub name: String,
+    /// Null where there was none, or where it could not be kept.
+    pub value: serde_json::Value,
+    /// Why it could not be kept, in words.
+    pub warning: Option<String>,
+}
+
 /// A SOAP fault, of either version, as a destination sent it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Fault {
@@ -155,6 +166,9 @@ pub struct Fault {
 /// What is kept of one call, already masked and cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Record {
+    /// SHA-256 of the call as its mapping made it, less what credentials add; none where it was not kept.
+    #[serde(rename = "call_sha256", serialize_with = "as_hex")]
+    pub call_hash: Option<[u8; 32]>,
     /// Method and URL, secrets as references.
     pub request_line: String,
     /// The request's body: the first 64 KiB.
@@ -169,4 +183,8 @@ pub struct Record {
     pub response_cut: bool,
     /// The SOAP fault, when there was one.
     pub fault: Option<Fault>,
+}
+
+fn as_hex<S: serde::Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).serialize(serializer)
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::envelope::{IdError, Record, RecordTypes};
 
+mod edit;
 mod encoding;
 mod envelope;
 mod lexical;
@@ -16,6 +17,7 @@ mod scope;
 mod session;
 mod strict;
 
+pub use edit::{EditError, Edited, sobject, with_fields};
 pub use encoding::decode;
 pub use envelope::envelope;
 pub use session::without_session_id;

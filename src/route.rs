@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::delivery::{Coalesce, OnRevision, Planned};
+use crate::delivery::{After, Coalesce, OnRevision, Planned};
 use crate::envelope::{Content, Notification};
 use crate::expression::{Expression, Subject};
 use crate::stale;
@@ -35,6 +35,8 @@ pub struct Route {
     pub coalesce: bool,
     /// The field whose value tells newer from older.
     pub stale_by: Option<String>,
+    /// The route whose delivery of the same notification must be delivered first.
+    pub after: Option<After>,
 }
 
 /// What must keep its order.
@@ -73,6 +75,16 @@ pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subje
         Content::Record { .. } => false,
     };
     routes.iter().filter_map(|route| delivery(route, is_empty, subject)).collect()
+}
+
+/// The delivery that a route makes of a notification which a person wants to go along it, whatever its `when` says.
+///
+/// # Errors
+/// Why its lane cannot be found.
+pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> {
+    let lane =
+        lane(&route.lane, subject).map_err(|reason| format!("route {}: finding `lane`: {reason}", route.name))?;
+    Ok(planned(route, lane, None))
 }
 
 fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Planned> {
@@ -136,6 +148,7 @@ fn planned(route: &Route, lane: Option<String>, dead: Option<String>) -> Planned
         lane,
         on_revision: route.on_revision,
         coalesce: None,
+        after: route.after.clone(),
         dead,
     }
 }
@@ -207,6 +220,7 @@ mod tests {
             on_revision: OnRevision::Deliver,
             coalesce: false,
             stale_by: None,
+            after: None,
         }
     }
 
@@ -229,6 +243,7 @@ mod tests {
                 enterprise_url: "",
                 partner_url: "",
                 source: "orders",
+                after: None,
             };
             delivery(&route, false, &subject).map(|planned| planned.dead)
         };
@@ -284,6 +299,7 @@ mod tests {
                 enterprise_url: "",
                 partner_url: "",
                 source: "orders",
+                after: None,
             };
             deliveries(&[route], &notification, &subject).pop().unwrap().coalesce
         };
@@ -326,6 +342,7 @@ mod tests {
             enterprise_url: "",
             partner_url: "",
             source: "s",
+            after: None,
         };
         let mut plans = deliveries(&[route], &Notification { content, hash: [0; 32] }, &subject);
         assert!(plans.len() <= 1);
@@ -412,6 +429,7 @@ mod tests {
             enterprise_url: "",
             partner_url: "",
             source: "",
+            after: None,
         };
         let all = [route(None, Lane::Record, OnEmpty::Dead)];
         assert!(deliveries(&all, &Notification { content, hash: [0; 32] }, &subject).is_empty());

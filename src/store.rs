@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 use tokio::sync::watch;
 
 use crate::clock::{Day, Timestamp};
@@ -230,6 +231,12 @@ pub struct Claimed {
     pub stale_mark: Option<String>,
     /// Whether it is sent although a later state of the record was delivered, because a person wants it so.
     pub even_if_newer: bool,
+    /// What was kept of the answers to those that it comes after: of the nearest first, where names meet.
+    pub after: Map<String, Json>,
+    /// The delivery that it repeats, because a person wants it so.
+    pub replay_of: Option<DeliveryId>,
+    /// The configuration to map with, because a person wants it as it was.
+    pub as_it_was: Option<ConfigVersion>,
 }
 
 /// A notification's content as the store keeps it.
@@ -300,6 +307,8 @@ pub struct Settle {
     pub active_ms: i64,
     /// The new mark of `stale_by`, when delivered on a route that has one.
     pub stale_mark: Option<String>,
+    /// What is kept of the answer, when delivered.
+    pub kept: Vec<outcome::Kept>,
 }
 
 /// The state that a verdict gives a delivery.
@@ -334,7 +343,7 @@ pub enum Settlement {
 /// What a person does to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A dead one is sent again: waiting, attempts counted on, in its old place of the lane.
+    /// A dead one is sent again: waiting, attempts counted on, in its old place of the lane. More can be had by [`Replay`].
     Replay {
         /// Even when something later for the same record was delivered on its route; else that is a conflict.
         even_if_newer: bool,
@@ -352,12 +361,67 @@ impl Change {
     #[must_use]
     pub fn applies_to(&self, state: State) -> bool {
         match self {
-            Self::Replay { .. } => state == State::Dead,
+            Self::Replay { .. } => matches!(state, State::Dead | State::Delivered),
             Self::Hold => matches!(state, State::Waiting | State::Blocked),
             Self::Release => state == State::Held,
             Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
         }
     }
+}
+
+/// A person has a delivery sent again.
+///
+/// A dead one goes again in its old place of the lane, if nothing of it is to be other than it was. All else makes a new
+/// delivery that is linked to it, behind what is in its lane: a repetition of what was delivered, another route, edited
+/// content. A dead one is then superseded by the new one; a delivered one stays as it is.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// What the route that it is to go along makes of it now; none where its own route is gone, or can make nothing of it.
+    pub planned: Option<Planned>,
+    /// The content in place of its own.
+    pub edit: Option<Edit>,
+    /// The configuration to map with.
+    pub as_it_was: Option<ConfigVersion>,
+    /// Even when something later for the same record was delivered on that route; else that is a conflict.
+    pub even_if_newer: bool,
+    /// Who wants it, and why.
+    pub by: By,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+/// Content that a person edited: a revision of the notification.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// See `Notification::hash`.
+    pub hash: [u8; 32],
+    /// The record's type.
+    pub record_type: String,
+    /// The record's id; empty when there is none.
+    pub record_id: String,
+    /// The `sObject` fragment.
+    pub xml: String,
+}
+
+/// What a person wants of a record that it is not.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Edits {
+    /// Other values in some fields; null is nil.
+    Fields(BTreeMap<String, Json>),
+    /// The whole `sObject`.
+    Xml(String),
+}
+
+/// The answer to a [`Replay`].
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The delivery that goes out: the same, or the new one.
+    pub delivery: DeliveryView,
+    /// Systems that have something that is due.
+    pub woken: Vec<String>,
 }
 
 /// A system's durable state.
@@ -635,6 +699,8 @@ pub struct DeliveryFilter {
     pub record_id: Option<String>,
     /// Whose reason holds this text.
     pub text: Option<String>,
+    /// Of whose answer this was kept: `order=4711`, or `order` alone for any single value.
+    pub kept: Option<String>,
     /// Below this id: the cursor.
     pub before: Option<i64>,
     /// Above this id; then the oldest come first.
@@ -656,6 +722,8 @@ pub struct NotificationView {
     pub reason: Option<String>,
     /// How often it came again with the same content.
     pub duplicates: i64,
+    /// The row of the content that a person edited to make this one; none: Salesforce sent it.
+    pub edited_from: Option<i64>,
 }
 
 /// A delivery in a list or alone.
@@ -703,6 +771,31 @@ pub struct DeliveryView {
     pub lane_head: Option<DeliveryId>,
     /// What brought a newer state of the record in its place.
     pub superseded_by: Option<DeliveryId>,
+    /// What was kept of the answer, by name.
+    pub kept: Map<String, Json>,
+    /// Why something could not be kept, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_warnings: BTreeMap<String, String>,
+    /// Which others it belongs to.
+    #[serde(flatten)]
+    pub links: Links,
+}
+
+/// How a delivery and others belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Links {
+    /// The delivery that it comes after: it waits until that one is delivered.
+    pub after: Option<DeliveryId>,
+    /// Those that come after it.
+    pub followed_by: Vec<DeliveryId>,
+    /// The delivery that it repeats, because a person wanted it so.
+    pub replay_of: Option<DeliveryId>,
+    /// Those that repeat it.
+    pub replayed_by: Vec<DeliveryId>,
+    /// The row of the content that a person edited to make what it carries.
+    pub edited_from: Option<i64>,
+    /// The configuration that it is mapped with, because a person wants it as it was.
+    pub as_it_was: Option<ConfigVersion>,
 }
 
 /// One call made for a delivery.
@@ -798,12 +891,15 @@ pub trait Store: Send + Sync {
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
+    /// A person has a delivery sent again: in its place, or as a new one that is linked to it.
+    fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>>;
     /// Gives an unrouted notification, by the row of the content that goes out, the deliveries that routes make of it now;
     /// the systems that have something new that is due. A conflict when it is not unrouted any more.
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>>;
     /// For each of some deliveries, those in whose place it stands, lowest first; at most a hundred.
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>>;
-    /// A later delivery of the same record on the same route that was delivered: replaying this one would undo it.
+    /// A later delivery of the same record on the same route that was delivered with other content: replaying this one
+    /// would undo it.
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>>;
     /// The durable state of a system; a fresh one when it was never seen.
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>>;

@@ -117,6 +117,15 @@ pub enum Why {
         /// Why that one waits, as far as it does.
         because: Option<Box<Self>>,
     },
+    /// The delivery that it comes after is not delivered yet.
+    After {
+        /// That one.
+        lead: DeliveryId,
+        /// How that one stands, where it is known.
+        state: Option<State>,
+        /// Why that one waits, as far as it does.
+        because: Option<Box<Self>>,
+    },
     /// A person stopped it, or must decide.
     Held {
         /// In words.
@@ -141,6 +150,8 @@ pub struct Surroundings {
     pub shut: Option<Shut>,
     /// The first of its lane and why that one waits, where it is known.
     pub head: Option<(DeliveryView, Option<Why>)>,
+    /// The delivery that it comes after and why that one waits, where it is known.
+    pub lead: Option<(DeliveryView, Option<Why>)>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -152,7 +163,11 @@ pub fn why(delivery: &DeliveryView, around: &Surroundings) -> Option<Why> {
     match delivery.state {
         State::InFlight | State::Delivered | State::Dead | State::Superseded | State::Discarded => None,
         State::Held => Some(Why::Held { reason: reason() }),
-        State::Blocked => Some(behind(delivery, around)),
+        State::Blocked => Some(match delivery.links.after {
+            // As the first of its lane.
+            Some(lead) if delivery.lane_head.is_none() && delivery.behind.is_none() => after(lead, around),
+            Some(_) | None => behind(delivery, around),
+        }),
         State::Waiting => Some(waiting(delivery, around)),
     }
 }
@@ -167,6 +182,15 @@ fn behind(delivery: &DeliveryView, around: &Surroundings) -> Why {
             state: None,
             because: None,
         },
+    }
+}
+
+fn after(lead: DeliveryId, around: &Surroundings) -> Why {
+    match &around.lead {
+        Some((lead, because)) => {
+            Why::After { lead: lead.delivery_id, state: Some(lead.state), because: because.clone().map(Box::new) }
+        }
+        None => Why::After { lead, state: None, because: None },
     }
 }
 
@@ -221,6 +245,7 @@ impl Why {
             Self::Retry { .. } => "retry",
             Self::Due => "due",
             Self::Behind { .. } => "behind",
+            Self::After { .. } => "after",
             Self::Held { .. } => "held",
         }
     }
@@ -258,15 +283,24 @@ impl fmt::Display for Why {
             Self::Due => f.write_str("it is due and about to be sent"),
             Self::Behind { head, state, because } => {
                 write!(f, "it waits behind delivery {head}, the first of its lane")?;
-                match (state, because) {
-                    (_, Some(because)) => write!(f, "; of that one: {because}"),
-                    (Some(state), None) => write!(f, ", which is {}", state.as_str().replace('_', " ")),
-                    (None, None) => Ok(()),
-                }
+                other(f, *state, because.as_deref())
+            }
+            Self::After { lead, state, because } => {
+                write!(f, "it comes after delivery {lead} and waits until that one is delivered")?;
+                other(f, *state, because.as_deref())
             }
             Self::Held { reason } if reason.is_empty() => f.write_str("it is held until a person releases it"),
             Self::Held { reason } => write!(f, "it is held until a person releases it: {reason}"),
         }
+    }
+}
+
+/// How another delivery stands, and why that one waits.
+fn other(f: &mut fmt::Formatter<'_>, state: Option<State>, because: Option<&Why>) -> fmt::Result {
+    match (state, because) {
+        (_, Some(because)) => write!(f, "; of that one: {because}"),
+        (Some(state), None) => write!(f, ", which is {}", state.as_str().replace('_', " ")),
+        (None, None) => Ok(()),
     }
 }
 
@@ -332,6 +366,9 @@ mod tests {
             behind: (state == State::Blocked).then_some(DeliveryId(6)),
             lane_head: (state == State::Blocked).then_some(DeliveryId(5)),
             superseded_by: None,
+            kept: serde_json::Map::new(),
+            kept_warnings: std::collections::BTreeMap::new(),
+            links: crate::store::Links::default(),
         }
     }
 
@@ -475,6 +512,24 @@ mod tests {
         says(&blocked, &held, "behind", text);
         let flying = Surroundings { head: Some((head(State::InFlight), None)), ..around() };
         says(&blocked, &flying, "behind", "it waits behind delivery 5, the first of its lane, which is in flight");
+    }
+
+    #[test]
+    fn what_comes_after_another_names_it_and_why_that_one_waits() {
+        let links = crate::store::Links { after: Some(DeliveryId(3)), ..crate::store::Links::default() };
+        let after = DeliveryView { links, behind: None, lane_head: None, ..delivery(State::Blocked) };
+        says(&after, &around(), "after", "it comes after delivery 3 and waits until that one is delivered");
+        let lead = |state| DeliveryView { delivery_id: DeliveryId(3), ..delivery(state) };
+        let flying = Surroundings { lead: Some((lead(State::InFlight), None)), ..around() };
+        let text = "it comes after delivery 3 and waits until that one is delivered, which is in flight";
+        says(&after, &flying, "after", text);
+        let closed = Why::System { system: "erp".to_owned(), shut: Shut::Closed { opens: None } };
+        let waiting = Surroundings { lead: Some((lead(State::Waiting), Some(closed))), ..around() };
+        let text = "it comes after delivery 3 and waits until that one is delivered; of that one: system erp is closed by its \
+                    calendar for more than a year";
+        says(&after, &waiting, "after", text);
+        let inside = DeliveryView { lane_head: Some(DeliveryId(5)), ..after };
+        assert_eq!(why(&inside, &around()).unwrap().code(), "behind", "its lane comes first");
     }
 
     #[test]

@@ -10,18 +10,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::Admin;
-use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX, Wish};
+use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::person::Person;
+use crate::admin::replay::{self, Mapped, Wish};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::Issues;
-use crate::store::{By, Change, DeliveryFilter, DeliveryView, Health, NotificationFilter, StoreError, SystemState};
+use crate::store::{
+    By, Change, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, StoreError, SystemState,
+};
 use crate::why::{self, Shut, Surroundings, Why};
 
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
 const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
+
+/// The longest body of a call: edited content may be as long as what came.
+const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::keep::configure(config);
@@ -53,6 +59,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         )
         .app_data(
             web::JsonConfig::default()
+                .limit(BODY_BYTES_MAX)
                 .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
         )
         .app_data(
@@ -156,23 +163,30 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>)
 }
 
 async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
-    let (view, attempts) = match admin.store.delivery(DeliveryId(id.into_inner())).await {
-        Ok(found) => found,
-        Err(error) => return from_store(&error),
-    };
+    answer(told(&admin, DeliveryId(id.into_inner())).await)
+}
+
+/// All there is to say of a delivery.
+pub(super) async fn told(admin: &Admin, id: DeliveryId) -> Result<serde_json::Value, StoreError> {
+    let (view, attempts) = admin.store.delivery(id).await?;
     let head = match view.lane_head {
         // It may have gone meanwhile; then it is no reason any more.
         Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| head),
         None => None,
     };
+    let lead = match view.links.after.filter(|_| view.state == State::Blocked) {
+        Some(lead) => admin.store.delivery(lead).await.ok().map(|(lead, _)| lead),
+        None => None,
+    };
     let mut shut = HashMap::new();
-    let head = head.map(|head| explained(&admin, &mut shut, head));
-    let around =
-        Surroundings { head: head.map(|head| (head.delivery, head.why)), ..surroundings(&admin, &mut shut, &view) };
+    let mut told = |other: Option<DeliveryView>| {
+        other.map(|other| explained(admin, &mut shut, other)).map(|other| (other.delivery, other.why))
+    };
+    let (head, lead) = (told(head), told(lead));
+    let around = Surroundings { head, lead, ..surroundings(admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
-    let stands_for = admin.store.stands_for(vec![delivery.delivery.delivery_id]).await.map(|mut each| each.pop());
-    let stands_for = stands_for.map(Option::unwrap_or_default);
-    answer(stands_for.map(|ids| json!({"delivery": delivery, "attempts": attempts, "stands_for": ids})))
+    let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
+    Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
 }
 
 /// A delivery, and why it is not under way.
@@ -204,6 +218,7 @@ fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Su
         moved_to: known.moved_to,
         shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| admin.dispatch.shut(system)).clone(),
         head: None,
+        lead: None,
         now: admin.clock.now(),
     }
 }
@@ -266,6 +281,32 @@ struct Because {
     /// Of a replay: even when a later state of the record was delivered.
     #[serde(default)]
     even_if_newer: bool,
+    /// Of a replay: as it was, or anew.
+    #[serde(default)]
+    mapping: Mapped,
+    /// Of a replay: the route, or the destination that one route leads to.
+    to: Option<String>,
+    /// Of a replay: what is to be other in its content.
+    edit: Option<Edits>,
+    /// Of a replay: only when the delivery is in this state.
+    state: Option<State>,
+}
+
+async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person) -> HttpResponse {
+    let Because { reason, dry_run, even_if_newer, mapping, to, edit, state, until: _ } = because;
+    let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
+    if let Some(fault) = wish.fault() {
+        return problem(400, fault);
+    }
+    if dry_run {
+        return answer(replay::rehearse(admin, id, &wish).await);
+    }
+    let by = By::new(person.0, wish.reason.clone());
+    let replayed = replay::replay(admin, id, &wish, by).await;
+    if let Ok(view) = &replayed {
+        tracing::info!(delivery = id.0, sent = view.delivery_id.0, "a person had a delivery sent again");
+    }
+    answer(replayed)
 }
 
 async fn change(
@@ -280,6 +321,13 @@ async fn change(
         Ok(change) => change,
         Err((status, detail)) => return problem(status, detail),
     };
+    if matches!(change, Change::Replay { .. }) {
+        return replay(&admin, id, because.into_inner(), person).await;
+    }
+    let of_replays = [because.to.is_some(), because.edit.is_some(), because.state.is_some(), because.even_if_newer];
+    if because.mapping != Mapped::Anew || of_replays.contains(&true) {
+        return problem(400, "mapping, to, edit, state and even_if_newer belong to a replay");
+    }
     if because.dry_run {
         return match admin.store.delivery(id).await {
             Ok((view, _)) if change.applies_to(view.state) => HttpResponse::Ok().json(view),
@@ -292,6 +340,7 @@ async fn change(
     if let Ok(view) = &changed {
         tracing::info!(delivery = id.0, verb, "a person changed a delivery");
         admin.dispatch.wake(&view.system);
+        admin.dispatch.wake_after(&view.route);
     }
     answer(changed)
 }
@@ -360,6 +409,9 @@ struct Many {
     dry_run: bool,
     #[serde(default)]
     even_if_newer: bool,
+    #[serde(default)]
+    mapping: Mapped,
+    to: Option<String>,
     /// Changes a second.
     rate: Option<u32>,
 }
@@ -388,12 +440,14 @@ async fn change_many(
     if many.rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
         return problem(400, &format!("the rate must be from 1 to {RATE_MAX} changes a second"));
     }
-    let mut choice = many.choose.ordered();
+    let mut choice = many.choose.clone().ordered();
     if choice.is_empty() {
         return problem(400, "say in choose which are meant: ids, issue, state, destination, route and so on");
     }
     if choice.state.is_none() {
         choice.state = match change {
+            // What is named by its id is meant as it is.
+            Change::Replay { .. } if choice.ids.is_some() => None,
             Change::Replay { .. } => Some(State::Dead),
             Change::Release => Some(State::Held),
             Change::Hold | Change::Discard if choice.ids.is_none() => {
@@ -405,22 +459,24 @@ async fn change_many(
     if let Some(state) = choice.state.filter(|state| !change.applies_to(*state)) {
         return problem(400, &format!("what is {} cannot be changed so", state.as_str().replace('_', " ")));
     }
+    let Many { reason, even_if_newer, mapping, to, rate, dry_run, .. } = many;
+    let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };
+    let is_replay = matches!(change, Change::Replay { .. });
+    if let Some(fault) = wish.fault().or_else(|| {
+        let is_odd = !is_replay && (wish.mapping != Mapped::Anew || wish.to.is_some());
+        is_odd.then_some("mapping and to belong to a replay")
+    }) {
+        return problem(400, fault);
+    }
     let forecast = match forecast(&admin, &choice, &change).await {
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
     };
-    if many.dry_run {
+    if dry_run {
         return HttpResponse::Ok().json(forecast);
     }
-    let order = bulk::Order {
-        verb: verb.into_inner(),
-        change,
-        choice,
-        reason: many.reason,
-        who: person.0,
-        rate: many.rate,
-        total: forecast.count,
-    };
+    let order =
+        bulk::Order { verb: verb.into_inner(), change, choice, wish, who: person.0, rate, total: forecast.count };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
@@ -466,9 +522,9 @@ async fn steer_job(
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let wish = match verb.as_str() {
-        "pause" => Wish::Pause,
-        "resume" => Wish::Run,
-        "cancel" => Wish::Cancel,
+        "pause" => bulk::Wish::Pause,
+        "resume" => bulk::Wish::Run,
+        "cancel" => bulk::Wish::Cancel,
         _ => return problem(404, "a job can be paused, resumed or cancelled"),
     };
     if admin.jobs.get(id).is_some_and(|job| job.has_ended()) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue;
@@ -71,6 +71,7 @@ impl Choice {
             notification_id: self.notification_id.clone(),
             record_id: self.record_id.clone(),
             text: self.text.clone(),
+            kept: None,
             before: None,
             after: Some(after),
             limit: Some(PAGE),
@@ -173,7 +174,8 @@ pub(super) struct Order {
     pub(super) verb: String,
     pub(super) change: Change,
     pub(super) choice: Choice,
-    pub(super) reason: String,
+    /// Why; and how, of a replay.
+    pub(super) wish: replay::Wish,
     /// Who wants it.
     pub(super) who: String,
     pub(super) rate: Option<u32>,
@@ -182,7 +184,7 @@ pub(super) struct Order {
 
 impl Order {
     fn by(&self) -> By {
-        By::new(&self.who, &self.reason)
+        By::new(&self.who, &self.wish.reason)
     }
 }
 
@@ -236,7 +238,7 @@ impl Jobs {
         let progress = Progress {
             id,
             verb: order.verb.clone(),
-            reason: order.reason.clone(),
+            reason: order.wish.reason.clone(),
             state: "running",
             begun_at: admin.clock.now(),
             ended_at: None,
@@ -299,10 +301,17 @@ async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
 async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) -> StoreResult<()> {
     loop {
         let (id, now) = (view.delivery_id, admin.clock.now());
-        match admin.store.change(id, order.change.clone(), order.by(), now).await {
+        let changed = match &order.change {
+            Change::Replay { .. } => replay::replay(admin, id, &order.wish, order.by()).await,
+            change @ (Change::Hold | Change::Release | Change::Discard) => {
+                admin.store.change(id, change.clone(), order.by(), now).await
+            }
+        };
+        match changed {
             Ok(changed) => {
                 job.progress().changed += 1;
                 admin.dispatch.wake(&changed.system);
+                admin.dispatch.wake_after(&changed.route);
                 return Ok(());
             }
             Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,

@@ -12,14 +12,14 @@ use crate::why::Shut;
 const STYLE: &str = include_str!("ui.css");
 
 pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
-    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>omgate</title>");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    html.push_str("<link rel=\"stylesheet\" href=\"/ui.css\"></head><body><h1>omgate</h1>");
+    let mut html = head("omgate");
+    html.push_str("<h1>omgate</h1>");
     standing(&mut html, &admin);
     match admin.store.ledger().await {
         Ok(ledger) => accounts(&mut html, &ledger),
         Err(error) => paragraph(&mut html, &format!("The ledger cannot be read: {error}")),
     }
+    super::sheet::dead(&mut html, &admin).await;
     html.push_str(
         "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
     );
@@ -27,6 +27,15 @@ pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
     html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/api/v1/config\">configuration</a> <a href=\"/metrics\">metrics</a></p>");
     html.push_str("</body></html>");
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
+}
+
+/// Where a page begins.
+pub(super) fn head(title: &str) -> String {
+    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
+    let _ = write!(html, "<title>{}</title>", escape(title));
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
+    html.push_str("<link rel=\"stylesheet\" href=\"/ui.css\"></head><body>");
+    html
 }
 
 pub(super) async fn style() -> HttpResponse {
@@ -96,7 +105,7 @@ fn paragraph(html: &mut String, text: &str) {
     let _ = write!(html, "<p>{}</p>", escape(text));
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

@@ -67,6 +67,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         enterprise_url: "",
         partner_url: "",
         source: "by-hand",
+        after: None,
     };
     // Another key each time: two calls by hand are two calls.
     let identity = Identity { idempotency_key: format!("by-hand-{}", now.0) };

@@ -11,7 +11,7 @@ use crate::config::{self, Loaded, Problem, RouteSummary, Severity};
 mod trial;
 
 use trial::Trial;
-pub(in crate::cli) use trial::{document, expressions};
+pub(in crate::cli) use trial::{document, expressions, kept_sample};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,16 @@
 //! `omgate deliveries`, `omgate dead`: look at deliveries, and change one.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
+
+mod replay;
 
 /// Arguments of `deliveries` and `dead`.
 #[derive(Debug, clap::Args)]
@@ -56,6 +60,9 @@ struct ListArgs {
     /// Only of this notification.
     #[arg(long)]
     notification_id: Option<String>,
+    /// Only those of whose answer this was kept: `order=4711`, or `order` for any.
+    #[arg(long, value_name = "NAME=VALUE")]
+    kept: Option<String>,
     /// Below this delivery id: the next page.
     #[arg(long)]
     before: Option<i64>,
@@ -115,6 +122,16 @@ struct ReplayArgs {
     /// Even when a later state of the record was delivered on the same route.
     #[arg(long)]
     even_if_newer: bool,
+    /// Make the call of the last attempt again, with the configuration of then; not mapped anew.
+    #[arg(long, conflicts_with_all = ["to", "edit"])]
+    as_it_was: bool,
+    /// Along another route of the source: its name, or that of the destination it leads to.
+    #[arg(long, value_name = "DEST")]
+    to: Option<String>,
+    /// With other content: a JSON object of fields to change (null is nil), or a whole sObject as XML; `-` reads standard
+    /// input. Needs --reason.
+    #[arg(long, value_name = "FILE")]
+    edit: Option<PathBuf>,
 }
 
 /// Runs `omgate deliveries`.
@@ -138,12 +155,21 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::List(filter) => list(&client, list_path, filter).await?,
         Verb::Show { id, json } => show(&client, id, json).await?,
-        Verb::Replay(ReplayArgs { some, even_if_newer }) => {
-            return change(&client, some, "replay", even_if_newer).await;
+        Verb::Replay(replay) => {
+            let mut more = replay.more()?;
+            let mut some = replay.some;
+            if list_path == "/dead" {
+                // Said twice, it must not send twice what went out meanwhile.
+                match some.choice.is_by_ids() && some.choice.ids.len() == 1 {
+                    true => more.push(("state", json!("dead"))),
+                    false => some.choice.state = some.choice.state.or(Some(State::Dead)),
+                }
+            }
+            return change(&client, some, "replay", more).await;
         }
-        Verb::Hold(some) => return change(&client, some, "hold", false).await,
-        Verb::Release(some) => return change(&client, some, "release", false).await,
-        Verb::Discard(some) => return change(&client, some, "discard", false).await,
+        Verb::Hold(some) => return change(&client, some, "hold", Vec::new()).await,
+        Verb::Release(some) => return change(&client, some, "release", Vec::new()).await,
+        Verb::Discard(some) => return change(&client, some, "discard", Vec::new()).await,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,6 +182,7 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
         ("route", filter.route),
         ("record_id", filter.record_id),
         ("notification_id", filter.notification_id),
+        ("kept", filter.kept),
         ("before", filter.before.map(|id| id.to_string())),
     ];
     query.extend(texts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
@@ -211,8 +238,18 @@ async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
     }
     let empty = serde_json::Map::new();
     for (name, value) in found.get("delivery").and_then(Value::as_object).unwrap_or(&empty) {
-        let value = value.get("text").unwrap_or(value);
-        print::line(&format!("{:<17} {}", name.replace('_', " "), print::cell(Some(value))));
+        let name = name.replace('_', " ");
+        match value.as_object().filter(|value| !value.contains_key("text")) {
+            Some(entries) => {
+                for (entry, value) in entries {
+                    print::line(&format!("{:<17} {entry} = {}", name, print::cell(Some(value))));
+                }
+            }
+            None => {
+                let value = value.get("text").unwrap_or(value);
+                print::line(&format!("{:<17} {}", name, print::cell(Some(value))));
+            }
+        }
     }
     let attempts = found.get("attempts").cloned().unwrap_or_default();
     print::list(
@@ -243,14 +280,45 @@ fn exchange(attempt: &Value) {
     }
 }
 
-async fn change(client: &Client, some: SomeArgs, verb: &str, even_if_newer: bool) -> anyhow::Result<ExitCode> {
+impl ReplayArgs {
+    /// What of the body is said by options of its own.
+    fn more(&self) -> anyhow::Result<Vec<(&'static str, Value)>> {
+        let mut more = Vec::new();
+        if self.even_if_newer {
+            more.push(("even_if_newer", Value::Bool(true)));
+        }
+        if self.as_it_was {
+            more.push(("mapping", json!("as_it_was")));
+        }
+        if let Some(to) = &self.to {
+            more.push(("to", json!(to)));
+        }
+        if let Some(file) = &self.edit {
+            if self.some.choice.ids.len() != 1 || !self.some.choice.is_by_ids() {
+                bail!("--edit changes the content of one delivery: name its id alone");
+            }
+            more.push(("edit", replay::edit(file)?));
+        }
+        Ok(more)
+    }
+}
+
+async fn change(
+    client: &Client,
+    some: SomeArgs,
+    verb: &str,
+    more: Vec<(&'static str, Value)>,
+) -> anyhow::Result<ExitCode> {
     let SomeArgs { choice, rate, change } = some;
     let mut body = json!({"reason": change.reason, "dry_run": change.dry_run});
-    if even_if_newer {
-        set(&mut body, "even_if_newer", Value::Bool(true));
+    for (key, value) in more {
+        set(&mut body, key, value);
     }
     if let ([id], true) = (choice.ids.as_slice(), choice.is_by_ids()) {
         let changed = client.post(&format!("/deliveries/{id}/{verb}"), &body).await?;
+        if verb == "replay" && !change.json {
+            return Ok(replay::told(*id, &changed, change.dry_run));
+        }
         return Ok(one_changed(*id, verb, &changed, &change));
     }
     set(&mut body, "rate", json!(rate));

@@ -7,14 +7,15 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{file, limits, rules, security, value};
+use super::{file, keep, limits, rules, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
+use crate::deliver::keep::Keep;
 use crate::deliver::rules::Then;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
 use crate::dispatch::calendar::Calendar;
 use crate::dispatch::{Rate, System, breaker};
-use crate::expression::{Expression, Place, RESPONSE_NAMES, SUBJECT_NAMES, Tables, Template};
+use crate::expression::{CALL_NAMES, Expression, Place, RESPONSE_NAMES, Tables, Template};
 use crate::map::{AddressingHeaders, IDEMPOTENCY_HEADER};
 use crate::secret::Text;
 use crate::settle::OnUnknown;
@@ -53,6 +54,7 @@ pub(super) struct Configured {
     pub(super) retry: Retry,
     pub(super) unknown: OnUnknown,
     pub(super) rules: Rules,
+    pub(super) keep: Vec<Keep>,
     /// Every expression about the notification, with its place: checked against the sources that are routed here.
     pub(super) expressions: Vec<(Spot, Expression)>,
     shared: Shared,
@@ -147,6 +149,7 @@ fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &
     let headers = headers(section, tables, &mut expressions);
     let response = |key| response_rule(section, key, tables);
     let list = rules::rules(section, tables);
+    let keep = keep::keep(section, tables, &kind);
     let rules = Rules { list, retry_when: response("retry_when"), success_when: response("success_when") };
     let shared = shared(section, matches!(kind, Kind::Rest(_)));
     let target = target_parts(section);
@@ -166,6 +169,7 @@ fn destination(section: &Section<'_, '_>, name: Option<Field<String>>, tables: &
         retry,
         unknown,
         rules,
+        keep,
         expressions,
         shared,
         target,
@@ -421,9 +425,19 @@ fn addressing(section: &Section<'_, '_>) -> Option<AddressingHeaders> {
 
 pub(super) fn response_rule(section: &Section<'_, '_>, key: &'static str, tables: &Tables) -> Option<Expression> {
     let field = section.text(key)?;
-    let expression = compiled(section, &field.spot, &field.value, tables)?;
+    response_expression(section, &field.spot, &field.value, tables)
+}
+
+/// An expression over an answer, its names checked.
+pub(super) fn response_expression(
+    section: &Section<'_, '_>,
+    spot: &Spot,
+    text: &Text,
+    tables: &Tables,
+) -> Option<Expression> {
+    let expression = compiled(section, spot, text, tables)?;
     if let Err(error) = expression.check_names(&RESPONSE_NAMES) {
-        section.desk.expression(&field.spot, &error);
+        section.desk.expression(spot, &error);
         return None;
     }
     for (path, offset) in expression.names() {
@@ -436,7 +450,7 @@ pub(super) fn response_rule(section: &Section<'_, '_>, key: &'static str, tables
         };
         let reason = format!("expression `{expression}`: an answer has no {path:?}; there is {}", known.join(", "));
         let name = path.rsplit('.').next().unwrap_or(path);
-        section.desk.unknown(&section.desk.inside(&field.spot, offset), reason, name, known.iter().copied());
+        section.desk.unknown(&section.desk.inside(spot, offset), reason, name, known.iter().copied());
     }
     Some(expression)
 }
@@ -458,7 +472,7 @@ pub(super) fn subject_expression(
     expression: Expression,
     expressions: &mut Vec<(Spot, Expression)>,
 ) {
-    match expression.check_names(&SUBJECT_NAMES) {
+    match expression.check_names(&CALL_NAMES) {
         Ok(()) => expressions.push((spot.clone(), expression)),
         Err(error) => section.desk.expression(spot, &error),
     }

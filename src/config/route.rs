@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::after::{self, Follows};
 use super::destination::{self, Configured, Kind, Rest, Soap};
 use super::problem::Severity;
 use super::read::{Desk, Field, Section, Spot, type_name};
 use super::source::Declarations;
 use super::{file, fit, source};
-use crate::delivery::OnRevision;
+use crate::delivery::{After, OnRevision};
 use crate::dispatch::lookup::Lookup;
 use crate::envelope::RecordTypes;
-use crate::expression::{Document, Expression, SUBJECT_NAMES, Shape, Tables};
+use crate::expression::{CALL_NAMES, Document, Expression, Shape, Tables};
 use crate::map::soap::Message;
 use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, SoapCalls, Tree};
 use crate::receive;
@@ -38,6 +39,7 @@ pub(super) struct Built {
     pub(super) on_deleted: OnEmpty,
     pub(super) on_revision: OnRevision,
     pub(super) on_dead: OnDead,
+    pub(super) after: Option<Follows>,
     pub(super) stale_by: Option<String>,
     pub(super) coalesce: bool,
     pub(super) mapping: Option<Mapping>,
@@ -58,8 +60,10 @@ pub(super) struct Parts<'p> {
 
 pub(super) fn routes(root: &Section<'_, '_>, parts: &Parts<'_>) -> Vec<Built> {
     let mut routes: Vec<Built> = Vec::new();
-    for section in root.sections("route") {
-        let built = route(&section, parts);
+    let sections = root.sections("route");
+    let follows = after::follows(&sections, parts);
+    for (section, follows) in sections.into_iter().zip(follows) {
+        let built = route(&section, parts, follows);
         if let Some(built) = built {
             if routes.iter().any(|known| known.name == built.name) {
                 let spot = if section.has("name") { section.spot_of("name") } else { section.spot.clone() };
@@ -72,14 +76,22 @@ pub(super) fn routes(root: &Section<'_, '_>, parts: &Parts<'_>) -> Vec<Built> {
     routes
 }
 
-fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
+fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>) -> Option<Built> {
     let name = section.plain("name");
+    section.refuse("keep", "belongs to the [[destination]], whose answer it reads");
     let source = section.required("source").and_then(|field| known_source(section, &field, parts));
     let destination = section.required("destination").and_then(|field| known_destination(section, &field, parts));
     let types = source.and_then(|source| source.record_types.as_deref());
     let declared = source.and_then(|source| parts.declarations.get(&source.name)).map(AsRef::as_ref);
-    let check = Check { section, types, declared, tables: parts.tables, dead_without: RefCell::default() };
-    let when = section.text("when").and_then(|field| check.expression(&field.spot, &field.value));
+    let check = Check {
+        section,
+        types,
+        declared,
+        tables: parts.tables,
+        follows: follows.as_ref(),
+        dead_without: RefCell::default(),
+    };
+    let when = section.text("when").and_then(|field| check.condition(&field.spot, &field.value));
     let lane = lane(section, &check);
     let stale_by = stale_by(section, types);
     let coalesce = section.boolean("coalesce").unwrap_or(false);
@@ -89,7 +101,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     }
     let policies = [("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)];
     let on_empty = section.choice("on_empty", &policies);
-    let deleted_when = section.text("deleted_when").and_then(|field| check.expression(&field.spot, &field.value));
+    let deleted_when = section.text("deleted_when").and_then(|field| check.condition(&field.spot, &field.value));
     let on_deleted = section.choice("on_deleted", &policies);
     if section.has("on_deleted") && !section.has("deleted_when") {
         section.desk.error(&section.spot_of("on_deleted"), "has no effect without deleted_when");
@@ -107,6 +119,9 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
     check.destination(configured);
     let lookup = lookup(section, parts, &check, configured);
     let mapped = map.as_ref().map_or(0, |(tree, _)| tree.leaves().len());
+    let on_dead = on_dead.map(|field| field.value).unwrap_or_default();
+    let holds_lane = on_dead == OnDead::Hold;
+    let after = follows.clone().map(|follows| Follows { planned: After { holds_lane, ..follows.planned }, ..follows });
     let template_name = template.as_ref().map(|(document, _)| document.file().to_owned());
     Some(Built {
         name: name
@@ -121,7 +136,8 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>) -> Option<Built> {
         deleted_when,
         on_deleted: on_deleted.map_or(OnEmpty::Deliver, |field| field.value),
         on_revision: on_revision.map(|field| field.value).unwrap_or_default(),
-        on_dead: on_dead.map(|field| field.value).unwrap_or_default(),
+        on_dead,
+        after,
         stale_by,
         coalesce,
         mapping: check.mapping(configured, map, template.map(|(document, _)| document)),
@@ -154,6 +170,7 @@ fn lookup(section: &Section<'_, '_>, parts: &Parts<'_>, outer: &Check<'_, '_, '_
         types: outer.types,
         declared: outer.declared,
         tables: outer.tables,
+        follows: outer.follows,
         dead_without: RefCell::default(),
     };
     let asked = probe.required("destination").and_then(|field| known_destination(&probe, &field, parts));
@@ -218,7 +235,7 @@ fn lane(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> Lane {
             section.desk.error(&field.spot, reason);
             Lane::Record
         }
-        _ => check.expression(&field.spot, &field.value).map_or(Lane::Record, Lane::Expression),
+        _ => check.condition(&field.spot, &field.value).map_or(Lane::Record, Lane::Expression),
     }
 }
 
@@ -238,13 +255,26 @@ struct Check<'c, 's, 'd> {
     types: Option<&'c RecordTypes>,
     declared: Option<&'c [DeclaredRecord]>,
     tables: &'c Tables,
+    follows: Option<&'c Follows>,
     dead_without: RefCell<Vec<String>>,
 }
 
 impl Check<'_, '_, '_> {
+    /// An expression that is asked when the notification comes.
+    fn condition(&self, spot: &Spot, text: &crate::secret::Text) -> Option<Expression> {
+        let expression = self.expression(spot, text)?;
+        match after::too_early(&expression) {
+            None => Some(expression),
+            Some(error) => {
+                self.section.desk.expression(spot, &error);
+                None
+            }
+        }
+    }
+
     fn expression(&self, spot: &Spot, text: &crate::secret::Text) -> Option<Expression> {
         let expression = destination::compiled(self.section, spot, text, self.tables)?;
-        if let Err(error) = expression.check_names(&SUBJECT_NAMES) {
+        if let Err(error) = expression.check_names(&CALL_NAMES) {
             self.section.desk.expression(spot, &error);
             return None;
         }
@@ -253,6 +283,10 @@ impl Check<'_, '_, '_> {
     }
 
     fn names(&self, spot: &Spot, expression: &Expression) {
+        let misnamed = after::misnamed(expression.names(), self.follows, expression.source());
+        for error in &misnamed {
+            self.section.desk.expression(spot, error);
+        }
         let errors = source::check_names(expression.names(), self.types, expression);
         for error in &errors {
             self.section.desk.ruled_expression("source-field", spot, error);
@@ -287,6 +321,7 @@ impl Check<'_, '_, '_> {
             self.section.desk.elsewhere(&field.spot, &field.value, &text, offset, error);
         };
         let document = Document::compile(&field.value, &text, self.tables).map_err(|error| report(&error)).ok()?;
+        after::misnamed(document.names(), self.follows, &field.value).iter().for_each(report);
         for (path, offset) in document.names() {
             if let Some(error) = source::check_name(path, offset, self.types, &field.value) {
                 report(&error);

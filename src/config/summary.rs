@@ -86,8 +86,13 @@ fn also(built: &Built, configured: &Configured, system: &System) -> Vec<String> 
     };
     let lines = [
         built.stale_by.as_ref().map(|field| format!("superseded when {field} is older than what was delivered")),
+        built.after.as_ref().map(|after| format!("after {}, which must be delivered first", after.planned.route)),
         built.coalesce.then(|| "only the newest of waiting updates".to_owned()),
         built.deleted_when.as_ref().map(|when| format!("deleted when {when}: {}", policy(built.on_deleted))),
+        (!configured.keep.is_empty()).then(|| {
+            let names: Vec<&str> = configured.keep.iter().map(|keep| keep.name.as_str()).collect();
+            format!("keeps {} of the answer", names.join(", "))
+        }),
         (rules > 0).then(|| format!("{rules} own {} for answers", if rules == 1 { "rule" } else { "rules" })),
         system.rate.map(|rate| format!("at most {} calls in {}", rate.calls, written(rate.per))),
         system.calendar.as_ref().map(|calendar| format!("open {calendar}")),

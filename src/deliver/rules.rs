@@ -140,17 +140,28 @@ impl Rule {
 /// # Errors
 /// Why it cannot be evaluated: by itself, or since it asks for content that cannot be read.
 pub(crate) fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<bool, String> {
+    rule.evaluate_response(&scope(rule, response, reply)?).map_err(|error| error.to_string())
+}
+
+/// What an expression sees of an answer.
+///
+/// # Errors
+/// Why it cannot be asked: it asks for content that cannot be read.
+pub(super) fn scope<'a>(
+    rule: &Expression,
+    response: &'a Response,
+    reply: Option<&'a Reply>,
+) -> Result<ResponseScope<'a>, String> {
     let (fault, body) = match reply {
         Some(Reply::Broken(why)) if asks_for_the_body(rule) => return Err(why.clone()),
         Some(Reply::Fault(fault)) => (Some(fault), None),
         Some(Reply::Body(body)) => (None, Some(body)),
         Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => (None, None),
     };
-    let scope = ResponseScope { status: response.status, headers: &response.headers, fault, body };
-    rule.evaluate_response(&scope).map_err(|error| error.to_string())
+    Ok(ResponseScope { status: response.status, headers: &response.headers, fault, body })
 }
 
-fn asks_for_the_body(rule: &Expression) -> bool {
+pub(super) fn asks_for_the_body(rule: &Expression) -> bool {
     let mut names = rule.names();
     names.any(|(path, _)| path == "response" || path == "response.body" || path.starts_with("response.body."))
 }

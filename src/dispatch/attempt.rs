@@ -4,23 +4,25 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::discriminant;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
 use crate::call::Call;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
-use crate::deliver::{self, classify};
+use crate::deliver::{self, classify, keep};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
 use crate::dispatch::lookup::{Found, Lookup};
+use crate::dispatch::system::Runner;
 use crate::dispatch::{Destination, InForce, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::Record;
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
-use crate::outcome::{self, Exchange, Follow, Judgement, Outcome};
+use crate::outcome::{self, Exchange, Follow, Judgement, Kept, Outcome};
 use crate::parse;
 use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
@@ -60,6 +62,7 @@ pub(super) struct Attempts {
     pub(super) clock: SharedClock,
     pub(super) alarms: Arc<Alarms>,
     pub(super) stop: watch::Receiver<Stop>,
+    runners: ArcSwap<HashMap<String, Weak<Runner>>>,
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
     metrics: Arc<Metrics>,
@@ -69,11 +72,11 @@ pub(super) struct Attempts {
 /// What a call is made by: all of the plan in force, save a resend after an unknown outcome, whose bytes are those of the
 /// plan that made them. Where it goes, how it is judged and what follows is always for the plan in force to say: an
 /// address or a credential that was corrected counts at once.
-struct Way<'a> {
-    plan: &'a Plan,
-    route: &'a Route,
-    destination: &'a Destination,
-    older: Option<Arc<Plan>>,
+pub(super) struct Way<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) route: &'a Route,
+    pub(super) destination: &'a Destination,
+    pub(super) older: Option<Arc<Plan>>,
 }
 
 impl<'a> Way<'a> {
@@ -89,14 +92,21 @@ impl<'a> Way<'a> {
     }
 
     /// The route that makes the bytes. Those of another protocol are of no use to the destination as it is now.
-    fn maker(&self) -> &Route {
-        let older = self.older.as_ref().and_then(|older| older.routes.get(&self.route.name));
-        let alike = |older: &&Arc<Route>| discriminant(&older.mapping.calls) == discriminant(&self.route.mapping.calls);
-        older.filter(alike).map_or(self.route, AsRef::as_ref)
+    pub(super) fn maker(&self) -> &Route {
+        self.older_maker().unwrap_or(self.route)
     }
 
-    fn call(&self, subject: &Subject<'_>, identity: &Identity) -> Result<Call, map::MapError> {
+    /// The route as the older plan has it.
+    pub(super) fn older_maker(&self) -> Option<&Route> {
+        let older = self.older.as_ref().and_then(|older| older.routes.get(&self.route.name));
+        let alike = |older: &&Arc<Route>| discriminant(&older.mapping.calls) == discriminant(&self.route.mapping.calls);
+        older.filter(alike).map(AsRef::as_ref)
+    }
+
+    /// The call, and its hash as its mapping made it.
+    pub(super) fn call(&self, subject: &Subject<'_>, identity: &Identity) -> Result<(Call, [u8; 32]), map::MapError> {
         let mut call = map::call(&self.maker().mapping, subject, identity)?;
+        let hash = call.hash();
         if self.older.is_some() {
             call.timeout = self.route.mapping.timeout;
             // Where the present address cannot be made, or is another destination's, the one of then is as good as any.
@@ -104,7 +114,7 @@ impl<'a> Way<'a> {
                 call.url = map::address(&self.route.mapping, subject).unwrap_or(call.url);
             }
         }
-        Ok(call)
+        Ok((call, hash))
     }
 }
 
@@ -120,6 +130,7 @@ struct Decided {
     record: outcome::Record,
     duration: Duration,
     stale_mark: Option<String>,
+    kept: Vec<Kept>,
 }
 
 /// What a call came to.
@@ -127,6 +138,8 @@ struct Answered {
     judgement: Judgement,
     record: outcome::Record,
     duration: Duration,
+    /// What the destination that answered keeps of it.
+    kept: Vec<Kept>,
 }
 
 /// What a look-up found.
@@ -158,6 +171,7 @@ impl Attempts {
             clock,
             alarms,
             stop,
+            runners: ArcSwap::default(),
             recall,
             recalled: Mutex::new(HashMap::new()),
             metrics,
@@ -179,7 +193,7 @@ impl Attempts {
             self.release(&claimed).await;
             return After::NoCall;
         }
-        let older = self.plan_for(claimed.same_bytes_as, in_force.version).await;
+        let older = self.plan_for(claimed.same_bytes_as.or(claimed.as_it_was), in_force.version).await;
         // A claim names the routes and destinations of its plan.
         let Some(way) = Way::of(&claimed, &in_force.plan, older) else {
             tracing::error!(delivery = %claimed.delivery, route = claimed.route, "the route is gone; released");
@@ -187,7 +201,10 @@ impl Attempts {
             return After::NoCall;
         };
         let facts = || Facts { lockouts_alone, ..self.facts(&claimed, active_ms()) };
-        let decided = self.decide(&claimed, &way, &facts).await;
+        let decided = match not_as_it_was(&claimed, &way, in_force.version) {
+            Some(reason) => no_call(settle::unmappable(&reason, &way.route.policy), ""),
+            None => self.decide(&claimed, &way, &facts).await,
+        };
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, decided.outcome()) {
             (Some(pause), _) => After::Pause(pause.clone()),
@@ -202,6 +219,21 @@ impl Attempts {
         };
         self.settle(self.settlement(&claimed, decided, active_ms())).await;
         after
+    }
+
+    /// Learns of the runners, to wake them.
+    pub(super) fn meet(&self, runners: &HashMap<String, Arc<Runner>>) {
+        let runners = runners.iter().map(|(name, runner)| (name.clone(), Arc::downgrade(runner))).collect();
+        self.runners.store(Arc::new(runners));
+    }
+
+    /// What comes after a delivery of a route may be due, or may have let its lane go on.
+    pub(super) fn wake_after(&self, plan: &Plan, route: &str) {
+        let Some(route) = plan.routes.get(route).filter(|route| !route.wakes.is_empty()) else { return };
+        let runners = self.runners.load();
+        for runner in route.wakes.iter().filter_map(|system| runners.get(system)?.upgrade()) {
+            runner.hear_of_work();
+        }
     }
 
     /// Maps, checks, calls, classifies: everything between the lease and the settlement.
@@ -220,24 +252,32 @@ impl Attempts {
         if let Some(reason) = stale.filter(|_| !claimed.even_if_newer) {
             return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, "");
         }
-        let subject = subject_of(&claimed.notification, record.as_ref());
-        let call = match way.call(&subject, &identity_of(claimed)) {
-            Ok(call) => call,
+        let subject = Subject { after: Some(&claimed.after), ..subject_of(&claimed.notification, record.as_ref()) };
+        let (call, hash) = match way.call(&subject, &identity_of(claimed)) {
+            Ok(made) => made,
             Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), ""),
         };
         let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
             Some(lookup) => self.look_up(lookup, way, claimed, &subject, mask).await,
             None => LookedUp::Absent,
         };
-        let Answered { judgement, record, duration } = match looked_up {
-            LookedUp::There(answered) => *answered,
-            LookedUp::Absent if claimed.same_bytes_as.is_some() && route.lookup.is_some() => {
-                match settle::exhausted(&facts(), &route.policy) {
-                    Some(verdict) => return no_call(verdict, ""),
-                    None => self.send(destination, &way.maker().mapping, &call, mask).await,
-                }
+        let looks_up = claimed.same_bytes_as.is_some() && route.lookup.is_some();
+        let Answered { judgement, record, duration, kept } = match looked_up {
+            LookedUp::There(mut answered) => {
+                let unseen =
+                    destination.keep.iter().filter(|keep| answered.kept.iter().all(|kept| kept.name != keep.name));
+                let unseen: Vec<Kept> = unseen.map(unseen_answer).collect();
+                answered.kept.extend(unseen);
+                *answered
             }
-            LookedUp::Absent => self.send(destination, &way.maker().mapping, &call, mask).await,
+            LookedUp::Absent => {
+                if let Some(verdict) = settle::exhausted(&facts(), &route.policy).filter(|_| looks_up) {
+                    return no_call(verdict, "");
+                }
+                let mut answered = self.send(destination, &way.maker().mapping, &call, mask).await;
+                answered.record.call_hash = Some(hash);
+                answered
+            }
             LookedUp::Unknown { judgement, after } => {
                 // No call was made for the delivery: none is counted, and no limit ends it before somebody knows.
                 let facts = facts();
@@ -250,8 +290,8 @@ impl Attempts {
             }
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
-        let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark)
-            .filter(|_| matches!(verdict.settlement, Settlement::Delivered));
+        let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
+        let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark).filter(|_| is_delivered);
         Decided {
             judgement: Some(judgement),
             verdict,
@@ -260,6 +300,7 @@ impl Attempts {
             record,
             duration,
             stale_mark,
+            kept: if is_delivered { kept } else { Vec::new() },
         }
     }
 
@@ -269,8 +310,13 @@ impl Attempts {
         let reply = map::reply(mapping, &exchange);
         let mut judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
         judgement.outcome = masked(judgement.outcome, mask);
-        let record = kept(call, &exchange, reply.as_ref(), mask);
-        Answered { judgement, record, duration }
+        let record = recorded(call, &exchange, reply.as_ref(), mask);
+        let kept = if judgement.outcome == Outcome::Delivered {
+            keep::kept(&destination.keep, &exchange, reply.as_ref(), &|text| mask.apply(text))
+        } else {
+            Vec::new()
+        };
+        Answered { judgement, record, duration, kept }
     }
 
     /// After an unknown outcome, asks the target whether the message arrived.
@@ -304,8 +350,9 @@ impl Attempts {
             Found::Absent => LookedUp::Absent,
             Found::There => LookedUp::There(Box::new(Answered {
                 judgement: Outcome::Delivered.into(),
-                record: kept(&call, &exchange, reply.as_ref(), mask),
+                record: recorded(&call, &exchange, reply.as_ref(), mask),
                 duration,
+                kept: keep::kept(&asked.keep, &exchange, reply.as_ref(), &|text| mask.apply(text)),
             })),
             Found::Unknown { reason } => {
                 let status = match &exchange {
@@ -357,7 +404,7 @@ impl Attempts {
             _ => None,
         };
         let excused = decided.verdict.pause.is_some();
-        let Decided { judgement, verdict, reason, record, duration, stale_mark, after: _ } = decided;
+        let Decided { judgement, verdict, reason, record, duration, stale_mark, kept, after: _ } = decided;
         let outcome = judgement.map(|judgement| judgement.outcome);
         Settle {
             delivery: claimed.delivery,
@@ -372,6 +419,7 @@ impl Attempts {
             settlement: verdict.settlement,
             active_ms,
             stale_mark,
+            kept,
         }
     }
 
@@ -412,6 +460,7 @@ impl Attempts {
             settlement: Settlement::Held { reason },
             active_ms,
             stale_mark: None,
+            kept: Vec::new(),
         };
         self.settle(settle).await;
         After::Ended { answered: false, sign: Sign::Nothing }
@@ -429,7 +478,7 @@ impl Attempts {
     }
 
     /// The older plan that made the bytes which must go out again; none when that is the plan in force.
-    async fn plan_for(&self, version: Option<ConfigVersion>, in_force: ConfigVersion) -> Option<Arc<Plan>> {
+    pub(super) async fn plan_for(&self, version: Option<ConfigVersion>, in_force: ConfigVersion) -> Option<Arc<Plan>> {
         let version = version.filter(|version| *version != in_force)?;
         let mut recalled = self.recalled.lock().await;
         if let Some(plan) = recalled.get(&version) {
@@ -493,6 +542,12 @@ impl Attempts {
     }
 }
 
+/// Why a delivery that a person wants as it was cannot be mapped so any more.
+fn not_as_it_was(claimed: &Claimed, way: &Way<'_>, in_force: ConfigVersion) -> Option<String> {
+    let version = claimed.as_it_was.filter(|version| *version != in_force)?;
+    way.older_maker().is_none().then(|| no_older(version))
+}
+
 /// Whether the target is asked first whether the message arrived.
 pub(super) fn looks_up(plan: &Plan, claimed: &Claimed) -> bool {
     claimed.same_bytes_as.is_some() && plan.routes.get(&claimed.route).is_some_and(|route| route.lookup.is_some())
@@ -547,10 +602,25 @@ fn no_call(verdict: Verdict, reason: &str) -> Decided {
         record: outcome::Record::default(),
         duration: Duration::ZERO,
         stale_mark: None,
+        kept: Vec::new(),
     }
 }
 
-fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {
+/// What a destination would have kept of an answer that nobody saw: a look-up told that the message arrived.
+fn unseen_answer(keep: &keep::Keep) -> Kept {
+    let warning = "a look-up found that the message had arrived, and its destination keeps no such value".to_owned();
+    Kept { name: keep.name.clone(), value: serde_json::Value::Null, warning: Some(warning) }
+}
+
+/// Why a configuration cannot map any more.
+pub(super) fn no_older(version: ConfigVersion) -> String {
+    format!(
+        "configuration version {} cannot map it any more: its route is gone from it, or is of another kind",
+        version.0
+    )
+}
+
+pub(super) fn record_of(notification: &StoredNotification, route: &Route) -> Result<Option<Record>, String> {
     if notification.xml.is_empty() {
         return Ok(None);
     }
@@ -570,16 +640,23 @@ pub(crate) fn subject_of<'a>(notification: &'a StoredNotification, record: Optio
         enterprise_url: &notification.enterprise_url,
         partner_url: &notification.partner_url,
         source: &notification.source,
+        after: None,
     }
 }
 
-/// The key is made of organization, notification id, route and revision: the same for every attempt.
 fn identity_of(claimed: &Claimed) -> Identity {
-    let notification = &claimed.notification;
+    identity(&claimed.notification, &claimed.route, claimed.replay_of.map(|_| claimed.delivery))
+}
+
+/// The key is made of organization, notification id, route and revision: the same for every attempt. A delivery that repeats
+/// another because a person wants it so has one of its own: by the old one the target would take it for done.
+pub(super) fn identity(notification: &StoredNotification, route: &str, replay: Option<DeliveryId>) -> Identity {
     let organization: String = notification.organization_id.chars().take(15).collect();
-    let name =
-        [organization.as_str(), &notification.notification_id, &claimed.route, &notification.revision.to_string()]
-            .join("\u{0}");
+    let revision = notification.revision.to_string();
+    let mut name = [organization.as_str(), &notification.notification_id, route, &revision].join("\u{0}");
+    if let Some(replay) = replay {
+        name.push_str(&format!("\u{0}replay {replay}"));
+    }
     Identity { idempotency_key: uuid::Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()).to_string() }
 }
 
@@ -596,7 +673,7 @@ fn masked(outcome: Outcome, mask: &Mask) -> Outcome {
 }
 
 /// What is kept of a call: masked, and cut.
-fn kept(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask) -> outcome::Record {
+fn recorded(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask) -> outcome::Record {
     let (request, request_cut) = cut(&call.body, mask);
     let mut record = outcome::Record {
         request_line: format!("{} {}", call.method, mask.apply(&call.url.masked())),
@@ -621,7 +698,7 @@ fn kept(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask) ->
 }
 
 /// The first 64 KiB as text. Masked before it is cut, so that no secret is left half shown at the edge.
-fn cut(body: &[u8], mask: &Mask) -> (String, bool) {
+pub(super) fn cut(body: &[u8], mask: &Mask) -> (String, bool) {
     let slack = BODY_BYTES_KEPT + (4 << 10);
     let text = mask.apply(&String::from_utf8_lossy(body.get(..slack.min(body.len())).unwrap_or_default()));
     if body.len() <= BODY_BYTES_KEPT && text.len() <= BODY_BYTES_KEPT {

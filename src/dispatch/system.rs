@@ -226,7 +226,7 @@ impl Runner {
     }
 
     async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot) {
-        let (delivery, lease) = (claimed.delivery, claimed.lease);
+        let (delivery, lease, route) = (claimed.delivery, claimed.lease, claimed.route.clone());
         let lockouts_alone = self.gate().lockouts_alone(delivery);
         let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms());
         let run = AssertUnwindSafe(run).catch_unwind();
@@ -235,6 +235,7 @@ impl Runner {
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
         };
         self.follow(delivery, after).await;
+        self.attempts.wake_after(&in_force.plan, &route);
         drop(slot);
         self.wake();
     }

@@ -207,7 +207,7 @@ impl<'a> Walk<'a> {
     fn local(&mut self, name: &str, at: usize) -> Result<String, ExpressionError> {
         let name = name.trim();
         let fits = name.chars().all(|c| c.is_alphanumeric() || c == '_') && name.starts_with(char::is_alphabetic);
-        if !fits || super::SUBJECT_NAMES.contains(&name) {
+        if !fits || super::CALL_NAMES.contains(&name) {
             return Err(self.error(at, &format!("{name:?} cannot be used as a name here")));
         }
         self.locals.push(name.to_owned());
@@ -227,9 +227,9 @@ impl<'a> Walk<'a> {
         if let Some((path, at)) = rewritten
             .names
             .iter()
-            .find(|(path, _)| !super::SUBJECT_NAMES.contains(&path.split('.').next().unwrap_or_default()))
+            .find(|(path, _)| !super::CALL_NAMES.contains(&path.split('.').next().unwrap_or_default()))
         {
-            let names = super::SUBJECT_NAMES.iter().copied();
+            let names = super::CALL_NAMES.iter().copied();
             return Err(place(ExpressionError::unknown(inside, *at, "name", path, names)));
         }
         self.names.extend(rewritten.names.into_iter().map(|(name, at)| (name, at + offset)));

@@ -52,6 +52,7 @@ fn with_subject<T>(ask: impl FnOnce(&Subject<'_>) -> T) -> T {
         enterprise_url: "https://e",
         partner_url: "https://p",
         source: "order-won",
+        after: None,
     })
 }
 

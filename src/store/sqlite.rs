@@ -1,6 +1,7 @@
 //! The store over SQLite: one writer that commits in groups, readers apart, a lock that keeps other processes out.
 
 mod accept;
+mod after;
 mod archive;
 mod alive;
 mod audit;
@@ -11,12 +12,14 @@ mod change;
 mod claim;
 mod coalesce;
 mod days;
+mod kept;
 mod lane;
 mod names;
 mod orphans;
 mod prune;
 mod queries;
 mod readers;
+mod replay;
 mod reroute;
 mod revise;
 mod schema;
@@ -45,8 +48,8 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Retention, Settle, Store, StoreError,
-    StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
+    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
+    Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -322,6 +325,11 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &by, now))
+    }
+
+    fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
+        let bytes = replay.edit.as_ref().map_or(0, |edit| edit.xml.len());
+        self.write(Size { rows: 4, bytes, reserved: true }, move |books| replay::replay(books, &replay))
     }
 
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {

@@ -69,6 +69,7 @@ fn a_stored_configuration_makes_the_same_calls() {
         enterprise_url: "",
         partner_url: "",
         source: "order-won",
+        after: None,
     };
     let identity = Identity { idempotency_key: "key".to_owned() };
     for (name, route) in &loaded.plan.routes {
@@ -113,6 +114,7 @@ fn secrets_are_used_and_masked_and_never_stored() {
         enterprise_url: "",
         partner_url: "",
         source: "s",
+        after: None,
     };
     let identity = Identity { idempotency_key: "key".to_owned() };
     let call = map::call(&loaded.plan.routes["s → d"].mapping, &subject, &identity).unwrap();

@@ -90,6 +90,7 @@ async fn deliver(loaded: &Loaded, mode: &str, target: Option<Target>) -> Came {
         enterprise_url: "",
         partner_url: "",
         source: "s",
+        after: None,
     };
     let identity = Identity { idempotency_key: "key".to_owned() };
     let call = map::call(&route.mapping, &subject, &identity).unwrap();

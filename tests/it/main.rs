@@ -25,6 +25,7 @@ mod interop;
 mod keep;
 mod messages;
 mod readme;
+mod recovery;
 mod reload;
 mod replay;
 mod send;

@@ -81,6 +81,7 @@ fn the_examples_of_filters_give_what_the_readme_says() {
         enterprise_url: "",
         partner_url: "",
         source: "order-won",
+        after: None,
     };
     let mut tried = 0;
     for row in table("## Expressions and filters", "filter") {

@@ -6,6 +6,7 @@ mod configurations;
 mod file;
 mod keep;
 mod model;
+mod replay;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use omgate::clock::{Clock, SharedClock, Timestamp};
-use omgate::delivery::{Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
+use omgate::delivery::{After, Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
 use omgate::outcome::{Fault, Record};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
@@ -151,6 +152,7 @@ impl World {
             settlement,
             active_ms: self.active_ms,
             stale_mark: None,
+            kept: Vec::new(),
         }
     }
 
@@ -250,6 +252,7 @@ fn planned(route: &str, lane: Option<&str>) -> Planned {
         lane: lane.map(str::to_owned),
         on_revision: OnRevision::Deliver,
         coalesce: None,
+        after: None,
         dead: None,
     }
 }
@@ -292,6 +295,13 @@ impl Note {
     fn towards(mut self, route: &str, destination: &str, lane: &str) -> Self {
         let destination = destination.to_owned();
         self.0.deliveries.push(Planned { destination, ..planned(route, Some(lane)) });
+        self
+    }
+
+    /// Along a route that comes after another.
+    fn after(mut self, route: &str, lane: Option<&str>, lead: &str, holds_lane: bool) -> Self {
+        let after = Some(After { route: lead.to_owned(), holds_lane });
+        self.0.deliveries.push(Planned { after, ..planned(route, lane) });
         self
     }
 
@@ -876,6 +886,7 @@ async fn an_attempt_keeps_what_was_said_and_answered() {
     let (_, attempts) = world.store().delivery(claimed.delivery).await.unwrap();
     assert_eq!((attempts.len(), attempts[0].number, attempts[0].outcome.as_deref()), (1, 1, None));
     let record = Record {
+        call_hash: Some([7; 32]),
         request_line: "POST http://erp/orders".to_owned(),
         request: "<order/>".to_owned(),
         request_cut: true,

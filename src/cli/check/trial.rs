@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 use crate::clock::Timestamp;
 use crate::config::Loaded;
@@ -51,7 +52,8 @@ pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> (Vec<Trial>,
     let mut trials = Vec::new();
     let mut never = Vec::new();
     for record in &records {
-        let bench = Bench { loaded, planned, lane: condition.map(|route| &route.lane), source };
+        let lane = condition.map(|route| &route.lane);
+        let bench = Bench { loaded, planned, lane, source, after: kept_sample(&planned.mapping) };
         for (sample, made) in [("full", bench.full(record)), ("minimal", minimal(record)), ("null", null(record))] {
             let reason = bench.reason(&made);
             let record_type = record.name.clone();
@@ -63,8 +65,25 @@ pub(super) fn trials(loaded: &Loaded, route: &str, source: &str) -> (Vec<Trial>,
         }
     }
     let none_sends = trials.iter().all(|trial| !trial.ok) && never.iter().all(Option::is_some);
-    let never = never.into_iter().flatten().next().filter(|_| none_sends);
+    // What an answer will hold is nobody's to say.
+    let asks_answers = !kept_sample(&planned.mapping).is_empty();
+    let never = never.into_iter().flatten().next().filter(|_| none_sends && !asks_answers);
     (trials, never)
+}
+
+/// What a mapping reads of the answers to those that its route comes after, made up: each is 1.
+pub(in crate::cli) fn kept_sample(mapping: &Mapping) -> Map<String, Json> {
+    let mut kept = Map::new();
+    let mut read = |path: &str| {
+        if let Some(name) = path.strip_prefix("after.").and_then(|rest| rest.split('.').next()) {
+            kept.insert(name.to_owned(), Json::String("1".to_owned()));
+        }
+    };
+    expressions(mapping).into_iter().flat_map(Expression::names).for_each(|(path, _)| read(path));
+    if let Some(document) = document(mapping) {
+        document.names().for_each(|(path, _)| read(path));
+    }
+    kept
 }
 
 /// A reason, with the made-up values that it speaks of: nobody has ever sent them.
@@ -236,6 +255,7 @@ struct Bench<'b> {
     planned: &'b dispatch::Route,
     lane: Option<&'b Lane>,
     source: &'b str,
+    after: Map<String, Json>,
 }
 
 impl Bench<'_> {
@@ -249,6 +269,7 @@ impl Bench<'_> {
             enterprise_url: "https://example.my.salesforce.com/services/Soap/c/60.0/00D000000000001",
             partner_url: "https://example.my.salesforce.com/services/Soap/u/60.0/00D000000000001",
             source: self.source,
+            after: Some(&self.after),
         }
     }
 

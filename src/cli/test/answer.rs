@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::config::Loaded;
-use crate::deliver::classify;
+use crate::deliver::{classify, keep};
 use crate::map;
 use crate::outcome::{Exchange, Judgement, Response};
 use crate::settle::{self, Facts, Verdict};
@@ -45,7 +45,16 @@ pub(super) fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> Result<Stri
     let reply = map::reply(&route.mapping, &exchange);
     let judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
     let verdict = settle::verdict(&judgement, &FACTS, &route.policy);
-    Ok(page(&route.destination, &judgement, &verdict))
+    let mut text = page(&route.destination, &judgement, &verdict);
+    if verdict.settlement == Settlement::Delivered {
+        let mask = &loaded.plan.mask;
+        for kept in keep::kept(&destination.keep, &exchange, reply.as_ref(), &|text| mask.apply(text)) {
+            let warning = kept.warning.map_or_else(String::new, |warning| format!(": {warning}"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  keeps    {} = {}{warning}", kept.name, kept.value);
+        }
+    }
+    Ok(text)
 }
 
 fn page(destination: &str, judgement: &Judgement, verdict: &Verdict) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::call::Call;
-use crate::cli::pretty;
+use crate::cli::{check, pretty};
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::delivery::Planned;
@@ -111,6 +111,7 @@ impl Page<'_> {
             enterprise_url: &envelope.enterprise_url,
             partner_url: &envelope.partner_url,
             source: &self.source.name,
+            after: None,
         };
         let unknown_type = unknown_type(notification);
         let deliveries = match self.loaded.routes.get(&self.source.name) {
@@ -155,6 +156,15 @@ impl Page<'_> {
         let Some(route) = self.loaded.plan.routes.get(&planned.route) else { return };
         // Real keys are digests; a fixture shows what they are made of.
         let idempotency_key = format!("{}/{}/1", subject.notification_id, planned.route);
+        if let Some(after) = &planned.after {
+            line(
+                text,
+                2,
+                &format!("after route {}, whose answer is taken to have given 1 for all that is kept", after.route),
+            );
+        }
+        let after = check::kept_sample(&route.mapping);
+        let subject = &Subject { after: Some(&after), ..*subject };
         match map::call(&route.mapping, subject, &Identity { idempotency_key }) {
             Ok(call) => self.call(text, &call),
             Err(error) => line(text, 2, &format!("dead: {error}")),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::after;
 use super::books::{Account, Books, Failure};
 use super::coalesce::{self, Newcomer};
 use super::lane;
@@ -21,6 +22,8 @@ pub(super) struct Envelope<'a> {
     row: i64,
     used: bool,
     woken: Vec<Arc<Way>>,
+    /// Deliveries that others come after and that were superseded: those hear of it when all that takes their place is made.
+    fallen: Vec<i64>,
 }
 
 /// Executes the command.
@@ -29,7 +32,8 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
     let source = books.names.number(books.connection, Kind::Source, &accept.source)?;
     let organization = books.names.number(books.connection, Kind::Organization, &accept.organization_key)?;
     let row = books.sequences.next_envelope();
-    let mut envelope = Envelope { accept, source, organization, row, used: false, woken: Vec::new() };
+    let mut envelope =
+        Envelope { accept, source, organization, row, used: false, woken: Vec::new(), fallen: Vec::new() };
     let mut fates = Vec::with_capacity(accept.notifications.len());
     for incoming in &accept.notifications {
         fates.push(notification(books, &mut envelope, incoming)?);
@@ -55,9 +59,10 @@ fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incom
         for (place, planned) in incoming.deliveries.iter().enumerate() {
             let before = incoming.deliveries.iter().take(place);
             if before.into_iter().all(|other| other.route != planned.route) {
-                envelope.deliver(books, row, &incoming.record_id, planned)?;
+                envelope.deliver(books, row, row, &incoming.record_id, planned)?;
             }
         }
+        envelope.tell_fallen(books)?;
     }
     Ok(fate)
 }
@@ -88,10 +93,15 @@ pub(super) fn kind_word(fate: Fate) -> &'static str {
     }
 }
 
+/// The lane of a delivery that needs one to itself.
+pub(super) fn own_lane(delivery: i64) -> String {
+    format!("delivery {delivery}")
+}
+
 impl<'a> Envelope<'a> {
     /// One that brings nothing: for deliveries of what the store has already.
     pub(super) fn of_known(accept: &'a Accept, source: i64, organization: i64) -> Self {
-        Self { accept, source, organization, row: 0, used: false, woken: Vec::new() }
+        Self { accept, source, organization, row: 0, used: false, woken: Vec::new(), fallen: Vec::new() }
     }
 }
 
@@ -141,10 +151,12 @@ impl Envelope<'_> {
         Ok((written > 0).then(|| books.connection.last_insert_rowid()))
     }
 
-    /// Makes a delivery and gives it its place in its lane; its id.
+    /// Makes a delivery and gives it its place in its lane; its id. `first` is the row of the notification's first revision,
+    /// `row` that of what it carries.
     pub(super) fn deliver(
         &mut self,
         books: &mut Books,
+        first: i64,
         row: i64,
         record_id: &str,
         planned: &Planned,
@@ -152,22 +164,31 @@ impl Envelope<'_> {
         let way = books.names.way(books.connection, planned)?;
         let id = books.sequences.next_delivery();
         let now = self.now();
-        let newer = self.coalesced(books, &way, id, record_id, planned)?;
-        let state = match (&planned.dead, newer, &planned.lane) {
+        let lead = match &planned.after {
+            Some(after) => after::lead(books, first, &after.route)?,
+            None => None,
+        };
+        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let dead = planned.dead.as_ref().or(lost.as_ref());
+        let newer = if dead.is_none() { self.coalesced(books, &way, id, record_id, planned)? } else { None };
+        // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
+        let lane = planned.lane.clone().or_else(|| lead.map(|_| own_lane(id)));
+        let waits = lead.is_some_and(|lead| lead.state != State::Delivered);
+        let state = match (dead, newer, &lane) {
             (Some(_), _, _) => State::Dead,
             (None, Some(_), _) => State::Superseded,
-            (None, None, Some(lane)) if lane::is_occupied(books, way.system, lane)? => State::Blocked,
+            (None, None, Some(lane)) if waits || lane::is_occupied(books, way.system, lane)? => State::Blocked,
             (None, None, _) => State::Waiting,
         };
-        let reason = planned.dead.clone().or_else(|| newer.map(coalesce::reason));
+        let reason = dead.cloned().or_else(|| newer.map(coalesce::reason));
         let due_at = (state == State::Waiting).then_some(now.0);
         let sql = "INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, created_at,
                    changed_at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
         let unsettled = matches!(state, State::Waiting | State::Blocked);
-        books.run(
-            sql,
-            (id, row, way.id, way.system, &planned.lane, state.as_str(), unsettled, due_at, now.0, &reason),
-        )?;
+        books.run(sql, (id, row, way.id, way.system, &lane, state.as_str(), unsettled, due_at, now.0, &reason))?;
+        if let Some(after) = &planned.after {
+            after::note(books, id, after, lead)?;
+        }
         if let Some(coalesce) = &planned.coalesce {
             let key = self.coalesce_key(record_id);
             Newcomer { id, way: &way, key: &key, coalesce, now }.note(books, newer)?;
@@ -191,10 +212,26 @@ impl Envelope<'_> {
     ) -> Result<Option<i64>, Failure> {
         let Some(coalesce) = &planned.coalesce else { return Ok(None) };
         let key = self.coalesce_key(record_id);
-        let newer = Newcomer { id, way, key: &key, coalesce, now: self.now() }.take_place(books)?;
+        let newcomer = Newcomer { id, way, key: &key, coalesce, now: self.now() };
+        let newer = newcomer.take_place(books, &mut self.fallen)?;
         // Whoever stood behind what gave way may be due now.
         self.wake(way);
         Ok(newer)
+    }
+
+    /// A delivery that others come after was superseded.
+    pub(super) fn fell(&mut self, delivery: i64) {
+        self.fallen.push(delivery);
+    }
+
+    /// Tells those that come after what was superseded, now that all that takes its place is made.
+    pub(super) fn tell_fallen(&mut self, books: &mut Books) -> Result<(), Failure> {
+        for fallen in std::mem::take(&mut self.fallen) {
+            for way in after::tell(books, fallen, self.now())? {
+                self.wake(&way);
+            }
+        }
+        Ok(())
     }
 
     fn coalesce_key(&self, record_id: &str) -> String {

@@ -183,8 +183,10 @@ fn counted(connection: &Connection) -> rusqlite::Result<Sums> {
 fn found(connection: &Connection) -> rusqlite::Result<Sums> {
     let mut sums = Sums::new();
     let mut add = |name: String, value: i64| *sums.entry(name).or_insert(0) += value;
+    // What a person edited did not come in, and is counted nowhere.
     let sql = "SELECT s.text, g.kind, g.rows, g.duplicates FROM
-               (SELECT source, kind, count(*) AS rows, sum(duplicates) AS duplicates FROM notification GROUP BY source, kind) g
+               (SELECT source, kind, count(*) AS rows, sum(duplicates) AS duplicates FROM notification
+                WHERE edited_from IS NULL GROUP BY source, kind) g
                LEFT JOIN name s ON s.id = g.source";
     for (source, kind, rows, duplicates) in grouped(connection, sql)? {
         add("all sources, received".to_owned(), rows + duplicates);
@@ -258,7 +260,7 @@ fn broken(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>>
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 9] = [
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery WHERE notification NOT IN (SELECT id FROM notification)",
@@ -277,6 +279,23 @@ const RULES: [(&str, &str); 6] = [
         "SELECT count(*) FROM delivery d WHERE unsettled = 1 AND lane IS NOT NULL AND state = 'waiting' AND EXISTS
          (SELECT 1 FROM delivery b INDEXED BY delivery_lane
           WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1 AND b.lane IS NOT NULL AND b.id < d.id)",
+    ),
+    (
+        "deliveries that went out before the one that they come after was delivered",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.state IN ('waiting', 'in_flight', 'delivered')
+         AND lead.state <> 'delivered'",
+    ),
+    (
+        "deliveries that wait for one that will not be delivered",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.state IN ('blocked', 'held')
+         AND lead.state IN ('dead', 'superseded', 'discarded')",
+    ),
+    (
+        "deliveries that others come after and that do not know it",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.unsettled = 1 AND lead.has_followers = 0",
     ),
     (
         "deliveries in flight without an attempt under way",

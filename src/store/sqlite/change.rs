@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::after;
 use super::audit_log;
 use super::books::{Books, Failure};
 use super::lane::{self, Place, Turn};
@@ -25,10 +26,11 @@ pub(super) fn change(
     match change {
         Change::Replay { even_if_newer } => {
             if !even_if_newer {
-                refuse_outdated(books, &place)?;
+                refuse_outdated(books, place.id, place.way.route)?;
             }
-            books.run("UPDATE delivery SET even_if_newer = ?2 WHERE id = ?1", (place.id, even_if_newer))?;
-            replay(books, &place, now)?;
+            after::rejoin(books, &place, None)?;
+            let place = lane::place_of(books, place.id)?;
+            replay(books, &place, *even_if_newer, now)?;
         }
         Change::Release => lane::take_turn(books, &place, now, None, now)?,
         Change::Hold => leave(
@@ -42,21 +44,32 @@ pub(super) fn change(
                 &place,
                 Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(reason), at: now },
             )?;
+            if place.has_followers {
+                after::tell(books, place.id, now)?;
+            }
         }
     }
-    audit_log::write(
-        books,
-        &Deed {
-            at: now,
-            by: by.clone(),
-            verb: word(change).to_owned(),
-            object: "delivery",
-            object_id: delivery.to_string(),
-            count: 1,
-            result: "done".to_owned(),
-        },
-    )?;
-    let view = queries::delivery_view(books.connection, delivery.0)?;
+    note(books, delivery, word(change), by, now)?;
+    view(books, delivery.0)
+}
+
+/// Notes what a person did.
+pub(super) fn note(books: &Books, delivery: DeliveryId, change: &str, by: &By, now: Timestamp) -> Result<(), Failure> {
+    let deed = Deed {
+        at: now,
+        by: by.clone(),
+        verb: change.to_owned(),
+        object: "delivery",
+        object_id: delivery.to_string(),
+        count: 1,
+        result: "done".to_owned(),
+    };
+    audit_log::write(books, &deed).map(|_| ())
+}
+
+/// How a delivery stands now.
+pub(super) fn view(books: &Books, delivery: i64) -> Result<DeliveryView, Failure> {
+    let view = queries::delivery_view(books.connection, delivery)?;
     view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {delivery}"))))
 }
 
@@ -96,17 +109,16 @@ fn word(change: &Change) -> &'static str {
 }
 
 /// Sending an older state of a record behind a newer one would undo it.
-fn refuse_outdated(books: &Books, place: &Place) -> Result<(), Failure> {
-    let Some(newer) = outdated_by(books.connection, place.id)? else { return Ok(()) };
+pub(super) fn refuse_outdated(books: &Books, delivery: i64, route: i64) -> Result<(), Failure> {
+    let Some(newer) = outdated_on(books.connection, delivery, Some(route))? else { return Ok(()) };
     let reason = format!(
-        "delivery {} is outdated: delivery {newer} brought a later state of the record; replay it with \
-         --even-if-newer (even_if_newer in the API) if that is what you want",
-        place.id
+        "delivery {delivery} is outdated: delivery {newer} brought a later state of the record; replay it with \
+         --even-if-newer (even_if_newer in the API) if that is what you want"
     );
     Err(Failure::Rule(StoreError::Conflict(reason)))
 }
 
-/// A later delivery of the same record on the same route that was delivered.
+/// A later delivery of the same record on the same route that was delivered with other content.
 pub(super) fn outdated_by(connection: &Connection, delivery: i64) -> rusqlite::Result<Option<i64>> {
     let pruned = "SELECT outdated_by FROM delivery WHERE id = ?1";
     let pruned: Option<Option<i64>> =
@@ -114,21 +126,27 @@ pub(super) fn outdated_by(connection: &Connection, delivery: i64) -> rusqlite::R
     if let Some(Some(newer)) = pruned {
         return Ok(Some(newer));
     }
+    outdated_on(connection, delivery, None)
+}
+
+fn outdated_on(connection: &Connection, delivery: i64, route: Option<i64>) -> rusqlite::Result<Option<i64>> {
     let sql = "SELECT later.id FROM delivery this
                CROSS JOIN notification mine ON mine.id = this.notification
                CROSS JOIN way ON way.id = this.way
                CROSS JOIN notification other ON other.record_id = mine.record_id AND other.record_id <> ''
                     AND other.organization = mine.organization
                CROSS JOIN delivery later ON later.notification = other.id
-               CROSS JOIN way its ON its.id = later.way AND its.route = way.route
-               WHERE this.id = ?1 AND later.id > this.id AND later.state = 'delivered' LIMIT 1";
-    connection.prepare_cached(sql)?.query_row([delivery], |row| row.get(0)).optional()
+               CROSS JOIN way its ON its.id = later.way AND its.route = coalesce(?2, way.route)
+               WHERE this.id = ?1 AND later.id > this.id AND later.state = 'delivered'
+               AND later.notification <> this.notification LIMIT 1";
+    connection.prepare_cached(sql)?.query_row((delivery, route), |row| row.get(0)).optional()
 }
 
 /// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,
 /// while its attempts are counted on.
-fn replay(books: &mut Books, place: &Place, now: Timestamp) -> Result<(), Failure> {
+pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now: Timestamp) -> Result<(), Failure> {
     let system = place.way.system;
+    books.run("UPDATE delivery SET even_if_newer = ?2, as_it_was = NULL WHERE id = ?1", (place.id, even_if_newer))?;
     if let Some(lane) = &place.lane
         && lane::lowest(books, system, lane)?.is_some_and(|lowest| place.id < lowest)
     {

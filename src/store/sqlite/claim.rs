@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Map;
+
+use super::after;
 use super::books::{Account, Books, Failure};
+use super::kept;
 use super::lane::{self, Turn};
 use super::names::Way;
 use crate::clock::Timestamp;
@@ -32,6 +36,9 @@ struct Columns {
     repeat_count: u32,
     repeat_key: Option<String>,
     same_bytes_as: Option<i64>,
+    comes_after: Option<i64>,
+    replay_of: Option<i64>,
+    as_it_was: Option<i64>,
 }
 
 /// Executes the command.
@@ -128,13 +135,22 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
             return Ok(None);
         }
     };
+    let after = match columns.comes_after.map(|lead| kept::of_chain(books, lead)) {
+        None => Map::new(),
+        Some(Ok(after)) => after,
+        Some(Err(Failure::Rule(error))) => {
+            bury(books, due.id, &error.to_string(), claim.now)?;
+            return Ok(None);
+        }
+        Some(Err(error)) => return Err(error),
+    };
     let lease = books.sequences.next_lease();
     let attempt = columns.attempts.saturating_add(1);
     let first_attempt_active_ms = columns.first_attempt_active_ms.unwrap_or(claim.active_ms);
     let sql = "UPDATE delivery SET state = 'in_flight', due_at = NULL, lease = ?2, attempts = ?3,
                first_attempt_active_ms = ?4, changed_at = ?5 WHERE id = ?1";
     books.run(sql, (due.id, lease, attempt, first_attempt_active_ms, claim.now.0))?;
-    let config_version = columns.same_bytes_as.unwrap_or(claim.config_version.0);
+    let config_version = columns.same_bytes_as.or(columns.as_it_was).unwrap_or(claim.config_version.0);
     let sql = "INSERT INTO attempt (lease, delivery, number, config_version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)";
     books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
     books.accounts.turn(due.way.destination, State::Waiting, State::InFlight);
@@ -154,6 +170,9 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         repeat: columns.repeat_key.map(|key| (key, columns.repeat_count)),
         same_bytes_as: columns.same_bytes_as.map(ConfigVersion),
         even_if_newer: columns.even_if_newer,
+        after,
+        replay_of: columns.replay_of.map(DeliveryId),
+        as_it_was: columns.as_it_was.map(ConfigVersion),
     }))
 }
 
@@ -162,12 +181,13 @@ fn bury(books: &mut Books, delivery: i64, reason: &str, now: Timestamp) -> Resul
     let place = lane::place_of(books, delivery)?;
     let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
     lane::turn(books, &place, turn)?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), now).map(|_| ())
+    lane::promote(books, place.way.system, place.lane.as_deref(), now)?;
+    after::tell(books, delivery, now).map(|_| ())
 }
 
 fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
     let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as,
-               excused, even_if_newer FROM delivery WHERE id = ?1";
+               excused, even_if_newer, comes_after, replay_of, as_it_was FROM delivery WHERE id = ?1";
     let found = books.find(sql, [delivery], |row| {
         Ok(Columns {
             notification: row.get(0)?,
@@ -179,6 +199,9 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
             same_bytes_as: row.get(6)?,
             excused: row.get(7)?,
             even_if_newer: row.get(8)?,
+            comes_after: row.get(9)?,
+            replay_of: row.get(10)?,
+            as_it_was: row.get(11)?,
         })
     })?;
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))

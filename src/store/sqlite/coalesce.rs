@@ -26,8 +26,9 @@ const WAITING_MAX: i64 = 100;
 
 impl Newcomer<'_> {
     /// Supersedes what waits of the same record on the same way and was not attempted yet. The one that is newer than the
-    /// newcomer, if there is such a one: then it is the newcomer that gives way, and nothing was superseded.
-    pub(super) fn take_place(&self, books: &mut Books) -> Result<Option<i64>, Failure> {
+    /// newcomer, if there is such a one: then it is the newcomer that gives way, and nothing was superseded. What others come
+    /// after is added to `fallen`.
+    pub(super) fn take_place(&self, books: &mut Books, fallen: &mut Vec<i64>) -> Result<Option<i64>, Failure> {
         let sql = "SELECT id, mark FROM delivery INDEXED BY delivery_coalescing
                    WHERE way = ?1 AND coalesce_key = ?2 AND unsettled = 1 AND attempts = 0
                    AND state IN ('waiting', 'blocked') AND id < ?3 ORDER BY id LIMIT ?4";
@@ -42,18 +43,22 @@ impl Newcomer<'_> {
             return Ok(Some(*newer));
         }
         for (older, _) in waiting {
-            self.supersede(books, older)?;
+            if self.supersede(books, older)? {
+                fallen.push(older);
+            }
         }
         Ok(None)
     }
 
-    fn supersede(&self, books: &mut Books, older: i64) -> Result<(), Failure> {
+    /// Whether others come after it.
+    fn supersede(&self, books: &mut Books, older: i64) -> Result<bool, Failure> {
         let place = lane::place_of(books, older)?;
         let reason = reason(self.id);
         let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: self.now };
         lane::turn(books, &place, turn)?;
         books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [older, self.id])?;
-        lane::promote(books, place.way.system, place.lane.as_deref(), self.now).map(|_| ())
+        lane::promote(books, place.way.system, place.lane.as_deref(), self.now)?;
+        Ok(place.has_followers)
     }
 
     /// Notes what the next update of the record must know.

@@ -2,7 +2,9 @@
 //!
 //! In a lane at most one delivery is waiting or in flight: the lowest that is not settled. The one exception is a
 //! replayed delivery that came back while a later one was in flight: it stands blocked, and is next when that call ends.
+//! A head that comes after a delivery of another lane is blocked too, until that one is delivered.
 
+use super::after;
 use super::books::{Books, Failure};
 use super::names::Way;
 use crate::clock::Timestamp;
@@ -20,6 +22,14 @@ pub(super) struct Place {
     pub(super) lease: Option<i64>,
     pub(super) attempts: u32,
     pub(super) reason: Option<String>,
+    /// The delivery that it comes after.
+    pub(super) comes_after: Option<i64>,
+    /// Whether others come after it.
+    pub(super) has_followers: bool,
+    /// Whether its lane stops behind it when it dies of the one that it comes after.
+    pub(super) holds: bool,
+    /// Whether a person had it made.
+    pub(super) is_replay: bool,
 }
 
 /// What a delivery becomes.
@@ -36,21 +46,32 @@ pub(super) struct Turn<'a> {
 
 /// Reads a delivery's place.
 pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, Failure> {
-    let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason FROM delivery WHERE id = ?1";
+    let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason, comes_after, has_followers, holds,
+               replay_of IS NOT NULL FROM delivery WHERE id = ?1";
     let found = books.find(sql, [delivery], |row| {
-        Ok((
-            row.get::<_, i64>(0)?,
-            row.get::<_, Option<String>>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, bool>(3)?,
-            row.get::<_, Option<i64>>(4)?,
-            row.get::<_, u32>(5)?,
-            row.get::<_, Option<String>>(6)?,
-        ))
+        let (way, state) = (row.get::<_, i64>(0)?, row.get::<_, String>(2)?);
+        let (lane, unsettled, lease) = (row.get::<_, Option<String>>(1)?, row.get(3)?, row.get(4)?);
+        let ties = (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
+        Ok((way, state, lane, unsettled, lease, row.get(5)?, row.get(6)?, ties))
     })?;
-    let Some((way, lane, state, unsettled, lease, attempts, reason)) = found else { return Ok(None) };
+    let Some((way, state, lane, unsettled, lease, attempts, reason, ties)) = found else { return Ok(None) };
     let way = books.names.way_of(books.connection, way)?;
-    Ok(Some(Place { id: delivery, way, lane, state: parse_state(&state)?, unsettled, lease, attempts, reason }))
+    let state = parse_state(&state)?;
+    let (comes_after, has_followers, holds, is_replay) = ties;
+    Ok(Some(Place {
+        id: delivery,
+        way,
+        lane,
+        state,
+        unsettled,
+        lease,
+        attempts,
+        reason,
+        comes_after,
+        has_followers,
+        holds,
+        is_replay,
+    }))
 }
 
 /// Reads a delivery's place, which must be there.
@@ -105,7 +126,7 @@ pub(super) fn promote(books: &mut Books, system: i64, lane: Option<&str>, now: T
     let Some(lane) = lane else { return Ok(false) };
     let Some(next) = lowest(books, system, lane)? else { return Ok(false) };
     let next = place_of(books, next)?;
-    if next.state != State::Blocked || is_in_flight(books, system, lane)? {
+    if next.state != State::Blocked || is_in_flight(books, system, lane)? || !after::is_free(books, &next)? {
         return Ok(false);
     }
     due(books, &next, now, now)?;
@@ -124,6 +145,8 @@ pub(super) fn take_turn(
     let system = place.way.system;
     let stands_behind = match &place.lane {
         None => false,
+        // It keeps its place, and those behind it wait with it.
+        Some(_) if !after::is_free(books, place)? => true,
         Some(lane) => {
             let other_in_flight = place.state != State::InFlight && is_in_flight(books, system, lane)?;
             other_in_flight || lowest(books, system, lane)?.is_some_and(|lowest| lowest < place.id)

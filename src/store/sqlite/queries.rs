@@ -1,14 +1,18 @@
 //! What people and other parts ask: lists, single rows, states.
 
+use std::collections::BTreeMap;
+
 use rusqlite::types::{Null, ToSql};
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde_json::Map;
 
+use super::kept;
 use super::settle::StoredFault;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::{
-    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
+    AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
     StoredNotification, SystemState,
 };
 
@@ -29,7 +33,7 @@ const DELIVERY: &str = "
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
                 AND b.lane IS NOT NULL ORDER BY b.id LIMIT 1)
            END,
-           d.superseded_by
+           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers
     FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
     CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination
     CROSS JOIN name y ON y.id = w.system";
@@ -38,7 +42,8 @@ const NOTIFICATION: &str = "
     FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source";
 
 const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
-    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates";
+    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates,
+    n.edited_from";
 
 /// Conditions of a list, each with its value.
 #[derive(Default)]
@@ -59,6 +64,19 @@ impl Conditions {
     /// The values, in order.
     pub(super) fn values(&self) -> impl Iterator<Item = &Box<dyn ToSql>> {
         self.values.iter()
+    }
+
+    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
+    fn and_kept(&mut self, kept: Option<String>) {
+        let Some(kept) = kept else { return };
+        let (name, text) = kept.split_once('=').map_or((kept.as_str(), None), |(name, text)| (name, Some(text)));
+        let mut among = "SELECT delivery FROM kept WHERE text IS NOT NULL".to_owned();
+        for (column, value) in [("name", Some(name)), ("text", text)] {
+            let Some(value) = value else { continue };
+            self.values.push(Box::new(value.to_owned()));
+            among.push_str(&format!(" AND {column} = ?{}", self.values.len()));
+        }
+        self.text.push(format!("d.id IN ({among})"));
     }
 
     fn and_plain(&mut self, condition: Option<String>) {
@@ -92,12 +110,15 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
     conditions.and(&of("notification_id"), filter.notification_id);
     conditions.and(&of("record_id <> '' AND record_id"), filter.record_id);
     conditions.and("instr(d.reason, ?) > 0", filter.text);
+    conditions.and_kept(filter.kept);
     conditions.and("d.id < ?", filter.before);
     let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     conditions.and("d.id > ?", filter.after);
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
     let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?.collect()
+    let found = statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?;
+    let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    found.into_iter().map(|found| with_ties(connection, found)).collect()
 }
 
 /// The condition on the state, put so that few rows are looked at. States are written out, so that SQLite sees which
@@ -139,12 +160,45 @@ pub(super) fn stands_for(connection: &Connection, id: i64) -> rusqlite::Result<V
 /// One delivery.
 pub(super) fn delivery_view(connection: &Connection, id: i64) -> rusqlite::Result<Option<DeliveryView>> {
     let sql = format!("{DELIVERY} WHERE d.id = ?1");
-    connection.prepare_cached(&sql)?.query_row([id], read_delivery).optional()
+    let found = connection.prepare_cached(&sql)?.query_row([id], read_delivery).optional()?;
+    found.map(|found| with_ties(connection, found)).transpose()
 }
 
-fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
-    Ok(DeliveryView {
-        delivery_id: DeliveryId(row.get(0)?),
+/// Adds what stands in other rows: only of those deliveries that can have it.
+fn with_ties(connection: &Connection, found: Found) -> rusqlite::Result<DeliveryView> {
+    let Found { mut view, has_followers } = found;
+    let id = view.delivery_id.0;
+    if view.state == State::Delivered {
+        (view.kept, view.kept_warnings) = kept::of(connection, id)?;
+    }
+    if has_followers {
+        let sql = "SELECT id FROM delivery WHERE comes_after = ?1 ORDER BY id LIMIT 100";
+        view.links.followed_by = ids(connection, sql, id)?;
+    }
+    if matches!(view.state, State::Delivered | State::Superseded) {
+        let sql = "SELECT id FROM delivery WHERE replay_of = ?1 ORDER BY id LIMIT 100";
+        view.links.replayed_by = ids(connection, sql, id)?;
+    }
+    Ok(view)
+}
+
+/// The deliveries that a statement names for one.
+fn ids(connection: &Connection, sql: &str, of: i64) -> rusqlite::Result<Vec<DeliveryId>> {
+    connection.prepare_cached(sql)?.query_map([of], |row| row.get(0).map(DeliveryId))?.collect()
+}
+
+/// A delivery as its row has it.
+struct Found {
+    view: DeliveryView,
+    has_followers: bool,
+}
+
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
+    let id = row.get::<_, i64>(0)?;
+    // Of one that is the first of its lane itself, the lane is not what it waits for.
+    let lane_head = row.get::<_, Option<i64>>(19)?.filter(|head| *head != id);
+    let view = DeliveryView {
+        delivery_id: DeliveryId(id),
         notification_id: row.get(1)?,
         notification_row: row.get(2)?,
         revision: row.get(3)?,
@@ -163,9 +217,20 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryView> {
         created_at: Timestamp(row.get(16)?),
         changed_at: Timestamp(row.get(17)?),
         behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
-        lane_head: row.get::<_, Option<i64>>(19)?.map(DeliveryId),
+        lane_head: lane_head.map(DeliveryId),
         superseded_by: row.get::<_, Option<i64>>(20)?.map(DeliveryId),
-    })
+        kept: Map::new(),
+        kept_warnings: BTreeMap::new(),
+        links: Links {
+            after: row.get::<_, Option<i64>>(21)?.map(DeliveryId),
+            followed_by: Vec::new(),
+            replay_of: row.get::<_, Option<i64>>(22)?.map(DeliveryId),
+            replayed_by: Vec::new(),
+            edited_from: row.get(23)?,
+            as_it_was: row.get::<_, Option<i64>>(24)?.map(ConfigVersion),
+        },
+    };
+    Ok(Found { view, has_followers: row.get(25)? })
 }
 
 fn unreadable(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
@@ -176,7 +241,7 @@ fn unreadable(column: usize, error: impl Into<Box<dyn std::error::Error + Send +
 pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<AttemptView>> {
     let sql =
         "SELECT number, started_at, ended_at, duration_ms, outcome, reason, config_version, request_line, request,
-               request_cut, status, response, response_cut, fault FROM attempt WHERE delivery = ?1 ORDER BY number";
+               request_cut, status, response, response_cut, fault, call_hash FROM attempt WHERE delivery = ?1 ORDER BY number";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([delivery], |row| {
         let fault: Option<String> = row.get(13)?;
@@ -190,6 +255,7 @@ pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Resu
             reason: row.get(5)?,
             config_version: ConfigVersion(row.get(6)?),
             record: outcome::Record {
+                call_hash: row.get(14)?,
                 request_line: row.get(7)?,
                 request: row.get(8)?,
                 request_cut: row.get(9)?,
@@ -289,11 +355,12 @@ fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
             received_at: Timestamp(row.get(8)?),
             record_type: row.get(9)?,
             record_id: row.get(10)?,
-            xml: row.get(14)?,
+            xml: row.get(15)?,
         },
         kind: row.get(11)?,
         reason: row.get(12)?,
         duplicates: row.get(13)?,
+        edited_from: row.get(14)?,
     })
 }
 

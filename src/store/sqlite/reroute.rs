@@ -39,15 +39,16 @@ pub(super) fn reroute(
     let accept = nothing_new(now);
     let mut envelope = Envelope::of_known(&accept, source, organization);
     for planned in deliveries {
-        let made = envelope.deliver(books, row, &record_id, planned)?;
+        let made = envelope.deliver(books, first, row, &record_id, planned)?;
         revise::remember_route(books, first, &planned.route, made)?;
     }
+    envelope.tell_fallen(books)?;
     revise::reclassify(books, first, source, &kind)?;
     Ok(envelope.woken())
 }
 
 /// What the making of deliveries asks of an envelope: the moment.
-fn nothing_new(now: Timestamp) -> Accept {
+pub(super) fn nothing_new(now: Timestamp) -> Accept {
     Accept {
         source: String::new(),
         received_at: now,

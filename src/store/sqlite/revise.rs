@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use super::accept::Envelope;
+use super::accept::{self, Envelope};
+use super::after;
 use super::books::{Account, Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
-/// The newest revision that the store has.
+/// The newest content that Salesforce sent, as the store has it.
 #[derive(Debug)]
 struct Known {
     row: i64,
+    /// The newest revision, of whomever.
     revision: u32,
     hash: [u8; 32],
+    /// What a person made of it since: then that too is known.
+    edited: Option<[u8; 32]>,
 }
 
 /// A route's newest delivery of the notification, and what the route wants now.
@@ -47,7 +51,7 @@ enum Step {
 /// A notification whose first revision is in the store already.
 pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
     let known = known(books, envelope.organization, &incoming.notification_id)?;
-    if known.hash == incoming.hash {
+    if known.hash == incoming.hash || known.edited == Some(incoming.hash) {
         books.run("UPDATE notification SET duplicates = duplicates + 1 WHERE id = ?1", [known.row])?;
         books.accounts.add(Account::source(envelope.source, "duplicate"), 1);
         return Ok(Fate::Duplicate);
@@ -66,11 +70,23 @@ pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incomin
 }
 
 fn known(books: &Books, organization: i64, notification_id: &str) -> Result<Known, Failure> {
-    let sql = "SELECT id, revision, hash FROM notification
+    let sql = "SELECT id, revision, hash, edited_from IS NOT NULL FROM notification
                WHERE notification_id = ?1 AND organization = ?2 ORDER BY revision DESC LIMIT 1";
-    let read = |row: &rusqlite::Row<'_>| Ok(Known { row: row.get(0)?, revision: row.get(1)?, hash: row.get(2)? });
-    let found = books.find(sql, (notification_id, organization), read)?;
-    found.ok_or(Failure::Database(rusqlite::Error::QueryReturnedNoRows))
+    let read = |row: &rusqlite::Row<'_>| {
+        let known = Known { row: row.get(0)?, revision: row.get(1)?, hash: row.get(2)?, edited: None };
+        Ok((known, row.get::<_, bool>(3)?))
+    };
+    let key = (notification_id, organization);
+    let newest = books.find(sql, key, read)?;
+    let (newest, is_edited) = newest.ok_or(Failure::Database(rusqlite::Error::QueryReturnedNoRows))?;
+    if !is_edited {
+        return Ok(newest);
+    }
+    // Salesforce repeats what it sent, and knows nothing of what a person made of it.
+    let sql = "SELECT id, revision, hash, 0 FROM notification WHERE notification_id = ?1 AND organization = ?2
+               AND edited_from IS NULL ORDER BY revision DESC LIMIT 1";
+    let (sent, _) = books.find(sql, key, read)?.ok_or(Failure::Database(rusqlite::Error::QueryReturnedNoRows))?;
+    Ok(Known { revision: newest.revision, edited: Some(newest.hash), ..sent })
 }
 
 fn deliver(
@@ -91,6 +107,7 @@ fn deliver(
     for case in cases(books, envelope, incoming, first)? {
         made |= handle(books, envelope, case, first, Content { row, revision, record_id: &incoming.record_id })?;
     }
+    envelope.tell_fallen(books)?;
     if made && kind != "routed" {
         reclassify(books, first, source, &kind)?;
     }
@@ -141,23 +158,41 @@ fn cases<'a>(
         }
     }
     cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
+    // What others come after is planned before them, and what is not planned any more is seen to first of all.
+    if incoming.deliveries.iter().any(|planned| planned.after.is_some()) {
+        let place = |case: &Case<'_>| {
+            let route = case.planned.map(|planned| &planned.route);
+            route.map(|route| incoming.deliveries.iter().position(|planned| planned.route == *route))
+        };
+        cases.sort_by_key(place);
+    }
     Ok(cases)
 }
 
 /// The newest delivery of each route, lowest id first.
-fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, Failure> {
+pub(super) fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, Failure> {
     let sql = "SELECT delivery FROM newest_delivery WHERE notification = ?1
                UNION SELECT id FROM delivery WHERE notification = ?1 ORDER BY 1";
     books.list(sql, [first], |row| row.get(0))
 }
 
 /// The table of DESIGN §3.
-fn step(old: &Place, planned: Option<&Planned>) -> Step {
+fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
     match old.state {
+        // What a person had made is not for Salesforce to change.
+        State::Waiting | State::Blocked | State::Held if old.is_replay => Step::Keep,
+        // What it comes after was attempted and stays: so does it, and both are made anew.
+        State::Waiting | State::Blocked | State::Held
+            if old.attempts == 0 && planned.is_some() && old.comes_after.is_some() && old.comes_after != lead =>
+        {
+            Step::Keep
+        }
         State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+            let own_lane = lead.map(|_| accept::own_lane(old.id));
             let replaceable = planned.is_some_and(|planned| {
                 planned.dead.is_none()
-                    && planned.lane == old.lane
+                    && lead == old.comes_after
+                    && planned.lane.as_ref().or(own_lane.as_ref()) == old.lane.as_ref()
                     && planned.destination == old.way.destination_name
                     && planned.system == old.way.system_name
             });
@@ -186,7 +221,11 @@ fn handle(
     if let Some(old) = case.old {
         // Read only now: superseding the delivery of another route may have moved it.
         let old = lane::place_of(books, old)?;
-        match step(&old, case.planned) {
+        let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
+            Some(after) => after::lead(books, first, &after.route)?.map(|lead| lead.id),
+            None => None,
+        };
+        match step(&old, case.planned, lead) {
             Step::Replace => {
                 let mark = case.planned.and_then(|planned| planned.coalesce.as_ref()).map(|coalesce| &coalesce.mark);
                 let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3, mark = ?4 WHERE id = ?1";
@@ -200,7 +239,7 @@ fn handle(
         remember(books, first, case.route, old.id)?;
     }
     let Some(planned) = case.planned else { return Ok(false) };
-    let made = envelope.deliver(books, row, record_id, planned)?;
+    let made = envelope.deliver(books, first, row, record_id, planned)?;
     remember(books, first, case.route, made)?;
     Ok(true)
 }
@@ -221,6 +260,9 @@ fn supersede(
     lane::turn(books, old, Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at })?;
     if lane::promote(books, old.way.system, old.lane.as_deref(), at)? {
         envelope.wake(&Arc::clone(&old.way));
+    }
+    if old.has_followers {
+        envelope.fell(old.id);
     }
     Ok(())
 }

@@ -13,13 +13,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
     include_str!("migrations/0004_coalesce.sql"),
     include_str!("migrations/0005_config_taken.sql"),
     include_str!("migrations/0006_keep.sql"),
+    include_str!("migrations/0007_replay.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::after;
 use super::books::{Account, Books, Failure};
 use super::claim;
+use super::kept;
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::clock::Timestamp;
@@ -32,6 +34,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
         if settle.outcome == UNKNOWN {
             books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
         }
+        kept::write(books, place.id, &settle.kept)?;
         move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
     }
     keep_active(books, place.way.system, settle.active_ms)?;
@@ -49,8 +52,8 @@ fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
         Some(Err(error)) => return Err(Failure::Rule(StoreError::Refused(format!("keeping the fault: {error}")))),
     };
     let sql = "UPDATE attempt SET ended_at = ?2, outcome = ?3, duration_ms = ?4, status = ?5, request_cut = ?6,
-               response_cut = ?7, reason = ?8, fault = ?9, request_line = ?10, request = ?11, response = ?12
-               WHERE lease = ?1";
+               response_cut = ?7, reason = ?8, fault = ?9, request_line = ?10, request = ?11, response = ?12,
+               call_hash = ?13 WHERE lease = ?1";
     let values = (
         settle.lease.0,
         settle.ended_at.0,
@@ -64,6 +67,7 @@ fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
         &record.request_line,
         &record.request,
         &record.response,
+        &record.call_hash,
     );
     books.run(sql, values).map(|_| ())
 }
@@ -104,7 +108,11 @@ fn move_on(
         }
     };
     lane::turn(books, place, turn)?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), at).map(|_| ())
+    lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
+    if place.has_followers {
+        after::tell(books, place.id, at)?;
+    }
+    Ok(())
 }
 
 /// The system's open time never goes back.

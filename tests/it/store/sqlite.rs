@@ -122,12 +122,18 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.store().close().await;
     world.store = None;
     let mut script =
-        "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; PRAGMA user_version = 1;".to_owned();
+        "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; DROP INDEX delivery_followers; DROP INDEX delivery_replays;
+         DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from; ALTER TABLE attempt DROP COLUMN call_hash;
+         PRAGMA user_version = 1;"
+            .to_owned();
     for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
     script.push_str("DROP INDEX delivery_settled; ALTER TABLE delivery DROP COLUMN outdated_by;");
     for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
+        script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
+    }
+    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
     for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips"] {
@@ -331,6 +337,8 @@ async fn readyz(world: &World) -> (u16, String) {
         plan: Box::new(|_| Ok(Vec::new())),
         reload: None,
         keep: admin::Keep::default(),
+        plan_to: Box::new(|_, _| Err(String::new())),
+        edit: Box::new(|_, _| Err(String::new())),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

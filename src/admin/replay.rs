@@ -1,0 +1,297 @@
+//! A person has deliveries sent again: as they were or mapped anew, along another route, with edited content.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+
+use crate::admin::Admin;
+use crate::delivery::{ConfigVersion, DeliveryId, Planned, State};
+use crate::dispatch::{Rehearsal, Rehearsed};
+use crate::store::{
+    AttemptView, By, DeliveryFilter, DeliveryView, Edit, Edits, Replay, Store, StoreError, StoreResult,
+    StoredNotification,
+};
+
+/// So many deliveries come after one another at the most.
+const CHAIN_MAX: usize = 5;
+
+/// With which configuration the call is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Mapped {
+    /// The one in force.
+    #[default]
+    Anew,
+    /// That of its last attempt, whose call it must be again.
+    AsItWas,
+}
+
+/// What is wanted of a replay.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wish {
+    pub(super) mapping: Mapped,
+    /// A route, or a destination that one route leads to.
+    pub(super) to: Option<String>,
+    pub(super) edit: Option<Edits>,
+    pub(super) even_if_newer: bool,
+    /// Only when the delivery is in this state.
+    pub(super) state: Option<State>,
+    pub(super) reason: String,
+}
+
+impl Wish {
+    /// What contradicts itself in it, or lacks.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        if self.edit.is_some() && self.reason.trim().is_empty() {
+            return Some("to send edited content needs a reason");
+        }
+        if self.mapping == Mapped::AsItWas && (self.edit.is_some() || self.to.is_some()) {
+            return Some(
+                "as it was means with its own content along its own route: leave out edit and to, or map it anew",
+            );
+        }
+        None
+    }
+}
+
+/// A delivery with all that a replay of it needs.
+struct Case {
+    view: DeliveryView,
+    last: Option<AttemptView>,
+    content: StoredNotification,
+    edit: Option<Edit>,
+    /// What the route makes of it now; or why it makes nothing.
+    planned: Result<Planned, String>,
+    after: Map<String, Json>,
+}
+
+impl Case {
+    async fn of(admin: &Admin, id: DeliveryId, wish: &Wish) -> StoreResult<Self> {
+        let (view, mut attempts) = admin.store.delivery(id).await?;
+        if !matches!(view.state, State::Dead | State::Delivered) {
+            let state = view.state.as_str().replace('_', " ");
+            let reason = format!("delivery {id} is {state}; only a dead or a delivered one can be replayed");
+            return Err(StoreError::Conflict(reason));
+        }
+        if let Some(state) = wish.state.filter(|state| *state != view.state) {
+            return Err(StoreError::Conflict(format!("delivery {id} is {}, not {state}", view.state)));
+        }
+        let conflict = |reason: String| StoreError::Conflict(format!("delivery {id}: {reason}"));
+        let revisions = admin.store.notification(view.notification_row.to_string()).await?;
+        let carried = revisions.into_iter().find(|revision| revision.notification.row == view.notification_row);
+        let mut content = carried.ok_or_else(|| conflict("its notification is gone".to_owned()))?.notification;
+        let edit = match &wish.edit {
+            Some(edits) => Some((admin.edit)(&content, edits).map_err(conflict)?),
+            None => None,
+        };
+        if let Some(edit) = &edit {
+            content.xml.clone_from(&edit.xml);
+            content.record_id.clone_from(&edit.record_id);
+            content.record_type.clone_from(&edit.record_type);
+            content.revision = content.revision.saturating_add(1);
+        }
+        let planned = (admin.plan_to)(&content, wish.to.as_deref().unwrap_or(&view.route));
+        let planned = match (planned, &wish.to) {
+            (Err(reason), Some(_)) => return Err(conflict(reason)),
+            (planned, _) => planned,
+        };
+        let after = kept_before(admin.store.as_ref(), &view).await?;
+        Ok(Self { view, last: attempts.pop(), content, edit, planned, after })
+    }
+
+    /// Whether it becomes a delivery of its own.
+    fn is_linked(&self) -> bool {
+        let own_route = self.planned.as_ref().is_ok_and(|planned| planned.route == self.view.route);
+        self.view.state == State::Delivered || self.edit.is_some() || (self.planned.is_ok() && !own_route)
+    }
+
+    fn route(&self) -> &str {
+        self.planned.as_ref().map_or(self.view.route.as_str(), |planned| planned.route.as_str())
+    }
+
+    /// What it is to come after must be delivered, or be on its way: as the store will have it.
+    async fn check_lead(&self, admin: &Admin) -> StoreResult<()> {
+        let Some(after) = self.planned.as_ref().ok().and_then(|planned| planned.after.as_ref()) else { return Ok(()) };
+        let filter = DeliveryFilter {
+            route: Some(after.route.clone()),
+            notification_id: Some(self.view.notification_id.clone()),
+            limit: Some(1),
+            ..DeliveryFilter::default()
+        };
+        let newest = admin.store.deliveries(filter).await?.pop();
+        let reason = match newest {
+            None => "made no delivery of this notification, so there is no answer to take".to_owned(),
+            Some(lead) if matches!(lead.state, State::Dead | State::Superseded | State::Discarded) => {
+                format!("has not delivered it: delivery {} is {}", lead.delivery_id, lead.state)
+            }
+            Some(_) => return Ok(()),
+        };
+        let (id, route) = (self.view.delivery_id, &after.route);
+        Err(StoreError::Conflict(format!("delivery {id}: route {route:?}, which it comes after, {reason}")))
+    }
+
+    /// Makes the call that would go out, less a key of its own.
+    async fn rehearse(&self, admin: &Admin, version: Option<ConfigVersion>) -> Result<Rehearsed, String> {
+        let rehearsal = Rehearsal {
+            notification: &self.content,
+            route: self.route(),
+            after: &self.after,
+            version,
+            replay: self.view.links.replay_of.map(|_| self.view.delivery_id),
+        };
+        admin.dispatch.rehearse(rehearsal).await
+    }
+
+    /// The configuration of its last attempt, which makes that call again.
+    async fn version_then(&self, admin: &Admin) -> Result<ConfigVersion, String> {
+        let last =
+            self.last.as_ref().ok_or("it was never attempted, so there is no call to repeat; replay it mapped anew")?;
+        let AttemptView { number, config_version: version, record, .. } = last;
+        let Some(hash) = record.call_hash else {
+            return Err(format!(
+                "attempt {number} kept no hash of its call (it was cut off, or made by an earlier omgate), so nobody can say \
+                 that it would be the same; replay it mapped anew"
+            ));
+        };
+        let again = self.rehearse(admin, Some(*version)).await?;
+        if again.hash == hash {
+            return Ok(*version);
+        }
+        Err(format!(
+            "configuration version {} does not make the call of attempt {number} again: a secret in it, or what it comes \
+             after, is another now; replay it mapped anew, and look at it with --dry-run first",
+            version.0
+        ))
+    }
+}
+
+/// What was kept of the answers to those that a delivery comes after.
+async fn kept_before(store: &dyn Store, view: &DeliveryView) -> StoreResult<Map<String, Json>> {
+    let mut all = Map::new();
+    let mut next = view.links.after;
+    for _ in 0..CHAIN_MAX {
+        let Some(lead) = next else { break };
+        let (lead, _) = store.delivery(lead).await?;
+        for (name, value) in lead.kept {
+            all.entry(name).or_insert(value);
+        }
+        next = lead.links.after;
+    }
+    Ok(all)
+}
+
+/// Sends one again.
+pub(super) async fn replay(admin: &Admin, id: DeliveryId, wish: &Wish, by: By) -> StoreResult<DeliveryView> {
+    let case = Case::of(admin, id, wish).await?;
+    let as_it_was = match wish.mapping {
+        Mapped::Anew => None,
+        Mapped::AsItWas => {
+            let version = case.version_then(admin).await;
+            Some(version.map_err(|reason| StoreError::Conflict(format!("delivery {id}: {reason}")))?)
+        }
+    };
+    if case.is_linked()
+        && let Err(reason) = &case.planned
+    {
+        return Err(StoreError::Conflict(format!("delivery {id}: {reason}")));
+    }
+    let order = Replay {
+        delivery: id,
+        planned: case.planned.ok(),
+        edit: case.edit,
+        as_it_was,
+        even_if_newer: wish.even_if_newer,
+        by,
+        now: admin.clock.now(),
+    };
+    let replayed = admin.store.replay(order).await?;
+    for system in &replayed.woken {
+        admin.dispatch.wake(system);
+    }
+    admin.dispatch.wake_after(&case.view.route);
+    Ok(replayed.delivery)
+}
+
+/// What would be done, and the call that would go out.
+pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> StoreResult<Json> {
+    let case = Case::of(admin, id, wish).await?;
+    if !wish.even_if_newer
+        && case.route() == case.view.route
+        && let Some(newer) = admin.store.outdated_by(id).await?
+    {
+        let reason = format!(
+            "delivery {id} is outdated: delivery {newer} brought a later state of the record; replay it with --even-if-newer \
+             (even_if_newer in the API) if that is what you want"
+        );
+        return Err(StoreError::Conflict(reason));
+    }
+    case.check_lead(admin).await?;
+    let is_linked = case.is_linked();
+    // After an unknown outcome the same call goes out again, whatever is wished.
+    let unknown = case.last.as_ref().filter(|last| last.outcome.as_deref() == Some("unknown") && !is_linked);
+    let version = match (wish.mapping, unknown) {
+        (Mapped::AsItWas, _) => {
+            let version = case.version_then(admin).await;
+            Some(version.map_err(|reason| StoreError::Conflict(format!("delivery {id}: {reason}")))?)
+        }
+        (Mapped::Anew, Some(last)) => Some(last.config_version),
+        (Mapped::Anew, None) => None,
+    };
+    let made = match &case.planned {
+        Err(reason) if is_linked => Err(reason.clone()),
+        Ok(_) | Err(_) => case.rehearse(admin, version).await,
+    };
+    let last = case.last.as_ref();
+    let same = made.as_ref().ok().map(|made| last.is_some_and(|last| last.record.call_hash == Some(made.hash)));
+    let mut answer = json!(case.view);
+    if let Some(answer) = answer.as_object_mut() {
+        let replay = json!({
+            "linked": is_linked,
+            "route": case.route(),
+            "destination": case.planned.as_ref().map_or(&case.view.destination, |planned| &planned.destination),
+            "mapping": wish.mapping,
+            "call": made.as_ref().ok().map(call),
+            "error": made.as_ref().err(),
+            "last_attempt": last.map(|last| json!({
+                "number": last.number, "request_line": last.record.request_line, "request": last.record.request,
+            })),
+            "same_as_last": same,
+        });
+        answer.insert("replay".to_owned(), replay);
+    }
+    Ok(answer)
+}
+
+fn call(made: &Rehearsed) -> Json {
+    let headers: Vec<Json> = made.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let hash: String = made.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "request_line": made.request_line,
+        "headers": headers,
+        "request": made.request,
+        "request_cut": made.request_cut,
+        "call_sha256": hash,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_wish_that_contradicts_itself_or_lacks_its_reason_is_refused() {
+        let edit = || Some(Edits::Fields(BTreeMap::new()));
+        let because = "typo".to_owned();
+        for (wish, is_fine) in [
+            (Wish::default(), true),
+            (Wish { edit: edit(), reason: because.clone(), ..Wish::default() }, true),
+            (Wish { edit: edit(), reason: " ".to_owned(), ..Wish::default() }, false),
+            (Wish { mapping: Mapped::AsItWas, ..Wish::default() }, true),
+            (Wish { mapping: Mapped::AsItWas, to: Some("b".to_owned()), ..Wish::default() }, false),
+            (Wish { mapping: Mapped::AsItWas, edit: edit(), reason: because, ..Wish::default() }, false),
+        ] {
+            assert_eq!(wish.fault().is_none(), is_fine, "{wish:?}");
+        }
+    }
+}
