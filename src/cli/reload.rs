@@ -90,11 +90,10 @@ fn orphans(reloaded: &Value, dry_run: bool) -> Vec<String> {
             format!("  without route or destination: {count} of route {route} to {destination}: {are}")
         })
         .collect();
-    match reloaded.get("orphans_before").and_then(Value::as_u64) {
-        Some(before @ 1..) => lines.push(format!(
+    if let Some(before @ 1..) = reloaded.get("orphans_before").and_then(Value::as_u64) {
+        lines.push(format!(
             "  {before} more have had none since before; `omgate deliveries discard` ends them: GET /api/v1/config names them"
-        )),
-        Some(0) | None => {}
+        ));
     }
     lines
 }

@@ -111,13 +111,12 @@ impl Gated {
                 tokio::spawn(async move {
                     // A request comes whole and small; one a connection.
                     let mut buffer = [0; 16 << 10];
-                    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                    if stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
                         count.fetch_add(1, Ordering::SeqCst);
                         opened.acquire().await.unwrap().forget();
                         count.fetch_sub(1, Ordering::SeqCst);
                         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                         let _ = stream.write_all(answer).await;
-                        break;
                     }
                 });
             }

@@ -87,7 +87,9 @@ when = "record.Amount | default(0) > 100"
 [[table]]"#;
 
 /// Name of the golden file, exit code, changes of the example.
-const CASES: [(&str, i32, &[(&str, &str)]); 7] = [
+type Case = (&'static str, i32, &'static [(&'static str, &'static str)]);
+
+const CASES: [Case; 7] = [
     ("same.txt", 0, &[("timeout", "timeout")]),
     (
         "fields.txt",

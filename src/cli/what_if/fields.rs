@@ -50,7 +50,9 @@ fn json(path: &str, value: &Value, fields: &mut Fields) {
                 json(&format!("{path}[{place}]"), entry, fields);
             }
         }
-        leaf => add(fields, path.to_owned(), &leaf.to_string()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            add(fields, path.to_owned(), &value.to_string());
+        }
     }
 }
 
