@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_no_record_is_refused_in_words() {
         for (text, reason) in [
-            ("", "not nothing"),
+            ("", "the document has no element"),
             ("<order/>", "must be an sObject element, not <order>"),
             ("<sObject/>", "has no fields"),
             ("<sObject><a></sObject>", "not well-formed"),
