@@ -120,10 +120,10 @@ fn copy(store: &Path, copy: &Path, progress: &watch::Sender<(u64, u64)>) -> rusq
             let now = copying.progress();
             let total = u64::try_from(now.pagecount).unwrap_or(0);
             progress.send_replace((total.saturating_sub(u64::try_from(now.remaining).unwrap_or(0)), total));
-            match step {
-                StepResult::Done => break,
-                _ => std::thread::sleep(REST),
+            if step == StepResult::Done {
+                break;
             }
+            std::thread::sleep(REST);
         }
     }
     // One file, with no log beside it.
