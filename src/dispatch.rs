@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
-use crate::deliver::{self, classify};
+use crate::deliver::{self, Transport, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
@@ -118,6 +118,8 @@ pub struct Parts {
     pub config_version: ConfigVersion,
     /// Makes older plans, for calls that must go out again byte for byte.
     pub recall: Recall,
+    /// What carries the calls.
+    pub transport: Arc<dyn Transport>,
     /// Time.
     pub clock: SharedClock,
     /// Figures.
@@ -156,7 +158,10 @@ impl Dispatch {
         let attempts = Arc::new(Attempts::new(parts, stopped));
         let mut runners = HashMap::new();
         let mut tasks = Vec::new();
-        for (name, system) in &plan.systems {
+        // In the order of their names: a simulation must find the same order again.
+        let mut systems: Vec<_> = plan.systems.iter().collect();
+        systems.sort_by_key(|(name, _)| *name);
+        for (name, system) in systems {
             let state = attempts.store.system(name.clone()).await?;
             let runner = Arc::new(Runner::new(name, system, &plan, state, Arc::clone(&attempts)));
             tasks.push(tokio::spawn(Arc::clone(&runner).run()));

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Admin};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded};
+use crate::deliver;
 use crate::dispatch::{self, Dispatch};
 use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
@@ -234,6 +235,7 @@ impl Parts {
             plan,
             config_version,
             recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
+            transport: Arc::new(deliver::Http),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),

@@ -87,7 +87,7 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["clock", "delivery", "dispatch", "issue", "store", "telemetry", "why"]),
-    ("gateway", &["admin", "clock", "config", "dispatch", "intake", "receive", "store", "telemetry"]),
+    ("gateway", &["admin", "clock", "config", "deliver", "dispatch", "intake", "receive", "store", "telemetry"]),
     // One file a command; each may take what it needs.
     (
         "cli",
