@@ -26,6 +26,7 @@ mod messages;
 mod readme;
 mod replay;
 mod send;
+mod simulation;
 mod soap;
 mod store;
 mod tidy;
