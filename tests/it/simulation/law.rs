@@ -26,6 +26,8 @@ struct Book {
     log: Vec<String>,
     /// Rises with everything that happens.
     tick: u64,
+    /// What it was at the last look.
+    checked: u64,
     /// By notification id, the contents that are stored, oldest first.
     revisions: BTreeMap<String, Vec<Content>>,
     acked: Vec<Note>,
@@ -109,6 +111,7 @@ impl Law {
         book.calls_open.clear();
         book.due.clear();
         book.ledger = Ledger::default();
+        book.tick += 1;
         book.revisions = revisions;
         book.say(format!("opened: {} deliveries", all.len()));
         let acked = std::mem::take(&mut book.acked);
@@ -362,8 +365,15 @@ impl Law {
         }
     }
 
-    /// What must hold after every step.
-    pub(crate) fn check(&self, store: &dyn Store) {
+    /// What must hold after every step; all deliveries. Where no command was given since the last look, nothing changed.
+    pub(crate) fn check(&self, store: &dyn Store) -> Option<Vec<DeliveryView>> {
+        {
+            let mut book = self.book();
+            if book.checked == book.tick {
+                return None;
+            }
+            book.checked = book.tick;
+        }
         let all = deliveries(store);
         let ledger = wait(store.ledger()).unwrap();
         let disagreements = wait(store.verify()).unwrap();
@@ -387,6 +397,7 @@ impl Law {
         book.check_states(&all);
         book.check_lanes(&all);
         book.check_routes(&all);
+        Some(all)
     }
 
     /// What must hold when everything had its chance.

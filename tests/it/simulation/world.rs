@@ -15,12 +15,12 @@ use omgate::intake::{self, Desk};
 use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
-use omgate::store::{Change, Store, StoredConfig};
+use omgate::store::{Change, DeliveryView, Store, StoredConfig};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::Time;
-use super::law::{self, Law};
+use super::law::Law;
 use super::network::Network;
 use super::scene;
 use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step};
@@ -143,6 +143,8 @@ struct World {
     /// The last word of each notification, for Salesforce to repeat until it is acknowledged.
     posted: BTreeMap<u64, Note>,
     acked: Arc<Mutex<BTreeMap<u64, Note>>>,
+    /// All deliveries, as the last look found them.
+    all: Vec<DeliveryView>,
 }
 
 /// Lives through a history.
@@ -160,6 +162,7 @@ pub(crate) fn live(ground: Arc<dyn Ground>, seed: u64, steps: &[Step]) -> Result
         starts: 0,
         posted: BTreeMap::new(),
         acked: Arc::default(),
+        all: Vec::new(),
     };
     let end = |world: World| Broken { why: law.broken().unwrap_or_default(), log: world.law.log() };
     for step in steps {
@@ -202,7 +205,9 @@ impl World {
         self.ensure();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            self.law.check(&*process.real);
+            if let Some(all) = self.law.check(&*process.real) {
+                self.all = all;
+            }
         }
     }
 
@@ -304,12 +309,8 @@ impl World {
 
     fn hand(&mut self, hand: Hand, which: u64) {
         let clock = Arc::clone(&self.time);
-        self.ensure();
-        let Some(process) = &self.process else { return };
-        let all = {
-            let _inside = process.runtime.enter();
-            law::deliveries(&*process.real)
-        };
+        self.check();
+        let all = &self.all;
         let (change, wanted) = match hand {
             Hand::Replay => (Change::Replay { even_if_newer: false }, State::Dead),
             Hand::ReplayEvenIfNewer => (Change::Replay { even_if_newer: true }, State::Dead),
@@ -381,6 +382,7 @@ impl World {
             self.network.set(system, Mood::Up);
         }
         self.end(Some(Death::Kill), 0);
+        self.check();
         for _ in 0..ROUNDS_MAX {
             self.repeat_what_was_not_acked();
             self.help();
@@ -419,12 +421,7 @@ impl World {
         for system in SYSTEMS {
             self.resume(system);
         }
-        self.ensure();
-        let Some(process) = &self.process else { return };
-        let all = {
-            let _inside = process.runtime.enter();
-            law::deliveries(&*process.real)
-        };
+        let all = self.all.clone();
         let clock = Arc::clone(&self.time);
         self.within(async move |gateway| {
             for view in all {
@@ -440,15 +437,12 @@ impl World {
     }
 
     fn is_idle(&self) -> bool {
-        let Some(process) = &self.process else { return false };
-        let _inside = process.runtime.enter();
-        let all = law::deliveries(&*process.real);
         let all_acked = {
             let acked = self.acked.lock().unwrap();
             self.posted.values().all(|note| acked.get(&note.id) == Some(note))
         };
         all_acked
-            && all.iter().all(|view| match view.state {
+            && self.all.iter().all(|view| match view.state {
                 State::Delivered | State::Superseded | State::Discarded => true,
                 State::Dead => !scene::way(&view.route).dead_holds || view.attempts == 0,
                 _ => false,
