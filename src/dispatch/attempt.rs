@@ -20,6 +20,7 @@ use crate::dispatch::{Destination, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::Record;
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
+use crate::mutation::{self, Mutation};
 use crate::outcome::{self, Exchange, Follow, Judgement, Outcome};
 use crate::parse;
 use crate::secret::Mask;
@@ -356,6 +357,9 @@ impl Attempts {
                 Ok(()) => return self.alarms.clear("settle", ""),
                 Err(StoreError::Unavailable(reason)) => {
                     self.alarms.raise("settle", "", &format!("verdicts wait for the store: {reason}"));
+                    if mutation::active(Mutation::VerdictDropped) {
+                        return;
+                    }
                 }
                 Err(StoreError::Overloaded) => {}
                 Err(StoreError::Closed) => return,
@@ -548,6 +552,8 @@ fn identity_of(claimed: &Claimed) -> Identity {
     let name =
         [organization.as_str(), &notification.notification_id, &claimed.route, &notification.revision.to_string()]
             .join("\u{0}");
+    let name =
+        if mutation::active(Mutation::NewKeyForEachAttempt) { format!("{name} {}", claimed.attempt) } else { name };
     Identity { idempotency_key: uuid::Uuid::new_v5(&KEY_NAMESPACE, name.as_bytes()).to_string() }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::mutation::{self, Mutation};
 use crate::store::Outage;
 
 /// When a breaker opens, and for how long.
@@ -130,7 +131,7 @@ impl Breaker {
         self.stuck.remove(&delivery);
         let failed = std::mem::take(&mut self.in_a_row);
         self.stuck.extend(failed.into_iter().take(STUCK_MAX.saturating_sub(self.stuck.len())));
-        if self.open.is_some() {
+        if self.open.is_some() && !mutation::active(Mutation::BreakerNeverCloses) {
             self.reset();
             return true;
         }

@@ -21,6 +21,7 @@ mod engineer;
 mod envelopes;
 mod gateway;
 mod harness;
+mod histories;
 mod interop;
 mod messages;
 mod readme;

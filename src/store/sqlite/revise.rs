@@ -7,6 +7,7 @@ use super::books::{Account, Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
+use crate::mutation::{self, Mutation};
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// The newest revision that the store has.
@@ -47,7 +48,7 @@ enum Step {
 /// A notification whose first revision is in the store already.
 pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
     let known = known(books, envelope.organization, &incoming.notification_id)?;
-    if known.hash == incoming.hash {
+    if known.hash == incoming.hash && !mutation::active(Mutation::DedupeKeyDropped) {
         books.run("UPDATE notification SET duplicates = duplicates + 1 WHERE id = ?1", [known.row])?;
         books.accounts.add(Account::source(envelope.source, "duplicate"), 1);
         return Ok(Fate::Duplicate);
@@ -153,8 +154,9 @@ fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, Failure> {
 
 /// The table of DESIGN §3.
 fn step(old: &Place, planned: Option<&Planned>) -> Step {
+    let untouched = old.attempts == 0 || mutation::active(Mutation::RevisionReplacesAttempted);
     match old.state {
-        State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+        State::Waiting | State::Blocked | State::Held if untouched => {
             let replaceable = planned.is_some_and(|planned| {
                 planned.dead.is_none()
                     && planned.lane == old.lane

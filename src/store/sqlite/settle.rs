@@ -8,6 +8,7 @@ use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::State;
+use crate::mutation::{self, Mutation};
 use crate::outcome;
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
 
@@ -20,7 +21,10 @@ const STOPPED: &str = "the gateway stopped while the call was under way";
 /// Executes the command.
 pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> {
     let place = lane::place(books, settle.delivery.0)?;
-    let place = place.filter(|place| place.state == State::InFlight && place.lease == Some(settle.lease.0));
+    let place = place.filter(|place| {
+        let leased = place.state == State::InFlight && place.lease == Some(settle.lease.0);
+        leased || mutation::active(Mutation::NoLeaseGuard)
+    });
     let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
     if settle.outcome == NOT_CALLED {
         move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
@@ -28,13 +32,14 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     } else {
         complete_attempt(books, settle)?;
         keep_outcome(books, &place, settle)?;
-        if settle.outcome == UNKNOWN {
+        if settle.outcome == UNKNOWN && !mutation::active(Mutation::UnknownCountedAsRetry) {
             books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
         }
         move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
     }
     keep_active(books, place.way.system, settle.active_ms)?;
     match &settle.stale_mark {
+        Some(_) if mutation::active(Mutation::StaleMarkNotWritten) => Ok(()),
         Some(value) => keep_stale_mark(books, &place, value),
         None => Ok(()),
     }
@@ -74,7 +79,7 @@ fn keep_outcome(books: &Books, place: &Place, settle: &Settle) -> Result<(), Fai
                repeat_key = ?3, excused = excused + ?6,
                same_bytes_as = iif(?4, (SELECT config_version FROM attempt WHERE attempt.lease = ?5), NULL)
                WHERE id = ?1";
-    let unknown = settle.outcome == UNKNOWN;
+    let unknown = settle.outcome == UNKNOWN && !mutation::active(Mutation::NewBytesAfterUnknown);
     let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0, settle.excused);
     books.run(sql, values).map(|_| ())
 }
@@ -89,10 +94,18 @@ fn move_on(
 ) -> Result<(), Failure> {
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
     let turn = match settlement {
-        Settlement::Waiting { due_at } => return lane::take_turn(books, place, *due_at, last_reason, at),
+        Settlement::Waiting { due_at } => {
+            lane::take_turn(books, place, *due_at, last_reason, at)?;
+            return if mutation::active(Mutation::LaneIgnoredForRetries) {
+                lane::pass_by(books, place, at)
+            } else {
+                Ok(())
+            };
+        }
         Settlement::Delivered => Turn { to: State::Delivered, due_at: None, unsettled: false, reason: None, at },
         Settlement::Dead { reason, holds_lane } => {
-            let unsettled = *holds_lane && place.lane.is_some();
+            let holds = *holds_lane && !mutation::active(Mutation::DeadLetterHoldsNoLane);
+            let unsettled = holds && place.lane.is_some();
             Turn { to: State::Dead, due_at: None, unsettled, reason: Some(reason), at }
         }
         Settlement::Held { reason } => {
@@ -127,6 +140,9 @@ fn keep_stale_mark(books: &Books, place: &Place, value: &str) -> Result<(), Fail
 pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Result<u64, Failure> {
     let sql = "SELECT id FROM delivery INDEXED BY delivery_in_flight WHERE state = 'in_flight' ORDER BY id";
     let left: Vec<i64> = books.list(sql, [], |row| row.get(0))?;
+    if mutation::active(Mutation::RescueForgotten) {
+        return Ok(0);
+    }
     for delivery in &left {
         let place = lane::place_of(books, *delivery)?;
         let sql = "UPDATE attempt SET ended_at = ?2, outcome = 'unknown', reason = ?3 WHERE lease = ?1";

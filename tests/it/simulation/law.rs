@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use omgate::call::Call;
 use omgate::clock::Timestamp;
@@ -49,6 +50,7 @@ struct Book {
     calls_open: BTreeMap<&'static str, usize>,
     ledger: Ledger,
     calls: u64,
+    works: BTreeMap<&'static str, bool>,
 }
 
 #[derive(Clone)]
@@ -60,6 +62,8 @@ struct Live {
     even_if_newer: bool,
     meets: Option<Meets>,
     answered: bool,
+    /// When its verdict was last refused by the store.
+    refused_at: Option<Duration>,
     before: Option<(u32, String)>,
 }
 
@@ -101,7 +105,7 @@ impl Law {
     }
 
     /// A process opened the store: what it was told before must stand, and nothing is in flight.
-    pub(crate) fn opened(&self, store: &dyn Store) {
+    pub(crate) fn opened(&self, store: &dyn Store, now: Timestamp) {
         let all = deliveries(store);
         let revisions = revisions(store);
         let systems = SYSTEMS.map(|system| (system, wait(store.system(system.to_owned())).unwrap()));
@@ -141,7 +145,8 @@ impl Law {
         }
         book.paused.clear();
         for (system, state) in systems {
-            if let Some(pause) = state.paused.filter(|pause| pause.probe_at.is_none()) {
+            let stands = |until: Option<Timestamp>| until.is_none_or(|until| until > now);
+            if let Some(pause) = state.paused.filter(|pause| pause.probe_at.is_none() && stands(pause.until)) {
                 book.paused.insert(system.to_owned(), (0, pause.until));
             }
         }
@@ -209,6 +214,7 @@ impl Law {
                 even_if_newer: claimed.even_if_newer,
                 meets: None,
                 answered: false,
+                refused_at: None,
                 before,
             };
             if book.live.insert(id, live).is_some() {
@@ -232,7 +238,8 @@ impl Law {
             return 0;
         };
         let live = live.clone();
-        let bytes = format!("{url}\n{}\n{}", String::from_utf8_lossy(&call.body), network::header(call, "x-configuration"));
+        let bytes =
+            format!("{url}\n{}\n{}", String::from_utf8_lossy(&call.body), network::header(call, "x-configuration"));
         book.say(format!("call for {id}, attempt {}", live.attempt));
         if book.delivered.contains(&id) {
             book.breaks(format!("delivery {id} is delivered and goes out again"));
@@ -296,6 +303,8 @@ impl Law {
             book.breaks(format!("delivery {id}, attempt {}, met {:?}: {why}", live.attempt, live.meets));
         }
         book.due.remove(&id);
+        let system = if live.route == "newest" { "crm" } else { "erp" };
+        book.works.insert(system, matches!(settle.outcome, "delivered" | "refused"));
         match settle.settlement {
             Settlement::Delivered => {
                 book.delivered.insert(id);
@@ -314,6 +323,23 @@ impl Law {
         if settle.settlement == Settlement::Delivered {
             self.book().promised.insert(settle.delivery.0);
         }
+    }
+
+    /// A verdict was not stored.
+    pub(crate) fn unsettled(&self, settle: &Settle, now: Duration) {
+        if let Some(live) = self.book().live.get_mut(&settle.delivery.0) {
+            live.refused_at = Some(now);
+        }
+    }
+
+    /// Whether a system took, or properly refused, what it was sent last.
+    pub(crate) fn works(&self, system: &str) -> bool {
+        self.book().works.get(system).copied().unwrap_or(false)
+    }
+
+    /// The wall clock is seen: pauses that end by a moment end.
+    pub(crate) fn expire(&self, now: Timestamp) {
+        self.book().paused.retain(|_, (_, until)| until.is_none_or(|until| until > now));
     }
 
     /// A lease was given back.
@@ -366,9 +392,14 @@ impl Law {
     }
 
     /// What must hold after every step; all deliveries. Where no command was given since the last look, nothing changed.
-    pub(crate) fn check(&self, store: &dyn Store) -> Option<Vec<DeliveryView>> {
+    pub(crate) fn check(&self, store: &dyn Store, now: Duration) -> Option<Vec<DeliveryView>> {
         {
             let mut book = self.book();
+            let dropped = |live: &&Live| live.refused_at.is_some_and(|at| now.saturating_sub(at).as_secs() > 2);
+            if let Some(live) = book.live.values().find(dropped) {
+                let why = format!("the verdict on {:?} was refused by the store, and not tried again", live.key);
+                book.breaks(why);
+            }
             if book.checked == book.tick {
                 return None;
             }
@@ -401,8 +432,8 @@ impl Law {
     }
 
     /// What must hold when everything had its chance.
-    pub(crate) fn check_end(&self, store: &dyn Store) {
-        self.opened(store);
+    pub(crate) fn check_end(&self, store: &dyn Store, now: Timestamp) {
+        self.opened(store, now);
         for view in deliveries(store) {
             let id = view.delivery_id.0;
             let attempts = wait(store.delivery(view.delivery_id)).unwrap().1;
@@ -642,11 +673,8 @@ pub(crate) fn deliveries(store: &dyn Store) -> Vec<DeliveryView> {
 
 fn revisions(store: &dyn Store) -> BTreeMap<String, Vec<Content>> {
     let filter = NotificationFilter { limit: Some(1_000), ..NotificationFilter::default() };
-    let ids: BTreeSet<String> = wait(store.notifications(filter))
-        .unwrap()
-        .into_iter()
-        .map(|view| view.notification.notification_id)
-        .collect();
+    let ids: BTreeSet<String> =
+        wait(store.notifications(filter)).unwrap().into_iter().map(|view| view.notification.notification_id).collect();
     let contents = |id: &String| {
         let views = wait(store.notification(id.clone())).unwrap();
         views.iter().map(|view| scene::content_of(&view.notification.xml)).collect()

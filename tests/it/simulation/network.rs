@@ -119,7 +119,12 @@ impl Transport for Network {
                 }
                 Meets::Twice => {
                     pass(10).await;
-                    Exchange::Answered(Response { status: 200, headers: Vec::new(), body: bytes::Bytes::new(), cut: false })
+                    Exchange::Answered(Response {
+                        status: 200,
+                        headers: Vec::new(),
+                        body: bytes::Bytes::new(),
+                        cut: false,
+                    })
                 }
                 Meets::NoConnection => Exchange::NotSent { reason: "no connection".to_owned() },
                 Meets::Silence { .. } => {

@@ -34,7 +34,8 @@ pub(crate) fn way(route: &str) -> &'static Way {
 
 /// The first or the second configuration: they differ in what calls look like.
 pub(crate) fn configuration(number: usize) -> String {
-    let retry = format!("retry = {{ first = \"200ms\", factor = 2.0, max_wait = \"30s\", max_attempts = {ATTEMPTS_MAX} }}");
+    let retry =
+        format!("retry = {{ first = \"200ms\", factor = 2.0, max_wait = \"30s\", max_attempts = {ATTEMPTS_MAX} }}");
     let breaker = "breaker = { failures = 3, wait = \"2s\", max_wait = \"20s\" }";
     let headers = format!("headers = {{ \"X-Configuration\" = \"{number}\" }}");
     format!(

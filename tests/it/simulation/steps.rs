@@ -89,6 +89,8 @@ pub(crate) enum Disk {
     Fine,
     /// It takes nothing more.
     Full,
+    /// It is full when it comes to a commit.
+    Late,
     /// Every commit meets an I/O error.
     Broken,
 }
@@ -256,7 +258,7 @@ fn person(dice: &mut Dice) -> Step {
 
 fn trouble(dice: &mut Dice, theme: u64) -> Step {
     if dice.roll(4) == 0 || theme == 1 && dice.roll(2) == 0 {
-        return Step::Disk(dice.one_of(&[Disk::Fine, Disk::Fine, Disk::Full, Disk::Broken]));
+        return Step::Disk(dice.one_of(&[Disk::Fine, Disk::Fine, Disk::Full, Disk::Late, Disk::Broken]));
     }
     let command = dice.one_of(&[
         Command::Accept,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use omgate::clock::{SharedClock, Timestamp};
+use omgate::clock::{Clock as _, SharedClock, Timestamp};
 use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
@@ -15,6 +15,7 @@ use omgate::store::{
 };
 use tokio::sync::{Notify, watch};
 
+use super::clock::Time;
 use super::law::{self, Law};
 use super::steps::{Command, Disk, Fault};
 use super::wait;
@@ -66,7 +67,11 @@ impl Ground for SqliteGround {
 
     fn set(&self, disk: Disk) {
         self.faults.limit_pages((disk == Disk::Full).then_some(1));
-        self.faults.fail_commits((disk == Disk::Broken).then_some(10));
+        self.faults.fail_commits(match disk {
+            Disk::Fine | Disk::Full => None,
+            Disk::Late => Some(13),
+            Disk::Broken => Some(10),
+        });
     }
 
     fn sync(&self) {
@@ -98,6 +103,7 @@ pub(crate) struct FaultyStore {
     pub(crate) real: Arc<dyn Store>,
     pub(crate) law: Arc<Law>,
     pub(crate) ground: Arc<dyn Ground>,
+    pub(crate) time: Arc<Time>,
     pub(crate) armed: Arc<Mutex<Vec<(Command, Fault)>>>,
     pub(crate) death: Arc<Doom>,
 }
@@ -206,8 +212,9 @@ impl Store for FaultyStore {
         Box::pin(async move {
             let result =
                 self.write(Command::Settle, || wait(self.real.settle(settle)), |()| self.law.settled(&kept)).await;
-            if result.is_ok() {
-                self.law.promised(&kept);
+            match result {
+                Ok(()) => self.law.promised(&kept),
+                Err(_) => self.law.unsettled(&kept, self.time.monotonic()),
             }
             result
         })

@@ -15,7 +15,7 @@ use omgate::intake::{self, Desk};
 use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
-use omgate::store::{Change, DeliveryView, Store, StoredConfig};
+use omgate::store::{Change, DeliveryView, Store, StoredConfig, SystemState};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
@@ -205,7 +205,7 @@ impl World {
         self.ensure();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            if let Some(all) = self.law.check(&*process.real) {
+            if let Some(all) = self.law.check(&*process.real, self.time.monotonic()) {
                 self.all = all;
             }
         }
@@ -226,11 +226,12 @@ impl World {
         let (gateway, real) = runtime.block_on(async {
             self.time.begin();
             let real = self.ground.open(Arc::clone(&clock), scene.hold_unknown.clone());
-            self.law.opened(&*real);
+            self.law.opened(&*real, clock.now());
             let store = Arc::new(FaultyStore {
                 real: Arc::clone(&real),
                 law: Arc::clone(&self.law),
                 ground: Arc::clone(&self.ground),
+                time: Arc::clone(&self.time),
                 armed: Arc::clone(&self.armed),
                 death: Arc::clone(&self.doom),
             });
@@ -366,7 +367,9 @@ impl World {
 
     /// The wall clock jumps, and what looks after that notices.
     fn set_clock(&mut self, hours: i64) {
+        self.law.expire(self.time.now());
         self.time.set(hours * 3_600_000);
+        self.law.expire(self.time.now());
         let clock = Arc::clone(&self.time);
         self.within(async move |gateway| {
             drop(gateway.store.pull_back(clock.now(), gateway.wait_max).await);
@@ -392,17 +395,16 @@ impl World {
                 break;
             }
         }
-        let open = self.within(async |gateway| {
-            gateway.dispatch.systems().into_iter().find(|(_, state)| state.paused.is_some() || state.breaker.is_some())
-        });
-        if let Some(Some(open)) = open {
-            self.law.breaks(format!("a system works and is left alone: {open:?}"));
+        for (system, state) in self.within(async |gateway| gateway.dispatch.systems()).unwrap_or_default() {
+            if state.breaker.is_some() && self.law.works(&system) {
+                self.law.breaks(format!("{system} works and is left alone: {state:?}"));
+            }
         }
         self.end(Some(Death::Kill), 0);
         self.check();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            self.law.check_end(&*process.real);
+            self.law.check_end(&*process.real, self.time.now());
         }
     }
 
@@ -418,8 +420,12 @@ impl World {
 
     /// People look after what waits for them.
     fn help(&mut self) {
+        let by_person = |state: &SystemState| state.paused.as_ref().is_some_and(|pause| pause.probe_at.is_none());
+        let paused = self.within(async |gateway| gateway.dispatch.systems()).unwrap_or_default();
         for system in SYSTEMS {
-            self.resume(system);
+            if paused.iter().any(|(name, state)| name == system && by_person(state)) {
+                self.resume(system);
+            }
         }
         let all = self.all.clone();
         let clock = Arc::clone(&self.time);
