@@ -332,6 +332,11 @@ impl Law {
         }
     }
 
+    /// By notification id, the contents that are stored, oldest first.
+    pub(crate) fn revisions(&self) -> BTreeMap<String, Vec<Content>> {
+        self.book().revisions.clone()
+    }
+
     /// Whether a system took, or properly refused, what it was sent last.
     pub(crate) fn works(&self, system: &str) -> bool {
         self.book().works.get(system).copied().unwrap_or(false)
@@ -595,7 +600,7 @@ fn system_of(url: &str) -> &'static str {
     if url.contains("crm") { "crm" } else { "erp" }
 }
 
-fn is_taken(meets: Meets) -> bool {
+pub(crate) fn is_taken(meets: Meets) -> bool {
     match meets {
         Meets::Answer { status, .. } => status == 200,
         Meets::Silence { taken } => taken,

@@ -9,7 +9,7 @@ use omgate::call::Call;
 use omgate::deliver::{Target, Transport};
 use omgate::outcome::{Exchange, Response};
 
-use super::law::Law;
+use super::law::{self, Law};
 use super::scene;
 use super::steps::{Mood, mixed};
 
@@ -40,6 +40,8 @@ struct State {
     moods: BTreeMap<&'static str, Mood>,
     calls: BTreeMap<String, u64>,
     met: BTreeMap<String, u64>,
+    /// Destination, record and version.
+    taken: Vec<(String, u64, u64)>,
 }
 
 impl Network {
@@ -54,6 +56,11 @@ impl Network {
     /// What calls met, by kind.
     pub(crate) fn met(&self) -> BTreeMap<String, u64> {
         self.state.lock().unwrap().met.clone()
+    }
+
+    /// What was taken, in order: destination, record, version.
+    pub(crate) fn taken(&self) -> Vec<(String, u64, u64)> {
+        self.state.lock().unwrap().taken.clone()
     }
 
     fn meets(&self, call: &Call, key: &str) -> Meets {
@@ -73,9 +80,18 @@ impl Network {
             Mood::Silent => Meets::Silence { taken: !scene::is_poison(version) },
             Mood::Locked => answer(401),
             Mood::Flaky => flaky(dice, taken),
+            Mood::Moody => match flaky(dice, taken) {
+                Meets::Answer { status: 404, .. } => taken,
+                meets => meets,
+            },
         };
         let name = format!("{meets:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
         *state.met.entry(name).or_default() += 1;
+        if law::is_taken(meets) {
+            let (_, record, _) = scene::carried(&call.body);
+            let url = call.url.reveal();
+            state.taken.push((url.rsplit('/').next().unwrap_or_default().to_owned(), record, version));
+        }
         meets
     }
 }

@@ -32,10 +32,15 @@ pub(crate) fn way(route: &str) -> &'static Way {
     WAYS.iter().find(|way| way.route == route).unwrap()
 }
 
-/// The first or the second configuration: they differ in what calls look like.
+/// A configuration that never gives up.
+pub(crate) const PATIENT: usize = 2;
+
+/// The first or the second configuration, which differ in what calls look like; or [`PATIENT`].
 pub(crate) fn configuration(number: usize) -> String {
-    let retry =
-        format!("retry = {{ first = \"200ms\", factor = 2.0, max_wait = \"30s\", max_attempts = {ATTEMPTS_MAX} }}");
+    let patience =
+        if number == PATIENT { "max_age = \"30d\"".to_owned() } else { format!("max_attempts = {ATTEMPTS_MAX}") };
+    let retry = format!("retry = {{ first = \"200ms\", factor = 2.0, max_wait = \"30s\", {patience} }}");
+    let unknown = if number == PATIENT { "resend" } else { "hold" };
     let breaker = "breaker = { failures = 3, wait = \"2s\", max_wait = \"20s\" }";
     let headers = format!("headers = {{ \"X-Configuration\" = \"{number}\" }}");
     format!(
@@ -80,7 +85,7 @@ timeout = "5s"
 concurrency = {CONCURRENCY}
 rate = "10/s"
 burst = 2
-unknown = "hold"
+unknown = "{unknown}"
 {breaker}
 {retry}
 {headers}
@@ -111,6 +116,11 @@ coalesce = true
 /// What a version has as its amount; every seventh cannot be read as a number.
 fn amount(version: u64) -> String {
     if version % 7 == 3 { "plenty".to_owned() } else { (version * 5 % 20).to_string() }
+}
+
+/// Whether every route can read it.
+pub(crate) fn is_readable(version: u64) -> bool {
+    amount(version).parse::<u64>().is_ok()
 }
 
 /// No target ever takes these.

@@ -102,6 +102,8 @@ pub(crate) enum Mood {
     Up,
     /// Each call meets something else.
     Flaky,
+    /// The same, less what a message dies of.
+    Moody,
     /// Nobody listens.
     Down,
     /// Answers 503 with a Retry-After.

@@ -15,7 +15,7 @@ use omgate::intake::{self, Desk};
 use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
-use omgate::store::{Change, DeliveryView, Store, StoredConfig, SystemState};
+use omgate::store::{Change, DeliveryView, Ledger, Store, StoredConfig, SystemState};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
@@ -40,10 +40,10 @@ struct Scene {
     wait_max: Duration,
 }
 
-fn scenes() -> &'static [Scene; 2] {
-    static SCENES: OnceLock<[Scene; 2]> = OnceLock::new();
+fn scenes() -> &'static [Scene; 3] {
+    static SCENES: OnceLock<[Scene; 3]> = OnceLock::new();
     SCENES.get_or_init(|| {
-        [0, 1].map(|number| {
+        [0, 1, scene::PATIENT].map(|number| {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("omgate.toml");
             std::fs::write(&path, scene::configuration(number)).unwrap();
@@ -130,10 +130,11 @@ pub(crate) struct Broken {
     pub(crate) log: Vec<String>,
 }
 
-struct World {
+/// A gateway, its targets, and what befalls them.
+pub(crate) struct World {
     ground: Arc<dyn Ground>,
-    law: Arc<Law>,
-    network: Arc<Network>,
+    pub(crate) law: Arc<Law>,
+    pub(crate) network: Arc<Network>,
     time: Arc<Time>,
     armed: Arc<Mutex<Vec<(Command, Fault)>>>,
     doom: Arc<Doom>,
@@ -149,21 +150,8 @@ struct World {
 
 /// Lives through a history.
 pub(crate) fn live(ground: Arc<dyn Ground>, seed: u64, steps: &[Step]) -> Result<Summary, Broken> {
-    let law = Arc::new(Law::default());
-    let mut world = World {
-        ground,
-        network: Arc::new(Network::new(Arc::clone(&law), seed)),
-        law: Arc::clone(&law),
-        time: Arc::default(),
-        armed: Arc::default(),
-        doom: Arc::default(),
-        process: None,
-        configuration: 0,
-        starts: 0,
-        posted: BTreeMap::new(),
-        acked: Arc::default(),
-        all: Vec::new(),
-    };
+    let mut world = World::new(ground, seed, 0);
+    let law = Arc::clone(&world.law);
     let end = |world: World| Broken { why: law.broken().unwrap_or_default(), log: world.law.log() };
     for step in steps {
         law.say(format!("-- {step:?}"));
@@ -180,6 +168,60 @@ pub(crate) fn live(ground: Arc<dyn Ground>, seed: u64, steps: &[Step]) -> Result
 }
 
 impl World {
+    /// Nothing runs yet.
+    pub(crate) fn new(ground: Arc<dyn Ground>, seed: u64, configuration: usize) -> Self {
+        let law = Arc::new(Law::default());
+        Self {
+            ground,
+            network: Arc::new(Network::new(Arc::clone(&law), seed)),
+            law,
+            time: Arc::default(),
+            armed: Arc::default(),
+            doom: Arc::default(),
+            process: None,
+            configuration,
+            starts: 0,
+            posted: BTreeMap::new(),
+            acked: Arc::default(),
+            all: Vec::new(),
+        }
+    }
+
+    /// Posts an envelope to a gateway that works; whether it was acknowledged.
+    pub(crate) fn deliver(&mut self, notes: Vec<Note>) -> bool {
+        self.post(notes.clone());
+        let acked = self.acked.lock().unwrap();
+        notes.iter().all(|note| acked.get(&note.id) == Some(note))
+    }
+
+    /// Time passes until so many milliseconds after the beginning, with a gateway that runs or without one.
+    pub(crate) fn until(&mut self, moment_ms: u64, runs: bool) {
+        let passed = u64::try_from(self.time.monotonic().as_millis()).unwrap();
+        let left = moment_ms.saturating_sub(passed);
+        if runs {
+            self.run(left);
+        } else {
+            self.time.pass(Duration::from_millis(left));
+        }
+    }
+
+    /// Everything is settled, within bounds; all deliveries.
+    pub(crate) fn come_to_rest(&mut self) -> Vec<DeliveryView> {
+        for _ in 0..ROUNDS_MAX {
+            self.run(30_000);
+            self.check();
+            if self.law.broken().is_some() || self.is_idle() {
+                break;
+            }
+        }
+        self.all.clone()
+    }
+
+    /// The accounts.
+    pub(crate) fn ledger(&mut self) -> Ledger {
+        self.within(async |gateway| gateway.store.ledger().await.unwrap()).unwrap()
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Post(notes) => self.post(notes.clone()),
@@ -201,7 +243,7 @@ impl World {
         self.check();
     }
 
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         self.ensure();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
@@ -260,7 +302,7 @@ impl World {
     }
 
     /// The process ends: by a death, or in good order.
-    fn end(&mut self, death: Option<Death>, down_ms: u64) {
+    pub(crate) fn end(&mut self, death: Option<Death>, down_ms: u64) {
         if death.is_none() {
             let stopped = self.within(async |gateway| {
                 gateway.desk.close();
