@@ -51,6 +51,8 @@ struct Book {
     ledger: Ledger,
     calls: u64,
     works: BTreeMap<&'static str, bool>,
+    /// Whether deliveries never give up.
+    patient: bool,
 }
 
 #[derive(Clone)]
@@ -88,6 +90,11 @@ impl Law {
 
     pub(crate) fn calls(&self) -> u64 {
         self.book().calls
+    }
+
+    /// From now on deliveries never give up.
+    pub(crate) fn be_patient(&self) {
+        self.book().patient = true;
     }
 
     pub(crate) fn say(&self, line: String) {
@@ -552,7 +559,7 @@ impl Book {
                 self.breaks(format!("delivery {id} is {}, and what was leased says otherwise", view.state));
             }
             let excused = self.replayed.contains_key(&id) || view.destination == "put";
-            if view.attempts > 3 * ATTEMPTS_MAX && !excused {
+            if view.attempts > 3 * ATTEMPTS_MAX && !excused && !self.patient {
                 self.breaks(format!("delivery {id} has {} attempts", view.attempts));
             }
         }

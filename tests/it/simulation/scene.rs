@@ -37,11 +37,14 @@ pub(crate) const PATIENT: usize = 2;
 
 /// The first or the second configuration, which differ in what calls look like; or [`PATIENT`].
 pub(crate) fn configuration(number: usize) -> String {
-    let patience =
-        if number == PATIENT { "max_age = \"30d\"".to_owned() } else { format!("max_attempts = {ATTEMPTS_MAX}") };
-    let retry = format!("retry = {{ first = \"200ms\", factor = 2.0, max_wait = \"30s\", {patience} }}");
+    let (patience, breaker) = if number == PATIENT {
+        ("max_wait = \"10m\", max_age = \"30d\"".to_owned(), "")
+    } else {
+        let patience = format!("max_wait = \"30s\", max_attempts = {ATTEMPTS_MAX}");
+        (patience, "breaker = { failures = 3, wait = \"2s\", max_wait = \"20s\" }")
+    };
+    let retry = format!("retry = {{ first = \"200ms\", factor = 2.0, {patience} }}");
     let unknown = if number == PATIENT { "resend" } else { "hold" };
-    let breaker = "breaker = { failures = 3, wait = \"2s\", max_wait = \"20s\" }";
     let headers = format!("headers = {{ \"X-Configuration\" = \"{number}\" }}");
     format!(
         r#"

@@ -171,6 +171,9 @@ impl World {
     /// Nothing runs yet.
     pub(crate) fn new(ground: Arc<dyn Ground>, seed: u64, configuration: usize) -> Self {
         let law = Arc::new(Law::default());
+        if configuration == scene::PATIENT {
+            law.be_patient();
+        }
         Self {
             ground,
             network: Arc::new(Network::new(Arc::clone(&law), seed)),
