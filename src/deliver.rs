@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
 
@@ -197,6 +198,22 @@ impl Target {
             .add(envelope, &fresh)
             .map_err(|reason| format!("the body {reason}: no WS-Security header can be put into it"))?;
         Ok(Bytes::from(secured))
+    }
+}
+
+/// What carries calls to their targets: the network, or in tests a simulated one.
+pub trait Transport: Send + Sync {
+    /// Makes the call; see [`send`].
+    fn send<'a>(&'a self, target: &'a Target, call: &'a Call) -> BoxFuture<'a, Exchange>;
+}
+
+/// HTTP over the machine's network.
+#[derive(Clone, Copy, Debug)]
+pub struct Http;
+
+impl Transport for Http {
+    fn send<'a>(&'a self, target: &'a Target, call: &'a Call) -> BoxFuture<'a, Exchange> {
+        Box::pin(send(target, call))
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::keep::Keep;
-use crate::deliver::{self, classify};
+use crate::deliver::{self, Transport, classify};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
@@ -129,6 +129,8 @@ pub struct Parts {
     pub config_version: ConfigVersion,
     /// Makes older plans, for calls that must go out again byte for byte.
     pub recall: Recall,
+    /// What carries the calls.
+    pub transport: Arc<dyn Transport>,
     /// Time.
     pub clock: SharedClock,
     /// Figures.
@@ -233,7 +235,10 @@ impl Dispatch {
         let in_force = Arc::new(InForce { plan, version });
         let mut runners = HashMap::new();
         let mut changed = Vec::new();
-        for (name, settings) in &in_force.plan.systems {
+        // In the order of their names: a simulation must find the same order again.
+        let mut systems: Vec<_> = in_force.plan.systems.iter().collect();
+        systems.sort_by_key(|(name, _)| *name);
+        for (name, settings) in systems {
             let course = Course::new(name, &in_force);
             let runner = match before.runners.get(name) {
                 Some(runner) => {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded};
+use crate::deliver;
 use crate::dispatch::{self, Dispatch};
 use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
@@ -275,6 +276,7 @@ impl Parts {
             plan: Arc::clone(&plan),
             config_version,
             recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
+            transport: Arc::new(deliver::Http),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod crash;
 pub mod disk;
+pub mod mutation;
 pub mod person;
 pub mod secret;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::mutation::{self, Mutation};
 use crate::outcome::{Follow, Judgement, Outcome};
 use crate::store::{Pause, Settlement};
 
@@ -186,6 +187,7 @@ fn wait(after: Option<Duration>, facts: &Facts, policy: &Policy) -> Duration {
     // NaN (a first wait of nothing, times infinity) is no wait: f64::min would take the other side.
     let grown = policy.first.as_secs_f64() * factor.powi(exponent);
     let grown = if grown.is_nan() { 0.0 } else { grown };
+    let after = after.filter(|_| !mutation::active(Mutation::RetryAfterIgnored));
     let asked = after.unwrap_or_default().as_secs_f64();
     let jitter = if facts.jitter.is_finite() { facts.jitter.clamp(0.0, 1.0) } else { 0.0 };
     let seconds = grown.max(asked).min(longest) * (1.0 + JITTER * jitter);

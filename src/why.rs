@@ -41,16 +41,15 @@ pub enum Shut {
 }
 
 impl Shut {
-    /// How long to wait before it is looked at again, if time alone may change it.
+    /// How long to wait before it is looked at again, if time alone may change it. A moment that has passed changes
+    /// nothing any more: the probe is under way, and its end is what is waited for.
     #[must_use]
     pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        let until = |at: Option<Timestamp>| at.filter(|at| *at > now).map(|at| at.since(now));
         match self {
-            Self::Paused(pause) => {
-                let at = [pause.probe_at, pause.until].into_iter().flatten().min()?;
-                Some(at.since(now))
-            }
-            Self::Closed { opens } => opens.map(|at| at.since(now)),
-            Self::Broken(outage) => Some(outage.probe_at.since(now)),
+            Self::Paused(pause) => [until(pause.probe_at), until(pause.until)].into_iter().flatten().min(),
+            Self::Closed { opens } => until(*opens),
+            Self::Broken(outage) => until(Some(outage.probe_at)),
             Self::Rate { wait } | Self::Warming { wait, .. } => Some(*wait),
             Self::Full { .. } => None,
         }
@@ -563,6 +562,18 @@ mod tests {
             (Shut::Full { concurrency: 1 }, None),
         ] {
             assert_eq!(shut.wait(NOW), expected, "{shut:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_that_has_passed_is_not_waited_for() {
+        for shut in [
+            Shut::Paused(Pause { probe_at: Some(NOW), ..pause() }),
+            Shut::Closed { opens: Some(NOW) },
+            Shut::Broken(Outage { probe_at: NOW, ..outage() }),
+        ] {
+            assert_eq!(shut.wait(LATER), None, "{shut:?}");
+            assert_eq!(shut.wait(NOW), None, "a runner would spin until the probe comes back: {shut:?}");
         }
     }
 }

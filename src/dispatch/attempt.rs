@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::mem::discriminant;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, watch};
 use crate::call::Call;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
-use crate::deliver::{self, classify, keep};
+use crate::deliver::{Transport, classify, keep};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
 use crate::dispatch::lookup::{Found, Lookup};
@@ -22,6 +22,7 @@ use crate::dispatch::{Destination, InForce, Parts, Plan, Recall, Route, Stop};
 use crate::envelope::Record;
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
+use crate::mutation::{self, Mutation};
 use crate::outcome::{self, Exchange, Follow, Judgement, Kept, Outcome};
 use crate::parse;
 use crate::secret::Mask;
@@ -66,7 +67,7 @@ pub(super) struct Attempts {
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
     metrics: Arc<Metrics>,
-    random: RandomState,
+    transport: Arc<dyn Transport>,
 }
 
 /// What a call is made by: all of the plan in force, save a resend after an unknown outcome, whose bytes are those of the
@@ -165,7 +166,7 @@ impl Decided {
 
 impl Attempts {
     pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
-        let Parts { store, plan: _, config_version: _, recall, clock, metrics, alarms } = parts;
+        let Parts { store, plan: _, config_version: _, recall, transport, clock, metrics, alarms } = parts;
         Self {
             store,
             clock,
@@ -175,7 +176,7 @@ impl Attempts {
             recall,
             recalled: Mutex::new(HashMap::new()),
             metrics,
-            random: RandomState::new(),
+            transport,
         }
     }
 
@@ -376,7 +377,8 @@ impl Attempts {
             }
         };
         let exchange = tokio::select! {
-            exchange = deliver::send(&destination.target, call) => exchange,
+            biased;
+            exchange = self.transport.send(&destination.target, call) => exchange,
             () = cut => Exchange::NoAnswer { reason: "the gateway stopped while the call was under way".to_owned() },
         };
         crash::point("after-response");
@@ -386,7 +388,8 @@ impl Attempts {
 
     fn facts(&self, claimed: &Claimed, active_ms: i64) -> Facts {
         let age_ms = active_ms.saturating_sub(claimed.first_attempt_active_ms);
-        let draw = self.random.hash_one((claimed.delivery, claimed.attempt));
+        // Spread, not secret: the same attempt draws the same number, so that a simulation can be repeated.
+        let draw = BuildHasherDefault::<DefaultHasher>::default().hash_one((claimed.delivery, claimed.attempt));
         Facts {
             attempt: claimed.attempt,
             excused: claimed.excused,
@@ -430,6 +433,9 @@ impl Attempts {
                 Ok(()) => return self.alarms.clear("settle", ""),
                 Err(StoreError::Unavailable(reason)) => {
                     self.alarms.raise("settle", "", &format!("verdicts wait for the store: {reason}"));
+                    if mutation::active(Mutation::VerdictDropped) {
+                        return;
+                    }
                 }
                 Err(StoreError::Overloaded) => {}
                 Err(StoreError::Closed) => return,

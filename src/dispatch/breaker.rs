@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::mutation::{self, Mutation};
 use crate::store::Outage;
 
 /// When a breaker opens, and for how long.
@@ -154,7 +155,7 @@ impl Breaker {
             self.stuck.clear();
         }
         self.stuck.extend(failed);
-        if self.open.is_some() {
+        if self.open.is_some() && !mutation::active(Mutation::BreakerNeverCloses) {
             self.reset();
             return true;
         }

@@ -7,6 +7,7 @@ use super::breaker::{Breaker, Call, Sign};
 use super::{Rate, System};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::mutation::{self, Mutation};
 use crate::settle::PROBE_AFTER;
 use crate::store::{Pause, SystemState};
 use crate::why::Shut;
@@ -209,7 +210,7 @@ impl Gate {
 
     /// Whether the next call is one that finds out whether the system works again.
     fn probe(&self, now: Moment) -> Result<bool, Shut> {
-        let paused = self.paused.as_ref();
+        let paused = self.paused.as_ref().filter(|_| !mutation::active(Mutation::PauseIgnored));
         if let Some(pause) = paused
             && (self.probing || pause.probe_at.is_none_or(|at| at > now.wall))
         {

@@ -153,6 +153,7 @@ impl Runner {
                 continue;
             };
             tokio::select! {
+                biased;
                 () = self.awake.notified() => {}
                 () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
                 _ = stop.changed() => {}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Notice, Process, Sink, envelope};
 
-const LOADERS: usize = 6;
+pub(crate) const LOADERS: usize = 6;
 const RECORDS_PER_LOADER: usize = 5;
 
 /// At each of these the process dies by itself.
@@ -22,7 +22,7 @@ const POINTS: [&str; 8] = [
     "after-response",
 ];
 
-fn configuration(url: &str) -> String {
+pub(crate) fn configuration(url: &str) -> String {
     format!(
         r#"
 [server]
@@ -54,10 +54,10 @@ destination = "sink"
 }
 
 /// What the loaders know: the notifications that were acknowledged, with their record and version.
-type Acked = Arc<Mutex<BTreeMap<String, (String, u64)>>>;
+pub(crate) type Acked = Arc<Mutex<BTreeMap<String, (String, u64)>>>;
 
 /// Posts rising versions of its own records, each until it is acknowledged, as Salesforce does.
-async fn loader(number: usize, public: u16, acked: Acked, stop: Arc<AtomicBool>) {
+pub(crate) async fn loader(number: usize, public: u16, acked: Acked, stop: Arc<AtomicBool>) {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
     let url = format!("http://127.0.0.1:{public}/om/orders");
     for version in 0.. {
@@ -95,7 +95,7 @@ fn rounds() -> u64 {
 }
 
 /// A small generator: the same seed kills at the same moments, as far as the machine allows.
-fn moment(seed: u64, round: u64) -> Duration {
+pub(crate) fn moment(seed: u64, round: u64) -> Duration {
     let mut state = seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -148,7 +148,7 @@ async fn whatever_is_acknowledged_survives_kill_9_and_is_delivered_in_order_and_
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
 }
 
-fn check(ledger: &serde_json::Value, acked: &BTreeMap<String, (String, u64)>, sink: &Sink) {
+pub(crate) fn check(ledger: &serde_json::Value, acked: &BTreeMap<String, (String, u64)>, sink: &Sink) {
     assert_eq!(ledger["balanced"], true, "{ledger:#}");
     let unique = ledger["notifications"]["unique"].as_u64().unwrap();
     assert_eq!(ledger["deliveries"]["delivered"].as_u64(), Some(unique), "{ledger:#}");

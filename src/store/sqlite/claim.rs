@@ -11,6 +11,7 @@ use super::lane::{self, Turn};
 use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::mutation::{self, Mutation};
 use crate::store::{Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.
@@ -83,7 +84,7 @@ fn find_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<(Vec<Due>,
         }
         let rows = books.list(sql, (way.id, fetched), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         for (at, id) in rows {
-            if at > claim.now.0 {
+            if at > claim.now.0 && !mutation::active(Mutation::DueTimeIgnored) {
                 next_due = Some(next_due.map_or(at, |next: i64| next.min(at)));
                 break;
             }
@@ -152,7 +153,9 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
     books.run(sql, (due.id, lease, attempt, first_attempt_active_ms, claim.now.0))?;
     let config_version = columns.same_bytes_as.or(columns.as_it_was).unwrap_or(claim.config_version.0);
     let sql = "INSERT INTO attempt (lease, delivery, number, config_version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
+    if !mutation::active(Mutation::AttemptNotWritten) {
+        books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
+    }
     books.accounts.turn(due.way.destination, State::Waiting, State::InFlight);
     books.accounts.add(Account::destination(due.way.destination, "attempts"), 1);
     Ok(Some(Claimed {

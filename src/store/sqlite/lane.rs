@@ -9,6 +9,7 @@ use super::books::{Books, Failure};
 use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::State;
+use crate::mutation::{self, Mutation};
 use crate::store::StoreError;
 
 /// A delivery as the writer needs it to move it.
@@ -124,6 +125,9 @@ pub(super) fn is_in_flight(books: &Books, system: i64, lane: &str) -> Result<boo
 /// Whether there was one to let go.
 pub(super) fn promote(books: &mut Books, system: i64, lane: Option<&str>, now: Timestamp) -> Result<bool, Failure> {
     let Some(lane) = lane else { return Ok(false) };
+    if mutation::active(Mutation::PromotionForgotten) {
+        return Ok(false);
+    }
     let Some(next) = lowest(books, system, lane)? else { return Ok(false) };
     let next = place_of(books, next)?;
     if next.state != State::Blocked || is_in_flight(books, system, lane)? || !after::is_free(books, &next)? {
@@ -169,6 +173,16 @@ pub(super) fn make_way(books: &mut Books, system: i64, lane: &str, now: Timestam
     }
     let reason = head.reason.as_deref();
     turn(books, &head, Turn { to: State::Blocked, due_at: None, unsettled: true, reason, at: now })
+}
+
+/// Lets the one behind go, as if this one did not wait: a fault on purpose.
+pub(super) fn pass_by(books: &mut Books, place: &Place, now: Timestamp) -> Result<(), Failure> {
+    let sql = "SELECT id FROM delivery INDEXED BY delivery_lane
+               WHERE system = ?1 AND lane = ?2 AND unsettled = 1 AND id > ?3 ORDER BY id LIMIT 1";
+    let next = books.find(sql, (place.way.system, &place.lane, place.id), |row| row.get(0))?;
+    let Some(next) = next else { return Ok(()) };
+    let next = place_of(books, next)?;
+    if next.state == State::Blocked { due(books, &next, now, now) } else { Ok(()) }
 }
 
 fn due(books: &mut Books, place: &Place, due_at: Timestamp, now: Timestamp) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use super::books::{Account, Books, Failure};
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
+use crate::mutation::{self, Mutation};
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// The newest content that Salesforce sent, as the store has it.
@@ -51,7 +52,8 @@ enum Step {
 /// A notification whose first revision is in the store already.
 pub(super) fn came_again(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
     let known = known(books, envelope.organization, &incoming.notification_id)?;
-    if known.hash == incoming.hash || known.edited == Some(incoming.hash) {
+    let is_same = known.hash == incoming.hash || known.edited == Some(incoming.hash);
+    if is_same && !mutation::active(Mutation::DedupeKeyDropped) {
         books.run("UPDATE notification SET duplicates = duplicates + 1 WHERE id = ?1", [known.row])?;
         books.accounts.add(Account::source(envelope.source, "duplicate"), 1);
         return Ok(Fate::Duplicate);
@@ -178,6 +180,7 @@ pub(super) fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, F
 
 /// The table of DESIGN §3.
 fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
+    let untouched = old.attempts == 0 || mutation::active(Mutation::RevisionReplacesAttempted);
     match old.state {
         // What a person had made is not for Salesforce to change.
         State::Waiting | State::Blocked | State::Held if old.is_replay => Step::Keep,
@@ -187,7 +190,7 @@ fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
         {
             Step::Keep
         }
-        State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+        State::Waiting | State::Blocked | State::Held if untouched => {
             let own_lane = lead.map(|_| accept::own_lane(old.id));
             let replaceable = planned.is_some_and(|planned| {
                 planned.dead.is_none()

@@ -10,6 +10,7 @@ use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::State;
+use crate::mutation::{self, Mutation};
 use crate::outcome;
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
 
@@ -22,7 +23,10 @@ const STOPPED: &str = "the gateway stopped while the call was under way";
 /// Executes the command.
 pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> {
     let place = lane::place(books, settle.delivery.0)?;
-    let place = place.filter(|place| place.state == State::InFlight && place.lease == Some(settle.lease.0));
+    let place = place.filter(|place| {
+        let leased = place.state == State::InFlight && place.lease == Some(settle.lease.0);
+        leased || mutation::active(Mutation::NoLeaseGuard)
+    });
     let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
     books.accounts.at(settle.ended_at);
     if settle.outcome == NOT_CALLED {
@@ -31,7 +35,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     } else {
         complete_attempt(books, settle)?;
         keep_outcome(books, &place, settle)?;
-        if settle.outcome == UNKNOWN {
+        if settle.outcome == UNKNOWN && !mutation::active(Mutation::UnknownCountedAsRetry) {
             books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
         }
         kept::write(books, place.id, &settle.kept)?;
@@ -39,6 +43,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     }
     keep_active(books, place.way.system, settle.active_ms)?;
     match &settle.stale_mark {
+        Some(_) if mutation::active(Mutation::StaleMarkNotWritten) => Ok(()),
         Some(value) => keep_stale_mark(books, &place, value),
         None => Ok(()),
     }
@@ -79,7 +84,7 @@ fn keep_outcome(books: &Books, place: &Place, settle: &Settle) -> Result<(), Fai
                repeat_key = ?3, excused = excused + ?6,
                same_bytes_as = iif(?4, (SELECT config_version FROM attempt WHERE attempt.lease = ?5), NULL)
                WHERE id = ?1";
-    let unknown = settle.outcome == UNKNOWN;
+    let unknown = settle.outcome == UNKNOWN && !mutation::active(Mutation::NewBytesAfterUnknown);
     let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0, settle.excused);
     books.run(sql, values).map(|_| ())
 }
@@ -94,10 +99,18 @@ fn move_on(
 ) -> Result<(), Failure> {
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
     let turn = match settlement {
-        Settlement::Waiting { due_at } => return lane::take_turn(books, place, *due_at, last_reason, at),
+        Settlement::Waiting { due_at } => {
+            lane::take_turn(books, place, *due_at, last_reason, at)?;
+            return if mutation::active(Mutation::LaneIgnoredForRetries) {
+                lane::pass_by(books, place, at)
+            } else {
+                Ok(())
+            };
+        }
         Settlement::Delivered => Turn { to: State::Delivered, due_at: None, unsettled: false, reason: None, at },
         Settlement::Dead { reason, holds_lane } => {
-            let unsettled = *holds_lane && place.lane.is_some();
+            let holds = *holds_lane && !mutation::active(Mutation::DeadLetterHoldsNoLane);
+            let unsettled = holds && place.lane.is_some();
             Turn { to: State::Dead, due_at: None, unsettled, reason: Some(reason), at }
         }
         Settlement::Held { reason } => {
@@ -137,6 +150,9 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
     books.accounts.at(now);
     let sql = "SELECT id FROM delivery INDEXED BY delivery_in_flight WHERE state = 'in_flight' ORDER BY id";
     let left: Vec<i64> = books.list(sql, [], |row| row.get(0))?;
+    if mutation::active(Mutation::RescueForgotten) {
+        return Ok(0);
+    }
     for delivery in &left {
         let place = lane::place_of(books, *delivery)?;
         let sql = "UPDATE attempt SET ended_at = ?2, outcome = 'unknown', reason = ?3 WHERE lease = ?1";

@@ -18,6 +18,7 @@ use super::schema;
 use super::words::{self, Reach};
 use crate::clock::SharedClock;
 use crate::crash;
+use crate::mutation::{self, Mutation};
 use crate::store::{COMMIT_SIZES, Health, StoreError};
 
 /// A group is committed when its commands come to this many rows, even when more are queued.
@@ -410,6 +411,9 @@ impl Writer {
     }
 
     fn commit(&mut self, books: &mut Books<'_>, changes_before: u64, commands: usize) -> Result<(), rusqlite::Error> {
+        if mutation::active(Mutation::CountersOutsideTransaction) {
+            return Self::commit_in_two(books, self.faults.commit_code.load(Ordering::Relaxed));
+        }
         books.write_accounts().map_err(|failure| match failure {
             Failure::Database(error) => error,
             Failure::Rule(_) => rusqlite::Error::InvalidQuery,
@@ -429,6 +433,17 @@ impl Writer {
             self.count(commands);
         }
         Ok(())
+    }
+
+    /// The rows by themselves, then the counters: a fault on purpose.
+    fn commit_in_two(books: &mut Books<'_>, code: i32) -> Result<(), rusqlite::Error> {
+        books.command("COMMIT")?;
+        if code != 0 {
+            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        }
+        books.command("BEGIN IMMEDIATE")?;
+        books.write_accounts().map_err(|_| rusqlite::Error::InvalidQuery)?;
+        books.command("COMMIT")
     }
 
     fn answer(&mut self, books: &mut Books<'_>, group: Vec<Done>) -> Next {
@@ -476,7 +491,8 @@ impl Writer {
         self.fail(&reason);
         self.mark_idle();
         for done in group {
-            done.task.answer(Err(StoreError::Unavailable(reason.clone())));
+            let early = mutation::active(Mutation::AckBeforeCommit);
+            done.task.answer(if early { Ok(()) } else { Err(StoreError::Unavailable(reason.clone())) });
         }
         after(error)
     }

@@ -321,6 +321,7 @@ async fn readyz(world: &World) -> (u16, String) {
         plan: Arc::default(),
         config_version: ConfigVersion(1),
         recall: Box::new(|_| None),
+        transport: Arc::new(omgate::deliver::Http),
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         alarms: Arc::clone(&alarms),

@@ -1,0 +1,340 @@
+//! A store that faults by order, around a real one; and the disks that real ones stand on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use omgate::clock::{Clock as _, SharedClock, Timestamp};
+use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use omgate::store::sqlite::{Faults, Options, SqliteStore};
+use omgate::store::{
+    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
+    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, WriterFigures,
+};
+use tokio::sync::{Notify, watch};
+
+use super::clock::Time;
+use super::law::{self, Law};
+use super::steps::{Command, Disk, Fault};
+use super::wait;
+
+/// Where a store stands: it is opened again and again, and things befall it.
+pub(crate) trait Ground: Send + Sync {
+    /// Opens the store; an earlier one is closed.
+    fn open(&self, clock: SharedClock, hold_unknown: Vec<String>) -> Arc<dyn Store>;
+    /// The disk changes.
+    fn set(&self, disk: Disk);
+    /// What was written until now is safe.
+    fn sync(&self) {}
+    /// What was not synced is lost, save perhaps a part (of a hundred); nothing is open.
+    fn lose_power(&self, _kept: u64) {}
+}
+
+/// A SQLite database in a folder.
+pub(crate) struct SqliteGround {
+    path: PathBuf,
+    faults: Faults,
+    /// So much of the write-ahead log is safe.
+    synced: Mutex<u64>,
+    _folder: tempfile::TempDir,
+}
+
+impl SqliteGround {
+    pub(crate) fn new() -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        Self { path: folder.path().join("store.db"), faults: Faults::default(), synced: Mutex::new(0), _folder: folder }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.with_extension("db-wal")
+    }
+
+    fn log_bytes(&self) -> u64 {
+        std::fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl Ground for SqliteGround {
+    fn open(&self, clock: SharedClock, hold_unknown: Vec<String>) -> Arc<dyn Store> {
+        let options = Options { hold_unknown, faults: self.faults.clone(), ..Options::new(self.path.clone(), clock) };
+        let store = SqliteStore::open(options).unwrap();
+        self.sync();
+        store
+    }
+
+    fn set(&self, disk: Disk) {
+        self.faults.limit_pages((disk == Disk::Full).then_some(1));
+        self.faults.fail_commits(match disk {
+            Disk::Fine | Disk::Full => None,
+            Disk::Late => Some(13),
+            Disk::Broken => Some(10),
+        });
+    }
+
+    fn sync(&self) {
+        *self.synced.lock().unwrap() = self.log_bytes();
+    }
+
+    /// Commits append to the log, which these histories are too short to fill: what was not synced is its end.
+    fn lose_power(&self, kept: u64) {
+        let (all, synced) = (self.log_bytes(), *self.synced.lock().unwrap());
+        if all > synced {
+            let log = std::fs::File::options().write(true).open(self.log()).unwrap();
+            log.set_len(synced + (all - synced) * kept / 100).unwrap();
+        }
+    }
+}
+
+/// A history in which more commands are given goes round in circles.
+const COMMANDS_MAX: u64 = 50_000;
+
+/// A process that is to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    Kill,
+    PowerCut,
+}
+
+/// The store that the gateway sees.
+pub(crate) struct FaultyStore {
+    pub(crate) real: Arc<dyn Store>,
+    pub(crate) law: Arc<Law>,
+    pub(crate) ground: Arc<dyn Ground>,
+    pub(crate) time: Arc<Time>,
+    pub(crate) armed: Arc<Mutex<Vec<(Command, Fault)>>>,
+    pub(crate) death: Arc<Doom>,
+}
+
+/// Tells the simulation that the process dies.
+#[derive(Default)]
+pub(crate) struct Doom {
+    pub(crate) coming: Notify,
+    pub(crate) how: Mutex<Option<Death>>,
+}
+
+impl FaultyStore {
+    fn fault(&self, command: Command) -> Option<Fault> {
+        if self.law.tick() > COMMANDS_MAX {
+            self.law.breaks(format!("it does not come to rest within {COMMANDS_MAX} commands"));
+        }
+        let mut armed = self.armed.lock().unwrap();
+        let place = armed.iter().position(|(kind, _)| *kind == command)?;
+        let (_, fault) = armed.remove(place);
+        self.law.say(format!("{command:?} meets {fault:?}"));
+        Some(fault)
+    }
+
+    async fn die<T>(&self, how: Death) -> StoreResult<T> {
+        *self.death.how.lock().unwrap() = Some(how);
+        self.death.coming.notify_one();
+        std::future::pending().await
+    }
+
+    /// Runs a command as its fault has it. `seen` hears of what was done, at the moment it is done.
+    async fn write<T>(
+        &self,
+        command: Command,
+        run: impl FnOnce() -> StoreResult<T>,
+        seen: impl FnOnce(&T),
+    ) -> StoreResult<T> {
+        let run = move || {
+            let result = run();
+            if let Ok(done) = &result {
+                seen(done);
+            }
+            result
+        };
+        let fault = self.fault(command);
+        if self.law.broken().is_some() {
+            // What is broken is not looked at any longer.
+            return self.die(Death::Kill).await;
+        }
+        let result = match fault {
+            None => run(),
+            Some(Fault::Refused) => Err(StoreError::Unavailable("the simulation refuses".to_owned())),
+            Some(Fault::Overloaded) => Err(StoreError::Overloaded),
+            Some(Fault::AnswerLost) => run().and(Err(StoreError::Unavailable("the answer was lost".to_owned()))),
+            Some(Fault::SlowAnswer(ms)) => {
+                let result = run();
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                result
+            }
+            Some(Fault::SlowWrite(ms)) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                run()
+            }
+            Some(Fault::DiesBefore) => return self.die(Death::Kill).await,
+            Some(Fault::DiesAfter) => {
+                drop(run());
+                return self.die(Death::Kill).await;
+            }
+            Some(Fault::PowerFails) => {
+                drop(run());
+                return self.die(Death::PowerCut).await;
+            }
+        };
+        if result.is_ok() {
+            self.ground.sync();
+        }
+        result
+    }
+}
+
+impl Store for FaultyStore {
+    fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>> {
+        let kept = accept.clone();
+        Box::pin(self.write(
+            Command::Accept,
+            || wait(self.real.accept(accept)),
+            move |accepted| self.law.accepted(&kept, accepted),
+        ))
+    }
+
+    fn refuse(&self, post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.refuse(post)
+    }
+
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>> {
+        let asked = self.law.tick();
+        let kept = claim.clone();
+        Box::pin(self.write(
+            Command::Claim,
+            || wait(self.real.claim(claim)),
+            move |claims| self.law.claimed(&*self.real, &kept, asked, claims),
+        ))
+    }
+
+    fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>> {
+        let kept = settle.clone();
+        Box::pin(async move {
+            let result =
+                self.write(Command::Settle, || wait(self.real.settle(settle)), |()| self.law.settled(&kept)).await;
+            match result {
+                Ok(()) => self.law.promised(&kept),
+                Err(_) => self.law.unsettled(&kept, self.time.monotonic()),
+            }
+            result
+        })
+    }
+
+    fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>> {
+        let kept = leases.clone();
+        let seen = move |(): &()| kept.iter().for_each(|(delivery, _)| self.law.released(delivery.0));
+        Box::pin(self.write(Command::Release, || wait(self.real.release(leases)), seen))
+    }
+
+    fn change(
+        &self,
+        delivery: DeliveryId,
+        change: Change,
+        reason: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
+        let kept = change.clone();
+        let run = move || {
+            let all = law::deliveries(&*self.real);
+            let changed = wait(self.real.change(delivery, change, reason, now))?;
+            Ok((all, changed))
+        };
+        let seen = move |(all, _): &(Vec<DeliveryView>, DeliveryView)| {
+            if let Some(before) = all.iter().find(|view| view.delivery_id == delivery) {
+                self.law.changed(before, all, &kept);
+            }
+        };
+        Box::pin(async move { self.write(Command::Change, run, seen).await.map(|(_, changed)| changed) })
+    }
+
+    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.real.reroute(row, deliveries, now)
+    }
+
+    fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {
+        self.real.stands_for(deliveries)
+    }
+
+    fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
+        self.real.outdated_by(delivery)
+    }
+
+    fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {
+        Box::pin(async move { wait(self.real.system(system)) })
+    }
+
+    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.write(Command::SetSystem, || wait(self.real.set_system(system, state)), |()| ()))
+    }
+
+    fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {
+        Box::pin(async move { wait(self.real.save_config(config, now)) })
+    }
+
+    fn config(&self, version: ConfigVersion) -> BoxFuture<'_, StoreResult<StoredConfig>> {
+        Box::pin(async move { wait(self.real.config(version)) })
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        Box::pin(async move { wait(self.real.sweep()) })
+    }
+
+    fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>> {
+        Box::pin(async move {
+            let pulled = wait(self.real.pull_back(now, wait_max));
+            if pulled.is_ok() {
+                self.law.pulled_back(now.plus(wait_max));
+                self.ground.sync();
+            }
+            pulled
+        })
+    }
+
+    fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
+        self.real.ledger()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {
+        self.real.backlog()
+    }
+
+    fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>> {
+        self.real.verify()
+    }
+
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        self.real.notifications(filter)
+    }
+
+    fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        self.real.notification(id)
+    }
+
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+        self.real.deliveries(filter)
+    }
+
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {
+        self.real.delivery(id)
+    }
+
+    fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>> {
+        self.real.refused(limit)
+    }
+
+    fn condition(&self) -> Health {
+        self.real.condition()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.real.health()
+    }
+
+    fn figures(&self) -> WriterFigures {
+        self.real.figures()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move { wait(self.real.close()) })
+    }
+}
