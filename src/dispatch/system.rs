@@ -138,6 +138,7 @@ impl Runner {
             now,
             active_ms: self.active_ms(),
             config_version: self.attempts.config_version,
+            bounds: crate::store::Bounds::default(),
         };
         self.attempts.store.claim(claim).await
     }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use self::books::{Books, Failure};
 use self::readers::Readers;
@@ -36,8 +36,8 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
-    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, WriterFigures,
+    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, WriterFigures,
 };
 
 pub use self::schema::OpenError;
@@ -277,6 +277,10 @@ impl Store for SqliteStore {
         self.write(size, move |books| claim::release(books, &leases, now))
     }
 
+    fn renew(&self, _: Vec<(DeliveryId, Lease)>, _: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn change(
         &self,
         delivery: DeliveryId,
@@ -306,6 +310,16 @@ impl Store for SqliteStore {
 
     fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
         self.write(Size::SMALL, move |books| settle::set_system(books, &system, &state))
+    }
+
+    fn turn_system(
+        &self,
+        system: String,
+        _from: SystemState,
+        to: SystemState,
+    ) -> BoxFuture<'_, StoreResult<SystemState>> {
+        // Nobody else can have changed it.
+        Box::pin(async move { self.set_system(system, to.clone()).await.map(|()| to) })
     }
 
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {
@@ -411,6 +425,10 @@ impl Store for SqliteStore {
             return Health::Failing(format!("the disk has not answered for {seconds} s: a commit is stuck"));
         }
         health
+    }
+
+    fn signals(&self) -> Option<broadcast::Receiver<Signal>> {
+        None
     }
 
     fn figures(&self) -> WriterFigures {

@@ -23,6 +23,8 @@ mod gateway;
 mod harness;
 mod interop;
 mod messages;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod readme;
 mod replay;
 mod send;
