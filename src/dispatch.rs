@@ -19,7 +19,7 @@ use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
 use crate::settle::Policy;
-use crate::store::{Store, StoreError, StoreResult, StoredConfig, SystemState};
+use crate::store::{Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
 use crate::telemetry::{Alarms, Metrics};
 use crate::why::Shut;
 
@@ -169,6 +169,19 @@ impl Dispatch {
     pub fn wake(&self, system: &str) {
         if let Some(runner) = self.runners.get(system) {
             runner.hear_of_work();
+        }
+    }
+
+    /// Another gateway on the same store tells something.
+    pub async fn hear(&self, signal: Signal) {
+        match signal {
+            Signal::Work(system) => self.wake(&system),
+            Signal::System(system) => {
+                if let Some(runner) = self.runners.get(&system) {
+                    runner.hear_of_change().await;
+                }
+            }
+            Signal::Look => drop(join_all(self.runners.values().map(|runner| runner.look())).await),
         }
     }
 

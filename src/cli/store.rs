@@ -9,8 +9,7 @@ use crate::cli::client::AdminArgs;
 use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config;
-use crate::store::Store;
-use crate::store::sqlite::{Options, SqliteStore};
+use crate::gateway::open;
 
 /// Arguments of `store`.
 #[derive(Debug, clap::Args)]
@@ -55,8 +54,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let options = Options::new(loaded.store.path, SystemClock::shared());
-    let store = SqliteStore::open(Options { hold_unknown: loaded.hold_unknown, ..options })?;
+    let queue_max = loaded.server.limits.queue_max;
+    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let store = opened.store;
     let found = store.verify().await?;
     store.close().await;
     Ok(serde_json::to_value(found)?)

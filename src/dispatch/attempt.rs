@@ -59,6 +59,8 @@ pub(super) struct Attempts {
     pub(super) alarms: Arc<Alarms>,
     pub(super) config_version: ConfigVersion,
     pub(super) stop: watch::Receiver<Stop>,
+    /// Whether other gateways may work on the same store.
+    pub(super) shared: bool,
     plan: Arc<Plan>,
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
@@ -140,6 +142,7 @@ impl Attempts {
     pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
         let Parts { store, plan, config_version, recall, clock, metrics, alarms } = parts;
         Self {
+            shared: store.signals().is_some(),
             store,
             clock,
             alarms,

@@ -139,6 +139,7 @@ impl PostgresStore {
             names: names::Names::default(),
             clock: options.time.unwrap_or_else(|| Arc::clone(&database) as SharedClock),
             hold_unknown: options.hold_unknown,
+            machine: options.clock,
             holder: random(),
             health: watch::Sender::new(Health::Ready),
             notices,

@@ -103,6 +103,12 @@ impl Address {
         &self.shown
     }
 
+    /// Whether a password stands in it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// The file of `sslrootcert`, if one is named.
     #[must_use]
     pub fn authorities(&self) -> Option<&Path> {

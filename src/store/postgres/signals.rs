@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::poll_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{broadcast, mpsc};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls};
 
 use super::connect::Address;
@@ -135,9 +135,10 @@ impl Ear {
         // What was said before is found by looking.
         self.look();
         let mut hears = false;
-        let mut look_at = Instant::now() + LOOK_OFTEN;
-        let mut test_at = Instant::now();
-        let mut awaited: Option<(i64, Instant)> = None;
+        let now = || self.engine.machine.monotonic();
+        let mut look_at = now() + LOOK_OFTEN;
+        let mut test_at = now();
+        let mut awaited: Option<(i64, Duration)> = None;
         loop {
             let deaf_at = awaited.map_or(test_at + TEST_MAX + TEST_EVERY, |(_, until)| until);
             tokio::select! {
@@ -157,19 +158,19 @@ impl Ear {
                         Some(_) | None => {}
                     },
                 },
-                () = sleep_until(look_at) => {
+                () = sleep(look_at.saturating_sub(now())) => {
                     self.look();
-                    look_at = Instant::now() + if hears { LOOK_EVERY } else { LOOK_OFTEN };
+                    look_at = now() + if hears { LOOK_EVERY } else { LOOK_OFTEN };
                 }
-                () = sleep_until(test_at) => {
+                () = sleep(test_at.saturating_sub(now())) => {
                     let token = random();
                     let sent = send(&self.engine, &[format!("{} t {token}", self.engine.holder)]).await;
-                    test_at = Instant::now() + TEST_EVERY;
+                    test_at = now() + TEST_EVERY;
                     if sent.is_ok() {
-                        awaited = Some((token, Instant::now() + TEST_MAX));
+                        awaited = Some((token, now() + TEST_MAX));
                     }
                 }
-                () = sleep_until(deaf_at) => {
+                () = sleep(deaf_at.saturating_sub(now())) => {
                     if !hears && !*said {
                         *said = true;
                         tracing::warn!(

@@ -8,7 +8,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use deadpool_postgres::Pool;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::accounts::{self, Accounts};
 use super::failure::{self, Failure};
@@ -82,6 +82,8 @@ pub(super) struct Engine {
     pub(super) pool: Pool,
     pub(super) names: Names,
     pub(super) clock: SharedClock,
+    /// This machine's clock: how long something takes.
+    pub(super) machine: SharedClock,
     /// Destinations whose deliveries are held, not sent again, when their outcome is unknown because a gateway died.
     pub(super) hold_unknown: Vec<String>,
     /// Who holds the leases that this gateway takes.
@@ -130,7 +132,7 @@ impl Engine {
         if let Health::Failing(reason) = &*self.health.borrow() {
             return Err(StoreError::Unavailable(reason.clone()));
         }
-        let deadline = Instant::now() + COMMAND_MAX;
+        let deadline = self.machine.monotonic() + COMMAND_MAX;
         let mut pause = PAUSE;
         let mut tried = 0;
         loop {
@@ -140,7 +142,7 @@ impl Engine {
                 Err(failure) => failure,
             };
             let again = matches!(failure, Failure::Again(_) | Failure::Lost(_));
-            if !again || tried >= TRIES || Instant::now() + pause >= deadline {
+            if !again || tried >= TRIES || self.machine.monotonic() + pause >= deadline {
                 self.take_note(&failure);
                 return Err(failure.into_error());
             }
@@ -150,8 +152,9 @@ impl Engine {
         }
     }
 
-    async fn once<J: Job>(self: &Arc<Self>, job: &J, deadline: Instant) -> Result<J::Done, Failure> {
-        let prepared = timeout_at(deadline, self.prepare(job)).await;
+    async fn once<J: Job>(self: &Arc<Self>, job: &J, deadline: Duration) -> Result<J::Done, Failure> {
+        let left = deadline.saturating_sub(self.machine.monotonic());
+        let prepared = timeout(left, self.prepare(job)).await;
         let (work, done) =
             prepared.unwrap_or_else(|_| Err(Failure::Lost("the database does not answer".to_owned())))?;
         if work.idle {
@@ -220,12 +223,13 @@ impl Engine {
     /// end, and once it is written, that transaction can be committed no more.
     async fn find_out(&self, token: i64, reason: &str) -> Result<(), Failure> {
         tracing::warn!(reason, "the answer to a commit was lost; looking whether it happened");
-        let deadline = Instant::now() + COMMAND_MAX;
+        let deadline = self.machine.monotonic() + COMMAND_MAX;
         loop {
-            match timeout_at(deadline, self.leave_receipt(token)).await {
+            let left = deadline.saturating_sub(self.machine.monotonic());
+            match timeout(left, self.leave_receipt(token)).await {
                 Ok(Ok(true)) => return Err(Failure::Lost(format!("the commit did not happen: {reason}"))),
                 Ok(Ok(false)) => return Ok(()),
-                Ok(Err(_)) if Instant::now() < deadline => sleep(PROBE_EVERY / 4).await,
+                Ok(Err(_)) if !left.is_zero() => sleep(PROBE_EVERY / 4).await,
                 Ok(Err(_)) | Err(_) => {
                     return Err(Failure::Gone(format!("whether the last commit happened is not known: {reason}")));
                 }
