@@ -20,6 +20,8 @@ mod demo;
 mod engineer;
 mod envelopes;
 mod gateway;
+#[cfg(feature = "postgres")]
+mod gateways;
 mod harness;
 mod interop;
 mod messages;

@@ -56,8 +56,7 @@ impl Server {
             let (url, _) = url.rsplit_once('/').ok_or_else(|| format!("{GIVEN} names no database"))?;
             return Ok(Self { url: url.to_owned(), folder: None, bin: PathBuf::new(), port: 0 });
         }
-        let bin = programs().ok_or_else(|| "no initdb was found; install postgresql".to_owned())?;
-        start(bin)
+        start("shared", Trust::Machine)
     }
 
     /// The address of a database.
@@ -79,10 +78,25 @@ impl Server {
         assert!(status.success(), "{}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
+    /// Makes the database of a server of one's own; its address.
+    pub(crate) fn create(&self) -> String {
+        let url = self.url("postgres");
+        wait(async move { connect(&url).await.batch_execute("CREATE DATABASE omgate").await.unwrap() });
+        self.url("omgate")
+    }
+
     /// Whether it can be restarted.
     pub(crate) fn is_ours(&self) -> bool {
         self.folder.is_some()
     }
+}
+
+/// A server of the test's own, for what disturbs all who use it.
+pub(crate) fn alone() -> Option<std::sync::Arc<Server>> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    server().filter(|server| server.is_ours())?;
+    let name = format!("alone{}", NEXT.fetch_add(1, Ordering::SeqCst));
+    Some(std::sync::Arc::new(start(&name, Trust::Disk).unwrap()))
 }
 
 /// Makes an empty database; its address.
@@ -135,7 +149,7 @@ fn programs() -> Option<PathBuf> {
         .find(|folder| ["initdb", "pg_ctl"].iter().all(|program| folder.join(program).is_file()))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
@@ -154,8 +168,18 @@ fn as_user(command: &str) -> Command {
     shell
 }
 
-fn start(bin: PathBuf) -> Result<Server, String> {
-    let folder = std::env::temp_dir().join(format!("omgate-postgres-{}", std::process::id()));
+/// What a server relies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// That the machine does not fail: nothing is synced.
+    Machine,
+    /// That what is synced stays.
+    Disk,
+}
+
+fn start(name: &str, trust: Trust) -> Result<Server, String> {
+    let bin = programs().ok_or_else(|| "no initdb was found; install postgresql".to_owned())?;
+    let folder = std::env::temp_dir().join(format!("omgate-postgres-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     if is_root() {
         let owned = Command::new("chown").arg("postgres").arg(&folder).status();
@@ -169,7 +193,9 @@ fn start(bin: PathBuf) -> Result<Server, String> {
     let command = format!(
         "{bin}/initdb -D {data} -U app -A trust --no-sync --locale=C.UTF-8 -E UTF8 >/dev/null && \
          {bin}/pg_ctl -w -t 60 -D {data} -l {log} -o '-c listen_addresses=127.0.0.1 -c port={port} \
-         -c unix_socket_directories={folder} -c max_connections=400 -c shared_buffers=64MB' start >/dev/null",
+         -c unix_socket_directories={folder} -c max_connections=400 -c shared_buffers=64MB -c fsync={fsync}' \
+         start >/dev/null",
+        fsync = if trust == Trust::Disk { "on" } else { "off" },
         bin = bin.display(),
         data = data.display(),
         log = log.display(),

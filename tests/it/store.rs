@@ -3,6 +3,8 @@
 
 mod both;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -58,9 +60,13 @@ enum Opened {
 impl World {
     /// Over SQLite, unless the test is run by [`both`].
     fn new() -> Self {
+        Self::on(both::database())
+    }
+
+    fn on(database: Option<String>) -> Self {
         let mut world = Self {
             folder: tempfile::tempdir().unwrap(),
-            database: both::database(),
+            database,
             clock: Arc::new(HandClock(AtomicI64::new(1_790_000_000_000))),
             faults: Faults::default(),
             store: None,

@@ -53,7 +53,11 @@ impl From<tokio_postgres::Error> for Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error),
+            // Who cannot even come in was refused by the database as a whole, whatever the code.
+            PoolError::Backend(error) => match Self::from(error) {
+                Self::Fault(reason) => Self::Gone(reason),
+                other => other,
+            },
             PoolError::Timeout(TimeoutType::Wait) => Self::Again("every connection is busy".to_owned()),
             PoolError::Timeout(_) => Self::Lost("the database does not answer".to_owned()),
             PoolError::Closed => Self::Rule(StoreError::Closed),

@@ -152,7 +152,9 @@ async fn create_schema(connection: &Object) -> Result<(), tokio_postgres::Error>
 
 /// How many migrations ran.
 async fn version(connection: &Object) -> Result<i64, tokio_postgres::Error> {
-    let there = "SELECT to_regclass('omgate.schema_version') IS NOT NULL";
+    // Read from the catalogue itself: a name that was not found once would be remembered as missing.
+    let there = "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                WHERE n.nspname = 'omgate' AND c.relname = 'schema_version')";
     let rows = connection.query_typed(there, &[]).await?;
     if !rows.first().map(|row| row.try_get::<_, bool>(0)).transpose()?.unwrap_or(false) {
         return Ok(0);

@@ -57,8 +57,7 @@ pub(super) async fn enter(work: &mut Work, system: i64, claim: &Claim) -> Result
         "SELECT {STATE}, coalesce(s.probing_until > clock_timestamp(), false),
              (SELECT count(*) FROM delivery d WHERE d.system = s.name AND d.state = 'in_flight'),
              CASE WHEN $2 > 0 THEN
-                 extract(epoch FROM greatest(s.next_call, clock_timestamp() - make_interval(secs => $2 * ($3 - 1)))
-                     - clock_timestamp())::float8
+                 extract(epoch FROM ({NEXT_CALL}) - clock_timestamp())::float8
              ELSE -1 END
          FROM system s WHERE s.name = $1 FOR NO KEY UPDATE OF s"
     );
@@ -106,6 +105,12 @@ fn judge(claim: &Claim, state: SystemState, probing: bool, under_way: usize, wai
     Standing { state, may, again_in }
 }
 
+/// When the next call is on time: `$2` from call to call, `$3` at once after a quiet time. A rate that was raised, or a clock
+/// that was set back, does not put it off.
+const NEXT_CALL: &str =
+    "CASE WHEN s.next_call > clock_timestamp() + make_interval(secs => $2 * ($3 * 2 + 1)) THEN clock_timestamp()
+    ELSE greatest(s.next_call, clock_timestamp() - make_interval(secs => $2 * ($3 - 1))) END";
+
 /// Notes that calls begin: for the rate, and that a probe is under way.
 pub(super) async fn spend(work: &mut Work, system: i64, claim: &Claim, claimed: &[&Claimed]) -> Result<(), Failure> {
     let bounds = &claim.bounds;
@@ -117,16 +122,17 @@ pub(super) async fn spend(work: &mut Work, system: i64, claim: &Claim, claimed: 
     if per_call == 0.0 && !bounds.probe {
         return Ok(());
     }
-    let sql = "UPDATE system SET next_call = CASE WHEN $2 > 0 THEN
-                   greatest(next_call, clock_timestamp() - make_interval(secs => $2 * ($3 - 1)))
-                       + make_interval(secs => $2 * $4) ELSE next_call END,
-                   probing_until = CASE WHEN $5 THEN clock_timestamp() + make_interval(secs => $6) ELSE probing_until END
-               WHERE name = $1";
+    let sql = format!(
+        "UPDATE system s SET
+             next_call = CASE WHEN $2 > 0 THEN ({NEXT_CALL}) + make_interval(secs => $2 * $4) ELSE next_call END,
+             probing_until = CASE WHEN $5 THEN clock_timestamp() + make_interval(secs => $6) ELSE probing_until END
+         WHERE name = $1"
+    );
     let calls = u32::try_from(calls).map_or(f64::MAX, f64::from);
     let arguments = args![
         INT8 system, FLOAT8 per_call, FLOAT8 burst, FLOAT8 calls, BOOL bounds.probe, FLOAT8 bounds.lease.as_secs_f64(),
     ];
-    work.session.query(sql, arguments).await.map(|_| ())
+    work.session.query(&sql, arguments).await.map(|_| ())
 }
 
 /// The durable state of a system; none when it was never seen.
