@@ -305,7 +305,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// PgBouncer before a server; none when it is not installed.
+    /// `PgBouncer` before a server; none when it is not installed.
     fn start(server: u16) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -355,24 +355,113 @@ async fn two_gateways_work_behind_a_pooler_in_transaction_mode() {
     .await;
     let sink = Sink::start(Box::new(|_, _| Some((200, String::new())))).await;
     let configuration = configuration_with(&pooled, &sink.url("/in"));
-    let (one, other) = (Running::start(&configuration, 0).await, Running::start(&configuration, 0).await);
-    for number in 0..60 {
-        let (id, record) = notification(number);
-        [&one, &other][number % 2].post(&id, &record).await;
+    let mut gateways = [Process::prepare(&configuration), Process::prepare(&configuration)];
+    for gateway in &mut gateways {
+        gateway.start(&[]).await;
     }
-    one.until_delivered(60).await;
+    let [one, other] = &gateways;
+    for number in 0..60 {
+        assert!(post(gateways_turn(&gateways, number), number).await);
+    }
+    one.until(Duration::from_secs(30), |ledger| ledger["deliveries"]["delivered"] == 60).await;
     assert_eq!(sink.arrived().len(), 60);
-    one.steer("pause").await;
-    let (id, record) = notification(60);
-    other.post(&id, &record).await;
-    other.steer("resume").await;
-    other.until_delivered(61).await;
-    assert_eq!(one.gateway.store().verify().await.unwrap(), []);
-    one.gateway.shutdown().await;
-    other.gateway.shutdown().await;
+    assert_eq!(one.change("/api/v1/systems/sink/pause", &json!({"reason": "closing"})).await.0, 200);
+    assert!(post(other, 60).await);
+    until("the other knows of it", Duration::from_secs(1), async || {
+        other.admin("/api/v1/systems").await["sink"]["paused"] != serde_json::Value::Null
+    })
+    .await;
+    assert_eq!(sink.arrived().len(), 60);
+    assert_eq!(other.change("/api/v1/systems/sink/resume", &json!({"reason": "open"})).await.0, 200);
+    other.until(Duration::from_secs(30), |ledger| ledger["deliveries"]["delivered"] == 61).await;
+    let deaf = "notifications of the database do not arrive";
+    until("it says that it hears nothing", Duration::from_secs(40), async || one.log().contains(deaf)).await;
+    assert_eq!(one.log().matches(deaf).count(), 1, "once");
+    let verified = one.command(&["store", "verify"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    for gateway in &mut gateways {
+        gateway.stop().await;
+    }
     let client = connect(&database).await;
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
     let rows = client.query_typed(held, &[]).await.unwrap();
     assert_eq!(rows[0].get::<_, i64>(0), 0, "no lock outlives its transaction");
     postgres::remove(&database);
+}
+
+fn gateways_turn(gateways: &[Process; 2], number: usize) -> &Process {
+    &gateways[number % 2]
+}
+
+async fn post(gateway: &Process, number: usize) -> bool {
+    let (id, record) = notification(number);
+    let body = envelope(&[Notice { id: &id, record: &record, fields: "" }]);
+    gateway.post("/om/orders", body).await.unwrap().is_ack()
+}
+
+// ---- the way to the database ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_reached_is_told_and_no_message_is_taken() {
+    let url = format!("postgres://omgate:geheim@127.0.0.1:{}/omgate", free_port());
+    let mut gateway = Process::prepare(&configuration_with(&url, "http://127.0.0.1:9/in"));
+    let checked = gateway.command(&["check"]);
+    let said = format!("{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+    assert!(checked.status.success(), "the form is right: {said}");
+    assert!(said.contains("store.url: the password stands in clear"), "{said}");
+    gateway.spawn(&[]);
+    assert!(gateway.died(Duration::from_secs(30)).await);
+    let log = gateway.log();
+    assert!(log.contains("store.url: opening the store postgres://127.0.0.1:"), "{log}");
+    assert!(log.contains("the database cannot be reached") && log.contains("Connection refused"), "{log}");
+    assert!(!log.contains("geheim") && !said.contains("geheim"), "{log}{said}");
+}
+
+/// Runs a program that must succeed.
+fn run(folder: &std::path::Path, command: &str) {
+    let output = Command::new("/bin/sh").args(["-c", command]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_the_servers_certificate_is_looked_at() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        println!("skipped: there is no openssl");
+        return;
+    }
+    let Some(server) = postgres::alone() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-authority",
+        "openssl req -newkey rsa:2048 -nodes -keyout server.key -out server.csr -subj /CN=database",
+        "printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n' > names",
+        "openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
+    ] {
+        run(folder.path(), command);
+    }
+    server.speak_tls(&folder.path().join("server.pem"), &folder.path().join("server.key")).await;
+    let database = server.create();
+    let ca = folder.path().join("ca.pem");
+    let open = async |options: String| {
+        let address = postgres::address(&format!("{database}?{options}"));
+        let options = omgate::store::postgres::Options::new(address, SystemClock::shared());
+        omgate::store::postgres::PostgresStore::open(options).await
+    };
+    let store = open(format!("sslmode=verify-full&sslrootcert={}", ca.display())).await.unwrap();
+    let client = connect(&database).await;
+    let rows = client.query_typed("SELECT count(*) FROM pg_stat_ssl WHERE ssl", &[]).await.unwrap();
+    assert!(rows[0].get::<_, i64>(0) >= 1, "it is encrypted");
+    omgate::store::Store::close(&*store).await;
+    for (options, words) in [
+        ("sslmode=require".to_owned(), "name the authority's certificate with sslrootcert=FILE"),
+        ("sslmode=require&sslrootcert=/no/such/file".to_owned(), "sslrootcert /no/such/file: "),
+    ] {
+        let error = open(options).await.err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let elsewhere = database.replace("127.0.0.1", "localhost");
+    let address = format!("{elsewhere}?sslmode=verify-full&sslrootcert={}", ca.display());
+    let options = omgate::store::postgres::Options::new(postgres::address(&address), SystemClock::shared());
+    let error = omgate::store::postgres::PostgresStore::open(options).await.err().unwrap().to_string();
+    assert!(error.contains("not valid for name \"localhost\"") || error.contains("certificate"), "{error}");
 }

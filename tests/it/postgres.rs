@@ -85,6 +85,28 @@ impl Server {
         self.url("omgate")
     }
 
+    /// Lets it speak TLS with a certificate and its key. Only one that the tests started.
+    pub(crate) async fn speak_tls(&self, certificate: &Path, key: &Path) {
+        let data = self.folder.as_ref().expect("the tests started it").join("data");
+        for (from, to) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = data.join(to);
+            std::fs::copy(from, &to).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&to, mode).unwrap();
+            if is_root() {
+                assert!(Command::new("chown").arg("postgres").arg(&to).status().unwrap().success());
+            }
+        }
+        let client = connect(&self.url("postgres")).await;
+        client.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        until("it speaks TLS", Duration::from_secs(10), async || {
+            let rows = client.query_typed("SELECT current_setting('ssl')", &[]).await.unwrap();
+            rows[0].get::<_, &str>(0) == "on"
+        })
+        .await;
+    }
+
     /// Whether it can be restarted.
     pub(crate) fn is_ours(&self) -> bool {
         self.folder.is_some()

@@ -56,7 +56,7 @@ impl From<PoolError> for Failure {
             // Who cannot even come in was refused by the database as a whole, whatever the code.
             PoolError::Backend(error) => match Self::from(error) {
                 Self::Fault(reason) => Self::Gone(reason),
-                other => other,
+                known @ (Self::Rule(_) | Self::Again(_) | Self::Lost(_) | Self::Gone(_)) => known,
             },
             PoolError::Timeout(TimeoutType::Wait) => Self::Again("every connection is busy".to_owned()),
             PoolError::Timeout(_) => Self::Lost("the database does not answer".to_owned()),
