@@ -383,7 +383,8 @@ async fn two_gateways_work_behind_a_pooler_in_transaction_mode() {
         gateway.stop().await;
     }
     let client = connect(&database).await;
-    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let rows = client.query_typed(held, &[]).await.unwrap();
     assert_eq!(rows[0].get::<_, i64>(0), 0, "no lock outlives its transaction");
     postgres::remove(&database);

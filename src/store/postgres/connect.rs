@@ -192,7 +192,8 @@ fn shown(text: &Text, config: &Config, whole: bool) -> String {
         #[cfg(unix)]
         Host::Unix(path) => path.display().to_string(),
     });
-    let port = config.get_ports().first().map_or_else(String::new, |port| format!(":{port}"));
+    let port = config.get_ports().first().filter(|port| **port != 5432);
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
     format!("postgres://{host}{port}/{}", config.get_dbname().unwrap_or_default())
 }
 
