@@ -18,7 +18,7 @@ use omgate::delivery::{ConfigVersion, OnRevision, Planned};
 use omgate::outcome::Record;
 use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{
-    Accept, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreError, StoreResult,
+    Accept, Bounds, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store, StoreError, StoreResult,
 };
 
 /// Commands under way at once.
@@ -221,6 +221,7 @@ fn claim() -> Claim {
         now: Timestamp(THEN + 1_000_000_000),
         active_ms: 0,
         config_version: ConfigVersion(1),
+        bounds: Bounds::default(),
     }
 }
 

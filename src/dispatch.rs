@@ -21,7 +21,7 @@ use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
 use crate::settle::Policy;
-use crate::store::{Store, StoreError, StoreResult, StoredConfig, SystemState};
+use crate::store::{Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
 use crate::telemetry::{Alarms, Metrics};
 use crate::why::Shut;
 
@@ -294,6 +294,20 @@ impl Dispatch {
     pub async fn rehearse(&self, rehearsal: Rehearsal<'_>) -> Result<Rehearsed, String> {
         let running = self.running.load_full();
         self.attempts.rehearse(&running.in_force, rehearsal).await
+    }
+
+    /// Another gateway on the same store tells something.
+    pub async fn hear(&self, signal: Signal) {
+        let running = self.running.load_full();
+        match signal {
+            Signal::Work(system) => self.wake(&system),
+            Signal::System(system) => {
+                if let Some(runner) = running.runners.get(&system) {
+                    runner.hear_of_change().await;
+                }
+            }
+            Signal::Look => drop(join_all(running.runners.values().map(|runner| runner.look())).await),
+        }
     }
 
     /// The systems and how they stand, by name.

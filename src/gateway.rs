@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer};
 use arc_swap::ArcSwap;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, Terms};
@@ -17,13 +18,14 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded};
 use crate::deliver;
 use crate::dispatch::{self, Dispatch};
+use crate::gateway::open::OpenError;
 use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
-use crate::store::sqlite::{OpenError, Options, SqliteStore};
-use crate::store::{Store, StoreError, TakenBy, TakenConfig};
+use crate::store::{Signal, Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
+pub mod open;
 mod reload;
 mod upkeep;
 mod watch;
@@ -260,11 +262,8 @@ impl Parts {
         let Loaded {
             server, store: settings, sources, routes, plan, stored, hold_unknown, retention, path, seen, ..
         } = loaded;
-        let store: Arc<dyn Store> = SqliteStore::open(Options {
-            queue_max: server.limits.queue_max,
-            hold_unknown,
-            ..Options::new(&settings.path, Arc::clone(&clock))
-        })?;
+        let opened = open::store(settings.clone(), hold_unknown, server.limits.queue_max, clock).await?;
+        let open::Opened { store, clock } = opened;
         let config_version = store.save_config(stored, clock.now()).await?;
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
@@ -282,6 +281,7 @@ impl Parts {
             alarms: Arc::clone(&alarms),
         })
         .await?;
+        listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
@@ -358,6 +358,27 @@ impl Parts {
             reloader: Arc::clone(reloader),
         }
     }
+}
+
+/// Hears what other gateways on the same store tell, for as long as the store is open.
+fn listen(store: &Arc<dyn Store>, dispatch: &Arc<Dispatch>) {
+    let Some(mut signals) = store.signals() else { return };
+    // The store is closed when nobody holds it any more; this must not be who does.
+    let dispatch = Arc::downgrade(dispatch);
+    tokio::spawn(async move {
+        loop {
+            let signal = match signals.recv().await {
+                Ok(signal) => signal,
+                // Whoever missed some looks everywhere.
+                Err(RecvError::Lagged(_)) => Signal::Look,
+                Err(RecvError::Closed) => return,
+            };
+            match dispatch.upgrade() {
+                Some(dispatch) => dispatch.hear(signal).await,
+                None => return,
+            }
+        }
+    });
 }
 
 /// Looks round: lanes without a head, a wall clock that was set, alarms that begin and end with time.

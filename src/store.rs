@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
@@ -19,6 +19,8 @@ use crate::outcome;
 mod audit;
 mod days;
 pub mod pace;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod retention;
 pub mod sqlite;
 
@@ -189,6 +191,51 @@ pub struct Claim {
     pub active_ms: i64,
     /// The configuration in force.
     pub config_version: ConfigVersion,
+    /// What holds for the system over all gateways that share the store.
+    pub bounds: Bounds,
+}
+
+/// What a claim may take where other gateways claim too. Within one gateway the dispatch itself sees to it, so a store
+/// that only one can open need not look.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// How long the leases hold: a call must be over by then, or its lease renewed.
+    pub lease: Duration,
+    /// Calls at once.
+    pub concurrency: usize,
+    /// Calls per time, if limited.
+    pub rate: Option<Pace>,
+    /// Routes whose resends are looked up first, which is a call too.
+    pub looked_up: Vec<String>,
+    /// Whether it is known that the system is paused or broken, and this is the probe.
+    pub probe: bool,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let lease = Duration::from_secs(45);
+        Self { lease, concurrency: usize::MAX, rate: None, looked_up: Vec::new(), probe: false }
+    }
+}
+
+/// A rate as a token bucket has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// The time from one call to the next.
+    pub per_call: Duration,
+    /// Calls that may go at once after a quiet time.
+    pub burst: u32,
+}
+
+/// What other gateways on the same store tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Something may be due for a system.
+    Work(String),
+    /// A system's state changed.
+    System(String),
+    /// Something may have happened anywhere: look.
+    Look,
 }
 
 /// What a claim found.
@@ -198,6 +245,8 @@ pub struct Claims {
     pub claimed: Vec<Claimed>,
     /// When the next waiting delivery of the system falls due, if nothing more is due now.
     pub next_due: Option<Timestamp>,
+    /// How the system stands, where other gateways may have changed it.
+    pub state: Option<SystemState>,
 }
 
 /// A leased delivery with all that mapping and settling need.
@@ -883,6 +932,9 @@ pub trait Store: Send + Sync {
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>>;
     /// Gives leases back whose call was never begun: no attempt is counted.
     fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>>;
+    /// Makes leases hold this long from now; the deliveries whose lease is no longer ours. Of no use, and done at once,
+    /// where leases do not run out.
+    fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
     /// A person's change of one delivery, and its entry in the audit log.
     fn change(
         &self,
@@ -905,6 +957,14 @@ pub trait Store: Send + Sync {
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>>;
     /// Writes a system's state.
     fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>>;
+    /// Writes a system's state if the one that stands is still `from`, its open time apart: what another gateway did
+    /// meanwhile is not undone. The state that stands then.
+    fn turn_system(
+        &self,
+        system: String,
+        from: SystemState,
+        to: SystemState,
+    ) -> BoxFuture<'_, StoreResult<SystemState>>;
     /// Stores a configuration, or finds the one that is equal.
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>>;
     /// A stored configuration.
@@ -980,6 +1040,8 @@ pub trait Store: Send + Sync {
     fn condition(&self) -> Health;
     /// How the store is; changes are announced.
     fn health(&self) -> watch::Receiver<Health>;
+    /// What other gateways on the same store tell; none where there can be no other.
+    fn signals(&self) -> Option<broadcast::Receiver<Signal>>;
     /// How the writer works.
     fn figures(&self) -> WriterFigures;
     /// Finishes what is queued and closes the store.

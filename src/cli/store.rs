@@ -13,6 +13,7 @@ use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Loaded};
+use crate::gateway::open;
 use crate::person;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Backup, By, Deed, Pruned, Store, pace};
@@ -92,9 +93,12 @@ async fn verify(admin: &AdminArgs, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
-    let file = OpenFile::of(admin)?;
-    let found = file.store.verify().await?;
-    file.store.close().await;
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+    let queue_max = loaded.server.limits.queue_max;
+    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let store = opened.store;
+    let found = store.verify().await?;
+    store.close().await;
     Ok(serde_json::to_value(found)?)
 }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 use super::read::{Field, Section, Spot};
 use super::{file, value};
 use crate::receive::{ClientAuth, Limits, Tls};
+use crate::secret::Text;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::Address;
 use crate::telemetry::{self, LogFormat};
 
 /// `[server]`.
@@ -33,10 +36,23 @@ pub struct Server {
 }
 
 /// `[store]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
     /// `url = "sqlite:PATH"`. Default `omgate.db` beside the configuration.
     pub path: PathBuf,
+    /// `url = "postgres://…"`: then it stands in a database, and `path` is of no account.
+    #[cfg(feature = "postgres")]
+    pub database: Option<Address>,
+}
+
+impl StoreSettings {
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            #[cfg(feature = "postgres")]
+            database: None,
+        }
+    }
 }
 
 const WATCH_EVERY: Duration = Duration::from_secs(30);
@@ -93,7 +109,6 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
     let (Server { listen, admin_listen, limits, tls, log, log_level, drain: _, watch: _, watch_every: _ }, store) =
         running;
     let (server, new_store) = new;
-    let StoreSettings { path } = store;
     let pairs = [
         ("server.listen", *listen != server.listen),
         ("server.admin_listen", *admin_listen != server.admin_listen),
@@ -103,7 +118,7 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
         ("server.tls", *tls != server.tls),
         ("server.log", *log != server.log),
         ("server.log_level", *log_level != server.log_level),
-        ("store.url", *path != new_store.path),
+        ("store.url", *store != *new_store),
     ];
     pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
@@ -234,11 +249,14 @@ fn names_authority(pem: &str, name: &str) -> bool {
 }
 
 pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
-    let default = || StoreSettings { path: root.desk.files.resolve("omgate.db") };
+    let default = || StoreSettings::at(root.desk.files.resolve("omgate.db"));
     let Some(section) = root.section("store") else { return default() };
     let url = section.text("url");
     let settings = url.and_then(|url| {
         let text = url.value.reveal();
+        if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+            return database(root, &url, default());
+        }
         match store_path(&text) {
             Ok(path) => {
                 let path = root.desk.files.resolve(path);
@@ -246,7 +264,7 @@ pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
                 if let Some(folder) = folder.filter(|folder| root.desk.files.is_disk() && !folder.is_dir()) {
                     root.desk.error(&url.spot, format!("there is no folder {}: make it first", folder.display()));
                 }
-                Some(StoreSettings { path })
+                Some(StoreSettings::at(path))
             }
             Err(reason) => {
                 root.desk.error(&url.spot, reason);
@@ -269,8 +287,34 @@ fn store_path(url: &str) -> Result<&str, String> {
             Ok(path)
         };
     }
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return Err("this build stores in SQLite only; write \"sqlite:omgate.db\"".to_owned());
+    Err("is no store; write \"sqlite:omgate.db\" or \"postgres://user@host/database\"".to_owned())
+}
+
+/// A database of PostgreSQL: only the form of its address is looked at, the database itself when the store is opened.
+#[cfg(feature = "postgres")]
+fn database(root: &Section<'_, '_>, url: &Field<Text>, settings: StoreSettings) -> Option<StoreSettings> {
+    let mut address = match Address::parse(&url.value) {
+        Ok(address) => address,
+        Err(reason) => {
+            root.desk.error(&url.spot, reason);
+            return None;
+        }
+    };
+    if let Some(file) = address.authorities().map(|path| root.desk.files.resolve(&path.to_string_lossy())) {
+        if root.desk.files.is_disk() && !file.is_file() {
+            root.desk.error(&url.spot, format!("sslrootcert: there is no file {}", file.display()));
+        }
+        address = address.with_authorities(file);
     }
-    Err("is no store; write \"sqlite:\" and a file, such as \"sqlite:omgate.db\"".to_owned())
+    if address.has_password() && url.value.is_plain() {
+        let reason = "the password stands in clear in the configuration; write ${NAME} or ${file:PATH} in its place";
+        root.desk.warning(&url.spot, reason);
+    }
+    Some(StoreSettings { database: Some(address), ..settings })
+}
+
+#[cfg(not(feature = "postgres"))]
+fn database(root: &Section<'_, '_>, url: &Field<Text>, _: StoreSettings) -> Option<StoreSettings> {
+    root.desk.error(&url.spot, "this build stores in SQLite only; write \"sqlite:omgate.db\"");
+    None
 }

@@ -63,6 +63,8 @@ pub(super) struct Attempts {
     pub(super) clock: SharedClock,
     pub(super) alarms: Arc<Alarms>,
     pub(super) stop: watch::Receiver<Stop>,
+    /// Whether other gateways may work on the same store.
+    pub(super) shared: bool,
     runners: ArcSwap<HashMap<String, Weak<Runner>>>,
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
@@ -168,6 +170,7 @@ impl Attempts {
     pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
         let Parts { store, plan: _, config_version: _, recall, transport, clock, metrics, alarms } = parts;
         Self {
+            shared: store.signals().is_some(),
             store,
             clock,
             alarms,

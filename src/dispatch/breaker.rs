@@ -147,6 +147,15 @@ impl Breaker {
         self.recent.clear();
     }
 
+    /// Another gateway opened it, closed it or moved its next probe.
+    pub(super) fn adopt(&mut self, open: Option<&Outage>) {
+        match open.filter(|_| self.settings.is_some()) {
+            Some(open) => self.open = Some(open.clone()),
+            None if self.open.is_some() => self.reset(),
+            None => {}
+        }
+    }
+
     fn works(&mut self, settings: &Settings, delivery: DeliveryId) -> bool {
         self.stuck.remove(&delivery);
         let failed = std::mem::take(&mut self.in_a_row);

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
 use crate::settle::PROBE_AFTER;
-use crate::store::{Pause, SystemState};
+use crate::store::{Pace, Pause, SystemState};
 use crate::why::Shut;
 
 /// Why a system is paused that the configuration pauses.
@@ -247,6 +247,33 @@ impl Gate {
         }
     }
 
+    /// Whether a delivery is on its way to find out whether the system works again.
+    pub(super) fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    /// The rate, as other gateways must keep it too.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        self.bucket.as_ref().map(|bucket| Pace { per_call: bucket.per_call, burst: bucket.burst })
+    }
+
+    /// Takes over what another gateway made of the system.
+    pub(super) fn adopt(&mut self, state: &SystemState, now: Moment) {
+        let was_shut = self.paused.is_some() || self.breaker.outage().is_some();
+        self.paused.clone_from(&state.paused);
+        self.breaker.adopt(state.breaker.as_ref());
+        if was_shut && self.paused.is_none() && self.breaker.outage().is_none() {
+            self.warm_since = Some(now.monotonic);
+        }
+        self.count(now);
+    }
+
+    /// Another gateway may have counted more open time: ages are those of the system, whoever calls it.
+    pub(super) fn raise_active(&mut self, active_ms: i64, now: Moment) {
+        self.count(now);
+        self.active = self.active.max(Duration::from_millis(u64::try_from(active_ms).unwrap_or(0)));
+    }
+
     /// So many calls begin.
     pub(super) fn begin(&mut self, calls: usize, now: Moment) {
         if let Some(bucket) = &mut self.bucket {
@@ -472,6 +499,22 @@ mod tests {
         assert_eq!(gate.admit(8, after(5 * SECOND)), Ok(1));
         gate.no_probe();
         assert_eq!(gate.admit(8, after(6 * SECOND)), Ok(1));
+    }
+
+    #[test]
+    fn what_another_gateway_made_of_the_system_holds_here_too() {
+        let mut here = gate(&System { warm_up: Some(MINUTE), ..system() });
+        let there = broken(&system()).state(after(SECOND));
+        here.adopt(&there, after(SECOND));
+        assert!(matches!(here.admit(8, after(2 * SECOND)), Err(Shut::Broken(_))));
+        assert_eq!(here.admit(8, after(5 * SECOND)), Ok(1), "its probe is this one's too");
+        assert!(here.is_probing());
+        here.adopt(&SystemState::default(), after(6 * SECOND));
+        assert_eq!(here.admit(8, after(6 * SECOND)), Ok(1), "and it is warmed up here too");
+        here.raise_active(3_600_000, after(7 * SECOND));
+        assert_eq!(here.active_ms(after(8 * SECOND).monotonic), 3_601_000);
+        here.raise_active(5, after(8 * SECOND));
+        assert_eq!(here.active_ms(after(8 * SECOND).monotonic), 3_601_000, "open time never goes back");
     }
 
     #[test]

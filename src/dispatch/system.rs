@@ -13,18 +13,22 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use crate::clock::{SharedClock, Timestamp};
-use crate::delivery::DeliveryId;
+use crate::delivery::{DeliveryId, Lease};
 use crate::dispatch::attempt::{self, After, Attempts};
 use crate::dispatch::gate::{Gate, Moment};
 use crate::dispatch::slots::{Slot, Slots};
-use crate::dispatch::{InForce, Stop, System};
-use crate::store::{Claim, Claims, Pause, StoreError, StoreResult, SystemState};
+use crate::dispatch::{InForce, Route, Stop, System};
+use crate::store::{Bounds, Claim, Claims, Pause, StoreError, StoreResult, SystemState};
 use crate::why::Shut;
 
 /// Even when nothing wakes it, a runner looks again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// After the store failed, a runner waits this long.
 const STORE_FAILED: Duration = Duration::from_secs(1);
+/// A lease holds for the longest that a call may take, and this long beyond.
+const LEASE_BEYOND: Duration = Duration::from_secs(15);
+/// While a call runs, its lease is renewed this often.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// What one step of a runner came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,11 @@ pub(crate) struct Course {
     in_force: Arc<InForce>,
     destinations: Vec<String>,
     routes: Vec<String>,
+    concurrency: usize,
+    /// The longest that one of its calls may take.
+    call_max: Duration,
+    /// Routes whose resends are looked up first.
+    looked_up: Vec<String>,
 }
 
 impl Course {
@@ -49,9 +58,19 @@ impl Course {
         let of_system = plan.destinations.values().filter(|known| known.system == system);
         let destinations: Vec<String> = of_system.map(|known| known.name.clone()).collect();
         let leads_here = |destination: &String| destinations.contains(destination);
-        let routes = plan.routes.values().filter(|route| leads_here(&route.destination));
-        let routes = routes.map(|route| route.name.clone()).collect();
-        Self { in_force: Arc::clone(in_force), destinations, routes }
+        let of_it = || plan.routes.values().filter(|route| leads_here(&route.destination));
+        let lookup = |route: &Arc<Route>| route.lookup.as_ref().map(|lookup| lookup.mapping.timeout);
+        let call_max = of_it().map(|route| route.mapping.timeout.max(lookup(route).unwrap_or_default())).max();
+        let looked_up = of_it().filter(|route| route.lookup.is_some()).map(|route| route.name.clone()).collect();
+        let routes = of_it().map(|route| route.name.clone()).collect();
+        let concurrency = plan.systems.get(system).map_or(usize::MAX, |settings| settings.concurrency);
+        let call_max = call_max.unwrap_or_default();
+        Self { in_force: Arc::clone(in_force), destinations, routes, concurrency, call_max, looked_up }
+    }
+
+    /// How long a lease holds, where it runs out.
+    fn lease(&self) -> Duration {
+        self.call_max + LEASE_BEYOND
     }
 }
 
@@ -66,6 +85,8 @@ pub(crate) struct Runner {
     /// A step is under way: it may have claimed what no slot shows yet.
     stepping: AtomicBool,
     ended: AtomicBool,
+    /// What the store is known to keep of the system; locked while something is written.
+    kept: tokio::sync::Mutex<SystemState>,
 }
 
 impl Runner {
@@ -77,6 +98,7 @@ impl Runner {
         state: SystemState,
         attempts: Arc<Attempts>,
     ) -> Self {
+        let kept = tokio::sync::Mutex::new(state.clone());
         let gate = Gate::new(settings, state, moment(&attempts.clock));
         Self {
             name: name.to_owned(),
@@ -86,6 +108,7 @@ impl Runner {
             gate: Mutex::new(gate),
             stepping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            kept,
             attempts,
         }
     }
@@ -174,10 +197,12 @@ impl Runner {
         match self.claim(&course, limit, now.wall).await {
             Ok(claims) if claims.claimed.is_empty() => {
                 self.gate().no_probe();
+                self.learn(claims.state.as_ref());
                 Step::Idle(claims.next_due.map_or(LOOK_AGAIN, |due| due.since(now.wall)))
             }
             Ok(claims) => {
                 let (full, next_due) = (claims.claimed.len() >= limit, claims.next_due);
+                self.learn(claims.state.as_ref());
                 self.begin(claims, &course);
                 if full { Step::Begun } else { Step::Idle(next_due.map_or(LOOK_AGAIN, |due| due.since(now.wall))) }
             }
@@ -209,8 +234,62 @@ impl Runner {
             active_ms: self.active_ms(),
             config_version: course.in_force.version,
             newest_first: self.gate().probes_newest(),
+            bounds: self.bounds(course),
         };
         self.attempts.store.claim(claim).await
+    }
+
+    fn bounds(&self, course: &Course) -> Bounds {
+        if !self.attempts.shared {
+            return Bounds::default();
+        }
+        let gate = self.gate();
+        Bounds {
+            lease: course.lease(),
+            concurrency: course.concurrency,
+            rate: gate.pace(),
+            looked_up: course.looked_up.clone(),
+            probe: gate.is_probing(),
+        }
+    }
+
+    /// Takes over what another gateway made of the system, unless something of this one is on its way to the store.
+    fn learn(&self, standing: Option<&SystemState>) {
+        let (Some(standing), Ok(mut kept)) = (standing, self.kept.try_lock()) else { return };
+        let now = self.moment();
+        self.gate().raise_active(standing.active_ms, now);
+        if kept.paused == standing.paused && kept.breaker == standing.breaker {
+            return;
+        }
+        tracing::info!(system = self.name, "another gateway changed its state");
+        self.adopt(&mut kept, standing, now);
+    }
+
+    fn adopt(&self, kept: &mut SystemState, standing: &SystemState, now: Moment) {
+        kept.clone_from(standing);
+        self.gate().adopt(standing, now);
+        self.alarm(standing);
+        if let Some(pause) = &standing.paused {
+            self.alarm_pause(&pause.reason);
+        }
+        self.wake();
+    }
+
+    /// Another gateway says that it changed the system's state.
+    pub(crate) async fn hear_of_change(&self) {
+        match self.attempts.store.system(self.name.clone()).await {
+            Ok(standing) => self.learn(Some(&standing)),
+            Err(error) => tracing::debug!(system = self.name, %error, "its state could not be read"),
+        }
+    }
+
+    /// Anything may have happened elsewhere.
+    pub(crate) async fn look(&self) {
+        // Who claims learns of the state by that.
+        if self.gate().is_shut(self.moment()) {
+            self.hear_of_change().await;
+        }
+        self.hear_of_work();
     }
 
     fn begin(self: &Arc<Self>, claims: Claims, course: &Course) {
@@ -231,7 +310,8 @@ impl Runner {
         let lockouts_alone = self.gate().lockouts_alone(delivery);
         let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms());
         let run = AssertUnwindSafe(run).catch_unwind();
-        let after = match run.await {
+        let ended = if self.attempts.shared { self.renewing(delivery, lease, run).await } else { run.await };
+        let after = match ended {
             Ok(after) => after,
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
         };
@@ -241,9 +321,38 @@ impl Runner {
         self.wake();
     }
 
+    /// Keeps the lease while a call runs.
+    async fn renewing<T>(&self, delivery: DeliveryId, lease: Lease, run: impl Future<Output = T>) -> T {
+        let mut run = std::pin::pin!(run);
+        let mut is_ours = true;
+        loop {
+            tokio::select! {
+                ended = &mut run => return ended,
+                () = tokio::time::sleep(RENEW_EVERY), if is_ours => {}
+            }
+            match self.attempts.store.renew(vec![(delivery, lease)], self.course.load().lease()).await {
+                Ok(lost) if lost.is_empty() => {}
+                Ok(_) => {
+                    is_ours = false;
+                    tracing::warn!(%delivery, "its lease ran out: another gateway counts the call as unknown");
+                }
+                Err(error) => tracing::debug!(%delivery, %error, "its lease could not be renewed"),
+            }
+        }
+    }
+
     /// What an attempt means for the system as a whole.
     async fn follow(&self, delivery: DeliveryId, after: After) {
         let now = self.moment();
+        let was_probing = self.gate().is_probing();
+        self.draw_conclusions(delivery, after, now).await;
+        // The others wait for the end of a probe, whatever came of it.
+        if was_probing && self.attempts.shared {
+            self.keep_or_warn().await;
+        }
+    }
+
+    async fn draw_conclusions(&self, delivery: DeliveryId, after: After, now: Moment) {
         match after {
             After::NoCall => self.gate().no_call(delivery),
             After::Pause(pause) => {
@@ -282,16 +391,29 @@ impl Runner {
     pub(crate) async fn pause_by_person(&self, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
         let now = self.moment();
         self.alarm_pause(reason);
+        let mut kept = self.kept.lock().await;
         self.gate().pause_by_person(Pause { until, ..Pause::new(reason, now.wall) }, now);
         self.wake();
-        self.keep().await
+        self.insist(&mut kept).await
     }
 
     pub(crate) async fn resume(&self) -> StoreResult<()> {
+        let mut kept = self.kept.lock().await;
         self.gate().resume(self.moment());
         self.alarm(&self.state());
         self.wake();
-        self.keep().await
+        self.insist(&mut kept).await
+    }
+
+    /// Writes what a person wants, whatever stands.
+    async fn insist(&self, kept: &mut SystemState) -> StoreResult<()> {
+        let state = self.state();
+        match self.attempts.store.set_system(self.name.clone(), state.clone()).await {
+            Ok(()) => *kept = state,
+            Err(StoreError::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     pub(crate) async fn keep_or_warn(&self) {
@@ -300,11 +422,21 @@ impl Runner {
         }
     }
 
+    /// Writes what calls and time made of the state, unless another gateway changed it meanwhile: then that stands.
     async fn keep(&self) -> StoreResult<()> {
-        match self.attempts.store.set_system(self.name.clone(), self.state()).await {
-            Err(StoreError::Closed) => Ok(()),
-            other => other,
+        let mut kept = self.kept.lock().await;
+        let state = self.state();
+        let standing = match self.attempts.store.turn_system(self.name.clone(), kept.clone(), state.clone()).await {
+            Ok(standing) => standing,
+            Err(StoreError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if standing.paused == state.paused && standing.breaker == state.breaker {
+            *kept = standing;
+        } else {
+            self.adopt(&mut kept, &standing, self.moment());
         }
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> SystemState {

@@ -38,7 +38,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use self::books::{Books, Failure};
 use self::readers::Readers;
@@ -49,7 +49,7 @@ use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
     NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
-    Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -317,6 +317,10 @@ impl Store for SqliteStore {
         self.write(size, move |books| claim::release(books, &leases, now))
     }
 
+    fn renew(&self, _: Vec<(DeliveryId, Lease)>, _: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn change(
         &self,
         delivery: DeliveryId,
@@ -351,6 +355,16 @@ impl Store for SqliteStore {
 
     fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
         self.write(Size::SMALL, move |books| settle::set_system(books, &system, &state))
+    }
+
+    fn turn_system(
+        &self,
+        system: String,
+        _from: SystemState,
+        to: SystemState,
+    ) -> BoxFuture<'_, StoreResult<SystemState>> {
+        // Nobody else can have changed it.
+        Box::pin(async move { self.set_system(system, to.clone()).await.map(|()| to) })
     }
 
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {
@@ -526,6 +540,10 @@ impl Store for SqliteStore {
             return Health::Failing(format!("the disk has not answered for {seconds} s: a commit is stuck"));
         }
         health
+    }
+
+    fn signals(&self) -> Option<broadcast::Receiver<Signal>> {
+        None
     }
 
     fn figures(&self) -> WriterFigures {

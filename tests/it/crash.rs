@@ -11,7 +11,7 @@ pub(crate) const LOADERS: usize = 6;
 const RECORDS_PER_LOADER: usize = 5;
 
 /// At each of these the process dies by itself.
-const POINTS: [&str; 8] = [
+pub(crate) const POINTS: [&str; 8] = [
     "after-read",
     "before-commit",
     "after-commit",
@@ -23,6 +23,11 @@ const POINTS: [&str; 8] = [
 ];
 
 pub(crate) fn configuration(url: &str) -> String {
+    configuration_with("sqlite:omgate.db", url)
+}
+
+/// A gateway with this store, that delivers to this URL.
+pub(crate) fn configuration_with(store: &str, url: &str) -> String {
     format!(
         r#"
 [server]
@@ -31,7 +36,7 @@ admin_listen = "127.0.0.1:{{admin}}"
 drain = "2s"
 
 [store]
-url = "sqlite:omgate.db"
+url = "{store}"
 
 [[source]]
 name = "orders"
@@ -56,10 +61,11 @@ destination = "sink"
 /// What the loaders know: the notifications that were acknowledged, with their record and version.
 pub(crate) type Acked = Arc<Mutex<BTreeMap<String, (String, u64)>>>;
 
-/// Posts rising versions of its own records, each until it is acknowledged, as Salesforce does.
-pub(crate) async fn loader(number: usize, public: u16, acked: Acked, stop: Arc<AtomicBool>) {
+/// Posts rising versions of its own records, each until it is acknowledged, as Salesforce does: to one gateway after the
+/// other, where there are several.
+pub(crate) async fn loader(number: usize, public: Vec<u16>, acked: Acked, stop: Arc<AtomicBool>) {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
-    let url = format!("http://127.0.0.1:{public}/om/orders");
+    let mut ports = public.iter().cycle().skip(number);
     for version in 0.. {
         let batch = 1 + version % 3;
         let notices: Vec<(String, String, String)> = (0..batch)
@@ -75,6 +81,7 @@ pub(crate) async fn loader(number: usize, public: u16, acked: Acked, stop: Arc<A
             if stop.load(Ordering::SeqCst) {
                 return;
             }
+            let url = format!("http://127.0.0.1:{}/om/orders", ports.next().unwrap());
             let sent = http.post(&url).header("Content-Type", "text/xml").body(body.clone()).send().await;
             let answer = match sent {
                 Ok(response) => response.text().await.unwrap_or_default(),
@@ -115,7 +122,7 @@ async fn whatever_is_acknowledged_survives_kill_9_and_is_delivered_in_order_and_
     let mut gateway = Process::prepare(&configuration(&sink.url("/in")));
     let (acked, stop): (Acked, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
     let loaders: Vec<_> = (0..LOADERS)
-        .map(|number| tokio::spawn(loader(number, gateway.public, Arc::clone(&acked), Arc::clone(&stop))))
+        .map(|number| tokio::spawn(loader(number, vec![gateway.public], Arc::clone(&acked), Arc::clone(&stop))))
         .collect();
     for (pass, point) in [1, 7].into_iter().flat_map(|pass| POINTS.iter().map(move |point| (pass, point))) {
         gateway.spawn(&[("OMGATE_KILL_AT", &format!("{point}:{pass}"))]);

@@ -20,11 +20,15 @@ mod demo;
 mod engineer;
 mod envelopes;
 mod gateway;
+#[cfg(feature = "postgres")]
+mod gateways;
 mod harness;
 mod histories;
 mod interop;
 mod keep;
 mod messages;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod power;
 mod readme;
 mod recovery;

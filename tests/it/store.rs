@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used, reason = "a test that fails may panic")]
 
 mod archive;
+mod both;
 mod configurations;
 mod file;
 mod keep;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod replay;
 mod sqlite;
 
@@ -17,11 +20,13 @@ use std::time::Duration;
 use omgate::clock::{Clock, SharedClock, Timestamp};
 use omgate::delivery::{After, Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
 use omgate::outcome::{Fault, Record};
+#[cfg(feature = "postgres")]
+use omgate::store::postgres::PostgresStore;
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming, IncomingKind,
-    NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig,
-    SystemState,
+    Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming,
+    IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult,
+    StoredConfig, SystemState,
 };
 
 /// A clock that is moved by hand.
@@ -37,22 +42,42 @@ impl Clock for HandClock {
     }
 }
 
-/// A store with a folder and a clock of its own.
+/// A store with a folder or a database of its own, and a clock of its own.
 struct World {
     folder: tempfile::TempDir,
+    /// Where its database is, when it is one of PostgreSQL.
+    database: Option<String>,
     clock: Arc<HandClock>,
     faults: Faults,
-    store: Option<Arc<SqliteStore>>,
+    store: Option<Opened>,
     active_ms: i64,
     ignored: Vec<String>,
 }
 
+/// The store of a world.
+#[derive(Clone)]
+enum Opened {
+    Sqlite(Arc<SqliteStore>),
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<PostgresStore>),
+}
+
 impl World {
+    /// Over SQLite, unless the test is run by [`both`].
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(HandClock(AtomicI64::new(1_790_000_000_000)));
-        let mut world =
-            Self { folder, clock, faults: Faults::default(), store: None, active_ms: 0, ignored: Vec::new() };
+        Self::on(both::database())
+    }
+
+    fn on(database: Option<String>) -> Self {
+        let mut world = Self {
+            folder: tempfile::tempdir().unwrap(),
+            database,
+            clock: Arc::new(HandClock(AtomicI64::new(1_790_000_000_000))),
+            faults: Faults::default(),
+            store: None,
+            active_ms: 0,
+            ignored: Vec::new(),
+        };
         world.open();
         world
     }
@@ -67,7 +92,18 @@ impl World {
 
     fn open(&mut self) {
         self.store = None;
-        self.store = Some(SqliteStore::open(self.options()).unwrap());
+        self.store = Some(match &self.database {
+            None => Opened::Sqlite(SqliteStore::open(self.options()).unwrap()),
+            Some(url) => both::open(url, self.clock.clone(), vec!["careful".to_owned()]),
+        });
+    }
+
+    fn sqlite(&self) -> &SqliteStore {
+        match self.store.as_ref().unwrap() {
+            Opened::Sqlite(store) => store,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(_) => panic!("it is over PostgreSQL"),
+        }
     }
 
     /// Ends the store, as a stop of the gateway does, and opens it again.
@@ -77,7 +113,11 @@ impl World {
     }
 
     fn store(&self) -> &dyn Store {
-        self.store.as_deref().unwrap()
+        match self.store.as_ref().unwrap() {
+            Opened::Sqlite(store) => &**store,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => &**store,
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -124,6 +164,7 @@ impl World {
             now: self.now(),
             active_ms: self.active_ms,
             config_version: ConfigVersion(1),
+            bounds: Bounds::default(),
         };
         self.store().claim(claim).await.unwrap()
     }
@@ -776,6 +817,7 @@ fn claim_of_everything(world: &World) -> Claim {
         now: world.now(),
         active_ms: 0,
         config_version: ConfigVersion(1),
+        bounds: Bounds::default(),
     }
 }
 

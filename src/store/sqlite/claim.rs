@@ -65,7 +65,7 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     } else {
         None
     };
-    Ok(Claims { claimed, next_due })
+    Ok(Claims { claimed, next_due, state: None })
 }
 
 /// The lowest due of all ways that may be served, and when the next one falls due.

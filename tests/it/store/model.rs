@@ -156,7 +156,7 @@ impl Outside {
 }
 
 #[tokio::test]
-async fn any_history_leaves_the_store_sound() {
+pub(super) async fn any_history_leaves_the_store_sound() {
     for seed in 1..=12_u64 {
         println!("seed {seed}");
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -180,7 +180,7 @@ async fn any_history_leaves_the_store_sound() {
 }
 
 #[tokio::test]
-async fn everything_that_is_not_stopped_is_delivered_in_the_end() {
+pub(super) async fn everything_that_is_not_stopped_is_delivered_in_the_end() {
     for seed in 1..=6_u64 {
         println!("seed {seed}");
         let mut dice = Dice(seed.wrapping_mul(0xd134_2543_de82_ef95));

@@ -191,7 +191,7 @@ async fn a_row_deleted_by_hand_is_found() {
         assert_eq!(found.counter, found.rows + 1);
     }
     assert!(world.store().ledger().await.unwrap().balanced, "the counters among themselves still agree");
-    assert!(!world.store.as_ref().unwrap().check().await.unwrap().is_empty());
+    assert!(!world.sqlite().check().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -312,7 +312,8 @@ async fn a_commit_that_is_stuck_counts_as_failing_until_it_ends() {
 /// `/readyz` of an admin listener over a store: status and text.
 async fn readyz(world: &World) -> (u16, String) {
     use omgate::{admin, dispatch, telemetry};
-    let store: Arc<dyn Store> = world.store.clone().unwrap();
+    let Some(Opened::Sqlite(store)) = world.store.clone() else { panic!("it is over SQLite") };
+    let store: Arc<dyn Store> = store;
     let clock: SharedClock = world.clock.clone();
     let metrics = Arc::new(telemetry::Metrics::default());
     let alarms = Arc::new(telemetry::Alarms::new(Arc::clone(&metrics)));

@@ -1,0 +1,636 @@
+//! Makes envelopes durable: their notifications, their dedupe keys and their deliveries.
+//!
+//! What the database has of them is read once, under locks; then each notification is decided on in order of arrival, in
+//! memory; and what came of it is written once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::accounts::Account;
+use super::coalesce;
+use super::failure::Failure;
+use super::lane::{Place, Scene};
+use super::locks::{self, Class, Gate, Keys};
+use super::names::{Kind, Wanted, Way};
+use super::queue::Group;
+use super::revise;
+use super::session::{args, read};
+use super::text;
+use super::work::{Engine, Job, Work};
+use crate::clock::Timestamp;
+use crate::delivery::{Planned, State};
+use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
+
+/// Envelopes go in groups.
+pub(super) enum Accepting {}
+
+impl Group for Accepting {
+    type Command = Accept;
+    type Answer = Accepted;
+
+    fn weight(accept: &Accept) -> usize {
+        keys_of(accept)
+    }
+
+    fn bytes(accept: &Accept) -> usize {
+        accept.notifications.iter().map(|incoming| incoming.xml.len() + 512).sum()
+    }
+
+    fn run<'a>(
+        engine: &'a Arc<Engine>,
+        accepts: Vec<&'a Accept>,
+    ) -> BoxFuture<'a, StoreResult<Vec<StoreResult<Accepted>>>> {
+        Box::pin(async move {
+            let accepted = engine.run(&Accepts(accepts)).await?;
+            Ok(accepted.into_iter().map(Ok).collect())
+        })
+    }
+}
+
+/// Envelopes that are accepted in one transaction.
+pub(super) struct Accepts<'a>(pub(super) Vec<&'a Accept>);
+
+/// A notification's number in the books: its organization and its id.
+pub(super) type Key = (i64, String);
+
+/// The newest revision of a notification, and its first.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) row: i64,
+    pub(super) revision: i64,
+    pub(super) hash: [u8; 32],
+    pub(super) first: i64,
+    pub(super) first_source: i64,
+    pub(super) first_kind: String,
+    /// How often the newest came again in this transaction.
+    pub(super) came_again: i64,
+    pub(super) kind_changed: bool,
+}
+
+/// A notification's new row.
+struct Row<'a> {
+    id: i64,
+    envelope: i64,
+    source: i64,
+    organization: i64,
+    revision: i64,
+    kind: Fate,
+    incoming: &'a Incoming,
+    reason: Option<&'a str>,
+}
+
+/// All that a transaction knows and makes.
+pub(super) struct Desk<'a> {
+    pub(super) scene: Scene,
+    pub(super) known: HashMap<Key, Known>,
+    /// The newest delivery of each route of what was revised: (first revision, route) → delivery.
+    pub(super) newest: BTreeMap<(i64, i64), i64>,
+    pub(super) newest_changed: BTreeSet<(i64, i64)>,
+    /// What waits of a record: (way, key) → deliveries.
+    pub(super) waiting: HashMap<(i64, i64), BTreeSet<i64>>,
+    rows: Vec<Row<'a>>,
+    /// How often revisions came again that are not the newest any more: (row, times).
+    repeats: Vec<(i64, i64)>,
+    numbers: Numbers,
+}
+
+/// Numbers that were drawn for this transaction.
+#[derive(Debug, Default)]
+struct Numbers {
+    envelopes: Vec<i64>,
+    notifications: Vec<i64>,
+    deliveries: Vec<i64>,
+}
+
+/// What all notifications of one envelope share.
+pub(super) struct Envelope<'a> {
+    pub(super) accept: &'a Accept,
+    pub(super) source: i64,
+    pub(super) organization: i64,
+    row: Option<i64>,
+}
+
+impl Job for Accepts<'_> {
+    type Done = Vec<Accepted>;
+
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        for accept in &self.0 {
+            wanted.name(Kind::Source, &accept.source);
+            wanted.name(Kind::Organization, &accept.organization_key);
+            for planned in accept.notifications.iter().flat_map(|incoming| &incoming.deliveries) {
+                wanted.way(planned);
+            }
+        }
+        wanted
+    }
+
+    fn commands(&self) -> usize {
+        self.0.len()
+    }
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Vec<Accepted>, Failure>> {
+        Box::pin(async move {
+            let mut desk = Desk::open(work, &self.0).await?;
+            let mut accepted = Vec::with_capacity(self.0.len());
+            let mut used = Vec::new();
+            for accept in &self.0 {
+                let before = std::mem::take(&mut work.woken);
+                let mut envelope = Envelope::of(work, accept)?;
+                let mut fates = Vec::with_capacity(accept.notifications.len());
+                for incoming in &accept.notifications {
+                    fates.push(desk.notification(work, &mut envelope, incoming)?);
+                }
+                let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
+                work.accounts.add(Account::source(envelope.source, "received"), received);
+                accepted.push(Accepted { fates, woken: work.woken.clone() });
+                used.extend(envelope.row.map(|row| (row, envelope)));
+                for system in before {
+                    work.wake(&system);
+                }
+            }
+            write_envelopes(work, &used).await?;
+            desk.write(work).await?;
+            Ok(accepted)
+        })
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn of(work: &Work, accept: &'a Accept) -> Result<Self, Failure> {
+        let source = work.names.number(Kind::Source, &accept.source)?;
+        let organization = work.names.number(Kind::Organization, &accept.organization_key)?;
+        Ok(Self { accept, source, organization, row: None })
+    }
+
+    /// One that brings nothing: for deliveries of what the store has already.
+    pub(super) fn of_known(accept: &'a Accept, source: i64, organization: i64) -> Self {
+        Self { accept, source, organization, row: None }
+    }
+
+    /// When its deliveries are made and due.
+    pub(super) fn now(&self) -> Timestamp {
+        self.accept.received_at
+    }
+}
+
+/// What a notification is when it comes for the first time.
+fn first_fate(accept: &Accept, incoming: &Incoming) -> Fate {
+    if accept.quarantine.is_some() {
+        return Fate::Quarantined;
+    }
+    match (&incoming.kind, incoming.deliveries.is_empty()) {
+        (IncomingKind::Unreadable(_), _) => Fate::Unreadable,
+        (IncomingKind::Record | IncomingKind::Empty, false) => Fate::Routed,
+        (IncomingKind::Record, true) => Fate::Unrouted,
+        (IncomingKind::Empty, true) => Fate::SkippedEmpty,
+    }
+}
+
+/// The word for a fate in the rows and accounts.
+pub(super) fn kind_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Routed => "routed",
+        Fate::Unrouted => "unrouted",
+        Fate::SkippedEmpty => "skipped_empty",
+        Fate::Unreadable => "unreadable",
+        Fate::Quarantined => "quarantined",
+        Fate::Duplicate => "duplicate",
+        Fate::Revised => "revised",
+    }
+}
+
+/// The lane's key of a planned delivery.
+pub(super) fn lane_key(way: &Way, planned: &Planned) -> Option<i64> {
+    planned.lane.as_ref().map(|lane| locks::key(way.system, lane))
+}
+
+/// How many keys some envelopes lock: their notifications, and the records and lanes of their deliveries.
+pub(super) fn keys_of(accept: &Accept) -> usize {
+    accept.notifications.iter().map(|incoming| 1 + 2 * incoming.deliveries.len()).sum()
+}
+
+impl<'a> Desk<'a> {
+    /// Locks and reads what the envelopes concern.
+    async fn open(work: &mut Work, accepts: &[&'a Accept]) -> Result<Self, Failure> {
+        let gate = Gate::for_keys(accepts.iter().map(|accept| keys_of(accept)).sum());
+        let mut keys = Keys::default();
+        let mut asked: BTreeSet<Key> = BTreeSet::new();
+        let mut coalescing: BTreeSet<(i64, i64)> = BTreeSet::new();
+        for accept in accepts {
+            let organization = work.names.number(Kind::Organization, &accept.organization_key)?;
+            for incoming in &accept.notifications {
+                keys.add(Class::Notification, locks::key(organization, &incoming.notification_id));
+                asked.insert((organization, incoming.notification_id.clone()));
+                for planned in incoming.deliveries.iter().filter(|planned| planned.coalesce.is_some()) {
+                    let way = work.names.way(planned)?;
+                    let key = coalesce::key(organization, &incoming.record_id);
+                    keys.add(Class::Record, coalesce::lock(way.id, key));
+                    coalescing.insert((way.id, key));
+                }
+            }
+        }
+        locks::enter(&mut work.session, gate, &keys).await?;
+        let known = read_known(work, &asked).await?;
+        let mut desk = Self {
+            scene: Scene::default(),
+            known,
+            newest: BTreeMap::new(),
+            newest_changed: BTreeSet::new(),
+            waiting: HashMap::new(),
+            rows: Vec::new(),
+            repeats: Vec::new(),
+            numbers: Numbers::default(),
+        };
+        let old = desk.read_old(work, accepts, &coalescing).await?;
+        desk.enter_lanes(work, accepts, gate, &old).await?;
+        desk.numbers = desk.draw(work, accepts).await?;
+        Ok(desk)
+    }
+
+    /// What an envelope may move besides making new deliveries: each delivery with its lane.
+    async fn read_old(
+        &mut self,
+        work: &mut Work,
+        accepts: &[&Accept],
+        coalescing: &BTreeSet<(i64, i64)>,
+    ) -> Result<BTreeMap<i64, Option<i64>>, Failure> {
+        let mut old = BTreeMap::new();
+        let revised = self.revised(work, accepts)?;
+        if !revised.is_empty() {
+            revise::read_newest(work, &revised, &mut self.newest, &mut old).await?;
+        }
+        if !coalescing.is_empty() {
+            coalesce::read_waiting(work, coalescing, &mut self.waiting, &mut old).await?;
+        }
+        Ok(old)
+    }
+
+    /// The first revisions of what comes again with other content.
+    fn revised(&self, work: &Work, accepts: &[&Accept]) -> Result<Vec<i64>, Failure> {
+        let mut revised = BTreeSet::new();
+        for accept in accepts {
+            let organization = work.names.number(Kind::Organization, &accept.organization_key)?;
+            for incoming in &accept.notifications {
+                let known = self.known.get(&(organization, incoming.notification_id.clone()));
+                revised.extend(known.filter(|known| known.hash != incoming.hash).map(|known| known.first));
+            }
+        }
+        Ok(revised.into_iter().collect())
+    }
+
+    /// Locks the lanes and reads who stands in them: only whether anybody does, when nobody there may have to move.
+    async fn enter_lanes(
+        &mut self,
+        work: &mut Work,
+        accepts: &[&Accept],
+        gate: Gate,
+        old: &BTreeMap<i64, Option<i64>>,
+    ) -> Result<(), Failure> {
+        let mut lanes: BTreeSet<i64> = old.values().filter_map(|lane| *lane).collect();
+        for planned in accepts.iter().flat_map(|accept| &accept.notifications).flat_map(|incoming| &incoming.deliveries)
+        {
+            lanes.extend(lane_key(work.names.way(planned)?.as_ref(), planned));
+        }
+        self.scene = enter_lanes(work, gate, &lanes, old).await?;
+        Ok(())
+    }
+
+    /// Draws numbers: for deliveries while their lanes are locked, so that they rise within a lane.
+    async fn draw(&self, work: &mut Work, accepts: &[&Accept]) -> Result<Numbers, Failure> {
+        let keyed = |accept: &Accept| work.names.number(Kind::Organization, &accept.organization_key);
+        // Once a notification differs, what comes of it later in the same transaction may be a revision too.
+        let mut differing: BTreeSet<Key> = BTreeSet::new();
+        for accept in accepts {
+            let organization = keyed(accept)?;
+            for incoming in &accept.notifications {
+                let key = (organization, incoming.notification_id.clone());
+                if self.known.get(&key).is_none_or(|known| known.hash != incoming.hash) {
+                    differing.insert(key);
+                }
+            }
+        }
+        let (mut notifications, mut deliveries) = (0, 0);
+        for accept in accepts {
+            let organization = keyed(accept)?;
+            for incoming in &accept.notifications {
+                if differing.contains(&(organization, incoming.notification_id.clone())) {
+                    notifications += 1;
+                    deliveries += if accept.quarantine.is_some() { 0 } else { incoming.deliveries.len() };
+                }
+            }
+        }
+        let envelopes = if notifications > 0 { accepts.len() } else { 0 };
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        draw(work, number(envelopes), notifications, number(deliveries)).await
+    }
+
+    fn notification(
+        &mut self,
+        work: &mut Work,
+        envelope: &mut Envelope<'a>,
+        incoming: &'a Incoming,
+    ) -> Result<Fate, Failure> {
+        let key = (envelope.organization, incoming.notification_id.clone());
+        if self.known.contains_key(&key) {
+            return revise::came_again(self, work, envelope, incoming, &key);
+        }
+        let fate = first_fate(envelope.accept, incoming);
+        let row = self.add_row(envelope, incoming, 1, fate)?;
+        self.known.insert(
+            key,
+            Known {
+                row,
+                revision: 1,
+                hash: incoming.hash,
+                first: row,
+                first_source: envelope.source,
+                first_kind: kind_word(fate).to_owned(),
+                came_again: 0,
+                kind_changed: false,
+            },
+        );
+        work.accounts.add(Account::source(envelope.source, "unique"), 1);
+        work.accounts.add(Account::source(envelope.source, kind_word(fate)), 1);
+        if fate == Fate::Routed {
+            for (place, planned) in incoming.deliveries.iter().enumerate() {
+                let before = incoming.deliveries.iter().take(place);
+                if before.into_iter().all(|other| other.route != planned.route) {
+                    let made = self.deliver(work, envelope, row, &incoming.record_id, planned)?;
+                    let route = work.names.number(Kind::Route, &planned.route)?;
+                    // Known in case that it comes again in this very transaction; it is not written.
+                    self.newest.insert((row, route), made);
+                }
+            }
+        }
+        Ok(fate)
+    }
+
+    /// Makes a notification's row.
+    pub(super) fn add_row(
+        &mut self,
+        envelope: &mut Envelope<'a>,
+        incoming: &'a Incoming,
+        revision: i64,
+        kind: Fate,
+    ) -> Result<i64, Failure> {
+        let reason = match (&envelope.accept.quarantine, &incoming.kind) {
+            (Some(reason), _) | (None, IncomingKind::Unreadable(reason)) => Some(reason.as_str()),
+            (None, IncomingKind::Record | IncomingKind::Empty) => None,
+        };
+        let row = match envelope.row {
+            Some(row) => row,
+            None => next(&mut self.numbers.envelopes)?,
+        };
+        envelope.row = Some(row);
+        let id = next(&mut self.numbers.notifications)?;
+        let (source, organization) = (envelope.source, envelope.organization);
+        self.rows.push(Row { id, envelope: row, source, organization, revision, kind, incoming, reason });
+        Ok(id)
+    }
+
+    /// How often a revision came again that is the newest no more.
+    pub(super) fn note_repeats(&mut self, repeats: (i64, i64)) {
+        self.repeats.push(repeats);
+    }
+
+    /// Makes a delivery and gives it its place in its lane; its id.
+    pub(super) fn deliver(
+        &mut self,
+        work: &mut Work,
+        envelope: &Envelope<'_>,
+        notification: i64,
+        record_id: &str,
+        planned: &Planned,
+    ) -> Result<i64, Failure> {
+        let way = work.names.way(planned)?;
+        let id = next(&mut self.numbers.deliveries)?;
+        let now = envelope.now();
+        let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
+        let newer = match (&planned.coalesce, coalesce_key) {
+            (Some(coalesce), Some(key)) => {
+                let newer = coalesce::take_place(self, work, (id, &way, key), coalesce, now)?;
+                // Whoever stood behind what gave way may be due now.
+                work.wake(&way.system_name);
+                newer
+            }
+            _ => None,
+        };
+        let lane_key = lane_key(&way, planned);
+        let state = match (&planned.dead, newer, lane_key) {
+            (Some(_), _, _) => State::Dead,
+            (None, Some(_), _) => State::Superseded,
+            (None, None, Some(lane)) if self.scene.is_occupied(lane) => State::Blocked,
+            (None, None, _) => State::Waiting,
+        };
+        work.accounts.add(Account::destination(way.destination, "routed"), 1);
+        work.accounts.add(Account::state(way.destination, state), 1);
+        if state == State::Waiting {
+            work.wake(&way.system_name);
+        }
+        if let Some(key) = coalesce_key {
+            self.waiting.entry((way.id, key)).or_default().insert(id);
+        }
+        self.scene.add(Place {
+            id,
+            notification,
+            lane: planned.lane.clone(),
+            lane_key,
+            state,
+            unsettled: matches!(state, State::Waiting | State::Blocked),
+            due_at: (state == State::Waiting).then_some(now.0),
+            reason: planned.dead.clone().or_else(|| newer.map(coalesce::reason)),
+            coalesce_key,
+            mark: planned.coalesce.as_ref().and_then(|coalesce| coalesce.mark.clone()),
+            superseded_by: newer,
+            ..Place::fresh(&way, now)
+        });
+        Ok(id)
+    }
+
+    async fn write(&self, work: &mut Work) -> Result<(), Failure> {
+        if !self.rows.is_empty() {
+            write_rows(work, &self.rows).await?;
+        }
+        revise::write_known(work, self.known.values(), &self.repeats).await?;
+        revise::write_newest(work, &self.newest, &self.newest_changed).await?;
+        self.scene.write(work).await
+    }
+
+    /// For deliveries of what the store has already, in lanes that are locked and read.
+    pub(super) async fn of_scene(work: &mut Work, scene: Scene, deliveries: usize) -> Result<Self, Failure> {
+        let deliveries = i64::try_from(deliveries).unwrap_or(i64::MAX);
+        Ok(Self {
+            scene,
+            known: HashMap::new(),
+            newest: BTreeMap::new(),
+            newest_changed: BTreeSet::new(),
+            waiting: HashMap::new(),
+            rows: Vec::new(),
+            repeats: Vec::new(),
+            numbers: draw(work, 0, 0, deliveries).await?,
+        })
+    }
+
+    pub(super) async fn finish(self, work: &mut Work) -> Result<(), Failure> {
+        self.write(work).await
+    }
+}
+
+impl Place {
+    /// One that is being made.
+    fn fresh(way: &Arc<Way>, now: Timestamp) -> Self {
+        Self {
+            id: 0,
+            notification: 0,
+            way: Arc::clone(way),
+            lane: None,
+            lane_key: None,
+            state: State::Waiting,
+            unsettled: false,
+            due_at: None,
+            lease: None,
+            attempts: 0,
+            excused: 0,
+            first_attempt_active_ms: None,
+            created_at: now.0,
+            changed_at: now.0,
+            status: None,
+            same_bytes_as: None,
+            repeat_count: 0,
+            repeat_key: None,
+            reason: None,
+            coalesce_key: None,
+            mark: None,
+            superseded_by: None,
+            even_if_newer: false,
+        }
+    }
+}
+
+/// Locks lanes and reads who stands in them. `old` are the deliveries that may have to move, with their lanes.
+pub(super) async fn enter_lanes(
+    work: &mut Work,
+    gate: Gate,
+    lanes: &BTreeSet<i64>,
+    old: &BTreeMap<i64, Option<i64>>,
+) -> Result<Scene, Failure> {
+    locks::take(&mut work.session, gate, &Keys::lanes(lanes.iter().copied())).await?;
+    if old.is_empty() {
+        let keys: Vec<i64> = lanes.iter().copied().collect();
+        let sql = "SELECT k.key FROM unnest($1::bigint[]) k (key) WHERE EXISTS
+                   (SELECT 1 FROM delivery d WHERE d.lane_key = k.key AND d.unsettled)";
+        let rows = work.session.query(sql, args![INT8_ARRAY keys]).await?;
+        let occupied = read(&rows, super::session::Cells::number)?.into_iter().collect();
+        return Ok(Scene::of_lanes(lanes, &occupied));
+    }
+    let deliveries: Vec<i64> = old.keys().copied().collect();
+    Scene::load(work, &deliveries, lanes, deliveries.len()).await
+}
+
+fn next(numbers: &mut Vec<i64>) -> Result<i64, Failure> {
+    numbers.pop().ok_or_else(|| Failure::Fault("too few numbers were drawn".to_owned()))
+}
+
+async fn draw(work: &mut Work, envelopes: i64, notifications: i64, deliveries: i64) -> Result<Numbers, Failure> {
+    let sql = "SELECT 0, nextval('envelope_id') FROM generate_series(1, $1)
+               UNION ALL SELECT 1, nextval('notification_row') FROM generate_series(1, $2)
+               UNION ALL SELECT 2, nextval('delivery_id') FROM generate_series(1, $3)";
+    let rows = work.session.query(sql, args![INT8 envelopes, INT8 notifications, INT8 deliveries]).await?;
+    let mut numbers = Numbers::default();
+    for (kind, number) in read(&rows, |cells| Ok((cells.next::<i32>()?, cells.number()?)))? {
+        match kind {
+            0 => numbers.envelopes.push(number),
+            1 => numbers.notifications.push(number),
+            _ => numbers.deliveries.push(number),
+        }
+    }
+    // The lowest is taken first.
+    for numbers in [&mut numbers.envelopes, &mut numbers.notifications, &mut numbers.deliveries] {
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+    }
+    Ok(numbers)
+}
+
+async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Key, Known>, Failure> {
+    let organizations: Vec<i64> = asked.iter().map(|(organization, _)| *organization).collect();
+    let ids: Vec<_> = asked.iter().map(|(_, id)| text::written(id)).collect();
+    let sql = "SELECT k.organization, k.id, n.id, n.revision, n.hash, f.id, f.source, f.kind
+               FROM unnest($1::bigint[], $2::text[]) k (organization, id)
+               CROSS JOIN LATERAL (SELECT id, revision, hash FROM notification
+                   WHERE notification_id = k.id AND organization = k.organization
+                   ORDER BY revision DESC LIMIT 1) n
+               JOIN notification f ON f.notification_id = k.id AND f.organization = k.organization AND f.revision = 1";
+    let rows = work.session.query(sql, args![INT8_ARRAY organizations, TEXT_ARRAY ids]).await?;
+    let known = read(&rows, |cells| {
+        let key = (cells.number()?, cells.text()?);
+        let (row, revision) = (cells.number()?, cells.number()?);
+        let hash: Vec<u8> = cells.next()?;
+        let hash = hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")))?;
+        let (first, first_source, first_kind) = (cells.number()?, cells.number()?, cells.next()?);
+        let (came_again, kind_changed) = (0, false);
+        Ok((key, Known { row, revision, hash, first, first_source, first_kind, came_again, kind_changed }))
+    })?;
+    Ok(known.into_iter().collect())
+}
+
+async fn write_envelopes(work: &mut Work, used: &[(i64, Envelope<'_>)]) -> Result<(), Failure> {
+    if used.is_empty() {
+        return Ok(());
+    }
+    let text = |value: fn(&Accept) -> &String| -> Vec<_> {
+        used.iter().map(|(_, envelope)| text::written(value(envelope.accept))).collect()
+    };
+    let number =
+        |value: fn(&Envelope<'_>) -> i64| -> Vec<i64> { used.iter().map(|(_, envelope)| value(envelope)).collect() };
+    let rows: Vec<i64> = used.iter().map(|(row, _)| *row).collect();
+    let sql =
+        "INSERT INTO envelope (id, source, received_at, config_version, organization_id, action_id, enterprise_url,
+                   partner_url, sender)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[],
+                   $7::text[], $8::text[], $9::text[])";
+    let arguments = args![
+        INT8_ARRAY rows,
+        INT8_ARRAY number(|envelope| envelope.source),
+        INT8_ARRAY number(|envelope| envelope.now().0),
+        INT8_ARRAY number(|envelope| envelope.accept.config_version.0),
+        TEXT_ARRAY text(|accept| &accept.organization_id),
+        TEXT_ARRAY text(|accept| &accept.action_id),
+        TEXT_ARRAY text(|accept| &accept.enterprise_url),
+        TEXT_ARRAY text(|accept| &accept.partner_url),
+        TEXT_ARRAY text(|accept| &accept.sender),
+    ];
+    work.session.query(sql, arguments).await.map(|_| ())
+}
+
+async fn write_rows(work: &mut Work, rows: &[Row<'_>]) -> Result<(), Failure> {
+    let number = |value: fn(&Row<'_>) -> i64| -> Vec<i64> { rows.iter().map(value).collect() };
+    let text = |value: fn(&Incoming) -> &String| -> Vec<_> {
+        rows.iter().map(|row| text::written(value(row.incoming))).collect()
+    };
+    let kinds: Vec<&str> = rows.iter().map(|row| kind_word(row.kind)).collect();
+    let hashes: Vec<&[u8]> = rows.iter().map(|row| row.incoming.hash.as_slice()).collect();
+    let reasons: Vec<_> = rows.iter().map(|row| row.reason.map(text::written)).collect();
+    let sql =
+        "INSERT INTO notification (id, envelope, source, organization, revision, notification_id, kind, hash, reason,
+                   record_type, record_id, xml)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
+                   $7::text[], $8::bytea[], $9::text[], $10::text[], $11::text[], $12::text[])";
+    let arguments = args![
+        INT8_ARRAY number(|row| row.id),
+        INT8_ARRAY number(|row| row.envelope),
+        INT8_ARRAY number(|row| row.source),
+        INT8_ARRAY number(|row| row.organization),
+        INT8_ARRAY number(|row| row.revision),
+        TEXT_ARRAY text(|incoming| &incoming.notification_id),
+        TEXT_ARRAY kinds,
+        BYTEA_ARRAY hashes,
+        TEXT_ARRAY reasons,
+        TEXT_ARRAY text(|incoming| &incoming.record_type),
+        TEXT_ARRAY text(|incoming| &incoming.record_id),
+        TEXT_ARRAY text(|incoming| &incoming.xml),
+    ];
+    work.session.query(sql, arguments).await.map(|_| ())
+}

@@ -1,0 +1,131 @@
+//! What people do to a delivery: replay, hold, release, discard.
+
+use futures_util::future::BoxFuture;
+
+use super::failure::Failure;
+use super::lane::{Place, Scene, Turn};
+use super::locks;
+use super::queries;
+use super::session::{Cells, Session, args, read};
+use super::text;
+use super::work::{Job, Work};
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, State};
+use crate::store::{Change, DeliveryView, StoreError};
+
+/// The command.
+pub(super) struct Changing {
+    pub(super) delivery: DeliveryId,
+    pub(super) change: Change,
+    pub(super) reason: String,
+    pub(super) now: Timestamp,
+}
+
+impl Job for Changing {
+    type Done = DeliveryView;
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<DeliveryView, Failure>> {
+        Box::pin(async move {
+            let id = self.delivery.0;
+            let lanes = locks::lock_lanes_of(work, &[id]).await?;
+            let mut scene = Scene::load(work, &[id], &lanes, 1).await?;
+            check(scene.place(id)?, &self.change)?;
+            if self.change == (Change::Replay { even_if_newer: false }) {
+                refuse_outdated(work, id).await?;
+            }
+            self.apply(work, &mut scene)?;
+            scene.write(work).await?;
+            let sql = "INSERT INTO change (at, delivery, change, reason) VALUES ($1, $2, $3, $4)";
+            let reason = text::written(&self.reason);
+            work.session.query(sql, args![INT8 self.now.0, INT8 id, TEXT word(&self.change), TEXT reason]).await?;
+            let view = queries::delivery_view(&mut work.session, id).await?;
+            view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {id}"))))
+        })
+    }
+}
+
+impl Changing {
+    fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
+        let (id, now, reason) = (self.delivery.0, self.now, Some(self.reason.as_str()));
+        match self.change {
+            Change::Replay { even_if_newer } => {
+                scene.change(id)?.even_if_newer = even_if_newer;
+                replay(work, scene, id, now)
+            }
+            Change::Release => scene.take_turn(work, id, now, None, now),
+            Change::Hold => {
+                leave(work, scene, id, Turn { to: State::Held, due_at: None, unsettled: true, reason, at: now })
+            }
+            Change::Discard => {
+                leave(work, scene, id, Turn { to: State::Discarded, due_at: None, unsettled: false, reason, at: now })
+            }
+        }
+    }
+}
+
+fn check(place: &Place, change: &Change) -> Result<(), Failure> {
+    if change.applies_to(place.state) {
+        return Ok(());
+    }
+    let rule = match change {
+        Change::Replay { .. } => "only a dead one can be replayed",
+        Change::Hold => "only a waiting or blocked one can be held",
+        Change::Release => "only a held one can be released",
+        Change::Discard => "only a waiting, blocked, held or dead one can be discarded",
+    };
+    let state = if place.state == State::InFlight { "in flight" } else { place.state.as_str() };
+    Err(Failure::Rule(StoreError::Conflict(format!("delivery {} is {state}; {rule}", place.id))))
+}
+
+fn word(change: &Change) -> &'static str {
+    match change {
+        Change::Replay { .. } => "replay",
+        Change::Hold => "hold",
+        Change::Release => "release",
+        Change::Discard => "discard",
+    }
+}
+
+/// Sending an older state of a record behind a newer one would undo it.
+async fn refuse_outdated(work: &mut Work, id: i64) -> Result<(), Failure> {
+    let Some(newer) = outdated_by(&mut work.session, id).await? else { return Ok(()) };
+    let reason = format!(
+        "delivery {id} is outdated: delivery {newer} brought a later state of the record; replay it with \
+         --even-if-newer (even_if_newer in the API) if that is what you want",
+    );
+    Err(Failure::Rule(StoreError::Conflict(reason)))
+}
+
+/// A later delivery of the same record on the same route that was delivered.
+pub(super) async fn outdated_by(session: &mut Session, delivery: i64) -> Result<Option<i64>, Failure> {
+    let sql = "SELECT later.id FROM delivery this
+               JOIN notification mine ON mine.id = this.notification JOIN way ON way.id = this.way
+               JOIN notification other ON left(other.record_id, 64) = left(mine.record_id, 64)
+                    AND other.record_id = mine.record_id AND other.record_id <> '' AND other.organization = mine.organization
+               JOIN delivery later ON later.notification = other.id
+               JOIN way its ON its.id = later.way AND its.route = way.route
+               WHERE this.id = $1 AND later.id > this.id AND later.state = 'delivered' LIMIT 1";
+    let rows = session.query(sql, args![INT8 delivery]).await?;
+    Ok(read(&rows, Cells::number)?.first().copied())
+}
+
+/// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,
+/// while its attempts are counted on.
+fn replay(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result<(), Failure> {
+    let lane = scene.place(id)?.lane_key;
+    if let Some(lane) = lane.filter(|lane| scene.lowest(*lane).is_some_and(|lowest| id < lowest)) {
+        scene.make_way(work, lane, now)?;
+    }
+    let place = scene.change(id)?;
+    place.first_attempt_active_ms = None;
+    place.repeat_count = 0;
+    place.repeat_key = None;
+    scene.take_turn(work, id, now, None, now)
+}
+
+/// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.
+fn leave(work: &mut Work, scene: &mut Scene, id: i64, turn: Turn<'_>) -> Result<(), Failure> {
+    let lane = scene.place(id)?.lane_key;
+    scene.turn(work, id, turn)?;
+    scene.promote(work, lane, turn.at).map(|_| ())
+}

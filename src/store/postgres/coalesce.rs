@@ -1,0 +1,87 @@
+//! Of several waiting updates of one record only the newest goes out: `coalesce = true`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::accept::Desk;
+use super::failure::Failure;
+use super::lane::Turn;
+use super::locks;
+use super::names::Way;
+use super::session::{args, read};
+use super::work::Work;
+use crate::clock::Timestamp;
+use crate::delivery::{Coalesce, State};
+use crate::stale;
+
+/// What waits of a record: never more than a few.
+const WAITING_MAX: i64 = 100;
+
+/// What a record is known by.
+pub(super) fn key(organization: i64, record_id: &str) -> i64 {
+    locks::key(organization, record_id)
+}
+
+/// What is locked while the waiting updates of a record on a way are looked at.
+pub(super) fn lock(way: i64, key: i64) -> i64 {
+    locks::key(way, &key.to_string())
+}
+
+/// Reads which deliveries wait of the records.
+pub(super) async fn read_waiting(
+    work: &mut Work,
+    records: &BTreeSet<(i64, i64)>,
+    waiting: &mut HashMap<(i64, i64), BTreeSet<i64>>,
+    lanes: &mut BTreeMap<i64, Option<i64>>,
+) -> Result<(), Failure> {
+    let (ways, keys): (Vec<i64>, Vec<i64>) = records.iter().copied().unzip();
+    let sql = "SELECT k.way, k.key, d.id, d.lane_key FROM unnest($1::bigint[], $2::bigint[]) k (way, key)
+               CROSS JOIN LATERAL (SELECT id, lane_key FROM delivery WHERE way = k.way AND coalesce_key = k.key AND unsettled
+                   AND attempts = 0 AND state IN ('waiting', 'blocked') ORDER BY id LIMIT $3) d";
+    let rows = work.session.query(sql, args![INT8_ARRAY ways, INT8_ARRAY keys, INT8 WAITING_MAX]).await?;
+    for (record, id, lane) in
+        read(&rows, |cells| Ok(((cells.number()?, cells.number()?), cells.number()?, cells.next()?)))?
+    {
+        waiting.entry(record).or_default().insert(id);
+        lanes.insert(id, lane);
+    }
+    Ok(())
+}
+
+/// Supersedes what waits of the same record on the same way and was not attempted yet, for the sake of a newcomer. The one
+/// that is newer than the newcomer, if there is such a one: then it is the newcomer that gives way, and nothing was
+/// superseded.
+pub(super) fn take_place(
+    desk: &mut Desk<'_>,
+    work: &mut Work,
+    (id, way, key): (i64, &Arc<Way>, i64),
+    coalesce: &Coalesce,
+    now: Timestamp,
+) -> Result<Option<i64>, Failure> {
+    let candidates = desk.waiting.get(&(way.id, key)).into_iter().flatten().filter_map(|id| desk.scene.find(*id));
+    let waiting: Vec<(i64, Option<String>)> = candidates
+        .filter(|place| place.attempts == 0 && matches!(place.state, State::Waiting | State::Blocked))
+        .map(|place| (place.id, place.mark.clone()))
+        .collect();
+    let is_newer = |mark: &Option<String>| match (&coalesce.mark, mark) {
+        (Some(mine), Some(its)) => stale::is_older(mine, its),
+        _ => false,
+    };
+    if let Some((newer, _)) = waiting.iter().find(|(_, mark)| is_newer(mark)) {
+        return Ok(Some(*newer));
+    }
+    for (older, _) in waiting {
+        let reason = reason(id);
+        let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+        desk.scene.turn(work, older, turn)?;
+        desk.scene.change(older)?.superseded_by = Some(id);
+        let lane = desk.scene.place(older)?.lane_key;
+        desk.scene.promote(work, lane, now)?;
+    }
+    Ok(None)
+}
+
+/// Why a delivery gave way.
+pub(super) fn reason(successor: i64) -> String {
+    format!("delivery {successor} brings a newer state of the record")
+}

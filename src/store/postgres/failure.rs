@@ -1,0 +1,101 @@
+//! Why the database did not do what it was asked, and what may be done about it.
+
+use std::error::Error as _;
+
+use deadpool_postgres::{PoolError, TimeoutType};
+use tokio_postgres::error::SqlState;
+
+use crate::store::StoreError;
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It asked for what the rules forbid; nothing was written.
+    Rule(StoreError),
+    /// It met another one (a deadlock, a lock that was not had in time): nothing was written, and the same again may
+    /// succeed.
+    Again(String),
+    /// Its connection broke, or none was to be had: nothing was written, and another one may do.
+    Lost(String),
+    /// The database cannot be reached or cannot write.
+    Gone(String),
+    /// The command itself is at fault.
+    Fault(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let words = words(&error);
+        let Some(code) = error.code() else {
+            // No answer of the server: the connection, or what came over it.
+            return if is_connection(&error) { Self::Lost(words) } else { Self::Fault(words) };
+        };
+        let gone = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_TABLE, SqlState::READ_ONLY_SQL_TRANSACTION];
+        let again = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+        match code.code().get(..2).unwrap_or_default() {
+            _ if gone.contains(code) => Self::Gone(words),
+            _ if again.contains(code) => Self::Again(words),
+            _ if *code == SqlState::TOO_MANY_CONNECTIONS => Self::Lost(words),
+            "40" => Self::Again(words),
+            "53" | "58" | "28" | "3D" | "3F" | "XX" | "F0" => Self::Gone(words),
+            "08" | "57" | "25" => Self::Lost(words),
+            _ => Self::Fault(words),
+        }
+    }
+}
+
+impl From<PoolError> for Failure {
+    fn from(error: PoolError) -> Self {
+        match error {
+            // Who cannot even come in was refused by the database as a whole, whatever the code.
+            PoolError::Backend(error) => match Self::from(error) {
+                Self::Fault(reason) => Self::Gone(reason),
+                known @ (Self::Rule(_) | Self::Again(_) | Self::Lost(_) | Self::Gone(_)) => known,
+            },
+            PoolError::Timeout(TimeoutType::Wait) => Self::Again("every connection is busy".to_owned()),
+            PoolError::Timeout(_) => Self::Lost("the database does not answer".to_owned()),
+            PoolError::Closed => Self::Rule(StoreError::Closed),
+            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => Self::Lost(error.to_string()),
+        }
+    }
+}
+
+fn is_connection(error: &tokio_postgres::Error) -> bool {
+    let by_io = error.source().is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some());
+    error.is_closed() || by_io
+}
+
+/// What the database says, in one line. The address and its password are no part of it.
+pub(super) fn words(error: &tokio_postgres::Error) -> String {
+    if let Some(said) = error.as_db_error() {
+        return format!("{} (SQLSTATE {})", said.message(), said.code().code());
+    }
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !words.contains(&text) {
+            words.push_str(": ");
+            words.push_str(&text);
+        }
+        cause = next.source();
+    }
+    words
+}
+
+impl Failure {
+    /// What the caller of the store is told.
+    pub(super) fn into_error(self) -> StoreError {
+        match self {
+            Self::Rule(error) => error,
+            Self::Again(reason) | Self::Lost(reason) | Self::Gone(reason) => StoreError::Unavailable(reason),
+            Self::Fault(reason) => StoreError::Refused(reason),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! What people and other parts ask: lists, single rows.
+
+use tokio_postgres::types::{ToSql, Type};
+
+use super::failure::Failure;
+use super::session::{Cells, Session, args, read};
+use super::settle::StoredFault;
+use super::text;
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, DeliveryId, State};
+use crate::outcome;
+use crate::store::{
+    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, RefusedPost, StoredNotification,
+};
+
+/// The length of a list when none is asked for.
+const LIST_DEFAULT: u32 = 100;
+/// The longest list.
+const LIST_MAX: u32 = 1_000;
+
+const DELIVERY: &str = "
+    SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
+           d.lane, d.state, d.due_at, d.attempts, d.reason, d.status, d.created_at, d.changed_at,
+           CASE WHEN d.state = 'blocked' THEN coalesce(
+               (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled AND b.id < d.id
+                ORDER BY b.lane_key DESC, b.id DESC LIMIT 1),
+               (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.state = 'in_flight')
+           ) END,
+           CASE WHEN d.state = 'blocked' THEN
+               (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled ORDER BY b.lane_key, b.id LIMIT 1)
+           END,
+           d.superseded_by
+    FROM delivery d JOIN notification n ON n.id = d.notification JOIN name s ON s.id = n.source
+    JOIN way w ON w.id = d.way JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
+    JOIN name y ON y.id = w.system";
+
+const NOTIFICATION: &str = "FROM notification n JOIN envelope e ON e.id = n.envelope JOIN name s ON s.id = n.source";
+
+const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
+    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates";
+
+/// Conditions of a list, each with its value.
+#[derive(Default)]
+struct Conditions {
+    text: Vec<String>,
+    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+}
+
+impl Conditions {
+    fn push(&mut self, condition: &str, value: Box<dyn ToSql + Sync + Send>, kind: Type) {
+        self.values.push((value, kind));
+        self.text.push(condition.replace('?', &format!("${}", self.values.len())));
+    }
+
+    /// Adds a condition on a text; `?` in it is the value.
+    fn text(&mut self, condition: &str, value: Option<String>) {
+        if let Some(value) = value {
+            self.push(condition, Box::new(text::written(&value).into_owned()), Type::TEXT);
+        }
+    }
+
+    /// Adds a condition on a number; `?` in it is the value.
+    fn number(&mut self, condition: &str, value: Option<i64>) {
+        if let Some(value) = value {
+            self.push(condition, Box::new(value), Type::INT8);
+        }
+    }
+
+    fn plain(&mut self, condition: String) {
+        self.text.push(condition);
+    }
+
+    /// `WHERE …`, in order, cut.
+    fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
+        let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+        let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
+        format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
+    }
+
+    async fn ask(&self, session: &mut Session, sql: &str) -> Result<Vec<tokio_postgres::Row>, Failure> {
+        let values: Vec<_> =
+            self.values.iter().map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone())).collect();
+        session.query(sql, &values).await
+    }
+}
+
+/// The deliveries of a filter, newest first.
+pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) -> Result<Vec<DeliveryView>, Failure> {
+    let mut conditions = Conditions::default();
+    if let Some(state) = filter.state {
+        let narrow = filter.notification_id.is_some() || filter.record_id.is_some();
+        conditions.plain(in_state(session, state, narrow).await?);
+    }
+    let way = |column: &str, kind: &str| {
+        format!(
+            "d.way = ANY(ARRAY(SELECT way.id FROM way JOIN name ON name.id = way.{column}
+             WHERE name.kind = '{kind}' AND name.text = ?))"
+        )
+    };
+    conditions.text(&way("destination", "destination"), filter.destination);
+    conditions.text(&way("route", "route"), filter.route);
+    let of = |condition: &str| format!("d.notification IN (SELECT id FROM notification WHERE {condition})");
+    conditions.text(&of("notification_id = ?"), filter.notification_id);
+    conditions.text(&of("record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?"), filter.record_id);
+    conditions.text("strpos(d.reason, ?) > 0", filter.text);
+    conditions.number("d.id < ?", filter.before);
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    conditions.number("d.id > ?", filter.after);
+    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
+    read(&conditions.ask(session, &sql).await?, read_delivery)
+}
+
+/// The condition on the state, put so that few rows are looked at; `narrow` says that another condition leaves few rows
+/// already.
+async fn in_state(session: &mut Session, state: State, narrow: bool) -> Result<String, Failure> {
+    let plain = format!("d.state = '{}'", state.as_str());
+    let among = match state {
+        State::InFlight => "state = 'in_flight'",
+        State::Waiting | State::Blocked if !narrow && few_unsettled(session).await? => "unsettled",
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::Delivered
+        | State::Dead
+        | State::Superseded
+        | State::Discarded => return Ok(plain),
+    };
+    Ok(format!("{plain} AND d.id = ANY(ARRAY(SELECT id FROM delivery WHERE {among}))"))
+}
+
+/// Whether it is cheaper to look through all that is unsettled than through the newest deliveries.
+async fn few_unsettled(session: &mut Session) -> Result<bool, Failure> {
+    let sql = "SELECT coalesce(sum(value), 0) < 20000 FROM counter WHERE account IN ('waiting', 'blocked', 'held')";
+    let rows = session.query(sql, &[]).await?;
+    Ok(read(&rows, Cells::next::<bool>)?.first().copied().unwrap_or(false))
+}
+
+/// For each of some deliveries, those in whose place it stands, and those in whose place they stood.
+pub(super) async fn stands_for(session: &mut Session, ids: &[DeliveryId]) -> Result<Vec<Vec<DeliveryId>>, Failure> {
+    let asked: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let sql = "SELECT k.place, b.id FROM unnest($1::bigint[]) WITH ORDINALITY k (id, place) CROSS JOIN LATERAL (
+                   WITH RECURSIVE before (id) AS (
+                       SELECT d.id FROM delivery d WHERE d.superseded_by = k.id
+                       UNION SELECT d.id FROM before JOIN delivery d ON d.superseded_by = before.id
+                   ) SELECT id FROM before LIMIT 100) b ORDER BY k.place, b.id";
+    let rows = session.query(sql, args![INT8_ARRAY asked]).await?;
+    let mut before = vec![Vec::new(); ids.len()];
+    for (place, id) in read(&rows, |cells| Ok((cells.number()?, cells.number()?)))? {
+        let place = usize::try_from(place - 1).unwrap_or(usize::MAX);
+        if let Some(list) = before.get_mut(place) {
+            list.push(DeliveryId(id));
+        }
+    }
+    Ok(before)
+}
+
+/// One delivery.
+pub(super) async fn delivery_view(session: &mut Session, id: i64) -> Result<Option<DeliveryView>, Failure> {
+    let rows = session.query(&format!("{DELIVERY} WHERE d.id = $1"), args![INT8 id]).await?;
+    Ok(read(&rows, read_delivery)?.into_iter().next())
+}
+
+fn read_delivery(cells: &mut Cells<'_>) -> Result<DeliveryView, Failure> {
+    let maybe = |id: Option<i64>| id.map(DeliveryId);
+    Ok(DeliveryView {
+        delivery_id: DeliveryId(cells.number()?),
+        notification_id: cells.text()?,
+        notification_row: cells.number()?,
+        revision: cells.count()?,
+        record_id: cells.text()?,
+        record_type: cells.text()?,
+        source: cells.text()?,
+        route: cells.text()?,
+        destination: cells.text()?,
+        system: cells.text()?,
+        lane: cells.maybe_text()?,
+        state: cells.parsed()?,
+        due_at: cells.maybe_time()?,
+        attempts: cells.count()?,
+        reason: cells.maybe_text()?,
+        status: cells.status()?,
+        created_at: cells.time()?,
+        changed_at: cells.time()?,
+        behind: maybe(cells.next()?),
+        lane_head: maybe(cells.next()?),
+        superseded_by: maybe(cells.next()?),
+        kept: Default::default(),
+        kept_warnings: Default::default(),
+        links: Default::default(),
+    })
+}
+
+/// The calls of a delivery, oldest first.
+pub(super) async fn attempts(session: &mut Session, delivery: i64) -> Result<Vec<AttemptView>, Failure> {
+    let sql =
+        "SELECT number, started_at, ended_at, duration_ms, outcome, reason, config_version, request_line, request,
+                   request_cut, status, response, response_cut, fault FROM attempt WHERE delivery = $1 ORDER BY number";
+    let rows = session.query(sql, args![INT8 delivery]).await?;
+    read(&rows, |cells| {
+        Ok(AttemptView {
+            number: cells.count()?,
+            started_at: cells.time()?,
+            ended_at: cells.maybe_time()?,
+            duration_ms: cells.next()?,
+            outcome: cells.next()?,
+            reason: cells.maybe_text()?,
+            config_version: ConfigVersion(cells.number()?),
+            record: outcome::Record {
+                request_line: cells.text()?,
+                request: cells.text()?,
+                request_cut: cells.next()?,
+                status: cells.status()?,
+                response: cells.text()?,
+                response_cut: cells.next()?,
+                fault: fault(cells.maybe_text()?)?,
+                call_hash: None,
+            },
+        })
+    })
+}
+
+fn fault(text: Option<String>) -> Result<Option<outcome::Fault>, Failure> {
+    let stored = text.map(|text| serde_json::from_str::<StoredFault>(&text)).transpose();
+    let stored = stored.map_err(|error| Failure::Fault(format!("reading a fault: {error}")))?;
+    Ok(stored.map(outcome::Fault::from))
+}
+
+/// The notifications of a filter, newest first, without their XML.
+pub(super) async fn notifications(
+    session: &mut Session,
+    filter: NotificationFilter,
+) -> Result<Vec<NotificationView>, Failure> {
+    let mut conditions = Conditions::default();
+    conditions.text("n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)", filter.source);
+    // Known kinds are written out, so that the index of the odd ones can be used.
+    let known = ["unrouted", "unreadable", "quarantined"];
+    match filter.kind {
+        Some(kind) if known.contains(&kind.as_str()) => conditions.plain(format!("n.kind = '{kind}'")),
+        kind => conditions.text("n.kind = ?", kind),
+    }
+    conditions.text("n.notification_id = ?", filter.notification_id);
+    let record = "n.record_id <> '' AND left(n.record_id, 64) = left(?, 64) AND n.record_id = ?";
+    conditions.text(record, filter.record_id);
+    conditions.number("n.id < ?", filter.before);
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    conditions.number("n.id > ?", filter.after);
+    let ending = conditions.ending("n.id", order, filter.limit);
+    let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
+    read(&conditions.ask(session, &sql).await?, read_notification)
+}
+
+/// All revisions of a notification, by its id or else by the row of any of them; oldest first.
+pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<NotificationView>, Failure> {
+    let sql = format!(
+        "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION}
+         WHERE n.notification_id = $1 AND ($2::bigint IS NULL OR n.organization = $2)
+         ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
+    );
+    let rows = session.query(&sql, args![TEXT text::written(id), INT8 None::<i64>]).await?;
+    let by_id = read(&rows, read_notification)?;
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let key = "SELECT notification_id, organization FROM notification WHERE id = $1";
+    let rows = session.query(key, args![INT8 row]).await?;
+    let keys = read(&rows, |cells| Ok((cells.next::<String>()?, cells.number()?)))?;
+    let Some((id, organization)) = keys.into_iter().next() else { return Ok(Vec::new()) };
+    let rows = session.query(&sql, args![TEXT id, INT8 Some(organization)]).await?;
+    read(&rows, read_notification)
+}
+
+fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure> {
+    let mut notification = StoredNotification {
+        row: cells.number()?,
+        notification_id: cells.text()?,
+        revision: cells.count()?,
+        source: cells.text()?,
+        organization_id: cells.text()?,
+        action_id: cells.text()?,
+        enterprise_url: cells.text()?,
+        partner_url: cells.text()?,
+        received_at: cells.time()?,
+        record_type: cells.text()?,
+        record_id: cells.text()?,
+        xml: String::new(),
+    };
+    let (kind, reason, duplicates) = (cells.text()?, cells.maybe_text()?, cells.number()?);
+    notification.xml = cells.text()?;
+    Ok(NotificationView { notification, kind, reason, duplicates, edited_from: None })
+}
+
+/// The refused POSTs, newest first.
+pub(super) async fn refused(session: &mut Session, limit: u32) -> Result<Vec<RefusedPost>, Failure> {
+    let sql = "SELECT at, source, sender, reason, dropped_at, body FROM refused ORDER BY id DESC LIMIT $1";
+    let rows = session.query(sql, args![INT8 i64::from(limit.min(LIST_MAX))]).await?;
+    read(&rows, |cells| {
+        Ok(RefusedPost {
+            at: cells.time()?,
+            source: cells.text()?,
+            sender: cells.text()?,
+            reason: cells.text()?,
+            dropped_at: cells.maybe_time()?,
+            body: cells.text()?,
+        })
+    })
+}
+
+/// A stored configuration's files, as JSON.
+pub(super) async fn config(session: &mut Session, version: i64) -> Result<Option<String>, Failure> {
+    let rows = session.query("SELECT files FROM config_version WHERE id = $1", args![INT8 version]).await?;
+    Ok(read(&rows, Cells::text)?.into_iter().next())
+}
+
+/// Lanes whose lowest delivery that is not settled is blocked. Some may have a later one in flight, which is in order;
+/// the command looks again.
+pub(super) async fn headless_lanes(session: &mut Session) -> Result<Vec<i64>, Failure> {
+    let sql = "SELECT coalesce(sum(value), 0)::bigint FROM counter WHERE account = 'blocked'";
+    let rows = session.query(sql, &[]).await?;
+    if read(&rows, Cells::number)?.first().copied().unwrap_or(0) == 0 {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT lane_key FROM (SELECT DISTINCT ON (lane_key) lane_key, state FROM delivery
+                   WHERE unsettled AND lane_key IS NOT NULL ORDER BY lane_key, id) head
+               WHERE state = 'blocked' AND NOT EXISTS
+                   (SELECT 1 FROM delivery f WHERE f.lane_key = head.lane_key AND f.state = 'in_flight')";
+    read(&session.query(sql, &[]).await?, Cells::number)
+}
+
+/// The database's clock.
+pub(super) async fn time(session: &mut Session) -> Result<Timestamp, Failure> {
+    let sql = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let rows = session.query(sql, &[]).await?;
+    let time = read(&rows, Cells::time)?.into_iter().next();
+    time.ok_or_else(|| Failure::Fault("the database did not tell the time".to_owned()))
+}

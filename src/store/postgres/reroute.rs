@@ -1,0 +1,143 @@
+//! A notification that no route matched gets the deliveries that routes make of it now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures_util::future::BoxFuture;
+
+use super::accept::{self, Desk, Envelope, lane_key};
+use super::coalesce;
+use super::failure::Failure;
+use super::locks::{self, Class, Gate, Keys};
+use super::names::{Kind, Wanted};
+use super::revise;
+use super::session::{args, read};
+use super::work::{Job, Work};
+use crate::clock::Timestamp;
+use crate::delivery::{ConfigVersion, Planned};
+use crate::store::{Accept, StoreError};
+
+/// The command: `row` is the content that goes out, of whichever revision.
+pub(super) struct Reroute {
+    pub(super) row: i64,
+    pub(super) deliveries: Vec<Planned>,
+    pub(super) now: Timestamp,
+}
+
+/// The first revision of the notification, and what it is known by.
+struct First {
+    row: i64,
+    source: i64,
+    organization: i64,
+    kind: String,
+    notification_id: String,
+    record_id: String,
+}
+
+impl Job for Reroute {
+    type Done = Vec<String>;
+
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        for planned in &self.deliveries {
+            wanted.way(planned);
+        }
+        wanted
+    }
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let key = self.first(work).await?;
+            let mut keys = Keys::default();
+            keys.add(Class::Notification, locks::key(key.organization, &key.notification_id));
+            let mut records = BTreeSet::new();
+            for planned in self.deliveries.iter().filter(|planned| planned.coalesce.is_some()) {
+                let (way, key) = (work.names.way(planned)?.id, coalesce::key(key.organization, &key.record_id));
+                keys.add(Class::Record, coalesce::lock(way, key));
+                records.insert((way, key));
+            }
+            let gate = Gate::for_keys(keys.len() + self.deliveries.len());
+            locks::enter(&mut work.session, gate, &keys).await?;
+            // Read again: a revision may have come before the lock.
+            let first = self.first(work).await?;
+            if first.kind != "unrouted" {
+                let reason = format!("notification row {} is {}, not unrouted", self.row, first.kind);
+                return Err(Failure::Rule(StoreError::Conflict(reason)));
+            }
+            if self.deliveries.is_empty() {
+                work.idle = true;
+                return Ok(Vec::new());
+            }
+            self.deliver(work, gate, &first, &records).await?;
+            Ok(work.woken.clone())
+        })
+    }
+}
+
+impl Reroute {
+    async fn first(&self, work: &mut Work) -> Result<First, Failure> {
+        let sql = "SELECT first.id, first.source, first.organization, first.kind, first.notification_id, this.record_id
+                   FROM notification this JOIN notification first ON first.notification_id = this.notification_id
+                   AND first.organization = this.organization AND first.revision = 1 WHERE this.id = $1";
+        let rows = work.session.query(sql, args![INT8 self.row]).await?;
+        let found = read(&rows, |cells| {
+            Ok(First {
+                row: cells.number()?,
+                source: cells.number()?,
+                organization: cells.number()?,
+                kind: cells.next()?,
+                notification_id: cells.text()?,
+                record_id: cells.text()?,
+            })
+        })?;
+        let missing = || Failure::Rule(StoreError::NotFound(format!("notification row {}", self.row)));
+        found.into_iter().next().ok_or_else(missing)
+    }
+
+    async fn deliver(
+        &self,
+        work: &mut Work,
+        gate: Gate,
+        first: &First,
+        records: &BTreeSet<(i64, i64)>,
+    ) -> Result<(), Failure> {
+        let (mut waiting, mut old) = (HashMap::new(), BTreeMap::new());
+        if !records.is_empty() {
+            coalesce::read_waiting(work, records, &mut waiting, &mut old).await?;
+        }
+        let mut lanes: BTreeSet<i64> = old.values().filter_map(|lane| *lane).collect();
+        for planned in &self.deliveries {
+            lanes.extend(lane_key(work.names.way(planned)?.as_ref(), planned));
+        }
+        let scene = accept::enter_lanes(work, gate, &lanes, &old).await?;
+        let mut desk = Desk::of_scene(work, scene, self.deliveries.len()).await?;
+        desk.waiting = waiting;
+        let nothing_new = nothing_new(self.now);
+        let envelope = Envelope::of_known(&nothing_new, first.source, first.organization);
+        for planned in &self.deliveries {
+            let made = desk.deliver(work, &envelope, self.row, &first.record_id, planned)?;
+            let route = work.names.number(Kind::Route, &planned.route)?;
+            desk.remember((first.row, route), made);
+        }
+        revise::reclassify(work, first.source, &first.kind)?;
+        work.session.query("UPDATE notification SET kind = 'routed' WHERE id = $1", args![INT8 first.row]).await?;
+        desk.finish(work).await
+    }
+}
+
+/// What the making of deliveries asks of an envelope: the moment.
+fn nothing_new(now: Timestamp) -> Accept {
+    Accept {
+        source: String::new(),
+        received_at: now,
+        organization_id: String::new(),
+        organization_key: String::new(),
+        action_id: String::new(),
+        enterprise_url: String::new(),
+        partner_url: String::new(),
+        sender: String::new(),
+        quarantine: None,
+        config_version: ConfigVersion(0),
+        revision_ignored_by: Vec::new(),
+        notifications: Vec::new(),
+    }
+}

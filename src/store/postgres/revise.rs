@@ -1,0 +1,298 @@
+//! Notifications that came before: duplicates, and revisions with their table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::accept::{Desk, Envelope, Key, Known};
+use super::accounts::Account;
+use super::failure::Failure;
+use super::lane::{Place, Turn};
+use super::names::Kind;
+use super::session::{args, read};
+use super::work::Work;
+use crate::delivery::{OnRevision, Planned, State};
+use crate::store::{Fate, Incoming, IncomingKind, StoreError};
+
+/// A route's newest delivery of the notification, and what the route wants now.
+#[derive(Debug)]
+struct Case<'a> {
+    route: i64,
+    old: Option<i64>,
+    planned: Option<&'a Planned>,
+}
+
+/// What an old delivery becomes when its notification was revised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It carries the new content.
+    Replace,
+    /// It is superseded, and a new one is made where the route matches.
+    Supersede,
+    /// It stays as it is, and a new one is made where the route matches.
+    Keep,
+}
+
+/// The new revision.
+#[derive(Clone, Copy, Debug)]
+struct Content<'a> {
+    first: i64,
+    row: i64,
+    revision: i64,
+    record_id: &'a str,
+}
+
+/// Reads the newest delivery of each route of some notifications, known by their first revisions.
+pub(super) async fn read_newest(
+    work: &mut Work,
+    firsts: &[i64],
+    newest: &mut BTreeMap<(i64, i64), i64>,
+    lanes: &mut BTreeMap<i64, Option<i64>>,
+) -> Result<(), Failure> {
+    let sql = "SELECT k.first, w.route, d.id, d.lane_key FROM unnest($1::bigint[]) k (first)
+               CROSS JOIN LATERAL (SELECT delivery AS id FROM newest_delivery WHERE notification = k.first
+                   UNION SELECT id FROM delivery WHERE notification = k.first) x
+               JOIN delivery d ON d.id = x.id JOIN way w ON w.id = d.way ORDER BY d.id";
+    let rows = work.session.query(sql, args![INT8_ARRAY firsts]).await?;
+    let read = read(&rows, |cells| Ok(((cells.number()?, cells.number()?), cells.number()?, cells.next()?)))?;
+    for (key, id, lane) in read {
+        // Ids rise: of two deliveries of a route the later one is the newest.
+        newest.insert(key, id);
+        lanes.insert(id, lane);
+    }
+    Ok(())
+}
+
+/// A notification whose first revision is in the store already.
+pub(super) fn came_again<'a>(
+    desk: &mut Desk<'a>,
+    work: &mut Work,
+    envelope: &mut Envelope<'a>,
+    incoming: &'a Incoming,
+    key: &Key,
+) -> Result<Fate, Failure> {
+    let missing = || Failure::Fault(format!("notification {} was not read", incoming.notification_id));
+    let known = desk.known.get_mut(key).ok_or_else(missing)?;
+    if known.hash == incoming.hash {
+        known.came_again += 1;
+        work.accounts.add(Account::source(envelope.source, "duplicate"), 1);
+        return Ok(Fate::Duplicate);
+    }
+    let (first, revision) = (known.first, known.revision.saturating_add(1));
+    // What came again so far belongs to the revision that it repeated.
+    let repeats = (known.row, std::mem::take(&mut known.came_again));
+    let row = desk.add_row(envelope, incoming, revision, Fate::Revised)?;
+    desk.note_repeats(repeats);
+    if let Some(known) = desk.known.get_mut(key) {
+        (known.row, known.revision, known.hash) = (row, revision, incoming.hash);
+    }
+    work.accounts.add(Account::source(envelope.source, "revised"), 1);
+    let readable = !matches!(incoming.kind, IncomingKind::Unreadable(_));
+    if envelope.accept.quarantine.is_none() && readable {
+        let content = Content { first, row, revision, record_id: &incoming.record_id };
+        deliver(desk, work, envelope, incoming, content, key)?;
+    }
+    Ok(Fate::Revised)
+}
+
+fn deliver(
+    desk: &mut Desk<'_>,
+    work: &mut Work,
+    envelope: &Envelope<'_>,
+    incoming: &Incoming,
+    content: Content<'_>,
+    key: &Key,
+) -> Result<(), Failure> {
+    let mut made = false;
+    for case in cases(desk, work, envelope, incoming, content.first)? {
+        made |= handle(desk, work, envelope, case, content)?;
+    }
+    if made && let Some(known) = desk.known.get_mut(key).filter(|known| known.first_kind != "routed") {
+        let source = known.first_source;
+        let kind = std::mem::replace(&mut known.first_kind, "routed".to_owned());
+        known.kind_changed = true;
+        reclassify(work, source, &kind)?;
+    }
+    Ok(())
+}
+
+/// A notification that had no delivery has one now: it counts as routed from here on.
+pub(super) fn reclassify(work: &mut Work, source: i64, kind: &str) -> Result<(), Failure> {
+    let account = match kind {
+        "unrouted" => "unrouted",
+        "skipped_empty" => "skipped_empty",
+        "quarantined" => "quarantined",
+        "unreadable" => "unreadable",
+        other => return Err(Failure::Rule(StoreError::Refused(format!("{other:?} is no kind of a first revision")))),
+    };
+    work.accounts.add(Account::source(source, account), -1);
+    work.accounts.add(Account::source(source, "routed"), 1);
+    Ok(())
+}
+
+/// Every route that matches now or has a delivery, each once, less those that ignore revisions.
+fn cases<'a>(
+    desk: &Desk<'_>,
+    work: &Work,
+    envelope: &Envelope<'_>,
+    incoming: &'a Incoming,
+    first: i64,
+) -> Result<Vec<Case<'a>>, Failure> {
+    let ignored = |route: &str| envelope.accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    let mut newest: Vec<_> = desk.newest.range((first, i64::MIN)..=(first, i64::MAX)).map(|(_, id)| *id).collect();
+    newest.sort_unstable();
+    for delivery in newest {
+        let Some(old) = desk.scene.find(delivery) else { continue };
+        if !ignored(&old.way.route_name) {
+            cases.push(Case { route: old.way.route, old: Some(delivery), planned: None });
+        }
+    }
+    for planned in &incoming.deliveries {
+        if ignored(&planned.route) {
+            continue;
+        }
+        let route = work.names.number(Kind::Route, &planned.route)?;
+        match cases.iter_mut().find(|case| case.route == route) {
+            Some(case) if case.planned.is_some() => {}
+            Some(case) => case.planned = Some(planned),
+            None => cases.push(Case { route, old: None, planned: Some(planned) }),
+        }
+    }
+    cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
+    Ok(cases)
+}
+
+/// The table of DESIGN §3.
+fn step(old: &Place, planned: Option<&Planned>) -> Step {
+    match old.state {
+        State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+            let replaceable = planned.is_some_and(|planned| {
+                planned.dead.is_none()
+                    && planned.lane == old.lane
+                    && planned.destination == old.way.destination_name
+                    && planned.system == old.way.system_name
+            });
+            if replaceable { Step::Replace } else { Step::Supersede }
+        }
+        State::Dead => Step::Supersede,
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::InFlight
+        | State::Delivered
+        | State::Superseded
+        | State::Discarded => Step::Keep,
+    }
+}
+
+/// Handles one route; whether it has a delivery of this revision now.
+fn handle(
+    desk: &mut Desk<'_>,
+    work: &mut Work,
+    envelope: &Envelope<'_>,
+    case: Case<'_>,
+    content: Content<'_>,
+) -> Result<bool, Failure> {
+    let Content { first, row, revision, record_id } = content;
+    if let Some(old) = case.old {
+        // Looked at only now: superseding the delivery of another route may have moved it.
+        let step = step(desk.scene.place(old)?, case.planned);
+        desk.remember((first, case.route), old);
+        match step {
+            Step::Replace => {
+                let mark = case.planned.and_then(|planned| planned.coalesce.as_ref()).map(|coalesce| &coalesce.mark);
+                let place = desk.scene.change(old)?;
+                place.notification = row;
+                place.changed_at = envelope.now().0;
+                place.mark = mark.cloned().flatten();
+                return Ok(true);
+            }
+            Step::Supersede => supersede(desk, work, envelope, old, case.planned.is_some(), revision)?,
+            Step::Keep => {}
+        }
+    }
+    let Some(planned) = case.planned else { return Ok(false) };
+    let made = desk.deliver(work, envelope, row, record_id, planned)?;
+    desk.remember((first, case.route), made);
+    Ok(true)
+}
+
+fn supersede(
+    desk: &mut Desk<'_>,
+    work: &mut Work,
+    envelope: &Envelope<'_>,
+    old: i64,
+    matches: bool,
+    revision: i64,
+) -> Result<(), Failure> {
+    let reason = if matches {
+        format!("revision {revision} of the notification took its place")
+    } else {
+        format!("revision {revision} of the notification came, and the route does not match it")
+    };
+    let at = envelope.now();
+    let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
+    desk.scene.turn(work, old, turn)?;
+    let lane = desk.scene.place(old)?.lane_key;
+    desk.scene.promote(work, lane, at).map(|_| ())
+}
+
+impl Desk<'_> {
+    /// Notes the newest delivery of a notification on a route.
+    pub(super) fn remember(&mut self, key: (i64, i64), delivery: i64) {
+        self.newest.insert(key, delivery);
+        self.newest_changed.insert(key);
+    }
+}
+
+/// Writes how often revisions came again, and what first revisions are now.
+pub(super) async fn write_known(
+    work: &mut Work,
+    known: impl Iterator<Item = &Known>,
+    earlier: &[(i64, i64)],
+) -> Result<(), Failure> {
+    let (mut rows, mut repeats, mut routed) = (Vec::new(), Vec::new(), Vec::new());
+    for known in known {
+        if known.came_again > 0 {
+            rows.push(known.row);
+            repeats.push(known.came_again);
+        }
+        if known.kind_changed {
+            routed.push(known.first);
+        }
+    }
+    for (row, times) in earlier.iter().filter(|(_, times)| *times > 0) {
+        rows.push(*row);
+        repeats.push(*times);
+    }
+    if !rows.is_empty() {
+        let sql = "UPDATE notification n SET duplicates = n.duplicates + u.times
+                   FROM unnest($1::bigint[], $2::bigint[]) u (id, times) WHERE n.id = u.id";
+        work.session.query(sql, args![INT8_ARRAY rows, INT8_ARRAY repeats]).await?;
+    }
+    if !routed.is_empty() {
+        let sql = "UPDATE notification SET kind = 'routed' WHERE id = ANY($1)";
+        work.session.query(sql, args![INT8_ARRAY routed]).await?;
+    }
+    Ok(())
+}
+
+/// Writes the newest deliveries of what was revised.
+pub(super) async fn write_newest(
+    work: &mut Work,
+    newest: &BTreeMap<(i64, i64), i64>,
+    changed: &BTreeSet<(i64, i64)>,
+) -> Result<(), Failure> {
+    let (mut firsts, mut routes, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, delivery) in newest.iter().filter(|(key, _)| changed.contains(key)) {
+        firsts.push(key.0);
+        routes.push(key.1);
+        deliveries.push(*delivery);
+    }
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO newest_delivery (notification, route, delivery)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) ORDER BY 1, 2
+               ON CONFLICT (notification, route) DO UPDATE SET delivery = excluded.delivery";
+    work.session.query(sql, args![INT8_ARRAY firsts, INT8_ARRAY routes, INT8_ARRAY deliveries]).await.map(|_| ())
+}

@@ -1,0 +1,160 @@
+//! Every test of the contract once more, over PostgreSQL.
+#![cfg_attr(not(feature = "postgres"), allow(dead_code, unused_imports, reason = "there is only SQLite"))]
+
+use std::cell::RefCell;
+
+use super::*;
+
+thread_local! {
+    /// The database of the test that runs on this thread, when it runs over PostgreSQL: another one for each world.
+    static ON_POSTGRES: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// A database for the world that is being made; none when the test runs over SQLite.
+pub(super) fn database() -> Option<String> {
+    #[cfg(feature = "postgres")]
+    if ON_POSTGRES.with_borrow(|on| *on) {
+        return crate::postgres::database();
+    }
+    None
+}
+
+#[cfg(feature = "postgres")]
+pub(super) fn open(url: &str, clock: Arc<HandClock>, hold_unknown: Vec<String>) -> Opened {
+    use omgate::clock::SystemClock;
+    use omgate::store::postgres::Options;
+
+    let options = Options {
+        connections: 8,
+        hold_unknown,
+        time: Some(clock),
+        ..Options::new(crate::postgres::address(url), SystemClock::shared())
+    };
+    Opened::Postgres(crate::postgres::wait(PostgresStore::open(options)).unwrap())
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(super) fn open(_: &str, _: Arc<HandClock>, _: Vec<String>) -> Opened {
+    unreachable!("no world has a database of PostgreSQL")
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.store = None;
+        #[cfg(feature = "postgres")]
+        if let Some(url) = &self.database {
+            crate::postgres::remove(url);
+        }
+    }
+}
+
+/// Runs a test of the contract over PostgreSQL.
+#[cfg(feature = "postgres")]
+fn on_postgres(test: fn()) {
+    if crate::postgres::server().is_some() {
+        ON_POSTGRES.set(true);
+        test();
+    }
+}
+
+/// The tests of the contract, each with its module.
+macro_rules! contract {
+    ($($module:ident: $($name:ident),* $(,)?;)*) => {
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $($(
+                #[test]
+                fn $name() {
+                    super::on_postgres(super::contract::$module::$name);
+                }
+            )*)*
+        }
+
+        const LISTED: &[&str] = &[$($(stringify!($name)),*),*];
+    };
+}
+
+/// The modules of the contract, by their names here.
+#[cfg(feature = "postgres")]
+mod contract {
+    pub(super) use super::super as store;
+    pub(super) use super::super::model;
+}
+
+contract! {
+    store:
+        an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now,
+        of_several_waiting_updates_of_a_record_only_the_newest_goes_out,
+        what_was_attempted_or_is_not_waiting_gives_way_to_no_update,
+        an_older_state_that_comes_late_gives_way_itself,
+        whoever_stood_behind_an_update_that_gave_way_goes_on,
+        each_notification_is_exactly_one_of_the_five_kinds,
+        what_is_new_and_due_wakes_its_system_once,
+        the_same_content_is_a_duplicate_within_an_envelope_and_between_envelopes,
+        a_duplicate_from_another_source_is_counted_where_it_came_in,
+        duplicates_in_many_commands_at_once_are_resolved_without_an_error,
+        one_route_makes_one_delivery_even_when_it_is_planned_twice,
+        what_routing_knows_to_be_undeliverable_is_dead_at_once_and_stops_no_lane,
+        odd_texts_come_back_as_they_went_in,
+        a_revision_replaces_the_content_of_what_was_never_tried,
+        a_revision_in_another_lane_supersedes_and_makes_a_new_one,
+        a_revision_that_no_longer_matches_supersedes_what_was_never_tried,
+        a_revision_that_changes_the_lanes_of_two_routes_at_once_keeps_the_accounts,
+        a_revision_goes_behind_what_is_in_flight_or_was_tried,
+        a_revision_that_no_longer_matches_leaves_what_was_tried,
+        a_revision_of_what_was_delivered_is_a_new_delivery,
+        a_revision_of_a_dead_letter_takes_its_place,
+        a_revision_brings_life_to_what_was_given_up_and_to_new_routes,
+        a_revision_that_fails_in_routing_supersedes_the_old_and_is_a_dead_letter,
+        a_revision_to_another_destination_of_the_route_supersedes,
+        a_route_that_ignores_revisions_is_left_alone_whether_it_matches_or_not,
+        a_revision_that_is_routed_at_last_moves_the_notification_to_routed,
+        a_quarantined_notification_that_comes_again_from_a_known_sender_is_routed,
+        many_revisions_replace_what_was_never_tried,
+        a_notification_can_be_found_by_its_id_or_by_any_of_its_rows,
+        a_claim_takes_what_fell_due_first_and_no_more_than_it_asked_for,
+        a_claim_passes_by_other_destinations_routes_and_systems,
+        a_claim_that_finds_too_little_says_when_the_next_falls_due,
+        a_claim_carries_all_that_mapping_needs,
+        a_lane_goes_on_one_by_one_in_the_order_of_arrival,
+        deliveries_without_a_lane_never_wait_for_one_another,
+        a_settlement_under_another_lease_does_nothing,
+        each_settlement_moves_the_lane_as_its_state_says,
+        an_attempt_keeps_what_was_said_and_answered,
+        an_attempt_that_met_refused_credentials_is_remembered_apart,
+        the_same_fault_again_is_counted_and_another_starts_anew,
+        after_an_unknown_outcome_the_same_bytes_go_out_until_it_is_known,
+        the_age_counts_from_the_first_attempt_and_the_systems_time_never_goes_back,
+        the_mark_of_what_was_delivered_for_a_record_belongs_to_its_route,
+        leases_given_back_count_no_attempt,
+        a_replayed_dead_letter_goes_ahead_of_what_was_not_sent_yet,
+        a_replayed_dead_letter_comes_next_after_what_is_in_flight,
+        a_dead_letter_that_holds_its_lane_lets_it_go_when_replayed_or_discarded,
+        a_held_head_stops_its_lane_and_a_held_other_stops_it_in_its_turn,
+        a_released_delivery_behind_another_is_blocked,
+        without_a_lane_a_change_concerns_one_delivery_alone,
+        a_change_that_the_state_forbids_is_refused_in_words,
+        a_system_keeps_its_pause_and_its_open_time,
+        an_equal_configuration_is_kept_once,
+        the_last_thousand_refused_posts_are_kept_each_cut_at_its_bound,
+        due_times_too_far_ahead_are_pulled_back,
+        lists_are_filtered_cut_and_continued,
+        the_backlog_knows_since_when_the_oldest_waits,
+        what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held,
+        a_closed_store_says_so_and_keeps_what_was_queued;
+    model:
+        any_history_leaves_the_store_sound,
+        everything_that_is_not_stopped_is_delivered_in_the_end;
+}
+
+#[test]
+fn no_test_of_the_contract_is_left_out() {
+    let sources = [include_str!("../store.rs"), include_str!("model.rs")];
+    for (line, next) in sources.iter().flat_map(|source| source.lines().zip(source.lines().skip(1))) {
+        let name = next.strip_prefix("pub(super) ").unwrap_or(next).strip_prefix("async fn ");
+        if let Some(name) = name.filter(|_| line.starts_with("#[tokio::test")) {
+            let name = name.split('(').next().unwrap();
+            assert!(LISTED.contains(&name), "list {name} in tests/it/store/both.rs: it must hold over PostgreSQL too");
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! What the store over PostgreSQL must do besides: several gateways on one database, leases, lost answers, its restart.
+
+use omgate::clock::SystemClock;
+use omgate::delivery::Lease;
+use omgate::store::postgres::{OpenError, Options};
+use omgate::store::{Health, Pace, Signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::postgres::{self, address, connect, until};
+
+/// Long enough for what is under way, short enough to wait for.
+const LEASE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Several stores on one database; the first is the world's own.
+struct Gateways {
+    world: World,
+    others: Vec<Arc<PostgresStore>>,
+}
+
+impl Gateways {
+    fn start(count: usize) -> Option<Self> {
+        let url = postgres::database()?;
+        let world = World::on(Some(url));
+        let others = (1..count).map(|_| world.another()).collect();
+        Some(Self { world, others })
+    }
+
+    fn store(&self, number: usize) -> &dyn Store {
+        match number.checked_sub(1) {
+            None => self.world.store(),
+            Some(other) => &*self.others[other],
+        }
+    }
+
+    async fn claims(&self, number: usize, limit: usize, bounds: Bounds) -> Claims {
+        let claim = Claim { limit, bounds, ..claim_of_everything(&self.world) };
+        self.store(number).claim(claim).await.unwrap()
+    }
+
+    async fn claim(&self, number: usize, limit: usize) -> Vec<Claimed> {
+        self.claims(number, limit, Bounds { lease: LEASE, ..Bounds::default() }).await.claimed
+    }
+
+    async fn rescued(&self, number: usize) -> u64 {
+        let mut rescued = 0;
+        until("a lease runs out", PATIENCE, async || {
+            rescued += self.others[number - 1].rescue().await.unwrap();
+            rescued > 0
+        })
+        .await;
+        rescued
+    }
+}
+
+impl World {
+    fn another(&self) -> Arc<PostgresStore> {
+        let url = self.database.as_ref().unwrap();
+        match both::open(url, self.clock.clone(), vec!["careful".to_owned()]) {
+            Opened::Postgres(store) => store,
+            Opened::Sqlite(_) => panic!("it is over SQLite"),
+        }
+    }
+
+    fn url(&self) -> &str {
+        self.database.as_ref().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_gateway_acknowledged_is_a_duplicate_for_all_and_lanes_are_common() {
+    let Some(gateways) = Gateways::start(3) else { return };
+    let world = &gateways.world;
+    let posts = (0..60).map(|number| {
+        let notes = [note(&format!("n{}", number % 10)).to("a", "L"), note(&format!("m{}", number % 7)).to("b", "M")];
+        gateways.store(number % 3).accept(world.envelope(notes))
+    });
+    let accepted = futures_util::future::try_join_all(posts).await.unwrap();
+    let fates: Vec<Fate> = accepted.into_iter().flat_map(|accepted| accepted.fates).collect();
+    assert_eq!(fates.iter().filter(|&&fate| fate == Fate::Routed).count(), 17);
+    assert_eq!(fates.iter().filter(|&&fate| fate == Fate::Duplicate).count(), 103);
+    assert_eq!(world.states().await.iter().filter(|&&state| state == "waiting").count(), 2, "one head for each lane");
+    world.assert_sound().await;
+    let claims = futures_util::future::join_all((0..3).map(|number| gateways.claim(number, 10))).await;
+    assert_eq!(claims.iter().map(Vec::len).sum::<usize>(), 2, "nothing is leased twice");
+    for (number, claimed) in claims.iter().enumerate() {
+        for claimed in claimed {
+            gateways.store(number).settle(world.settling(claimed, "delivered", Settlement::Delivered)).await.unwrap();
+        }
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ran_out_is_rescued_by_another_gateway_and_its_late_owner_settles_nothing() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L"), note("2").to("c", "M"), note("3").to("a", "L")]).await;
+    let claimed = gateways.claim(0, 10).await;
+    assert_eq!(claimed.len(), 2);
+    until("both are rescued", PATIENCE, async || {
+        gateways.others[0].rescue().await.unwrap();
+        world.states().await == ["waiting", "held", "blocked"]
+    })
+    .await;
+    assert_eq!(world.store().ledger().await.unwrap().attempts.unknown, 2);
+    let late = world.settling(&claimed[0], "delivered", Settlement::Delivered);
+    assert!(matches!(world.store().settle(late.clone()).await, Err(StoreError::LeaseLost)));
+    let again = gateways.claim(1, 10).await;
+    assert_eq!((again.len(), again[0].attempt, again[0].same_bytes_as), (1, 2, Some(ConfigVersion(1))));
+    assert!(matches!(world.store().settle(late).await, Err(StoreError::LeaseLost)), "a newer attempt is under way");
+    let lost = world.store().renew(vec![(claimed[0].delivery, claimed[0].lease)], LEASE).await.unwrap();
+    assert_eq!(lost, [claimed[0].delivery]);
+    gateways.store(1).settle(world.settling(&again[0], "delivered", Settlement::Delivered)).await.unwrap();
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_renewed_is_not_rescued() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    let claimed = gateways.claim(0, 10).await;
+    let lease = (claimed[0].delivery, claimed[0].lease);
+    let minute = Duration::from_secs(60);
+    assert!(world.store().renew(vec![lease], minute).await.unwrap().is_empty());
+    let wrong = (claimed[0].delivery, Lease(claimed[1].lease.0));
+    assert_eq!(world.store().renew(vec![wrong], minute).await.unwrap(), [claimed[0].delivery]);
+    gateways.rescued(1).await;
+    assert_eq!(world.states().await, ["in_flight", "waiting"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_calls_at_once_of_a_system_are_counted_over_all_gateways() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    world.post((0..20).map(|id| note(&id.to_string()).to("a", &id.to_string()))).await;
+    let bounds = Bounds { concurrency: 5, ..Bounds::default() };
+    let first = gateways.claims(0, 3, bounds.clone()).await.claimed;
+    assert_eq!(gateways.claims(1, 8, bounds.clone()).await.claimed.len(), 2);
+    let full = gateways.claims(1, 8, bounds.clone()).await;
+    assert!(full.claimed.is_empty());
+    assert!(full.next_due.is_some_and(|next| next > world.now()), "it is looked again soon");
+    world.deliver(&first[0]).await;
+    assert_eq!(gateways.claims(1, 8, bounds).await.claimed.len(), 1);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_over_all_gateways() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    world.post((0..40).map(|id| note(&id.to_string()).to("a", &id.to_string()))).await;
+    let rate = Some(Pace { per_call: Duration::from_secs(30), burst: 4 });
+    let bounds = Bounds { rate, ..Bounds::default() };
+    assert_eq!(gateways.claims(0, 3, bounds.clone()).await.claimed.len(), 3);
+    assert_eq!(gateways.claims(1, 8, bounds.clone()).await.claimed.len(), 1, "what the first left of the burst");
+    let spent = gateways.claims(0, 8, bounds).await;
+    assert!(spent.claimed.is_empty());
+    let wait = spent.next_due.unwrap().since(world.now());
+    assert!(wait > Duration::from_secs(20) && wait <= Duration::from_secs(30), "{wait:?}");
+    let rate = Some(Pace { per_call: Duration::from_millis(1), burst: 50 });
+    let quick = Bounds { rate, ..Bounds::default() };
+    until("a rate that was raised counts at once", PATIENCE, async || {
+        !gateways.claims(1, 8, quick.clone()).await.claimed.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_or_an_outage_stops_every_gateway_in_its_very_next_claim() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    let mut signals = gateways.store(1).signals().unwrap();
+    let paused = SystemState { paused: Some(Pause::new("closing", world.now())), ..SystemState::default() };
+    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    let found = gateways.claims(1, 8, Bounds::default()).await;
+    assert!(found.claimed.is_empty());
+    assert_eq!(found.state.unwrap().paused, paused.paused, "and it learns why");
+    let told = async { while signals.recv().await.unwrap() != Signal::System("erp".to_owned()) {} };
+    tokio::time::timeout(PATIENCE, told).await.expect("it is told too");
+
+    let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: world.now(), trips: 1 };
+    let broken = SystemState { breaker: Some(outage), ..SystemState::default() };
+    world.store().set_system("erp".to_owned(), broken.clone()).await.unwrap();
+    assert!(gateways.claims(1, 8, Bounds::default()).await.claimed.is_empty(), "who does not know of it");
+    let probe = Bounds { probe: true, ..Bounds::default() };
+    assert_eq!(gateways.claims(0, 1, probe.clone()).await.claimed.len(), 1);
+    assert!(gateways.claims(1, 1, probe.clone()).await.claimed.is_empty(), "one probe at a time");
+    world.store().turn_system("erp".to_owned(), broken.clone(), broken).await.unwrap();
+    assert_eq!(gateways.claims(1, 1, probe).await.claimed.len(), 1, "the first probe is over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_gateway_made_of_a_system_is_not_undone() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    let fresh = SystemState::default();
+    let paused = SystemState { paused: Some(Pause::new("closing", world.now())), ..fresh.clone() };
+    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: world.now(), trips: 1 };
+    let broken = SystemState { active_ms: 50, breaker: Some(outage), ..fresh.clone() };
+    let standing = gateways.store(1).turn_system("erp".to_owned(), fresh, broken.clone()).await.unwrap();
+    assert_eq!(standing, SystemState { active_ms: 50, ..paused.clone() });
+    assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), SystemState { active_ms: 50, ..paused.clone() });
+    assert_eq!(gateways.store(1).turn_system("erp".to_owned(), paused, broken.clone()).await.unwrap(), broken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_told_to_the_other_gateways_and_not_to_oneself() {
+    let Some(gateways) = Gateways::start(2) else { return };
+    let world = &gateways.world;
+    let (mut own, mut other) = (world.store().signals().unwrap(), gateways.store(1).signals().unwrap());
+    world.post([note("1").to("a", "L")]).await;
+    let told = async { while other.recv().await.unwrap() != Signal::Work("erp".to_owned()) {} };
+    tokio::time::timeout(PATIENCE, told).await.expect("the other is told");
+    while let Ok(signal) = own.try_recv() {
+        assert_eq!(signal, Signal::Look);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_gateways_at_once_keep_the_books_and_every_lane_in_order() {
+    let Some(gateways) = Gateways::start(3) else { return };
+    let world = &gateways.world;
+    let ids = AtomicI64::new(0);
+    let order: std::sync::Mutex<BTreeMap<String, Vec<i64>>> = std::sync::Mutex::default();
+    let gateway = async |number: usize| {
+        for round in 0..25_i64 {
+            let notes = (0..4).map(|_| {
+                let id = ids.fetch_add(1, Ordering::SeqCst);
+                let (route, lane) = ([("a", "L"), ("b", "M"), ("c", "N")])[usize::try_from(id % 3).unwrap()];
+                note(&format!("n{id}")).to(route, lane).in_any_order("b")
+            });
+            gateways.store(number).accept(world.envelope(notes.collect::<Vec<_>>())).await.unwrap();
+            let bounds = Bounds { concurrency: 9, ..Bounds::default() };
+            for claimed in gateways.claims(number, 5, bounds).await.claimed {
+                if let Some(lane) = &claimed.lane {
+                    order.lock().unwrap().entry(lane.clone()).or_default().push(claimed.delivery.0);
+                }
+                let settlement = match (round + claimed.delivery.0) % 9 {
+                    0 => Settlement::Waiting { due_at: world.now() },
+                    _ => Settlement::Delivered,
+                };
+                let outcome = if settlement == Settlement::Delivered { "delivered" } else { "retry" };
+                gateways.store(number).settle(world.settling(&claimed, outcome, settlement)).await.unwrap();
+            }
+        }
+    };
+    futures_util::future::join_all((0..3).map(gateway)).await;
+    for (lane, begun) in order.into_inner().unwrap() {
+        assert!(begun.is_sorted(), "lane {lane}: {begun:?}");
+    }
+    world.assert_sound().await;
+}
+
+// ---- lost answers, a database that fails ----
+
+/// What a proxy does with a `COMMIT` that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// It never reaches the database.
+    Before,
+    /// The database does it, and the answer is lost.
+    After,
+}
+
+/// Stands before the server and cuts the connection at the n-th commit of all, once.
+async fn proxy(server: u16, cut: Cut, commits_before: i64) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let left = Arc::new(AtomicI64::new(commits_before));
+    postgres::runtime().spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let left = Arc::clone(&left);
+            tokio::spawn(async move {
+                let server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                pass(client, server, cut, &left).await;
+            });
+        }
+    });
+    port
+}
+
+async fn pass(client: tokio::net::TcpStream, server: tokio::net::TcpStream, cut: Cut, left: &AtomicI64) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut asked) => {
+                let Ok(read @ 1..) = read else { return };
+                // Statements and their COMMIT come in one piece, or the COMMIT alone.
+                let commits = asked[..read].windows(7).any(|window| window == b"COMMIT\0");
+                let cuts = commits && left.fetch_sub(1, Ordering::SeqCst) == 0;
+                if cuts && cut == Cut::Before {
+                    return;
+                }
+                if to_server.write_all(&asked[..read]).await.is_err() {
+                    return;
+                }
+                if cuts {
+                    // The answer tells that it is done; nobody hears of it.
+                    let _ = from_server.read(&mut answered).await;
+                    let _ = tokio::time::timeout(Duration::from_millis(200), from_server.read(&mut answered)).await;
+                    return;
+                }
+            }
+            read = from_server.read(&mut answered) => {
+                let Ok(read @ 1..) = read else { return };
+                if to_client.write_all(&answered[..read]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_looked_for_and_never_done_twice() {
+    let Some(server) = postgres::server().filter(|server| server.is_ours()) else { return };
+    for cut in [Cut::Before, Cut::After] {
+        let url = postgres::database().unwrap();
+        let direct = World::on(Some(url.clone()));
+        // Names and ways are given in commits of their own: they are known before.
+        direct.post([note("0").to("a", "L")]).await;
+        let through = url.replace(&server.port.to_string(), &proxy(server.port, cut, 2).await.to_string());
+        let world = World::on(Some(through));
+        for id in 1..6 {
+            let fates = world.post([note(&id.to_string()).to("a", "L")]).await;
+            assert_eq!(fates, [Fate::Routed], "{cut:?} {id}");
+        }
+        assert_eq!(world.states().await, ["waiting", "blocked", "blocked", "blocked", "blocked", "blocked"], "{cut:?}");
+        direct.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_ended_are_replaced_and_nothing_is_lost_or_done_twice() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    let killer = connect(world.url()).await;
+    for id in 0..20 {
+        if id % 3 == 0 {
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            killer.batch_execute(sql).await.unwrap();
+        }
+        world.post([note(&id.to_string()).to("a", &id.to_string())]).await;
+        for claimed in world.claim(1).await {
+            world.deliver(&claimed).await;
+        }
+    }
+    assert_eq!(world.store().ledger().await.unwrap().deliveries.delivered, 20);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_gone_is_said_promptly_and_comes_back_by_itself() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L")]).await;
+    let (_, name) = world.url().rsplit_once('/').unwrap();
+    let admin = connect(&postgres::server().unwrap().url("postgres")).await;
+    admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+    let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    admin.batch_execute(&end).await.unwrap();
+    let error = world.store().accept(world.envelope([note("2").to("a", "L")])).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    let Health::Failing(reason) = world.store().condition() else { panic!("it counts as ready") };
+    assert!(reason.contains("not currently accepting connections"), "{reason}");
+    let started = std::time::Instant::now();
+    assert!(world.store().accept(world.envelope([note("2").to("a", "L")])).await.is_err());
+    assert!(started.elapsed() < Duration::from_millis(200), "who knows that it fails does not try");
+    admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await.unwrap();
+    let mut health = world.store().health();
+    tokio::time::timeout(PATIENCE, health.wait_for(|health| *health == Health::Ready)).await.unwrap().unwrap();
+    assert_eq!(world.post([note("2").to("a", "L")]).await, [Fate::Routed]);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_does_not_do_is_told_in_words_and_without_its_password() {
+    let Some(server) = postgres::server() else { return };
+    let nobody = crate::harness::free_port();
+    for (url, words) in [
+        (format!("postgres://app:geheim@127.0.0.1:{nobody}/x"), "cannot be reached: error connecting to server"),
+        (server.url("no_such_database"), "database \"no_such_database\" does not exist"),
+        (format!("{}?sslmode=require", server.url("postgres")), "server does not support TLS"),
+    ] {
+        let opened = PostgresStore::open(Options::new(address(&url), SystemClock::shared())).await;
+        let Err(error) = opened else { panic!("it was opened") };
+        let error = error.to_string();
+        assert!(error.contains(words) && error.starts_with("store.url: opening the store postgres://"), "{error}");
+        assert!(!error.contains("geheim"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_a_later_version_and_one_that_may_not_be_made_are_refused() {
+    let Some(url) = postgres::database() else { return };
+    PostgresStore::open(Options::new(address(&url), SystemClock::shared())).await.unwrap().close().await;
+    let client = connect(&url).await;
+    client.batch_execute("UPDATE omgate.schema_version SET version = 99").await.unwrap();
+    let opened = PostgresStore::open(Options::new(address(&url), SystemClock::shared())).await;
+    assert!(matches!(opened.err().unwrap(), OpenError::Newer { found: 99, .. }));
+    client
+        .batch_execute("DROP SCHEMA omgate CASCADE; DROP ROLE IF EXISTS nobody; CREATE ROLE nobody LOGIN")
+        .await
+        .unwrap();
+    let theirs = url.replace("app@", "nobody@");
+    let error = PostgresStore::open(Options::new(address(&theirs), SystemClock::shared())).await.err().unwrap();
+    assert!(error.to_string().contains("the user needs a schema `omgate` of its own"), "{error}");
+    client.batch_execute("CREATE SCHEMA omgate AUTHORIZATION nobody").await.unwrap();
+    let opened = PostgresStore::open(Options::new(address(&theirs), SystemClock::shared())).await;
+    assert!(opened.is_ok(), "a schema that was made for the user will do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_that_start_at_once_make_the_tables_once() {
+    let Some(url) = postgres::database() else { return };
+    let open = || PostgresStore::open(Options::new(address(&url), SystemClock::shared()));
+    let opened = futures_util::future::join_all((0..4).map(|_| open())).await;
+    for store in opened {
+        store.unwrap().close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_removed_by_hand_makes_a_dead_letter_and_stops_nothing() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "M")]).await;
+    let client = connect(world.url()).await;
+    client.batch_execute("DELETE FROM omgate.notification WHERE notification_id = '1'").await.unwrap();
+    let claimed = world.claim(10).await;
+    assert_eq!(claimed.len(), 1);
+    let ledger = world.store().ledger().await.unwrap();
+    assert_eq!((ledger.deliveries.dead, ledger.balanced), (1, true), "{ledger:?}");
+    assert_eq!(world.claim(10).await.len(), 1, "its lane went on");
+    let found: Vec<String> =
+        world.store().verify().await.unwrap().into_iter().map(|discrepancy| discrepancy.account).collect();
+    assert!(found.contains(&"deliveries without their notification".to_owned()), "{found:?}");
+}
