@@ -32,7 +32,7 @@ enum Stuck {
 }
 
 fn stuck(lane: u64) -> Option<Stuck> {
-    (lane % EVERY == 0)
+    lane.is_multiple_of(EVERY)
         .then_some([Stuck::Dead, Stuck::Held, Stuck::BacksOff][usize::try_from(lane / EVERY % 3).unwrap()])
 }
 

@@ -23,7 +23,7 @@ use super::clock::Time;
 use super::law::Law;
 use super::network::Network;
 use super::scene;
-use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step};
+use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step, mixed};
 use super::store::{Death, Doom, FaultyStore, Ground};
 
 /// When all faults are lifted, everything must be settled within so many rounds of thirty seconds.
@@ -323,7 +323,7 @@ impl World {
         // The last that hold the store: it closes.
         drop((gateway, real));
         if death == Some(Death::PowerCut) {
-            self.ground.lose_power(u64::from(down_ms % 3 == 1) * 50);
+            self.ground.lose_power(mixed(self.law.tick()) % 101);
         }
         self.time.pass(Duration::from_millis(down_ms));
     }
@@ -365,7 +365,7 @@ impl World {
             Hand::Discard => (Change::Discard, State::Held),
         };
         // Mostly one to which it applies.
-        let fitting: Vec<_> = all.iter().filter(|view| which % 5 == 0 || view.state == wanted).collect();
+        let fitting: Vec<_> = all.iter().filter(|view| which.is_multiple_of(5) || view.state == wanted).collect();
         if fitting.is_empty() {
             return;
         }
