@@ -173,7 +173,7 @@ async fn a_backup_is_made_while_envelopes_come_and_is_a_whole_store() {
 
     world.store().close().await;
     let options = Options { path: file, ..world.options() };
-    world.store = Some(SqliteStore::open(options).unwrap());
+    world.store = Some(Opened::Sqlite(SqliteStore::open(options).unwrap()));
     world.assert_sound().await;
 }
 
