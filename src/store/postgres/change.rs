@@ -145,8 +145,8 @@ pub(super) async fn outdated_by(
     Ok(read(&rows, Cells::number)?.first().copied())
 }
 
-/// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,
-/// while its attempts are counted on.
+/// A dead one comes back to its old place. A person decided to try again: its age, its repeated fault and what counts
+/// against its limits start anew, while its attempts are numbered on.
 pub(super) fn replay(
     work: &mut Work,
     scene: &mut Scene,
@@ -164,6 +164,7 @@ pub(super) fn replay(
     place.first_attempt_active_ms = None;
     place.repeat_count = 0;
     place.repeat_key = None;
+    place.excused = place.attempts;
     scene.take_turn(work, id, now, None, now)
 }
 
