@@ -6,18 +6,21 @@
 
 mod accept;
 mod accounts;
+mod after;
 mod audit;
 mod change;
 mod claim;
 mod coalesce;
 mod connect;
 mod failure;
+mod kept;
 mod lane;
 mod locks;
 mod names;
 mod queries;
 mod queue;
 mod refuse;
+mod replay;
 mod reroute;
 mod revise;
 mod schema;
@@ -350,8 +353,7 @@ impl Store for PostgresStore {
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
-        drop(replay);
-        missing()
+        self.run(replay::Replaying(replay))
     }
 
     fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
@@ -430,7 +432,7 @@ impl Store for PostgresStore {
 
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
         self.ask(Manner::Read, move |session| {
-            Box::pin(async move { Ok(change::outdated_by(session, delivery.0).await?.map(DeliveryId)) })
+            Box::pin(async move { Ok(change::outdated_by(session, delivery.0, None).await?.map(DeliveryId)) })
         })
     }
 
@@ -488,7 +490,7 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let mut pulled = 0;
             loop {
-                let batch = self.run(refuse::PullBack { latest, limit: PULL_BACK_BATCH }).await?;
+                let batch = self.run(refuse::PullBack { now, latest, limit: PULL_BACK_BATCH }).await?;
                 pulled += batch;
                 if batch == 0 {
                     return Ok(pulled);
