@@ -2,22 +2,22 @@
 
 use futures_util::future::BoxFuture;
 
+use super::audit_log;
 use super::failure::Failure;
 use super::lane::{Place, Scene, Turn};
 use super::locks;
 use super::queries;
 use super::session::{Cells, Session, args, read};
-use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::store::{Change, DeliveryView, StoreError};
+use crate::store::{By, Change, Deed, DeliveryView, StoreError};
 
 /// The command.
 pub(super) struct Changing {
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
-    pub(super) reason: String,
+    pub(super) by: By,
     pub(super) now: Timestamp,
 }
 
@@ -33,11 +33,10 @@ impl Job for Changing {
             if self.change == (Change::Replay { even_if_newer: false }) {
                 refuse_outdated(work, id).await?;
             }
+            work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
-            let sql = "INSERT INTO change (at, delivery, change, reason) VALUES ($1, $2, $3, $4)";
-            let reason = text::written(&self.reason);
-            work.session.query(sql, args![INT8 self.now.0, INT8 id, TEXT word(&self.change), TEXT reason]).await?;
+            audit_log::write(work, &deed(self.delivery, word(&self.change), &self.by, self.now)).await?;
             let view = queries::delivery_view(&mut work.session, id).await?;
             view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {id}"))))
         })
@@ -46,7 +45,7 @@ impl Job for Changing {
 
 impl Changing {
     fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
-        let (id, now, reason) = (self.delivery.0, self.now, Some(self.reason.as_str()));
+        let (id, now, reason) = (self.delivery.0, self.now, Some(self.by.reason.as_str()));
         match self.change {
             Change::Replay { even_if_newer } => {
                 scene.change(id)?.even_if_newer = even_if_newer;
@@ -60,6 +59,19 @@ impl Changing {
                 leave(work, scene, id, Turn { to: State::Discarded, due_at: None, unsettled: false, reason, at: now })
             }
         }
+    }
+}
+
+/// The entry about what a person did to a delivery.
+pub(super) fn deed(delivery: DeliveryId, change: &str, by: &By, now: Timestamp) -> Deed {
+    Deed {
+        at: now,
+        by: by.clone(),
+        verb: change.to_owned(),
+        object: "delivery",
+        object_id: delivery.to_string(),
+        count: 1,
+        result: "done".to_owned(),
     }
 }
 
@@ -98,6 +110,11 @@ async fn refuse_outdated(work: &mut Work, id: i64) -> Result<(), Failure> {
 
 /// A later delivery of the same record on the same route that was delivered.
 pub(super) async fn outdated_by(session: &mut Session, delivery: i64) -> Result<Option<i64>, Failure> {
+    let pruned = "SELECT outdated_by FROM delivery WHERE id = $1 AND outdated_by IS NOT NULL";
+    let rows = session.query(pruned, args![INT8 delivery]).await?;
+    if let Some(newer) = read(&rows, Cells::number)?.first() {
+        return Ok(Some(*newer));
+    }
     let sql = "SELECT later.id FROM delivery this
                JOIN notification mine ON mine.id = this.notification JOIN way ON way.id = this.way
                JOIN notification other ON left(other.record_id, 64) = left(mine.record_id, 64)
@@ -124,7 +141,7 @@ fn replay(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.
-fn leave(work: &mut Work, scene: &mut Scene, id: i64, turn: Turn<'_>) -> Result<(), Failure> {
+pub(super) fn leave(work: &mut Work, scene: &mut Scene, id: i64, turn: Turn<'_>) -> Result<(), Failure> {
     let lane = scene.place(id)?.lane_key;
     scene.turn(work, id, turn)?;
     scene.promote(work, lane, turn.at).map(|_| ())
