@@ -4,7 +4,8 @@
 //! deliveries, one to a lane, opens it anew, and measures on the writer's own thread (Linux: its CPU time and its read
 //! calls, of which each is one page). With `--in` the databases are kept and used again; then
 //! `--only claim|settle|accept --large N` runs one kind of operation on one of them, for an instruction counter such as
-//! callgrind (`--toggle-collect='*Writer*serve*'`).
+//! callgrind (`--toggle-collect='*Writer*serve*'`). With `--large 10000000` the temporary folder
+//! needs some 15 GB; the memory of the process must stay within bounds whatever it is.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -23,6 +24,8 @@ use omgate::store::{
 
 /// Commands under way at once.
 const AT_ONCE: usize = 16;
+/// The process may hold so much, whatever the backlog.
+const MEMORY_MIB_MAX: u64 = 150;
 /// When the backlog was accepted; the measurement claims later.
 const THEN: i64 = 1_790_000_000_000;
 
@@ -93,7 +96,18 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
             ratio(large.reads, small.reads),
         );
     }
-    Ok(())
+    memory()
+}
+
+/// What the process holds in memory must not grow with the backlog.
+#[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+fn memory() -> Outcome<()> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let Some(peak_mib) = peak.map(|kib| kib / 1_024) else { return Ok(()) };
+    println!("at most {peak_mib} MiB of memory, {MEMORY_MIB_MAX} are allowed");
+    if peak_mib < MEMORY_MIB_MAX { Ok(()) } else { Err(format!("{peak_mib} MiB of memory are too much").into()) }
 }
 
 fn cost_line(name: &str, backlog: u64, cost: Cost) {
@@ -275,7 +289,7 @@ fn notification(number: u64) -> Incoming {
         hash,
         kind: IncomingKind::Record,
         record_type: "Opportunity".to_owned(),
-        xml: format!("<sObject><Id>{record_id}</Id><Name>{}</Name></sObject>", "n".repeat(550)),
+        xml: format!("<sObject><Id>{record_id}</Id><Name>{}</Name></sObject>", "n".repeat(250)),
         deliveries: vec![Planned {
             route: "orders".to_owned(),
             destination: "create".to_owned(),

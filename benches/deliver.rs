@@ -216,6 +216,7 @@ fn notification(number: u64) -> Incoming {
             lane: Some(record_id.clone()),
             on_revision: OnRevision::Deliver,
             coalesce: None,
+            after: None,
             dead: None,
         }],
         record_id,

@@ -19,7 +19,7 @@ use omgate::outcome::Record;
 use omgate::store::pace::{BUDGET, Pace};
 use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{
-    Accept, Claim, Claimed, Incoming, IncomingKind, Prune, Pruned, Retention, Settle, Settlement, Store,
+    Accept, Bounds, Claim, Claimed, Incoming, IncomingKind, Prune, Pruned, Retention, Settle, Settlement, Store,
 };
 
 /// When the old ones were delivered.
@@ -199,6 +199,8 @@ fn claim(at: i64) -> Claim {
         destinations: vec!["create".to_owned()],
         routes: vec!["orders".to_owned()],
         limit: 1_000,
+        newest_first: false,
+        bounds: Bounds::default(),
         now: Timestamp(at),
         active_ms: 0,
         config_version: ConfigVersion(1),
@@ -225,6 +227,7 @@ fn settle(claimed: &Claimed, at: i64) -> Settle {
         settlement: Settlement::Delivered,
         active_ms: 0,
         stale_mark: None,
+        kept: Vec::new(),
     }
 }
 
@@ -262,6 +265,7 @@ fn notification(number: u64) -> Incoming {
             lane: Some(record_id.clone()),
             on_revision: OnRevision::Deliver,
             coalesce: None,
+            after: None,
             dead: None,
         }],
         record_id,

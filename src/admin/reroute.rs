@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
-use crate::store::{By, NotificationFilter, StoreError, StoredNotification};
+use crate::delivery::{Planned, State};
+use crate::store::{By, DeliveryFilter, DeliveryView, NotificationFilter, StoreError, StoredNotification};
 
 /// How many notifications one call looks at.
 const AT_ONCE: u32 = 500;
+/// How many of the latest deliveries of a record are looked at for a later state.
+const LATER_MAX: u32 = 20;
 
 /// Which, and whether in earnest.
 #[derive(Deserialize)]
@@ -19,6 +22,9 @@ pub(super) struct Order {
     /// Above this row: the cursor of the call before.
     #[serde(default)]
     after: i64,
+    /// Even where a later state of the record was or will be sent.
+    #[serde(default)]
+    even_if_newer: bool,
     #[serde(default)]
     dry_run: bool,
     /// Why; it stands in the log.
@@ -84,7 +90,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();
-        match one(admin, order, &notification_id).await {
+        match one(admin, order, &view.notification).await {
             Ok(0) => {}
             Ok(deliveries) => {
                 found.routed += 1;
@@ -99,12 +105,52 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
     Ok(found)
 }
 
+/// What counts of an organization's id.
+fn organization_key(id: &str) -> &str {
+    id.get(..15).unwrap_or(id)
+}
+
+/// Sending an older state of a record behind a newer one, which was or will be sent, would undo it.
+async fn refuse_outdated(admin: &Admin, content: &StoredNotification, planned: &[Planned]) -> Result<(), StoreError> {
+    if content.record_id.is_empty() {
+        return Ok(());
+    }
+    for planned in planned.iter().filter(|planned| planned.lane.is_some() && planned.dead.is_none()) {
+        let filter = DeliveryFilter {
+            record_id: Some(content.record_id.clone()),
+            route: Some(planned.route.clone()),
+            limit: Some(LATER_MAX),
+            ..DeliveryFilter::default()
+        };
+        let is_later = |later: &DeliveryView| {
+            let is_gone = matches!(later.state, State::Dead | State::Superseded | State::Discarded);
+            later.notification_row > content.row && later.source == content.source && !is_gone
+        };
+        if let Some(newer) = admin.store.deliveries(filter).await?.iter().find(|later| is_later(later)) {
+            return Err(StoreError::Conflict(format!(
+                "it is outdated: delivery {} of route {} has a later state of record {}, which it would undo; route it with \
+                 --even-if-newer (even_if_newer in the API) if that is what you want",
+                newer.delivery_id, planned.route, content.record_id
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Routes one by its newest content; how many deliveries that makes.
-async fn one(admin: &Admin, order: &Order, notification_id: &str) -> Result<u64, StoreError> {
-    let newest: Option<StoredNotification> =
-        admin.store.notification(notification_id.to_owned()).await?.pop().map(|view| view.notification);
-    let Some(newest) = newest else { return Err(StoreError::NotFound(format!("notification {notification_id}"))) };
+async fn one(admin: &Admin, order: &Order, unrouted: &StoredNotification) -> Result<u64, StoreError> {
+    // Two organizations may use the same id.
+    let organization = organization_key(&unrouted.organization_id);
+    let revisions = admin.store.notification(unrouted.notification_id.clone()).await?;
+    let mut newest = revisions.into_iter().map(|view| view.notification);
+    let newest = newest.rfind(|revision| organization_key(&revision.organization_id) == organization);
+    let Some(newest) = newest else {
+        return Err(StoreError::NotFound(format!("notification {}", unrouted.notification_id)));
+    };
     let planned = (admin.plan)(&newest).map_err(StoreError::Conflict)?;
+    if !order.even_if_newer {
+        refuse_outdated(admin, &newest, &planned).await?;
+    }
     let count = u64::try_from(planned.len()).unwrap_or(u64::MAX);
     if count > 0 && !order.dry_run {
         for system in admin.store.reroute(newest.row, planned, admin.clock.now()).await? {

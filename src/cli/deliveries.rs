@@ -169,7 +169,12 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
         }
         Verb::Hold(some) => return change(&client, some, "hold", Vec::new()).await,
         Verb::Release(some) => return change(&client, some, "release", Vec::new()).await,
-        Verb::Discard(some) => return change(&client, some, "discard", Vec::new()).await,
+        Verb::Discard(mut some) => {
+            if list_path == "/dead" && !some.choice.is_by_ids() {
+                some.choice.state = some.choice.state.or(Some(State::Dead));
+            }
+            return change(&client, some, "discard", Vec::new()).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

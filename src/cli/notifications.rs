@@ -59,6 +59,9 @@ struct RerouteArgs {
     /// Only from this source.
     #[arg(long)]
     source: Option<String>,
+    /// Even where a later state of the record was or will be sent: that may undo it.
+    #[arg(long)]
+    even_if_newer: bool,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -113,7 +116,10 @@ async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<()> {
     let mut after = Some(0);
     while let Some(row) = after {
         let change = &order.change;
-        let body = json!({"source": order.source, "after": row, "dry_run": change.dry_run, "reason": change.reason});
+        let body = json!({
+            "source": order.source, "after": row, "even_if_newer": order.even_if_newer,
+            "dry_run": change.dry_run, "reason": change.reason,
+        });
         let found = client.post("/notifications/reroute", &body).await?;
         for (key, sum) in &mut sums {
             *sum += found.get(*key).and_then(Value::as_u64).unwrap_or(0);

@@ -256,6 +256,9 @@ impl Attempts {
         if let Some(reason) = stale.filter(|_| !claimed.even_if_newer) {
             return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, "");
         }
+        if let Some(reason) = self.outdated(claimed).await {
+            return no_call(settle::unmappable(&reason, &route.policy), "");
+        }
         let subject = Subject { after: Some(&claimed.after), ..subject_of(&claimed.notification, record.as_ref()) };
         let (call, hash) = match way.call(&subject, &identity_of(claimed)) {
             Ok(made) => made,
@@ -306,6 +309,20 @@ impl Attempts {
             stale_mark,
             kept: if is_delivered { kept } else { Vec::new() },
         }
+    }
+
+    /// Why a dead letter that was replayed is not sent: when it was asked for, a later state of the record was under way,
+    /// and now that was delivered.
+    async fn outdated(&self, claimed: &Claimed) -> Option<String> {
+        let is_first_since_replay = claimed.excused > 0 && claimed.excused.saturating_add(1) == claimed.attempt;
+        if !is_first_since_replay || claimed.even_if_newer || claimed.lane.is_none() {
+            return None;
+        }
+        let newer = self.store.outdated_by(claimed.delivery).await.ok().flatten()?;
+        Some(format!(
+            "it is outdated: delivery {newer} brought a later state of the record meanwhile; replay it with --even-if-newer \
+             (even_if_newer in the API) if that is what you want"
+        ))
     }
 
     /// Makes a call and judges what comes back.

@@ -59,7 +59,7 @@ async fn whatever_is_acknowledged_survives_a_power_cut_and_the_accounts_balance(
     let database = gateway.folder.path().canonicalize().unwrap().join("omgate.db");
     let (acked, stop): (Acked, _) = (Arc::default(), Arc::new(AtomicBool::new(false)));
     let loaders: Vec<_> = (0..LOADERS)
-        .map(|number| tokio::spawn(loader(number, gateway.public, Arc::clone(&acked), Arc::clone(&stop))))
+        .map(|number| tokio::spawn(loader(number, vec![gateway.public], Arc::clone(&acked), Arc::clone(&stop))))
         .collect();
     for round in 0..rounds() {
         let at = cut_at(round);

@@ -98,6 +98,14 @@ impl World {
         });
     }
 
+    fn shared(&self) -> Arc<dyn Store> {
+        match self.store.clone().unwrap() {
+            Opened::Sqlite(store) => store,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => store,
+        }
+    }
+
     fn sqlite(&self) -> &SqliteStore {
         match self.store.as_ref().unwrap() {
             Opened::Sqlite(store) => store,

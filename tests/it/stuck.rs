@@ -10,7 +10,7 @@ use omgate::clock::{SystemClock, Timestamp};
 use omgate::delivery::{ConfigVersion, DeliveryId, OnRevision, Planned};
 use omgate::outcome::Record;
 use omgate::store::sqlite::{Options, SqliteStore};
-use omgate::store::{Accept, Change, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store};
+use omgate::store::{Accept, Bounds, By, Change, Claim, Claimed, Incoming, IncomingKind, Settle, Settlement, Store};
 
 const LANES: u64 = 100_000;
 /// Every so manieth lane is stuck, and has a second delivery behind the first; so has the one after it.
@@ -32,7 +32,7 @@ enum Stuck {
 }
 
 fn stuck(lane: u64) -> Option<Stuck> {
-    (lane % EVERY == 0)
+    lane.is_multiple_of(EVERY)
         .then_some([Stuck::Dead, Stuck::Held, Stuck::BacksOff][usize::try_from(lane / EVERY % 3).unwrap()])
 }
 
@@ -58,6 +58,7 @@ fn incoming(number: u64) -> Incoming {
             lane: Some(record_id.clone()),
             on_revision: OnRevision::Deliver,
             coalesce: None,
+            after: None,
             dead: None,
         }],
         record_id,
@@ -87,6 +88,8 @@ async fn claim(store: &dyn Store, now: Timestamp) -> Vec<Claimed> {
         destinations: vec!["create".to_owned()],
         routes: vec!["orders".to_owned()],
         limit: 1_000,
+        newest_first: false,
+        bounds: Bounds::default(),
         now,
         active_ms: 0,
         config_version: ConfigVersion(1),
@@ -108,6 +111,7 @@ fn settle(claimed: &Claimed, outcome: &'static str, settlement: Settlement) -> S
         settlement,
         active_ms: 0,
         stale_mark: None,
+        kept: Vec::new(),
     }
 }
 
@@ -195,7 +199,7 @@ async fn ten_thousand_stuck_lanes_delay_none_of_the_ninety_thousand_others() {
             Some(Stuck::BacksOff) | None => continue,
         };
         let delivery = DeliveryId(i64::try_from(lane).unwrap() + 1);
-        store.change(delivery, change, "loose".to_owned(), MUCH_LATER).await.unwrap();
+        store.change(delivery, change, By::new("somebody", "loose"), MUCH_LATER).await.unwrap();
     }
     let (lanes, _) = deliver_all(&*store, MUCH_LATER, false).await;
     assert_eq!(lanes.len() as u64, LANES / EVERY);

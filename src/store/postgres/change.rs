@@ -126,8 +126,8 @@ pub(super) async fn outdated_by(session: &mut Session, delivery: i64) -> Result<
     Ok(read(&rows, Cells::number)?.first().copied())
 }
 
-/// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,
-/// while its attempts are counted on.
+/// A dead one comes back to its old place. A person decided to try again: its age, its repeated fault and what counts
+/// against its limits start anew, while its attempts are numbered on.
 fn replay(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result<(), Failure> {
     let lane = scene.place(id)?.lane_key;
     if let Some(lane) = lane.filter(|lane| scene.lowest(*lane).is_some_and(|lowest| id < lowest)) {
@@ -137,6 +137,7 @@ fn replay(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result
     place.first_attempt_active_ms = None;
     place.repeat_count = 0;
     place.repeat_key = None;
+    place.excused = place.attempts;
     scene.take_turn(work, id, now, None, now)
 }
 

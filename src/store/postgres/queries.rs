@@ -26,9 +26,10 @@ const DELIVERY: &str = "
                 ORDER BY b.lane_key DESC, b.id DESC LIMIT 1),
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.state = 'in_flight')
            ) END,
-           CASE WHEN d.state = 'blocked' THEN
+           CASE WHEN d.state = 'blocked' THEN coalesce(
+               (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.state = 'in_flight'),
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled ORDER BY b.lane_key, b.id LIMIT 1)
-           END,
+           ) END,
            d.superseded_by
     FROM delivery d JOIN notification n ON n.id = d.notification JOIN name s ON s.id = n.source
     JOIN way w ON w.id = d.way JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination

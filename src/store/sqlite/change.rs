@@ -121,16 +121,17 @@ pub(super) fn refuse_outdated(books: &Books, delivery: i64, route: i64) -> Resul
 
 /// A later delivery of the same record on the same route that was delivered with other content.
 pub(super) fn outdated_by(connection: &Connection, delivery: i64) -> rusqlite::Result<Option<i64>> {
-    let pruned = "SELECT outdated_by FROM delivery WHERE id = ?1";
-    let pruned: Option<Option<i64>> =
-        connection.prepare_cached(pruned)?.query_row([delivery], |row| row.get(0)).optional()?;
-    if let Some(Some(newer)) = pruned {
-        return Ok(Some(newer));
-    }
     outdated_on(connection, delivery, None)
 }
 
 fn outdated_on(connection: &Connection, delivery: i64, route: Option<i64>) -> rusqlite::Result<Option<i64>> {
+    let pruned = "SELECT d.outdated_by FROM delivery d CROSS JOIN way ON way.id = d.way
+                  WHERE d.id = ?1 AND way.route = coalesce(?2, way.route)";
+    let pruned: Option<Option<i64>> =
+        connection.prepare_cached(pruned)?.query_row((delivery, route), |row| row.get(0)).optional()?;
+    if let Some(Some(newer)) = pruned {
+        return Ok(Some(newer));
+    }
     let sql = "SELECT later.id FROM delivery this
                CROSS JOIN notification mine ON mine.id = this.notification
                CROSS JOIN way ON way.id = this.way
@@ -143,8 +144,8 @@ fn outdated_on(connection: &Connection, delivery: i64, route: Option<i64>) -> ru
     connection.prepare_cached(sql)?.query_row((delivery, route), |row| row.get(0)).optional()
 }
 
-/// A dead one comes back to its old place. A person decided to try again: its age and its repeated fault start anew,
-/// while its attempts are counted on.
+/// A dead one comes back to its old place. A person decided to try again: its age, its repeated fault and what counts
+/// against its limits start anew, while its attempts are numbered on.
 pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now: Timestamp) -> Result<(), Failure> {
     let system = place.way.system;
     books.run("UPDATE delivery SET even_if_newer = ?2, as_it_was = NULL WHERE id = ?1", (place.id, even_if_newer))?;
@@ -154,7 +155,9 @@ pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now:
     {
         lane::make_way(books, system, lane, now)?;
     }
-    let sql = "UPDATE delivery SET first_attempt_active_ms = NULL, repeat_count = 0, repeat_key = NULL WHERE id = ?1";
+    let sql =
+        "UPDATE delivery SET first_attempt_active_ms = NULL, repeat_count = 0, repeat_key = NULL, excused = attempts
+               WHERE id = ?1";
     books.run(sql, [place.id])?;
     lane::take_turn(books, place, now, None, now)
 }

@@ -29,10 +29,11 @@ const DELIVERY: &str = "
                 AND b.lane IS NOT NULL AND b.id < d.id ORDER BY b.id DESC LIMIT 1),
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.state = 'in_flight')
            ) END,
-           CASE WHEN d.state = 'blocked' THEN
+           CASE WHEN d.state = 'blocked' THEN coalesce(
+               (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.state = 'in_flight'),
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
                 AND b.lane IS NOT NULL ORDER BY b.id LIMIT 1)
-           END,
+           ) END,
            d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers
     FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
     CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination

@@ -41,6 +41,8 @@ struct Book {
     promised: BTreeSet<i64>,
     /// How often a target took a delivery.
     taken: BTreeMap<i64, u32>,
+    /// What deliveries brought of which the dispatch was not told yet: route, record, version.
+    brought: BTreeMap<i64, (String, u64, u64)>,
     /// What was delivered last of a record on a route: its version.
     newest: BTreeMap<(String, u64), u64>,
     /// Deliveries that a person replayed, and whether even if newer.
@@ -315,8 +317,7 @@ impl Law {
         match settle.settlement {
             Settlement::Delivered => {
                 book.delivered.insert(id);
-                let newest = book.newest.entry((live.route, live.key.1)).or_default();
-                *newest = live.key.2.max(*newest);
+                book.brought.insert(id, (live.route, live.key.1, live.key.2));
             }
             Settlement::Waiting { due_at } => {
                 book.due.insert(id, due_at);
@@ -327,8 +328,13 @@ impl Law {
 
     /// The dispatch was told that a verdict is durable.
     pub(crate) fn promised(&self, settle: &Settle) {
+        let mut book = self.book();
         if settle.settlement == Settlement::Delivered {
-            self.book().promised.insert(settle.delivery.0);
+            book.promised.insert(settle.delivery.0);
+            if let Some((route, record, version)) = book.brought.remove(&settle.delivery.0) {
+                let newest = book.newest.entry((route, record)).or_default();
+                *newest = version.max(*newest);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) enum Meets {
     Answer { status: u16, retry_after: Option<u64>, after_ms: u64 },
     /// Nobody listens.
     NoConnection,
-    /// No answer within the call's timeout.
+    /// No answer within the call's timeout, or one that drips until then.
     Silence { taken: bool },
     /// An answer that breaks off.
     Cut,
@@ -160,7 +160,7 @@ impl Transport for Network {
 
 pub(crate) fn header(call: &Call, name: &str) -> String {
     let found = call.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value.reveal().to_string()).unwrap_or_default()
+    found.map(|(_, value)| value.reveal()).unwrap_or_default()
 }
 
 async fn pass(ms: u64) {

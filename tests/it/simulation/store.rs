@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use omgate::clock::{Clock as _, SharedClock, Timestamp};
+use omgate::clock::{Clock as _, Day, SharedClock, Timestamp};
 use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, AttemptView, Backlog, Change, Claim, Claims, DeliveryFilter, DeliveryView, Discrepancy, Health,
-    Ledger, NotificationFilter, NotificationView, RefusedPost, Settle, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, WriterFigures,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Change, Claim, Claims, DayFilter,
+    Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays, NotificationFilter,
+    NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle, Signal, Store,
+    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::clock::Time;
 use super::law::{self, Law};
@@ -230,13 +231,13 @@ impl Store for FaultyStore {
         &self,
         delivery: DeliveryId,
         change: Change,
-        reason: String,
+        by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         let kept = change.clone();
         let run = move || {
             let all = law::deliveries(&*self.real);
-            let changed = wait(self.real.change(delivery, change, reason, now))?;
+            let changed = wait(self.real.change(delivery, change, by, now))?;
             Ok((all, changed))
         };
         let seen = move |(all, _): &(Vec<DeliveryView>, DeliveryView)| {
@@ -288,6 +289,86 @@ impl Store for FaultyStore {
             }
             pulled
         })
+    }
+
+    fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
+        self.real.renew(leases, lease)
+    }
+
+    fn turn_system(
+        &self,
+        system: String,
+        from: SystemState,
+        to: SystemState,
+    ) -> BoxFuture<'_, StoreResult<SystemState>> {
+        let run = || wait(self.real.turn_system(system, from, to));
+        Box::pin(self.write(Command::SetSystem, run, |_: &SystemState| ()))
+    }
+
+    fn signals(&self) -> Option<broadcast::Receiver<Signal>> {
+        self.real.signals()
+    }
+
+    fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
+        self.real.replay(replay)
+    }
+
+    fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.take_config(taken)
+    }
+
+    fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
+        self.real.taken_configs(limit)
+    }
+
+    fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
+        self.real.unsettled()
+    }
+
+    fn discard_unsettled(
+        &self,
+        way: Way,
+        reason: String,
+        limit: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Discarded>> {
+        self.real.discard_unsettled(way, reason, limit, now)
+    }
+
+    fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
+        self.real.ledger_days(filter)
+    }
+
+    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.real.gaps(since)
+    }
+
+    fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
+        self.real.heartbeat(now)
+    }
+
+    fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
+        self.real.absences()
+    }
+
+    fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
+        self.real.acknowledge(absence, by, now)
+    }
+
+    fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
+        self.real.audit(deed)
+    }
+
+    fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
+        self.real.audit_log(filter)
+    }
+
+    fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {
+        self.real.prune(prune)
+    }
+
+    fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {
+        self.real.prunable(retention, now)
     }
 
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {

@@ -15,7 +15,7 @@ use omgate::intake::{self, Desk};
 use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
-use omgate::store::{Change, DeliveryView, Ledger, Store, StoredConfig, SystemState};
+use omgate::store::{By, Change, DeliveryView, Ledger, Store, StoredConfig, SystemState};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
@@ -23,7 +23,7 @@ use super::clock::Time;
 use super::law::Law;
 use super::network::Network;
 use super::scene;
-use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step};
+use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step, mixed};
 use super::store::{Death, Doom, FaultyStore, Ground};
 
 /// When all faults are lifted, everything must be settled within so many rounds of thirty seconds.
@@ -87,11 +87,13 @@ impl Gateway {
         let dispatch = Dispatch::start(parts).await.unwrap();
         let wake = Arc::clone(&dispatch);
         let desk = Desk::new(intake::Parts {
-            sources: scene.sources.clone(),
-            routes: scene.routes.clone(),
-            limits: scene.limits.clone(),
+            rules: intake::Rules {
+                sources: scene.sources.clone(),
+                routes: scene.routes.clone(),
+                limits: scene.limits.clone(),
+                config_version,
+            },
             store: Arc::clone(&store),
-            config_version,
             clock,
             metrics,
             alarms,
@@ -323,7 +325,7 @@ impl World {
         // The last that hold the store: it closes.
         drop((gateway, real));
         if death == Some(Death::PowerCut) {
-            self.ground.lose_power(u64::from(down_ms % 3 == 1) * 50);
+            self.ground.lose_power(mixed(self.law.tick()) % 101);
         }
         self.time.pass(Duration::from_millis(down_ms));
     }
@@ -365,7 +367,7 @@ impl World {
             Hand::Discard => (Change::Discard, State::Held),
         };
         // Mostly one to which it applies.
-        let fitting: Vec<_> = all.iter().filter(|view| which % 5 == 0 || view.state == wanted).collect();
+        let fitting: Vec<_> = all.iter().filter(|view| which.is_multiple_of(5) || view.state == wanted).collect();
         if fitting.is_empty() {
             return;
         }
@@ -376,7 +378,7 @@ impl World {
             let dispatch = Arc::clone(&gateway.dispatch);
             // A person's patience ends before that of a slow disk.
             tokio::spawn(async move {
-                let changed = store.change(delivery, change, "because".to_owned(), clock.now()).await;
+                let changed = store.change(delivery, change, By::new("somebody", "because"), clock.now()).await;
                 if let Ok(view) = changed {
                     dispatch.wake(&view.system);
                 }
@@ -481,7 +483,7 @@ impl World {
                     State::Dead if scene::way(&view.route).dead_holds && view.attempts > 0 => Change::Discard,
                     _ => continue,
                 };
-                drop(gateway.store.change(view.delivery_id, change, "help".to_owned(), clock.now()).await);
+                drop(gateway.store.change(view.delivery_id, change, By::new("somebody", "help"), clock.now()).await);
                 gateway.dispatch.wake(&view.system);
             }
         });

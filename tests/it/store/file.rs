@@ -173,7 +173,7 @@ async fn a_backup_is_made_while_envelopes_come_and_is_a_whole_store() {
 
     world.store().close().await;
     let options = Options { path: file, ..world.options() };
-    world.store = Some(SqliteStore::open(options).unwrap());
+    world.store = Some(Opened::Sqlite(SqliteStore::open(options).unwrap()));
     world.assert_sound().await;
 }
 
@@ -212,12 +212,16 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
     let (last, day) = (world.now(), world.now().day());
     world.store().close().await;
     world.store = None;
-    let mut script = "PRAGMA user_version = 4; DROP INDEX delivery_settled;
-        ALTER TABLE delivery DROP COLUMN outdated_by;
+    let mut script = "PRAGMA user_version = 4; DROP INDEX delivery_settled; DROP INDEX delivery_followers;
+        DROP INDEX delivery_replays; DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from;
+        ALTER TABLE attempt DROP COLUMN call_hash; ALTER TABLE delivery DROP COLUMN outdated_by;
         INSERT INTO change (at, delivery, change, reason) VALUES (5, 101, 'discard', 'a test');"
         .to_owned();
-    for table in ["source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
+    for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
         script.push_str(&format!("DROP TABLE {table};"));
+    }
+    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was"] {
+        script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
     raw(&path(&world)).execute_batch(&script).unwrap();
     world.advance(3 * DAY_MS);

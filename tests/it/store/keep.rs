@@ -464,7 +464,7 @@ async fn the_longest_silence_of_a_source_is_known_with_when_it_was() {
 async fn a_time_in_which_nobody_listened_is_kept_until_a_person_took_note() {
     let mut world = World::new();
     let beat = |world: &World| {
-        let (store, now) = (world.store.clone().unwrap(), world.now());
+        let (store, now) = (world.shared(), world.now());
         async move { store.heartbeat(now).await.unwrap() }
     };
     assert_eq!(beat(&world).await, None, "the first ever");
