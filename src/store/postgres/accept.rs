@@ -152,6 +152,8 @@ impl Job for Accepts<'_> {
             for accept in &self.0 {
                 let before = std::mem::take(&mut work.woken);
                 let mut envelope = Envelope::of(work, accept)?;
+                work.accounts.at(accept.received_at);
+                work.accounts.hear(envelope.source, accept.received_at);
                 let mut fates = Vec::with_capacity(accept.notifications.len());
                 for incoming in &accept.notifications {
                     fates.push(desk.notification(work, &mut envelope, incoming)?);
@@ -618,7 +620,8 @@ async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Ke
     let organizations: Vec<i64> = asked.iter().map(|(organization, _)| *organization).collect();
     let ids: Vec<_> = asked.iter().map(|(_, id)| text::written(id)).collect();
     // Salesforce repeats what it sent, and knows nothing of what a person made of it.
-    let sql = "SELECT k.organization, k.id, s.id, n.revision, s.hash, CASE WHEN n.edited_from IS NOT NULL THEN n.hash END,
+    let sql =
+        "SELECT k.organization, k.id, s.id, n.revision, s.hash, CASE WHEN n.edited_from IS NOT NULL THEN n.hash END,
                    f.id, f.source, f.kind
                FROM unnest($1::bigint[], $2::text[]) k (organization, id)
                CROSS JOIN LATERAL (SELECT revision, hash, edited_from FROM notification
@@ -632,9 +635,8 @@ async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Ke
     let known = read(&rows, |cells| {
         let key = (cells.number()?, cells.text()?);
         let (row, revision) = (cells.number()?, cells.number()?);
-        let whole = |hash: Vec<u8>| {
-            hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")))
-        };
+        let whole =
+            |hash: Vec<u8>| hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")));
         let hash = whole(cells.next()?)?;
         let edited = cells.next::<Option<Vec<u8>>>()?.map(whole).transpose()?;
         let (first, first_source, first_kind) = (cells.number()?, cells.number()?, cells.next()?);
