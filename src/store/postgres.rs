@@ -331,10 +331,6 @@ impl Drop for PostgresStore {
     }
 }
 
-fn missing<'a, T: Send + 'a>() -> BoxFuture<'a, StoreResult<T>> {
-    Box::pin(async { Err(StoreError::Refused("this is not to be had on PostgreSQL yet".to_owned())) })
-}
-
 impl Store for PostgresStore {
     fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>> {
         self.accepts.ask(accept)
