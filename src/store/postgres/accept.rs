@@ -458,10 +458,7 @@ impl<'a> Desk<'a> {
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {
-                let newer = coalesce::take_place(self, work, (id, &way, key), coalesce, now)?;
-                // Whoever stood behind what gave way may be due now.
-                work.wake(&way.system_name);
-                newer
+                coalesce::take_place(self, work, (id, &way, key), coalesce, now)?
             }
             _ => None,
         };
@@ -475,11 +472,7 @@ impl<'a> Desk<'a> {
             (None, None, Some(lane)) if waits || self.scene.is_occupied(lane) => State::Blocked,
             (None, None, _) => State::Waiting,
         };
-        work.accounts.add(Account::destination(way.destination, "routed"), 1);
-        work.accounts.add(Account::state(way.destination, state), 1);
-        if state == State::Waiting {
-            work.wake(&way.system_name);
-        }
+        count_new(work, &way, state);
         if let Some(key) = coalesce_key {
             self.waiting.entry((way.id, key)).or_default().insert(id);
         }
@@ -571,6 +564,15 @@ impl Place {
     }
 }
 
+/// Counts a new delivery.
+fn count_new(work: &mut Work, way: &Way, state: State) {
+    work.accounts.add(Account::destination(way.destination, "routed"), 1);
+    work.accounts.add(Account::state(way.destination, state), 1);
+    if state == State::Waiting {
+        work.wake(&way.system_name);
+    }
+}
+
 /// Locks lanes and reads who stands in them. `old` are the deliveries that may have to move, with their lanes.
 pub(super) async fn enter_lanes(
     work: &mut Work,
@@ -618,7 +620,8 @@ async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Ke
     let organizations: Vec<i64> = asked.iter().map(|(organization, _)| *organization).collect();
     let ids: Vec<_> = asked.iter().map(|(_, id)| text::written(id)).collect();
     // Salesforce repeats what it sent, and knows nothing of what a person made of it.
-    let sql = "SELECT k.organization, k.id, s.id, n.revision, s.hash, CASE WHEN n.edited_from IS NOT NULL THEN n.hash END,
+    let sql =
+        "SELECT k.organization, k.id, s.id, n.revision, s.hash, CASE WHEN n.edited_from IS NOT NULL THEN n.hash END,
                    f.id, f.source, f.kind
                FROM unnest($1::bigint[], $2::text[]) k (organization, id)
                CROSS JOIN LATERAL (SELECT revision, hash, edited_from FROM notification
@@ -632,9 +635,8 @@ async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Ke
     let known = read(&rows, |cells| {
         let key = (cells.number()?, cells.text()?);
         let (row, revision) = (cells.number()?, cells.number()?);
-        let whole = |hash: Vec<u8>| {
-            hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")))
-        };
+        let whole =
+            |hash: Vec<u8>| hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")));
         let hash = whole(cells.next()?)?;
         let edited = cells.next::<Option<Vec<u8>>>()?.map(whole).transpose()?;
         let (first, first_source, first_kind) = (cells.number()?, cells.number()?, cells.next()?);

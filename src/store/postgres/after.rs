@@ -69,7 +69,8 @@ pub(super) async fn read_scene(
         return Ok(scene);
     }
     // Those that came meanwhile stand in lanes that are not locked.
-    let rows = work.session.query("SELECT id FROM delivery WHERE comes_after = ANY($1)", args![INT8_ARRAY leads]).await?;
+    let rows =
+        work.session.query("SELECT id FROM delivery WHERE comes_after = ANY($1)", args![INT8_ARRAY leads]).await?;
     let mut followers = read(&rows, Cells::number)?.into_iter();
     if followers.any(|follower| !all.contains_key(&follower)) {
         return Err(Failure::Again("a delivery came after one that was about to move".to_owned()));
@@ -129,8 +130,7 @@ pub(super) fn tell(work: &mut Work, scene: &mut Scene, lead: i64, now: Timestamp
                     continue;
                 }
                 let reason = lost(&route, known);
-                let turn =
-                    Turn { to: State::Dead, due_at: None, unsettled: holds, reason: Some(&reason), at: now };
+                let turn = Turn { to: State::Dead, due_at: None, unsettled: holds, reason: Some(&reason), at: now };
                 scene.turn(work, follower, turn)?;
                 if has_followers {
                     told.push(follower);
@@ -151,12 +151,7 @@ pub(super) struct Story {
 
 /// A delivery that a person sends again waits for the one that it comes after: the one that it knows, or where that is lost
 /// the newest that its route made of the notification. `after` is what the configuration says now, where that is known.
-pub(super) fn rejoin(
-    story: &mut Story,
-    names: &Known,
-    id: i64,
-    after: Option<Option<&After>>,
-) -> Result<(), Failure> {
+pub(super) fn rejoin(story: &mut Story, names: &Known, id: i64, after: Option<Option<&After>>) -> Result<(), Failure> {
     let place = story.scene.place(id)?;
     let (held, has_lane) = (place.holds, place.lane_key.is_some());
     let known = place.comes_after.and_then(|lead| story.scene.find(lead));

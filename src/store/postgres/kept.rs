@@ -54,8 +54,7 @@ pub(super) async fn of(session: &mut Session, deliveries: &[i64]) -> Result<BTre
     }
     let sql = "SELECT delivery, name, value, warning FROM kept WHERE delivery = ANY($1)";
     let rows = session.query(sql, args![INT8_ARRAY deliveries]).await?;
-    let found =
-        read(&rows, |cells| Ok((cells.number()?, cells.text()?, cells.text()?, cells.maybe_text()?)))?;
+    let found = read(&rows, |cells| Ok((cells.number()?, cells.text()?, cells.text()?, cells.maybe_text()?)))?;
     for (delivery, name, value, warning) in found {
         let (values, warnings) = answers.entry(delivery).or_default();
         warnings.extend(warning.map(|warning| (name.clone(), warning)));
