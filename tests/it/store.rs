@@ -802,6 +802,27 @@ async fn a_claim_takes_what_fell_due_first_and_no_more_than_it_asked_for() {
 }
 
 #[tokio::test]
+async fn a_claim_may_ask_for_what_fell_due_last() {
+    let mut world = World::new();
+    for id in ["1", "2", "3", "4"] {
+        world.post([note(id).to(if id == "2" { "b" } else { "a" }, id)]).await;
+        world.advance(10);
+    }
+    let newest_first = |world: &World| Claim { newest_first: true, limit: 2, ..claim_of_everything(world) };
+    let ids = |claims: &Claims| claims.claimed.iter().map(|claimed| claimed.delivery.0).collect::<Vec<_>>();
+    let claims = world.store().claim(newest_first(&world)).await.unwrap();
+    assert_eq!(ids(&claims), [4, 3]);
+    for claimed in &claims.claimed {
+        world.retry(claimed, 1_000 + claimed.delivery.0).await;
+    }
+    let claims = world.store().claim(newest_first(&world)).await.unwrap();
+    assert_eq!(ids(&claims), [2, 1], "what is not due yet does not go");
+    let claims = world.store().claim(newest_first(&world)).await.unwrap();
+    assert_eq!((ids(&claims), claims.next_due), (vec![], Some(Timestamp(world.now().0 + 1_003))));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_claim_passes_by_other_destinations_routes_and_systems() {
     let world = World::new();
     world.post([note("1").to("a", "1"), note("2").to("c", "2"), note("3").to("b", "3")]).await;
@@ -1249,6 +1270,22 @@ async fn due_times_too_far_ahead_are_pulled_back() {
     assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 0);
     let due: Vec<_> = world.all().await.iter().map(|delivery| delivery.due_at.unwrap().0 - world.now().0).collect();
     assert_eq!(due, [1_000, 10_000, 10_000]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_never_attempted_is_pulled_back_to_the_present() {
+    let mut world = World::new();
+    world.advance(5_000);
+    world.post([note("1").to("a", "1"), note("2").to("a", "2").to("b", "2")]).await;
+    let claimed = world.claim_one().await;
+    world.retry(&claimed, 3_000).await;
+    // The clock was ahead and was set right.
+    world.advance(-5_000);
+    assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 1);
+    assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 0);
+    let due: Vec<_> = world.all().await.iter().map(|view| view.due_at.map(|due_at| due_at.0 - world.now().0)).collect();
+    assert_eq!(due, [Some(8_000), Some(0), None]);
     world.assert_sound().await;
 }
 

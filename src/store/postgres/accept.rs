@@ -460,10 +460,7 @@ impl<'a> Desk<'a> {
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {
-                let newer = coalesce::take_place(self, work, (id, &way, key), coalesce, now)?;
-                // Whoever stood behind what gave way may be due now.
-                work.wake(&way.system_name);
-                newer
+                coalesce::take_place(self, work, (id, &way, key), coalesce, now)?
             }
             _ => None,
         };
@@ -477,11 +474,7 @@ impl<'a> Desk<'a> {
             (None, None, Some(lane)) if waits || self.scene.is_occupied(lane) => State::Blocked,
             (None, None, _) => State::Waiting,
         };
-        work.accounts.add(Account::destination(way.destination, "routed"), 1);
-        work.accounts.add(Account::state(way.destination, state), 1);
-        if state == State::Waiting {
-            work.wake(&way.system_name);
-        }
+        count_new(work, &way, state);
         if let Some(key) = coalesce_key {
             self.waiting.entry((way.id, key)).or_default().insert(id);
         }
@@ -570,6 +563,15 @@ impl Place {
             replay_of: None,
             as_it_was: None,
         }
+    }
+}
+
+/// Counts a new delivery.
+fn count_new(work: &mut Work, way: &Way, state: State) {
+    work.accounts.add(Account::destination(way.destination, "routed"), 1);
+    work.accounts.add(Account::state(way.destination, state), 1);
+    if state == State::Waiting {
+        work.wake(&way.system_name);
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) fn take_place(
     coalesce: &Coalesce,
     now: Timestamp,
 ) -> Result<Option<i64>, Failure> {
+    // Whoever stood behind what gives way may be due now.
+    work.wake(&way.system_name);
     let candidates = desk.waiting.get(&(way.id, key)).into_iter().flatten().filter_map(|id| desk.scene.find(*id));
     let waiting: Vec<(i64, Option<String>)> = candidates
         .filter(|place| place.attempts == 0 && matches!(place.state, State::Waiting | State::Blocked))

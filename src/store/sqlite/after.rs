@@ -140,8 +140,9 @@ pub(super) fn rejoin(books: &mut Books, place: &Place, after: Option<Option<&Aft
     let after = After { route, holds_lane };
     let first = first_row(books, place.id)?;
     let lead = lead(books, first, &after.route)?;
-    // Who waits for a higher number may stand before it in its own lane: then neither would ever go out.
-    let early = lead.filter(|lead| lead.id > place.id && lead.state != State::Delivered);
+    // Who waits for a higher number may stand before it in its own lane: then neither would ever go out. And who has no
+    // lane has no place in which to wait.
+    let early = lead.filter(|lead| (lead.id > place.id || place.lane.is_none()) && lead.state != State::Delivered);
     let reason = refusal(&after, lead).or_else(|| {
         let Lead { id, .. } = early?;
         let route = &after.route;

@@ -78,7 +78,7 @@ macro_rules! contract {
 #[cfg(feature = "postgres")]
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::model;
+    pub(super) use super::super::{model, replay};
 }
 
 contract! {
@@ -113,6 +113,7 @@ contract! {
         many_revisions_replace_what_was_never_tried,
         a_notification_can_be_found_by_its_id_or_by_any_of_its_rows,
         a_claim_takes_what_fell_due_first_and_no_more_than_it_asked_for,
+        a_claim_may_ask_for_what_fell_due_last,
         a_claim_passes_by_other_destinations_routes_and_systems,
         a_claim_that_finds_too_little_says_when_the_next_falls_due,
         a_claim_carries_all_that_mapping_needs,
@@ -138,6 +139,7 @@ contract! {
         an_equal_configuration_is_kept_once,
         the_last_thousand_refused_posts_are_kept_each_cut_at_its_bound,
         due_times_too_far_ahead_are_pulled_back,
+        what_was_never_attempted_is_pulled_back_to_the_present,
         lists_are_filtered_cut_and_continued,
         the_backlog_knows_since_when_the_oldest_waits,
         what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held,
@@ -145,11 +147,29 @@ contract! {
     model:
         any_history_leaves_the_store_sound,
         everything_that_is_not_stopped_is_delivered_in_the_end;
+    replay:
+        what_was_kept_of_an_answer_is_shown_and_found,
+        one_that_comes_after_another_waits_for_it_and_gets_what_it_kept,
+        a_chain_goes_on_one_by_one_and_the_nearest_answer_counts,
+        when_the_one_before_is_lost_all_that_come_after_die_with_it_and_say_why,
+        a_dead_one_that_comes_after_another_is_replayed_once_that_one_goes_again,
+        without_a_delivery_to_come_after_it_is_dead_at_once,
+        a_revision_replaces_both_or_makes_both_anew,
+        a_revision_of_dead_ones_takes_the_place_of_both,
+        what_coalesces_gives_way_together,
+        what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is,
+        a_repetition_that_would_undo_a_later_state_is_refused,
+        a_dead_letter_goes_in_its_place_or_gives_way_to_what_repeats_it,
+        edited_content_is_a_revision_that_salesforce_did_not_send,
+        a_revision_leaves_what_a_person_had_made_alone,
+        the_one_that_comes_after_goes_by_the_newest_repetition_of_the_one_before,
+        without_a_lane_nobody_waits_for_the_one_before,
+        any_history_of_what_comes_after_and_is_repeated_leaves_the_store_sound_and_comes_to_an_end;
 }
 
 #[test]
 fn no_test_of_the_contract_is_left_out() {
-    let sources = [include_str!("../store.rs"), include_str!("model.rs")];
+    let sources = [include_str!("../store.rs"), include_str!("model.rs"), include_str!("replay.rs")];
     for (line, next) in sources.iter().flat_map(|source| source.lines().zip(source.lines().skip(1))) {
         let name = next.strip_prefix("pub(super) ").unwrap_or(next).strip_prefix("async fn ");
         if let Some(name) = name.filter(|_| line.starts_with("#[tokio::test")) {

@@ -65,7 +65,7 @@ fn conflict<T: std::fmt::Debug>(result: StoreResult<T>) -> String {
 }
 
 #[tokio::test]
-async fn what_was_kept_of_an_answer_is_shown_and_found() {
+pub(super) async fn what_was_kept_of_an_answer_is_shown_and_found() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "M"), note("3").to("a", "N")]).await;
     let total: Json = serde_json::from_str("12.50").unwrap();
@@ -93,7 +93,7 @@ async fn what_was_kept_of_an_answer_is_shown_and_found() {
 }
 
 #[tokio::test]
-async fn one_that_comes_after_another_waits_for_it_and_gets_what_it_kept() {
+pub(super) async fn one_that_comes_after_another_waits_for_it_and_gets_what_it_kept() {
     let mut world = World::new();
     world.post([note("1").to("a", "L").after("b", Some("M"), "a", false), note("2").to("c", "M")]).await;
     assert_eq!(world.states().await, ["waiting", "blocked", "blocked"], "those behind it wait too");
@@ -119,7 +119,7 @@ async fn one_that_comes_after_another_waits_for_it_and_gets_what_it_kept() {
 }
 
 #[tokio::test]
-async fn a_chain_goes_on_one_by_one_and_the_nearest_answer_counts() {
+pub(super) async fn a_chain_goes_on_one_by_one_and_the_nearest_answer_counts() {
     let world = World::new();
     let chained = note("1").to("a", "L").after("b", None, "a", false).after("c", Some("L"), "b", false);
     world.post([chained]).await;
@@ -136,7 +136,7 @@ async fn a_chain_goes_on_one_by_one_and_the_nearest_answer_counts() {
 }
 
 #[tokio::test]
-async fn when_the_one_before_is_lost_all_that_come_after_die_with_it_and_say_why() {
+pub(super) async fn when_the_one_before_is_lost_all_that_come_after_die_with_it_and_say_why() {
     let story = || note("1").to("a", "L").after("b", Some("M"), "a", false).after("c", Some("N"), "b", true);
     for what in ["dead", "discarded", "superseded", "held and discarded"] {
         let world = World::new();
@@ -173,7 +173,7 @@ async fn when_the_one_before_is_lost_all_that_come_after_die_with_it_and_say_why
 }
 
 #[tokio::test]
-async fn a_dead_one_that_comes_after_another_is_replayed_once_that_one_goes_again() {
+pub(super) async fn a_dead_one_that_comes_after_another_is_replayed_once_that_one_goes_again() {
     let world = World::new();
     world.post([note("1").to("a", "L").after("b", Some("M"), "a", false)]).await;
     world.kill(&world.claim_one().await, false).await;
@@ -193,7 +193,7 @@ async fn a_dead_one_that_comes_after_another_is_replayed_once_that_one_goes_agai
 }
 
 #[tokio::test]
-async fn without_a_delivery_to_come_after_it_is_dead_at_once() {
+pub(super) async fn without_a_delivery_to_come_after_it_is_dead_at_once() {
     let world = World::new();
     world
         .post([
@@ -215,7 +215,7 @@ async fn without_a_delivery_to_come_after_it_is_dead_at_once() {
 }
 
 #[tokio::test]
-async fn a_revision_replaces_both_or_makes_both_anew() {
+pub(super) async fn a_revision_replaces_both_or_makes_both_anew() {
     let pair = |content: &str| note("1").says(content).to("a", "L").after("b", Some("L"), "a", false);
     let world = World::new();
     world.post([pair("first")]).await;
@@ -238,7 +238,7 @@ async fn a_revision_replaces_both_or_makes_both_anew() {
 }
 
 #[tokio::test]
-async fn a_revision_of_dead_ones_takes_the_place_of_both() {
+pub(super) async fn a_revision_of_dead_ones_takes_the_place_of_both() {
     let world = World::new();
     let pair = |content: &str| note("1").says(content).to("a", "L").after("b", Some("M"), "a", true);
     world.post([pair("first"), note("2").to("b", "M")]).await;
@@ -251,7 +251,7 @@ async fn a_revision_of_dead_ones_takes_the_place_of_both() {
 }
 
 #[tokio::test]
-async fn what_coalesces_gives_way_together() {
+pub(super) async fn what_coalesces_gives_way_together() {
     let world = World::new();
     let update = |id: &str| {
         let mut note = note(id).record("006").newest("a", "L", None).newest("b", "M", None);
@@ -269,7 +269,7 @@ async fn what_coalesces_gives_way_together() {
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is() {
+pub(super) async fn what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
     world.deliver(&world.claim_one().await).await;
@@ -294,7 +294,7 @@ async fn what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_repetition_that_would_undo_a_later_state_is_refused() {
+pub(super) async fn a_repetition_that_would_undo_a_later_state_is_refused() {
     let world = World::new();
     world.post([note("1").record("006").to("a", "L")]).await;
     world.deliver(&world.claim_one().await).await;
@@ -310,7 +310,7 @@ async fn a_repetition_that_would_undo_a_later_state_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_goes_in_its_place_or_gives_way_to_what_repeats_it() {
+pub(super) async fn a_dead_letter_goes_in_its_place_or_gives_way_to_what_repeats_it() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
     world.kill(&world.claim_one().await, true).await;
@@ -339,7 +339,7 @@ async fn a_dead_letter_goes_in_its_place_or_gives_way_to_what_repeats_it() {
 }
 
 #[tokio::test]
-async fn edited_content_is_a_revision_that_salesforce_did_not_send() {
+pub(super) async fn edited_content_is_a_revision_that_salesforce_did_not_send() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
     world.kill(&world.claim_one().await, false).await;
@@ -371,7 +371,7 @@ async fn edited_content_is_a_revision_that_salesforce_did_not_send() {
 }
 
 #[tokio::test]
-async fn a_revision_leaves_what_a_person_had_made_alone() {
+pub(super) async fn a_revision_leaves_what_a_person_had_made_alone() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
     world.deliver(&world.claim_one().await).await;
@@ -384,7 +384,7 @@ async fn a_revision_leaves_what_a_person_had_made_alone() {
 }
 
 #[tokio::test]
-async fn the_one_that_comes_after_goes_by_the_newest_repetition_of_the_one_before() {
+pub(super) async fn the_one_that_comes_after_goes_by_the_newest_repetition_of_the_one_before() {
     let world = World::new();
     world.post([note("1").to("a", "L").after("b", Some("L"), "a", false)]).await;
     world.kill(&world.claim_one().await, false).await;
@@ -397,6 +397,24 @@ async fn the_one_that_comes_after_goes_by_the_newest_repetition_of_the_one_befor
     let second = world.replay(world.again(2, follower("b", "L", "a"))).await.unwrap().delivery;
     assert_eq!((second.state, second.links.after), (State::Waiting, Some(DeliveryId(3))));
     assert_eq!(world.claim_one().await.after["order"], json!(5));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn without_a_lane_nobody_waits_for_the_one_before() {
+    let world = World::new();
+    world.post([note("1").to("a", "L").in_any_order("b")]).await;
+    for claimed in world.claim(2).await {
+        match claimed.delivery.0 {
+            1 => world.retry(&claimed, 60_000).await,
+            _ => world.kill(&claimed, false).await,
+        }
+    }
+    // The route comes after another only since then.
+    let follower = || Planned { lane: None, ..follower("b", "", "a") };
+    let early = conflict(world.replay(world.again(2, follower())).await);
+    assert!(early.contains("delivery 1 on route \"a\", which it comes after, is not delivered yet"), "{early}");
+    assert_eq!(world.states().await, ["waiting", "dead"]);
     world.assert_sound().await;
 }
 
@@ -482,7 +500,7 @@ async fn step(world: &mut World, dice: &mut Dice, flying: &mut Vec<Claimed>) {
 }
 
 #[tokio::test]
-async fn any_history_of_what_comes_after_and_is_repeated_leaves_the_store_sound_and_comes_to_an_end() {
+pub(super) async fn any_history_of_what_comes_after_and_is_repeated_leaves_the_store_sound_and_comes_to_an_end() {
     for seed in 1..=16_u64 {
         println!("seed {seed}");
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
