@@ -6,6 +6,7 @@
 
 mod accept;
 mod accounts;
+mod after;
 mod alive;
 mod audit;
 mod audit_log;
@@ -15,6 +16,7 @@ mod coalesce;
 mod connect;
 mod days;
 mod failure;
+mod kept;
 mod lane;
 mod locks;
 mod names;
@@ -23,6 +25,7 @@ mod prune;
 mod queries;
 mod queue;
 mod refuse;
+mod replay;
 mod reroute;
 mod revise;
 mod schema;
@@ -328,10 +331,6 @@ impl Drop for PostgresStore {
     }
 }
 
-fn missing<'a, T: Send + 'a>() -> BoxFuture<'a, StoreResult<T>> {
-    Box::pin(async { Err(StoreError::Refused("this is not to be had on PostgreSQL yet".to_owned())) })
-}
-
 impl Store for PostgresStore {
     fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>> {
         self.accepts.ask(accept)
@@ -368,8 +367,7 @@ impl Store for PostgresStore {
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
-        drop(replay);
-        missing()
+        self.run(replay::Replaying(replay))
     }
 
     fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
@@ -447,7 +445,7 @@ impl Store for PostgresStore {
 
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
         self.ask(Manner::Read, move |session| {
-            Box::pin(async move { Ok(change::outdated_by(session, delivery.0).await?.map(DeliveryId)) })
+            Box::pin(async move { Ok(change::outdated_by(session, delivery.0, None).await?.map(DeliveryId)) })
         })
     }
 
@@ -505,7 +503,7 @@ impl Store for PostgresStore {
         Box::pin(async move {
             let mut pulled = 0;
             loop {
-                let batch = self.run(refuse::PullBack { latest, limit: PULL_BACK_BATCH }).await?;
+                let batch = self.run(refuse::PullBack { now, latest, limit: PULL_BACK_BATCH }).await?;
                 pulled += batch;
                 if batch == 0 {
                     return Ok(pulled);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::accounts::Account;
+use super::after::{self, Lead};
 use super::coalesce;
 use super::failure::Failure;
 use super::lane::{Place, Scene};
@@ -55,18 +56,28 @@ pub(super) struct Accepts<'a>(pub(super) Vec<&'a Accept>);
 /// A notification's number in the books: its organization and its id.
 pub(super) type Key = (i64, String);
 
-/// The newest revision of a notification, and its first.
+/// The newest content of a notification that Salesforce sent, and its first.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) row: i64,
+    /// The newest revision, of whomever.
     pub(super) revision: i64,
     pub(super) hash: [u8; 32],
+    /// What a person made of it since: then that too is known.
+    pub(super) edited: Option<[u8; 32]>,
     pub(super) first: i64,
     pub(super) first_source: i64,
     pub(super) first_kind: String,
     /// How often the newest came again in this transaction.
     pub(super) came_again: i64,
     pub(super) kind_changed: bool,
+}
+
+impl Known {
+    /// Whether this content is known already.
+    pub(super) fn has(&self, hash: &[u8; 32]) -> bool {
+        self.hash == *hash || self.edited == Some(*hash)
+    }
 }
 
 /// A notification's new row.
@@ -90,6 +101,8 @@ pub(super) struct Desk<'a> {
     pub(super) newest_changed: BTreeSet<(i64, i64)>,
     /// What waits of a record: (way, key) → deliveries.
     pub(super) waiting: HashMap<(i64, i64), BTreeSet<i64>>,
+    /// Deliveries that others come after and that were superseded: those hear of it when all that takes their place is made.
+    pub(super) fallen: Vec<i64>,
     rows: Vec<Row<'a>>,
     /// How often revisions came again that are not the newest any more: (row, times).
     repeats: Vec<(i64, i64)>,
@@ -204,6 +217,11 @@ pub(super) fn kind_word(fate: Fate) -> &'static str {
     }
 }
 
+/// The lane of a delivery that needs one to itself.
+pub(super) fn own_lane(delivery: i64) -> String {
+    format!("delivery {delivery}")
+}
+
 /// The lane's key of a planned delivery.
 pub(super) fn lane_key(way: &Way, planned: &Planned) -> Option<i64> {
     planned.lane.as_ref().map(|lane| locks::key(way.system, lane))
@@ -242,6 +260,7 @@ impl<'a> Desk<'a> {
             newest: BTreeMap::new(),
             newest_changed: BTreeSet::new(),
             waiting: HashMap::new(),
+            fallen: Vec::new(),
             rows: Vec::new(),
             repeats: Vec::new(),
             numbers: Numbers::default(),
@@ -267,7 +286,11 @@ impl<'a> Desk<'a> {
         if !coalescing.is_empty() {
             coalesce::read_waiting(work, coalescing, &mut self.waiting, &mut old).await?;
         }
-        Ok(old)
+        if old.is_empty() {
+            return Ok(old);
+        }
+        let concerned: Vec<i64> = old.into_keys().collect();
+        after::with_followers(&mut work.session, &concerned).await
     }
 
     /// The first revisions of what comes again with other content.
@@ -277,7 +300,7 @@ impl<'a> Desk<'a> {
             let organization = work.names.number(Kind::Organization, &accept.organization_key)?;
             for incoming in &accept.notifications {
                 let known = self.known.get(&(organization, incoming.notification_id.clone()));
-                revised.extend(known.filter(|known| known.hash != incoming.hash).map(|known| known.first));
+                revised.extend(known.filter(|known| !known.has(&incoming.hash)).map(|known| known.first));
             }
         }
         Ok(revised.into_iter().collect())
@@ -309,7 +332,7 @@ impl<'a> Desk<'a> {
             let organization = keyed(accept)?;
             for incoming in &accept.notifications {
                 let key = (organization, incoming.notification_id.clone());
-                if self.known.get(&key).is_none_or(|known| known.hash != incoming.hash) {
+                if self.known.get(&key).is_none_or(|known| !known.has(&incoming.hash)) {
                     differing.insert(key);
                 }
             }
@@ -347,6 +370,7 @@ impl<'a> Desk<'a> {
                 row,
                 revision: 1,
                 hash: incoming.hash,
+                edited: None,
                 first: row,
                 first_source: envelope.source,
                 first_kind: kind_word(fate).to_owned(),
@@ -360,12 +384,13 @@ impl<'a> Desk<'a> {
             for (place, planned) in incoming.deliveries.iter().enumerate() {
                 let before = incoming.deliveries.iter().take(place);
                 if before.into_iter().all(|other| other.route != planned.route) {
-                    let made = self.deliver(work, envelope, row, &incoming.record_id, planned)?;
+                    let made = self.deliver(work, envelope, row, row, &incoming.record_id, planned)?;
                     let route = work.names.number(Kind::Route, &planned.route)?;
                     // Known in case that it comes again in this very transaction; it is not written.
                     self.newest.insert((row, route), made);
                 }
             }
+            self.tell_fallen(work, envelope.now())?;
         }
         Ok(fate)
     }
@@ -398,11 +423,27 @@ impl<'a> Desk<'a> {
         self.repeats.push(repeats);
     }
 
-    /// Makes a delivery and gives it its place in its lane; its id.
+    /// The newest delivery that a route made of a notification.
+    fn lead(&self, work: &Work, first: i64, route: &str) -> Result<Option<Lead>, Failure> {
+        let route = work.names.number(Kind::Route, route)?;
+        Ok(after::lead(&self.scene, &self.newest, first, route))
+    }
+
+    /// Tells those that come after what was superseded, now that all that takes its place is made.
+    pub(super) fn tell_fallen(&mut self, work: &mut Work, now: Timestamp) -> Result<(), Failure> {
+        for fallen in std::mem::take(&mut self.fallen) {
+            after::tell(work, &mut self.scene, fallen, now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a delivery and gives it its place in its lane; its id. `first` is the row of the notification's first revision,
+    /// `notification` that of what it carries.
     pub(super) fn deliver(
         &mut self,
         work: &mut Work,
         envelope: &Envelope<'_>,
+        first: i64,
         notification: i64,
         record_id: &str,
         planned: &Planned,
@@ -411,8 +452,14 @@ impl<'a> Desk<'a> {
         let id = next(&mut self.numbers.deliveries)?;
         let now = envelope.now();
         let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
+        let lead = match &planned.after {
+            Some(after) => self.lead(work, first, &after.route)?,
+            None => None,
+        };
+        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
-            (Some(coalesce), Some(key)) => {
+            (Some(coalesce), Some(key)) if dead.is_none() => {
                 let newer = coalesce::take_place(self, work, (id, &way, key), coalesce, now)?;
                 // Whoever stood behind what gave way may be due now.
                 work.wake(&way.system_name);
@@ -420,11 +467,14 @@ impl<'a> Desk<'a> {
             }
             _ => None,
         };
-        let lane_key = lane_key(&way, planned);
-        let state = match (&planned.dead, newer, lane_key) {
+        // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
+        let lane = planned.lane.clone().or_else(|| lead.map(|_| own_lane(id)));
+        let lane_key = lane.as_ref().map(|lane| locks::key(way.system, lane));
+        let waits = lead.is_some_and(|lead| lead.state != State::Delivered);
+        let state = match (dead, newer, lane_key) {
             (Some(_), _, _) => State::Dead,
             (None, Some(_), _) => State::Superseded,
-            (None, None, Some(lane)) if self.scene.is_occupied(lane) => State::Blocked,
+            (None, None, Some(lane)) if waits || self.scene.is_occupied(lane) => State::Blocked,
             (None, None, _) => State::Waiting,
         };
         work.accounts.add(Account::destination(way.destination, "routed"), 1);
@@ -435,18 +485,23 @@ impl<'a> Desk<'a> {
         if let Some(key) = coalesce_key {
             self.waiting.entry((way.id, key)).or_default().insert(id);
         }
+        if let Some(lead) = lead {
+            after::lead_on(&mut self.scene, lead.id)?;
+        }
         self.scene.add(Place {
             id,
             notification,
-            lane: planned.lane.clone(),
+            lane,
             lane_key,
             state,
             unsettled: matches!(state, State::Waiting | State::Blocked),
             due_at: (state == State::Waiting).then_some(now.0),
-            reason: planned.dead.clone().or_else(|| newer.map(coalesce::reason)),
+            reason: dead.cloned().or_else(|| newer.map(coalesce::reason)),
             coalesce_key,
             mark: planned.coalesce.as_ref().and_then(|coalesce| coalesce.mark.clone()),
             superseded_by: newer,
+            comes_after: lead.map(|lead| lead.id),
+            holds: planned.after.as_ref().is_some_and(|after| after.holds_lane),
             ..Place::fresh(&way, now)
         });
         Ok(id)
@@ -470,6 +525,7 @@ impl<'a> Desk<'a> {
             newest: BTreeMap::new(),
             newest_changed: BTreeSet::new(),
             waiting: HashMap::new(),
+            fallen: Vec::new(),
             rows: Vec::new(),
             repeats: Vec::new(),
             numbers: draw(work, 0, 0, deliveries).await?,
@@ -508,6 +564,11 @@ impl Place {
             mark: None,
             superseded_by: None,
             even_if_newer: false,
+            comes_after: None,
+            has_followers: false,
+            holds: false,
+            replay_of: None,
+            as_it_was: None,
         }
     }
 }
@@ -528,8 +589,7 @@ pub(super) async fn enter_lanes(
         let occupied = read(&rows, super::session::Cells::number)?.into_iter().collect();
         return Ok(Scene::of_lanes(lanes, &occupied));
     }
-    let deliveries: Vec<i64> = old.keys().copied().collect();
-    Scene::load(work, &deliveries, lanes, deliveries.len()).await
+    after::read_scene(work, old, lanes).await
 }
 
 fn next(numbers: &mut Vec<i64>) -> Result<i64, Failure> {
@@ -559,21 +619,29 @@ async fn draw(work: &mut Work, envelopes: i64, notifications: i64, deliveries: i
 async fn read_known(work: &mut Work, asked: &BTreeSet<Key>) -> Result<HashMap<Key, Known>, Failure> {
     let organizations: Vec<i64> = asked.iter().map(|(organization, _)| *organization).collect();
     let ids: Vec<_> = asked.iter().map(|(_, id)| text::written(id)).collect();
-    let sql = "SELECT k.organization, k.id, n.id, n.revision, n.hash, f.id, f.source, f.kind
+    // Salesforce repeats what it sent, and knows nothing of what a person made of it.
+    let sql =
+        "SELECT k.organization, k.id, s.id, n.revision, s.hash, CASE WHEN n.edited_from IS NOT NULL THEN n.hash END,
+                   f.id, f.source, f.kind
                FROM unnest($1::bigint[], $2::text[]) k (organization, id)
-               CROSS JOIN LATERAL (SELECT id, revision, hash FROM notification
+               CROSS JOIN LATERAL (SELECT revision, hash, edited_from FROM notification
                    WHERE notification_id = k.id AND organization = k.organization
                    ORDER BY revision DESC LIMIT 1) n
+               CROSS JOIN LATERAL (SELECT id, hash FROM notification
+                   WHERE notification_id = k.id AND organization = k.organization AND edited_from IS NULL
+                   ORDER BY revision DESC LIMIT 1) s
                JOIN notification f ON f.notification_id = k.id AND f.organization = k.organization AND f.revision = 1";
     let rows = work.session.query(sql, args![INT8_ARRAY organizations, TEXT_ARRAY ids]).await?;
     let known = read(&rows, |cells| {
         let key = (cells.number()?, cells.text()?);
         let (row, revision) = (cells.number()?, cells.number()?);
-        let hash: Vec<u8> = cells.next()?;
-        let hash = hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")))?;
+        let whole =
+            |hash: Vec<u8>| hash.try_into().map_err(|_| Failure::Fault(format!("notification row {row} has no hash")));
+        let hash = whole(cells.next()?)?;
+        let edited = cells.next::<Option<Vec<u8>>>()?.map(whole).transpose()?;
         let (first, first_source, first_kind) = (cells.number()?, cells.number()?, cells.next()?);
         let (came_again, kind_changed) = (0, false);
-        Ok((key, Known { row, revision, hash, first, first_source, first_kind, came_again, kind_changed }))
+        Ok((key, Known { row, revision, hash, edited, first, first_source, first_kind, came_again, kind_changed }))
     })?;
     Ok(known.into_iter().collect())
 }

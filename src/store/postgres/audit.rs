@@ -167,9 +167,10 @@ async fn counted(session: &mut Session) -> Result<Sums, Failure> {
 async fn found(session: &mut Session) -> Result<Sums, Failure> {
     let mut sums = Sums::new();
     let mut add = |name: String, value: i64| *sums.entry(name).or_insert(0) += value;
+    // What a person edited did not come in, and is counted nowhere.
     let sql = "SELECT s.text, g.kind, g.rows, g.duplicates FROM
                    (SELECT source, kind, count(*) AS rows, sum(duplicates)::bigint AS duplicates FROM notification
-                    GROUP BY source, kind) g
+                    WHERE edited_from IS NULL GROUP BY source, kind) g
                LEFT JOIN name s ON s.id = g.source";
     for (source, kind, rows, duplicates) in grouped(session, sql).await? {
         add("all sources, received".to_owned(), rows + duplicates);
@@ -215,7 +216,7 @@ async fn grouped(session: &mut Session, sql: &str) -> Result<Vec<(String, String
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 9] = [
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery d WHERE NOT EXISTS (SELECT 1 FROM notification n WHERE n.id = d.notification)",
@@ -233,6 +234,23 @@ const RULES: [(&str, &str); 6] = [
         "lanes in which a delivery waits behind another",
         "SELECT count(*) FROM delivery d WHERE unsettled AND lane_key IS NOT NULL AND state = 'waiting' AND EXISTS
          (SELECT 1 FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled AND b.id < d.id)",
+    ),
+    (
+        "deliveries that went out before the one that they come after was delivered",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.state IN ('waiting', 'in_flight', 'delivered')
+         AND lead.state <> 'delivered'",
+    ),
+    (
+        "deliveries that wait for one that will not be delivered",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.state IN ('blocked', 'held')
+         AND lead.state IN ('dead', 'superseded', 'discarded')",
+    ),
+    (
+        "deliveries that others come after and that do not know it",
+        "SELECT count(*) FROM delivery d JOIN delivery lead ON lead.id = d.comes_after
+         WHERE d.comes_after IS NOT NULL AND d.unsettled AND NOT lead.has_followers",
     ),
     (
         "deliveries in flight without an attempt under way",

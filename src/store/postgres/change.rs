@@ -2,11 +2,12 @@
 
 use futures_util::future::BoxFuture;
 
+use super::after;
 use super::audit_log;
 use super::failure::Failure;
 use super::lane::{Place, Scene, Turn};
-use super::locks;
 use super::queries;
+use super::replay;
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
@@ -27,36 +28,52 @@ impl Job for Changing {
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<DeliveryView, Failure>> {
         Box::pin(async move {
             let id = self.delivery.0;
-            let lanes = locks::lock_lanes_of(work, &[id]).await?;
-            let mut scene = Scene::load(work, &[id], &lanes, 1).await?;
+            let mut scene = match self.change {
+                Change::Replay { even_if_newer } => self.rejoined(work, even_if_newer).await?,
+                Change::Release | Change::Hold | Change::Discard => after::load(work, &[id]).await?,
+            };
             check(scene.place(id)?, &self.change)?;
-            if self.change == (Change::Replay { even_if_newer: false }) {
-                refuse_outdated(work, id).await?;
-            }
             work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
             audit_log::write(work, &deed(self.delivery, word(&self.change), &self.by, self.now)).await?;
-            let view = queries::delivery_view(&mut work.session, id).await?;
-            view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {id}"))))
+            view(work, id).await
         })
     }
 }
 
+/// How a delivery stands now.
+pub(super) async fn view(work: &mut Work, delivery: i64) -> Result<DeliveryView, Failure> {
+    let view = queries::delivery_view(&mut work.session, delivery).await?;
+    view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {delivery}"))))
+}
+
 impl Changing {
+    /// Reads what a replay concerns; the delivery waits for the one that it comes after.
+    async fn rejoined(&self, work: &mut Work, even_if_newer: bool) -> Result<Scene, Failure> {
+        let id = self.delivery.0;
+        let (mut story, _) = replay::open(work, id, None).await?;
+        let place = story.scene.place(id)?;
+        let route = place.way.route;
+        check(place, &self.change)?;
+        if !even_if_newer {
+            refuse_outdated(work, id, route).await?;
+        }
+        after::rejoin(&mut story, &work.names, id, None)?;
+        Ok(story.scene)
+    }
+
     fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
         let (id, now, reason) = (self.delivery.0, self.now, Some(self.by.reason.as_str()));
         match self.change {
-            Change::Replay { even_if_newer } => {
-                scene.change(id)?.even_if_newer = even_if_newer;
-                replay(work, scene, id, now)
-            }
+            Change::Replay { even_if_newer } => replay(work, scene, id, even_if_newer, now),
             Change::Release => scene.take_turn(work, id, now, None, now),
             Change::Hold => {
                 leave(work, scene, id, Turn { to: State::Held, due_at: None, unsettled: true, reason, at: now })
             }
             Change::Discard => {
-                leave(work, scene, id, Turn { to: State::Discarded, due_at: None, unsettled: false, reason, at: now })
+                leave(work, scene, id, Turn { to: State::Discarded, due_at: None, unsettled: false, reason, at: now })?;
+                after::tell(work, scene, id, now)
             }
         }
     }
@@ -76,15 +93,18 @@ pub(super) fn deed(delivery: DeliveryId, change: &str, by: &By, now: Timestamp) 
 }
 
 fn check(place: &Place, change: &Change) -> Result<(), Failure> {
-    if change.applies_to(place.state) {
+    let (allowed, rule): (&[State], _) = match change {
+        Change::Replay { .. } => (&[State::Dead], "only a dead one can be replayed"),
+        Change::Hold => (&[State::Waiting, State::Blocked], "only a waiting or blocked one can be held"),
+        Change::Release => (&[State::Held], "only a held one can be released"),
+        Change::Discard => (
+            &[State::Waiting, State::Blocked, State::Held, State::Dead],
+            "only a waiting, blocked, held or dead one can be discarded",
+        ),
+    };
+    if allowed.contains(&place.state) {
         return Ok(());
     }
-    let rule = match change {
-        Change::Replay { .. } => "only a dead one can be replayed",
-        Change::Hold => "only a waiting or blocked one can be held",
-        Change::Release => "only a held one can be released",
-        Change::Discard => "only a waiting, blocked, held or dead one can be discarded",
-    };
     let state = if place.state == State::InFlight { "in flight" } else { place.state.as_str() };
     Err(Failure::Rule(StoreError::Conflict(format!("delivery {} is {state}; {rule}", place.id))))
 }
@@ -99,8 +119,8 @@ fn word(change: &Change) -> &'static str {
 }
 
 /// Sending an older state of a record behind a newer one would undo it.
-async fn refuse_outdated(work: &mut Work, id: i64) -> Result<(), Failure> {
-    let Some(newer) = outdated_by(&mut work.session, id).await? else { return Ok(()) };
+pub(super) async fn refuse_outdated(work: &mut Work, id: i64, route: i64) -> Result<(), Failure> {
+    let Some(newer) = outdated_by(&mut work.session, id, Some(route)).await? else { return Ok(()) };
     let reason = format!(
         "delivery {id} is outdated: delivery {newer} brought a later state of the record; replay it with \
          --even-if-newer (even_if_newer in the API) if that is what you want",
@@ -108,10 +128,15 @@ async fn refuse_outdated(work: &mut Work, id: i64) -> Result<(), Failure> {
     Err(Failure::Rule(StoreError::Conflict(reason)))
 }
 
-/// A later delivery of the same record on the same route that was delivered.
-pub(super) async fn outdated_by(session: &mut Session, delivery: i64) -> Result<Option<i64>, Failure> {
-    let pruned = "SELECT outdated_by FROM delivery WHERE id = $1 AND outdated_by IS NOT NULL";
-    let rows = session.query(pruned, args![INT8 delivery]).await?;
+/// A later delivery of the same record that was delivered with other content, on a route or else on the same one.
+pub(super) async fn outdated_by(
+    session: &mut Session,
+    delivery: i64,
+    route: Option<i64>,
+) -> Result<Option<i64>, Failure> {
+    let pruned = "SELECT d.outdated_by FROM delivery d JOIN way ON way.id = d.way
+                  WHERE d.id = $1 AND d.outdated_by IS NOT NULL AND way.route = coalesce($2, way.route)";
+    let rows = session.query(pruned, args![INT8 delivery, INT8 route]).await?;
     if let Some(newer) = read(&rows, Cells::number)?.first() {
         return Ok(Some(*newer));
     }
@@ -120,20 +145,29 @@ pub(super) async fn outdated_by(session: &mut Session, delivery: i64) -> Result<
                JOIN notification other ON left(other.record_id, 64) = left(mine.record_id, 64)
                     AND other.record_id = mine.record_id AND other.record_id <> '' AND other.organization = mine.organization
                JOIN delivery later ON later.notification = other.id
-               JOIN way its ON its.id = later.way AND its.route = way.route
-               WHERE this.id = $1 AND later.id > this.id AND later.state = 'delivered' LIMIT 1";
-    let rows = session.query(sql, args![INT8 delivery]).await?;
+               JOIN way its ON its.id = later.way AND its.route = coalesce($2, way.route)
+               WHERE this.id = $1 AND later.id > this.id AND later.state = 'delivered'
+               AND later.notification <> this.notification LIMIT 1";
+    let rows = session.query(sql, args![INT8 delivery, INT8 route]).await?;
     Ok(read(&rows, Cells::number)?.first().copied())
 }
 
 /// A dead one comes back to its old place. A person decided to try again: its age, its repeated fault and what counts
 /// against its limits start anew, while its attempts are numbered on.
-fn replay(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result<(), Failure> {
+pub(super) fn replay(
+    work: &mut Work,
+    scene: &mut Scene,
+    id: i64,
+    even_if_newer: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let lane = scene.place(id)?.lane_key;
     if let Some(lane) = lane.filter(|lane| scene.lowest(*lane).is_some_and(|lowest| id < lowest)) {
         scene.make_way(work, lane, now)?;
     }
     let place = scene.change(id)?;
+    place.even_if_newer = even_if_newer;
+    place.as_it_was = None;
     place.first_attempt_active_ms = None;
     place.repeat_count = 0;
     place.repeat_key = None;

@@ -7,9 +7,10 @@ use futures_util::future::BoxFuture;
 use tokio_postgres::Row;
 
 use super::accounts::Account;
+use super::after;
 use super::failure::Failure;
-use super::lane::{Scene, Turn};
-use super::locks;
+use super::kept;
+use super::lane::Turn;
 use super::names::{Kind, Wanted};
 use super::session::{Cells, args, read};
 use super::settle;
@@ -29,12 +30,20 @@ struct Taken {
     claimed: Claimed,
     organization: i64,
     destination: i64,
+    comes_after: bool,
 }
 
-/// One row of a claim: with nothing to carry there is only the delivery, and its notification's row.
+/// One that has nothing to carry, and why.
+struct Empty {
+    delivery: i64,
+    destination: i64,
+    reason: String,
+}
+
+/// One row of a claim.
 enum Found {
     Whole(Box<Taken>),
-    Empty { delivery: i64, notification: i64, destination: i64 },
+    Empty(Empty),
 }
 
 impl Job for Claim {
@@ -64,7 +73,8 @@ impl Job for Claim {
                 work.idle = true;
                 return Ok(Claims { claimed: Vec::new(), next_due, state });
             }
-            let (taken, empty) = part(found);
+            let (taken, mut empty) = part(found);
+            let taken = with_answers(work, taken, &mut empty).await?;
             system::spend(work, number, self, &taken.iter().map(|taken| &taken.claimed).collect::<Vec<_>>()).await?;
             work.accounts.at(self.now);
             for taken in &taken {
@@ -92,12 +102,14 @@ const WAYS: &str = "SELECT w.id FROM way w JOIN name r ON r.id = w.route JOIN na
 /// Each way is a run of its own in the index of what is due, so nothing is read that is not eligible: at most `limit`
 /// entries of each way.
 async fn take(work: &mut Work, system: i64, claim: &Claim, limit: usize) -> Result<Vec<Found>, Failure> {
+    // What fell due last comes first where the claim asks for that.
+    let order = if claim.newest_first { "DESC" } else { "ASC" };
     let sql = format!(
         "WITH due AS MATERIALIZED (
              SELECT c.id, c.due_at FROM ({WAYS}) w CROSS JOIN LATERAL
                  (SELECT d.id, d.due_at FROM delivery d WHERE d.way = w.id AND d.state = 'waiting' AND d.due_at <= $4
-                  ORDER BY d.way, d.due_at, d.id LIMIT $5) c
-             ORDER BY c.due_at, c.id LIMIT $5),
+                  ORDER BY d.way {order}, d.due_at {order}, d.id {order} LIMIT $5) c
+             ORDER BY c.due_at {order}, c.id {order} LIMIT $5),
          taken AS MATERIALIZED (
              SELECT d.id, d.due_at, d.notification FROM delivery d
              WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.state = 'waiting' FOR UPDATE SKIP LOCKED),
@@ -109,15 +121,16 @@ async fn take(work: &mut Work, system: i64, claim: &Claim, limit: usize) -> Resu
              RETURNING d.*, taken.due_at AS was_due_at),
          begun AS (
              INSERT INTO attempt (lease, delivery, number, config_version, started_at)
-             SELECT l.lease, l.id, l.attempts, coalesce(l.same_bytes_as, $9), $4 FROM leased l)
+             SELECT l.lease, l.id, l.attempts, coalesce(l.same_bytes_as, l.as_it_was, $9), $4 FROM leased l)
          SELECT l.id, l.notification, w.destination, w.route, n.organization, l.lease, l.attempts, l.excused, r.text,
              t.text, l.lane, l.first_attempt_active_ms, l.repeat_key, l.repeat_count, l.same_bytes_as, l.even_if_newer,
              e.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id, e.enterprise_url,
-             e.partner_url, e.received_at, n.record_type, n.record_id, n.xml
+             e.partner_url, e.received_at, n.record_type, n.record_id, n.xml,
+             l.comes_after IS NOT NULL, l.replay_of, l.as_it_was
          FROM leased l JOIN way w ON w.id = l.way JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
          LEFT JOIN notification n ON n.id = l.notification LEFT JOIN envelope e ON e.id = n.envelope
          LEFT JOIN name s ON s.id = n.source
-         ORDER BY l.was_due_at, l.id"
+         ORDER BY l.was_due_at {order}, l.id {order}"
     );
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let arguments = args![
@@ -146,9 +159,10 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
     let (same_bytes_as, even_if_newer): (Option<i64>, bool) = (cells.next()?, cells.next()?);
     let envelope: Option<i64> = cells.next()?;
     let (Some(organization), Some(_)) = (organization, envelope) else {
-        return Ok(Found::Empty { delivery, notification, destination });
+        let reason = format!("its notification (row {notification}) or envelope is missing from the store");
+        return Ok(Found::Empty(Empty { delivery, destination, reason }));
     };
-    let claimed = Claimed {
+    let mut claimed = Claimed {
         delivery: DeliveryId(delivery),
         lease: Lease(lease),
         attempt,
@@ -181,20 +195,42 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
         replay_of: None,
     };
     let _ = route;
-    Ok(Found::Whole(Box::new(Taken { claimed, organization, destination })))
+    let comes_after = cells.next()?;
+    claimed.replay_of = cells.next::<Option<i64>>()?.map(DeliveryId);
+    claimed.as_it_was = cells.next::<Option<i64>>()?.map(ConfigVersion);
+    Ok(Found::Whole(Box::new(Taken { claimed, organization, destination, comes_after })))
 }
-
-type Empty = (i64, i64, i64);
 
 fn part(found: Vec<Found>) -> (Vec<Taken>, Vec<Empty>) {
     let (mut whole, mut empty) = (Vec::with_capacity(found.len()), Vec::new());
     for found in found {
         match found {
             Found::Whole(taken) => whole.push(*taken),
-            Found::Empty { delivery, notification, destination } => empty.push((delivery, notification, destination)),
+            Found::Empty(nothing) => empty.push(nothing),
         }
     }
     (whole, empty)
+}
+
+/// Adds what those kept that they come after; where one of those is missing, there is nothing to make a call of.
+async fn with_answers(work: &mut Work, taken: Vec<Taken>, empty: &mut Vec<Empty>) -> Result<Vec<Taken>, Failure> {
+    let followers = taken.iter().filter(|taken| taken.comes_after).map(|taken| taken.claimed.delivery.0);
+    let followers: Vec<i64> = followers.collect();
+    let mut chains = kept::of_chains(&mut work.session, &followers).await?;
+    let mut whole = Vec::with_capacity(taken.len());
+    for mut taken in taken {
+        let delivery = taken.claimed.delivery.0;
+        match chains.remove(&delivery) {
+            Some(Err(reason)) => {
+                empty.push(Empty { delivery, destination: taken.destination, reason });
+                continue;
+            }
+            Some(Ok(kept)) => taken.claimed.after = kept,
+            None => {}
+        }
+        whole.push(taken);
+    }
+    Ok(whole)
 }
 
 /// When the next delivery falls due that this claim could take.
@@ -213,21 +249,20 @@ async fn next_due(work: &mut Work, system: i64, claim: &Claim) -> Result<Option<
 
 /// A row that was removed by hand or by damage must not stop its whole system.
 async fn bury(work: &mut Work, empty: &[Empty], now: Timestamp) -> Result<(), Failure> {
-    let deliveries: Vec<i64> = empty.iter().map(|(delivery, ..)| *delivery).collect();
-    let lanes = locks::lock_lanes_of(work, &deliveries).await?;
+    let deliveries: Vec<i64> = empty.iter().map(|empty| empty.delivery).collect();
+    let mut scene = after::load(work, &deliveries).await?;
     work.session
         .query("DELETE FROM attempt WHERE delivery = ANY($1) AND outcome IS NULL", args![INT8_ARRAY deliveries])
         .await?;
-    let mut scene = Scene::load(work, &deliveries, &lanes, deliveries.len()).await?;
-    for (delivery, notification, destination) in empty {
+    for Empty { delivery, destination, reason } in empty {
         work.accounts.turn(*destination, State::Waiting, State::InFlight);
-        let reason = format!("its notification (row {notification}) or envelope is missing from the store");
-        let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(&reason), at: now };
+        let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
         scene.turn(work, *delivery, turn)?;
         let place = scene.change(*delivery)?;
         place.attempts -= 1;
         let lane = place.lane_key;
         scene.promote(work, lane, now)?;
+        after::tell(work, &mut scene, *delivery, now)?;
     }
     scene.write(work).await
 }

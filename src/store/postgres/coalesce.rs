@@ -74,9 +74,13 @@ pub(super) fn take_place(
         let reason = reason(id);
         let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: now };
         desk.scene.turn(work, older, turn)?;
-        desk.scene.change(older)?.superseded_by = Some(id);
-        let lane = desk.scene.place(older)?.lane_key;
+        let place = desk.scene.change(older)?;
+        place.superseded_by = Some(id);
+        let (lane, has_followers) = (place.lane_key, place.has_followers);
         desk.scene.promote(work, lane, now)?;
+        if has_followers {
+            desk.fallen.push(older);
+        }
     }
     Ok(None)
 }

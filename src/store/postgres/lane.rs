@@ -3,6 +3,7 @@
 //!
 //! In a lane at most one delivery is waiting or in flight: the lowest that is not settled. The one exception is a
 //! replayed delivery that came back while a later one was in flight: it stands blocked, and is next when that call ends.
+//! A head that comes after a delivery of another lane is blocked too, until that one is delivered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,6 +46,16 @@ pub(super) struct Place {
     pub(super) mark: Option<String>,
     pub(super) superseded_by: Option<i64>,
     pub(super) even_if_newer: bool,
+    /// The delivery that it comes after.
+    pub(super) comes_after: Option<i64>,
+    /// Whether others come after it.
+    pub(super) has_followers: bool,
+    /// Whether its lane stops behind it when it dies of the one that it comes after.
+    pub(super) holds: bool,
+    /// The delivery that it repeats, because a person had it made.
+    pub(super) replay_of: Option<i64>,
+    /// The configuration that it is to be mapped with.
+    pub(super) as_it_was: Option<i64>,
 }
 
 /// What a delivery becomes.
@@ -73,13 +84,16 @@ struct Lane {
 pub(super) struct Scene {
     places: BTreeMap<i64, Place>,
     lanes: HashMap<i64, Lane>,
+    /// How those stand that others of the scene come after.
+    leads: HashMap<i64, State>,
     changed: BTreeSet<i64>,
     new: BTreeSet<i64>,
 }
 
 const COLUMNS: &str = "d.id, d.notification, d.way, d.lane, d.lane_key, d.state, d.unsettled, d.due_at, d.lease,
     d.attempts, d.excused, d.first_attempt_active_ms, d.created_at, d.changed_at, d.status, d.same_bytes_as,
-    d.repeat_count, d.repeat_key, d.reason, d.coalesce_key, d.mark, d.superseded_by, d.even_if_newer";
+    d.repeat_count, d.repeat_key, d.reason, d.coalesce_key, d.mark, d.superseded_by, d.even_if_newer,
+    d.comes_after, d.has_followers, d.holds, d.replay_of, d.as_it_was";
 
 impl Scene {
     /// Reads deliveries, with the lowest `leaving + 2` of each of the lanes and what is in flight there, and keeps others
@@ -115,7 +129,23 @@ impl Scene {
             let more = unsettled.len() >= usize::try_from(depth).unwrap_or(usize::MAX);
             scene.lanes.insert(*key, Lane { unsettled, more });
         }
+        scene.read_leads(work).await?;
         Ok(scene)
+    }
+
+    /// Reads how those stand that others come after. Whoever delivers one of them later waits for the lanes of those
+    /// others, and then sees to them.
+    async fn read_leads(&mut self, work: &mut Work) -> Result<(), Failure> {
+        let leads = self.places.values().filter_map(|place| place.comes_after);
+        let asked: BTreeSet<i64> = leads.filter(|lead| !self.places.contains_key(lead)).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let asked: Vec<i64> = asked.into_iter().collect();
+        let sql = "SELECT id, state FROM delivery WHERE id = ANY($1)";
+        let rows = work.session.query(sql, args![INT8_ARRAY asked]).await?;
+        self.leads = read(&rows, |cells| Ok((cells.number()?, cells.parsed()?)))?.into_iter().collect();
+        Ok(())
     }
 
     /// Nothing is known of the lanes but which of them have deliveries that are not settled.
@@ -139,6 +169,18 @@ impl Scene {
         self.changed.insert(id);
         let missing = || Failure::Rule(StoreError::NotFound(format!("delivery {id}")));
         self.places.get_mut(&id).ok_or_else(missing)
+    }
+
+    /// Whether a delivery need not wait for the one that it comes after. What is missing from the store holds nothing up:
+    /// the claim sees that it is gone.
+    fn is_free(&self, place: &Place) -> bool {
+        let state = |lead| self.find(lead).map(|lead| lead.state).or_else(|| self.leads.get(&lead).copied());
+        place.comes_after.and_then(state).is_none_or(|state| state == State::Delivered)
+    }
+
+    /// Those that come after a delivery, as far as they were read.
+    pub(super) fn followers(&self, lead: i64) -> Vec<i64> {
+        self.places.values().filter(|place| place.comes_after == Some(lead)).map(|place| place.id).collect()
     }
 
     /// Adds a new one.
@@ -195,7 +237,7 @@ impl Scene {
         let Some(lane) = lane else { return Ok(false) };
         let Some(next) = self.lowest(lane) else { return Ok(false) };
         let place = self.place(next)?;
-        if place.state != State::Blocked || self.is_in_flight(lane) {
+        if place.state != State::Blocked || self.is_in_flight(lane) || !self.is_free(place) {
             return Ok(false);
         }
         let (reason, system) = (place.reason.clone(), place.way.system_name.clone());
@@ -218,9 +260,11 @@ impl Scene {
         let place = self.place(id)?;
         let (lane, was_in_flight, system) =
             (place.lane_key, place.state == State::InFlight, place.way.system_name.clone());
+        // One that is not free keeps its place, and those behind it wait with it.
+        let is_free = self.is_free(place);
         let stands_behind = lane.is_some_and(|lane| {
             let other_in_flight = !was_in_flight && self.is_in_flight(lane);
-            other_in_flight || self.lowest(lane).is_some_and(|lowest| lowest < id)
+            !is_free || other_in_flight || self.lowest(lane).is_some_and(|lowest| lowest < id)
         });
         let (to, due_at) = if stands_behind { (State::Blocked, None) } else { (State::Waiting, Some(due_at)) };
         self.turn(work, id, Turn { to, due_at, unsettled: true, reason, at: now })?;
@@ -282,6 +326,11 @@ fn read_place(work: &Work, row: &Row) -> Result<Place, Failure> {
             mark: cells.maybe_text()?,
             superseded_by: cells.next()?,
             even_if_newer: cells.next()?,
+            comes_after: cells.next()?,
+            has_followers: cells.next()?,
+            holds: cells.next()?,
+            replay_of: cells.next()?,
+            as_it_was: cells.next()?,
         })
     })?;
     places.into_iter().next().ok_or_else(|| Failure::Fault("a row was read and is not there".to_owned()))
@@ -302,10 +351,12 @@ fn texts<'a>(
 async fn insert(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
     let sql =
         "INSERT INTO delivery (id, notification, way, system, lane_key, lane, state, unsettled, due_at, created_at,
-                   changed_at, reason, coalesce_key, mark, superseded_by)
+                   changed_at, reason, coalesce_key, mark, superseded_by, even_if_newer, comes_after, has_followers, holds,
+                   replay_of, as_it_was)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[],
                    $7::text[], $8::boolean[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[],
-                   $14::text[], $15::bigint[])";
+                   $14::text[], $15::bigint[], $16::boolean[], $17::bigint[], $18::boolean[], $19::boolean[], $20::bigint[],
+                   $21::bigint[])";
     let arguments = args![
         INT8_ARRAY column(places, |place| place.id),
         INT8_ARRAY column(places, |place| place.notification),
@@ -322,6 +373,12 @@ async fn insert(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
         INT8_ARRAY column(places, |place| place.coalesce_key),
         TEXT_ARRAY texts(places, |place| place.mark.as_ref()),
         INT8_ARRAY column(places, |place| place.superseded_by),
+        BOOL_ARRAY column(places, |place| place.even_if_newer),
+        INT8_ARRAY column(places, |place| place.comes_after),
+        BOOL_ARRAY column(places, |place| place.has_followers),
+        BOOL_ARRAY column(places, |place| place.holds),
+        INT8_ARRAY column(places, |place| place.replay_of),
+        INT8_ARRAY column(places, |place| place.as_it_was),
     ];
     work.session.query(sql, arguments).await.map(|_| ())
 }
@@ -333,13 +390,15 @@ async fn update(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
                    excused = u.excused, first_attempt_active_ms = u.first_attempt_active_ms, changed_at = u.changed_at,
                    status = u.status, same_bytes_as = u.same_bytes_as, repeat_count = u.repeat_count,
                    repeat_key = u.repeat_key, reason = u.reason, mark = u.mark, superseded_by = u.superseded_by,
-                   even_if_newer = u.even_if_newer
+                   even_if_newer = u.even_if_newer, comes_after = u.comes_after, has_followers = u.has_followers,
+                   holds = u.holds, as_it_was = u.as_it_was
                FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[],
                    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-                   $14::text[], $15::text[], $16::text[], $17::bigint[], $18::boolean[])
+                   $14::text[], $15::text[], $16::text[], $17::bigint[], $18::boolean[],
+                   $19::bigint[], $20::boolean[], $21::boolean[], $22::bigint[])
                    u (id, notification, state, unsettled, due_at, lease, attempts, excused, first_attempt_active_ms,
                       changed_at, status, same_bytes_as, repeat_count, repeat_key, reason, mark, superseded_by,
-                      even_if_newer)
+                      even_if_newer, comes_after, has_followers, holds, as_it_was)
                WHERE d.id = u.id";
     let arguments = args![
         INT8_ARRAY column(places, |place| place.id),
@@ -360,6 +419,10 @@ async fn update(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
         TEXT_ARRAY texts(places, |place| place.mark.as_ref()),
         INT8_ARRAY column(places, |place| place.superseded_by),
         BOOL_ARRAY column(places, |place| place.even_if_newer),
+        INT8_ARRAY column(places, |place| place.comes_after),
+        BOOL_ARRAY column(places, |place| place.has_followers),
+        BOOL_ARRAY column(places, |place| place.holds),
+        INT8_ARRAY column(places, |place| place.as_it_was),
     ];
     work.session.query(sql, arguments).await.map(|_| ())
 }

@@ -67,6 +67,9 @@ impl Wanted {
     }
 
     pub(super) fn way(&mut self, planned: &Planned) {
+        if let Some(after) = &planned.after {
+            self.name(Kind::Route, &after.route);
+        }
         let way = [planned.route.clone(), planned.destination.clone(), planned.system.clone()];
         if !self.ways.contains(&way) {
             for (kind, text) in [Kind::Route, Kind::Destination, Kind::System].into_iter().zip(&way) {

@@ -1,8 +1,11 @@
 //! What people and other parts ask: lists, single rows.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::types::{ToSql, Type};
 
 use super::failure::Failure;
+use super::kept;
 use super::session::{Cells, Session, args, read};
 use super::settle::StoredFault;
 use super::text;
@@ -10,7 +13,8 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::{
-    AttemptView, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, RefusedPost, StoredNotification,
+    AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
+    StoredNotification,
 };
 
 /// The length of a list when none is asked for.
@@ -30,7 +34,7 @@ const DELIVERY: &str = "
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.state = 'in_flight'),
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled ORDER BY b.lane_key, b.id LIMIT 1)
            ) END,
-           d.superseded_by
+           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers
     FROM delivery d JOIN notification n ON n.id = d.notification JOIN name s ON s.id = n.source
     JOIN way w ON w.id = d.way JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
     JOIN name y ON y.id = w.system";
@@ -38,7 +42,8 @@ const DELIVERY: &str = "
 const NOTIFICATION: &str = "FROM notification n JOIN envelope e ON e.id = n.envelope JOIN name s ON s.id = n.source";
 
 const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
-    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates";
+    e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates,
+    n.edited_from";
 
 /// Conditions of a list, each with its value.
 #[derive(Default)]
@@ -65,6 +70,18 @@ impl Conditions {
         if let Some(value) = value {
             self.push(condition, Box::new(value), Type::INT8);
         }
+    }
+
+    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
+    fn kept(&mut self, kept: Option<String>) {
+        let Some(kept) = kept else { return };
+        let (name, value) = kept.split_once('=').map_or((kept.as_str(), None), |(name, value)| (name, Some(value)));
+        let among = "d.id IN (SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = ?";
+        self.text(&format!("{among})"), Some(name.to_owned()).filter(|_| value.is_none()));
+        let Some(value) = value else { return };
+        self.values.push((Box::new(text::written(name).into_owned()), Type::TEXT));
+        let named = among.replace('?', &format!("${}", self.values.len()));
+        self.text(&format!("{named} AND left(k.text, 64) = left(?, 64) AND k.text = ?)"), Some(value.to_owned()));
     }
 
     fn plain(&mut self, condition: String) {
@@ -104,11 +121,49 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
     conditions.text(&of("notification_id = ?"), filter.notification_id);
     conditions.text(&of("record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?"), filter.record_id);
     conditions.text("strpos(d.reason, ?) > 0", filter.text);
+    conditions.kept(filter.kept);
     conditions.number("d.id < ?", filter.before);
     let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     conditions.number("d.id > ?", filter.after);
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
-    read(&conditions.ask(session, &sql).await?, read_delivery)
+    let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
+    with_ties(session, found).await
+}
+
+/// Adds what stands in other rows: only of those deliveries that can have it.
+async fn with_ties(session: &mut Session, found: Vec<Found>) -> Result<Vec<DeliveryView>, Failure> {
+    let ids = |among: fn(&Found) -> bool| -> Vec<i64> {
+        found.iter().filter(|found| among(found)).map(|found| found.view.delivery_id.0).collect()
+    };
+    let mut answers = kept::of(session, &ids(|found| found.view.state == State::Delivered)).await?;
+    let mut followers = tied(session, "comes_after", &ids(|found| found.has_followers)).await?;
+    let repeated = ids(|found| matches!(found.view.state, State::Delivered | State::Superseded));
+    let mut replays = tied(session, "replay_of", &repeated).await?;
+    let with_ties = |Found { mut view, .. }: Found| {
+        let id = view.delivery_id.0;
+        (view.kept, view.kept_warnings) = answers.remove(&id).unwrap_or_default();
+        view.links.followed_by = followers.remove(&id).unwrap_or_default();
+        view.links.replayed_by = replays.remove(&id).unwrap_or_default();
+        view
+    };
+    Ok(found.into_iter().map(with_ties).collect())
+}
+
+/// For each of some deliveries, those that name it in a column.
+async fn tied(session: &mut Session, column: &str, ids: &[i64]) -> Result<BTreeMap<i64, Vec<DeliveryId>>, Failure> {
+    let mut tied: BTreeMap<i64, Vec<DeliveryId>> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(tied);
+    }
+    let sql = format!(
+        "SELECT k.id, d.id FROM unnest($1::bigint[]) k (id) CROSS JOIN LATERAL
+             (SELECT id FROM delivery WHERE {column} = k.id ORDER BY id LIMIT 100) d ORDER BY k.id, d.id"
+    );
+    let rows = session.query(&sql, args![INT8_ARRAY ids]).await?;
+    for (id, other) in read(&rows, |cells| Ok((cells.number()?, cells.number()?)))? {
+        tied.entry(id).or_default().push(DeliveryId(other));
+    }
+    Ok(tied)
 }
 
 /// The condition on the state, put so that few rows are looked at; `narrow` says that another condition leaves few rows
@@ -158,12 +213,19 @@ pub(super) async fn stands_for(session: &mut Session, ids: &[DeliveryId]) -> Res
 /// One delivery.
 pub(super) async fn delivery_view(session: &mut Session, id: i64) -> Result<Option<DeliveryView>, Failure> {
     let rows = session.query(&format!("{DELIVERY} WHERE d.id = $1"), args![INT8 id]).await?;
-    Ok(read(&rows, read_delivery)?.into_iter().next())
+    let found = read(&rows, read_delivery)?;
+    Ok(with_ties(session, found).await?.into_iter().next())
 }
 
-fn read_delivery(cells: &mut Cells<'_>) -> Result<DeliveryView, Failure> {
+/// A delivery as its row has it.
+struct Found {
+    view: DeliveryView,
+    has_followers: bool,
+}
+
+fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
     let maybe = |id: Option<i64>| id.map(DeliveryId);
-    Ok(DeliveryView {
+    let mut view = DeliveryView {
         delivery_id: DeliveryId(cells.number()?),
         notification_id: cells.text()?,
         notification_row: cells.number()?,
@@ -187,18 +249,28 @@ fn read_delivery(cells: &mut Cells<'_>) -> Result<DeliveryView, Failure> {
         superseded_by: maybe(cells.next()?),
         kept: Default::default(),
         kept_warnings: Default::default(),
-        links: Default::default(),
-    })
+        links: Links {
+            after: maybe(cells.next()?),
+            followed_by: Vec::new(),
+            replay_of: maybe(cells.next()?),
+            replayed_by: Vec::new(),
+            edited_from: cells.next()?,
+            as_it_was: cells.next::<Option<i64>>()?.map(ConfigVersion),
+        },
+    };
+    // Of one that is the first of its lane itself, the lane is not what it waits for.
+    view.lane_head = view.lane_head.filter(|head| *head != view.delivery_id);
+    Ok(Found { view, has_followers: cells.next()? })
 }
 
 /// The calls of a delivery, oldest first.
 pub(super) async fn attempts(session: &mut Session, delivery: i64) -> Result<Vec<AttemptView>, Failure> {
     let sql =
         "SELECT number, started_at, ended_at, duration_ms, outcome, reason, config_version, request_line, request,
-                   request_cut, status, response, response_cut, fault FROM attempt WHERE delivery = $1 ORDER BY number";
+                   request_cut, status, response, response_cut, fault, call_hash FROM attempt WHERE delivery = $1 ORDER BY number";
     let rows = session.query(sql, args![INT8 delivery]).await?;
     read(&rows, |cells| {
-        Ok(AttemptView {
+        let mut view = AttemptView {
             number: cells.count()?,
             started_at: cells.time()?,
             ended_at: cells.maybe_time()?,
@@ -216,7 +288,10 @@ pub(super) async fn attempts(session: &mut Session, delivery: i64) -> Result<Vec
                 fault: fault(cells.maybe_text()?)?,
                 call_hash: None,
             },
-        })
+        };
+        let hash: Option<Vec<u8>> = cells.next()?;
+        view.record.call_hash = hash.and_then(|hash| hash.try_into().ok());
+        Ok(view)
     })
 }
 
@@ -284,8 +359,9 @@ fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure>
         xml: String::new(),
     };
     let (kind, reason, duplicates) = (cells.text()?, cells.maybe_text()?, cells.number()?);
+    let edited_from = cells.next()?;
     notification.xml = cells.text()?;
-    Ok(NotificationView { notification, kind, reason, duplicates, edited_from: None })
+    Ok(NotificationView { notification, kind, reason, duplicates, edited_from })
 }
 
 /// The refused POSTs, newest first.

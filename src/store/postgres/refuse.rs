@@ -140,8 +140,10 @@ impl Job for Repair {
     }
 }
 
-/// Pulls due times beyond `latest` back to it, at most `limit` of them; how many.
+/// Pulls due times beyond `latest` back to it, and those of what was never attempted to the present, at most `limit` of
+/// them; how many.
 pub(super) struct PullBack {
+    pub(super) now: Timestamp,
     pub(super) latest: Timestamp,
     pub(super) limit: i64,
 }
@@ -155,10 +157,11 @@ impl Job for PullBack {
                            SELECT d.id FROM delivery d WHERE d.id = ANY(ARRAY(
                                SELECT c.id FROM way w CROSS JOIN LATERAL
                                    (SELECT id FROM delivery WHERE way = w.id AND state = 'waiting' AND due_at > $1
-                                    ORDER BY way, due_at DESC, id DESC LIMIT $2) c LIMIT $2))
+                                    AND (due_at > $2 OR attempts = 0) ORDER BY way, due_at DESC, id DESC LIMIT $3) c LIMIT $3))
                            AND d.state = 'waiting' ORDER BY d.id FOR UPDATE SKIP LOCKED)
-                       UPDATE delivery d SET due_at = $1 FROM far WHERE d.id = far.id RETURNING d.id";
-            let pulled = work.session.query(sql, args![INT8 self.latest.0, INT8 self.limit]).await?.len();
+                       UPDATE delivery d SET due_at = CASE d.attempts WHEN 0 THEN $1 ELSE $2 END FROM far WHERE d.id = far.id RETURNING d.id";
+            let arguments = args![INT8 self.now.0, INT8 self.latest.0, INT8 self.limit];
+            let pulled = work.session.query(sql, arguments).await?.len();
             work.idle = pulled == 0;
             Ok(u64::try_from(pulled).unwrap_or(u64::MAX))
         })

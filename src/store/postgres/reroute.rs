@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use futures_util::future::BoxFuture;
 
 use super::accept::{self, Desk, Envelope, lane_key};
+use super::after;
 use super::coalesce;
 use super::failure::Failure;
 use super::locks::{self, Class, Gate, Keys};
@@ -105,6 +106,14 @@ impl Reroute {
         if !records.is_empty() {
             coalesce::read_waiting(work, records, &mut waiting, &mut old).await?;
         }
+        let mut newest = BTreeMap::new();
+        if self.deliveries.iter().any(|planned| planned.after.is_some()) {
+            revise::read_newest(work, &[first.row], &mut newest, &mut old).await?;
+        }
+        if !old.is_empty() {
+            let concerned: Vec<i64> = old.into_keys().collect();
+            old = after::with_followers(&mut work.session, &concerned).await?;
+        }
         let mut lanes: BTreeSet<i64> = old.values().filter_map(|lane| *lane).collect();
         for planned in &self.deliveries {
             lanes.extend(lane_key(work.names.way(planned)?.as_ref(), planned));
@@ -112,13 +121,15 @@ impl Reroute {
         let scene = accept::enter_lanes(work, gate, &lanes, &old).await?;
         let mut desk = Desk::of_scene(work, scene, self.deliveries.len()).await?;
         desk.waiting = waiting;
+        desk.newest = newest;
         let nothing_new = nothing_new(self.now);
         let envelope = Envelope::of_known(&nothing_new, first.source, first.organization);
         for planned in &self.deliveries {
-            let made = desk.deliver(work, &envelope, self.row, &first.record_id, planned)?;
+            let made = desk.deliver(work, &envelope, first.row, self.row, &first.record_id, planned)?;
             let route = work.names.number(Kind::Route, &planned.route)?;
             desk.remember((first.row, route), made);
         }
+        desk.tell_fallen(work, self.now)?;
         revise::reclassify(work, first.source, &first.kind)?;
         work.session.query("UPDATE notification SET kind = 'routed' WHERE id = $1", args![INT8 first.row]).await?;
         desk.finish(work).await
@@ -126,7 +137,7 @@ impl Reroute {
 }
 
 /// What the making of deliveries asks of an envelope: the moment.
-fn nothing_new(now: Timestamp) -> Accept {
+pub(super) fn nothing_new(now: Timestamp) -> Accept {
     Accept {
         source: String::new(),
         received_at: now,

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accept::{Desk, Envelope, Key, Known};
+use super::accept::{self, Desk, Envelope, Key, Known};
 use super::accounts::Account;
+use super::after;
 use super::failure::Failure;
 use super::lane::{Place, Turn};
 use super::names::Kind;
@@ -71,7 +72,7 @@ pub(super) fn came_again<'a>(
 ) -> Result<Fate, Failure> {
     let missing = || Failure::Fault(format!("notification {} was not read", incoming.notification_id));
     let known = desk.known.get_mut(key).ok_or_else(missing)?;
-    if known.hash == incoming.hash {
+    if known.has(&incoming.hash) {
         known.came_again += 1;
         work.accounts.add(Account::source(envelope.source, "duplicate"), 1);
         return Ok(Fate::Duplicate);
@@ -82,7 +83,7 @@ pub(super) fn came_again<'a>(
     let row = desk.add_row(envelope, incoming, revision, Fate::Revised)?;
     desk.note_repeats(repeats);
     if let Some(known) = desk.known.get_mut(key) {
-        (known.row, known.revision, known.hash) = (row, revision, incoming.hash);
+        (known.row, known.revision, known.hash, known.edited) = (row, revision, incoming.hash, None);
     }
     work.accounts.add(Account::source(envelope.source, "revised"), 1);
     let readable = !matches!(incoming.kind, IncomingKind::Unreadable(_));
@@ -105,6 +106,7 @@ fn deliver(
     for case in cases(desk, work, envelope, incoming, content.first)? {
         made |= handle(desk, work, envelope, case, content)?;
     }
+    desk.tell_fallen(work, envelope.now())?;
     if made && let Some(known) = desk.known.get_mut(key).filter(|known| known.first_kind != "routed") {
         let source = known.first_source;
         let kind = std::mem::replace(&mut known.first_kind, "routed".to_owned());
@@ -158,16 +160,34 @@ fn cases<'a>(
         }
     }
     cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
+    // What others come after is planned before them, and what is not planned any more is seen to first of all.
+    if incoming.deliveries.iter().any(|planned| planned.after.is_some()) {
+        let place = |case: &Case<'_>| {
+            let route = case.planned.map(|planned| &planned.route);
+            route.map(|route| incoming.deliveries.iter().position(|planned| planned.route == *route))
+        };
+        cases.sort_by_key(place);
+    }
     Ok(cases)
 }
 
 /// The table of DESIGN §3.
-fn step(old: &Place, planned: Option<&Planned>) -> Step {
+fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
     match old.state {
+        // What a person had made is not for Salesforce to change.
+        State::Waiting | State::Blocked | State::Held if old.replay_of.is_some() => Step::Keep,
+        // What it comes after was attempted and stays: so does it, and both are made anew.
+        State::Waiting | State::Blocked | State::Held
+            if old.attempts == 0 && planned.is_some() && old.comes_after.is_some() && old.comes_after != lead =>
+        {
+            Step::Keep
+        }
         State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
+            let own_lane = lead.map(|_| accept::own_lane(old.id));
             let replaceable = planned.is_some_and(|planned| {
                 planned.dead.is_none()
-                    && planned.lane == old.lane
+                    && lead == old.comes_after
+                    && planned.lane.as_ref().or(own_lane.as_ref()) == old.lane.as_ref()
                     && planned.destination == old.way.destination_name
                     && planned.system == old.way.system_name
             });
@@ -195,7 +215,14 @@ fn handle(
     let Content { first, row, revision, record_id } = content;
     if let Some(old) = case.old {
         // Looked at only now: superseding the delivery of another route may have moved it.
-        let step = step(desk.scene.place(old)?, case.planned);
+        let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
+            Some(after) => {
+                let route = work.names.number(Kind::Route, &after.route)?;
+                after::lead(&desk.scene, &desk.newest, first, route).map(|lead| lead.id)
+            }
+            None => None,
+        };
+        let step = step(desk.scene.place(old)?, case.planned, lead);
         desk.remember((first, case.route), old);
         match step {
             Step::Replace => {
@@ -211,7 +238,7 @@ fn handle(
         }
     }
     let Some(planned) = case.planned else { return Ok(false) };
-    let made = desk.deliver(work, envelope, row, record_id, planned)?;
+    let made = desk.deliver(work, envelope, first, row, record_id, planned)?;
     desk.remember((first, case.route), made);
     Ok(true)
 }
@@ -232,8 +259,13 @@ fn supersede(
     let at = envelope.now();
     let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
     desk.scene.turn(work, old, turn)?;
-    let lane = desk.scene.place(old)?.lane_key;
-    desk.scene.promote(work, lane, at).map(|_| ())
+    let place = desk.scene.place(old)?;
+    let (lane, has_followers) = (place.lane_key, place.has_followers);
+    desk.scene.promote(work, lane, at)?;
+    if has_followers {
+        desk.fallen.push(old);
+    }
+    Ok(())
 }
 
 impl Desk<'_> {

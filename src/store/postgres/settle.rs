@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
+use super::after;
 use super::failure::Failure;
+use super::kept;
 use super::lane::{Scene, Turn};
 use super::locks;
 use super::queue::Group;
@@ -59,8 +61,7 @@ impl Job for Settles<'_> {
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Self::Done, Failure>> {
         Box::pin(async move {
             let deliveries: Vec<i64> = self.0.iter().map(|settle| settle.delivery.0).collect();
-            let lanes = locks::lock_lanes_of(work, &deliveries).await?;
-            let mut scene = Scene::load(work, &deliveries, &lanes, deliveries.len()).await?;
+            let mut scene = after::load(work, &deliveries).await?;
             let versions = versions(work, &self.0).await?;
             let mut done = Vec::with_capacity(self.0.len());
             let mut settled: Vec<&Settle> = Vec::new();
@@ -139,7 +140,7 @@ fn move_on(
     at: Timestamp,
 ) -> Result<(), Failure> {
     let place = scene.place(id)?;
-    let lane = place.lane_key;
+    let (lane, has_followers) = (place.lane_key, place.has_followers);
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
     let turn = match settlement {
         Settlement::Waiting { due_at } => return scene.take_turn(work, id, *due_at, last_reason, at),
@@ -156,7 +157,8 @@ fn move_on(
         }
     };
     scene.turn(work, id, turn)?;
-    scene.promote(work, lane, at).map(|_| ())
+    scene.promote(work, lane, at)?;
+    if has_followers { after::tell(work, scene, id, at) } else { Ok(()) }
 }
 
 /// Takes an attempt back for which no call was made: as if it had never been begun. Its row is removed apart.
@@ -186,6 +188,7 @@ async fn write_attempts(work: &mut Work, settles: &[&Settle]) -> Result<(), Fail
     if called.is_empty() {
         return Ok(());
     }
+    kept::write(work, &called).await?;
     let mut faults = Vec::with_capacity(called.len());
     for settle in &called {
         let fault = settle.record.fault.as_ref().map(|fault| serde_json::to_string(&StoredFault::from(fault)));
@@ -198,11 +201,12 @@ async fn write_attempts(work: &mut Work, settles: &[&Settle]) -> Result<(), Fail
     let sql = "UPDATE attempt a SET ended_at = u.ended_at, outcome = u.outcome, duration_ms = u.duration_ms,
                    status = u.status, request_cut = u.request_cut, response_cut = u.response_cut,
                    reason = nullif(u.reason, ''), fault = u.fault, request_line = u.request_line, request = u.request,
-                   response = u.response
+                   response = u.response, call_hash = u.call_hash
                FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[], $7::boolean[],
-                   $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+                   $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+                   $13::bytea[])
                    u (lease, ended_at, outcome, duration_ms, status, request_cut, response_cut, reason, fault,
-                      request_line, request, response)
+                      request_line, request, response, call_hash)
                WHERE a.lease = u.lease";
     let arguments = args![
         INT8_ARRAY column(&called, |settle| settle.lease.0),
@@ -217,6 +221,7 @@ async fn write_attempts(work: &mut Work, settles: &[&Settle]) -> Result<(), Fail
         TEXT_ARRAY text(|settle| &settle.record.request_line),
         TEXT_ARRAY text(|settle| &settle.record.request),
         TEXT_ARRAY text(|settle| &settle.record.response),
+        BYTEA_ARRAY column(&called, |settle| settle.record.call_hash.as_ref().map(<[u8; 32]>::as_slice)),
     ];
     work.session.query(sql, arguments).await.map(|_| ())
 }
@@ -347,8 +352,7 @@ impl Job for Rescue {
                 work.idle = true;
                 return Ok(0);
             }
-            let lanes = locks::lock_lanes_of(work, &deliveries).await?;
-            let mut scene = Scene::load(work, &deliveries, &lanes, deliveries.len()).await?;
+            let mut scene = after::load(work, &deliveries).await?;
             let left = complete_unknown(work, &deliveries, self.now).await?;
             for (id, version) in &left {
                 self.rescue(work, &mut scene, *id, *version)?;
