@@ -1,14 +1,12 @@
 //! What is left of ways that nothing serves any more: how much, and its end in small steps.
 
-use std::collections::BTreeSet;
-
 use futures_util::future::BoxFuture;
 
+use super::after;
 use super::audit_log;
 use super::change;
 use super::failure::Failure;
-use super::lane::{Place, Scene, Turn};
-use super::locks;
+use super::lane::{Place, Turn};
 use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};
@@ -84,8 +82,7 @@ impl Discard {
         if found.is_empty() {
             return Ok(0);
         }
-        let lanes: BTreeSet<i64> = locks::lock_lanes_of(work, found).await?;
-        let mut scene = Scene::load(work, found, &lanes, found.len()).await?;
+        let mut scene = after::load(work, found).await?;
         work.accounts.at(self.now);
         let by = By::new("a reload", self.reason.as_str());
         let may_go = |place: &Place| place.unsettled && Change::Discard.applies_to(place.state);
@@ -97,6 +94,7 @@ impl Discard {
             let turn =
                 Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(&self.reason), at: self.now };
             change::leave(work, &mut scene, *id, turn)?;
+            after::tell(work, &mut scene, *id, self.now)?;
             deeds.push(change::deed(DeliveryId(*id), "discard", &by, self.now));
         }
         if deeds.is_empty() {

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::accept::{Desk, Envelope, lane_key};
 use super::after::{self, Story};
+use super::audit_log;
 use super::change;
 use super::failure::Failure;
 use super::lane::{Place, Turn};
@@ -98,6 +99,7 @@ impl Job for Replaying {
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Replayed, Failure>> {
         Box::pin(async move {
             let replay = &self.0;
+            work.accounts.at(replay.now);
             let (story, carried) = open(work, replay.delivery.0, replay.planned.as_ref()).await?;
             let place = story.scene.place(replay.delivery.0)?.clone();
             if !matches!(place.state, State::Dead | State::Delivered) {
@@ -232,7 +234,8 @@ impl Replaying {
     }
 
     async fn done(&self, work: &mut Work, shown: i64) -> Result<DeliveryView, Failure> {
-        change::note(work, self.0.delivery, "replay", &self.0.by, self.0.now).await?;
+        let deed = change::deed(self.0.delivery, "replay", &self.0.by, self.0.now);
+        audit_log::write(work, &deed).await?;
         change::view(work, shown).await
     }
 }

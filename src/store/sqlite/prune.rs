@@ -221,6 +221,9 @@ impl Step<'_, '_> {
         if place.state == State::Superseded && self.stands_with_a_letter(place.id)? {
             return Ok(true);
         }
+        if place.has_followers && self.is_followed(place.id)? {
+            return Ok(true);
+        }
         if place.state == State::Delivered && !self.outdate(place)? {
             return Ok(true);
         }
@@ -228,6 +231,7 @@ impl Step<'_, '_> {
             // The last of them may just have gone; the next step finds none.
             return Ok(false);
         }
+        self.books.run("DELETE FROM kept WHERE delivery = ?1", [place.id])?;
         let sql = "DELETE FROM delivery WHERE id = ?1 RETURNING notification";
         let notification: Option<i64> = self.books.find(sql, [place.id], |row| row.get(0))?;
         let destination = place.way.destination;
@@ -251,6 +255,13 @@ impl Step<'_, '_> {
                    CROSS JOIN delivery d ON d.id = after.id ORDER BY after.place DESC LIMIT 1";
         let is_over: Option<bool> = self.books.find(sql, (id, SUCCESSORS_MAX), |row| row.get(0))?;
         Ok(is_over == Some(false))
+    }
+
+    /// Whether another needs its answer that comes after it: it may yet be sent.
+    fn is_followed(&self, id: i64) -> Result<bool, Failure> {
+        let sql = "SELECT 1 FROM delivery INDEXED BY delivery_followers WHERE comes_after = ?1
+                   AND state NOT IN ('delivered', 'superseded', 'discarded') LIMIT 1";
+        Ok(self.books.find(sql, [id], |row| row.get::<_, i64>(0))?.is_some())
     }
 
     /// Tells earlier deliveries of the record on this route, which wait or are dead, that a later state was delivered:
@@ -310,6 +321,21 @@ impl Step<'_, '_> {
 
     fn take_revision(&mut self, revision: &Revision) -> Result<(), Failure> {
         self.books.run("DELETE FROM notification WHERE id = ?1", [revision.row])?;
+        self.pruned.notifications += 1;
+        if revision.is_edited {
+            // It has the envelope of the content that was edited, and went in by itself.
+            return Ok(());
+        }
+        self.count(revision);
+        // The notifications of an envelope have numbers in a row.
+        let sql = "DELETE FROM envelope WHERE id = ?1
+                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id < ?2 ORDER BY id DESC LIMIT 1)
+                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id > ?2 ORDER BY id LIMIT 1)";
+        self.pruned.envelopes += as_count(self.books.run(sql, (revision.envelope, revision.row))?);
+        Ok(())
+    }
+
+    fn count(&mut self, revision: &Revision) {
         let &Revision { source, duplicates, .. } = revision;
         let accounts = &mut self.books.accounts;
         let mut add = |name, count| accounts.add(Account::source(source, name).pruned(), count);
@@ -320,13 +346,6 @@ impl Step<'_, '_> {
         if kind != "revised" {
             add("unique", 1);
         }
-        self.pruned.notifications += 1;
-        // The notifications of an envelope have numbers in a row.
-        let sql = "DELETE FROM envelope WHERE id = ?1
-                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id < ?2 ORDER BY id DESC LIMIT 1)
-                   AND ?1 IS NOT (SELECT envelope FROM notification WHERE id > ?2 ORDER BY id LIMIT 1)";
-        self.pruned.envelopes += as_count(self.books.run(sql, (revision.envelope, revision.row))?);
-        Ok(())
     }
 
     /// Those that never had a delivery.
@@ -470,6 +489,8 @@ struct Revision {
     kind: String,
     duplicates: i64,
     received_at: Option<i64>,
+    /// Whether a person edited it: then it did not come in, and is counted nowhere.
+    is_edited: bool,
     /// Whether a delivery carries it.
     is_used: bool,
 }
@@ -477,7 +498,7 @@ struct Revision {
 /// All revisions of a notification, the first one last; none when it has too many to look at or is gone.
 fn family(books: &Books, row: i64) -> Result<Option<Vec<Revision>>, Failure> {
     let sql = "SELECT n.id, n.revision, n.envelope, n.source, n.kind, n.duplicates, e.received_at,
-               EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
+               n.edited_from IS NOT NULL, EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
                FROM notification this CROSS JOIN notification n ON n.notification_id = this.notification_id
                AND n.organization = this.organization LEFT JOIN envelope e ON e.id = n.envelope
                WHERE this.id = ?1 ORDER BY n.revision DESC LIMIT ?2";
@@ -490,7 +511,8 @@ fn family(books: &Books, row: i64) -> Result<Option<Vec<Revision>>, Failure> {
             kind: found.get(4)?,
             duplicates: found.get(5)?,
             received_at: found.get(6)?,
-            is_used: found.get(7)?,
+            is_edited: found.get(7)?,
+            is_used: found.get(8)?,
         })
     })?;
     Ok(Some(family).filter(|family| !family.is_empty()))

@@ -78,7 +78,7 @@ macro_rules! contract {
 #[cfg(feature = "postgres")]
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::{model, replay};
+    pub(super) use super::super::{configurations, keep, model, replay};
 }
 
 contract! {
@@ -165,11 +165,44 @@ contract! {
         the_one_that_comes_after_goes_by_the_newest_repetition_of_the_one_before,
         without_a_lane_nobody_waits_for_the_one_before,
         any_history_of_what_comes_after_and_is_repeated_leaves_the_store_sound_and_comes_to_an_end;
+    configurations:
+        it_is_known_which_configuration_came_into_force_when_by_what_and_why,
+        the_last_thousand_times_that_a_configuration_came_into_force_are_kept,
+        what_is_not_settled_is_counted_by_way,
+        a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on;
+    keep:
+        of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_ledger_stays,
+        what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole,
+        a_notification_is_known_for_as_long_as_repeats_are_told_though_its_delivery_is_gone,
+        a_revision_after_pruning_finds_what_it_needs,
+        the_record_stays_while_another_delivery_of_its_notification_may_still_be_sent,
+        an_old_dead_letter_is_still_outdated_when_what_outdates_it_was_pruned,
+        the_mark_of_what_was_delivered_survives_pruning,
+        what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_there,
+        what_never_had_a_delivery_goes_at_an_age_of_its_own,
+        a_dry_run_counts_what_would_go,
+        pruning_in_steps_of_one_thing_comes_to_the_same_end,
+        any_history_can_be_pruned_and_stays_sound,
+        pruning_at_a_pace_ends_and_is_bounded_by_patience,
+        an_answer_is_kept_for_as_long_as_one_that_comes_after_may_need_it,
+        what_a_person_edited_goes_with_its_notification_and_takes_no_account_with_it,
+        what_happens_is_booked_on_its_utc_day_and_the_days_sum_to_the_ledger,
+        the_longest_silence_of_a_source_is_known_with_when_it_was,
+        a_time_in_which_nobody_listened_is_kept_until_a_person_took_note,
+        what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refused_does_not,
+        the_audit_log_is_filtered_and_turned_page_by_page,
+        an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year;
 }
 
 #[test]
 fn no_test_of_the_contract_is_left_out() {
-    let sources = [include_str!("../store.rs"), include_str!("model.rs"), include_str!("replay.rs")];
+    let sources = [
+        include_str!("../store.rs"),
+        include_str!("model.rs"),
+        include_str!("configurations.rs"),
+        include_str!("keep.rs"),
+        include_str!("replay.rs"),
+    ];
     for (line, next) in sources.iter().flat_map(|source| source.lines().zip(source.lines().skip(1))) {
         let name = next.strip_prefix("pub(super) ").unwrap_or(next).strip_prefix("async fn ");
         if let Some(name) = name.filter(|_| line.starts_with("#[tokio::test")) {

@@ -9,7 +9,7 @@ fn way(route: &str, destination: &str) -> Way {
 }
 
 #[tokio::test]
-async fn it_is_known_which_configuration_came_into_force_when_by_what_and_why() {
+pub(super) async fn it_is_known_which_configuration_came_into_force_when_by_what_and_why() {
     let mut world = World::new();
     assert_eq!(world.store().taken_configs(10).await.unwrap(), []);
     let mut expected = Vec::new();
@@ -27,7 +27,7 @@ async fn it_is_known_which_configuration_came_into_force_when_by_what_and_why() 
 }
 
 #[tokio::test]
-async fn the_last_thousand_times_that_a_configuration_came_into_force_are_kept() {
+pub(super) async fn the_last_thousand_times_that_a_configuration_came_into_force_are_kept() {
     let world = World::new();
     let take = |version| {
         let taken = TakenConfig { version, at: world.now(), by: TakenBy::File, reason: String::new() };
@@ -39,7 +39,7 @@ async fn the_last_thousand_times_that_a_configuration_came_into_force_are_kept()
 }
 
 #[tokio::test]
-async fn what_is_not_settled_is_counted_by_way() {
+pub(super) async fn what_is_not_settled_is_counted_by_way() {
     let world = World::new();
     assert_eq!(world.store().unsettled().await.unwrap(), []);
     world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("b", "M"), note("4").to("c", "N")]).await;
@@ -58,7 +58,7 @@ async fn what_is_not_settled_is_counted_by_way() {
 }
 
 #[tokio::test]
-async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on() {
+pub(super) async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on() {
     let world = World::new();
     for number in 1..=6 {
         world.post([note(&format!("{number}")).to(if number == 4 { "b" } else { "a" }, "L")]).await;

@@ -2,7 +2,7 @@
 
 use omgate::clock::Day;
 use omgate::store::{
-    AuditFilter, DayChange, DayFilter, Deed, Kept, LedgerDay, Prune, Pruned, Retention, Silence, pace,
+    AuditFilter, DayChange, DayFilter, Deed, Edit, Kept, LedgerDay, Prune, Pruned, Replay, Retention, Silence, pace,
 };
 
 use super::*;
@@ -59,7 +59,7 @@ impl World {
 // ---- pruning ----
 
 #[tokio::test]
-async fn of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_ledger_stays() {
+pub(super) async fn of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_ledger_stays() {
     let mut world = World::new();
     world.post([note("newest")]).await;
     world.delivered(note("one").to("a", "L")).await;
@@ -95,7 +95,7 @@ async fn of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_led
 }
 
 #[tokio::test]
-async fn what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole() {
+pub(super) async fn what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole() {
     let mut world = World::new();
     world.post([note("waiting").to("a", "1"), note("behind").to("a", "1"), note("held").to("a", "2")]).await;
     world.change(3, Change::Hold).await.unwrap();
@@ -123,7 +123,7 @@ async fn what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole() {
 }
 
 #[tokio::test]
-async fn a_notification_is_known_for_as_long_as_repeats_are_told_though_its_delivery_is_gone() {
+pub(super) async fn a_notification_is_known_for_as_long_as_repeats_are_told_though_its_delivery_is_gone() {
     let mut world = World::new();
     world.delivered(note("1").to("a", "L")).await;
     world.post([note("1").says("second").to("a", "L")]).await;
@@ -152,7 +152,7 @@ async fn a_notification_is_known_for_as_long_as_repeats_are_told_though_its_deli
 }
 
 #[tokio::test]
-async fn a_revision_after_pruning_finds_what_it_needs() {
+pub(super) async fn a_revision_after_pruning_finds_what_it_needs() {
     let mut world = World::new();
     world.delivered(note("1").record("006").to("a", "L").to("b", "M")).await;
     let claimed = world.claims(&["create"], &["b"], 1).await.claimed.remove(0);
@@ -172,7 +172,7 @@ async fn a_revision_after_pruning_finds_what_it_needs() {
 }
 
 #[tokio::test]
-async fn the_record_stays_while_another_delivery_of_its_notification_may_still_be_sent() {
+pub(super) async fn the_record_stays_while_another_delivery_of_its_notification_may_still_be_sent() {
     let mut world = World::new();
     world.post([note("1").to("a", "L").to("b", "M")]).await;
     let claimed = world.claims(&["create"], &["a"], 1).await.claimed.remove(0);
@@ -196,7 +196,7 @@ async fn the_record_stays_while_another_delivery_of_its_notification_may_still_b
 }
 
 #[tokio::test]
-async fn an_old_dead_letter_is_still_outdated_when_what_outdates_it_was_pruned() {
+pub(super) async fn an_old_dead_letter_is_still_outdated_when_what_outdates_it_was_pruned() {
     let mut world = World::new();
     world.post([note("old").record("006").to("a", "L"), note("other").record("007").to("a", "M")]).await;
     for claimed in world.claim(2).await {
@@ -215,7 +215,7 @@ async fn an_old_dead_letter_is_still_outdated_when_what_outdates_it_was_pruned()
 }
 
 #[tokio::test]
-async fn the_mark_of_what_was_delivered_survives_pruning() {
+pub(super) async fn the_mark_of_what_was_delivered_survives_pruning() {
     let mut world = World::new();
     world.post([note("1").record("006").to("a", "L")]).await;
     let claimed = world.claim_one().await;
@@ -231,7 +231,7 @@ async fn the_mark_of_what_was_delivered_survives_pruning() {
 }
 
 #[tokio::test]
-async fn what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_there() {
+pub(super) async fn what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_there() {
     let mut world = World::new();
     let update = |id: &str| note(id).record("006").newest("a", "L", None);
     world.post([update("1"), update("2"), update("3")]).await;
@@ -254,7 +254,7 @@ async fn what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_th
 }
 
 #[tokio::test]
-async fn what_never_had_a_delivery_goes_at_an_age_of_its_own() {
+pub(super) async fn what_never_had_a_delivery_goes_at_an_age_of_its_own() {
     let mut world = World::new();
     world.post([note("unrouted"), note("sha256:00").unreadable("no id"), note("skipped").empty()]).await;
     let mut aside = world.envelope([note("aside").to("a", "L")]);
@@ -289,7 +289,7 @@ async fn what_never_had_a_delivery_goes_at_an_age_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_dry_run_counts_what_would_go() {
+pub(super) async fn a_dry_run_counts_what_would_go() {
     let mut world = World::new();
     world.post([note("unrouted")]).await;
     for id in ["1", "2", "3"] {
@@ -310,7 +310,7 @@ async fn a_dry_run_counts_what_would_go() {
 }
 
 #[tokio::test]
-async fn pruning_in_steps_of_one_thing_comes_to_the_same_end() {
+pub(super) async fn pruning_in_steps_of_one_thing_comes_to_the_same_end() {
     let mut world = World::new();
     for round in 0..5 {
         let id = format!("r{round}");
@@ -337,7 +337,7 @@ async fn pruning_in_steps_of_one_thing_comes_to_the_same_end() {
 }
 
 #[tokio::test]
-async fn any_history_can_be_pruned_and_stays_sound() {
+pub(super) async fn any_history_can_be_pruned_and_stays_sound() {
     for seed in 1..=6_u64 {
         println!("seed {seed}");
         let mut dice = model::Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -371,7 +371,7 @@ async fn any_history_can_be_pruned_and_stays_sound() {
 }
 
 #[tokio::test]
-async fn pruning_at_a_pace_ends_and_is_bounded_by_patience() {
+pub(super) async fn pruning_at_a_pace_ends_and_is_bounded_by_patience() {
     let mut world = World::new();
     for id in 0..50 {
         world.delivered(note(&id.to_string()).to("a", "L")).await;
@@ -389,10 +389,85 @@ async fn pruning_at_a_pace_ends_and_is_bounded_by_patience() {
     world.assert_sound().await;
 }
 
+#[tokio::test]
+pub(super) async fn an_answer_is_kept_for_as_long_as_one_that_comes_after_may_need_it() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L").after("b", Some("M"), "a", false)]).await;
+    let lead = world.claim_one().await;
+    let order = omgate::outcome::Kept { name: "order".to_owned(), value: "4711".into(), warning: None };
+    let settle = Settle { kept: vec![order], ..world.settling(&lead, "delivered", Settlement::Delivered) };
+    world.store().settle(settle).await.unwrap();
+    let dead = world.claim_one().await;
+    world.kill(&dead, false).await;
+    world.post([note("last")]).await;
+    world.advance(91 * DAY_MS);
+    assert_eq!(world.prune(&Retention::default()).await.deliveries, 0);
+    world.change(2, Change::Replay { even_if_newer: false }).await.unwrap();
+    world.advance(91 * DAY_MS);
+    assert_eq!(world.prune(&Retention::default()).await.deliveries, 0);
+    let follower = world.claim_one().await;
+    assert_eq!(follower.after["order"], "4711");
+    world.deliver(&follower).await;
+    world.advance(DAY_MS);
+    assert_eq!(world.prune(&Retention::default()).await.deliveries, 1);
+    assert!(
+        world
+            .store()
+            .deliveries(DeliveryFilter { kept: Some("order".to_owned()), ..Default::default() })
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let left = world.all().await;
+    assert_eq!((left.len(), left[0].kept.len()), (1, 0), "what it came after is gone, and it stands");
+    world.assert_sound().await;
+    world.advance(91 * DAY_MS);
+    assert_eq!(world.prune(&Retention::default()).await.notifications, 1);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn what_a_person_edited_goes_with_its_notification_and_takes_no_account_with_it() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "M"), note("3").to("b", "N")]).await;
+    for claimed in world.claim(3).await {
+        world.deliver(&claimed).await;
+    }
+    world.post([note("other")]).await;
+    let edit = Edit {
+        hash: hash("edited"),
+        record_type: "Opportunity".to_owned(),
+        record_id: "006-1".to_owned(),
+        xml: "edited".to_owned(),
+    };
+    let replay = Replay {
+        delivery: DeliveryId(2),
+        planned: Some(planned("a", Some("M"))),
+        edit: Some(edit),
+        as_it_was: None,
+        even_if_newer: false,
+        by: By::new("somebody", "by a person"),
+        now: world.now(),
+    };
+    world.store().replay(replay).await.unwrap();
+    let claimed = world.claim_one().await;
+    assert_eq!(claimed.notification.xml, "edited");
+    world.deliver(&claimed).await;
+    world.post([note("last")]).await;
+    world.post([note("1").says("second").to("a", "L")]).await;
+    let before = world.store().ledger().await.unwrap();
+    world.advance(91 * DAY_MS);
+    let pruned = world.prune(&Retention { unrouted: None, ..Retention::default() }).await;
+    assert_eq!((pruned.deliveries, pruned.notifications), (4, 3), "of the revised one a delivery still waits");
+    assert_eq!(world.store().ledger().await.unwrap(), before);
+    assert!(world.exists("1").await && !world.exists("2").await && !world.exists("3").await);
+    world.assert_sound().await;
+}
+
 // ---- by day ----
 
 #[tokio::test]
-async fn what_happens_is_booked_on_its_utc_day_and_the_days_sum_to_the_ledger() {
+pub(super) async fn what_happens_is_booked_on_its_utc_day_and_the_days_sum_to_the_ledger() {
     let mut world = World::new();
     let today = world.now().day().0;
     world.post([note("1").to("a", "L"), note("2")]).await;
@@ -435,7 +510,7 @@ async fn what_happens_is_booked_on_its_utc_day_and_the_days_sum_to_the_ledger() 
 // ---- silence and absences ----
 
 #[tokio::test]
-async fn the_longest_silence_of_a_source_is_known_with_when_it_was() {
+pub(super) async fn the_longest_silence_of_a_source_is_known_with_when_it_was() {
     const MINUTE: i64 = 60_000;
     let mut world = World::new();
     let since = world.now().day();
@@ -461,7 +536,7 @@ async fn the_longest_silence_of_a_source_is_known_with_when_it_was() {
 }
 
 #[tokio::test]
-async fn a_time_in_which_nobody_listened_is_kept_until_a_person_took_note() {
+pub(super) async fn a_time_in_which_nobody_listened_is_kept_until_a_person_took_note() {
     let mut world = World::new();
     let beat = |world: &World| {
         let (store, now) = (world.shared(), world.now());
@@ -498,7 +573,7 @@ async fn a_time_in_which_nobody_listened_is_kept_until_a_person_took_note() {
 // ---- the audit log ----
 
 #[tokio::test]
-async fn what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refused_does_not() {
+pub(super) async fn what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refused_does_not() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
     for change in [Change::Hold, Change::Release, Change::Discard] {
@@ -529,7 +604,7 @@ fn deed(world: &World, who: &str, verb: &str, object_id: &str) -> Deed {
 }
 
 #[tokio::test]
-async fn the_audit_log_is_filtered_and_turned_page_by_page() {
+pub(super) async fn the_audit_log_is_filtered_and_turned_page_by_page() {
     let mut world = World::new();
     let start = world.now();
     for (who, verb, system) in [("alice", "pause", "erp"), ("bob", "pause", "crm"), ("alice", "resume", "erp")] {
@@ -554,7 +629,7 @@ async fn the_audit_log_is_filtered_and_turned_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year() {
+pub(super) async fn an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year() {
     let mut world = World::new();
     for _ in 0..3 {
         world.store().audit(deed(&world, "alice", "pause", "erp")).await.unwrap();

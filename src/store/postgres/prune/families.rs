@@ -20,6 +20,8 @@ struct Revision {
     kind: String,
     duplicates: i64,
     received_at: Option<i64>,
+    /// Whether a person edited it: then it did not come in, and is counted nowhere.
+    is_edited: bool,
     /// Whether a delivery carries it.
     is_used: bool,
 }
@@ -42,7 +44,7 @@ impl Step<'_> {
         let sql = "DELETE FROM newest_delivery WHERE notification = ANY($1)";
         self.work.session.query(sql, args![INT8_ARRAY numbers]).await?;
         self.work.session.query("DELETE FROM notification WHERE id = ANY($1)", args![INT8_ARRAY numbers]).await?;
-        for revision in &revisions {
+        for revision in revisions.iter().filter(|revision| !revision.is_edited) {
             count(self, revision);
         }
         self.pruned.notifications += as_count(revisions.len());
@@ -58,7 +60,8 @@ impl Step<'_> {
     /// All revisions of each notification, the first one last.
     async fn families(&mut self, rows: &[i64]) -> Result<BTreeMap<(i64, String), Vec<Revision>>, Failure> {
         let sql = "SELECT this.organization, this.notification_id, n.id, n.revision, n.envelope, n.source, n.kind,
-                       n.duplicates, e.received_at, EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
+                       n.duplicates, e.received_at, n.edited_from IS NOT NULL,
+                       EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
                    FROM (SELECT DISTINCT organization, notification_id FROM notification WHERE id = ANY($1)) this
                    CROSS JOIN LATERAL (SELECT * FROM notification m WHERE m.notification_id = this.notification_id
                        AND m.organization = this.organization ORDER BY m.revision DESC LIMIT $2) n
@@ -74,6 +77,7 @@ impl Step<'_> {
                 kind: cells.text()?,
                 duplicates: cells.number()?,
                 received_at: cells.next()?,
+                is_edited: cells.next()?,
                 is_used: cells.next()?,
             };
             Ok((key, revision))

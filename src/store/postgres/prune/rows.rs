@@ -17,7 +17,8 @@ impl Step<'_> {
     /// Takes deliveries away that are held, and the notifications of which they were the last; whether it is finished.
     pub(super) async fn take_rows(&mut self, ids: &[i64]) -> Result<bool, Failure> {
         let mut going: BTreeSet<i64> = ids.iter().copied().collect();
-        for staying in [self.standing_with_letters(ids).await?, self.many_before(ids).await?] {
+        for staying in [self.standing_with_letters(ids).await?, self.followed(ids).await?, self.many_before(ids).await?]
+        {
             going.retain(|id| !staying.contains(id));
         }
         let outdating: Vec<i64> = going.iter().copied().collect();
@@ -32,6 +33,7 @@ impl Step<'_> {
             // The last of them may just have gone; the next step finds none.
             return Ok(false);
         }
+        self.work.session.query("DELETE FROM kept WHERE delivery = ANY($1)", args![INT8_ARRAY going]).await?;
         let sql = "WITH gone AS (DELETE FROM delivery WHERE id = ANY($1) RETURNING notification, way, state)
                    SELECT gone.notification, w.destination, gone.state FROM gone JOIN way w ON w.id = gone.way";
         let rows = self.work.session.query(sql, args![INT8_ARRAY going]).await?;
@@ -59,6 +61,15 @@ impl Step<'_> {
                        ORDER BY after.place DESC LIMIT 1) last
                    WHERE last.state NOT IN ('delivered', 'superseded', 'discarded')";
         let rows = self.work.session.query(sql, args![INT8_ARRAY ids, INT8 SUCCESSORS_MAX]).await?;
+        Ok(read(&rows, Cells::number)?.into_iter().collect())
+    }
+
+    /// Those whose answers another needs that comes after them: it may yet be sent.
+    async fn followed(&mut self, ids: &[i64]) -> Result<BTreeSet<i64>, Failure> {
+        let sql = "SELECT d.id FROM delivery d WHERE d.id = ANY($1) AND d.has_followers AND EXISTS
+                       (SELECT 1 FROM delivery f WHERE f.comes_after = d.id
+                        AND f.state NOT IN ('delivered', 'superseded', 'discarded'))";
+        let rows = self.work.session.query(sql, args![INT8_ARRAY ids]).await?;
         Ok(read(&rows, Cells::number)?.into_iter().collect())
     }
 
