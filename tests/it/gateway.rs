@@ -629,6 +629,25 @@ async fn a_replay_beside_a_later_state_under_way_is_outdated_when_that_is_delive
     assert_eq!(sink.arrived().len(), 2, "it was not sent again");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_changes_what_was_there_when_it_began_and_not_what_it_makes_itself() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for number in 0..3 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "A")).await.unwrap().is_ack());
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 3).await;
+    let body = json!({"choose": {"state": "delivered"}, "even_if_newer": true, "reason": "lost there", "rate": 20});
+    let (status, job) = gateway.change("/api/v1/deliveries/replay", &body).await;
+    assert_eq!((status, &job["total"]), (202, &json!(3)), "{job}");
+    let path = format!("/api/v1/jobs/{}", job["id"]);
+    let ended = gateway.admin_until(&path, PATIENCE, |job| !job["ended_at"].is_null()).await;
+    assert_eq!((&ended["state"], &ended["changed"]), (&json!("done"), &json!(3)), "{ended}");
+    gateway.until(PATIENCE, settled).await;
+    assert_eq!(sink.arrived().len(), 6);
+}
+
 /// With `stale_by` an older state is superseded when its turn comes; unless a person wants it sent all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outdated_dead_letter_is_sent_when_a_person_wants_it_and_lowers_no_mark() {
