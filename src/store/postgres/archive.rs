@@ -40,7 +40,11 @@ impl PostgresArchive {
 fn unreadable(failure: Failure) -> StoreError {
     let reason = match failure.into_error() {
         StoreError::Unavailable(reason) | StoreError::Refused(reason) => reason,
-        other => other.to_string(),
+        other @ (StoreError::Overloaded
+        | StoreError::Closed
+        | StoreError::NotFound(_)
+        | StoreError::Conflict(_)
+        | StoreError::LeaseLost) => other.to_string(),
     };
     StoreError::Refused(format!("reading the store: {reason}"))
 }

@@ -36,10 +36,21 @@ impl Job for Changing {
             work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
-            audit_log::write(work, &deed(self.delivery, word(&self.change), &self.by, self.now)).await?;
+            note(work, self.delivery, word(&self.change), &self.by, self.now).await?;
             view(work, id).await
         })
     }
+}
+
+/// Notes what a person did.
+pub(super) async fn note(
+    work: &mut Work,
+    delivery: DeliveryId,
+    change: &str,
+    by: &By,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    audit_log::write(work, &deed(delivery, change, by, now)).await.map(|_| ())
 }
 
 /// How a delivery stands now.

@@ -6,7 +6,6 @@ use futures_util::future::BoxFuture;
 
 use super::accept::{Desk, Envelope, lane_key};
 use super::after::{self, Story};
-use super::audit_log;
 use super::change;
 use super::failure::Failure;
 use super::lane::{Place, Turn};
@@ -234,8 +233,7 @@ impl Replaying {
     }
 
     async fn done(&self, work: &mut Work, shown: i64) -> Result<DeliveryView, Failure> {
-        let deed = change::deed(self.0.delivery, "replay", &self.0.by, self.0.now);
-        audit_log::write(work, &deed).await?;
+        change::note(work, self.0.delivery, "replay", &self.0.by, self.0.now).await?;
         change::view(work, shown).await
     }
 }
