@@ -911,13 +911,18 @@ pub trait Archive: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be read.
-    fn in_force(&self) -> StoreResult<Option<(TakenConfig, StoredConfig)>>;
+    fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>>;
     /// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more than
     /// about 8 MiB of them at once. Empty when there are no more.
     ///
     /// # Errors
     /// When they cannot be read.
-    fn contents(&self, before: Option<i64>, source: Option<&str>, limit: u32) -> StoreResult<Vec<NotificationView>>;
+    fn contents<'a>(
+        &'a self,
+        before: Option<i64>,
+        source: Option<&'a str>,
+        limit: u32,
+    ) -> BoxFuture<'a, StoreResult<Vec<NotificationView>>>;
 }
 
 /// The durable heart: everything a gateway knows and must not forget.

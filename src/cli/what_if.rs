@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::print;
 use crate::config::{self, Loaded};
 use crate::store::Archive;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::PostgresArchive;
 use crate::store::sqlite::SqliteArchive;
 
 mod fields;
@@ -27,7 +29,7 @@ pub struct Args {
     /// The new configuration file.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
     config: PathBuf,
-    /// The store to look into; by default that of the new configuration. A gateway may run on it.
+    /// The SQLite file to look into; by default the store of the new configuration. A gateway may run on it.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// How many notifications are looked at, from the newest on.
@@ -53,8 +55,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let archive = open(&args, &new)?;
-    let in_force = archive.in_force()?;
+    let archive = open(&args, &new).await?;
+    let in_force = archive.in_force().await?;
     let (taken, stored) = in_force.ok_or_else(|| {
         anyhow!("no gateway of this version has run on this store: there is no configuration in force to compare with")
     })?;
@@ -68,7 +70,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("there is no source {source:?}, neither in the new configuration nor in the one in force");
     }
     let mut report = Report::new(version, &old.plan.mask.with(&new.plan.mask));
-    walk(&archive, &args, (&Side::new(&old), &Side::new(&new)), &mut report)?;
+    walk(archive.as_ref(), &args, (&Side::new(&old), &Side::new(&new)), &mut report).await?;
     if args.json {
         print::json(&report.json());
     } else {
@@ -77,18 +79,40 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if report.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn open(args: &Args, new: &Loaded) -> anyhow::Result<SqliteArchive> {
+async fn open(args: &Args, new: &Loaded) -> anyhow::Result<Box<dyn Archive>> {
+    #[cfg(feature = "postgres")]
+    if args.store.is_none() && new.store.database.is_some() {
+        return in_database(&args.config).await;
+    }
     let named = args.store.as_ref().map(|path| {
         let text = path.to_string_lossy();
         text.strip_prefix("sqlite:").map_or_else(|| path.clone(), |path| Path::new(path).to_owned())
     });
     let path = named.as_ref().unwrap_or(&new.store.path);
     let hint = "name the store of the running gateway with --store FILE, if it is another";
-    SqliteArchive::open(path).map_err(anyhow::Error::from).with_context(|| hint.to_owned())
+    let archive = SqliteArchive::open(path).map_err(anyhow::Error::from).with_context(|| hint.to_owned())?;
+    Ok(Box::new(archive))
+}
+
+/// The store of the new configuration, in a database: of its secrets those of the address are needed.
+#[cfg(feature = "postgres")]
+async fn in_database(path: &Path) -> anyhow::Result<Box<dyn Archive>> {
+    let loaded = config::load(path).map_err(|problems| anyhow!("{problems}"));
+    let loaded =
+        loaded.context("the store is a database, so the secrets of the configuration are needed to reach it")?;
+    let Some(address) = &loaded.store.database else {
+        bail!("the configuration changed while it was read; run the command again");
+    };
+    Ok(Box::new(PostgresArchive::open(address).await?))
 }
 
 /// Looks at one notification after the other, a page in memory at a time.
-fn walk(archive: &impl Archive, args: &Args, sides: (&Side<'_>, &Side<'_>), report: &mut Report) -> anyhow::Result<()> {
+async fn walk(
+    archive: &dyn Archive,
+    args: &Args,
+    sides: (&Side<'_>, &Side<'_>),
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let bar = ProgressBar::new(args.last);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of at most {len}, {eta} left") {
         bar.set_style(style);
@@ -97,7 +121,7 @@ fn walk(archive: &impl Archive, args: &Args, sides: (&Side<'_>, &Side<'_>), repo
     let mut before = None;
     while left > 0 {
         let limit = u32::try_from(left).unwrap_or(PAGE).min(PAGE);
-        let page = archive.contents(before, args.source.as_deref(), limit)?;
+        let page = archive.contents(before, args.source.as_deref(), limit).await?;
         let Some(last) = page.last() else { break };
         before = Some(last.notification.row);
         let read = u64::try_from(page.len()).unwrap_or(left);

@@ -8,6 +8,7 @@ mod accept;
 mod accounts;
 mod after;
 mod alive;
+mod archive;
 mod audit;
 mod audit_log;
 mod change;
@@ -62,6 +63,7 @@ use crate::store::{
     StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
 };
 
+pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
 
@@ -197,6 +199,15 @@ impl PostgresStore {
     /// When the database cannot.
     pub async fn rescue(&self) -> StoreResult<u64> {
         rescue(&self.engine).await
+    }
+
+    /// Clears away what nobody looks at any more: old receipts, the shards of past days. The store does so by itself every
+    /// minute.
+    ///
+    /// # Errors
+    /// When the database cannot.
+    pub async fn clear(&self) -> StoreResult<()> {
+        clear(&self.engine).await
     }
 
     /// Begins a command; it goes on even when nobody waits for it.

@@ -325,6 +325,33 @@ pub(super) async fn notifications(
     read(&conditions.ask(session, &sql).await?, read_notification)
 }
 
+/// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more bytes than
+/// that at once, unless one alone has more.
+pub(super) async fn contents(
+    session: &mut Session,
+    before: Option<i64>,
+    source: Option<&str>,
+    limit: u32,
+    bytes_max: i64,
+) -> Result<Vec<NotificationView>, Failure> {
+    let sql = "SELECT n.id, octet_length(n.xml)::bigint FROM notification n WHERE n.id < $1
+               AND ($2::text IS NULL OR n.source = (SELECT id FROM name WHERE kind = 'source' AND text = $2))
+               ORDER BY n.id DESC LIMIT $3";
+    let arguments = args![INT8 before.unwrap_or(i64::MAX), TEXT source.map(text::written), INT8 i64::from(limit)];
+    let rows = session.query(sql, arguments).await?;
+    let mut bytes = 0;
+    let mut ids = Vec::new();
+    for (id, length) in read(&rows, |cells| Ok((cells.number()?, cells.number()?)))? {
+        ids.push(id);
+        bytes += length;
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    let sql = format!("SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION} WHERE n.id = ANY($1) ORDER BY n.id DESC");
+    read(&session.query(&sql, args![INT8_ARRAY ids]).await?, read_notification)
+}
+
 /// All revisions of a notification, by its id or else by the row of any of them; oldest first.
 pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<NotificationView>, Failure> {
     let sql = format!(

@@ -66,6 +66,23 @@ pub(super) async fn prepare(pool: &Pool, address: &str) -> Result<(), OpenError>
     migrate(&connected, address).await
 }
 
+/// Looks whether the database has a store of this version of the schema; changes nothing.
+pub(super) async fn look_from_beside(pool: &Pool, address: &str) -> Result<(), OpenError> {
+    let connected = pool.get().await.map_err(|error| unreachable_for(address, Failure::from(error)))?;
+    let found = version(&connected).await.map_err(|error| unreachable_for(address, Failure::from(error)))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let unfit = |reason: String| Err(OpenError::Unfit { address: address.to_owned(), reason });
+    match found {
+        0 => unfit("the database has no store of omgate".to_owned()),
+        found if found < known => unfit(format!(
+            "its schema has version {found}, and this omgate reads version {known}; start `omgate serve` of this version \
+             on it once"
+        )),
+        found if found > known => Err(OpenError::Newer { address: address.to_owned(), found, known }),
+        _ => Ok(()),
+    }
+}
+
 fn unreachable_for(address: &str, failure: Failure) -> OpenError {
     let reason = failure.into_error().to_string();
     let reason = reason.strip_prefix("the store cannot write: ").unwrap_or(&reason).to_owned();

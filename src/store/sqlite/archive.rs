@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
 use super::schema::{self, OpenError};
@@ -36,8 +37,8 @@ fn unreadable(error: rusqlite::Error) -> StoreError {
     StoreError::Refused(format!("reading the store: {}", words::of(&error)))
 }
 
-impl Archive for SqliteArchive {
-    fn in_force(&self) -> StoreResult<Option<(TakenConfig, StoredConfig)>> {
+impl SqliteArchive {
+    fn last(&self) -> StoreResult<Option<(TakenConfig, StoredConfig)>> {
         let connection = self.connection();
         let Some(last) = taken::list(&connection, 1).map_err(unreadable)?.into_iter().next() else { return Ok(None) };
         let Some(files) = queries::config(&connection, last.version.0).map_err(unreadable)? else { return Ok(None) };
@@ -46,8 +47,21 @@ impl Archive for SqliteArchive {
         })?;
         Ok(Some((last, StoredConfig { files })))
     }
+}
 
-    fn contents(&self, before: Option<i64>, source: Option<&str>, limit: u32) -> StoreResult<Vec<NotificationView>> {
-        queries::contents(&self.connection(), before, source, limit, PAGE_BYTES_MAX).map_err(unreadable)
+impl Archive for SqliteArchive {
+    fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>> {
+        Box::pin(async { self.last() })
+    }
+
+    fn contents<'a>(
+        &'a self,
+        before: Option<i64>,
+        source: Option<&'a str>,
+        limit: u32,
+    ) -> BoxFuture<'a, StoreResult<Vec<NotificationView>>> {
+        Box::pin(async move {
+            queries::contents(&self.connection(), before, source, limit, PAGE_BYTES_MAX).map_err(unreadable)
+        })
     }
 }

@@ -29,31 +29,31 @@ async fn fill(world: &World) {
     world.store().take_config(taken).await.unwrap();
 }
 
-fn look(archive: &SqliteArchive) {
-    let (taken, config) = archive.in_force().unwrap().unwrap();
+async fn look(archive: &dyn Archive) {
+    let (taken, config) = archive.in_force().await.unwrap().unwrap();
     assert_eq!((taken.by, config.files[""].as_str()), (TakenBy::Signal, "[server]"));
-    let contents = |before, source, limit| {
-        let views = archive.contents(before, source, limit).unwrap();
+    let contents = async |before, source, limit| {
+        let views = archive.contents(before, source, limit).await.unwrap();
         views.into_iter().map(|view| view.notification.xml).collect::<Vec<_>>()
     };
-    assert_eq!(contents(None, None, 2), ["content 5", "content 4"]);
-    assert_eq!(contents(Some(4), None, 9), ["content 3", "content 2", "content 1"]);
-    assert_eq!(contents(Some(4), Some("orders"), 9), ["content 2", "content 1"]);
-    assert!(contents(Some(1), None, 9).is_empty() && contents(None, Some("nobody"), 9).is_empty());
+    assert_eq!(contents(None, None, 2).await, ["content 5", "content 4"]);
+    assert_eq!(contents(Some(4), None, 9).await, ["content 3", "content 2", "content 1"]);
+    assert_eq!(contents(Some(4), Some("orders"), 9).await, ["content 2", "content 1"]);
+    assert!(contents(Some(1), None, 9).await.is_empty() && contents(None, Some("nobody"), 9).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_store_is_read_while_a_gateway_works_on_it_and_after_it_stopped() {
     let mut world = World::new();
     fill(&world).await;
-    look(&open(&world).unwrap());
+    look(&open(&world).unwrap()).await;
     world.store().close().await;
     world.store = None;
     let before = names(&world);
-    look(&open(&world).unwrap());
+    look(&open(&world).unwrap()).await;
     assert_eq!(names(&world), before, "nothing is laid beside it");
     world.open();
-    look(&open(&world).unwrap());
+    look(&open(&world).unwrap()).await;
 }
 
 #[tokio::test]
@@ -63,9 +63,9 @@ async fn contents_come_in_pages_that_memory_holds() {
         world.post([note(&format!("{number}")).says(&"x".repeat(5 << 20))]).await;
     }
     let archive = open(&world).unwrap();
-    let page = archive.contents(None, None, 100).unwrap();
+    let page = archive.contents(None, None, 100).await.unwrap();
     assert_eq!(page.len(), 2, "8 MiB are enough for once");
-    assert_eq!(archive.contents(Some(page[1].notification.row), None, 100).unwrap().len(), 2);
+    assert_eq!(archive.contents(Some(page[1].notification.row), None, 100).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -84,4 +84,25 @@ async fn a_store_that_is_not_there_or_of_another_time_says_so() {
     let reason = open(&world).unwrap_err();
     assert!(reason.ends_with("there is no such file"), "{reason}");
     assert!(!path.exists());
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_store_in_a_database_is_read_from_beside_too() {
+    use omgate::store::postgres::PostgresArchive;
+
+    if crate::postgres::server().is_none() {
+        return;
+    }
+    let world = World::on(crate::postgres::database());
+    let address = crate::postgres::address(world.database.as_deref().unwrap());
+    fill(&world).await;
+    world.post((6..=9).map(|number| note(&format!("{number}")).says(&"x".repeat(5 << 20)))).await;
+    let archive = PostgresArchive::open(&address).await.unwrap();
+    let page = archive.contents(None, None, 100).await.unwrap();
+    assert_eq!(page.len(), 2, "8 MiB are enough for once");
+    let other = World::on(crate::postgres::database());
+    fill(&other).await;
+    let address = crate::postgres::address(other.database.as_deref().unwrap());
+    look(&PostgresArchive::open(&address).await.unwrap()).await;
 }

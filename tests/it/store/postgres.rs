@@ -3,7 +3,7 @@
 use omgate::clock::SystemClock;
 use omgate::delivery::Lease;
 use omgate::store::postgres::{OpenError, Options};
-use omgate::store::{Health, Pace, Signal};
+use omgate::store::{AuditFilter, DayFilter, Deed, Health, Pace, Prune, Pruned, Retention, Signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -444,4 +444,130 @@ async fn a_notification_removed_by_hand_makes_a_dead_letter_and_stops_nothing() 
     let found: Vec<String> =
         world.store().verify().await.unwrap().into_iter().map(|discrepancy| discrepancy.account).collect();
     assert!(found.contains(&"deliveries without their notification".to_owned()), "{found:?}");
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+async fn prune_all(store: &dyn Store, now: Timestamp) -> Pruned {
+    let mut all = Pruned::default();
+    while !all.done {
+        let budget = Duration::from_millis(20);
+        let prune = Prune { retention: Retention::default(), now, limit: 20, budget };
+        all.add(&store.prune(prune).await.unwrap());
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_prune_at_once_while_envelopes_come_and_nothing_goes_twice() {
+    let Some(mut gateways) = Gateways::start(2) else { return };
+    let world = &mut gateways.world;
+    for batch in 0..8 {
+        world.post((0..10).map(|number| note(&format!("{batch}-{number}")).record("006").in_any_order("a"))).await;
+        for claimed in world.claim(10).await {
+            world.deliver(&claimed).await;
+        }
+    }
+    let before = world.store().ledger().await.unwrap();
+    world.advance(91 * DAY_MS);
+    let world = &gateways.world;
+    let posts = async {
+        for number in 0..40 {
+            let of = number % 10;
+            gateways
+                .store(number % 2)
+                .accept(world.envelope([note(&format!("{of}-{of}")).to("a", "L")]))
+                .await
+                .unwrap();
+        }
+    };
+    let (one, other, ()) =
+        tokio::join!(prune_all(gateways.store(0), world.now()), prune_all(gateways.store(1), world.now()), posts);
+    assert_eq!(one.deliveries + other.deliveries, 80, "{one:?} {other:?}");
+    assert!(one.notifications + other.notifications <= 80);
+    let after = world.store().ledger().await.unwrap();
+    assert_eq!(after.deliveries.delivered, before.deliveries.delivered);
+    assert_eq!(after.attempts, before.attempts);
+    assert_eq!(after.notifications.received, before.notifications.received + 40);
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_at_work_stops_pruning_before_it_and_is_pruned_afterwards() {
+    let Some(mut gateways) = Gateways::start(1) else { return };
+    let world = &mut gateways.world;
+    for id in ["1", "2", "3"] {
+        world.post([note(id).to("a", "L")]).await;
+        let claimed = world.claim_one().await;
+        world.deliver(&claimed).await;
+    }
+    world.advance(91 * DAY_MS);
+    let client = connect(world.url()).await;
+    client.batch_execute("BEGIN; SELECT 1 FROM omgate.delivery WHERE id = 2 FOR UPDATE").await.unwrap();
+    let budget = Duration::from_secs(1);
+    let step = Prune { retention: Retention::default(), now: world.now(), limit: 1_000, budget };
+    let pruned = world.store().prune(step.clone()).await.unwrap();
+    assert!(!pruned.done && pruned.deliveries == 0 && pruned.payloads == 1, "{pruned:?}");
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let pruned = prune_all(world.store(), world.now()).await;
+    assert_eq!((pruned.payloads, pruned.deliveries, pruned.notifications), (2, 3, 3));
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_itself_keeps_the_audit_log_as_it_is() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    let deed = Deed {
+        at: world.now(),
+        by: By::new("alice", "because"),
+        verb: "pause".to_owned(),
+        object: "system",
+        object_id: "erp".to_owned(),
+        count: 1,
+        result: "done".to_owned(),
+    };
+    world.store().audit(deed).await.unwrap();
+    let client = connect(world.url()).await;
+    for sql in ["UPDATE omgate.audit SET who = 'bob'", "DELETE FROM omgate.audit", "TRUNCATE omgate.audit"] {
+        assert!(client.batch_execute(sql).await.is_err(), "{sql}");
+    }
+    assert_eq!(world.store().audit_log(AuditFilter::default()).await.unwrap().len(), 1);
+    client.batch_execute("SET session_replication_role = replica; DELETE FROM omgate.audit").await.unwrap();
+    let found = world.store().verify().await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].account.contains("audit log"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shards_of_past_days_are_added_up_and_say_the_same() {
+    let Some(mut gateways) = Gateways::start(3) else { return };
+    for day in 0..4 {
+        for number in 0..30 {
+            let notes = [note(&format!("{day}-{number}")).to("a", "L")];
+            gateways.store(number % 3).accept(gateways.world.envelope(notes)).await.unwrap();
+        }
+        gateways.world.advance(DAY_MS);
+    }
+    let world = &gateways.world;
+    let today = world.now().day();
+    let days = || {
+        let filter = DayFilter { from: today.plus(-9), to: today, source: None, destination: None };
+        world.store().ledger_days(filter)
+    };
+    let (before, gaps) = (days().await.unwrap(), world.store().gaps(today.plus(-9)).await.unwrap());
+    assert_eq!(before.rows.len(), 8);
+    let client = connect(world.url()).await;
+    let shards = async || {
+        let sql = "SELECT count(*) FROM omgate.account_day WHERE shard >= 0 AND day < $1::text::bigint - 1";
+        let today = today.0.to_string();
+        let rows = client.query_typed(sql, &[(&today, tokio_postgres::types::Type::TEXT)]).await.unwrap();
+        rows[0].get::<_, i64>(0)
+    };
+    assert!(shards().await > 0);
+    gateways.others[0].clear().await.unwrap();
+    assert_eq!(shards().await, 0);
+    assert_eq!(days().await.unwrap(), before);
+    assert_eq!(world.store().gaps(today.plus(-9)).await.unwrap(), gaps);
+    world.assert_sound().await;
 }
