@@ -225,6 +225,8 @@ impl Runner {
     }
 
     async fn claim(&self, course: &Course, limit: usize, now: Timestamp) -> StoreResult<Claims> {
+        // Apart: the guard of a temporary would live through the whole claim.
+        let newest_first = self.gate().probes_newest();
         let claim = Claim {
             system: self.name.clone(),
             destinations: course.destinations.clone(),
@@ -233,7 +235,7 @@ impl Runner {
             now,
             active_ms: self.active_ms(),
             config_version: course.in_force.version,
-            newest_first: self.gate().probes_newest(),
+            newest_first,
             bounds: self.bounds(course),
         };
         self.attempts.store.claim(claim).await

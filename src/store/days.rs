@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Day, Timestamp};
-use crate::store::{DeliveryCounts, NotificationCounts};
+use crate::store::{DeliveryCounts, NotificationCounts, StoreError};
 
 /// How many days one question may span.
 pub const DAYS_MAX: i64 = 366;
@@ -21,6 +21,21 @@ pub struct DayFilter {
     pub source: Option<String>,
     /// Of this destination.
     pub destination: Option<String>,
+}
+
+impl DayFilter {
+    /// Refuses a span that is turned round or too long.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let Self { from, to, .. } = self;
+        if from > to {
+            return Err(StoreError::Refused(format!("{from} lies after {to}; give the earlier day as from")));
+        }
+        if to.0.saturating_sub(from.0) >= DAYS_MAX {
+            let reason = format!("from {from} to {to} are over {DAYS_MAX} days; ask for fewer at once");
+            return Err(StoreError::Refused(reason));
+        }
+        Ok(())
+    }
 }
 
 /// The accounts of some days.

@@ -7,16 +7,21 @@
 mod accept;
 mod accounts;
 mod after;
+mod alive;
 mod audit;
+mod audit_log;
 mod change;
 mod claim;
 mod coalesce;
 mod connect;
+mod days;
 mod failure;
 mod kept;
 mod lane;
 mod locks;
 mod names;
+mod orphans;
+mod prune;
 mod queries;
 mod queue;
 mod refuse;
@@ -28,6 +33,7 @@ mod session;
 mod settle;
 mod signals;
 mod system;
+mod taken;
 mod text;
 mod time;
 mod work;
@@ -120,6 +126,8 @@ pub struct PostgresStore {
     settles: Queue<settle::Settling>,
     refusals: Queue<refuse::Refusing>,
     signals: broadcast::Sender<Signal>,
+    /// Held by whoever notes that a configuration came into force.
+    taking: tokio::sync::Mutex<()>,
     closed: AtomicBool,
     /// Held shared by every command under way; had alone by who closes.
     busy: Arc<RwLock<()>>,
@@ -169,6 +177,7 @@ impl PostgresStore {
             refusals: Queue::new(&engine, 1, options.queue_max.max(1), options.queue_bytes_max),
             engine,
             signals,
+            taking: tokio::sync::Mutex::default(),
             closed: AtomicBool::new(false),
             busy: Arc::default(),
             tasks: Mutex::new(tasks),
@@ -295,11 +304,20 @@ async fn keep_house(engine: Arc<Engine>, clock: Arc<DatabaseClock>, signals: bro
             }
         }
         if round.is_multiple_of(CLEAR_EVERY)
-            && let Err(error) = engine.run(&refuse::ClearReceipts).await
+            && let Err(error) = clear(&engine).await
         {
-            tracing::debug!(%error, "old receipts could not be cleared away");
+            tracing::debug!(%error, "old receipts and the shards of past days could not be cleared away");
         }
     }
+}
+
+/// Clears away what nobody looks at any more: all of it, however much comes.
+async fn clear(engine: &Arc<Engine>) -> StoreResult<()> {
+    while engine.run(&refuse::ClearReceipts).await? == refuse::RECEIPTS_AT_ONCE {}
+    // What is settled around midnight may be booked on the day before.
+    let before = engine.clock.now().day().plus(-1);
+    while engine.run(&days::Fold { before }).await? > 0 {}
+    Ok(())
 }
 
 impl Drop for PostgresStore {
@@ -311,10 +329,6 @@ impl Drop for PostgresStore {
             task.abort();
         }
     }
-}
-
-fn missing<'a, T: Send + 'a>() -> BoxFuture<'a, StoreResult<T>> {
-    Box::pin(async { Err(StoreError::Refused("this is not to be had on PostgreSQL yet".to_owned())) })
 }
 
 impl Store for PostgresStore {
@@ -349,7 +363,7 @@ impl Store for PostgresStore {
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
-        self.run(change::Changing { delivery, change, reason: by.reason, now })
+        self.run(change::Changing { delivery, change, by, now })
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
@@ -357,69 +371,68 @@ impl Store for PostgresStore {
     }
 
     fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
-        drop(taken);
-        Box::pin(async { Ok(()) })
+        Box::pin(async move {
+            // One after the other, as they came into force.
+            let _turn = self.taking.lock().await;
+            self.run(taken::Take(taken)).await
+        })
     }
 
-    fn taken_configs(&self, _limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
-        missing()
+    fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
+        self.ask(Manner::Read, move |session| Box::pin(taken::list(session, limit)))
     }
 
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
-        missing()
+        self.ask(Manner::Read, |session| Box::pin(orphans::unsettled(session)))
     }
 
     fn discard_unsettled(
         &self,
         way: Way,
         reason: String,
-        _limit: u32,
-        _now: Timestamp,
+        limit: u32,
+        now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
-        drop((way, reason));
-        missing()
+        self.run(orphans::Discard { way, reason, limit, now })
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
-        drop(filter);
-        missing()
+        if let Err(error) = filter.check() {
+            return Box::pin(async { Err(error) });
+        }
+        self.ask(Manner::Audit, |session| Box::pin(days::ledger_days(session, filter)))
     }
 
-    fn gaps(&self, _since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
-        missing()
+    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.ask(Manner::Read, move |session| Box::pin(days::gaps(session, since)))
     }
 
-    fn heartbeat(&self, _now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
-        Box::pin(async { Ok(None) })
+    fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
+        self.run(alive::Beat(now))
     }
 
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
-        missing()
+        self.ask(Manner::Read, |session| Box::pin(alive::absences(session)))
     }
 
-    fn acknowledge(&self, _absence: i64, by: By, _now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
-        drop(by);
-        missing()
+    fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
+        self.run(alive::Acknowledge { absence, by, now })
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
-        drop(deed);
-        missing()
+        self.run(audit_log::Note(deed))
     }
 
     fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
-        drop(filter);
-        missing()
+        self.ask(Manner::Read, |session| Box::pin(audit_log::list(session, filter)))
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {
-        drop(prune);
-        missing()
+        self.run(prune::Pruning(prune))
     }
 
-    fn prunable(&self, retention: Retention, _now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {
-        drop(retention);
-        missing()
+    fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {
+        self.ask(Manner::Audit, move |session| Box::pin(async move { prune::prunable(session, &retention, now).await }))
     }
 
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {

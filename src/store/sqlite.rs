@@ -442,7 +442,7 @@ impl Store for SqliteStore {
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
-        if let Err(error) = days::check(&filter) {
+        if let Err(error) = filter.check() {
             return Box::pin(std::future::ready(Err(error)));
         }
         self.read(move |connection| days::ledger_days(connection, &filter))

@@ -554,6 +554,81 @@ async fn what_no_route_matched_is_routed_again_after_the_configuration_was_chang
     assert!(gateway.command(&["store", "verify"]).status.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_state_is_not_routed_behind_a_newer_one_unless_a_person_wants_it_so() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&(configuration(&sink.url("")) + "when = \"record.Name != 'v1'\"\n"));
+    gateway.start(&[]).await;
+    for (id, name) in [("04l1", "v1"), ("04l2", "v2")] {
+        assert!(gateway.post("/om/orders", one(id, name)).await.unwrap().is_ack());
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    gateway.stop().await;
+    gateway.configure(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    for dry_run in [true, false] {
+        let body = json!({"dry_run": dry_run});
+        let found = gateway.change("/api/v1/notifications/reroute", &body).await.1;
+        assert_eq!((&found["routed"], found["failed"].as_array().unwrap().len()), (&json!(0), 1), "{found}");
+        assert!(found["failed"][0]["reason"].as_str().unwrap().contains("outdated: delivery 1"), "{found}");
+    }
+    let found = gateway.change("/api/v1/notifications/reroute", &json!({"even_if_newer": true})).await.1;
+    assert_eq!(found["routed"], 1);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_of_two_organizations_with_one_id_are_both_routed_again() {
+    let sink = ok_sink().await;
+    let any = |name: &str| {
+        let routed = configuration(&sink.url("")) + &format!("when = \"record.Name == '{name}'\"\n");
+        routed.replace("\"00D24000000abcdEAA\"", "\"*\"")
+    };
+    let mut gateway = Process::prepare(&any("nobody"));
+    gateway.start(&[]).await;
+    let ours = one("04l1", "A");
+    let theirs = ours.replace("00D24000000abcd", "00D24000000wxyz").replace("006A0000001AAA", "006B0000001AAA");
+    for body in [ours, theirs] {
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    gateway.stop().await;
+    gateway.configure(&any("A"));
+    gateway.start(&[]).await;
+    let found = gateway.change("/api/v1/notifications/reroute", &json!({})).await.1;
+    assert_eq!((&found["routed"], &found["failed"]), (&json!(2), &json!([])), "{found}");
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_beside_a_later_state_under_way_is_outdated_when_that_is_delivered() {
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let respond = move |_, request: &Arrived| {
+        if request.json()["record"]["Name"] == "v1" {
+            return Some((409, String::new()));
+        }
+        // It answers when the test says so, or ends.
+        let _ = held.lock().unwrap().recv();
+        Some((200, String::new()))
+    };
+    let sink = Sink::start(Box::new(respond)).await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "v1")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    assert!(gateway.post("/om/orders", one("04l2", "v2")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 1).await;
+    let (status, _) = gateway.change("/api/v1/deliveries/1/replay", &json!({"reason": "again"})).await;
+    assert_eq!(status, 200);
+    let why = gateway.admin("/api/v1/deliveries/1").await["why"]["text"].as_str().unwrap().to_owned();
+    assert!(why.starts_with("it waits behind delivery 2"), "{why}");
+    let_go.send(()).unwrap();
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1 && settled(ledger)).await;
+    let delivery = gateway.admin("/api/v1/deliveries/1").await;
+    assert!(delivery["reason"].as_str().unwrap().contains("outdated: delivery 2"), "{delivery}");
+    assert_eq!(sink.arrived().len(), 2, "it was not sent again");
+}
+
 /// With `stale_by` an older state is superseded when its turn comes; unless a person wants it sent all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outdated_dead_letter_is_sent_when_a_person_wants_it_and_lowers_no_mark() {

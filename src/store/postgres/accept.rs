@@ -152,6 +152,8 @@ impl Job for Accepts<'_> {
             for accept in &self.0 {
                 let before = std::mem::take(&mut work.woken);
                 let mut envelope = Envelope::of(work, accept)?;
+                work.accounts.at(accept.received_at);
+                work.accounts.hear(envelope.source, accept.received_at);
                 let mut fates = Vec::with_capacity(accept.notifications.len());
                 for incoming in &accept.notifications {
                     fates.push(desk.notification(work, &mut envelope, incoming)?);

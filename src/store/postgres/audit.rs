@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::days;
 use super::failure::Failure;
 use super::session::{Cells, Session, read};
 use crate::clock::Timestamp;
@@ -49,7 +50,7 @@ async fn counters(session: &mut Session) -> Result<Vec<(String, String, String, 
     read(&rows, |cells| Ok((cells.next()?, cells.text()?, cells.next()?, cells.number()?)))
 }
 
-fn add_notifications(counts: &mut NotificationCounts, account: &str, value: i64) {
+pub(super) fn add_notifications(counts: &mut NotificationCounts, account: &str, value: i64) {
     let count = match account {
         "received" => &mut counts.received,
         "unique" => &mut counts.unique,
@@ -65,7 +66,7 @@ fn add_notifications(counts: &mut NotificationCounts, account: &str, value: i64)
     *count += value;
 }
 
-fn add_deliveries(counts: &mut DeliveryCounts, account: &str, value: i64) {
+pub(super) fn add_deliveries(counts: &mut DeliveryCounts, account: &str, value: i64) {
     let count = match account {
         "routed" => &mut counts.routed,
         "waiting" => &mut counts.waiting,
@@ -117,11 +118,12 @@ pub(super) async fn verify(session: &mut Session) -> Result<Vec<Discrepancy>, Fa
     Ok(found)
 }
 
-/// Counters that differ from the rows.
+/// Counters that differ from the rows and what was pruned of them, or from the sum of their days.
 ///
 /// What came again with the same content is counted for the source it came from, and noted on the row it repeats, which
 /// may be another source's: `received` and `duplicate` are compared in sum.
 async fn disagreements(session: &mut Session) -> Result<Vec<Discrepancy>, Failure> {
+    let by_day = differing_days(session).await?;
     let mut counted = counted(session).await?;
     let found = found(session).await?;
     for account in found.keys() {
@@ -131,7 +133,22 @@ async fn disagreements(session: &mut Session) -> Result<Vec<Discrepancy>, Failur
         let rows = found.get(&account).copied().unwrap_or(0);
         (rows != counter).then_some(Discrepancy { account, counter, rows })
     };
-    Ok(counted.into_iter().filter_map(compare).collect())
+    Ok(counted.into_iter().filter_map(compare).chain(by_day).collect())
+}
+
+/// Counters that differ from the sum of what their days say.
+async fn differing_days(session: &mut Session) -> Result<Vec<Discrepancy>, Failure> {
+    let mut pairs: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for (kind, owner, account, sum) in days::sums(session).await? {
+        pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().1 += sum;
+    }
+    for (kind, owner, account, value) in counters(session).await? {
+        if matches!(kind.as_str(), "source" | "destination") {
+            pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().0 += value;
+        }
+    }
+    let differ = |(account, (counter, rows))| (counter != rows).then_some(Discrepancy { account, counter, rows });
+    Ok(pairs.into_iter().filter_map(differ).collect())
 }
 
 async fn counted(session: &mut Session) -> Result<Sums, Failure> {
@@ -178,6 +195,14 @@ async fn found(session: &mut Session) -> Result<Sums, Failure> {
         add(format!("destination {destination}, attempts"), rows);
         add(format!("destination {destination}, attempts_unknown"), unknown);
     }
+    for (kind, owner, account, value) in counters(session).await? {
+        match (kind.as_str(), account.as_str()) {
+            ("pruned_source", "received" | "duplicate") => add(format!("all sources, {account}"), value),
+            ("pruned_source", _) => add(format!("source {owner}, {account}"), value),
+            ("pruned_destination", _) => add(format!("destination {owner}, {account}"), value),
+            _ => {}
+        }
+    }
     Ok(sums)
 }
 
@@ -191,7 +216,7 @@ async fn grouped(session: &mut Session, sql: &str) -> Result<Vec<(String, String
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 8] = [
+const RULES: [(&str, &str); 9] = [
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery d WHERE NOT EXISTS (SELECT 1 FROM notification n WHERE n.id = d.notification)",
@@ -231,5 +256,10 @@ const RULES: [(&str, &str); 8] = [
         "deliveries in flight without an attempt under way",
         "SELECT count(*) FROM delivery d WHERE state = 'in_flight' AND NOT EXISTS
          (SELECT 1 FROM attempt a WHERE a.lease = d.lease AND a.delivery = d.id AND a.outcome IS NULL)",
+    ),
+    (
+        "entries of the audit log that are missing",
+        "SELECT coalesce((SELECT sum(value) FILTER (WHERE kind = 'audit') - coalesce(sum(value) FILTER (WHERE kind =
+         'pruned_audit'), 0) FROM counter WHERE kind IN ('audit', 'pruned_audit')), 0)::bigint - count(*) FROM audit",
     ),
 ];

@@ -3,22 +3,22 @@
 use futures_util::future::BoxFuture;
 
 use super::after;
+use super::audit_log;
 use super::failure::Failure;
 use super::lane::{Place, Scene, Turn};
 use super::queries;
 use super::replay;
 use super::session::{Cells, Session, args, read};
-use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::store::{Change, DeliveryView, StoreError};
+use crate::store::{By, Change, Deed, DeliveryView, StoreError};
 
 /// The command.
 pub(super) struct Changing {
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
-    pub(super) reason: String,
+    pub(super) by: By,
     pub(super) now: Timestamp,
 }
 
@@ -33,9 +33,10 @@ impl Job for Changing {
                 Change::Release | Change::Hold | Change::Discard => after::load(work, &[id]).await?,
             };
             check(scene.place(id)?, &self.change)?;
+            work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
-            note(work, self.delivery, word(&self.change), &self.reason, self.now).await?;
+            note(work, self.delivery, word(&self.change), &self.by, self.now).await?;
             view(work, id).await
         })
     }
@@ -46,12 +47,10 @@ pub(super) async fn note(
     work: &mut Work,
     delivery: DeliveryId,
     change: &str,
-    reason: &str,
+    by: &By,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let sql = "INSERT INTO change (at, delivery, change, reason) VALUES ($1, $2, $3, $4)";
-    let arguments = args![INT8 now.0, INT8 delivery.0, TEXT change, TEXT text::written(reason)];
-    work.session.query(sql, arguments).await.map(|_| ())
+    audit_log::write(work, &deed(delivery, change, by, now)).await.map(|_| ())
 }
 
 /// How a delivery stands now.
@@ -76,7 +75,7 @@ impl Changing {
     }
 
     fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
-        let (id, now, reason) = (self.delivery.0, self.now, Some(self.reason.as_str()));
+        let (id, now, reason) = (self.delivery.0, self.now, Some(self.by.reason.as_str()));
         match self.change {
             Change::Replay { even_if_newer } => replay(work, scene, id, even_if_newer, now),
             Change::Release => scene.take_turn(work, id, now, None, now),
@@ -88,6 +87,19 @@ impl Changing {
                 after::tell(work, scene, id, now)
             }
         }
+    }
+}
+
+/// The entry about what a person did to a delivery.
+pub(super) fn deed(delivery: DeliveryId, change: &str, by: &By, now: Timestamp) -> Deed {
+    Deed {
+        at: now,
+        by: by.clone(),
+        verb: change.to_owned(),
+        object: "delivery",
+        object_id: delivery.to_string(),
+        count: 1,
+        result: "done".to_owned(),
     }
 }
 
@@ -133,6 +145,12 @@ pub(super) async fn outdated_by(
     delivery: i64,
     route: Option<i64>,
 ) -> Result<Option<i64>, Failure> {
+    let pruned = "SELECT d.outdated_by FROM delivery d JOIN way ON way.id = d.way
+                  WHERE d.id = $1 AND d.outdated_by IS NOT NULL AND way.route = coalesce($2, way.route)";
+    let rows = session.query(pruned, args![INT8 delivery, INT8 route]).await?;
+    if let Some(newer) = read(&rows, Cells::number)?.first() {
+        return Ok(Some(*newer));
+    }
     let sql = "SELECT later.id FROM delivery this
                JOIN notification mine ON mine.id = this.notification JOIN way ON way.id = this.way
                JOIN notification other ON left(other.record_id, 64) = left(mine.record_id, 64)
@@ -169,7 +187,7 @@ pub(super) fn replay(
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.
-fn leave(work: &mut Work, scene: &mut Scene, id: i64, turn: Turn<'_>) -> Result<(), Failure> {
+pub(super) fn leave(work: &mut Work, scene: &mut Scene, id: i64, turn: Turn<'_>) -> Result<(), Failure> {
     let lane = scene.place(id)?.lane_key;
     scene.turn(work, id, turn)?;
     scene.promote(work, lane, turn.at).map(|_| ())

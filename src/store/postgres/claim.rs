@@ -76,6 +76,7 @@ impl Job for Claim {
             let (taken, mut empty) = part(found);
             let taken = with_answers(work, taken, &mut empty).await?;
             system::spend(work, number, self, &taken.iter().map(|taken| &taken.claimed).collect::<Vec<_>>()).await?;
+            work.accounts.at(self.now);
             for taken in &taken {
                 work.accounts.turn(taken.destination, State::Waiting, State::InFlight);
                 work.accounts.add(Account::destination(taken.destination, "attempts"), 1);

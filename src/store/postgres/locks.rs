@@ -112,6 +112,19 @@ pub(super) async fn take(session: &mut Session, gate: Gate, keys: &Keys) -> Resu
     session.query(sql, args![INT8_ARRAY keys]).await.map(|_| ())
 }
 
+/// Takes those keys of a class that nobody has, and waits for none; which those are. They may be out of order for that.
+pub(super) async fn try_take(
+    session: &mut Session,
+    class: Class,
+    keys: &BTreeSet<i64>,
+) -> Result<BTreeSet<i64>, Failure> {
+    let (keys, numbers): (Vec<i64>, Vec<i64>) = keys.iter().map(|key| (*key, number(class, *key))).unzip();
+    let sql = "SELECT k.key FROM unnest($1::bigint[], $2::bigint[]) k (key, number)
+               WHERE pg_try_advisory_xact_lock(k.number)";
+    let rows = session.query(sql, args![INT8_ARRAY keys, INT8_ARRAY numbers]).await?;
+    Ok(read(&rows, Cells::number)?.into_iter().collect())
+}
+
 /// Locks the lanes of some deliveries; which lanes those are. A delivery never changes its lane.
 pub(super) async fn lock_lanes_of(work: &mut Work, deliveries: &[i64]) -> Result<BTreeSet<i64>, Failure> {
     let sql = "SELECT DISTINCT lane_key FROM delivery WHERE id = ANY($1) AND lane_key IS NOT NULL";

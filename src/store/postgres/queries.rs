@@ -47,7 +47,7 @@ const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text,
 
 /// Conditions of a list, each with its value.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     text: Vec<String>,
     values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
 }
@@ -59,14 +59,14 @@ impl Conditions {
     }
 
     /// Adds a condition on a text; `?` in it is the value.
-    fn text(&mut self, condition: &str, value: Option<String>) {
+    pub(super) fn text(&mut self, condition: &str, value: Option<String>) {
         if let Some(value) = value {
             self.push(condition, Box::new(text::written(&value).into_owned()), Type::TEXT);
         }
     }
 
     /// Adds a condition on a number; `?` in it is the value.
-    fn number(&mut self, condition: &str, value: Option<i64>) {
+    pub(super) fn number(&mut self, condition: &str, value: Option<i64>) {
         if let Some(value) = value {
             self.push(condition, Box::new(value), Type::INT8);
         }
@@ -89,13 +89,13 @@ impl Conditions {
     }
 
     /// `WHERE …`, in order, cut.
-    fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
+    pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
         let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
         format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
     }
 
-    async fn ask(&self, session: &mut Session, sql: &str) -> Result<Vec<tokio_postgres::Row>, Failure> {
+    pub(super) async fn ask(&self, session: &mut Session, sql: &str) -> Result<Vec<tokio_postgres::Row>, Failure> {
         let values: Vec<_> =
             self.values.iter().map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone())).collect();
         session.query(sql, &values).await

@@ -168,19 +168,24 @@ impl Job for PullBack {
     }
 }
 
-/// Clears away the receipts of commits whose answer nobody waits for any more.
+/// Receipts that are cleared away in one command.
+pub(super) const RECEIPTS_AT_ONCE: usize = 20_000;
+
+/// Clears away the receipts of commits whose answer nobody waits for any more; how many.
 pub(super) struct ClearReceipts;
 
 impl Job for ClearReceipts {
-    type Done = ();
+    type Done = usize;
 
-    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<(), Failure>> {
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<usize, Failure>> {
         Box::pin(async move {
             let sql = "DELETE FROM receipt WHERE token = ANY(ARRAY(
-                           SELECT token FROM receipt WHERE at < now() - interval '1 hour' ORDER BY at LIMIT 20000
+                           SELECT token FROM receipt WHERE at < now() - interval '1 hour' ORDER BY at LIMIT $1
                            FOR UPDATE SKIP LOCKED)) RETURNING token";
-            work.idle = work.session.query(sql, &[]).await?.is_empty();
-            Ok(())
+            let limit = i64::try_from(RECEIPTS_AT_ONCE).unwrap_or(i64::MAX);
+            let cleared = work.session.query(sql, args![INT8 limit]).await?.len();
+            work.idle = cleared == 0;
+            Ok(cleared)
         })
     }
 }

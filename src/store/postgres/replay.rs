@@ -232,7 +232,7 @@ impl Replaying {
     }
 
     async fn done(&self, work: &mut Work, shown: i64) -> Result<DeliveryView, Failure> {
-        change::note(work, self.0.delivery, "replay", &self.0.by.reason, self.0.now).await?;
+        change::note(work, self.0.delivery, "replay", &self.0.by, self.0.now).await?;
         change::view(work, shown).await
     }
 }

@@ -68,6 +68,7 @@ impl Job for Reroute {
                 work.idle = true;
                 return Ok(Vec::new());
             }
+            work.accounts.at(self.now);
             self.deliver(work, gate, &first, &records).await?;
             Ok(work.woken.clone())
         })

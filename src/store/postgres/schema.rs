@@ -5,7 +5,11 @@ use deadpool_postgres::{Object, Pool};
 use super::failure::{self, Failure};
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_replay.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_replay.sql"),
+    include_str!("migrations/0003_keep.sql"),
+];
 
 /// The oldest server that is known to do.
 const SERVER_MIN: i64 = 130_000;

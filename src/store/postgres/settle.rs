@@ -72,6 +72,7 @@ impl Job for Settles<'_> {
                     done.push(Err(StoreError::LeaseLost));
                     continue;
                 }
+                work.accounts.at(settle.ended_at);
                 settle_one(work, &mut scene, settle, &versions)?;
                 settled.push(settle);
                 done.push(Ok(()));
@@ -307,6 +308,7 @@ impl Job for Release {
             let lanes = locks::lock_lanes_of(work, &deliveries).await?;
             let mut scene = Scene::load(work, &deliveries, &lanes, 0).await?;
             let mut released = Vec::new();
+            work.accounts.at(self.now);
             for (delivery, lease) in &self.leases {
                 let Some(place) = scene.find(delivery.0) else { continue };
                 if place.state != State::InFlight || place.lease != Some(lease.0) {

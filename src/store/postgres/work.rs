@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::accounts::{self, Accounts};
 use super::failure::{self, Failure};
 use super::names::{Known, Names, Wanted};
-use super::session::{Manner, Session, args};
+use super::session::{Argument, Manner, Session, args};
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::store::{COMMIT_SIZES, Health, Signal, StoreError, StoreResult};
@@ -184,6 +184,7 @@ impl Engine {
             turned: Vec::new(),
             idle: false,
         };
+        work.accounts.at(self.clock.now());
         match job.run(&mut work).await {
             Ok(done) => Ok((work, done)),
             Err(failure @ Failure::Rule(_)) => {
@@ -198,16 +199,25 @@ impl Engine {
     /// Commits. When the answer is lost, looks whether it happened: a command is never run again on a mere suspicion.
     async fn commit(&self, work: Work) -> Result<(), Failure> {
         let token = random();
-        let columns = work.accounts.columns();
+        let (columns, heard) = (work.accounts.columns(), work.accounts.heard());
         crash::point("before-commit");
-        let arguments = args![
+        let arguments: &[Argument<'_>] = args![
             INT8 token,
             TEXT_ARRAY columns.kinds,
             INT8_ARRAY columns.owners,
             TEXT_ARRAY columns.names,
+            INT8_ARRAY columns.days,
             INT8_ARRAY columns.values,
+            INT8_ARRAY heard.sources,
+            INT8_ARRAY heard.days,
+            INT8_ARRAY heard.first,
+            INT8_ARRAY heard.last,
         ];
-        let committed = timeout(COMMIT_MAX, work.session.commit(accounts::WRITE, arguments)).await;
+        let (sql, arguments) = match heard.sources.as_slice() {
+            [] => (accounts::WRITE, arguments.get(..6).unwrap_or(arguments)),
+            [..] => (accounts::WRITE_HEARD, arguments),
+        };
+        let committed = timeout(COMMIT_MAX, work.session.commit(sql, arguments)).await;
         match committed {
             Ok(Ok(())) => {}
             // The database itself says that it did not.

@@ -6,9 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::books::{Books, Failure};
 use crate::clock::{Day, Timestamp};
-use crate::store::{
-    DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence, StoreError,
-};
+use crate::store::{DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence};
 
 /// The accounts of a source, in the order of their columns.
 const SOURCE: [&str; 9] =
@@ -293,17 +291,4 @@ pub(super) fn gaps(connection: &mut Connection, since: Day) -> rusqlite::Result<
         gaps.push(Gap { source, last_envelope: Timestamp(last), longest });
     }
     Ok(gaps)
-}
-
-/// Refuses a span that is turned round or too long.
-pub(super) fn check(filter: &DayFilter) -> Result<(), StoreError> {
-    let DayFilter { from, to, .. } = filter;
-    if from > to {
-        return Err(StoreError::Refused(format!("{from} lies after {to}; give the earlier day as from")));
-    }
-    if to.0.saturating_sub(from.0) >= crate::store::DAYS_MAX {
-        let days = crate::store::DAYS_MAX;
-        return Err(StoreError::Refused(format!("from {from} to {to} are over {days} days; ask for fewer at once")));
-    }
-    Ok(())
 }

@@ -1,0 +1,118 @@
+//! When any gateway was last known to listen, and when none did.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::audit_log;
+use super::failure::Failure;
+use super::session::{Cells, Session, args, read};
+use super::text;
+use super::work::{Job, Work};
+use crate::clock::Timestamp;
+use crate::store::{Absence, By, Deed, StoreError};
+
+/// A shorter one is no more than a restart, or a heartbeat that came late.
+const ABSENCE_MIN: Duration = Duration::from_secs(150);
+/// How many absences are listed.
+const LIST_MAX: i64 = 100;
+/// How many are kept.
+const KEPT_MAX: i64 = 10_000;
+
+/// A gateway listens; when none did until now, since when. All beat in one row: while one of them does, somebody listened.
+pub(super) struct Beat(pub(super) Timestamp);
+
+impl Job for Beat {
+    type Done = Option<Absence>;
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Option<Absence>, Failure>> {
+        Box::pin(async move {
+            let now = self.0;
+            // Made first, so that two who come after a long time do not both find the absence.
+            let sql = "INSERT INTO alive (id, at) VALUES (1, $1) ON CONFLICT DO NOTHING RETURNING id";
+            if !work.session.query(sql, args![INT8 now.0]).await?.is_empty() {
+                return Ok(None);
+            }
+            let rows = work.session.query("SELECT at FROM alive WHERE id = 1 FOR UPDATE", &[]).await?;
+            let last = read(&rows, Cells::time)?.first().copied();
+            work.session.query("UPDATE alive SET at = $1 WHERE id = 1", args![INT8 now.0]).await?;
+            match last.filter(|last| now.since(*last) >= ABSENCE_MIN) {
+                Some(last) => absent(work, last, now).await,
+                None => Ok(None),
+            }
+        })
+    }
+}
+
+async fn absent(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Option<Absence>, Failure> {
+    // What came in after the last heartbeat shows that somebody listened then.
+    let sql = "SELECT max(last_at) FROM source_heard WHERE day >= $1 AND last_at <= $2";
+    let rows = work.session.query(sql, args![INT8 last.day().0, INT8 now.0]).await?;
+    let heard = read(&rows, Cells::maybe_time)?.into_iter().flatten().next();
+    let since = heard.map_or(last, |heard| last.max(heard));
+    if now.since(since) < ABSENCE_MIN {
+        return Ok(None);
+    }
+    let sql = "INSERT INTO absence (since, until) VALUES ($1, $2) RETURNING id";
+    let rows = work.session.query(sql, args![INT8 since.0, INT8 now.0]).await?;
+    let Some(id) = read(&rows, Cells::number)?.first().copied() else { return Ok(None) };
+    let sql = "DELETE FROM absence WHERE id <= $1";
+    work.session.query(sql, args![INT8 id.saturating_sub(KEPT_MAX)]).await?;
+    Ok(Some(Absence { id, since, until: now, acknowledged_at: None, acknowledged_by: None }))
+}
+
+/// The latest, newest first.
+pub(super) async fn absences(session: &mut Session) -> Result<Vec<Absence>, Failure> {
+    let sql = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence ORDER BY id DESC LIMIT $1";
+    read(&session.query(sql, args![INT8 LIST_MAX]).await?, read_absence)
+}
+
+/// A person took note of one.
+pub(super) struct Acknowledge {
+    pub(super) absence: i64,
+    pub(super) by: By,
+    pub(super) now: Timestamp,
+}
+
+impl Job for Acknowledge {
+    type Done = Absence;
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Absence, Failure>> {
+        Box::pin(async move {
+            let id = self.absence;
+            let sql = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence WHERE id = $1 FOR UPDATE";
+            let rows = work.session.query(sql, args![INT8 id]).await?;
+            let Some(absence) = read(&rows, read_absence)?.into_iter().next() else {
+                return Err(Failure::Rule(StoreError::NotFound(format!("absence {id}"))));
+            };
+            if let Some(at) = absence.acknowledged_at {
+                let reason = format!("absence {id} was acknowledged at {at} already");
+                return Err(Failure::Rule(StoreError::Conflict(reason)));
+            }
+            let sql = "UPDATE absence SET acknowledged_at = $2, acknowledged_by = $3 WHERE id = $1";
+            let who = text::written(&self.by.who);
+            work.session.query(sql, args![INT8 id, INT8 self.now.0, TEXT who]).await?;
+            let deed = Deed {
+                at: self.now,
+                by: self.by.clone(),
+                verb: "acknowledge".to_owned(),
+                object: "absence",
+                object_id: id.to_string(),
+                count: 1,
+                result: "done".to_owned(),
+            };
+            audit_log::write(work, &deed).await?;
+            Ok(Absence { acknowledged_at: Some(self.now), acknowledged_by: Some(self.by.who.clone()), ..absence })
+        })
+    }
+}
+
+fn read_absence(cells: &mut Cells<'_>) -> Result<Absence, Failure> {
+    Ok(Absence {
+        id: cells.number()?,
+        since: cells.time()?,
+        until: cells.time()?,
+        acknowledged_at: cells.maybe_time()?,
+        acknowledged_by: cells.maybe_text()?,
+    })
+}

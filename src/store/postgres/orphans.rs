@@ -1,0 +1,109 @@
+//! What is left of ways that nothing serves any more: how much, and its end in small steps.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::BoxFuture;
+
+use super::audit_log;
+use super::change;
+use super::failure::Failure;
+use super::lane::{Place, Scene, Turn};
+use super::locks;
+use super::session::{Cells, Session, args, read};
+use super::text;
+use super::work::{Job, Work};
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, State};
+use crate::store::{By, Change, Discarded, Unsettled, Way};
+
+/// One step never discards more.
+const STEP_MAX: u32 = 300;
+
+/// Counts what is not settled, by way. Reads nothing but the index over it.
+pub(super) async fn unsettled(session: &mut Session) -> Result<Vec<Unsettled>, Failure> {
+    let sql = "SELECT r.text, t.text, y.text, open.count
+               FROM (SELECT way, count(*) AS count FROM delivery WHERE unsettled GROUP BY way) open
+               JOIN way w ON w.id = open.way JOIN name r ON r.id = w.route
+               JOIN name t ON t.id = w.destination JOIN name y ON y.id = w.system";
+    let rows = session.query(sql, &[]).await?;
+    let mut found = read(&rows, |cells| {
+        let way = Way { route: cells.text()?, destination: cells.text()?, system: cells.text()? };
+        Ok(Unsettled { way, count: cells.number()?.unsigned_abs() })
+    })?;
+    // Whatever order of texts the database has.
+    let key = |unsettled: &Unsettled| {
+        let Way { route, destination, system } = &unsettled.way;
+        (route.clone(), destination.clone(), system.clone())
+    };
+    found.sort_by_key(key);
+    Ok(found)
+}
+
+/// Discards the newest first, so that none becomes the head of its lane only to be discarded next.
+pub(super) struct Discard {
+    pub(super) way: Way,
+    pub(super) reason: String,
+    pub(super) limit: u32,
+    pub(super) now: Timestamp,
+}
+
+impl Job for Discard {
+    type Done = Discarded;
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Discarded, Failure>> {
+        Box::pin(async move {
+            let Some(way) = self.number(work).await? else {
+                work.idle = true;
+                return Ok(Discarded::default());
+            };
+            let sql = "SELECT id FROM delivery WHERE way = $1 AND unsettled AND state <> 'in_flight'
+                       ORDER BY way DESC, id DESC LIMIT $2";
+            let limit = i64::from(self.limit.min(STEP_MAX));
+            let rows = work.session.query(sql, args![INT8 way, INT8 limit]).await?;
+            let found = read(&rows, Cells::number)?;
+            let count = self.discard(work, &found).await?;
+            work.idle = count == 0;
+            let sql = "SELECT 1 FROM delivery WHERE way = $1 AND unsettled LIMIT 1";
+            let is_more = !work.session.query(sql, args![INT8 way]).await?.is_empty();
+            Ok(Discarded { count, is_more })
+        })
+    }
+}
+
+impl Discard {
+    async fn number(&self, work: &mut Work) -> Result<Option<i64>, Failure> {
+        let Way { route, destination, system } = &self.way;
+        let sql = "SELECT w.id FROM way w JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
+                   JOIN name y ON y.id = w.system WHERE r.text = $1 AND t.text = $2 AND y.text = $3";
+        let arguments = args![TEXT text::written(route), TEXT text::written(destination), TEXT text::written(system)];
+        Ok(read(&work.session.query(sql, arguments).await?, Cells::number)?.first().copied())
+    }
+
+    /// Discards those that may still be; how many.
+    async fn discard(&self, work: &mut Work, found: &[i64]) -> Result<u64, Failure> {
+        if found.is_empty() {
+            return Ok(0);
+        }
+        let lanes: BTreeSet<i64> = locks::lock_lanes_of(work, found).await?;
+        let mut scene = Scene::load(work, found, &lanes, found.len()).await?;
+        work.accounts.at(self.now);
+        let by = By::new("a reload", self.reason.as_str());
+        let may_go = |place: &Place| place.unsettled && Change::Discard.applies_to(place.state);
+        let mut deeds = Vec::with_capacity(found.len());
+        for id in found {
+            if !scene.find(*id).is_some_and(may_go) {
+                continue;
+            }
+            let turn =
+                Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(&self.reason), at: self.now };
+            change::leave(work, &mut scene, *id, turn)?;
+            deeds.push(change::deed(DeliveryId(*id), "discard", &by, self.now));
+        }
+        if deeds.is_empty() {
+            return Ok(0);
+        }
+        scene.write(work).await?;
+        audit_log::write_all(work, &deeds).await?;
+        Ok(u64::try_from(deeds.len()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,120 @@
+//! Takes notifications away, each with all its revisions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::accounts::Account;
+use super::super::failure::Failure;
+use super::super::session::{args, read};
+use super::{Step, as_count};
+
+/// Revisions of one notification that are looked at.
+const REVISIONS_MAX: i64 = 200;
+
+/// One revision of a notification.
+#[derive(Debug)]
+struct Revision {
+    row: i64,
+    revision: i64,
+    envelope: i64,
+    source: i64,
+    kind: String,
+    duplicates: i64,
+    received_at: Option<i64>,
+    /// Whether a delivery carries it.
+    is_used: bool,
+}
+
+impl Step<'_> {
+    /// Takes notifications away, all their revisions, when they have no delivery, were kept long enough, and a repeat is not
+    /// to be expected any more. Always finished with them: what must stay is looked at again by its own walk. Nobody
+    /// else may be at work on them.
+    pub(super) async fn take_notifications(&mut self, rows: &[i64]) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let families = self.families(rows).await?;
+        let going: Vec<&Vec<Revision>> = families.values().filter(|family| self.may_go(family)).collect();
+        let revisions: Vec<&Revision> = going.into_iter().flatten().collect();
+        if revisions.is_empty() {
+            return Ok(());
+        }
+        let numbers: Vec<i64> = revisions.iter().map(|revision| revision.row).collect();
+        let sql = "DELETE FROM newest_delivery WHERE notification = ANY($1)";
+        self.work.session.query(sql, args![INT8_ARRAY numbers]).await?;
+        self.work.session.query("DELETE FROM notification WHERE id = ANY($1)", args![INT8_ARRAY numbers]).await?;
+        for revision in &revisions {
+            count(self, revision);
+        }
+        self.pruned.notifications += as_count(revisions.len());
+        self.spend(revisions.len());
+        let envelopes: BTreeSet<i64> = revisions.iter().map(|revision| revision.envelope).collect();
+        let envelopes: Vec<i64> = envelopes.into_iter().collect();
+        let sql = "DELETE FROM envelope e WHERE e.id = ANY($1)
+                   AND NOT EXISTS (SELECT 1 FROM notification n WHERE n.envelope = e.id) RETURNING e.id";
+        self.pruned.envelopes += as_count(self.work.session.query(sql, args![INT8_ARRAY envelopes]).await?.len());
+        Ok(())
+    }
+
+    /// All revisions of each notification, the first one last.
+    async fn families(&mut self, rows: &[i64]) -> Result<BTreeMap<(i64, String), Vec<Revision>>, Failure> {
+        let sql = "SELECT this.organization, this.notification_id, n.id, n.revision, n.envelope, n.source, n.kind,
+                       n.duplicates, e.received_at, EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
+                   FROM (SELECT DISTINCT organization, notification_id FROM notification WHERE id = ANY($1)) this
+                   CROSS JOIN LATERAL (SELECT * FROM notification m WHERE m.notification_id = this.notification_id
+                       AND m.organization = this.organization ORDER BY m.revision DESC LIMIT $2) n
+                   LEFT JOIN envelope e ON e.id = n.envelope ORDER BY 1, 2, n.revision DESC";
+        let found = self.work.session.query(sql, args![INT8_ARRAY rows, INT8 REVISIONS_MAX]).await?;
+        let found = read(&found, |cells| {
+            let key = (cells.number()?, cells.next::<String>()?);
+            let revision = Revision {
+                row: cells.number()?,
+                revision: cells.number()?,
+                envelope: cells.number()?,
+                source: cells.number()?,
+                kind: cells.text()?,
+                duplicates: cells.number()?,
+                received_at: cells.next()?,
+                is_used: cells.next()?,
+            };
+            Ok((key, revision))
+        })?;
+        let mut families: BTreeMap<(i64, String), Vec<Revision>> = BTreeMap::new();
+        for (key, revision) in found {
+            families.entry(key).or_default().push(revision);
+        }
+        Ok(families)
+    }
+
+    fn may_go(&self, family: &[Revision]) -> bool {
+        let Some(first) = family.last().filter(|first| first.revision == 1) else { return false };
+        let retention = &self.prune.retention;
+        let age = match first.kind.as_str() {
+            "unrouted" => retention.unrouted,
+            "unreadable" => retention.unreadable,
+            "quarantined" => retention.quarantined,
+            "skipped_empty" => retention.skipped_empty,
+            _ => Some(retention.dedupe),
+        };
+        let Some(age) = age else { return false };
+        let cutoff = self.cutoff(age.max(retention.dedupe));
+        family.iter().all(|revision| !revision.is_used && revision.received_at.is_some_and(|at| at <= cutoff))
+    }
+}
+
+fn count(step: &mut Step<'_>, revision: &Revision) {
+    let &Revision { source, duplicates, .. } = revision;
+    let mut add = |name, count| step.work.accounts.add(Account::source(source, name).pruned(), count);
+    add("received", 1 + duplicates);
+    add("duplicate", duplicates);
+    let kind = kind_account(&revision.kind);
+    add(kind, 1);
+    if kind != "revised" {
+        add("unique", 1);
+    }
+}
+
+/// The account of a kind of notification.
+fn kind_account(kind: &str) -> &'static str {
+    let kinds = ["routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
+    kinds.into_iter().find(|known| *known == kind).unwrap_or("revised")
+}
