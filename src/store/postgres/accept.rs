@@ -452,10 +452,7 @@ impl<'a> Desk<'a> {
         let id = next(&mut self.numbers.deliveries)?;
         let now = envelope.now();
         let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
-        let lead = match &planned.after {
-            Some(after) => self.lead(work, first, &after.route)?,
-            None => None,
-        };
+        let lead = planned.after.as_ref().map(|after| self.lead(work, first, &after.route)).transpose()?.flatten();
         let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {

@@ -257,6 +257,72 @@ async fn many_gateways_at_once_keep_the_books_and_every_lane_in_order() {
     world.assert_sound().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_another_never_hangs_whatever_the_gateways_do_at_once() {
+    let Some(gateways) = Gateways::start(3) else { return };
+    let world = &gateways.world;
+    let gateway = async |number: usize| {
+        let store = gateways.store(number);
+        for round in 0..20_usize {
+            let notes = (0..3).map(|step| {
+                let (id, says) = ((round + step) % 8, ["first", "second", "third"][(round / 3 + number) % 3]);
+                let lead = note(&format!("n{id}")).says(says).to("a", ["L", "M"][id % 2]);
+                lead.after("b", ["L", "N", "O"].get(id % 4).copied(), "a", id % 3 == 0)
+            });
+            store.accept(world.envelope(notes.collect::<Vec<_>>())).await.unwrap();
+            for claimed in gateways.claims(number, 3, Bounds::default()).await.claimed {
+                let dead = || Settlement::Dead { reason: "it was refused".to_owned(), holds_lane: round % 2 == 0 };
+                let (outcome, settlement) = match (round + number) % 4 {
+                    0 => ("refused", dead()),
+                    1 => ("retry", Settlement::Waiting { due_at: world.now() }),
+                    _ => ("delivered", Settlement::Delivered),
+                };
+                store.settle(world.settling(&claimed, outcome, settlement)).await.unwrap();
+            }
+            let dead = DeliveryFilter { state: Some(State::Dead), limit: Some(3), ..DeliveryFilter::default() };
+            for view in store.deliveries(dead).await.unwrap() {
+                let by = By::new("somebody", "because");
+                let change = if number == 0 { Change::Discard } else { Change::Replay { even_if_newer: true } };
+                match store.change(view.delivery_id, change, by, world.now()).await {
+                    Ok(_) | Err(StoreError::Conflict(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    };
+    futures_util::future::join_all((0..3).map(gateway)).await;
+    world.assert_sound().await;
+    for view in world.all().await.into_iter().filter(|view| view.state == State::Dead) {
+        world.change(view.delivery_id.0, Change::Discard).await.unwrap();
+    }
+    loop {
+        let claimed = world.claim(100).await;
+        if claimed.is_empty() {
+            break;
+        }
+        for claimed in claimed {
+            world.deliver(&claimed).await;
+        }
+    }
+    let counts = world.store().ledger().await.unwrap().deliveries;
+    assert_eq!((counts.waiting, counts.blocked, counts.held), (0, 0, 0), "nothing waits for ever: {counts:?}");
+    world.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_removed_by_hand_makes_a_dead_letter_of_what_comes_after_it() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L").after("b", None, "a", false), note("2").to("b", "M")]).await;
+    for claimed in world.claim(2).await {
+        world.deliver(&claimed).await;
+    }
+    connect(world.url()).await.batch_execute("DELETE FROM omgate.delivery WHERE id = 1").await.unwrap();
+    assert_eq!(world.claim(10).await.len(), 0);
+    let reason = world.store().delivery(DeliveryId(2)).await.unwrap().0.reason.unwrap();
+    assert!(reason.contains("delivery 1, which it comes after,"), "{reason}");
+}
+
 // ---- lost answers, a database that fails ----
 
 /// What a proxy does with a `COMMIT` that passes.
