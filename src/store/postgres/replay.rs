@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use super::accept::{Desk, Envelope, lane_key};
 use super::after::{self, Story};
+use super::audit_log;
 use super::change;
 use super::failure::Failure;
 use super::lane::{Place, Turn};
