@@ -611,7 +611,9 @@ async fn a_replay_beside_a_later_state_under_way_is_outdated_when_that_is_delive
         let _ = held.lock().unwrap().recv();
         Some((200, String::new()))
     };
-    let sink = Sink::start(Box::new(respond)).await;
+    // Threads of its own: what blocks there must not stop the test.
+    let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let sink = apart.spawn(Sink::start(Box::new(respond))).await.unwrap();
     let mut gateway = Process::prepare(&configuration(&sink.url("")));
     gateway.start(&[]).await;
     assert!(gateway.post("/om/orders", one("04l1", "v1")).await.unwrap().is_ack());
@@ -627,6 +629,7 @@ async fn a_replay_beside_a_later_state_under_way_is_outdated_when_that_is_delive
     let delivery = gateway.admin("/api/v1/deliveries/1").await;
     assert!(delivery["reason"].as_str().unwrap().contains("outdated: delivery 2"), "{delivery}");
     assert_eq!(sink.arrived().len(), 2, "it was not sent again");
+    apart.shutdown_background();
 }
 
 #[tokio::test(flavor = "multi_thread")]
