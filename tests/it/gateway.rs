@@ -622,11 +622,11 @@ async fn a_replay_beside_a_later_state_under_way_is_outdated_when_that_is_delive
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["in_flight"] == 1).await;
     let (status, _) = gateway.change("/api/v1/deliveries/1/replay", &json!({"reason": "again"})).await;
     assert_eq!(status, 200);
-    let why = gateway.admin("/api/v1/deliveries/1").await["why"]["text"].as_str().unwrap().to_owned();
+    let why = gateway.admin("/api/v1/deliveries/1").await["delivery"]["why"]["text"].as_str().unwrap().to_owned();
     assert!(why.starts_with("it waits behind delivery 2"), "{why}");
     let_go.send(()).unwrap();
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1 && settled(ledger)).await;
-    let delivery = gateway.admin("/api/v1/deliveries/1").await;
+    let delivery = gateway.admin("/api/v1/deliveries/1").await["delivery"].clone();
     assert!(delivery["reason"].as_str().unwrap().contains("outdated: delivery 2"), "{delivery}");
     assert_eq!(sink.arrived().len(), 2, "it was not sent again");
     apart.shutdown_background();
