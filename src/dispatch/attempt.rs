@@ -315,7 +315,8 @@ impl Attempts {
     /// and now that was delivered.
     async fn outdated(&self, claimed: &Claimed) -> Option<String> {
         let is_first_since_replay = claimed.excused > 0 && claimed.excused.saturating_add(1) == claimed.attempt;
-        if !is_first_since_replay || claimed.even_if_newer || claimed.lane.is_none() {
+        let is_left_out = mutation::active(Mutation::OutdatedReplayed);
+        if !is_first_since_replay || claimed.even_if_newer || claimed.lane.is_none() || is_left_out {
             return None;
         }
         let newer = self.store.outdated_by(claimed.delivery).await.ok().flatten()?;
@@ -671,7 +672,11 @@ pub(crate) fn subject_of<'a>(notification: &'a StoredNotification, record: Optio
 }
 
 fn identity_of(claimed: &Claimed) -> Identity {
-    identity(&claimed.notification, &claimed.route, claimed.replay_of.map(|_| claimed.delivery))
+    let mut identity = identity(&claimed.notification, &claimed.route, claimed.replay_of.map(|_| claimed.delivery));
+    if mutation::active(Mutation::NewKeyForEachAttempt) {
+        identity.idempotency_key.push_str(&claimed.attempt.to_string());
+    }
+    identity
 }
 
 /// The key is made of organization, notification id, route and revision: the same for every attempt. A delivery that repeats
