@@ -4,7 +4,7 @@
 //! (pause, outage, open time, calls under way) stays.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub(crate) struct Runner {
     ended: AtomicBool,
     /// What the store is known to keep of the system; locked while something is written.
     kept: tokio::sync::Mutex<SystemState>,
+    /// How often a person paused or resumed it.
+    wishes: AtomicU64,
 }
 
 impl Runner {
@@ -109,6 +111,7 @@ impl Runner {
             stepping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             kept,
+            wishes: AtomicU64::new(0),
             attempts,
         }
     }
@@ -392,16 +395,31 @@ impl Runner {
 
     pub(crate) async fn pause_by_person(&self, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
         let now = self.moment();
+        let pause = Pause { until, ..Pause::new(reason, now.wall) };
         self.alarm_pause(reason);
-        let mut kept = self.kept.lock().await;
-        self.gate().pause_by_person(Pause { until, ..Pause::new(reason, now.wall) }, now);
-        self.wake();
-        self.insist(&mut kept).await
+        self.wish(|gate| gate.pause_by_person(pause.clone(), now)).await
     }
 
     pub(crate) async fn resume(&self) -> StoreResult<()> {
+        self.wish(|gate| gate.resume(self.moment())).await
+    }
+
+    /// What a person wants counts at once, whatever is being written; and again behind that, which may have brought what
+    /// another gateway wanted, unless a person wanted something else meanwhile.
+    async fn wish(&self, turn: impl Fn(&mut Gate)) -> StoreResult<()> {
+        let number = {
+            let mut gate = self.gate();
+            turn(&mut gate);
+            self.wishes.fetch_add(1, Ordering::SeqCst) + 1
+        };
+        self.wake();
         let mut kept = self.kept.lock().await;
-        self.gate().resume(self.moment());
+        {
+            let mut gate = self.gate();
+            if self.wishes.load(Ordering::SeqCst) == number {
+                turn(&mut gate);
+            }
+        }
         self.alarm(&self.state());
         self.wake();
         self.insist(&mut kept).await
