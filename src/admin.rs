@@ -23,6 +23,7 @@ mod api;
 mod bulk;
 mod keep;
 mod metrics;
+pub mod moving;
 pub mod reload;
 mod person;
 mod replay;
@@ -66,6 +67,8 @@ pub struct Admin {
     pub edit: Editor,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
+    /// What moves the store; none where there is only one.
+    pub moving: Option<Arc<dyn moving::Move>>,
     /// How long things are kept, which sources may be silent how long, the backup under way.
     pub keep: Keep,
 }

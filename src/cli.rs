@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod issues;
 pub mod jobs;
 pub mod ledger;
+pub mod moving;
 pub mod notifications;
 pub mod pretty;
 pub mod print;

@@ -185,6 +185,24 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
     Ok(server::server(&root).admin_listen)
 }
 
+/// The store that an address names, as `store.url` would; a path that is relative counts from `folder`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn store_at(url: &str, folder: &Path) -> Result<StoreSettings, String> {
+    let text = format!("[store]\nurl = {}", toml::Value::String(url.to_owned()));
+    let files = Files::disk(folder);
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let desk = Desk::new("--to".to_owned(), &text, &files, &environment);
+    let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
+    let settings = server::store(&root);
+    let (problems, _) = desk.finish();
+    match problems.into_iter().find(|problem| problem.severity == Severity::Error) {
+        Some(problem) => Err(problem.reason),
+        None => Ok(settings),
+    }
+}
+
 /// A text of the command line in which `${NAME}` and `${file:PATH}` stand for secrets.
 ///
 /// # Errors

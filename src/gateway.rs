@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,24 +14,28 @@ use arc_swap::ArcSwap;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
+use crate::admin::moving::Standing;
 use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, StoreSettings};
 use crate::deliver;
 use crate::dispatch::{self, Dispatch};
-use crate::gateway::open::OpenError;
+use crate::gateway::open::{OpenError, OriginOf};
 use crate::intake::{self, Desk};
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
-use crate::store::{Signal, Store, StoreError, TakenBy, TakenConfig};
+use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
+mod moving;
 pub mod open;
 mod reload;
 mod upkeep;
 mod watch;
 
+use self::moving::Order;
 use self::upkeep::Upkeep;
+pub use moving::Moving;
 pub use reload::Reloader;
 
 /// How often the housekeeping looks round.
@@ -59,6 +64,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The configuration became wrong while the gateway ran, and what was in force cannot be read either.
+    #[error("reading the configuration again: {0}")]
+    Configuration(String),
     /// TLS cannot be offered.
     #[error("server.tls")]
     Tls(#[from] TlsError),
@@ -66,6 +74,12 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Gateway {
+    sockets: Sockets,
+    /// The clock of this machine.
+    clock: SharedClock,
+    path: Option<PathBuf>,
+    settings: StoreSettings,
+    moving: Arc<Moving>,
     public: SocketAddr,
     admin: SocketAddr,
     store: Arc<dyn Store>,
@@ -81,6 +95,33 @@ pub struct Gateway {
     upkeeping: [JoinHandle<()>; 2],
 }
 
+/// The sockets that listen. They outlive the servers on them: while the gateway turns to another store, whoever connects
+/// waits a moment and is not refused.
+struct Sockets {
+    public: TcpListener,
+    admin: TcpListener,
+}
+
+impl Sockets {
+    fn bind(server: &config::Server) -> Result<Self, StartError> {
+        let bind =
+            |key, address| TcpListener::bind(address).map_err(|error| StartError::Listen { key, address, error });
+        Ok(Self {
+            public: bind("server.listen", server.listen)?,
+            admin: bind("server.admin_listen", server.admin_listen)?,
+        })
+    }
+
+    /// Second handles of the same sockets.
+    fn handles(&self, server: &config::Server) -> Result<(TcpListener, TcpListener), StartError> {
+        let handle = |key, socket: &TcpListener, address| {
+            socket.try_clone().map_err(|error| StartError::Listen { key, address, error })
+        };
+        let public = handle("server.listen", &self.public, server.listen)?;
+        Ok((public, handle("server.admin_listen", &self.admin, server.admin_listen)?))
+    }
+}
+
 struct Running {
     handle: ServerHandle,
     task: JoinHandle<io::Result<()>>,
@@ -92,14 +133,26 @@ impl Gateway {
     /// # Errors
     /// What stood in the way; nothing is left running then.
     pub async fn start(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
+        let sockets = Sockets::bind(&loaded.server)?;
+        Self::start_on(sockets, loaded, clock, None).await
+    }
+
+    async fn start_on(
+        sockets: Sockets,
+        loaded: Loaded,
+        clock: SharedClock,
+        earlier: Option<Standing>,
+    ) -> Result<Self, StartError> {
         let tls = loaded.server.tls.as_ref().map(tls::server).transpose()?;
-        let public_socket = bind("server.listen", loaded.server.listen)?;
-        let admin_socket = bind("server.admin_listen", loaded.server.admin_listen)?;
+        let (public_socket, admin_socket) = sockets.handles(&loaded.server)?;
         let public = address(&public_socket, loaded.server.listen);
         let admin = address(&admin_socket, loaded.server.admin_listen);
         let limits = loaded.server.limits.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let (parts, start) = Parts::build(loaded, clock).await?;
+        let (path, settings) = (loaded.path.clone(), loaded.store.clone());
+        let (parts, start) = Parts::build(loaded, Arc::clone(&clock)).await?;
+        let folder = path.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
+        let moving = Moving::new(Arc::clone(&parts.origin), folder, Arc::clone(&parts.clock), earlier);
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;
@@ -109,14 +162,19 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server =
             public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
-        let admin_server =
-            admin_server(parts.admin(&reloader), admin_socket).map_err(listen("server.admin_listen", admin))?;
-        let housekeeping = tokio::spawn(parts.housekeeping(&reloader).run());
+        let admin_server = admin_server(parts.admin(&reloader, &moving), admin_socket)
+            .map_err(listen("server.admin_listen", admin))?;
+        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
         let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
+            sockets,
+            clock,
+            path,
+            settings,
+            moving,
             public,
             admin,
             store,
@@ -163,8 +221,54 @@ impl Gateway {
         Arc::clone(&self.reloader)
     }
 
+    /// What moves the store, and says when this gateway should turn to the other one: see [`Gateway::switch`].
+    #[must_use]
+    pub fn moving(&self) -> Arc<Moving> {
+        Arc::clone(&self.moving)
+    }
+
     /// Stops gracefully: POSTs are nacked, calls under way get the drain time, then the listeners and the store close.
     pub async fn shutdown(self) {
+        self.quiet().await;
+        self.public_server.stop().await;
+        self.admin_server.stop().await;
+        self.upkeep.beat().await;
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+
+    /// Turns to the store that this one was moved into, or goes on with this one when the last step of the move fails. In
+    /// between POSTs are nacked, then wait for a moment.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    pub async fn switch(self) -> Result<Self, StartError> {
+        self.quiet().await;
+        self.upkeep.beat().await;
+        let (standing, order) = self.moving.switch().await;
+        let in_force = in_force(&self.store).await;
+        tokio::join!(self.public_server.stop(), self.admin_server.stop());
+        self.store.close().await;
+        let Self { sockets, clock, path, settings, .. } = self;
+        let read = path.as_deref().map(config::load);
+        let loaded = match (read, in_force) {
+            (Some(Ok(loaded)), _) => loaded,
+            // What was in force is as good as a file that is being written.
+            (_, Some(loaded)) => Loaded { path, ..loaded },
+            (Some(Err(problems)), None) => return Err(StartError::Configuration(problems.to_string())),
+            (None, None) => return Err(StartError::Configuration("there is none any more".to_owned())),
+        };
+        let named = loaded.store.clone();
+        let store = order.as_ref().map_or(settings, |order| order.settings.clone());
+        let gateway = Self::start_on(sockets, Loaded { store, ..loaded }, clock, Some(standing)).await?;
+        if let Some(order) = order {
+            gateway.arrived(order, &named).await;
+        }
+        Ok(gateway)
+    }
+
+    /// Nothing comes in, and nothing goes out any more.
+    async fn quiet(&self) {
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
         self.housekeeping.abort();
@@ -174,12 +278,28 @@ impl Gateway {
         tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
         self.upkeeping.iter().for_each(JoinHandle::abort);
         self.dispatch.drain(drain).await;
-        self.public_server.stop().await;
-        self.admin_server.stop().await;
-        self.upkeep.beat().await;
-        self.store.close().await;
-        tracing::info!("stopped");
     }
+
+    /// Notes that this store is the gateway's from here on. `named` is what the configuration names.
+    async fn arrived(&self, order: Order, named: &StoreSettings) {
+        let Order { settings, by } = order;
+        let (at, result) = (self.clock.now(), "done".to_owned());
+        let deed =
+            Deed { at, by, verb: "move".to_owned(), object: "store", object_id: settings.shown(), count: 1, result };
+        if let Err(error) = self.store.audit(deed).await {
+            tracing::error!(%error, "no entry in the audit log: the store was moved");
+        }
+        if *named != settings {
+            self.reloader.warn_of_store(named);
+        }
+    }
+}
+
+/// The configuration in force, as it is stored.
+async fn in_force(store: &Arc<dyn Store>) -> Option<Loaded> {
+    let taken = store.taken_configs(1).await.ok()?.into_iter().next()?;
+    let stored = store.config(taken.version).await.ok()?;
+    config::load_stored(&stored).ok()
 }
 
 impl Running {
@@ -193,10 +313,6 @@ impl Running {
             tracing::warn!(%error, "a listener ended badly");
         }
     }
-}
-
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|error| StartError::Listen { key, address, error })
 }
 
 /// Where a socket really listens: port 0 means any.
@@ -255,6 +371,7 @@ struct Parts {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    origin: OriginOf,
 }
 
 impl Parts {
@@ -263,7 +380,7 @@ impl Parts {
             server, store: settings, sources, routes, plan, stored, hold_unknown, retention, path, seen, ..
         } = loaded;
         let opened = open::store(settings.clone(), hold_unknown, server.limits.queue_max, clock).await?;
-        let open::Opened { store, clock } = opened;
+        let open::Opened { store, clock, origin } = opened;
         let config_version = store.save_config(stored, clock.now()).await?;
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
@@ -296,7 +413,7 @@ impl Parts {
         let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
         let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources) }));
-        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms }, start))
+        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, origin }, start))
     }
 
     fn reloader(&self, edge: Arc<Edge>, start: reload::Start) -> Arc<Reloader> {
@@ -313,7 +430,7 @@ impl Parts {
         })
     }
 
-    fn admin(&self, reloader: &Arc<Reloader>) -> Arc<Admin> {
+    fn admin(&self, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Arc<Admin> {
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
@@ -327,6 +444,7 @@ impl Parts {
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
             reload: Some(Arc::clone(reloader) as _),
+            moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
             keep: admin::Keep { terms: Arc::clone(&self.terms), ..admin::Keep::default() },
         })
     }
@@ -349,13 +467,14 @@ impl Parts {
         }
     }
 
-    fn housekeeping(&self, reloader: &Arc<Reloader>) -> Housekeeping {
+    fn housekeeping(&self, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Housekeeping {
         Housekeeping {
             store: Arc::clone(&self.store),
             desk: Arc::clone(&self.desk),
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             reloader: Arc::clone(reloader),
+            moving: Arc::clone(moving),
         }
     }
 }
@@ -388,12 +507,14 @@ struct Housekeeping {
     alarms: Arc<Alarms>,
     clock: SharedClock,
     reloader: Arc<Reloader>,
+    moving: Arc<Moving>,
 }
 
 impl Housekeeping {
     async fn run(self) {
         let mut wall = WallClock::new(&self.clock);
         self.reloader.look_for_orphans().await;
+        self.moving.look(&self.alarms).await;
         for round in 1_u64.. {
             tokio::time::sleep(HOUSEKEEPING).await;
             if wall.was_set(&self.clock) {
@@ -405,6 +526,7 @@ impl Housekeeping {
             if round.is_multiple_of(6) {
                 self.desk.minute();
                 self.reloader.minute().await;
+                self.moving.look(&self.alarms).await;
                 sweep(&self.store, &self.alarms).await;
             }
         }

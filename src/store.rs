@@ -23,6 +23,7 @@ pub mod pace;
 pub mod postgres;
 mod retention;
 pub mod sqlite;
+pub mod transfer;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Deed};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::reload::{Order, Reload};
 use crate::cli::print;
@@ -52,22 +52,26 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     // Listened for before anything runs: unheard, this signal ends a process.
-    let hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-    let gateway = Gateway::start(loaded, SystemClock::shared()).await?;
-    let reloading = tokio::spawn(reload(hangup, gateway.reloader()));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    let mut gateway = Gateway::start(loaded, SystemClock::shared()).await?;
+    loop {
+        let moving = gateway.moving();
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(()) = hangup.recv() => drop(tokio::spawn(reload(gateway.reloader()))),
+            () = moving.ready() => {
+                drop(moving);
+                gateway = gateway.switch().await?;
+            }
+        }
     }
-    reloading.abort();
     gateway.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What comes of it is in the log.
-async fn reload(mut hangup: Signal, reloader: Arc<Reloader>) {
-    while hangup.recv().await.is_some() {
-        let order = Order { by: TakenBy::Signal, orphans: None, dry_run: false, reason: String::new() };
-        let _ = reloader.reload(order).await;
-    }
+async fn reload(reloader: Arc<Reloader>) {
+    let order = Order { by: TakenBy::Signal, orphans: None, dry_run: false, reason: String::new() };
+    let _ = reloader.reload(order).await;
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
-use crate::cli::print;
+use crate::cli::{moving, print};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{self, Loaded};
 use crate::gateway::open;
@@ -61,6 +61,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Move everything into another store while the gateway goes on, and turn to that one: from a file to PostgreSQL, or back.
+    /// A move that was cut off goes on with the same command.
+    Move(moving::Args),
 }
 
 /// Runs `omgate store`; exit code 1 when something disagrees.
@@ -71,6 +74,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Verify { json } => verify(&args.admin, json).await,
         Verb::Prune { change, vacuum } => prune(&args.admin, &change, vacuum).await,
+        Verb::Move(order) => moving::run(&args.admin, order).await,
         Verb::Backup { file, reason, json } => backup(&args.admin, &file, &reason, json).await,
     }
 }
@@ -136,7 +140,7 @@ impl OpenFile {
 }
 
 /// Whether nobody answered at all, so that the file may be opened.
-fn is_unreachable(error: &anyhow::Error) -> bool {
+pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
 }
 

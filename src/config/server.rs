@@ -53,6 +53,16 @@ impl StoreSettings {
             database: None,
         }
     }
+
+    /// Where it is, as it may be shown.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        #[cfg(feature = "postgres")]
+        if let Some(address) = &self.database {
+            return address.shown().to_owned();
+        }
+        format!("sqlite:{}", self.path.display())
+    }
 }
 
 const WATCH_EVERY: Duration = Duration::from_secs(30);

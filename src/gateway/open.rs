@@ -6,8 +6,10 @@ use crate::clock::SharedClock;
 use crate::config::StoreSettings;
 use crate::store::Store;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{self, PostgresStore};
-use crate::store::sqlite::{self, SqliteStore};
+use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, PostgresStore};
+use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
+use crate::store::transfer::mover::Mover;
+use crate::store::transfer::{Destination, Mark, Origin};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum OpenError {
     Database(#[from] postgres::OpenError),
 }
 
+/// The store as the origin of a move, whenever one is begun.
+pub type OriginOf = Arc<dyn Fn() -> Box<dyn Origin> + Send + Sync>;
+
 /// A store, and the clock that counts for all who work on it: that of a database which several gateways share, else this
 /// machine's.
 pub struct Opened {
@@ -28,6 +33,8 @@ pub struct Opened {
     pub store: Arc<dyn Store>,
     /// The clock.
     pub clock: SharedClock,
+    /// The store as the origin of a move.
+    pub origin: OriginOf,
 }
 
 /// Opens the store. `hold_unknown` are the destinations whose deliveries are held when a gateway died during their call;
@@ -43,11 +50,50 @@ pub async fn store(
 ) -> Result<Opened, OpenError> {
     #[cfg(feature = "postgres")]
     if let Some(address) = settings.database {
-        let options = postgres::Options::new(address, clock);
+        let options = postgres::Options::new(address.clone(), clock);
         let store = PostgresStore::open(postgres::Options { queue_max, hold_unknown, ..options }).await?;
-        return Ok(Opened { clock: store.clock(), store });
+        let (moved, clock) = (Arc::clone(&store), store.clock());
+        let origin: OriginOf = Arc::new(move || Box::new(PostgresOrigin::of(Arc::clone(&moved), &address)));
+        return Ok(Opened { clock, store, origin });
     }
     let options = sqlite::Options::new(settings.path, Arc::clone(&clock));
     let store = SqliteStore::open(sqlite::Options { queue_max, hold_unknown, ..options })?;
-    Ok(Opened { store, clock })
+    let moved = Arc::clone(&store);
+    let origin: OriginOf = Arc::new(move || Box::new(SqliteOrigin::of(Arc::clone(&moved))));
+    Ok(Opened { store, clock, origin })
+}
+
+/// Opens a store to be moved into.
+///
+/// # Errors
+/// In words that tell an operator what to do.
+pub async fn destination(settings: StoreSettings) -> Result<Box<dyn Destination>, OpenError> {
+    #[cfg(feature = "postgres")]
+    if let Some(address) = &settings.database {
+        return Ok(Box::new(PostgresDestination::open(address).await?));
+    }
+    Ok(Box::new(SqliteDestination::open(&settings.path)?))
+}
+
+/// The mark of a store that was moved away, so that no gateway opens it any more; none when it was not.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
+    #[cfg(feature = "postgres")]
+    if let Some(address) = &settings.database {
+        return Ok(PostgresOrigin::left(address).await?);
+    }
+    Ok(SqliteOrigin::left(&settings.path)?)
+}
+
+/// Ends a move that was cut off between the turn and its end: whether there was anything to end.
+///
+/// # Errors
+/// In words.
+pub async fn end_move(from: &StoreSettings, to: StoreSettings) -> anyhow::Result<bool> {
+    let Some(mark) = left(from).await? else { return Ok(false) };
+    let destination = destination(to).await?;
+    Mover::end_in(&*destination, Mark { other: from.shown(), ..mark }).await?;
+    Ok(true)
 }

@@ -141,6 +141,15 @@ impl Reloader {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The store was moved, and the configuration still names another: nobody may find that out at the next start.
+    pub(super) fn warn_of_store(&self, named: &StoreSettings) {
+        let (now, named) = (self.started.settings.shown(), named.shown());
+        self.known().standing.needs_restart = vec!["store.url"];
+        let message =
+            format!("the store is {now}, and the configuration names {named}: write the new address into [store] url");
+        self.alarms.raise("moved", "", &message);
+    }
+
     /// How long calls under way may go on when the gateway stops.
     pub(super) fn drain(&self) -> Duration {
         self.known().server.drain
@@ -221,6 +230,9 @@ impl Reloader {
             let (orphans, before): (Vec<_>, Vec<_>) =
                 lost.into_iter().partition(|found| served(&known.plan, &found.way));
             let mut reloaded = differences(&known, &loaded);
+            if loaded.store == self.started.settings {
+                self.alarms.clear("moved", "");
+            }
             reloaded.needs_restart = self.needs_restart(&loaded);
             reloaded.orphans = orphans;
             (before, reloaded)

@@ -37,6 +37,7 @@ mod system;
 mod taken;
 mod text;
 mod time;
+mod transfer;
 mod work;
 
 use std::collections::BTreeSet;
@@ -66,6 +67,7 @@ use crate::store::{
 pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
+pub use self::transfer::{PostgresDestination, PostgresOrigin};
 
 /// Transactions that accept envelopes at once: while the commit of one is on its way, others go on.
 const ACCEPTING: usize = 4;
@@ -146,6 +148,7 @@ impl PostgresStore {
         let pool = options.address.pool(options.connections.max(2));
         let pool = pool.map_err(|reason| OpenError::Tls { address: address.clone(), reason })?;
         schema::prepare(&pool, &address).await?;
+        transfer::look(&pool, &address).await?;
         let (notices, told) = mpsc::unbounded_channel();
         let database = Arc::new(DatabaseClock::new(Arc::clone(&options.clock)));
         let engine = Arc::new(Engine {

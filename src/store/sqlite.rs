@@ -25,6 +25,7 @@ mod revise;
 mod schema;
 mod settle;
 mod taken;
+mod transfer;
 mod words;
 mod writer;
 
@@ -54,6 +55,7 @@ use crate::store::{
 
 pub use self::archive::SqliteArchive;
 pub use self::schema::OpenError;
+pub use self::transfer::{SqliteDestination, SqliteOrigin};
 pub use self::writer::Faults;
 
 /// Refused POSTs that are kept.
@@ -130,6 +132,7 @@ impl SqliteStore {
         schema::look_at(&path)?;
         let lock = schema::lock(&path)?;
         let opened = schema::look_at(&path).and_then(|()| schema::create(&path)).and_then(|()| schema::writer(&path));
+        let opened = opened.and_then(|connection| transfer::look(&connection, &path).map(|()| connection));
         let mut connection = match opened {
             Ok(connection) => connection,
             Err(error) => {

@@ -28,6 +28,8 @@ mod interop;
 mod keep;
 mod messages;
 #[cfg(feature = "postgres")]
+mod moving;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod power;
 mod readme;

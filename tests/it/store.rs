@@ -7,6 +7,7 @@ mod configurations;
 mod file;
 mod keep;
 mod model;
+mod moving;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod replay;

@@ -30,6 +30,8 @@ pub(super) enum Manner {
     Read,
     /// A question about everything, at one moment.
     Audit,
+    /// A part of a move of the store: it may take its time, and its locks keep others out.
+    Move,
 }
 
 impl Manner {
@@ -49,6 +51,11 @@ impl Manner {
             Self::Audit => {
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = omgate; \
                  SET LOCAL statement_timeout = 600000; SET LOCAL jit = off"
+            }
+            Self::Move => {
+                "BEGIN; SET LOCAL search_path = omgate; SET LOCAL statement_timeout = 3600000; \
+                 SET LOCAL lock_timeout = 10000; SET LOCAL idle_in_transaction_session_timeout = 900000; \
+                 SET LOCAL synchronous_commit = on; SET LOCAL jit = off; SET LOCAL client_min_messages = warning"
             }
         }
     }

@@ -305,6 +305,6 @@ const RULES: [(&str, &str); 9] = [
     (
         "entries of the audit log that are missing",
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) - count(*)
-         - coalesce((SELECT value FROM counter WHERE kind = 'pruned_audit'), 0) FROM audit",
+         - coalesce((SELECT sum(value) FROM counter WHERE kind = 'pruned_audit' OR kind = 'audit_skipped'), 0) FROM audit",
     ),
 ];

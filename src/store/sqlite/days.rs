@@ -9,10 +9,10 @@ use crate::clock::{Day, Timestamp};
 use crate::store::{DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence};
 
 /// The accounts of a source, in the order of their columns.
-const SOURCE: [&str; 9] =
+pub(super) const SOURCE: [&str; 9] =
     ["received", "unique", "duplicate", "revised", "routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
 /// The accounts of a destination, in the order of their columns.
-const DESTINATION: [&str; 11] = [
+pub(super) const DESTINATION: [&str; 11] = [
     "routed",
     "waiting",
     "blocked",

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_config_taken.sql"),
     include_str!("migrations/0006_keep.sql"),
     include_str!("migrations/0007_replay.sql"),
+    include_str!("migrations/0008_move.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).
@@ -79,6 +80,30 @@ pub enum OpenError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// It was moved into another store, which counts now.
+    #[error(
+        "opening the store {}: it was moved to {to} at {at}, and that one counts; give [store] url its address (if the move \
+         was cut off at its end, `omgate store move` to the same address ends it)", path.display()
+    )]
+    Moved {
+        /// The database.
+        path: PathBuf,
+        /// The other store, as it may be shown.
+        to: String,
+        /// When.
+        at: String,
+    },
+    /// Another store is being moved into it.
+    #[error(
+        "opening the store {}: {from} is being moved into it and is not wholly there; start on that one, and go on with \
+         `omgate store move`", path.display()
+    )]
+    Arriving {
+        /// The database.
+        path: PathBuf,
+        /// The other store, as it may be shown.
+        from: String,
     },
     /// There is no such file.
     #[error("opening the store {}: there is no such file", path.display())]

@@ -72,6 +72,23 @@ impl Outside {
         self.assert_newest_content_is_on_its_way(world, &notes).await;
     }
 
+    /// As [`Outside::accept`], among others' deliveries.
+    pub(super) async fn accept_blindly(&mut self, world: &World, dice: &mut Dice) {
+        let notes: Vec<Note> = (0..=dice.roll(4)).map(|_| random_note(dice)).collect();
+        self.received += i64::try_from(notes.len()).unwrap();
+        world.post(notes).await;
+    }
+
+    /// How many changes it made.
+    pub(super) fn changes(&self) -> i64 {
+        self.received + self.attempts
+    }
+
+    /// Whether no call is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
     /// For each route that matches the newest revision there is exactly one delivery with that content.
     async fn assert_newest_content_is_on_its_way(&self, world: &World, notes: &[Note]) {
         let all = world.all().await;

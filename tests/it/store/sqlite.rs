@@ -338,6 +338,7 @@ async fn readyz(world: &World) -> (u16, String) {
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
         reload: None,
+        moving: None,
         keep: admin::Keep::default(),
         plan_to: Box::new(|_, _| Err(String::new())),
         edit: Box::new(|_, _| Err(String::new())),

@@ -1,0 +1,100 @@
+//! The store moved into another one: begun, looked at, given up.
+
+use actix_web::{HttpResponse, web};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::person::Person;
+use crate::admin::{Admin, api};
+use crate::clock::Timestamp;
+use crate::store::By;
+use crate::store::transfer::mover::{Moved, Progress};
+
+/// How a move stands.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Standing {
+    /// `none`, `running`, `switching`, `done`, `failed`.
+    pub state: &'static str,
+    /// Where it goes, as it may be shown.
+    pub to: String,
+    /// When it began, or went on.
+    pub begun_at: Option<Timestamp>,
+    /// How far it is, while it runs.
+    pub progress: Option<Progress>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What was moved.
+    pub moved: Option<Moved>,
+}
+
+/// What moves the store.
+pub trait Move: Send + Sync {
+    /// Begins a move to the address of a store, or goes on with it; returns at once.
+    fn begin(&self, to: &str, by: By) -> Result<Standing, String>;
+    /// How it stands.
+    fn standing(&self) -> Standing;
+    /// Gives up a move that was begun; where it went.
+    fn give_up(&self) -> BoxFuture<'_, Result<String, String>>;
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/store/move", web::get().to(standing))
+        .route("/store/move", web::post().to(begin))
+        .route("/store/move/give-up", web::post().to(give_up));
+}
+
+/// The body of a call that begins a move.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    to: String,
+    #[serde(default)]
+    reason: String,
+}
+
+async fn standing(admin: web::Data<Admin>) -> HttpResponse {
+    match &admin.moving {
+        Some(moving) => HttpResponse::Ok().json(moving.standing()),
+        None => HttpResponse::Ok().json(Standing { state: "none", ..Standing::default() }),
+    }
+}
+
+async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+    let Order { to, reason } = order.into_inner();
+    let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
+    if reason.len() > api::REASON_BYTES_MAX {
+        return api::problem(400, "the reason is too long");
+    }
+    let by = By::new(person.0, &reason);
+    match moving.begin(&to, by.clone()) {
+        Ok(standing) => {
+            admin.audit(by, "move", ("store", &standing.to), 1, "begun").await;
+            HttpResponse::Accepted().json(standing)
+        }
+        Err(reason) => api::problem(409, &reason),
+    }
+}
+
+/// The body of a call that gives a move up.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    #[serde(default)]
+    reason: String,
+}
+
+async fn give_up(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+    let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
+    if because.reason.len() > api::REASON_BYTES_MAX {
+        return api::problem(400, "the reason is too long");
+    }
+    match moving.give_up().await {
+        Ok(to) => {
+            admin.audit(By::new(person.0, &because.reason), "move", ("store", &to), 1, "given up").await;
+            HttpResponse::Ok().json(json!({"given_up": to}))
+        }
+        Err(reason) => api::problem(409, &reason),
+    }
+}

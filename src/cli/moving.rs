@@ -1,0 +1,205 @@
+//! `omgate store move`: into another store, while the gateway goes on.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::cli::client::{AdminArgs, Client};
+use crate::cli::print;
+use crate::cli::store::is_unreachable;
+use crate::clock::SystemClock;
+use crate::config::{self, StoreSettings};
+use crate::gateway::open;
+use crate::person;
+use crate::store::transfer::mover::{Mover, Progress};
+use crate::store::{By, Deed};
+
+/// How often a move is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// While the gateway turns to the other store it does not answer for a moment; calls under way get the drain time.
+const SILENT_MAX: Duration = Duration::from_secs(120);
+
+/// Arguments of `store move`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to: `postgres://user@host/database` or `sqlite:PATH`. `${NAME}` and `${file:PATH}` stand for secrets, which the
+    /// gateway looks up.
+    #[arg(long, value_name = "URL", required_unless_present = "give_up")]
+    to: Option<String>,
+    /// Give up a move that was begun: the store is as before, and what was copied is of no use.
+    #[arg(long, conflicts_with = "to")]
+    give_up: bool,
+    /// Why; kept in the gateway's audit.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `omgate store move`.
+///
+/// # Errors
+/// Why it was not moved; then the store is as it was, and the same command goes on with the move.
+pub async fn run(admin: &AdminArgs, args: Args) -> anyhow::Result<ExitCode> {
+    let client = admin.client()?;
+    let Some(to) = &args.to else { return give_up(admin, &client, &args).await };
+    let begun = client.post("/store/move", &json!({"to": to, "reason": args.reason})).await;
+    let standing = match begun {
+        Ok(_) => follow(&client).await?,
+        Err(error) if is_unreachable(&error) => {
+            move_closed(admin, to, &args.reason).await.with_context(|| format!("{error:#}"))?
+        }
+        Err(error) => return Err(error),
+    };
+    if args.json {
+        print::json(&standing);
+    } else {
+        tell(&standing, to);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(standing: &Value, to: &str) {
+    let moved = standing.get("moved");
+    let tables = moved.and_then(|moved| moved.get("tables")).and_then(Value::as_array);
+    let count = |name: &str| {
+        let of = |table: &&Value| table.get("table").and_then(Value::as_str) == Some(name);
+        print::cell(tables.and_then(|tables| tables.iter().find(of)).and_then(|table| table.get("rows")))
+    };
+    print::line(&format!(
+        "moved to {}: {} notifications, {} deliveries, {} attempts; {} rows read back and found equal",
+        print::cell(standing.get("to")),
+        count("notification"),
+        count("delivery"),
+        count("attempt"),
+        print::cell(moved.and_then(|moved| moved.get("compared")))
+    ));
+    print::line(&format!(
+        "now write url = \"{to}\" into [store] of the configuration: the old store cannot be opened any more"
+    ));
+}
+
+/// Shows how far a move is until it ended.
+async fn follow(client: &Client) -> anyhow::Result<Value> {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg:>24} {bar:32} {pos} of {len} rows, {eta} left") {
+        bar.set_style(style);
+    }
+    let mut heard = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let standing = match client.get("/store/move", &[]).await {
+            Ok(standing) => standing,
+            Err(error) if heard.elapsed() < SILENT_MAX => {
+                bar.set_message(format!("switching ({})", error.root_cause()).chars().take(24).collect::<String>());
+                continue;
+            }
+            Err(error) => {
+                return Err(error
+                    .context("the gateway does not answer since it began to turn to the other store; read its log"));
+            }
+        };
+        heard = Instant::now();
+        show(&bar, standing.get("progress"));
+        match standing.get("state").and_then(Value::as_str) {
+            Some("running" | "switching") => {}
+            Some("done") => {
+                bar.finish_and_clear();
+                return Ok(standing);
+            }
+            Some("failed") => {
+                bar.finish_and_clear();
+                bail!("{}", print::cell(standing.get("error")));
+            }
+            _ => {
+                bar.finish_and_clear();
+                bail!("the gateway was started anew meanwhile; give the same command again, and the move goes on");
+            }
+        }
+    }
+}
+
+fn show(bar: &ProgressBar, progress: Option<&Value>) {
+    let Some(progress) = progress.filter(|progress| !progress.is_null()) else { return };
+    let number = |key: &str| progress.get(key).and_then(Value::as_u64).unwrap_or(0);
+    bar.set_length(number("rows_in_all"));
+    bar.set_position(number("rows"));
+    bar.set_message(format!("{} {}", print::cell(progress.get("phase")), print::cell(progress.get("table"))));
+}
+
+/// Moves the store of a gateway that does not run.
+async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Result<Value> {
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    let folder = admin.config().parent().unwrap_or(Path::new(""));
+    let target = config::store_at(to, folder).map_err(anyhow::Error::msg)?;
+    // One that was cut off between the turn and its end has only that end left.
+    if open::left(&loaded.store).await.ok().flatten().is_some() {
+        open::end_move(&loaded.store, target.clone()).await?;
+        return Ok(json!({"state": "done", "to": target.shown()}));
+    }
+    let queue_max = loaded.server.limits.queue_max;
+    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let moved = move_open(&opened, &target, reason).await;
+    opened.store.close().await;
+    moved
+}
+
+async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) -> anyhow::Result<Value> {
+    let by = By::new(person::of_this_process(), reason);
+    let deed = |result: &str| Deed {
+        at: opened.clock.now(),
+        by: by.clone(),
+        verb: "move".to_owned(),
+        object: "store",
+        object_id: target.shown(),
+        count: 1,
+        result: result.to_owned(),
+    };
+    opened.store.audit(deed("begun")).await.context("writing the audit log")?;
+    let (progress, seen) = watch::channel(Progress::default());
+    let bar = ProgressBar::new(0);
+    let moving = async {
+        let destination = open::destination(target.clone()).await?;
+        let mover = Mover::new((opened.origin)(), destination, std::sync::Arc::clone(&opened.clock), progress);
+        mover.copy().await?;
+        Ok::<_, anyhow::Error>(mover.switch().await?)
+    };
+    let watching = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            show(&bar, Some(&json!(*seen.borrow())));
+        }
+    };
+    let moved = tokio::select! { moved = moving => moved?, () = watching => bail!("the move was given up") };
+    bar.finish_and_clear();
+    Ok(json!({"state": "done", "to": target.shown(), "moved": moved}))
+}
+
+async fn give_up(admin: &AdminArgs, client: &Client, args: &Args) -> anyhow::Result<ExitCode> {
+    let given_up = match client.post("/store/move/give-up", &json!({"reason": args.reason})).await {
+        Ok(answer) => print::cell(answer.get("given_up")),
+        Err(error) if is_unreachable(&error) => give_up_closed(admin).await.with_context(|| format!("{error:#}"))?,
+        Err(error) => return Err(error),
+    };
+    if args.json {
+        print::json(&json!({"given_up": given_up}));
+    } else {
+        print::line(&format!("the move to {given_up} is given up; what was copied there can be removed"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn give_up_closed(admin: &AdminArgs) -> anyhow::Result<String> {
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    let queue_max = loaded.server.limits.queue_max;
+    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let given_up = Mover::give_up(&*(opened.origin)()).await;
+    opened.store.close().await;
+    given_up?.map(|mark| mark.other).context("no move was begun")
+}

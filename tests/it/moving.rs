@@ -1,0 +1,185 @@
+//! `omgate store move` with a gateway at work: from a file to PostgreSQL and back, under load, killed at every point.
+
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::crash::{Acked, LOADERS, check, configuration_with, loader};
+use crate::harness::{Process, Sink};
+use crate::postgres;
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A gateway at work, those who post to it, and where it delivers to.
+struct Work {
+    gateway: Process,
+    sink: Sink,
+    acked: Acked,
+    stop: Arc<AtomicBool>,
+    loaders: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Work {
+    async fn start(store: &str) -> Self {
+        let sink = Sink::start(Box::new(|number, _| match number % 41 {
+            17 => Some((503, "busy".to_owned())),
+            29 => None,
+            _ => Some((200, String::new())),
+        }))
+        .await;
+        let mut gateway = Process::prepare(&configuration_with(store, &sink.url("/in")));
+        gateway.start(&[]).await;
+        let (acked, stop): (Acked, Arc<AtomicBool>) = Default::default();
+        let loaders = (0..LOADERS)
+            .map(|number| tokio::spawn(loader(number, vec![gateway.public], Arc::clone(&acked), Arc::clone(&stop))))
+            .collect();
+        Self { gateway, sink, acked, stop, loaders }
+    }
+
+    fn acked(&self) -> usize {
+        self.acked.lock().unwrap().len()
+    }
+
+    /// Waits until so many more are acknowledged.
+    async fn go_on(&self, more: usize) {
+        let wanted = self.acked() + more;
+        postgres::until("envelopes are acknowledged", Duration::from_secs(60), async || self.acked() >= wanted).await;
+    }
+
+    /// Runs a command beside the gateway.
+    async fn command(&self, arguments: &[&str]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let config = self.gateway.config();
+        let run = move || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_omgate"));
+            command.args(arguments).arg("--config").arg(config).output().unwrap()
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    fn configure(&self, store: &str) {
+        self.gateway.configure(&configuration_with(store, &self.sink.url("/in")));
+    }
+
+    /// Stops posting, lets everything go out, and looks at the books and at what arrived.
+    async fn finish(mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for loader in self.loaders.drain(..) {
+            loader.await.unwrap();
+        }
+        let idle = |ledger: &serde_json::Value| {
+            ["waiting", "blocked", "in_flight"].iter().all(|state| ledger["deliveries"][state] == 0)
+        };
+        let ledger = self.gateway.until(Duration::from_secs(120), idle).await;
+        check(&ledger, &self.acked.lock().unwrap(), &self.sink);
+        let verified = self.command(&["store", "verify"]).await;
+        assert!(verified.status.success(), "{}", said(&verified));
+        self.gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_moved_to_postgres_and_back_under_load_and_nothing_is_lost() {
+    let Some(database) = postgres::database() else { return };
+    let mut work = Work::start("sqlite:omgate.db").await;
+    work.go_on(150).await;
+    let moved = work.command(&["store", "move", "--to", &database, "--reason", "we grew"]).await;
+    assert!(moved.status.success(), "{}\n{}", said(&moved), work.gateway.log());
+    assert!(said(&moved).contains("moved to postgres://"), "{}", said(&moved));
+    work.go_on(50).await;
+    // The file still names the old store: that is told, and taken once it is mended.
+    let status = said(&work.command(&["status"]).await);
+    assert!(status.contains("write the new address into [store] url"), "{status}");
+    let before = work.acked();
+    work.gateway.kill();
+    work.gateway.spawn(&[]);
+    assert!(work.gateway.died(Duration::from_secs(20)).await, "the store that was moved is not opened");
+    let log = work.gateway.log();
+    assert!(log.contains("it was moved to postgres://") && log.contains("give [store] url its address"), "{log}");
+    work.configure(&database);
+    work.gateway.start(&[]).await;
+    work.go_on(50).await;
+    assert!(work.acked() >= before + 50);
+    let audit = said(&work.command(&["audit", "list"]).await);
+    assert!(audit.contains("we grew"), "{audit}");
+
+    let back = work.command(&["store", "move", "--to", "sqlite:back.db", "--reason", "we shrank"]).await;
+    assert!(back.status.success(), "{}\n{}", said(&back), work.gateway.log());
+    work.configure("sqlite:back.db");
+    work.go_on(50).await;
+    work.gateway.hang_up();
+    let told = async || !said(&work.command(&["status"]).await).contains("write the new address");
+    postgres::until("nothing more is to be told", Duration::from_secs(20), told).await;
+    work.finish().await;
+    postgres::remove(&database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
+    let targets = [Some("sqlite:other.db".to_owned()), postgres::database()];
+    for target in targets.into_iter().flatten() {
+        let order = ["store", "move", "--to", &target, "--reason", "try"];
+        let mut work = Work::start("sqlite:omgate.db").await;
+        work.go_on(60).await;
+        for point in ["move-copied:2", "move-copied:5", "move-shut", "move-before-turn", "move-after-turn"] {
+            work.gateway.kill();
+            work.gateway.start(&[("OMGATE_KILL_AT", point)]).await;
+            let begun = work.gateway.change("/api/v1/store/move", &json!({"to": target, "reason": "try"})).await;
+            assert_eq!(begun.0, 202, "{begun:?}");
+            assert!(work.gateway.died(Duration::from_secs(60)).await, "{point} was not passed: {}", work.gateway.log());
+            if point != "move-after-turn" {
+                work.gateway.start(&[]).await;
+                work.go_on(20).await;
+            }
+        }
+        // The turn is made: neither store is opened until the move is ended.
+        for store in ["sqlite:omgate.db", &target] {
+            work.configure(store);
+            work.gateway.spawn(&[]);
+            assert!(work.gateway.died(Duration::from_secs(20)).await, "{store} was opened");
+        }
+        work.configure("sqlite:omgate.db");
+        let ended = work.command(&order).await;
+        assert!(ended.status.success(), "{}", said(&ended));
+        work.configure(&target);
+        work.gateway.start(&[]).await;
+        work.go_on(20).await;
+        work.finish().await;
+        if target.starts_with("postgres") {
+            postgres::remove(&target);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_words() {
+    let mut work = Work::start("sqlite:omgate.db").await;
+    work.go_on(30).await;
+    for (to, words) in [
+        ("mysql://x", "is no store; write \"sqlite:omgate.db\""),
+        ("sqlite:no/such/folder.db", "there is no folder"),
+        ("postgres://nobody@127.0.0.1:1/x", "the database cannot be reached"),
+        ("sqlite:omgate.db", "it is in use by another process"),
+    ] {
+        let refused = work.command(&["store", "move", "--to", to]).await;
+        assert_eq!(refused.status.code(), Some(1), "{to}");
+        assert!(said(&refused).contains(words), "{to}: {}", said(&refused));
+    }
+    let nothing = work.command(&["store", "move", "--give-up"]).await;
+    assert!(said(&nothing).contains("no move was begun"), "{}", said(&nothing));
+    work.go_on(10).await;
+    work.gateway.stop().await;
+    let moved = work.command(&["store", "move", "--to", "sqlite:other.db", "--json"]).await;
+    assert!(moved.status.success(), "{}", said(&moved));
+    let moved: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
+    assert!(moved["moved"]["tables"][4]["rows"].as_u64().unwrap() >= 40, "{moved:#}");
+    work.configure("sqlite:other.db");
+    work.gateway.start(&[]).await;
+    work.go_on(10).await;
+    work.finish().await;
+}
