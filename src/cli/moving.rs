@@ -139,8 +139,9 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
     let folder = admin.config().parent().unwrap_or(Path::new(""));
     let target = config::store_at(to, folder).map_err(anyhow::Error::msg)?;
     // One that was cut off between the turn and its end has only that end left.
-    if open::left(&loaded.store).await.ok().flatten().is_some() {
-        open::end_move(&loaded.store, target.clone()).await?;
+    if let Some(mark) = open::left(&loaded.store).await.ok().flatten() {
+        let was = format!("the store was moved to {}", mark.other);
+        open::end_move(mark, &loaded.store, target.clone()).await.context(was)?;
         return Ok(json!({"state": "done", "to": target.shown()}));
     }
     let queue_max = loaded.server.limits.queue_max;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
-use crate::store::Store;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, PostgresStore};
 use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
 use crate::store::transfer::mover::Mover;
 use crate::store::transfer::{Destination, Mark, Origin};
+use crate::store::{Store, StoreError};
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +87,22 @@ pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
     Ok(SqliteOrigin::left(&settings.path)?)
 }
 
-/// Ends a move that was cut off between the turn and its end: whether there was anything to end.
+/// Why a move that was cut off cannot be ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    /// One of the stores cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The destination is not that of the move, or cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Ends a move that was cut off between the turn and its end. `mark` is that of the store that was left.
 ///
 /// # Errors
-/// In words.
-pub async fn end_move(from: &StoreSettings, to: StoreSettings) -> anyhow::Result<bool> {
-    let Some(mark) = left(from).await? else { return Ok(false) };
+/// In words; see [`EndError`].
+pub async fn end_move(mark: Mark, from: &StoreSettings, to: StoreSettings) -> Result<(), EndError> {
     let destination = destination(to).await?;
-    Mover::end_in(&*destination, Mark { other: from.shown(), ..mark }).await?;
-    Ok(true)
+    Ok(Mover::end_in(&*destination, Mark { other: from.shown(), ..mark }).await?)
 }

@@ -393,9 +393,9 @@ impl Begun {
     /// The key that was kept so.
     pub(in crate::store) fn key_of(kept: &str) -> Row {
         let cells: Vec<Json> = serde_json::from_str(kept).unwrap_or_default();
-        let cell = |cell: &Json| match cell {
-            Json::String(text) => Value::Text(text.clone()),
-            other => other.as_i64().map_or(Value::Null, Value::Integer),
+        let cell = |cell: &Json| match cell.as_str() {
+            Some(text) => Value::Text(text.to_owned()),
+            None => cell.as_i64().map_or(Value::Null, Value::Integer),
         };
         cells.iter().map(cell).collect()
     }

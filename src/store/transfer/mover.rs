@@ -454,7 +454,8 @@ fn differing(table: &'static Table, ours: &mut [Row], theirs: &mut [Row]) -> Vec
         let odd = match (ours.peek(), theirs.peek()) {
             (None, None) => return units.into_iter().collect(),
             (Some(one), Some(other)) if table.same(one, other) => {
-                (ours.next(), theirs.next());
+                ours.next();
+                theirs.next();
                 continue;
             }
             (Some(one), Some(other)) if one <= other => ours.next(),
