@@ -579,6 +579,16 @@ impl Book {
             }
         }
         for (lane, unsettled) in lanes {
+            // Rows rise as contents come in. What a person replays keeps its place, whatever came since.
+            let later = |one: &DeliveryView, other: &DeliveryView| {
+                one.record_id == other.record_id
+                    && one.notification_id != other.notification_id
+                    && one.notification_row > other.notification_row
+            };
+            if let Some(pair) = unsettled.windows(2).find(|pair| matches!(pair, [one, other] if later(one, other))) {
+                let ids: Vec<_> = pair.iter().map(|view| view.delivery_id.0).collect();
+                self.breaks(format!("lane {lane:?}: of {ids:?} the later state of one record goes out first"));
+            }
             let going = unsettled.iter().filter(|view| matches!(view.state, State::Waiting | State::InFlight)).count();
             let waits_behind = unsettled.iter().skip(1).any(|view| view.state == State::Waiting);
             if going > 1 || waits_behind {
