@@ -230,7 +230,7 @@ fn handle(
                 Step::Keep
             }
             Step::Supersede if case.planned.is_none() && desk.standing_for_others.contains(&old) => Step::Keep,
-            step => step,
+            step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
         };
         desk.remember((first, case.route), old);
         match step {

@@ -232,7 +232,7 @@ fn handle(
         let step = match step(&old, case.planned, lead) {
             Step::Replace if would_overtake(books, envelope, &old, first, record_id)? => Step::Keep,
             Step::Supersede if case.planned.is_none() && stands_for_others(books, old.id, first)? => Step::Keep,
-            step => step,
+            step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
         };
         match step {
             Step::Replace => {
