@@ -171,12 +171,12 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
         did,
         [
             "pause system sink ×1: month end → done",
-            "replay delivery 1 ×1: try again → done",
+            "replay delivery 1 ×1: try again → sent again in its place",
             "hold delivery 1 ×1:  → done",
             "release delivery 1 ×1:  → done",
             "discard delivery 2 ×1: a test order → done",
             "begin replay job 1 ×1: all of them → begun",
-            "replay delivery 3 ×1: all of them → done",
+            "replay delivery 3 ×1: all of them → sent again in its place",
             "end replay job 1 ×1: all of them → done",
             "resume system sink ×1:  → done",
             "reroute source * ×0: a new route → done",
@@ -225,7 +225,7 @@ async fn silence_is_told_through_a_restart_and_what_salesforce_may_have_dropped_
     let gap = gateway.admin("/api/v1/gaps").await[0].clone();
     assert_eq!(gap["alarm"], true, "it was silent before the start already: {gap}");
     let (code, text) = run(&gateway, &["sources", "gaps"]);
-    assert!(code == 1 && text.contains("SILENT") && text.contains("! nobody listened from"), "{text}");
+    assert!(code == 1 && text.contains("SILENT") && text.contains("! absence 1: nobody listened from"), "{text}");
 
     deliver(&gateway, &["2"]).await;
     let longest = gateway.admin("/api/v1/gaps").await[0]["longest_s"].as_u64().unwrap();
@@ -276,10 +276,11 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     assert_eq!(gateway.ledger().await["notifications"]["duplicate"], 1, "it is known for at least a week");
     let entry = gateway.admin("/api/v1/audit?verb=prune").await[0].clone();
     assert_eq!((&entry["count"], &entry["reason"]), (&json!(3), &json!("room")));
-    let (code, text) = run(&gateway, &["store", "prune", "--vacuum"]);
-    assert!(code == 1 && text.contains("stop it first"), "{text}");
 
     deliver(&gateway, &["4"]).await;
+    let (code, text) = run(&gateway, &["store", "prune", "--vacuum"]);
+    assert!(code == 1 && text.contains("nothing was pruned; stop it first"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/deliveries").await.as_array().unwrap().len(), 1, "and so it is");
     gateway.stop().await;
     let (code, text) = run(&gateway, &["store", "prune", "--dry-run"]);
     assert!(code == 0 && text.contains("1 deliveries"), "{text}");
@@ -289,7 +290,24 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
     gateway.start(&[]).await;
     let log = gateway.admin("/api/v1/audit?verb=prune").await;
-    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (3, &json!(me())), "{log}");
+    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (2, &json!(me())), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pruned_is_not_sent_again_and_the_refusal_says_why() {
+    let sink = sink(200).await;
+    let more = "[retention]\ndelivered = { payloads = \"0s\", attempts = \"0s\", rows = \"30d\" }\n";
+    let gateway = gateway(&sink, more).await;
+    deliver(&gateway, &["1"]).await;
+    assert_eq!(run(&gateway, &["store", "prune"]).0, 0);
+    for arguments in [["deliveries", "replay", "1"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]] {
+        let (code, text) = run(&gateway, arguments);
+        assert!(code == 1 && text.contains("delivery 1: its record was taken out of the store"), "{text}");
+    }
+    let (code, text) = run(&gateway, &["deliveries", "replay", "1", "99", "--reason", "lost"]);
+    assert!(code == 1 && text.contains("0 changed, 2 refused"), "{text}");
+    assert!(text.contains("delivery 99 is not in the store"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/deliveries").await.as_array().unwrap().len(), 1, "nothing was made of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
