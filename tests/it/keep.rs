@@ -294,6 +294,37 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_has_bounds_and_a_dead_letter_names_what_it_stands_for() {
+    let sink = sink(400).await;
+    let mut gateway =
+        Process::prepare(&configuration(&sink.url(""), "").replace("[[route]]", "[[route]]\ncoalesce = true"));
+    gateway.start(&[]).await;
+    for (arguments, code, words) in [
+        (["--for", "0s"], 2, "a pause of no time is none"),
+        (["--for", "4000d"], 2, "longer than 3650d"),
+        (["--until", "tomorrow"], 2, "that is no moment; write date, time and zone"),
+        (["--until", "2020-01-01T00:00:00Z"], 1, "would be over before it begins"),
+        (["--reason", &"x".repeat(1_001)], 1, "at most 1000 bytes"),
+        (["--reason", "month end"], 0, "paused"),
+    ] {
+        let (found, text) = run(&gateway, &[&["systems", "pause", "sink"], arguments.as_slice()].concat());
+        assert!(found == code && text.contains(words), "{arguments:?}: {found} {text}");
+    }
+    for id in ["04l1", "04l2"] {
+        let body = envelope(&[Notice { id, record: "006A", fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    assert_eq!(run(&gateway, &["systems", "resume", "sink"]).0, 0);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    let (_, shown) = run(&gateway, &["deliveries", "show", "2"]);
+    assert!(shown.contains("stands for        1\n"), "{shown}");
+    let page = gateway.admin("/deliveries/2").await;
+    assert!(page.as_str().unwrap().contains("It stands for <a href=\"/deliveries/1\">1</a>"), "{page}");
+    let (_, listed) = run(&gateway, &["dead", "list"]);
+    assert!(listed.contains("stands for"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_pruned_is_not_sent_again_and_the_refusal_says_why() {
     let sink = sink(200).await;
     let more = "[retention]\ndelivered = { payloads = \"0s\", attempts = \"0s\", rows = \"30d\" }\n";
