@@ -585,9 +585,15 @@ impl Book {
                     && one.notification_id != other.notification_id
                     && one.notification_row > other.notification_row
             };
-            if let Some(pair) = unsettled.windows(2).find(|pair| matches!(pair, [one, other] if later(one, other))) {
-                let ids: Vec<_> = pair.iter().map(|view| view.delivery_id.0).collect();
-                self.breaks(format!("lane {lane:?}: of {ids:?} the later state of one record goes out first"));
+            let pairs = unsettled
+                .iter()
+                .enumerate()
+                .flat_map(|(place, one)| unsettled.iter().skip(place + 1).map(move |other| (one, other)));
+            if let Some((one, other)) = pairs.into_iter().find(|(one, other)| later(one, other)) {
+                let (one, other) = (one.delivery_id, other.delivery_id);
+                self.breaks(format!(
+                    "lane {lane:?}: {one} has a later state of its record than {other}, and goes out first"
+                ));
             }
             let going = unsettled.iter().filter(|view| matches!(view.state, State::Waiting | State::InFlight)).count();
             let waits_behind = unsettled.iter().skip(1).any(|view| view.state == State::Waiting);
