@@ -181,6 +181,12 @@ impl Target {
         })
     }
 
+    /// Of an answer's body after decompression, in bytes.
+    #[must_use]
+    pub fn response_bytes_max(&self) -> usize {
+        self.response_bytes_max
+    }
+
     /// The same connection with another source of moments and nonces, for tests.
     #[must_use]
     pub fn with_freshness(self, clock: SharedClock, nonces: Nonces) -> Self {

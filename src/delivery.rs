@@ -61,7 +61,7 @@ impl State {
         Self::Discarded,
     ];
 
-    /// The word for it in the store, the API, the UI and the logs.
+    /// The word for it in the store, the API and the logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -77,9 +77,10 @@ impl State {
     }
 }
 
+/// As people read it; [`State::as_str`] is for programs.
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(if *self == Self::InFlight { "in flight" } else { self.as_str() })
     }
 }
 

@@ -261,7 +261,7 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
-        self.attempts.meet(&runners);
+        self.attempts.meet(&in_force.plan, &runners);
         self.running.store(Arc::new(Running { in_force, runners }));
         Adopted { attempts: Arc::clone(&self.attempts), changed }
     }
@@ -284,7 +284,7 @@ impl Dispatch {
 
     /// A delivery of a route was settled or changed: those that come after it may be due.
     pub fn wake_after(&self, route: &str) {
-        self.attempts.wake_after(&self.running.load().in_force.plan, route);
+        self.attempts.wake_after(route);
     }
 
     /// The call that a delivery would make.

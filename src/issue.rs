@@ -1,6 +1,6 @@
 //! Dead letters grouped by what is behind them: the same destination, the same cause. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub struct Issue {
 }
 
 /// Counts dead letters into issues.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Issues {
     by_cause: BTreeMap<(String, String), Issue>,
     causes: BTreeMap<String, usize>,
@@ -74,12 +74,49 @@ impl Issues {
         }
     }
 
+    /// Which dead letters an issue has, by its id. What stands for causes beyond the bound has all of its destination whose
+    /// cause is not named.
+    #[must_use]
+    pub fn members(&self, issue: &str) -> Members {
+        let others = |destination: &&String| id(destination, OTHERS) == issue;
+        let Some(destination) = self.causes.keys().find(others) else { return Members::Cause(issue.to_owned()) };
+        let own = self.by_cause.keys().filter(|(of, cause)| of == destination && cause != OTHERS);
+        Members::Others { destination: destination.clone(), named: own.map(|(_, cause)| cause.clone()).collect() }
+    }
+
     /// The issues, the largest first.
     #[must_use]
     pub fn list(self) -> Vec<Issue> {
         let mut list: Vec<Issue> = self.by_cause.into_values().collect();
         list.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.id.cmp(&other.id)));
         list
+    }
+}
+
+/// Which dead letters an issue has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// Those whose destination and cause have this id.
+    Cause(String),
+    /// Those of the destination whose cause is none of these.
+    Others {
+        /// The destination's name.
+        destination: String,
+        /// The causes that are issues of their own.
+        named: BTreeSet<String>,
+    },
+}
+
+impl Members {
+    /// Whether a dead letter is one of them.
+    #[must_use]
+    pub fn have(&self, dead: &DeliveryView) -> bool {
+        match self {
+            Self::Cause(id) => issue_of(dead) == *id,
+            Self::Others { destination, named } => {
+                dead.destination == *destination && !named.contains(&cause(dead.reason.as_deref().unwrap_or_default()))
+            }
+        }
     }
 }
 
@@ -173,9 +210,16 @@ mod tests {
         for (number, reason) in many.iter().enumerate() {
             issues.add(&dead(i64::try_from(number).unwrap(), reason));
         }
+        let members = issues.clone();
         let list = issues.list();
         assert_eq!(list.len(), CAUSES_MAX + 1);
         assert_eq!((list[0].cause.as_str(), list[0].count), (OTHERS, 500));
+        // Each dead letter belongs to exactly one issue, by the id that the list gives.
+        for issue in &list {
+            let members = members.members(&issue.id);
+            let count = many.iter().filter(|reason| members.have(&dead(1, reason))).count();
+            assert_eq!(u64::try_from(count).unwrap(), issue.count, "{issue:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub enum Mutation {
     ReplayMakesNoWay,
     OutdatedReplayed,
     RevisionReplacesAttempted,
+    RevisionOvertakes,
     CountersOutsideTransaction,
     StaleMarkNotWritten,
     BreakerNeverCloses,
@@ -32,7 +33,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoLeaseGuard,
         Self::AckBeforeCommit,
         Self::AckOfTheImpatient,
@@ -47,6 +48,7 @@ impl Mutation {
         Self::ReplayMakesNoWay,
         Self::OutdatedReplayed,
         Self::RevisionReplacesAttempted,
+        Self::RevisionOvertakes,
         Self::CountersOutsideTransaction,
         Self::StaleMarkNotWritten,
         Self::BreakerNeverCloses,

@@ -442,6 +442,23 @@ pub struct Replay {
     pub now: Timestamp,
 }
 
+impl Replay {
+    /// What came of it, for the audit log; `made` is the new delivery, where there is one.
+    pub(crate) fn result(&self, made: Option<DeliveryId>) -> String {
+        let route = self.planned.as_ref().map_or("", |planned| planned.route.as_str());
+        let done = match made {
+            None => "sent again in its place".to_owned(),
+            Some(made) => format!("sent again as delivery {made} along route {route}"),
+        };
+        let kinds = [
+            (self.edit.is_some(), "with edited content"),
+            (self.as_it_was.is_some(), "as it was"),
+            (self.even_if_newer, "even if newer"),
+        ];
+        kinds.into_iter().filter(|(is_so, _)| *is_so).fold(done, |done, (_, kind)| format!("{done}, {kind}"))
+    }
+}
+
 /// Content that a person edited: a revision of the notification.
 #[derive(Clone, Debug)]
 pub struct Edit {
@@ -938,6 +955,9 @@ pub trait Store: Send + Sync {
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>>;
     /// Gives leases back whose call was never begun: no attempt is counted.
     fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>>;
+    /// A leased delivery goes another way than it was made for, within its system: its route leads elsewhere now. From here
+    /// on all of it is booked there, what was tried before included.
+    fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>>;
     /// Makes leases hold this long from now; the deliveries whose lease is no longer ours. Of no use, and done at once,
     /// where leases do not run out.
     fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
@@ -981,11 +1001,11 @@ pub trait Store: Send + Sync {
     fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>>;
     /// How many deliveries are not settled, by way; in order, and only ways that have some.
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>>;
-    /// Discards the newest unsettled deliveries of a way, at most `limit` of them, with the reason given, as
-    /// [`Change::Discard`] does with one; what is in flight is left.
+    /// Discards the newest unsettled deliveries of some ways, at most `limit` of them, with the reason given, as
+    /// [`Change::Discard`] does with one; what is in flight is left. What comes after another is newer, and so goes before it.
     fn discard_unsettled(
         &self,
-        way: Way,
+        ways: Vec<Way>,
         reason: String,
         limit: u32,
         now: Timestamp,

@@ -69,6 +69,11 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         );
 }
 
+/// What is wrong with a reason over [`REASON_BYTES_MAX`].
+fn too_long() -> String {
+    format!("the reason is too long: say it in at most {REASON_BYTES_MAX} bytes")
+}
+
 fn failed(status: u16, detail: String) -> actix_web::Error {
     actix_web::error::InternalError::from_response(detail.clone(), problem(status, &detail)).into()
 }
@@ -382,19 +387,7 @@ fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u
 
 /// Dead letters, grouped by destination and cause.
 async fn issues(admin: web::Data<Admin>) -> HttpResponse {
-    let dead = Choice { state: Some(State::Dead), ..Choice::default() };
-    let mut issues = Issues::default();
-    let mut after = 0;
-    loop {
-        match dead.page(admin.store.as_ref(), after).await {
-            Ok(Some((views, last))) => {
-                views.iter().for_each(|view| issues.add(view));
-                after = last;
-            }
-            Ok(None) => return HttpResponse::Ok().json(issues.list()),
-            Err(error) => return from_store(&error),
-        }
-    }
+    answer(bulk::issues(admin.store.as_ref()).await.map(Issues::list))
 }
 
 /// The body of a call that changes many deliveries.
@@ -425,6 +418,14 @@ struct Forecast {
     sample: Vec<DeliveryView>,
     /// Those of the sample that would be refused, as a later state of their record was delivered.
     outdated: Vec<DeliveryId>,
+    /// How many were named and are not in the store.
+    #[serde(skip_serializing_if = "is_none")]
+    missing: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 async fn change_many(
@@ -452,7 +453,9 @@ async fn change_many(
             Change::Replay { .. } => Some(State::Dead),
             Change::Release => Some(State::Held),
             Change::Hold | Change::Discard if choice.ids.is_none() => {
-                return problem(400, "say the state of those that are meant, or their ids");
+                let rule =
+                    "name --state (state in the API) of those that are meant, such as waiting or blocked, or their ids";
+                return problem(400, rule);
             }
             Change::Hold | Change::Discard => None,
         };
@@ -469,6 +472,9 @@ async fn change_many(
     }) {
         return problem(400, fault);
     }
+    if let Err(error) = choice.find_members(admin.store.as_ref()).await {
+        return from_store(&error);
+    }
     let forecast = match forecast(&admin, &choice, &change).await {
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
@@ -476,8 +482,15 @@ async fn change_many(
     if dry_run {
         return HttpResponse::Ok().json(forecast);
     }
-    let order =
-        bulk::Order { verb: verb.into_inner(), change, choice, wish, who: person.0, rate, total: forecast.count };
+    let order = bulk::Order {
+        verb: verb.into_inner(),
+        change,
+        choice,
+        wish,
+        who: person.0,
+        rate,
+        total: forecast.count + forecast.missing,
+    };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
@@ -487,8 +500,9 @@ async fn change_many(
 async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<Forecast, StoreError> {
     let mut forecast = Forecast::default();
     let mut after = 0;
-    while let Some((mut views, last)) = choice.page(admin.store.as_ref(), after).await? {
+    while let Some(bulk::Page { mut views, missing, last }) = choice.page(admin.store.as_ref(), after).await? {
         after = last;
+        forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
         views.retain(|view| change.applies_to(view.state));
         forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
         let room = bulk::SAMPLE.saturating_sub(forecast.sample.len());
@@ -522,6 +536,9 @@ async fn steer_job(
     person: Person,
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
+    if because.reason.len() > REASON_BYTES_MAX {
+        return problem(400, &too_long());
+    }
     let wish = match verb.as_str() {
         "pause" => bulk::Wish::Pause,
         "resume" => bulk::Wish::Run,
@@ -555,6 +572,9 @@ async fn steer(
     if !matches!(verb.as_str(), "pause" | "resume") {
         return problem(404, "a system can be paused or resumed");
     }
+    if because.reason.len() > REASON_BYTES_MAX {
+        return problem(400, &too_long());
+    }
     let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
     if !known {
         return problem(404, &format!("there is no system {name}"));
@@ -564,7 +584,11 @@ async fn steer(
             return problem(400, "until belongs to a pause");
         }
         if until <= admin.clock.now() {
-            return problem(400, &format!("until lies in the past: {until}"));
+            let now = admin.clock.now();
+            return problem(
+                400,
+                &format!("the pause would be over before it begins: until is {until}, and it is {now} now"),
+            );
         }
     }
     if !because.dry_run {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::admin::{Admin, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::issue;
+use crate::issue::{self, Issues};
 use crate::store::{By, Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
 
 /// How many deliveries are read at once.
@@ -45,6 +45,18 @@ pub(super) struct Choice {
     pub(super) text: Option<String>,
     /// Of this issue.
     pub(super) issue: Option<String>,
+    /// Which those are, as it stood when the choice was made.
+    #[serde(skip)]
+    pub(super) members: Option<issue::Members>,
+}
+
+/// Some of the deliveries of a choice.
+pub(super) struct Page {
+    pub(super) views: Vec<DeliveryView>,
+    /// Those that were named and are not there.
+    pub(super) missing: Vec<DeliveryId>,
+    /// Where the next page begins.
+    pub(super) last: i64,
 }
 
 impl Choice {
@@ -89,27 +101,57 @@ impl Choice {
                 && self.text.as_ref().is_none_or(|text| view.reason.as_ref().is_some_and(|all| all.contains(text))))
     }
 
-    /// The next deliveries above an id, and from where to go on; none when there are no more.
-    pub(super) async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<(Vec<DeliveryView>, i64)>> {
-        let views = match &self.ids {
-            None => store.deliveries(self.filter(after)).await?,
+    /// Finds out which dead letters its issue has.
+    pub(super) async fn find_members(&mut self, store: &dyn Store) -> StoreResult<()> {
+        if let Some(issue) = &self.issue {
+            self.members = Some(issues(store).await?.members(issue));
+        }
+        Ok(())
+    }
+
+    /// The next deliveries above an id; none when there are no more.
+    pub(super) async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<Page>> {
+        let mut page = match &self.ids {
             Some(ids) => named(store, ids, after).await?,
+            None => {
+                let views = store.deliveries(self.filter(after)).await?;
+                let last = views.last().map(|view| view.delivery_id.0);
+                last.map(|last| Page { views, missing: Vec::new(), last })
+            }
         };
-        let Some(last) = views.last().map(|view| view.delivery_id.0) else { return Ok(None) };
-        let mut chosen = views;
-        chosen.retain(|view| self.takes(view) && self.issue.as_ref().is_none_or(|id| issue::issue_of(view) == *id));
-        Ok(Some((chosen, last)))
+        if let Some(page) = &mut page {
+            page.views.retain(|view| self.takes(view) && self.members.as_ref().is_none_or(|all| all.have(view)));
+        }
+        Ok(page)
     }
 }
 
-/// The next of those that are named by their ids, which rise.
-async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult<Vec<DeliveryView>> {
-    let next = ids.partition_point(|id| id.0 <= after);
-    let mut views = Vec::new();
-    for id in ids.iter().skip(next).take(PAGE as usize) {
-        views.push(store.delivery(*id).await?.0);
+/// Dead letters, grouped by destination and cause.
+pub(super) async fn issues(store: &dyn Store) -> StoreResult<Issues> {
+    let dead = Choice { state: Some(State::Dead), ..Choice::default() };
+    let mut issues = Issues::default();
+    let mut after = 0;
+    while let Some(page) = dead.page(store, after).await? {
+        page.views.iter().for_each(|view| issues.add(view));
+        after = page.last;
     }
-    Ok(views)
+    Ok(issues)
+}
+
+/// The next of those that are named by their ids, which rise.
+async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult<Option<Page>> {
+    let next = ids.partition_point(|id| id.0 <= after);
+    let (mut views, mut missing, mut last) = (Vec::new(), Vec::new(), None);
+    for id in ids.iter().skip(next).take(PAGE as usize) {
+        last = Some(id.0);
+        match store.delivery(*id).await {
+            Ok((view, _)) => views.push(view),
+            // It was pruned meanwhile, or never was: no reason to leave the others.
+            Err(StoreError::NotFound(_)) => missing.push(*id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(last.map(|last| Page { views, missing, last }))
 }
 
 /// What is known of a job.
@@ -135,6 +177,13 @@ pub(super) struct Progress {
 impl Progress {
     pub(super) fn has_ended(&self) -> bool {
         self.ended_at.is_some()
+    }
+
+    fn refuse(&mut self, delivery_id: DeliveryId, reason: String) {
+        self.refused += 1;
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(Refusal { delivery_id, reason });
+        }
     }
 }
 
@@ -287,11 +336,14 @@ async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
     let newest = DeliveryFilter { limit: Some(1), ..DeliveryFilter::default() };
     let newest = admin.store.deliveries(newest).await?.first().map_or(0, |view| view.delivery_id.0);
     let mut after = 0;
-    while after < newest
-        && let Some((views, last)) = order.choice.page(admin.store.as_ref(), after).await?
+    while (after < newest || order.choice.ids.is_some())
+        && let Some(page) = order.choice.page(admin.store.as_ref(), after).await?
     {
-        after = last;
-        for view in views.into_iter().filter(|view| view.delivery_id.0 <= newest) {
+        after = page.last;
+        for id in page.missing {
+            job.progress().refuse(id, StoreError::NotFound(format!("delivery {id}")).to_string());
+        }
+        for view in page.views.into_iter().filter(|view| view.delivery_id.0 <= newest) {
             // Fails only when the job is gone, and it is held here.
             if wish.wait_for(|wish| *wish != Wish::Pause).await.is_ok_and(|wish| *wish == Wish::Cancel) {
                 return Ok(false);
@@ -322,11 +374,7 @@ async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) ->
             Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             Err(error) => {
-                let mut progress = job.progress();
-                progress.refused += 1;
-                if progress.refusals.len() < REFUSALS_MAX {
-                    progress.refusals.push(Refusal { delivery_id: id, reason: error.to_string() });
-                }
+                job.progress().refuse(id, error.to_string());
                 return Ok(());
             }
         }

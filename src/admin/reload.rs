@@ -16,6 +16,9 @@ use crate::store::{By, StoreError, TakenBy, TakenConfig, Unsettled};
 /// How many of the times before are told.
 const HISTORY: u32 = 20;
 
+/// How many lines of a refusal the audit log has.
+const AUDIT_LINES_MAX: usize = 100;
+
 /// What becomes of deliveries whose route or destination is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -170,7 +173,7 @@ pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web:
         let result = match &result {
             Ok(reloaded) if reloaded.changed => "taken".to_owned(),
             Ok(_) => "nothing changed".to_owned(),
-            Err(refusal) => format!("refused: {}", refusal.to_string().lines().next().unwrap_or_default()),
+            Err(refusal) => shown(&refusal.to_string()),
         };
         admin.audit(by, "reload", ("configuration", ""), 1, &result).await;
     }
@@ -178,6 +181,17 @@ pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web:
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),
         Err(refusal) => refused(&refusal),
     }
+}
+
+/// A refusal as the audit log has it: all of it, unless it is very long.
+fn shown(refusal: &str) -> String {
+    let lines: Vec<&str> = refusal.lines().take(AUDIT_LINES_MAX).collect();
+    let left = refusal.lines().count() - lines.len();
+    let mut text = format!("refused: {}", lines.join("\n"));
+    if left > 0 {
+        text = format!("{text}\n(and {left} more)");
+    }
+    text
 }
 
 /// The problem, with the mistakes or the orphans one by one beside the words.

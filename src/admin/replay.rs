@@ -79,6 +79,11 @@ impl Case {
         let revisions = admin.store.notification(view.notification_row.to_string()).await?;
         let carried = revisions.into_iter().find(|revision| revision.notification.row == view.notification_row);
         let mut content = carried.ok_or_else(|| conflict("its notification is gone".to_owned()))?.notification;
+        if content.is_pruned() && !matches!(wish.edit, Some(Edits::Xml(_))) {
+            let reason =
+                "its record was taken out of the store, as [retention] says, so there is nothing to send any more";
+            return Err(conflict(format!("{reason}; give the whole record with --edit (edit.xml in the API)")));
+        }
         let edit = match &wish.edit {
             Some(edits) => Some((admin.edit)(&content, edits).map_err(conflict)?),
             None => None,

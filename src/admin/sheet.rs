@@ -26,6 +26,10 @@ pub(super) async fn page(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpRes
     let mut html = ui::head(&format!("delivery {id}"));
     let _ = write!(html, "<h1>Delivery {id}</h1>");
     delivery(&mut html, found.get("delivery").unwrap_or(&Json::Null));
+    if let Some(others) = found.get("stands_for").filter(|others| others.as_array().is_some_and(|all| !all.is_empty()))
+    {
+        let _ = write!(html, "<p>It stands for {}, which gave way to it.</p>", links(others));
+    }
     html.push_str("<h2>Attempts</h2>");
     attempts(&mut html, found.get("attempts").unwrap_or(&Json::Null));
     let _ =
@@ -48,6 +52,7 @@ fn delivery(html: &mut String, delivery: &Json) {
                 let entries = entries.iter().map(|(name, value)| format!("{name} = {}", plain(value)));
                 ui::escape(&entries.collect::<Vec<_>>().join(", "))
             }
+            (None, _) if name == "state" => ui::escape(&plain(value).replace('_', " ")),
             (None, _) => ui::escape(&plain(value)),
         };
         let _ = write!(html, "<tr><th>{}</th><td>{shown}</td></tr>", ui::escape(&name.replace('_', " ")));
@@ -113,7 +118,7 @@ mod tests {
     fn what_was_kept_and_the_others_it_belongs_to_are_shown_and_markup_is_not_obeyed() {
         let mut html = String::new();
         let view = json!({
-            "delivery_id": 7, "state": "delivered", "reason": null, "kept": {"order": "<b>", "total": 4.50},
+            "delivery_id": 7, "state": "in_flight", "reason": null, "kept": {"order": "<b>", "total": 4.50},
             "followed_by": [8, 9], "replay_of": 3, "replayed_by": [], "why": {"code": "due", "text": "it is due & well"},
         });
         delivery(&mut html, &view);
@@ -121,6 +126,7 @@ mod tests {
             "<th>kept</th><td>order = &lt;b&gt;, total = 4.5</td>",
             "<th>followed by</th><td><a href=\"/deliveries/8\">8</a> <a href=\"/deliveries/9\">9</a></td>",
             "<th>replay of</th><td><a href=\"/deliveries/3\">3</a></td>",
+            "<th>state</th><td>in flight</td>",
             "<th>why</th><td>it is due &amp; well</td>",
         ] {
             assert!(html.contains(part), "{part}: {html}");

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use comfy_table::ColumnConstraint;
 use serde_json::json;
 
 use crate::cli::client::AdminArgs;
@@ -79,6 +80,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = print::table(&["entry", "at", "who", "did", "to", "many", "reason", "result"]);
+    // Numbers, moments and verbs stay whole; what people say takes the room that is left.
+    for column in [0, 1, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for entry in found.as_array().into_iter().flatten() {
         let cell = |key: &str| print::cell(entry.get(key));
         let object = format!("{} {}", cell("object"), cell("object_id"));
@@ -91,9 +98,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             object,
             count,
             cell("reason"),
-            cell("result"),
+            first_line(&cell("result")),
         ]);
     }
     print::line(&table.to_string());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of a result, and how much more there is.
+fn first_line(result: &str) -> String {
+    match (result.lines().next(), result.lines().count()) {
+        (Some(first), count) if count > 1 => format!("{first} (and {} lines more: --json)", count - 1),
+        _ => result.to_owned(),
+    }
 }

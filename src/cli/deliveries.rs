@@ -195,20 +195,23 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
     if filter.json {
         print::json(&found);
     } else if path == "/dead" {
-        print::list(
-            &found,
-            &[
-                ("delivery", "/delivery_id"),
-                ("notification", "/notification_id"),
-                ("record", "/record_id"),
-                ("destination", "/destination"),
-                ("attempts", "/attempts"),
-                ("died at", "/died_at"),
-                ("reason", "/reason"),
-            ],
-        );
+        let mut columns = vec![
+            ("delivery", "/delivery_id"),
+            ("notification", "/notification_id"),
+            ("record", "/record_id"),
+            ("destination", "/destination"),
+            ("attempts", "/attempts"),
+            ("died at", "/died_at"),
+            ("reason", "/reason"),
+        ];
+        if found.as_array().into_iter().flatten().any(|dead| dead.get("stands_for").is_some()) {
+            columns.insert(1, ("stands for", "/stands_for"));
+            found.as_array_mut().into_iter().flatten().for_each(name_those);
+        }
+        print::list(&found, &columns);
     } else {
         found.as_array_mut().into_iter().flatten().for_each(say_why);
+        print::say_states(&mut found);
         print::list(
             &found,
             &[
@@ -224,6 +227,17 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
         );
     }
     Ok(())
+}
+
+/// The deliveries in whose place one stands, as people write a list.
+fn name_those(delivery: &mut Value) {
+    if let Some(those) = delivery.get_mut("stands_for") {
+        *those = Value::String(joined(those));
+    }
+}
+
+fn joined(ids: &Value) -> String {
+    ids.as_array().into_iter().flatten().map(|id| print::cell(Some(id))).collect::<Vec<_>>().join(", ")
 }
 
 /// Of what waits, why it does says more than what its last attempt came to.
@@ -252,9 +266,14 @@ async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
             }
             None => {
                 let value = value.get("text").unwrap_or(value);
-                print::line(&format!("{:<17} {}", name, print::cell(Some(value))));
+                let text = if name == "state" { print::word(value) } else { print::cell(Some(value)) };
+                print::line(&format!("{name:<17} {text}"));
             }
         }
+    }
+    let stands_for = found.get("stands_for").map(joined).unwrap_or_default();
+    if !stands_for.is_empty() {
+        print::line(&format!("{:<17} {stands_for}", "stands for"));
     }
     let attempts = found.get("attempts").cloned().unwrap_or_default();
     print::list(
@@ -374,12 +393,13 @@ impl ChoiceArgs {
 }
 
 fn one_changed(id: i64, verb: &str, changed: &Value, change: &ChangeArgs) -> ExitCode {
+    let state = || changed.get("state").map(print::word).unwrap_or_default();
     if change.json {
         print::json(changed);
     } else if change.dry_run {
-        print::line(&format!("delivery {id} is {}; {verb} would be done", print::cell(changed.get("state"))));
+        print::line(&format!("delivery {id} is {}; {verb} would be done", state()));
     } else {
-        print::line(&format!("delivery {id} is now {}", print::cell(changed.get("state"))));
+        print::line(&format!("delivery {id} is now {}", state()));
     }
     ExitCode::SUCCESS
 }
@@ -394,7 +414,8 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     print::line(&format!("{verb} would be done for {} deliveries, such as:", print::cell(forecast.get("count"))));
-    let sample = forecast.get("sample").cloned().unwrap_or_default();
+    let mut sample = forecast.get("sample").cloned().unwrap_or_default();
+    print::say_states(&mut sample);
     print::list(
         &sample,
         &[
@@ -405,6 +426,9 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
             ("reason", "/reason"),
         ],
     );
+    if let Some(missing) = forecast.get("missing").and_then(Value::as_u64) {
+        print::line(&format!("{missing} of those that are named are not in the store"));
+    }
     let outdated = forecast.get("outdated").and_then(Value::as_array).map_or(0, Vec::len);
     if outdated > 0 {
         let those = print::cell(forecast.get("outdated"));

@@ -45,6 +45,19 @@ pub fn list(value: &Value, columns: &[(&str, &str)]) {
     line(&table.to_string());
 }
 
+/// Says the state of each object of a list as people do.
+pub fn say_states(list: &mut Value) {
+    for state in list.as_array_mut().into_iter().flatten().filter_map(|row| row.get_mut("state")) {
+        *state = Value::String(word(state));
+    }
+}
+
+/// A word of the API as a person reads it.
+#[must_use]
+pub fn word(value: &Value) -> String {
+    cell(Some(value)).replace('_', " ")
+}
+
 /// A JSON value as a person reads it. Control characters are shown as signs: what came from elsewhere must not steer
 /// the terminal.
 #[must_use]

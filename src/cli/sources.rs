@@ -30,7 +30,7 @@ enum Verb {
     },
     /// Take note of a time in which nobody listened: its alarm ends.
     Acknowledge {
-        /// Its number.
+        /// Its number, as `omgate sources gaps` shows it.
         id: i64,
         #[command(flatten)]
         change: ChangeArgs,
@@ -62,7 +62,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             } else if change.dry_run {
                 print::line(&format!("would take note: {}", print::cell(absence.get("text"))));
             } else {
-                print::line(&format!("absence {id} is acknowledged"));
+                print::line(&format!(
+                    "absence {id} is acknowledged, its alarm ends: {}",
+                    print::cell(absence.get("text"))
+                ));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -93,13 +96,17 @@ fn show(gaps: &Value, absences: &Value) {
         ]);
     }
     print::line(&table.to_string());
+    if any(absences, "stands") {
+        print::line("take note of an absence with `omgate sources acknowledge NUMBER`:");
+    }
     for absence in absences.as_array().into_iter().flatten() {
         let mark = match (absence.get("stands").and_then(Value::as_bool), absence.get("acknowledged_by")) {
             (Some(true), _) => "! ".to_owned(),
             (_, Some(Value::String(who))) => format!("  (acknowledged by {who}) "),
             _ => "  ".to_owned(),
         };
-        print::line(&format!("{mark}{}", print::cell(absence.get("text"))));
+        let (id, text) = (print::cell(absence.get("id")), print::cell(absence.get("text")));
+        print::line(&format!("{mark}absence {id}: {text}"));
     }
 }
 

@@ -41,7 +41,12 @@ fn standing(status: &Value) {
         Some(reason) => print::line(&format!("not ready: {reason}")),
     }
     configuration(status);
+    let has_failed = status.pointer("/config/last_failed").is_some_and(|failed| !failed.is_null());
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+        if has_failed && alarm.get("alarm").and_then(Value::as_str) == Some("reload") {
+            // What it says was said above, and all of it.
+            continue;
+        }
         let (subject, message) = (print::cell(alarm.get("subject")), print::cell(alarm.get("message")));
         print::line(&format!("alarm {}({subject}): {message}", print::cell(alarm.get("alarm"))));
     }
@@ -63,7 +68,7 @@ fn configuration(status: &Value) {
     }
     if config.get("last_failed").is_some_and(|failed| !failed.is_null()) {
         let (at, by, error) = (text("/last_failed/at"), text("/last_failed/by"), text("/last_failed/error"));
-        print::line(&format!("  the reload at {at} (by {by}) failed: {error}"));
+        print::line(&format!("  the reload at {at} (by {by}) failed: {}", error.replace('\n', "\n    ")));
     }
 }
 
@@ -77,7 +82,8 @@ fn accounts(ledger: &Value) {
     let all = ledger.get("deliveries");
     let names: Vec<&String> = all.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name).collect();
     let mut heads = vec!["destination"];
-    heads.extend(names.iter().map(|name| name.as_str()));
+    let words: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
+    heads.extend(words.iter().map(String::as_str));
     let mut table = print::table(&heads);
     let each = ledger.get("destinations").and_then(Value::as_object).into_iter().flatten();
     let rows = each.map(|(name, counts)| (name.as_str(), Some(counts))).chain(std::iter::once(("all", all)));

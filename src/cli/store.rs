@@ -146,13 +146,15 @@ pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
 
 async fn prune(admin: &AdminArgs, change: &ChangeArgs, vacuum: bool) -> anyhow::Result<ExitCode> {
     let client = admin.client()?;
+    // Asked first, so that nothing is pruned where the file cannot be written anew then.
+    if vacuum && !matches!(client.get("/ledger", &[]).await, Err(error) if is_unreachable(&error)) {
+        bail!(
+            "the gateway runs: its file cannot be written anew, and nothing was pruned; stop it first, then prune with --vacuum"
+        );
+    }
     let by_gateway =
         if change.dry_run { client.change("/store/prune", change).await } else { prune_on(&client, change).await };
     let mut report = match by_gateway {
-        Ok(report) if vacuum => {
-            note_pruned(&report);
-            bail!("the gateway runs: its file cannot be written anew; stop it first, then prune with --vacuum");
-        }
         Ok(report) => report,
         Err(error) if is_unreachable(&error) => {
             prune_file(admin, change).await.with_context(|| format!("{error:#}"))?

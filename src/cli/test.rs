@@ -1,4 +1,4 @@
-//! `omgate test`: replay envelope fixtures against golden files; no network, no store.
+//! `omgate test`: replay envelope fixtures against golden files; nothing leaves the machine, no store.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -60,7 +60,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for input in &fixtures.inputs {
         fixtures.goldens.remove(&golden_of(input));
         let shown = input.strip_prefix(&folder).unwrap_or(input);
-        let verdict = judge(&loaded, input, shown, args.update)?;
+        let verdict = judge(&loaded, input, shown, args.update).await?;
         tally.add(&shown.to_string_lossy(), &verdict);
     }
     for orphan in &fixtures.goldens {
@@ -126,10 +126,10 @@ fn golden_of(input: &Path) -> PathBuf {
     input.with_extension(if is_answer(input) { "http.golden" } else { "golden" })
 }
 
-fn judge(loaded: &Loaded, input: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
+async fn judge(loaded: &Loaded, input: &Path, shown: &Path, update: bool) -> anyhow::Result<Verdict> {
     let body = disk::read(input, FILE_BYTES_MAX).with_context(|| format!("reading {}", input.display()))?;
     let actual = if is_answer(input) {
-        match answer::replay(loaded, shown, &body) {
+        match answer::replay(loaded, shown, &body).await {
             Ok(actual) => actual,
             Err(reason) => return Ok(Verdict::Untried(reason)),
         }

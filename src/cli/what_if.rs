@@ -26,10 +26,12 @@ const PAGE: u32 = 200;
 /// Arguments of `what-if`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The new configuration file.
+    /// The new configuration file. Paths in it are relative to it, the store's too: put it beside the one in force, or name
+    /// the store with --store.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
     config: PathBuf,
-    /// The SQLite file to look into; by default the store of the new configuration. A gateway may run on it.
+    /// The SQLite file to look into, relative to where you are; by default the store of the new configuration. A gateway may
+    /// run on it.
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// How many notifications are looked at, from the newest on.

@@ -524,11 +524,21 @@ fn shared(section: &Section<'_, '_>, rest: bool) -> Shared {
         burst: limits::burst(section),
         calendar: section.section("calendar").and_then(limits::calendar),
         breaker: limits::breaker(section),
-        warm_up: section.duration("warm_up", SECOND..=DAY),
+        warm_up: warm_up(section),
         paused,
         auth: section.section("auth").and_then(auth),
         security: if rest { None } else { section.section("security").and_then(security::security) },
     }
+}
+
+fn warm_up(section: &Section<'_, '_>) -> Option<Field<Duration>> {
+    section.parsed("warm_up", |text| match value::duration(text)? {
+        Duration::ZERO => {
+            Err(format!("{text:?} is no warm-up; leave the key out, and all calls may go at once after an outage"))
+        }
+        span if (SECOND..=DAY).contains(&span) => Ok(span),
+        span => Err(format!("must be from 1s to 1d, not {}", value::written(span))),
+    })
 }
 
 fn auth(section: Section<'_, '_>) -> Option<Field<Auth>> {

@@ -241,8 +241,10 @@ fn lane(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> Lane {
 
 fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>) -> Option<String> {
     let field = section.plain("stale_by")?;
-    if field.value.starts_with("record.") || field.value.is_empty() {
-        section.desk.error(&field.spot, "must be the name of a field, such as \"LastModifiedDate\"");
+    let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name(&field.value) {
+        let reason = "must be the name of a field alone, such as \"LastModifiedDate\", and no expression";
+        section.desk.error(&field.spot, reason);
     } else if let Some(error) = source::check_name(&format!("record.{}", field.value), 0, types, &field.value) {
         section.desk.suggest(&field.spot, error.reason, error.suggestion);
     }

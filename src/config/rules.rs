@@ -22,12 +22,21 @@ const VERDICTS: [(&str, Then); 5] = [
 
 /// Reads the rules of a destination, in their order; what is wrong in them is reported.
 pub(super) fn rules(section: &Section<'_, '_>, tables: &Tables) -> Vec<Rule> {
-    let rules = section.sections("rule").into_iter().filter_map(|rule| {
-        let read = one(&rule, tables);
+    let mut rules: Vec<Rule> = Vec::new();
+    for rule in section.sections("rule") {
+        if let Some(read) = one(&rule, tables) {
+            if let Some(place) = rules.iter().position(|before| read.is_hidden_by(before)) {
+                let reason = format!(
+                    "never counts: rule {} before it matches all that it does; take it out or put it first",
+                    place + 1
+                );
+                rule.desk.warning(&rule.spot, reason);
+            }
+            rules.push(read);
+        }
         rule.finish();
-        read
-    });
-    rules.collect()
+    }
+    rules
 }
 
 fn one(section: &Section<'_, '_>, tables: &Tables) -> Option<Rule> {

@@ -31,7 +31,7 @@ pub(super) fn written(duration: Duration) -> String {
             return format!("{}{unit}", milliseconds / length);
         }
     }
-    format!("{milliseconds}ms")
+    if milliseconds == 0 { "0s".to_owned() } else { format!("{milliseconds}ms") }
 }
 
 /// `65536`, `64KiB`, `16MiB`, `1GiB`; also KB, MB and GB by thousands.
@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(duration("3d"), Ok(Duration::from_secs(259_200)));
         assert_eq!(written(Duration::from_secs(259_200)), "3d");
         assert_eq!(written(Duration::from_millis(1_500)), "1500ms");
+        assert_eq!(written(Duration::ZERO), "0s");
         assert_eq!(size("16MiB"), Ok(16 << 20));
         assert_eq!(size("10 KB"), Ok(10_000));
         assert_eq!(written_size(16 << 20), "16MiB");

@@ -64,10 +64,11 @@ impl FromStr for Statuses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("{text:?} is no HTTP status; write 409, \"5xx\" or \"500-504\"");
-        let number = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..=999).contains(status));
+        let wrong =
+            || format!("{text:?} is no HTTP status; those go from 100 to 599: write 409, \"5xx\" or \"500-504\"");
+        let number = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..=599).contains(status));
         if let Some(hundreds) = text.strip_suffix("xx").and_then(|hundreds| hundreds.parse::<u16>().ok()) {
-            return if (1..=9).contains(&hundreds) {
+            return if (1..=5).contains(&hundreds) {
                 Ok(Self(hundreds * 100..=hundreds * 100 + 99))
             } else {
                 Err(wrong())
@@ -109,6 +110,23 @@ impl FaultCode {
 }
 
 impl Rule {
+    /// Whether it can never count behind another, which matches all that it matches by the status alone, or by what went
+    /// wrong without an answer.
+    #[must_use]
+    pub fn is_hidden_by(&self, before: &Self) -> bool {
+        if before.fault.is_some() || before.detail.is_some() || before.when.is_some() {
+            return false;
+        }
+        let within = |own: &Statuses| {
+            let covers = |all: &Statuses| all.0.contains(own.0.start()) && all.0.contains(own.0.end());
+            before.statuses.iter().any(covers)
+        };
+        match before.transport {
+            Some(transport) => self.transport == Some(transport),
+            None => self.transport.is_none() && !self.statuses.is_empty() && self.statuses.iter().all(within),
+        }
+    }
+
     /// Whether it matches what came back.
     ///
     /// # Errors
@@ -207,8 +225,31 @@ mod tests {
             assert!(rule.matches(&answered(inside), None).unwrap(), "{text}");
             assert!(!rule.matches(&answered(outside), None).unwrap(), "{text}");
         }
-        for text in ["", "xx", "0xx", "10xx", "99", "1000", "504-500", "5x", "ok"] {
+        for text in ["", "xx", "0xx", "10xx", "99", "1000", "504-500", "5x", "6xx", "600", "500-600", "ok"] {
             assert!(text.parse::<Statuses>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_hidden_by_one_that_matches_all_that_it_does() {
+        let with = |statuses: &[&str]| Rule {
+            statuses: statuses.iter().map(|text| text.parse().unwrap()).collect(),
+            ..rule()
+        };
+        let detailed = Rule { detail: Some("x".to_owned()), ..with(&["409"]) };
+        let broken = |transport| Rule { transport: Some(transport), ..rule() };
+        for (before, own, expected) in [
+            (&with(&["409"]), &with(&["409"]), true),
+            (&with(&["4xx", "5xx"]), &with(&["409", "500-504"]), true),
+            (&with(&["409"]), &with(&["409", "410"]), false),
+            (&with(&["409"]), &detailed, true),
+            (&detailed, &with(&["409"]), false),
+            (&detailed, &detailed, false),
+            (&with(&["409"]), &broken(Transport::NotSent), false),
+            (&broken(Transport::NotSent), &broken(Transport::NotSent), true),
+            (&broken(Transport::NotSent), &broken(Transport::NoAnswer), false),
+        ] {
+            assert_eq!(own.is_hidden_by(before), expected, "{own:?} behind {before:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! One attempt, from the lease to its settlement.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::mem::discriminant;
 use std::sync::{Arc, Weak};
@@ -29,7 +29,7 @@ use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
 use crate::soap::Reply;
 use crate::stale;
-use crate::store::{Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
+use crate::store::{self, Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 /// What is kept of a request or a response body, in bytes.
@@ -66,6 +66,9 @@ pub(super) struct Attempts {
     /// Whether other gateways may work on the same store.
     pub(super) shared: bool,
     runners: ArcSwap<HashMap<String, Weak<Runner>>>,
+    /// Which systems may have something to do when a delivery of a route is settled: by the plan in force, and by those
+    /// before, which made what still waits.
+    wakes: ArcSwap<BTreeMap<String, BTreeSet<String>>>,
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
     metrics: Arc<Metrics>,
@@ -176,6 +179,7 @@ impl Attempts {
             alarms,
             stop,
             runners: ArcSwap::default(),
+            wakes: ArcSwap::default(),
             recall,
             recalled: Mutex::new(HashMap::new()),
             metrics,
@@ -204,6 +208,10 @@ impl Attempts {
             self.release(&claimed).await;
             return After::NoCall;
         };
+        if !self.is_booked(&claimed, &way).await {
+            self.release(&claimed).await;
+            return After::NoCall;
+        }
         let facts = || Facts { lockouts_alone, ..self.facts(&claimed, active_ms()) };
         let decided = match not_as_it_was(&claimed, &way, in_force.version) {
             Some(reason) => no_call(settle::unmappable(&reason, &way.route.policy), ""),
@@ -225,17 +233,42 @@ impl Attempts {
         after
     }
 
+    /// Whether a delivery is booked where it goes: where its route was given another destination, it is moved there first.
+    async fn is_booked(&self, claimed: &Claimed, way: &Way<'_>) -> bool {
+        if claimed.destination == way.destination.name {
+            return true;
+        }
+        let Claimed { delivery, lease, route, system, .. } = claimed;
+        let destination = way.destination.name.clone();
+        let to = store::Way { route: route.clone(), destination, system: system.clone() };
+        let redirected = self.store.redirect(*delivery, *lease, to).await;
+        if let Err(error) = &redirected {
+            tracing::warn!(%delivery, %error, "it could not be booked on the destination that its route leads to now");
+        }
+        redirected.is_ok()
+    }
+
     /// Learns of the runners, to wake them.
-    pub(super) fn meet(&self, runners: &HashMap<String, Arc<Runner>>) {
+    pub(super) fn meet(&self, plan: &Plan, runners: &HashMap<String, Arc<Runner>>) {
+        let mut wakes = BTreeMap::clone(&self.wakes.load());
+        for route in plan.routes.values().filter(|route| !route.wakes.is_empty()) {
+            wakes.entry(route.name.clone()).or_default().extend(route.wakes.iter().cloned());
+        }
+        wakes.retain(|_, systems| {
+            systems.retain(|system| runners.contains_key(system));
+            !systems.is_empty()
+        });
+        self.wakes.store(Arc::new(wakes));
         let runners = runners.iter().map(|(name, runner)| (name.clone(), Arc::downgrade(runner))).collect();
         self.runners.store(Arc::new(runners));
     }
 
     /// What comes after a delivery of a route may be due, or may have let its lane go on.
-    pub(super) fn wake_after(&self, plan: &Plan, route: &str) {
-        let Some(route) = plan.routes.get(route).filter(|route| !route.wakes.is_empty()) else { return };
+    pub(super) fn wake_after(&self, route: &str) {
+        let wakes = self.wakes.load();
+        let Some(systems) = wakes.get(route) else { return };
         let runners = self.runners.load();
-        for runner in route.wakes.iter().filter_map(|system| runners.get(system)?.upgrade()) {
+        for runner in systems.iter().filter_map(|system| runners.get(system)?.upgrade()) {
             runner.hear_of_work();
         }
     }

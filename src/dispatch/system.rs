@@ -321,7 +321,7 @@ impl Runner {
             Err(_) => self.attempts.give_up(delivery, lease, self.active_ms()).await,
         };
         self.follow(delivery, after).await;
-        self.attempts.wake_after(&in_force.plan, &route);
+        self.attempts.wake_after(&route);
         drop(slot);
         self.wake();
     }

@@ -414,27 +414,25 @@ impl Discard {
             }
         };
         let _ = tokio::time::timeout(OUTGOING, over).await;
-        for way in ways {
-            let count = self.way(&way).await;
-            tracing::info!(route = way.route, destination = way.destination, count, "orphans were discarded");
-        }
+        let count = self.all(&ways).await;
+        tracing::info!(count, "orphans were discarded");
     }
 
-    /// Until none is left, what is in flight has ended, or the way is served again; how many there were.
-    async fn way(&self, way: &Way) -> u64 {
+    /// Until none is left, what is in flight has ended, or the ways are served again; how many there were.
+    async fn all(&self, ways: &[Way]) -> u64 {
+        let is_orphan = |way: &&Way| !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served();
+        let wake = || ways.iter().for_each(|way| self.dispatch.wake(&way.system));
         let mut total = 0;
-        while !self.closing.load(Ordering::SeqCst)
-            && !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served()
-        {
-            let now = self.clock.now();
-            match self.store.discard_unsettled(way.clone(), self.reason.clone(), DISCARD_STEP, now).await {
+        while !self.closing.load(Ordering::SeqCst) {
+            let left: Vec<Way> = ways.iter().filter(is_orphan).cloned().collect();
+            match self.store.discard_unsettled(left, self.reason.clone(), DISCARD_STEP, self.clock.now()).await {
                 Ok(step) => {
                     total += step.count;
                     if !step.is_more {
                         break;
                     }
                     // A lane that goes on may be another route's.
-                    self.dispatch.wake(&way.system);
+                    wake();
                     if step.count == 0 {
                         tokio::time::sleep(AGAIN).await;
                     }
@@ -442,12 +440,12 @@ impl Discard {
                 Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
                 Err(StoreError::Closed) => break,
                 Err(error) => {
-                    tracing::error!(%error, route = way.route, "orphans could not be discarded");
+                    tracing::error!(%error, "orphans could not be discarded");
                     break;
                 }
             }
         }
-        self.dispatch.wake(&way.system);
+        wake();
         total
     }
 }

@@ -366,6 +366,10 @@ impl Store for PostgresStore {
         self.run(settle::Release { leases, now: self.engine.clock.now() })
     }
 
+    fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(claim::Redirect { delivery, lease, way, now: self.engine.clock.now() })
+    }
+
     fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
         self.run(settle::Renew { leases, seconds: lease.as_secs_f64() })
     }
@@ -402,12 +406,12 @@ impl Store for PostgresStore {
 
     fn discard_unsettled(
         &self,
-        way: Way,
+        ways: Vec<Way>,
         reason: String,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
-        self.run(orphans::Discard { way, reason, limit, now })
+        self.run(orphans::Discard { ways, reason, limit, now })
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {

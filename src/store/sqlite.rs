@@ -320,6 +320,11 @@ impl Store for SqliteStore {
         self.write(size, move |books| claim::release(books, &leases, now))
     }
 
+    fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
+        let now = self.clock.now();
+        self.write(Size::SMALL, move |books| claim::redirect(books, delivery, lease, &way, now))
+    }
+
     fn renew(&self, _: Vec<(DeliveryId, Lease)>, _: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -401,14 +406,14 @@ impl Store for SqliteStore {
 
     fn discard_unsettled(
         &self,
-        way: Way,
+        ways: Vec<Way>,
         reason: String,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
         let limit = limit.clamp(1, DISCARD_BATCH);
         let size = Size { rows: 4 * limit as usize, ..Size::SMALL };
-        self.write(size, move |books| orphans::discard(books, &way, &reason, limit, now))
+        self.write(size, move |books| orphans::discard(books, &ways, &reason, limit, now))
     }
 
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {

@@ -171,12 +171,12 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
         did,
         [
             "pause system sink ×1: month end → done",
-            "replay delivery 1 ×1: try again → done",
+            "replay delivery 1 ×1: try again → sent again in its place",
             "hold delivery 1 ×1:  → done",
             "release delivery 1 ×1:  → done",
             "discard delivery 2 ×1: a test order → done",
             "begin replay job 1 ×1: all of them → begun",
-            "replay delivery 3 ×1: all of them → done",
+            "replay delivery 3 ×1: all of them → sent again in its place",
             "end replay job 1 ×1: all of them → done",
             "resume system sink ×1:  → done",
             "reroute source * ×0: a new route → done",
@@ -225,7 +225,7 @@ async fn silence_is_told_through_a_restart_and_what_salesforce_may_have_dropped_
     let gap = gateway.admin("/api/v1/gaps").await[0].clone();
     assert_eq!(gap["alarm"], true, "it was silent before the start already: {gap}");
     let (code, text) = run(&gateway, &["sources", "gaps"]);
-    assert!(code == 1 && text.contains("SILENT") && text.contains("! nobody listened from"), "{text}");
+    assert!(code == 1 && text.contains("SILENT") && text.contains("! absence 1: nobody listened from"), "{text}");
 
     deliver(&gateway, &["2"]).await;
     let longest = gateway.admin("/api/v1/gaps").await[0]["longest_s"].as_u64().unwrap();
@@ -276,10 +276,11 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     assert_eq!(gateway.ledger().await["notifications"]["duplicate"], 1, "it is known for at least a week");
     let entry = gateway.admin("/api/v1/audit?verb=prune").await[0].clone();
     assert_eq!((&entry["count"], &entry["reason"]), (&json!(3), &json!("room")));
-    let (code, text) = run(&gateway, &["store", "prune", "--vacuum"]);
-    assert!(code == 1 && text.contains("stop it first"), "{text}");
 
     deliver(&gateway, &["4"]).await;
+    let (code, text) = run(&gateway, &["store", "prune", "--vacuum"]);
+    assert!(code == 1 && text.contains("nothing was pruned; stop it first"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/deliveries").await.as_array().unwrap().len(), 1, "and so it is");
     gateway.stop().await;
     let (code, text) = run(&gateway, &["store", "prune", "--dry-run"]);
     assert!(code == 0 && text.contains("1 deliveries"), "{text}");
@@ -289,7 +290,55 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
     gateway.start(&[]).await;
     let log = gateway.admin("/api/v1/audit?verb=prune").await;
-    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (3, &json!(me())), "{log}");
+    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (2, &json!(me())), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_has_bounds_and_a_dead_letter_names_what_it_stands_for() {
+    let sink = sink(400).await;
+    let mut gateway =
+        Process::prepare(&configuration(&sink.url(""), "").replace("[[route]]", "[[route]]\ncoalesce = true"));
+    gateway.start(&[]).await;
+    for (arguments, code, words) in [
+        (["--for", "0s"], 2, "a pause of no time is none"),
+        (["--for", "4000d"], 2, "longer than 3650d"),
+        (["--until", "tomorrow"], 2, "that is no moment; write date, time and zone"),
+        (["--until", "2020-01-01T00:00:00Z"], 1, "would be over before it begins"),
+        (["--reason", &"x".repeat(1_001)], 1, "at most 1000 bytes"),
+        (["--reason", "month end"], 0, "paused"),
+    ] {
+        let (found, text) = run(&gateway, &[&["systems", "pause", "sink"], arguments.as_slice()].concat());
+        assert!(found == code && text.contains(words), "{arguments:?}: {found} {text}");
+    }
+    for id in ["04l1", "04l2"] {
+        let body = envelope(&[Notice { id, record: "006A", fields: "" }]);
+        assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
+    }
+    assert_eq!(run(&gateway, &["systems", "resume", "sink"]).0, 0);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
+    let (_, shown) = run(&gateway, &["deliveries", "show", "2"]);
+    assert!(shown.contains("stands for        1\n"), "{shown}");
+    let page = gateway.admin("/deliveries/2").await;
+    assert!(page.as_str().unwrap().contains("It stands for <a href=\"/deliveries/1\">1</a>"), "{page}");
+    let (_, listed) = run(&gateway, &["dead", "list"]);
+    assert!(listed.contains("stands for"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pruned_is_not_sent_again_and_the_refusal_says_why() {
+    let sink = sink(200).await;
+    let more = "[retention]\ndelivered = { payloads = \"0s\", attempts = \"0s\", rows = \"30d\" }\n";
+    let gateway = gateway(&sink, more).await;
+    deliver(&gateway, &["1"]).await;
+    assert_eq!(run(&gateway, &["store", "prune"]).0, 0);
+    for arguments in [["deliveries", "replay", "1"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]] {
+        let (code, text) = run(&gateway, arguments);
+        assert!(code == 1 && text.contains("delivery 1: its record was taken out of the store"), "{text}");
+    }
+    let (code, text) = run(&gateway, &["deliveries", "replay", "1", "99", "--reason", "lost"]);
+    assert!(code == 1 && text.contains("0 changed, 2 refused"), "{text}");
+    assert!(text.contains("delivery 99 is not in the store"), "{text}");
+    assert_eq!(gateway.admin("/api/v1/deliveries").await.as_array().unwrap().len(), 1, "nothing was made of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

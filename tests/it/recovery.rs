@@ -220,6 +220,15 @@ async fn what_was_delivered_is_sent_again_as_a_delivery_of_its_own() {
         assert!(code == 400 && problem["detail"].as_str().unwrap().contains(words), "{problem}");
     }
     assert_eq!(gateway.change("/api/v1/deliveries/1/hold", &json!({"to": "ledger"})).await.0, 400);
+    let entry = gateway.admin("/api/v1/audit?verb=replay&object_id=1").await;
+    let results: Vec<_> = entry.as_array().unwrap().iter().rev().map(|entry| entry["result"].clone()).collect();
+    assert_eq!(
+        results[..2],
+        ["sent again as delivery 2 along route sell", "sent again as delivery 3 along route book"]
+    );
+    // Many by a filter need to say in which state.
+    let held = gateway.command(&["deliveries", "hold", "--route", "sell"]);
+    assert!(!held.status.success() && said(&held).contains("name --state"), "{}", said(&held));
     // A selection of what was delivered, by its state.
     let choose = json!({"route": "sell", "state": "delivered"});
     let (code, forecast) =

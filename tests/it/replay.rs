@@ -145,6 +145,10 @@ fn recorded_answers_show_which_rule_matches_and_what_follows() {
     let said = text(&omgate(&["test", folder.path().to_str().unwrap(), "--config", config]));
     assert!(said.contains("\"50x\" is no HTTP status"), "{said}");
     fs::write(folder.path().join("omgate.toml"), rules.replace("\"50x\", ", "")).unwrap();
+    let twice = rules.replace("\"50x\", ", "").replace("[[destination.rule]]\n        transport", "[[destination.rule]]\n        status = 500\n        then = \"retry\"\n        [[destination.rule]]\n        transport");
+    fs::write(folder.path().join("twice.toml"), twice).unwrap();
+    let checked = text(&omgate(&["check", "--config", folder.path().join("twice.toml").to_str().unwrap()]));
+    assert!(checked.contains("never counts: rule 2 before it matches all that it does"), "{checked}");
     let answers = folder.path().join("fixtures/shop");
     fs::create_dir_all(&answers).unwrap();
     let shop = |rule: &str, outcome: &str, follows: &str| {
@@ -192,12 +196,46 @@ fn recorded_answers_show_which_rule_matches_and_what_follows() {
         assert_eq!(golden, *expected, "{name}");
     }
     assert!(omgate(&["test", "--config", config]).status.success());
+    what_came_over_the_wire_is_read_as_the_gateway_reads_it(&answers, config);
+    fs::write(answers.join("endless.http"), "HTTP/1.1 200 OK\r\nX-Known: yes\r\n").unwrap();
     fs::write(answers.join("odd.http"), "410 Gone\n\n").unwrap();
     fs::write(folder.path().join("fixtures/stray.http"), "HTTP/1.1 200\n\n").unwrap();
     let report = text(&omgate(&["test", "--update", "--config", config]));
+    assert!(report.contains("FAILED  shop/endless.http: its headers do not end"), "{report}");
     assert!(report.contains("FAILED  shop/odd.http: its first line is \"410 Gone\""), "{report}");
     assert!(report.contains("FAILED  stray.http: no folder of it is named like a destination"), "{report}");
     assert!(!answers.join("odd.http.golden").exists(), "what cannot be tried is no golden file");
+}
+
+/// `{"maintenance": true}`, compressed.
+const COMPRESSED: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\x4d\xcc\xcc\x2b\x49\xcd\x4b\xcc\x4b\x4e\x55\xb2\x52\x28\x29\x2a\x4d\xad\x05\x00\x74\x2c\x0f\x4c\x15\x00\x00\x00";
+
+fn what_came_over_the_wire_is_read_as_the_gateway_reads_it(answers: &Path, config: &str) {
+    let cut = "4 matches\n  outcome  unknown: the target answered 200, but its body was cut or damaged";
+    let compressed =
+        format!("HTTP/1.1 503 X\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", COMPRESSED.len());
+    let chunks = "HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{\"mainten\r\nc\r\nance\": true}\r\n";
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 409 Conflict\r\nX-Known: yes\r\nContent-Length: 0\r\n\r\n";
+    for (name, answer, expected) in [
+        ("chunked", format!("{chunks}0\r\n\r\n").into_bytes(), "3 matches"),
+        ("gzip", [compressed.as_bytes(), COMPRESSED].concat(), "3 matches"),
+        ("interim", interim.into(), "1 matches"),
+        ("short", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".into(), cut),
+        ("chunk-missing", chunks.replace("503", "200").into_bytes(), cut),
+        ("damaged", [compressed.replace("503", "200").as_bytes(), &[b'?'; 41]].concat(), cut),
+        (
+            "garbage",
+            "HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n".into(),
+            "4 matches\n  outcome  unknown: the target gave no usable",
+        ),
+    ] {
+        let file = answers.join(format!("{name}.http"));
+        fs::write(&file, answer).unwrap();
+        omgate(&["test", "--update", "--config", config]);
+        let golden = fs::read_to_string(answers.join(format!("{name}.http.golden"))).unwrap();
+        assert!(golden.contains(expected), "{name}: {golden}");
+        assert!(omgate(&["test", "--config", config]).status.success(), "{name}: the same again");
+    }
 }
 
 #[test]

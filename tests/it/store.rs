@@ -593,6 +593,96 @@ async fn a_revision_replaces_the_content_of_what_was_never_tried() {
 }
 
 #[tokio::test]
+async fn a_revision_never_goes_out_before_an_older_state_of_its_record() {
+    let update = |id: &str| note(id).record("006");
+    for (behind, is_overtaking) in [
+        (update("2").to("a", "L"), true),
+        (update("2").to("b", "L"), true),
+        (update("2").to("a", "M"), false),
+        (update("2").in_any_order("a"), false),
+        (note("2").record("007").to("a", "L"), false),
+    ] {
+        let world = World::new();
+        world.post([update("1").to("a", "L"), behind]).await;
+        world.post([update("1").says("second").to("a", "L")]).await;
+        let revisions: Vec<_> =
+            world.all().await.iter().map(|view| (view.notification_id.clone(), view.revision)).collect();
+        let (one, two) = ("1".to_owned(), "2".to_owned());
+        if is_overtaking {
+            assert_eq!(world.states().await, ["waiting", "blocked", "blocked"], "the older stays, the newer is last");
+            assert_eq!(revisions, [(one.clone(), 1), (two, 1), (one.clone(), 2)]);
+            world.post([update("1").says("third").to("a", "L")]).await;
+            let last = world.all().await.pop().unwrap();
+            assert_eq!((last.delivery_id.0, last.revision), (3, 3), "nothing older stands behind that one");
+        } else {
+            assert_eq!(revisions, [(one, 2), (two, 1)], "in place");
+        }
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn a_revision_goes_behind_a_dead_letter_of_its_record_so_that_replaying_that_is_refused_as_outdated() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006");
+    world.post([update("1").to("a", "L"), update("2").dead_on("a", "lookup: no such country")]).await;
+    world.post([update("1").says("second").to("a", "L")]).await;
+    assert_eq!(world.states().await, ["waiting", "dead", "blocked"]);
+    for _ in 0..2 {
+        world.deliver(&world.claim_one().await).await;
+    }
+    assert_eq!(world.store().outdated_by(DeliveryId(2)).await.unwrap(), Some(DeliveryId(3)));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn the_revisions_of_both_deliveries_of_one_notification_replace_them_in_place() {
+    let world = World::new();
+    world.post([note("1").to("a", "L").to("b", "L")]).await;
+    world.post([note("1").says("second").to("a", "L").to("b", "L")]).await;
+    let revisions: Vec<_> = world.all().await.iter().map(|view| view.revision).collect();
+    assert_eq!(revisions, [2, 2]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_stands_for_another_notification_is_not_lost_when_its_own_no_longer_matches() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    world.post([update("1"), update("2")]).await;
+    world.post([note("2").record("006").says("second")]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting"], "what the first said must not be lost with it");
+    assert_eq!(world.all().await[1].revision, 1);
+    // In another lane it is made anew, and stands for the first too.
+    world.post([note("2").record("006").says("third").newest("a", "M", None)]).await;
+    assert_eq!(world.states().await, ["superseded", "superseded", "waiting"]);
+    world.post([note("2").record("006").says("fourth")]).await;
+    assert_eq!(world.states().await, ["superseded", "superseded", "waiting"]);
+    world.assert_sound().await;
+    // Within one envelope, and when it is dead.
+    let world = World::new();
+    world.post([update("1"), update("2"), note("2").record("006").says("second")]).await;
+    assert_eq!(world.states().await, ["superseded", "waiting"]);
+    world.kill(&world.claim_one().await, false).await;
+    world.post([note("2").record("006").says("third")]).await;
+    assert_eq!(world.states().await, ["superseded", "dead"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_revision_supersedes_names_what_took_its_place() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    world.kill(&world.claim_one().await, false).await;
+    world.post([note("1").says("second").to("a", "L"), note("2").says("second").to("a", "N")]).await;
+    world.post([note("2").says("third")]).await;
+    let successors: Vec<_> = world.all().await.iter().map(|view| view.superseded_by.map(|id| id.0)).collect();
+    assert_eq!(successors, [Some(3), Some(4), None, None]);
+    assert_eq!(world.states().await, ["superseded", "superseded", "waiting", "superseded"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_revision_in_another_lane_supersedes_and_makes_a_new_one() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;

@@ -1,16 +1,22 @@
 //! One recorded answer → what it would come to, and what would follow, as text.
 
 use std::fmt::Write;
+use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
+use crate::call::Call;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
-use crate::deliver::{classify, keep};
+use crate::deliver::{self, Target, TargetConfig, classify, keep};
 use crate::map;
-use crate::outcome::{Exchange, Judgement, Response};
+use crate::outcome::{Exchange, Judgement};
+use crate::secret::Text;
 use crate::settle::{self, Facts, Verdict};
 use crate::store::Settlement;
 
@@ -25,12 +31,17 @@ const FACTS: Facts = Facts {
     jitter: 0.0,
 };
 
+/// What is sent so that an answer comes.
+const REQUEST: &[u8] = b"?";
+/// Longer than any recorded answer takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the configuration makes of an answer. `name` is its path below the folder of fixtures: one of its folders names the
 /// destination.
 ///
 /// # Errors
 /// When it cannot be tried at all.
-pub(super) fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> Result<String, String> {
+pub(super) async fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> Result<String, String> {
     let folders: Vec<_> = name.parent().into_iter().flat_map(Path::components).map(|part| part.as_os_str()).collect();
     let named = |destination: &str| folders.iter().any(|folder| *folder == destination);
     let mut routes: Vec<_> = loaded.plan.routes.values().filter(|route| named(&route.destination)).collect();
@@ -38,10 +49,10 @@ pub(super) fn replay(loaded: &Loaded, name: &Path, answer: &[u8]) -> Result<Stri
     let Some(route) = routes.first() else {
         return Err("no folder of it is named like a destination that a route leads to".to_owned());
     };
-    let exchange = read(answer)?;
     let Some(destination) = loaded.plan.destinations.get(&route.destination) else {
         return Err(format!("destination {} has no connection", route.destination));
     };
+    let exchange = read(answer, destination.target.response_bytes_max()).await?;
     let reply = map::reply(&route.mapping, &exchange);
     let judgement = classify::judge(&exchange, reply.as_ref(), &destination.rules);
     let verdict = settle::verdict(&judgement, &FACTS, &route.policy);
@@ -89,24 +100,8 @@ fn page(destination: &str, judgement: &Judgement, verdict: &Verdict) -> String {
 }
 
 /// An HTTP answer as it came over the wire; or a first line `not sent: …` or `no answer: …`.
-fn read(answer: &[u8]) -> Result<Exchange, String> {
-    let end = |line: &[u8]| line.iter().position(|&byte| byte == b'\n');
-    let mut rest = answer;
-    let mut lines = Vec::new();
-    while let Some(length) = end(rest) {
-        let (line, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-        rest = after.get(1..).unwrap_or_default();
-        let line = String::from_utf8_lossy(line).trim_end().to_owned();
-        if line.is_empty() {
-            break;
-        }
-        lines.push(line);
-    }
-    if lines.is_empty() && !rest.is_empty() {
-        lines.push(String::from_utf8_lossy(rest).trim_end().to_owned());
-        rest = &[];
-    }
-    let mut lines = lines.into_iter();
+async fn read(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, String> {
+    let mut lines = head(answer).into_iter();
     let first = lines.next().unwrap_or_default();
     let reason = |what| first.strip_prefix(what).map(|reason| reason.trim_start_matches(':').trim().to_owned());
     if let Some(reason) = reason("not sent") {
@@ -116,18 +111,73 @@ fn read(answer: &[u8]) -> Result<Exchange, String> {
         return Ok(Exchange::NoAnswer { reason });
     }
     let mut words = first.split_whitespace();
-    let status = match (words.next(), words.next().and_then(|status| status.parse().ok())) {
-        (Some(version), Some(status)) if version.starts_with("HTTP/") => status,
+    match (words.next(), words.next().map(str::parse::<u16>)) {
+        (Some(version), Some(Ok(_))) if version.starts_with("HTTP/") => {}
         _ => {
             return Err(format!(
                 "its first line is {first:?}; write \"HTTP/1.1 500\", \"not sent: why\" or \"no answer: why\""
             ));
         }
+    }
+    if let Some(line) = lines.find(|line| !line.contains(':')) {
+        return Err(format!("{line:?} is no header; an empty line ends them"));
+    }
+    if !answer.windows(2).any(|two| two == b"\n\n") && !answer.windows(3).any(|three| three == b"\n\r\n") {
+        return Err("its headers do not end: an empty line ends them".to_owned());
+    }
+    play(answer, response_bytes_max).await
+}
+
+/// The lines before the first empty one.
+fn head(answer: &[u8]) -> Vec<String> {
+    let lines = answer.split(|&byte| byte == b'\n').map(|line| String::from_utf8_lossy(line).trim_end().to_owned());
+    lines.take_while(|line| !line.is_empty()).collect()
+}
+
+/// What the gateway itself reads of those bytes: they are sent to its own client, on this machine and nowhere else. So
+/// chunks, compression, interim answers and an end that comes too early count as they do with the real target.
+async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, String> {
+    let cannot = |error: &dyn std::fmt::Display| format!("playing it on 127.0.0.1: {error}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| cannot(&error))?;
+    let address = listener.local_addr().map_err(|error| cannot(&error))?;
+    let target = Target::new(TargetConfig {
+        name: "recorded".to_owned(),
+        auth: None,
+        security: None,
+        connect_timeout: PATIENCE,
+        response_bytes_max,
+        ca: None,
+        proxy: None,
+    });
+    let target = target.map_err(|error| cannot(&error))?;
+    let url = format!("http://{address}");
+    let call = Call {
+        method: "POST".to_owned(),
+        url: Text::plain(format!("{url}/")),
+        headers: Vec::new(),
+        body: Bytes::from_static(REQUEST),
+        timeout: PATIENCE,
     };
-    let header = |line: String| match line.split_once(':') {
-        Some((name, value)) => Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned())),
-        None => Err(format!("{line:?} is no header; an empty line ends them")),
+    // Ends with the call: what it left unread nobody waits for.
+    let exchange = tokio::select! {
+        exchange = deliver::send(&target, &call) => exchange,
+        Err(error) = serve(&listener, answer) => return Err(cannot(&error)),
     };
-    let headers = lines.map(header).collect::<Result<_, _>>()?;
-    Ok(Exchange::Answered(Response { status, headers, body: Bytes::copy_from_slice(rest), cut: false }))
+    Ok(match exchange {
+        Exchange::NoAnswer { reason } => Exchange::NoAnswer { reason: reason.replace(&url, "the target") },
+        Exchange::NotSent { reason } => return Err(cannot(&reason)),
+        Exchange::Answered(response) => Exchange::Answered(response),
+    })
+}
+
+/// Takes one request, gives the answer to it, and hangs up.
+async fn serve(listener: &TcpListener, answer: &[u8]) -> io::Result<()> {
+    let (mut stream, _) = listener.accept().await?;
+    let mut request = Vec::new();
+    while !request.ends_with(&[b"\r\n\r\n", REQUEST].concat()) && stream.read_buf(&mut request).await? > 0 {}
+    // The client hangs up on what it cannot read.
+    let _ = stream.write_all(answer).await;
+    let _ = stream.shutdown().await;
+    // What the client makes of it ends the race.
+    std::future::pending().await
 }

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::accounts::Account;
 use super::after::{self, Lead};
-use super::coalesce;
+use super::coalesce::{self, Newcomer};
 use super::failure::Failure;
 use super::lane::{Place, Scene};
 use super::locks::{self, Class, Gate, Keys};
@@ -101,6 +101,11 @@ pub(super) struct Desk<'a> {
     pub(super) newest_changed: BTreeSet<(i64, i64)>,
     /// What waits of a record: (way, key) → deliveries.
     pub(super) waiting: HashMap<(i64, i64), BTreeSet<i64>>,
+    /// What stands in a lane for a record, of which something was revised: each delivery with the first revision of its
+    /// notification.
+    pub(super) mates: BTreeMap<revise::Spot, Vec<(i64, i64)>>,
+    /// Deliveries that stand in the place of another notification's.
+    pub(super) standing_for_others: BTreeSet<i64>,
     /// Deliveries that others come after and that were superseded: those hear of it when all that takes their place is made.
     pub(super) fallen: Vec<i64>,
     rows: Vec<Row<'a>>,
@@ -260,6 +265,8 @@ impl<'a> Desk<'a> {
             newest: BTreeMap::new(),
             newest_changed: BTreeSet::new(),
             waiting: HashMap::new(),
+            mates: BTreeMap::new(),
+            standing_for_others: BTreeSet::new(),
             fallen: Vec::new(),
             rows: Vec::new(),
             repeats: Vec::new(),
@@ -282,6 +289,10 @@ impl<'a> Desk<'a> {
         let revised = self.revised(work, accepts)?;
         if !revised.is_empty() {
             revise::read_newest(work, &revised, &mut self.newest, &mut old).await?;
+            let newest: Vec<i64> = old.keys().copied().collect();
+            if !newest.is_empty() {
+                self.standing_for_others = revise::read_standing(work, &newest).await?;
+            }
         }
         if !coalescing.is_empty() {
             coalesce::read_waiting(work, coalescing, &mut self.waiting, &mut old).await?;
@@ -320,7 +331,20 @@ impl<'a> Desk<'a> {
             lanes.extend(lane_key(work.names.way(planned)?.as_ref(), planned));
         }
         self.scene = enter_lanes(work, gate, &lanes, old).await?;
-        Ok(())
+        if self.newest.is_empty() || lanes.is_empty() {
+            return Ok(());
+        }
+        let mut records = BTreeMap::new();
+        for accept in accepts {
+            let organization = work.names.number(Kind::Organization, &accept.organization_key)?;
+            for incoming in accept.notifications.iter().filter(|incoming| !incoming.record_id.is_empty()) {
+                if self.known.contains_key(&(organization, incoming.notification_id.clone())) {
+                    let record = (organization, incoming.record_id.clone());
+                    records.insert(record, coalesce::key(organization, &incoming.record_id));
+                }
+            }
+        }
+        revise::read_mates(work, &records, &lanes, &mut self.mates).await
     }
 
     /// Draws numbers: for deliveries while their lanes are locked, so that they rise within a lane.
@@ -457,7 +481,7 @@ impl<'a> Desk<'a> {
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {
-                coalesce::take_place(self, work, (id, &way, key), coalesce, now)?
+                coalesce::take_place(self, work, Newcomer { id, first, way: &way, key }, coalesce, now)?
             }
             _ => None,
         };
@@ -472,6 +496,10 @@ impl<'a> Desk<'a> {
             (None, None, _) => State::Waiting,
         };
         count_new(work, &way, state);
+        if let (Some(lane), false) = (lane_key, record_id.is_empty()) {
+            let spot = (lane, coalesce::key(envelope.organization, record_id));
+            self.mates.entry(spot).or_default().push((id, first));
+        }
         if let Some(key) = coalesce_key {
             self.waiting.entry((way.id, key)).or_default().insert(id);
         }
@@ -515,6 +543,8 @@ impl<'a> Desk<'a> {
             newest: BTreeMap::new(),
             newest_changed: BTreeSet::new(),
             waiting: HashMap::new(),
+            mates: BTreeMap::new(),
+            standing_for_others: BTreeSet::new(),
             fallen: Vec::new(),
             rows: Vec::new(),
             repeats: Vec::new(),

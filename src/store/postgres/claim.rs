@@ -18,7 +18,7 @@ use super::system;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
-use crate::store::{Claim, Claimed, Claims, StoredNotification};
+use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.
 const CLAIM_MAX: usize = 1_000;
@@ -287,4 +287,56 @@ async fn with_stale_marks(work: &mut Work, taken: Vec<Taken>) -> Result<Vec<Clai
         Claimed { stale_mark, ..taken.claimed }
     };
     Ok(taken.into_iter().map(with_mark).collect())
+}
+
+/// Books a leased delivery on another way of its system.
+pub(super) struct Redirect {
+    pub(super) delivery: DeliveryId,
+    pub(super) lease: Lease,
+    pub(super) way: store::Way,
+    pub(super) now: Timestamp,
+}
+
+impl Job for Redirect {
+    type Done = ();
+
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        let store::Way { route, destination, system } = &self.way;
+        wanted.way_to([route.clone(), destination.clone(), system.clone()]);
+        wanted
+    }
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let id = self.delivery.0;
+            let to = work.names.way_to([&self.way.route, &self.way.destination, &self.way.system])?;
+            let sql = "WITH leased AS MATERIALIZED (
+                           SELECT id, way FROM delivery WHERE id = $1 AND lease = $2 AND state = 'in_flight' FOR UPDATE)
+                       SELECT w.route, w.destination, w.system,
+                           (SELECT count(*) FROM attempt a WHERE a.delivery = l.id),
+                           (SELECT count(*) FROM attempt a WHERE a.delivery = l.id AND a.outcome = 'unknown')
+                       FROM leased l JOIN way w ON w.id = l.way";
+            let rows = work.session.query(sql, args![INT8 id, INT8 self.lease.0]).await?;
+            let found = read(&rows, |cells| {
+                let way = (cells.number()?, cells.number()?, cells.number()?);
+                Ok((way, cells.number()?, cells.number()?))
+            })?;
+            let lost = || Failure::Rule(StoreError::LeaseLost);
+            let ((route, from, system), attempts, unknown) = found.into_iter().next().ok_or_else(lost)?;
+            if (route, system) != (to.route, to.system) {
+                let rule = format!("delivery {id} cannot leave its route and its system");
+                return Err(Failure::Rule(StoreError::Refused(rule)));
+            }
+            work.session.query("UPDATE delivery SET way = $2 WHERE id = $1", args![INT8 id, INT8 to.id]).await?;
+            work.accounts.at(self.now);
+            for (destination, sign) in [(from, -1), (to.destination, 1)] {
+                work.accounts.add(Account::destination(destination, "routed"), sign);
+                work.accounts.add(Account::state(destination, State::InFlight), sign);
+                work.accounts.add(Account::destination(destination, "attempts"), sign * attempts);
+                work.accounts.add(Account::destination(destination, "attempts_unknown"), sign * unknown);
+            }
+            Ok(())
+        })
+    }
 }

@@ -48,16 +48,28 @@ pub(super) async fn read_waiting(
     Ok(())
 }
 
+/// A new delivery that may take the place of others.
+#[derive(Clone, Copy)]
+pub(super) struct Newcomer<'a> {
+    pub(super) id: i64,
+    /// The first revision of its notification.
+    pub(super) first: i64,
+    pub(super) way: &'a Arc<Way>,
+    pub(super) key: i64,
+}
+
 /// Supersedes what waits of the same record on the same way and was not attempted yet, for the sake of a newcomer. The one
 /// that is newer than the newcomer, if there is such a one: then it is the newcomer that gives way, and nothing was
 /// superseded.
 pub(super) fn take_place(
     desk: &mut Desk<'_>,
     work: &mut Work,
-    (id, way, key): (i64, &Arc<Way>, i64),
+    newcomer: Newcomer<'_>,
     coalesce: &Coalesce,
     now: Timestamp,
 ) -> Result<Option<i64>, Failure> {
+    let Newcomer { id, first, way, key } = newcomer;
+    let own = desk.newest.get(&(first, way.route)).copied();
     // Whoever stood behind what gives way may be due now.
     work.wake(&way.system_name);
     let candidates = desk.waiting.get(&(way.id, key)).into_iter().flatten().filter_map(|id| desk.scene.find(*id));
@@ -70,9 +82,15 @@ pub(super) fn take_place(
         _ => false,
     };
     if let Some((newer, _)) = waiting.iter().find(|(_, mark)| is_newer(mark)) {
+        if own != Some(*newer) {
+            desk.standing_for_others.insert(*newer);
+        }
         return Ok(Some(*newer));
     }
     for (older, _) in waiting {
+        if own != Some(older) || desk.standing_for_others.contains(&older) {
+            desk.standing_for_others.insert(id);
+        }
         let reason = reason(id);
         let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: now };
         desk.scene.turn(work, older, turn)?;

@@ -70,7 +70,11 @@ impl Wanted {
         if let Some(after) = &planned.after {
             self.name(Kind::Route, &after.route);
         }
-        let way = [planned.route.clone(), planned.destination.clone(), planned.system.clone()];
+        self.way_to([planned.route.clone(), planned.destination.clone(), planned.system.clone()]);
+    }
+
+    /// The way of a route to a destination of a system.
+    pub(super) fn way_to(&mut self, way: [String; 3]) {
         if !self.ways.contains(&way) {
             for (kind, text) in [Kind::Route, Kind::Destination, Kind::System].into_iter().zip(&way) {
                 self.name(kind, text);
@@ -94,13 +98,15 @@ impl Known {
     }
 
     pub(super) fn way(&self, planned: &Planned) -> Result<Arc<Way>, Failure> {
+        self.way_to([&planned.route, &planned.destination, &planned.system])
+    }
+
+    pub(super) fn way_to(&self, [route, destination, system]: [&String; 3]) -> Result<Arc<Way>, Failure> {
         let same = |way: &&Arc<Way>| {
-            way.route_name == planned.route
-                && way.destination_name == planned.destination
-                && way.system_name == planned.system
+            way.route_name == *route && way.destination_name == *destination && way.system_name == *system
         };
         let found = self.ways.values().find(same).map(Arc::clone);
-        found.ok_or_else(|| Failure::Fault(format!("the way of route {:?} was not looked up", planned.route)))
+        found.ok_or_else(|| Failure::Fault(format!("the way of route {route:?} was not looked up")))
     }
 
     pub(super) fn way_of(&self, id: i64) -> Result<Arc<Way>, Failure> {

@@ -37,9 +37,10 @@ pub(super) async fn unsettled(session: &mut Session) -> Result<Vec<Unsettled>, F
     Ok(found)
 }
 
-/// Discards the newest first, so that none becomes the head of its lane only to be discarded next.
+/// Discards the newest first, so that none becomes the head of its lane only to be discarded next, and none that comes
+/// after another dies of it.
 pub(super) struct Discard {
-    pub(super) way: Way,
+    pub(super) ways: Vec<Way>,
     pub(super) reason: String,
     pub(super) limit: u32,
     pub(super) now: Timestamp,
@@ -50,31 +51,38 @@ impl Job for Discard {
 
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Discarded, Failure>> {
         Box::pin(async move {
-            let Some(way) = self.number(work).await? else {
-                work.idle = true;
-                return Ok(Discarded::default());
-            };
-            let sql = "SELECT id FROM delivery WHERE way = $1 AND unsettled AND state <> 'in_flight'
-                       ORDER BY way DESC, id DESC LIMIT $2";
+            let ways = self.numbers(work).await?;
+            let sql = "SELECT d.id FROM unnest($1::bigint[]) k (way) CROSS JOIN LATERAL
+                           (SELECT id FROM delivery WHERE way = k.way AND unsettled AND state <> 'in_flight'
+                            ORDER BY way DESC, id DESC LIMIT $2) d
+                       ORDER BY d.id DESC LIMIT $2";
             let limit = i64::from(self.limit.min(STEP_MAX));
-            let rows = work.session.query(sql, args![INT8 way, INT8 limit]).await?;
+            let rows = work.session.query(sql, args![INT8_ARRAY ways, INT8 limit]).await?;
             let found = read(&rows, Cells::number)?;
             let count = self.discard(work, &found).await?;
             work.idle = count == 0;
-            let sql = "SELECT 1 FROM delivery WHERE way = $1 AND unsettled LIMIT 1";
-            let is_more = !work.session.query(sql, args![INT8 way]).await?.is_empty();
+            let sql = "SELECT 1 FROM unnest($1::bigint[]) k (way)
+                       WHERE EXISTS (SELECT 1 FROM delivery WHERE way = k.way AND unsettled) LIMIT 1";
+            let is_more = !work.session.query(sql, args![INT8_ARRAY ways]).await?.is_empty();
             Ok(Discarded { count, is_more })
         })
     }
 }
 
 impl Discard {
-    async fn number(&self, work: &mut Work) -> Result<Option<i64>, Failure> {
-        let Way { route, destination, system } = &self.way;
+    async fn numbers(&self, work: &mut Work) -> Result<Vec<i64>, Failure> {
+        let texts =
+            |text: fn(&Way) -> &String| -> Vec<_> { self.ways.iter().map(|way| text::written(text(way))).collect() };
         let sql = "SELECT w.id FROM way w JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
-                   JOIN name y ON y.id = w.system WHERE r.text = $1 AND t.text = $2 AND y.text = $3";
-        let arguments = args![TEXT text::written(route), TEXT text::written(destination), TEXT text::written(system)];
-        Ok(read(&work.session.query(sql, arguments).await?, Cells::number)?.first().copied())
+                   JOIN name y ON y.id = w.system
+                   JOIN unnest($1::text[], $2::text[], $3::text[]) k (route, destination, system)
+                       ON r.text = k.route AND t.text = k.destination AND y.text = k.system";
+        let arguments = args![
+            TEXT_ARRAY texts(|way| &way.route),
+            TEXT_ARRAY texts(|way| &way.destination),
+            TEXT_ARRAY texts(|way| &way.system),
+        ];
+        read(&work.session.query(sql, arguments).await?, Cells::number)
     }
 
     /// Discards those that may still be; how many.

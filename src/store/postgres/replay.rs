@@ -17,8 +17,8 @@ use super::revise;
 use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
-use crate::delivery::{Planned, State};
-use crate::store::{DeliveryView, Edit, Replay, Replayed, StoreError};
+use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::{Deed, DeliveryView, Edit, Replay, Replayed, StoreError};
 
 /// What a delivery carries.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl Replaying {
         change::replay(work, &mut story.scene, place.id, replay.even_if_newer, replay.now)?;
         story.scene.change(place.id)?.as_it_was = replay.as_it_was.map(|version| version.0);
         story.scene.write(work).await?;
-        let delivery = self.done(work, place.id).await?;
+        let delivery = self.done(work, place.id, None).await?;
         Ok(Replayed { delivery, woken: vec![place.way.system_name.clone()] })
     }
 
@@ -182,7 +182,7 @@ impl Replaying {
             self.supersede(work, &mut desk, place, made)?;
         }
         desk.finish(work).await?;
-        let delivery = self.done(work, made).await?;
+        let delivery = self.done(work, made, Some(DeliveryId(made))).await?;
         Ok(Replayed { delivery, woken: work.woken.clone() })
     }
 
@@ -233,8 +233,9 @@ impl Replaying {
         read(&rows, super::session::Cells::number)?.into_iter().next().ok_or_else(missing)
     }
 
-    async fn done(&self, work: &mut Work, shown: i64) -> Result<DeliveryView, Failure> {
+    async fn done(&self, work: &mut Work, shown: i64, made: Option<DeliveryId>) -> Result<DeliveryView, Failure> {
         let deed = change::deed(self.0.delivery, "replay", &self.0.by, self.0.now);
+        let deed = Deed { result: self.0.result(made), ..deed };
         audit_log::write(work, &deed).await?;
         change::view(work, shown).await
     }

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::accept::{self, Desk, Envelope, Key, Known};
 use super::accounts::Account;
 use super::after;
+use super::coalesce;
 use super::failure::Failure;
 use super::lane::{Place, Turn};
 use super::names::Kind;
-use super::session::{args, read};
+use super::session::{Cells, args, read};
+use super::text;
 use super::work::Work;
 use crate::delivery::{OnRevision, Planned, State};
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
@@ -213,6 +215,7 @@ fn handle(
     content: Content<'_>,
 ) -> Result<bool, Failure> {
     let Content { first, row, revision, record_id } = content;
+    let mut superseded = None;
     if let Some(old) = case.old {
         // Looked at only now: superseding the delivery of another route may have moved it.
         let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
@@ -222,7 +225,13 @@ fn handle(
             }
             None => None,
         };
-        let step = step(desk.scene.place(old)?, case.planned, lead);
+        let step = match step(desk.scene.place(old)?, case.planned, lead) {
+            Step::Replace if desk.would_overtake(old, first, coalesce::key(envelope.organization, record_id))? => {
+                Step::Keep
+            }
+            Step::Supersede if case.planned.is_none() && desk.standing_for_others.contains(&old) => Step::Keep,
+            step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
+        };
         desk.remember((first, case.route), old);
         match step {
             Step::Replace => {
@@ -233,12 +242,21 @@ fn handle(
                 place.mark = mark.cloned().flatten();
                 return Ok(true);
             }
-            Step::Supersede => supersede(desk, work, envelope, old, case.planned.is_some(), revision)?,
+            Step::Supersede => {
+                supersede(desk, work, envelope, old, case.planned.is_some(), revision)?;
+                superseded = Some(old);
+            }
             Step::Keep => {}
         }
     }
     let Some(planned) = case.planned else { return Ok(false) };
     let made = desk.deliver(work, envelope, first, row, record_id, planned)?;
+    if let Some(old) = superseded {
+        desk.scene.change(old)?.superseded_by = Some(made);
+        if desk.standing_for_others.contains(&old) {
+            desk.standing_for_others.insert(made);
+        }
+    }
     desk.remember((first, case.route), made);
     Ok(true)
 }
@@ -268,7 +286,67 @@ fn supersede(
     Ok(())
 }
 
+/// Where a record has deliveries: its lane, and the record with its organization.
+pub(super) type Spot = (i64, i64);
+
+/// How many of a record's latest notifications are looked at for what stands behind a delivery.
+const MATES_MAX: i64 = 1_000;
+
+/// Reads what stands in lanes for the records of some notifications, known by their first revisions: each delivery with the
+/// first revision of its notification. The lanes must be locked.
+pub(super) async fn read_mates(
+    work: &mut Work,
+    records: &BTreeMap<(i64, String), i64>,
+    lanes: &BTreeSet<i64>,
+    mates: &mut BTreeMap<Spot, Vec<(i64, i64)>>,
+) -> Result<(), Failure> {
+    let organizations: Vec<i64> = records.keys().map(|(organization, _)| *organization).collect();
+    let ids: Vec<_> = records.keys().map(|(_, id)| text::written(id)).collect();
+    let keys: Vec<i64> = records.values().copied().collect();
+    let lanes: Vec<i64> = lanes.iter().copied().collect();
+    let sql = "SELECT d.lane_key, k.key, d.id, f.id
+               FROM unnest($1::bigint[], $2::text[], $3::bigint[]) k (organization, id, key)
+               CROSS JOIN LATERAL (SELECT id, notification_id FROM notification
+                   WHERE left(record_id, 64) = left(k.id, 64) AND record_id = k.id AND record_id <> ''
+                   AND organization = k.organization ORDER BY id DESC LIMIT $5) n
+               JOIN delivery d ON d.notification = n.id AND d.lane_key = ANY($4)
+                   AND d.state NOT IN ('delivered', 'superseded', 'discarded')
+               JOIN notification f ON f.notification_id = n.notification_id AND f.organization = k.organization
+                   AND f.revision = 1";
+    let arguments = args![INT8_ARRAY organizations, TEXT_ARRAY ids, INT8_ARRAY keys, INT8_ARRAY lanes, INT8 MATES_MAX];
+    let rows = work.session.query(sql, arguments).await?;
+    let read = read(&rows, |cells| Ok(((cells.number()?, cells.number()?), (cells.number()?, cells.number()?))))?;
+    for (spot, mate) in read {
+        mates.entry(spot).or_default().push(mate);
+    }
+    Ok(())
+}
+
+/// Which of some deliveries stand in the place of another notification's, whose update would be lost with them.
+pub(super) async fn read_standing(work: &mut Work, deliveries: &[i64]) -> Result<BTreeSet<i64>, Failure> {
+    let sql = "SELECT k.id FROM unnest($1::bigint[]) k (id) JOIN delivery own ON own.id = k.id
+               JOIN notification mine ON mine.id = own.notification WHERE EXISTS (
+                   WITH RECURSIVE before (id, notification) AS (
+                       SELECT d.id, d.notification FROM delivery d WHERE d.superseded_by = k.id
+                       UNION SELECT d.id, d.notification FROM before JOIN delivery d ON d.superseded_by = before.id
+                   ) SELECT 1 FROM (SELECT notification FROM before LIMIT 100) b
+                   JOIN notification n ON n.id = b.notification WHERE n.notification_id <> mine.notification_id)";
+    let rows = work.session.query(sql, args![INT8_ARRAY deliveries]).await?;
+    Ok(read(&rows, Cells::number)?.into_iter().collect())
+}
+
 impl Desk<'_> {
+    /// Whether another notification's state of the same record stands behind a delivery in its lane: it is older than what
+    /// came now, so the new content must not go out before it.
+    fn would_overtake(&self, old: i64, first: i64, record: i64) -> Result<bool, Failure> {
+        let Some(lane) = self.scene.place(old)?.lane_key else { return Ok(false) };
+        let is_settled = |state| matches!(state, State::Delivered | State::Superseded | State::Discarded);
+        let mut mates = self.mates.get(&(lane, record)).into_iter().flatten();
+        Ok(mates.any(|(mate, of)| {
+            *mate > old && *of != first && self.scene.find(*mate).is_none_or(|place| !is_settled(place.state))
+        }))
+    }
+
     /// Notes the newest delivery of a notification on a route.
     pub(super) fn remember(&mut self, key: (i64, i64), delivery: i64) {
         self.newest.insert(key, delivery);

@@ -50,12 +50,19 @@ pub(super) fn change(
             }
         }
     }
-    note(books, delivery, word(change), by, now)?;
+    note(books, delivery, word(change), by, now, "done".to_owned())?;
     view(books, delivery.0)
 }
 
 /// Notes what a person did.
-pub(super) fn note(books: &Books, delivery: DeliveryId, change: &str, by: &By, now: Timestamp) -> Result<(), Failure> {
+pub(super) fn note(
+    books: &Books,
+    delivery: DeliveryId,
+    change: &str,
+    by: &By,
+    now: Timestamp,
+    result: String,
+) -> Result<(), Failure> {
     let deed = Deed {
         at: now,
         by: by.clone(),
@@ -63,7 +70,7 @@ pub(super) fn note(books: &Books, delivery: DeliveryId, change: &str, by: &By, n
         object: "delivery",
         object_id: delivery.to_string(),
         count: 1,
-        result: "done".to_owned(),
+        result,
     };
     audit_log::write(books, &deed).map(|_| ())
 }

@@ -12,7 +12,7 @@ use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
-use crate::store::{Claim, Claimed, Claims, StoreError, StoredNotification};
+use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.
 const CLAIM_MAX: usize = 1_000;
@@ -253,6 +253,37 @@ pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Ti
         let reason = place.reason.clone();
         lane::take_turn(books, &place, now, reason.as_deref(), now)?;
         uncount(books, &place, *lease)?;
+    }
+    Ok(())
+}
+
+/// Books a leased delivery on another way of its system.
+pub(super) fn redirect(
+    books: &mut Books,
+    delivery: DeliveryId,
+    lease: Lease,
+    way: &store::Way,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    books.accounts.at(now);
+    let leased = |place: &lane::Place| place.state == State::InFlight && place.lease == Some(lease.0);
+    let Some(place) = lane::place(books, delivery.0)?.filter(leased) else {
+        return Err(Failure::Rule(StoreError::LeaseLost));
+    };
+    let to = books.names.way_to(books.connection, [&way.route, &way.destination, &way.system])?;
+    if to.system != place.way.system || to.route != place.way.route {
+        let rule = format!("delivery {delivery} cannot leave its route and its system");
+        return Err(Failure::Rule(StoreError::Refused(rule)));
+    }
+    let sql = "SELECT count(*), coalesce(sum(outcome IS 'unknown'), 0) FROM attempt WHERE delivery = ?1";
+    let tried = books.find(sql, [delivery.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+    let (attempts, unknown) = tried.unwrap_or_default();
+    books.run("UPDATE delivery SET way = ?2 WHERE id = ?1", [delivery.0, to.id])?;
+    for (destination, sign) in [(place.way.destination, -1), (to.destination, 1)] {
+        books.accounts.add(Account::destination(destination, "routed"), sign);
+        books.accounts.add(Account::state(destination, State::InFlight), sign);
+        books.accounts.add(Account::destination(destination, "attempts"), sign * attempts);
+        books.accounts.add(Account::destination(destination, "attempts_unknown"), sign * unknown);
     }
     Ok(())
 }

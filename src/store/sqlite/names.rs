@@ -86,14 +86,20 @@ impl Names {
 
     /// The way of a planned delivery, made now if it is new.
     pub(super) fn way(&mut self, connection: &Connection, planned: &Planned) -> Result<Arc<Way>, Failure> {
+        self.way_to(connection, [&planned.route, &planned.destination, &planned.system])
+    }
+
+    /// The way of a route to a destination of a system, made now if it is new.
+    pub(super) fn way_to(&mut self, connection: &Connection, names: [&String; 3]) -> Result<Arc<Way>, Failure> {
+        let [route_name, destination_name, system_name] = names;
         let ways = self.ways(connection)?;
-        let same = |way: &&Arc<Way>| way.destination_name == planned.destination && way.system_name == planned.system;
-        if let Some(way) = ways.by_route.get(&planned.route).and_then(|ways| ways.iter().find(same)) {
+        let same = |way: &&Arc<Way>| way.destination_name == *destination_name && way.system_name == *system_name;
+        if let Some(way) = ways.by_route.get(route_name).and_then(|ways| ways.iter().find(same)) {
             return Ok(Arc::clone(way));
         }
-        let route = self.number(connection, Kind::Route, &planned.route)?;
-        let destination = self.number(connection, Kind::Destination, &planned.destination)?;
-        let system = self.number(connection, Kind::System, &planned.system)?;
+        let route = self.number(connection, Kind::Route, route_name)?;
+        let destination = self.number(connection, Kind::Destination, destination_name)?;
+        let system = self.number(connection, Kind::System, system_name)?;
         let sql = "INSERT INTO way (route, destination, system) VALUES (?1, ?2, ?3)";
         let id = connection.prepare_cached(sql)?.insert((route, destination, system))?;
         let way = Arc::new(Way {
@@ -101,9 +107,9 @@ impl Names {
             route,
             destination,
             system,
-            route_name: planned.route.clone(),
-            destination_name: planned.destination.clone(),
-            system_name: planned.system.clone(),
+            route_name: route_name.clone(),
+            destination_name: destination_name.clone(),
+            system_name: system_name.clone(),
         });
         self.ways(connection)?.remember(Arc::clone(&way));
         Ok(way)

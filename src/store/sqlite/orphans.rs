@@ -25,24 +25,35 @@ pub(super) fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<Unsettl
     statement.query_map([], read)?.collect()
 }
 
-/// Discards the newest first, so that none becomes the head of its lane only to be discarded next.
+/// Discards the newest first, so that none becomes the head of its lane only to be discarded next, and none that comes
+/// after another dies of it.
 pub(super) fn discard(
     books: &mut Books,
-    way: &Way,
+    ways: &[Way],
     reason: &str,
     limit: u32,
     now: Timestamp,
 ) -> Result<Discarded, Failure> {
-    let Some(way) = number(books, way)? else { return Ok(Discarded::default()) };
     let sql = "SELECT id FROM delivery INDEXED BY delivery_open
                WHERE way = ?1 AND unsettled = 1 AND state <> 'in_flight' ORDER BY id DESC LIMIT ?2";
-    let found: Vec<i64> = books.list(sql, (way, limit), |row| row.get(0))?;
+    let (mut found, mut numbers): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
+    for way in ways {
+        if let Some(way) = number(books, way)? {
+            found.extend(books.list(sql, (way, limit), |row| row.get::<_, i64>(0))?);
+            numbers.push(way);
+        }
+    }
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found.truncate(limit as usize);
     let by = By::new("a reload", reason);
     for delivery in &found {
         change::change(books, DeliveryId(*delivery), &Change::Discard, &by, now)?;
     }
     let sql = "SELECT 1 FROM delivery INDEXED BY delivery_open WHERE way = ?1 AND unsettled = 1 LIMIT 1";
-    let is_more = books.find(sql, [way], |row| row.get::<_, i64>(0))?.is_some();
+    let mut is_more = false;
+    for way in numbers {
+        is_more |= books.find(sql, [way], |row| row.get::<_, i64>(0))?.is_some();
+    }
     Ok(Discarded { count: u64::try_from(found.len()).unwrap_or(u64::MAX), is_more })
 }
 

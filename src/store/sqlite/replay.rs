@@ -8,7 +8,7 @@ use super::change;
 use super::lane::{self, Place, Turn};
 use super::names::Kind;
 use super::{after, reroute, revise};
-use crate::delivery::{Planned, State};
+use crate::delivery::{DeliveryId, Planned, State};
 use crate::store::{Edit, Replay, Replayed, StoreError};
 
 /// Executes the command.
@@ -47,7 +47,7 @@ fn in_place(books: &mut Books, replay: &Replay, place: &Place) -> Result<Replaye
     change::replay(books, &place, replay.even_if_newer, replay.now)?;
     let as_it_was = replay.as_it_was.map(|version| version.0);
     books.run("UPDATE delivery SET as_it_was = ?2 WHERE id = ?1", (place.id, as_it_was))?;
-    change::note(books, replay.delivery, "replay", &replay.by, replay.now)?;
+    change::note(books, replay.delivery, "replay", &replay.by, replay.now, replay.result(None))?;
     let delivery = change::view(books, place.id)?;
     Ok(Replayed { delivery, woken: vec![place.way.system_name.clone()] })
 }
@@ -79,7 +79,8 @@ fn linked(books: &mut Books, replay: &Replay, place: &Place, planned: &Planned) 
     if place.state == State::Dead {
         supersede(books, &mut envelope, replay, place, made)?;
     }
-    change::note(books, replay.delivery, "replay", &replay.by, replay.now)?;
+    let result = replay.result(Some(DeliveryId(made)));
+    change::note(books, replay.delivery, "replay", &replay.by, replay.now, result)?;
     Ok(Replayed { delivery: change::view(books, made)?, woken: envelope.woken() })
 }
 

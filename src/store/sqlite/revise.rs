@@ -221,6 +221,7 @@ fn handle(
     content: Content<'_>,
 ) -> Result<bool, Failure> {
     let Content { row, revision, record_id } = content;
+    let mut superseded = None;
     if let Some(old) = case.old {
         // Read only now: superseding the delivery of another route may have moved it.
         let old = lane::place_of(books, old)?;
@@ -228,7 +229,12 @@ fn handle(
             Some(after) => after::lead(books, first, &after.route)?.map(|lead| lead.id),
             None => None,
         };
-        match step(&old, case.planned, lead) {
+        let step = match step(&old, case.planned, lead) {
+            Step::Replace if would_overtake(books, envelope, &old, first, record_id)? => Step::Keep,
+            Step::Supersede if case.planned.is_none() && stands_for_others(books, old.id, first)? => Step::Keep,
+            step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
+        };
+        match step {
             Step::Replace => {
                 let mark = case.planned.and_then(|planned| planned.coalesce.as_ref()).map(|coalesce| &coalesce.mark);
                 let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3, mark = ?4 WHERE id = ?1";
@@ -236,15 +242,59 @@ fn handle(
                 remember(books, first, case.route, old.id)?;
                 return Ok(true);
             }
-            Step::Supersede => supersede(books, envelope, &old, case.planned.is_some(), revision)?,
+            Step::Supersede => {
+                supersede(books, envelope, &old, case.planned.is_some(), revision)?;
+                superseded = Some(old.id);
+            }
             Step::Keep => {}
         }
         remember(books, first, case.route, old.id)?;
     }
     let Some(planned) = case.planned else { return Ok(false) };
     let made = envelope.deliver(books, first, row, record_id, planned)?;
+    if let Some(old) = superseded {
+        books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [old, made])?;
+    }
     remember(books, first, case.route, made)?;
     Ok(true)
+}
+
+/// How many of a record's latest notifications are looked at for what stands behind a delivery.
+const MATES_MAX: i64 = 1_000;
+
+/// Whether another notification's state of the same record stands behind a delivery in its lane: it is older than what came
+/// now, so the new content must not go out before it.
+fn would_overtake(
+    books: &Books,
+    envelope: &Envelope<'_>,
+    old: &Place,
+    first: i64,
+    record_id: &str,
+) -> Result<bool, Failure> {
+    let Some(lane) = old.lane.as_deref().filter(|_| !record_id.is_empty()) else { return Ok(false) };
+    if mutation::active(Mutation::RevisionOvertakes) {
+        return Ok(false);
+    }
+    let sql = "WITH mate (id) AS MATERIALIZED (
+                   SELECT id FROM notification WHERE record_id = ?1 AND record_id <> '' AND organization = ?2
+                   AND notification_id <> (SELECT notification_id FROM notification WHERE id = ?3)
+                   ORDER BY id DESC LIMIT ?4
+               ) SELECT 1 FROM mate CROSS JOIN delivery d ON d.notification = mate.id
+               WHERE d.id > ?5 AND d.system = ?6 AND d.lane = ?7
+               AND d.state NOT IN ('delivered', 'superseded', 'discarded') LIMIT 1";
+    let values = (record_id, envelope.organization, first, MATES_MAX, old.id, old.way.system, lane);
+    Ok(books.find(sql, values, |_| Ok(()))?.is_some())
+}
+
+/// Whether a delivery stands in the place of another notification's, whose update would be lost with it.
+fn stands_for_others(books: &Books, delivery: i64, first: i64) -> Result<bool, Failure> {
+    let sql = "WITH RECURSIVE before (id) AS (
+                   SELECT id FROM delivery WHERE superseded_by = ?1
+                   UNION SELECT d.id FROM delivery d CROSS JOIN before ON d.superseded_by = before.id LIMIT 100
+               ) SELECT 1 FROM before CROSS JOIN delivery d ON d.id = before.id
+               CROSS JOIN notification n ON n.id = d.notification
+               WHERE n.notification_id <> (SELECT notification_id FROM notification WHERE id = ?2) LIMIT 1";
+    Ok(books.find(sql, (delivery, first), |_| Ok(()))?.is_some())
 }
 
 fn supersede(

@@ -77,15 +77,32 @@ async fn orphans_are_discarded_with_a_reason_that_names_the_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_has_a_refused_reload_with_all_that_is_wrong_and_the_status_says_it_once() {
+    let (gateway, _, without, _sink) = with_waiting().await;
+    gateway.configure(&without.replace("timeout = \"30s\"", "timeout = \"soon\"\ncolour = \"red\""));
+    let output = gateway.command(&["reload", "--reason", "try"]);
+    assert_eq!(output.status.code(), Some(1));
+    let entry = gateway.admin("/api/v1/audit?verb=reload").await[0]["result"].as_str().unwrap().to_owned();
+    assert!(entry.contains("\"soon\"") && entry.contains("colour"), "{entry}");
+    let text = |output: std::process::Output| String::from_utf8(output.stdout).unwrap();
+    let listed = text(gateway.command(&["audit", "list"]));
+    assert!(listed.contains("more: --json)") && !listed.contains("colour"), "{listed}");
+    let status = text(gateway.command(&["status"]));
+    assert_eq!(status.matches("colour").count(), 1, "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_signal_keeps_orphans_and_a_start_tells_of_them() {
     let (mut gateway, _, without, _sink) = with_waiting().await;
     gateway.configure(&without);
     gateway.hang_up();
     gateway.admin_until("/api/v1/config", PATIENCE, |config| config["orphans"][0]["count"] == 5).await;
+    // The alarm begins when all of it is told.
+    let told = "5 deliveries wait for a route or destination that is gone";
+    gateway.admin_until("/api/v1/status", PATIENCE, |status| status["alarms"].to_string().contains(told)).await;
     assert!(gateway.log().contains("they are kept: route a to a: 5"), "{}", gateway.log());
     gateway.stop().await;
     gateway.start(&[]).await;
-    let told = "5 deliveries wait for a route or destination that is gone";
     gateway.admin_until("/api/v1/status", PATIENCE, |status| status["alarms"].to_string().contains(told)).await;
 }
 
@@ -142,4 +159,8 @@ async fn a_route_that_leads_to_another_destination_of_its_system_takes_what_wait
     assert_eq!(answer["orphans"], json!([]));
     gateway.until(PATIENCE, settled).await;
     assert_eq!(sink.arrived()[0].path, "/new");
+    let booked = &gateway.ledger().await["destinations"];
+    assert_eq!((&booked["new"]["delivered"], &booked["new"]["routed"]), (&json!(1), &json!(1)), "{booked}");
+    assert_eq!(booked["old"]["routed"], 0, "nothing was sent there: {booked}");
+    assert!(gateway.command(&["store", "verify"]).status.success());
 }

@@ -115,3 +115,22 @@ async fn a_pause_of_the_configuration_comes_and_goes_with_it() {
     gateway.until(PATIENCE, settled).await;
     assert_eq!(gateway.admin("/api/v1/status").await["alarms"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_another_goes_on_at_once_although_the_configuration_no_longer_says_so() {
+    let (target, sink) = (Gated::start().await, ok_sink().await);
+    let with = |after: &str| {
+        let second =
+            way("b", &sink.url("/b"), "").replace("destination = \"b\"\n", &format!("destination = \"b\"\n{after}"));
+        configuration("watch = false", &(way("a", &target.url, "") + &second))
+    };
+    let mut gateway = Process::prepare(&with("after = \"a\""));
+    gateway.start(&[]).await;
+    post(&gateway, [1]).await;
+    target.until(1, 1).await;
+    taken(&gateway, &with("")).await;
+    target.let_go(1);
+    // Without being woken, a system looks only every half minute.
+    gateway.until(PATIENCE, settled).await;
+    assert_eq!(sink.arrived().len(), 1);
+}

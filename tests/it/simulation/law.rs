@@ -579,6 +579,22 @@ impl Book {
             }
         }
         for (lane, unsettled) in lanes {
+            // Rows rise as contents come in. What a person replays keeps its place, whatever came since.
+            let later = |one: &DeliveryView, other: &DeliveryView| {
+                one.record_id == other.record_id
+                    && one.notification_id != other.notification_id
+                    && one.notification_row > other.notification_row
+            };
+            let pairs = unsettled
+                .iter()
+                .enumerate()
+                .flat_map(|(place, one)| unsettled.iter().skip(place + 1).map(move |other| (one, other)));
+            if let Some((one, other)) = pairs.into_iter().find(|(one, other)| later(one, other)) {
+                let (one, other) = (one.delivery_id, other.delivery_id);
+                self.breaks(format!(
+                    "lane {lane:?}: {one} has a later state of its record than {other}, and goes out first"
+                ));
+            }
             let going = unsettled.iter().filter(|view| matches!(view.state, State::Waiting | State::InFlight)).count();
             let waits_behind = unsettled.iter().skip(1).any(|view| view.state == State::Waiting);
             if going > 1 || waits_behind {

@@ -227,6 +227,10 @@ impl Store for FaultyStore {
         Box::pin(self.write(Command::Release, || wait(self.real.release(leases)), seen))
     }
 
+    fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.write(Command::Claim, move || wait(self.real.redirect(delivery, lease, way)), |()| {}))
+    }
+
     fn change(
         &self,
         delivery: DeliveryId,
@@ -327,12 +331,12 @@ impl Store for FaultyStore {
 
     fn discard_unsettled(
         &self,
-        way: Way,
+        ways: Vec<Way>,
         reason: String,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
-        self.real.discard_unsettled(way, reason, limit, now)
+        self.real.discard_unsettled(ways, reason, limit, now)
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {

@@ -97,6 +97,11 @@ contract! {
         what_routing_knows_to_be_undeliverable_is_dead_at_once_and_stops_no_lane,
         odd_texts_come_back_as_they_went_in,
         a_revision_replaces_the_content_of_what_was_never_tried,
+        a_revision_never_goes_out_before_an_older_state_of_its_record,
+        a_revision_goes_behind_a_dead_letter_of_its_record_so_that_replaying_that_is_refused_as_outdated,
+        the_revisions_of_both_deliveries_of_one_notification_replace_them_in_place,
+        what_stands_for_another_notification_is_not_lost_when_its_own_no_longer_matches,
+        what_a_revision_supersedes_names_what_took_its_place,
         a_revision_in_another_lane_supersedes_and_makes_a_new_one,
         a_revision_that_no_longer_matches_supersedes_what_was_never_tried,
         a_revision_that_changes_the_lanes_of_two_routes_at_once_keeps_the_accounts,
@@ -169,7 +174,9 @@ contract! {
         it_is_known_which_configuration_came_into_force_when_by_what_and_why,
         the_last_thousand_times_that_a_configuration_came_into_force_are_kept,
         what_is_not_settled_is_counted_by_way,
-        a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on;
+        a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on,
+        what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it,
+        what_goes_to_another_destination_of_its_system_is_booked_there_with_all_that_was_tried;
     keep:
         of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_ledger_stays,
         what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole,

@@ -66,14 +66,14 @@ pub(super) async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_g
     world.post([note("7").to("a", "M"), note("8").to("a", "N")]).await;
     world.change(8, Change::Hold).await.unwrap();
     let discard =
-        |limit| world.store().discard_unsettled(way("a", "create"), "by reload".to_owned(), limit, world.now());
+        |limit| world.store().discard_unsettled(vec![way("a", "create")], "by reload".to_owned(), limit, world.now());
     let flying = world.claim_one().await;
     assert_eq!(flying.delivery, DeliveryId(1));
     assert_eq!(discard(3).await.unwrap(), Discarded { count: 3, is_more: true });
     let states = world.states().await;
     assert_eq!(states[5..], ["discarded", "discarded", "discarded"], "waiting, blocked and held alike: {states:?}");
     assert_eq!(discard(100).await.unwrap(), Discarded { count: 3, is_more: true }, "one is in flight");
-    let unknown = world.store().discard_unsettled(way("x", "create"), "x".to_owned(), 9, world.now());
+    let unknown = world.store().discard_unsettled(vec![way("x", "create")], "x".to_owned(), 9, world.now());
     assert_eq!(unknown.await.unwrap(), Discarded::default());
     world.retry(&flying, 60_000).await;
     assert_eq!(discard(100).await.unwrap(), Discarded { count: 1, is_more: false });
@@ -81,5 +81,54 @@ pub(super) async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_g
     let all = world.all().await;
     assert_eq!(all[3].state, State::Waiting, "the lane's other way is its head now");
     assert!(all.iter().filter(|view| view.route == "a").all(|view| view.reason.as_deref() == Some("by reload")));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it() {
+    let world = World::new();
+    for id in ["1", "2", "3"] {
+        world.post([note(id).to("a", id).after("b", Some(&format!("{id}b")), "a", true)]).await;
+    }
+    let ways = vec![way("a", "create"), way("b", "create")];
+    let discard = |ways: &[Way]| world.store().discard_unsettled(ways.to_vec(), "by reload".to_owned(), 1, world.now());
+    while discard(&ways).await.unwrap().is_more {
+        world.assert_sound().await;
+    }
+    assert_eq!(world.states().await, ["discarded"; 6]);
+    // What still has a way of its own is kept for a person, who may have it sent without the other.
+    world.post([note("4").to("a", "4").after("b", Some("4b"), "a", false)]).await;
+    assert_eq!(discard(&ways[..1]).await.unwrap(), Discarded { count: 1, is_more: false });
+    let last = world.all().await.pop().unwrap();
+    assert_eq!(last.state, State::Dead);
+    assert!(last.reason.unwrap().contains("delivery \"7\" on route \"a\", which it comes after, is discarded"));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn what_goes_to_another_destination_of_its_system_is_booked_there_with_all_that_was_tried() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    let first = world.claim_one().await;
+    world.settle(&first, "unknown", Settlement::Waiting { due_at: world.now() }).await;
+    let claimed = world.claim(2).await;
+    let again = claimed.iter().find(|claimed| claimed.delivery == first.delivery).unwrap();
+    let redirect = |lease, to| world.store().redirect(again.delivery, lease, to);
+    assert!(matches!(redirect(first.lease, way("a", "careful")).await, Err(StoreError::LeaseLost)));
+    let elsewhere = Way { system: "crm".to_owned(), ..way("a", "careful") };
+    assert!(matches!(redirect(again.lease, elsewhere).await, Err(StoreError::Refused(_))));
+    redirect(again.lease, way("a", "careful")).await.unwrap();
+    world.assert_sound().await;
+    for claimed in &claimed {
+        world.deliver(claimed).await;
+    }
+    let ledger = world.store().ledger().await.unwrap();
+    let counts = |destination: &str| {
+        let counts = &ledger.destinations[destination];
+        (counts.routed, counts.in_flight, counts.delivered)
+    };
+    assert_eq!((counts("create"), counts("careful")), ((1, 0, 1), (1, 0, 1)));
+    assert_eq!((ledger.attempts.total, ledger.attempts.unknown), (3, 1));
+    assert_eq!(world.all().await[0].destination, "careful");
     world.assert_sound().await;
 }
