@@ -368,6 +368,19 @@ impl Law {
         book.due.remove(&id);
     }
 
+    /// Leases ran out: the attempts under them are unknown, and whoever made them has no right to settle them any more.
+    pub(crate) fn rescued(&self, store: &dyn Store) {
+        let all = deliveries(store);
+        let mut book = self.book();
+        for view in all.iter().filter(|view| view.state != State::InFlight) {
+            let id = view.delivery_id.0;
+            if book.live.remove(&id).is_some() {
+                book.say(format!("the lease of {id} ran out: it is {}", view.state));
+            }
+        }
+        book.tick += 1;
+    }
+
     /// A person's change was stored.
     pub(crate) fn changed(&self, before: &DeliveryView, all: &[DeliveryView], change: &Change) {
         let mut book = self.book();
