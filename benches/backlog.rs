@@ -132,6 +132,7 @@ async fn single_accepts(folder: &Path) -> Outcome<()> {
         let before = figures::writer();
         let accept = |number: u64| store.accept(envelope(number * size..(number + 1) * size, Timestamp(THEN)));
         let (wall, _) = timed(40_000 / size, AT_ONCE, accept).await?;
+        let wall = wall / u32::try_from(size)?;
         cost_line("accept", size, Cost::each(wall, figures::writer().since(before), 40_000)?);
         store.close().await;
     }

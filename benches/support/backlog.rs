@@ -59,9 +59,10 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// One of so many that used this in all, and took so long each.
     pub(crate) fn each(wall: Duration, used: Used, count: u64) -> Outcome<Self> {
         let count = u32::try_from(count.max(1))?;
-        Ok(Self { wall: wall / count, cpu: used.cpu / count, pages: used.pages / f64::from(count) })
+        Ok(Self { wall, cpu: used.cpu / count, pages: used.pages / f64::from(count) })
     }
 }
 
@@ -117,9 +118,7 @@ pub(crate) async fn measure(measured: &mut impl Measured, size: Size) -> Outcome
     let ledger = Cost::each(wall, measured.end(store).await?, size.ops)?;
 
     let store = measured.begin(Worker::Writer).await?;
-    let started = Instant::now();
-    let pruned = prune(&*store).await?;
-    let wall = started.elapsed();
+    let (pruned, wall) = prune(&*store).await?;
     if pruned.deliveries < size.ops {
         return Err(format!("{} deliveries were pruned, and {} were to be", pruned.deliveries, size.ops).into());
     }
@@ -127,30 +126,44 @@ pub(crate) async fn measure(measured: &mut impl Measured, size: Size) -> Outcome
     Ok(vec![("claim", claim), ("settle", settle), ("accept", accept), ("ledger", ledger), ("prune", prune)])
 }
 
-/// Prunes all that is old enough, in steps of a size that does not go by the time they take.
-async fn prune(store: &dyn Store) -> Outcome<Pruned> {
-    let mut all = Pruned::default();
+/// Prunes all that is old enough, in steps of a size that does not go by the time they take; what went, and how long one
+/// delivery took, by the median of the steps.
+async fn prune(store: &dyn Store) -> Outcome<(Pruned, Duration)> {
+    let (mut all, mut took) = (Pruned::default(), Vec::new());
     while !all.done {
+        let started = Instant::now();
         let retention = Retention::default();
         let step = Prune { retention, now: NOW, limit: PRUNED_AT_ONCE, budget: Duration::from_secs(60) };
         all.add(&store.prune(step).await?);
+        took.push(started.elapsed());
     }
-    Ok(all)
+    let steps = u32::try_from(took.len())?;
+    let each = median(took) * steps / u32::try_from(all.deliveries.max(1))?;
+    Ok((all, each))
 }
 
-/// Runs an operation so many times, some at once; how long it took, and what they gave.
+/// Runs an operation so many times, some at once; how long one took in the median, and what they gave.
+///
+/// The median, because whatever else runs on the machine makes some of them wait; what work they make is in the CPU time and
+/// the pages of all of them.
 pub(crate) async fn timed<'a, T>(
     times: u64,
     at_once: usize,
     mut operation: impl FnMut(u64) -> BoxFuture<'a, StoreResult<T>>,
 ) -> Outcome<(Duration, Vec<T>)> {
-    let started = Instant::now();
-    let mut results = Vec::new();
+    let (mut results, mut took) = (Vec::new(), Vec::new());
     let numbers: Vec<u64> = (0..times).collect();
     for batch in numbers.chunks(at_once) {
+        let started = Instant::now();
         results.extend(try_join_all(batch.iter().map(|&number| operation(number))).await?);
+        took.push(started.elapsed() / u32::try_from(batch.len())?);
     }
-    Ok((started.elapsed(), results))
+    Ok((median(took), results))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// Where the numbers of this run's notifications begin: behind the backlog's, and new in a store that is used again.
