@@ -43,6 +43,7 @@ fn live_through(grounds: Grounds<'_>, count: u64) {
         all.acked += summary.acked;
         all.delivered += summary.delivered;
         all.unknown += summary.unknown;
+        all.leases_lost += summary.leases_lost;
         for (what, times) in &summary.met {
             *all.met.entry(what.clone()).or_default() += times;
         }
@@ -52,5 +53,5 @@ fn live_through(grounds: Grounds<'_>, count: u64) {
     }
     let all = all.into_inner().unwrap();
     println!("{count} seeds in {} s: {all:?}", started.elapsed().as_secs());
-    assert!(all.met.len() >= 5 && all.unknown > 0 && all.delivered > 0, "nothing much happened: {all:?}");
+    assert!(all.met.len() >= 4 && all.unknown > 0 && all.delivered > 0, "nothing much happened: {all:?}");
 }

@@ -52,6 +52,7 @@ struct Book {
     calls_open: BTreeMap<&'static str, usize>,
     ledger: Ledger,
     calls: u64,
+    leases_lost: u64,
     works: BTreeMap<&'static str, bool>,
     /// Whether deliveries never give up.
     patient: bool,
@@ -92,6 +93,10 @@ impl Law {
 
     pub(crate) fn calls(&self) -> u64 {
         self.book().calls
+    }
+
+    pub(crate) fn leases_lost(&self) -> u64 {
+        self.book().leases_lost
     }
 
     /// From now on deliveries never give up.
@@ -375,6 +380,7 @@ impl Law {
         for view in all.iter().filter(|view| view.state != State::InFlight) {
             let id = view.delivery_id.0;
             if book.live.remove(&id).is_some() {
+                book.leases_lost += 1;
                 book.say(format!("the lease of {id} ran out: it is {}", view.state));
             }
         }

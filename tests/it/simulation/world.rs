@@ -124,6 +124,8 @@ pub(crate) struct Summary {
     pub(crate) acked: u64,
     pub(crate) delivered: i64,
     pub(crate) unknown: i64,
+    /// Leases that ran out while their gateway ran.
+    pub(crate) leases_lost: u64,
 }
 
 /// What broke, and what happened until then.
@@ -508,6 +510,7 @@ impl World {
     fn summary(mut self) -> Summary {
         let mut summary = Summary {
             calls: self.law.calls(),
+            leases_lost: self.law.leases_lost(),
             met: self.network.met(),
             starts: self.starts,
             acked: self.acked.lock().unwrap().len() as u64,
