@@ -57,29 +57,10 @@ fn main() -> Outcome<()> {
         return Ok(());
     }
     postgres::runtime().block_on(async {
-        let few = behind(Size { backlog: small, ops, at_once: 1 }).await?;
-        let many = behind(Size { backlog: large, ops, at_once: 1 }).await?;
-        compare((small, &few), (large, &many), "pages")
+        let size = |backlog| Size { backlog, ops, at_once: 1 };
+        let pair = [OnServer::filled(size(small)).await?, OnServer::filled(size(large)).await?];
+        compare([small, large], &measure(pair, size(large)).await?, "pages")
     })
-}
-
-/// What operations cost behind a backlog.
-async fn behind(size: Size) -> Outcome<Vec<(&'static str, support::backlog::Cost)>> {
-    let url = postgres::database().ok_or("there is no database")?;
-    let filled = open(&url).await?;
-    fill(&*filled, size).await?;
-    filled.close().await;
-    let admin = connect(&url).await;
-    admin.batch_execute(NO_VACUUM).await?;
-    admin.batch_execute(ALL_SHARDS).await?;
-    admin.batch_execute("VACUUM (FULL) omgate.counter").await?;
-    admin.batch_execute("VACUUM (ANALYZE)").await?;
-    admin.batch_execute("CHECKPOINT").await?;
-    let mut measured = OnServer { url: url.clone(), admin, before: 0 };
-    let costs = measure(&mut measured, size).await?;
-    drop(measured);
-    postgres::remove(&url);
-    Ok(costs)
 }
 
 async fn open(url: &str) -> Outcome<Arc<PostgresStore>> {
@@ -94,6 +75,19 @@ struct OnServer {
 }
 
 impl OnServer {
+    /// A database with a backlog.
+    async fn filled(size: Size) -> Outcome<Self> {
+        let url = postgres::database().ok_or("there is no database")?;
+        let filled = open(&url).await?;
+        fill(&*filled, size).await?;
+        filled.close().await;
+        let admin = connect(&url).await;
+        for sql in [NO_VACUUM, ALL_SHARDS, "VACUUM (FULL) omgate.counter", "VACUUM (ANALYZE)", "CHECKPOINT"] {
+            admin.batch_execute(sql).await?;
+        }
+        Ok(Self { url, admin, before: 0 })
+    }
+
     /// Pages that were looked at so far.
     async fn pages(&self) -> Outcome<i64> {
         let sql = "SELECT sum(coalesce(heap_blks_read, 0) + coalesce(heap_blks_hit, 0) + coalesce(idx_blks_read, 0)
@@ -112,6 +106,10 @@ impl Measured for OnServer {
         Ok(store)
     }
 
+    fn used(&self) -> Used {
+        Used::default()
+    }
+
     async fn end(&mut self, store: Arc<dyn Store>) -> Outcome<Used> {
         // As if it died: one that closes gives up what it has leased.
         drop(store);
@@ -124,5 +122,11 @@ impl Measured for OnServer {
         .await;
         let pages = self.pages().await? - self.before;
         Ok(Used { cpu: Duration::ZERO, pages: pages as f64 })
+    }
+}
+
+impl Drop for OnServer {
+    fn drop(&mut self) {
+        postgres::remove(&self.url);
     }
 }

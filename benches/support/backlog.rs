@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, try_join_all};
 use omgate::clock::Timestamp;
-use omgate::store::{Claimed, Prune, Pruned, Retention, Store, StoreError, StoreResult};
+use omgate::store::{Claimed, Prune, Pruned, Retention, Settle, Store, StoreResult};
 
 use super::Outcome;
 use super::figures::{self, Used};
@@ -46,9 +46,29 @@ pub(crate) enum Worker {
 pub(crate) trait Measured {
     /// The store, for operations that are measured from here on.
     async fn begin(&mut self, worker: Worker) -> Outcome<Arc<dyn Store>>;
-    /// What was used since the beginning.
+    /// What was used until now, where that can be told at any moment.
+    fn used(&self) -> Used;
+    /// What was used since the beginning, where that is told only now.
     async fn end(&mut self, store: Arc<dyn Store>) -> Outcome<Used>;
 }
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Claim,
+    Settle,
+    Accept,
+    Ledger,
+    Prune,
+}
+
+const OPERATIONS: [(&str, Operation); 5] = [
+    ("claim", Operation::Claim),
+    ("settle", Operation::Settle),
+    ("accept", Operation::Accept),
+    ("ledger", Operation::Ledger),
+    ("prune", Operation::Prune),
+];
 
 /// What one operation costs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,56 +110,120 @@ pub(crate) async fn fill(store: &dyn Store, size: Size) -> Outcome<()> {
     Ok(())
 }
 
-/// The operations behind a backlog, each by its name.
-pub(crate) async fn measure(measured: &mut impl Measured, size: Size) -> Outcome<Vec<(&'static str, Cost)>> {
-    let store = measured.begin(Worker::Writer).await?;
-    let (wall, claims) = timed(size.ops, size.at_once, |_| store.claim(claim(1, NOW))).await?;
-    let claim = Cost::each(wall, measured.end(store).await?, size.ops)?;
-    let claimed: Vec<Claimed> = claims.into_iter().flat_map(|claims| claims.claimed).collect();
-
-    let store = measured.begin(Worker::Writer).await?;
-    let mut settles = claimed.iter().map(|claimed| settle(claimed, DELIVERED));
-    let unclaimed = || StoreError::Refused("fewer were claimed than settled".to_owned());
-    let (wall, _) = timed(size.ops, size.at_once, |_| match settles.next() {
-        Some(settle) => store.settle(settle),
-        None => Box::pin(async move { Err(unclaimed()) }),
-    })
-    .await?;
-    let settle = Cost::each(wall, measured.end(store).await?, size.ops)?;
-
-    let store = measured.begin(Worker::Writer).await?;
-    let first = fresh();
-    let accept = |number| store.accept(envelope(first + number..first + number + 1, NOW));
-    let (wall, _) = timed(size.ops, size.at_once, accept).await?;
-    let accept = Cost::each(wall, measured.end(store).await?, size.ops)?;
-
-    let store = measured.begin(Worker::Reader).await?;
-    let (wall, _) = timed(size.ops, 1, |_| store.ledger()).await?;
-    let ledger = Cost::each(wall, measured.end(store).await?, size.ops)?;
-
-    let store = measured.begin(Worker::Writer).await?;
-    let (pruned, wall) = prune(&*store).await?;
-    if pruned.deliveries < size.ops {
-        return Err(format!("{} deliveries were pruned, and {} were to be", pruned.deliveries, size.ops).into());
+/// What each operation costs behind the small and behind the large backlog.
+///
+/// The two take turns, a few operations each: whatever else the machine does, it does to both.
+pub(crate) async fn measure<M: Measured>(pair: [M; 2], size: Size) -> Outcome<Vec<(&'static str, [Cost; 2])>> {
+    let mut sides = pair.map(Side::new);
+    let numbers: Vec<u64> = (0..size.ops).collect();
+    let mut costs = Vec::new();
+    for (name, operation) in OPERATIONS {
+        let at_once = if operation == Operation::Ledger { 1 } else { size.at_once };
+        for side in &mut sides {
+            let worker = if operation == Operation::Ledger { Worker::Reader } else { Worker::Writer };
+            side.store = Some(side.measured.begin(worker).await?);
+        }
+        if operation == Operation::Prune {
+            while sides.iter().any(|side| !side.pruned.done) {
+                for side in sides.iter_mut().filter(|side| !side.pruned.done) {
+                    side.prune().await?;
+                }
+            }
+        } else {
+            for batch in numbers.chunks(at_once) {
+                for side in &mut sides {
+                    side.run(operation, batch).await?;
+                }
+            }
+        }
+        let [small, large] = &mut sides;
+        costs.push((name, [small.end(operation, size.ops).await?, large.end(operation, size.ops).await?]));
     }
-    let prune = Cost::each(wall, measured.end(store).await?, pruned.deliveries)?;
-    Ok(vec![("claim", claim), ("settle", settle), ("accept", accept), ("ledger", ledger), ("prune", prune)])
+    Ok(costs)
 }
 
-/// Prunes all that is old enough, in steps of a size that does not go by the time they take; what went, and how long one
-/// delivery took, by the median of the steps.
-async fn prune(store: &dyn Store) -> Outcome<(Pruned, Duration)> {
-    let (mut all, mut took) = (Pruned::default(), Vec::new());
-    while !all.done {
-        let started = Instant::now();
+/// One of the two stores, and what its operations took.
+struct Side<M> {
+    measured: M,
+    store: Option<Arc<dyn Store>>,
+    claimed: Vec<Claimed>,
+    pruned: Pruned,
+    took: Vec<Duration>,
+    used: Used,
+}
+
+impl<M: Measured> Side<M> {
+    fn new(measured: M) -> Self {
+        let (claimed, pruned) = (Vec::new(), Pruned::default());
+        Self { measured, store: None, claimed, pruned, took: Vec::new(), used: Used::default() }
+    }
+
+    fn store(&self) -> Outcome<Arc<dyn Store>> {
+        self.store.clone().ok_or_else(|| "the store is not open".into())
+    }
+
+    /// Runs some operations at once.
+    async fn run(&mut self, operation: Operation, numbers: &[u64]) -> Outcome<()> {
+        let store = self.store()?;
+        let settles: Vec<Settle> = match operation {
+            Operation::Settle => numbers
+                .iter()
+                .filter_map(|number| self.claimed.get(usize::try_from(*number).ok()?))
+                .map(|claimed| settle(claimed, DELIVERED))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let (before, started) = (self.measured.used(), Instant::now());
+        match operation {
+            Operation::Claim => {
+                let claims = try_join_all(numbers.iter().map(|_| store.claim(claim(1, NOW)))).await?;
+                self.claimed.extend(claims.into_iter().flat_map(|claims| claims.claimed));
+            }
+            Operation::Settle => drop(try_join_all(settles.into_iter().map(|settle| store.settle(settle))).await?),
+            Operation::Accept => {
+                let accept = |number: &u64| store.accept(envelope(fresh() + number..fresh() + number + 1, NOW));
+                drop(try_join_all(numbers.iter().map(accept)).await?);
+            }
+            Operation::Ledger => drop(try_join_all(numbers.iter().map(|_| store.ledger())).await?),
+            Operation::Prune => {}
+        }
+        self.note(before, started.elapsed() / u32::try_from(numbers.len())?);
+        Ok(())
+    }
+
+    /// Takes a step of pruning, of a size that does not go by the time it takes.
+    async fn prune(&mut self) -> Outcome<()> {
+        let store = self.store()?;
         let retention = Retention::default();
         let step = Prune { retention, now: NOW, limit: PRUNED_AT_ONCE, budget: Duration::from_secs(60) };
-        all.add(&store.prune(step).await?);
-        took.push(started.elapsed());
+        let (before, started) = (self.measured.used(), Instant::now());
+        self.pruned.add(&store.prune(step).await?);
+        self.note(before, started.elapsed());
+        Ok(())
     }
-    let steps = u32::try_from(took.len())?;
-    let each = median(took) * steps / u32::try_from(all.deliveries.max(1))?;
-    Ok((all, each))
+
+    fn note(&mut self, before: Used, took: Duration) {
+        self.took.push(took);
+        self.used = self.used.plus(self.measured.used().since(before));
+    }
+
+    /// What one operation cost.
+    async fn end(&mut self, operation: Operation, ops: u64) -> Outcome<Cost> {
+        let Some(store) = self.store.take() else { return Err("the store is not open".into()) };
+        let told = self.measured.end(store).await?;
+        let used = std::mem::take(&mut self.used).plus(told);
+        let took = std::mem::take(&mut self.took);
+        let steps = u32::try_from(took.len())?;
+        let wall = median(took);
+        if operation != Operation::Prune {
+            return Cost::each(wall, used, ops);
+        }
+        let deliveries = self.pruned.deliveries;
+        if deliveries < ops {
+            return Err(format!("{deliveries} deliveries were pruned, and {ops} were to be").into());
+        }
+        Cost::each(wall * steps / u32::try_from(deliveries)?, used, deliveries)
+    }
 }
 
 /// Runs an operation so many times, some at once; how long one took in the median, and what they gave.
@@ -172,12 +256,12 @@ pub(crate) fn fresh() -> u64 {
 }
 
 /// Shows the costs side by side, and says what grew too much.
-pub(crate) fn compare(small: (u64, &[(&str, Cost)]), large: (u64, &[(&str, Cost)]), pages: &str) -> Outcome<()> {
+pub(crate) fn compare([small, large]: [u64; 2], costs: &[(&str, [Cost; 2])], pages: &str) -> Outcome<()> {
     let mut grown = Vec::new();
     line("operation", "backlog", "wall µs", "cpu µs", pages);
-    for ((name, few), (_, many)) in small.1.iter().zip(large.1) {
-        cost_line(name, small.0, *few);
-        cost_line(name, large.0, *many);
+    for (name, [few, many]) in costs {
+        cost_line(name, small, *few);
+        cost_line(name, large, *many);
         let wall = ratio(micros(many.wall), micros(few.wall));
         let touched = ratio(many.pages, few.pages);
         line("", "ratio", shown(wall), shown(ratio(micros(many.cpu), micros(few.cpu))), shown(touched));

@@ -13,25 +13,34 @@ pub(crate) struct Used {
 }
 
 impl Used {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { cpu: self.cpu + other.cpu, pages: self.pages + other.pages }
+    }
+
     /// What was used since.
     pub(crate) fn since(self, before: Self) -> Self {
         Self { cpu: self.cpu.saturating_sub(before.cpu), pages: (self.pages - before.pages).max(0.0) }
     }
 }
 
-/// What SQLite's writer used so far, by its thread.
+/// What a thread used so far.
+pub(crate) fn of(thread: Option<&Path>) -> Used {
+    thread.map(used).unwrap_or_default()
+}
+
+/// The thread of the SQLite store that was opened last.
+pub(crate) fn writer_thread() -> Option<PathBuf> {
+    threads().into_iter().rev().find(|folder| text(folder, "comm").starts_with("omgate-store"))
+}
+
+/// What the writer of the SQLite store that was opened last used so far.
 pub(crate) fn writer() -> Used {
-    // The latest thread of that name: an earlier store's may be ending.
-    let writer = threads().into_iter().rev().find(|folder| text(folder, "comm").starts_with("omgate-store"));
-    writer.map(|folder| used(&folder)).unwrap_or_default()
+    of(writer_thread().as_deref())
 }
 
 /// What all threads that live used so far.
 pub(crate) fn process() -> Used {
-    threads()
-        .iter()
-        .map(|folder| used(folder))
-        .fold(Used::default(), |sum, used| Used { cpu: sum.cpu + used.cpu, pages: sum.pages + used.pages })
+    threads().iter().map(|folder| used(folder)).fold(Used::default(), Used::plus)
 }
 
 /// The most memory that the process ever held, in MiB.
@@ -44,7 +53,8 @@ pub(crate) fn memory_mib() -> Option<u64> {
 fn threads() -> Vec<PathBuf> {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
     let mut folders: Vec<PathBuf> = threads.flatten().map(|thread| thread.path()).collect();
-    folders.sort();
+    let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u64>().ok();
+    folders.sort_by_key(number);
     folders
 }
 
