@@ -20,15 +20,18 @@ use omgate::call::Call;
 use omgate::clock::{SystemClock, Timestamp};
 use omgate::config;
 use omgate::deliver::{self, Target};
-use omgate::delivery::{ConfigVersion, OnRevision, Planned};
 use omgate::dispatch::{self, Dispatch};
 use omgate::outcome::Exchange;
 use omgate::secret::Text;
 use omgate::store::sqlite::{Options, SqliteStore};
-use omgate::store::{Accept, Incoming, IncomingKind, Store};
+use omgate::store::{Accept, Incoming, Store};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use self::support::messages::{self, THEN};
+
+mod support;
 
 /// Asked of the dispatch: this part of what the client does alone.
 const RATIO_MIN: f64 = 0.25;
@@ -146,7 +149,9 @@ async fn dispatched(sink: &Sink, loaded: &config::Loaded, folder: &Path, count: 
     let config_version = store.save_config(loaded.stored.clone(), clock.now()).await.unwrap();
     let numbers: Vec<u64> = (0..count).collect();
     for numbers in numbers.chunks(100) {
-        store.accept(envelope(numbers, config_version)).await.unwrap();
+        let notifications = numbers.iter().map(|number| notification(*number)).collect();
+        let accept = Accept { config_version, ..messages::carrying(notifications, Timestamp(THEN)) };
+        store.accept(accept).await.unwrap();
     }
     let metrics = Arc::new(Metrics::default());
     let parts = dispatch::Parts {
@@ -174,28 +179,9 @@ async fn dispatched(sink: &Sink, loaded: &config::Loaded, folder: &Path, count: 
     count as f64 / elapsed.as_secs_f64()
 }
 
-fn envelope(numbers: &[u64], config_version: ConfigVersion) -> Accept {
-    Accept {
-        source: "orders".to_owned(),
-        received_at: Timestamp(1_790_000_000_000),
-        organization_id: "00D24000000abcdEAA".to_owned(),
-        organization_key: "00D24000000abcd".to_owned(),
-        action_id: "04k24000000HfHaAAK".to_owned(),
-        enterprise_url: String::new(),
-        partner_url: String::new(),
-        sender: "10.0.0.1".to_owned(),
-        quarantine: None,
-        config_version,
-        revision_ignored_by: Vec::new(),
-        notifications: numbers.iter().map(|number| notification(*number)).collect(),
-    }
-}
-
 /// Those of one lane come one behind the other.
 fn notification(number: u64) -> Incoming {
     let record_id = format!("006{:012}AAA", number / IN_LANE);
-    let mut hash = [0; 32];
-    hash[..8].copy_from_slice(&number.to_le_bytes());
     let xml = format!(
         "<sObject xsi:type=\"sf:Order__c\" xmlns:sf=\"urn:sobject.enterprise.soap.sforce.com\" \
          xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><sf:Id>{record_id}</sf:Id><sf:Name>{}</sf:Name>\
@@ -203,24 +189,8 @@ fn notification(number: u64) -> Incoming {
         "n".repeat(200),
         number % IN_LANE
     );
-    Incoming {
-        notification_id: format!("04l{number:012}AAA"),
-        hash,
-        kind: IncomingKind::Record,
-        record_type: "Order__c".to_owned(),
-        xml,
-        deliveries: vec![Planned {
-            route: "orders".to_owned(),
-            destination: "sink".to_owned(),
-            system: "sink".to_owned(),
-            lane: Some(record_id.clone()),
-            on_revision: OnRevision::Deliver,
-            coalesce: None,
-            after: None,
-            dead: None,
-        }],
-        record_id,
-    }
+    let deliveries = vec![messages::planned("sink", "sink", &record_id)];
+    Incoming { record_type: "Order__c".to_owned(), xml, deliveries, record_id, ..messages::notification(number) }
 }
 
 /// Takes everything, and remembers what it was.

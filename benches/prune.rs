@@ -5,7 +5,6 @@
 //! what a delivery costs on the writer's own thread (Linux: CPU time and read calls), and how long an envelope waits that
 //! comes meanwhile. With `--in` the filled databases are kept; each run works on a copy.
 
-use std::error::Error;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,19 +13,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use omgate::clock::{SystemClock, Timestamp};
-use omgate::delivery::{ConfigVersion, OnRevision, Planned};
-use omgate::outcome::Record;
 use omgate::store::pace::{BUDGET, Pace};
 use omgate::store::sqlite::{Options, SqliteStore};
-use omgate::store::{
-    Accept, Bounds, Claim, Claimed, Incoming, IncomingKind, Prune, Pruned, Retention, Settle, Settlement, Store,
-};
+use omgate::store::{Prune, Pruned, Retention, Store};
 
-/// When the old ones were delivered.
-const THEN: i64 = 1_790_000_000_000;
-const DAY_MS: i64 = 86_400_000;
+use self::support::Outcome;
+use self::support::figures;
+use self::support::messages::{DAY_MS, THEN, claim, envelope, settle};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+mod support;
 
 fn main() -> Outcome<()> {
     let (mut small, mut large, mut folder) = (1_000, 100_000, None);
@@ -81,16 +76,16 @@ async fn measure(kept: &Path, work: &Path, count: u64) -> Outcome<()> {
         // The old ones are as many days old as it takes; the young ones always a day.
         let now = Timestamp(THEN + days * DAY_MS);
         let accepts = Accepts::begin(Arc::clone(&store), u64::try_from(days)? * 100_000_000);
-        let (cpu, reads) = writer_figures();
+        let before = figures::writer();
         let (pruned, steps) = prune(&store, now).await?;
-        let (cpu_after, reads_after) = writer_figures();
+        let used = figures::writer().since(before);
         let accepted = accepts.end().await;
         let each = pruned.payloads.max(pruned.deliveries).max(1) as f64;
         line(
             name,
             count,
-            format!("{:.1}", cpu_after.saturating_sub(cpu).as_secs_f64() * 1e6 / each),
-            format!("{:.2}", (reads_after - reads) / each),
+            format!("{:.1}", used.cpu.as_secs_f64() * 1e6 / each),
+            format!("{:.2}", used.pages / each),
             spread(steps),
             spread(accepted),
         );
@@ -140,7 +135,7 @@ impl Accepts {
                     break;
                 }
                 let started = Instant::now();
-                if store.accept(envelope(number, 1, THEN + 200 * DAY_MS)).await.is_err() {
+                if store.accept(envelope(number..number + 1, Timestamp(THEN + 200 * DAY_MS))).await.is_err() {
                     break;
                 }
                 times.push(started.elapsed());
@@ -164,110 +159,16 @@ fn open(path: &Path) -> Outcome<Arc<SqliteStore>> {
 /// Half of it old, half of it young, all delivered.
 async fn fill(path: &Path, count: u64) -> Outcome<()> {
     let store = open(path)?;
-    for (first, at) in [(0, THEN), (count, THEN + 90 * DAY_MS)] {
+    for (first, at) in [(0, Timestamp(THEN)), (count, Timestamp(THEN + 90 * DAY_MS))] {
         for batch in (first..first + count).step_by(1_000) {
             let end = (batch + 1_000).min(first + count);
             let starts: Vec<u64> = (batch..end).step_by(100).collect();
-            try_join_all(starts.iter().map(|&start| store.accept(envelope(start, (end - start).min(100), at)))).await?;
-            let claimed = store.claim(claim(at)).await?.claimed;
+            let accept = |&start: &u64| store.accept(envelope(start..end.min(start + 100), at));
+            try_join_all(starts.iter().map(accept)).await?;
+            let claimed = store.claim(claim(1_000, at)).await?.claimed;
             try_join_all(claimed.iter().map(|claimed| store.settle(settle(claimed, at)))).await?;
         }
     }
     store.close().await;
     Ok(())
-}
-
-/// The CPU time and the read calls of the writer's thread so far; zero where the system does not tell.
-fn writer_figures() -> (Duration, f64) {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return (Duration::ZERO, 0.0) };
-    // The latest thread of that name: an earlier store's may be ending.
-    let mut folders: Vec<PathBuf> = threads.flatten().map(|thread| thread.path()).collect();
-    folders.sort();
-    let read = |folder: &Path, file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
-    let Some(folder) = folders.iter().rev().find(|folder| read(folder, "comm").starts_with("omgate-store")) else {
-        return (Duration::ZERO, 0.0);
-    };
-    let nanos = read(folder, "schedstat").split_whitespace().next().and_then(|text| text.parse().ok());
-    let io = read(folder, "io");
-    let reads = io.lines().find_map(|line| line.strip_prefix("syscr: ")).and_then(|text| text.parse().ok());
-    (Duration::from_nanos(nanos.unwrap_or(0)), reads.unwrap_or(0.0))
-}
-
-fn claim(at: i64) -> Claim {
-    Claim {
-        system: "erp".to_owned(),
-        destinations: vec!["create".to_owned()],
-        routes: vec!["orders".to_owned()],
-        limit: 1_000,
-        newest_first: false,
-        bounds: Bounds::default(),
-        now: Timestamp(at),
-        active_ms: 0,
-        config_version: ConfigVersion(1),
-    }
-}
-
-fn settle(claimed: &Claimed, at: i64) -> Settle {
-    Settle {
-        delivery: claimed.delivery,
-        lease: claimed.lease,
-        ended_at: Timestamp(at),
-        duration: Duration::from_millis(100),
-        outcome: "delivered",
-        reason: String::new(),
-        record: Record {
-            request_line: "POST http://erp.internal:8000/orders".to_owned(),
-            request: "r".repeat(300),
-            status: Some(200),
-            response: "a".repeat(300),
-            ..Record::default()
-        },
-        repeat_key: None,
-        excused: false,
-        settlement: Settlement::Delivered,
-        active_ms: 0,
-        stale_mark: None,
-        kept: Vec::new(),
-    }
-}
-
-fn envelope(first: u64, size: u64, at: i64) -> Accept {
-    Accept {
-        source: "order-won".to_owned(),
-        received_at: Timestamp(at),
-        organization_id: "00D24000000abcdEAA".to_owned(),
-        organization_key: "00D24000000abcd".to_owned(),
-        action_id: "04k24000000HfHaAAK".to_owned(),
-        enterprise_url: "https://example.my.salesforce.com/services/Soap/c/61.0/00D24000000abcd".to_owned(),
-        partner_url: String::new(),
-        sender: "10.0.0.1:50000".to_owned(),
-        quarantine: None,
-        config_version: ConfigVersion(1),
-        revision_ignored_by: Vec::new(),
-        notifications: (first..first + size).map(notification).collect(),
-    }
-}
-
-fn notification(number: u64) -> Incoming {
-    let record_id = format!("006{number:012}AAA");
-    let mut hash = [0; 32];
-    hash[..8].copy_from_slice(&number.to_le_bytes());
-    Incoming {
-        notification_id: format!("04l{number:012}AAA"),
-        hash,
-        kind: IncomingKind::Record,
-        record_type: "Opportunity".to_owned(),
-        xml: format!("<sObject><Id>{record_id}</Id><Name>{}</Name></sObject>", "n".repeat(240)),
-        deliveries: vec![Planned {
-            route: "orders".to_owned(),
-            destination: "create".to_owned(),
-            system: "erp".to_owned(),
-            lane: Some(record_id.clone()),
-            on_revision: OnRevision::Deliver,
-            coalesce: None,
-            after: None,
-            dead: None,
-        }],
-        record_id,
-    }
 }

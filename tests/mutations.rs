@@ -19,7 +19,10 @@ mod it {
     pub(crate) mod simulation;
 }
 
+use std::sync::Arc;
+
 use it::simulation;
+use it::simulation::store::{Ground, SqliteGround};
 use omgate::mutation::{self, Mutation};
 
 /// Each is found within so many histories.
@@ -27,11 +30,12 @@ const SEEDS: u64 = 500;
 
 #[test]
 fn every_rule_that_is_broken_on_purpose_is_noticed() {
+    let sqlite = || Arc::new(SqliteGround::new()) as Arc<dyn Ground>;
     std::panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();
     for broken in Mutation::ALL {
         mutation::set(Some(broken));
-        match simulation::first_broken(SEEDS, |_| ()) {
+        match simulation::first_broken(&sqlite, SEEDS, |_| ()) {
             Some((seed, found)) => println!("{broken:?}: seed {seed}: {}", found.why),
             None => {
                 println!("{broken:?}: NOT NOTICED");

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::crash::{Acked, LOADERS, POINTS, check, configuration_with, loader, moment};
 use crate::harness::{Notice, Process, Sink, envelope, free_port};
-use crate::postgres::{self, connect, until};
+use crate::postgres::{self, Trust, connect, until};
 
 fn rounds() -> u64 {
     std::env::var("OMGATE_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
@@ -113,7 +113,7 @@ async fn two_gateways_lose_nothing_and_keep_the_order_when_either_is_killed_at_a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_fails_and_restarts_under_load_loses_nothing() {
-    let Some(server) = postgres::alone() else { return };
+    let Some(server) = postgres::alone(Trust::Disk) else { return };
     let database = server.create();
     let sink = sink().await;
     let mut gateway = Process::prepare(&configuration_with(&database, &sink.url("/in")));
@@ -430,7 +430,7 @@ async fn tls_is_spoken_and_the_servers_certificate_is_looked_at() {
         println!("skipped: there is no openssl");
         return;
     }
-    let Some(server) = postgres::alone() else { return };
+    let Some(server) = postgres::alone(Trust::Disk) else { return };
     let folder = tempfile::tempdir().unwrap();
     for command in [
         "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-authority",

@@ -26,6 +26,8 @@ mod harness;
 mod histories;
 mod interop;
 mod keep;
+#[cfg(feature = "postgres")]
+mod line;
 mod messages;
 #[cfg(feature = "postgres")]
 mod moving;

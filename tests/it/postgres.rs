@@ -1,6 +1,7 @@
 //! A real PostgreSQL for the tests: one cluster a test process, started when the first test wants it, and stopped when the
 //! process is gone, however it ended. Each test has a database of its own.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -114,11 +115,11 @@ impl Server {
 }
 
 /// A server of the test's own, for what disturbs all who use it.
-pub(crate) fn alone() -> Option<std::sync::Arc<Server>> {
+pub(crate) fn alone(trust: Trust) -> Option<std::sync::Arc<Server>> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     server().filter(|server| server.is_ours())?;
     let name = format!("alone{}", NEXT.fetch_add(1, Ordering::SeqCst));
-    Some(std::sync::Arc::new(start(&name, Trust::Disk).unwrap()))
+    Some(std::sync::Arc::new(start(&name, trust).unwrap()))
 }
 
 /// Makes an empty database; its address.
@@ -192,7 +193,7 @@ fn as_user(command: &str) -> Command {
 
 /// What a server relies on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+pub(crate) enum Trust {
     /// That the machine does not fail: nothing is synced.
     Machine,
     /// That what is synced stays.
@@ -210,7 +211,8 @@ fn start(name: &str, trust: Trust) -> Result<Server, String> {
         }
     }
     watch(&folder);
-    let port = crate::harness::free_port();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = port.map_err(|error| error.to_string())?.port();
     let (data, log) = (folder.join("data"), folder.join("log"));
     let command = format!(
         "{bin}/initdb -D {data} -U app -A trust --no-sync --locale=C.UTF-8 -E UTF8 >/dev/null && \

@@ -11,6 +11,7 @@ pub(crate) mod steps;
 pub(crate) mod store;
 pub(crate) mod world;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -21,8 +22,22 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use steps::Step;
-use store::SqliteGround;
+use store::Ground;
+use tokio::runtime::Handle;
 use world::{Broken, Summary};
+
+thread_local! {
+    /// The runtime that a store works on, where it needs one: its time is the world's, not the simulation's.
+    static OUTSIDE: RefCell<Option<Handle>> = const { RefCell::new(None) };
+}
+
+/// The stores of this thread work on a runtime of their own.
+pub(crate) fn work_on(outside: &Handle) {
+    OUTSIDE.set(Some(outside.clone()));
+}
+
+/// Makes what a history stands on.
+pub(crate) type Grounds<'a> = &'a (dyn Fn() -> Arc<dyn Ground> + Sync);
 
 /// Waits for a future right here, and lets nothing else of the runtime run meanwhile: what a store does takes no time.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
@@ -32,6 +47,8 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
             self.0.unpark();
         }
     }
+    let outside = OUTSIDE.with_borrow(Clone::clone);
+    let _outside = outside.as_ref().map(Handle::enter);
     let waker = Waker::from(Arc::new(Parked(std::thread::current())));
     let mut future = pin!(tokio::task::unconstrained(future));
     loop {
@@ -42,9 +59,9 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Lives through a history on a SQLite store of its own. A panic breaks it like any law.
-pub(crate) fn live(seed: u64, steps: &[Step]) -> Result<Summary, Broken> {
-    let lived = catch_unwind(AssertUnwindSafe(|| world::live(Arc::new(SqliteGround::new()), seed, steps)));
+/// Lives through a history on ground of its own. A panic breaks it like any law.
+pub(crate) fn live(grounds: Grounds<'_>, seed: u64, steps: &[Step]) -> Result<Summary, Broken> {
+    let lived = catch_unwind(AssertUnwindSafe(|| world::live(grounds(), seed, steps)));
     lived.unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
@@ -54,7 +71,7 @@ pub(crate) fn live(seed: u64, steps: &[Step]) -> Result<Summary, Broken> {
 
 /// The lowest seed below `count` whose history breaks, with what broke; every seed is lived through, by so many threads
 /// as the machine has processors.
-pub(crate) fn first_broken(count: u64, heard: impl Fn(&Summary) + Sync) -> Option<(u64, Broken)> {
+pub(crate) fn first_broken(grounds: Grounds<'_>, count: u64, heard: impl Fn(&Summary) + Sync) -> Option<(u64, Broken)> {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let found: Mutex<Option<(u64, Broken)>> = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -66,7 +83,7 @@ pub(crate) fn first_broken(count: u64, heard: impl Fn(&Summary) + Sync) -> Optio
                     if seed >= count {
                         return;
                     }
-                    match live(seed, &steps::of_seed(seed)) {
+                    match live(grounds, seed, &steps::of_seed(seed)) {
                         Ok(summary) => heard(&summary),
                         Err(broken) => {
                             stop.store(true, Ordering::SeqCst);
@@ -84,7 +101,7 @@ pub(crate) fn first_broken(count: u64, heard: impl Fn(&Summary) + Sync) -> Optio
 }
 
 /// Drops steps for as long as something still breaks.
-fn shrunk(seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, Broken) {
+fn shrunk(grounds: Grounds<'_>, seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, Broken) {
     let started = Instant::now();
     let mut broken = None;
     let mut size = steps.len().div_ceil(2).max(1);
@@ -94,7 +111,7 @@ fn shrunk(seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, Broken) {
         while place < steps.len() && started.elapsed() < Duration::from_secs(60) {
             let mut fewer = steps.clone();
             fewer.drain(place..(place + size).min(steps.len()));
-            match live(seed, &fewer) {
+            match live(grounds, seed, &fewer) {
                 Err(still) => {
                     (steps, broken, dropped) = (fewer, Some(still), true);
                 }
@@ -109,14 +126,14 @@ fn shrunk(seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, Broken) {
             break;
         }
     }
-    let broken = broken.or_else(|| live(seed, &steps).err());
+    let broken = broken.or_else(|| live(grounds, seed, &steps).err());
     let broken = broken.unwrap_or_else(|| Broken { why: "it did not break again".to_owned(), log: Vec::new() });
     (steps, broken)
 }
 
 /// What a person needs to see of a history that breaks.
-pub(crate) fn report(seed: u64, broken: &Broken) -> String {
-    let (steps, smallest) = shrunk(seed, steps::of_seed(seed));
+pub(crate) fn report(grounds: Grounds<'_>, seed: u64, broken: &Broken) -> String {
+    let (steps, smallest) = shrunk(grounds, seed, steps::of_seed(seed));
     let steps: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
     format!(
         "seed {seed}: {}\nOMGATE_SIM_SEED={seed} lives through it again; the fewest steps that still break it ({}):\n{}\n\

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use omgate::clock::{Clock, Timestamp};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 use tokio::time::Instant;
 
 /// When every simulation begins: a Thursday in November.
@@ -18,8 +18,8 @@ pub(crate) struct Time(Mutex<Moment>);
 struct Moment {
     /// Monotonic, as last seen.
     passed: Duration,
-    /// The runtime's time at its start, and ours.
-    since: Option<(Instant, Duration)>,
+    /// Which runtime it is, its time at its start, and ours.
+    since: Option<(Id, Instant, Duration)>,
     /// How far the wall clock was set.
     set_ms: i64,
 }
@@ -28,7 +28,7 @@ impl Time {
     /// A runtime begins; called within it.
     pub(crate) fn begin(&self) {
         let mut moment = self.0.lock().unwrap();
-        moment.since = Some((Instant::now(), moment.passed));
+        moment.since = Some((Handle::current().id(), Instant::now(), moment.passed));
     }
 
     /// The runtime is over.
@@ -53,11 +53,11 @@ impl Clock for Time {
         Timestamp(BEGINNING + passed + self.0.lock().unwrap().set_ms)
     }
 
-    /// Threads beside the runtime, such as the store's, see the moment that the runtime saw last.
+    /// Threads beside the runtime, and other runtimes, such as the store's, see the moment that the runtime saw last.
     fn monotonic(&self) -> Duration {
         let mut moment = self.0.lock().unwrap();
-        if let Some((started, before)) = moment.since
-            && Handle::try_current().is_ok()
+        if let Some((runtime, started, before)) = moment.since
+            && Handle::try_current().is_ok_and(|current| current.id() == runtime)
         {
             moment.passed = before + Instant::now().saturating_duration_since(started);
         }

@@ -52,6 +52,7 @@ struct Book {
     calls_open: BTreeMap<&'static str, usize>,
     ledger: Ledger,
     calls: u64,
+    leases_lost: u64,
     works: BTreeMap<&'static str, bool>,
     /// Whether deliveries never give up.
     patient: bool,
@@ -92,6 +93,10 @@ impl Law {
 
     pub(crate) fn calls(&self) -> u64 {
         self.book().calls
+    }
+
+    pub(crate) fn leases_lost(&self) -> u64 {
+        self.book().leases_lost
     }
 
     /// From now on deliveries never give up.
@@ -366,6 +371,20 @@ impl Law {
         book.say(format!("released {id}"));
         book.live.remove(&id);
         book.due.remove(&id);
+    }
+
+    /// Leases ran out: the attempts under them are unknown, and whoever made them has no right to settle them any more.
+    pub(crate) fn rescued(&self, store: &dyn Store) {
+        let all = deliveries(store);
+        let mut book = self.book();
+        for view in all.iter().filter(|view| view.state != State::InFlight) {
+            let id = view.delivery_id.0;
+            if book.live.remove(&id).is_some() {
+                book.leases_lost += 1;
+                book.say(format!("the lease of {id} ran out: it is {}", view.state));
+            }
+        }
+        book.tick += 1;
     }
 
     /// A person's change was stored.

@@ -31,6 +31,18 @@ pub(crate) trait Ground: Send + Sync {
     fn sync(&self) {}
     /// What was not synced is lost, save perhaps a part (of a hundred); nothing is open.
     fn lose_power(&self, _kept: u64) {}
+    /// The same store, for whoever looks on while a gateway has it open: what befalls the gateway's does not befall this one.
+    fn beside(&self, open: &Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::clone(open)
+    }
+    /// So much time has passed in all; whether leases of the gateway ran out and were rescued by another.
+    fn pass(&self, _passed: Duration) -> bool {
+        false
+    }
+    /// A command never takes longer than this, whatever happens.
+    fn command_max(&self) -> Duration {
+        Duration::MAX
+    }
 }
 
 /// A SQLite database in a folder.
@@ -102,6 +114,7 @@ pub(crate) enum Death {
 /// The store that the gateway sees.
 pub(crate) struct FaultyStore {
     pub(crate) real: Arc<dyn Store>,
+    pub(crate) beside: Arc<dyn Store>,
     pub(crate) law: Arc<Law>,
     pub(crate) ground: Arc<dyn Ground>,
     pub(crate) time: Arc<Time>,
@@ -126,6 +139,10 @@ impl FaultyStore {
         let (_, fault) = armed.remove(place);
         self.law.say(format!("{command:?} meets {fault:?}"));
         Some(fault)
+    }
+
+    async fn delay(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms).min(self.ground.command_max())).await;
     }
 
     async fn die<T>(&self, how: Death) -> StoreResult<T> {
@@ -160,11 +177,11 @@ impl FaultyStore {
             Some(Fault::AnswerLost) => run().and(Err(StoreError::Unavailable("the answer was lost".to_owned()))),
             Some(Fault::SlowAnswer(ms)) => {
                 let result = run();
-                tokio::time::sleep(Duration::from_millis(ms)).await;
+                self.delay(ms).await;
                 result
             }
             Some(Fault::SlowWrite(ms)) => {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
+                self.delay(ms).await;
                 run()
             }
             Some(Fault::DiesBefore) => return self.die(Death::Kill).await,
@@ -195,17 +212,19 @@ impl Store for FaultyStore {
     }
 
     fn refuse(&self, post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
-        self.real.refuse(post)
+        Box::pin(async move { wait(self.real.refuse(post)) })
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>> {
         let asked = self.law.tick();
         let kept = claim.clone();
-        Box::pin(self.write(
-            Command::Claim,
-            || wait(self.real.claim(claim)),
-            move |claims| self.law.claimed(&*self.real, &kept, asked, claims),
-        ))
+        Box::pin(async move {
+            if self.ground.pass(self.time.monotonic()) {
+                self.law.rescued(&*self.beside);
+            }
+            let seen = move |claims: &Claims| self.law.claimed(&*self.beside, &kept, asked, claims);
+            self.write(Command::Claim, || wait(self.real.claim(claim)), seen).await
+        })
     }
 
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>> {
@@ -240,7 +259,7 @@ impl Store for FaultyStore {
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         let kept = change.clone();
         let run = move || {
-            let all = law::deliveries(&*self.real);
+            let all = law::deliveries(&*self.beside);
             let changed = wait(self.real.change(delivery, change, by, now))?;
             Ok((all, changed))
         };
@@ -261,7 +280,7 @@ impl Store for FaultyStore {
     }
 
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
-        self.real.outdated_by(delivery)
+        Box::pin(async move { wait(self.real.outdated_by(delivery)) })
     }
 
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {
@@ -296,7 +315,7 @@ impl Store for FaultyStore {
     }
 
     fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
-        self.real.renew(leases, lease)
+        Box::pin(async move { wait(self.real.renew(leases, lease)) })
     }
 
     fn turn_system(
@@ -376,7 +395,7 @@ impl Store for FaultyStore {
     }
 
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
-        self.real.ledger()
+        Box::pin(async move { wait(self.real.ledger()) })
     }
 
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {

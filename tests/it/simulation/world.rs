@@ -106,7 +106,8 @@ impl Gateway {
 /// A running gateway and the runtime that is its process.
 struct Process {
     gateway: Gateway,
-    real: Arc<dyn Store>,
+    /// The store that the law looks at.
+    beside: Arc<dyn Store>,
     runtime: Runtime,
 }
 
@@ -123,6 +124,8 @@ pub(crate) struct Summary {
     pub(crate) acked: u64,
     pub(crate) delivered: i64,
     pub(crate) unknown: i64,
+    /// Leases that ran out while their gateway ran.
+    pub(crate) leases_lost: u64,
 }
 
 /// What broke, and what happened until then.
@@ -252,7 +255,7 @@ impl World {
         self.ensure();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            if let Some(all) = self.law.check(&*process.real, self.time.monotonic()) {
+            if let Some(all) = self.law.check(&*process.beside, self.time.monotonic()) {
                 self.all = all;
             }
         }
@@ -270,21 +273,23 @@ impl World {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let scene = &scenes()[self.configuration];
         let clock: SharedClock = Arc::clone(&self.time) as _;
-        let (gateway, real) = runtime.block_on(async {
+        let (gateway, beside) = runtime.block_on(async {
             self.time.begin();
             let real = self.ground.open(Arc::clone(&clock), scene.hold_unknown.clone());
-            self.law.opened(&*real, clock.now());
+            let beside = self.ground.beside(&real);
+            self.law.opened(&*beside, clock.now());
             let store = Arc::new(FaultyStore {
-                real: Arc::clone(&real),
+                real,
+                beside: Arc::clone(&beside),
                 law: Arc::clone(&self.law),
                 ground: Arc::clone(&self.ground),
                 time: Arc::clone(&self.time),
                 armed: Arc::clone(&self.armed),
                 death: Arc::clone(&self.doom),
             });
-            (Gateway::start(scene, store, clock, Arc::clone(&self.network)).await, real)
+            (Gateway::start(scene, store, clock, Arc::clone(&self.network)).await, beside)
         });
-        self.process = Some(Process { gateway, real, runtime });
+        self.process = Some(Process { gateway, beside, runtime });
     }
 
     /// Does something within the process; it may die of it.
@@ -318,12 +323,12 @@ impl World {
                 return;
             }
         }
-        let Some(Process { gateway, real, runtime }) = self.process.take() else { return };
+        let Some(Process { gateway, beside, runtime }) = self.process.take() else { return };
         self.law.say(format!("the process ends: {death:?}"));
         drop(runtime);
         self.time.end();
         // The last that hold the store: it closes.
-        drop((gateway, real));
+        drop((gateway, beside));
         if death == Some(Death::PowerCut) {
             self.ground.lose_power(mixed(self.law.tick()) % 101);
         }
@@ -451,7 +456,7 @@ impl World {
         self.check();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            self.law.check_end(&*process.real, self.time.now());
+            self.law.check_end(&*process.beside, self.time.now());
         }
     }
 
@@ -505,6 +510,7 @@ impl World {
     fn summary(mut self) -> Summary {
         let mut summary = Summary {
             calls: self.law.calls(),
+            leases_lost: self.law.leases_lost(),
             met: self.network.met(),
             starts: self.starts,
             acked: self.acked.lock().unwrap().len() as u64,
@@ -512,7 +518,7 @@ impl World {
         };
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            let ledger = super::wait(process.real.ledger()).unwrap();
+            let ledger = super::wait(process.beside.ledger()).unwrap();
             summary.delivered = ledger.deliveries.delivered;
             summary.unknown = ledger.attempts.unknown;
         }

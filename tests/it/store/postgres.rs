@@ -4,9 +4,9 @@ use omgate::clock::SystemClock;
 use omgate::delivery::Lease;
 use omgate::store::postgres::{OpenError, Options};
 use omgate::store::{AuditFilter, DayFilter, Deed, Health, Pace, Prune, Pruned, Retention, Signal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::line::{Cut, Line};
 use crate::postgres::{self, address, connect, until};
 
 /// Long enough for what is under way, short enough to wait for.
@@ -325,66 +325,6 @@ async fn a_delivery_removed_by_hand_makes_a_dead_letter_of_what_comes_after_it()
 
 // ---- lost answers, a database that fails ----
 
-/// What a proxy does with a `COMMIT` that passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    /// It never reaches the database.
-    Before,
-    /// The database does it, and the answer is lost.
-    After,
-}
-
-/// Stands before the server and cuts the connection at the n-th commit of all, once.
-async fn proxy(server: u16, cut: Cut, commits_before: i64) -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let left = Arc::new(AtomicI64::new(commits_before));
-    postgres::runtime().spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let left = Arc::clone(&left);
-            tokio::spawn(async move {
-                let server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                pass(client, server, cut, &left).await;
-            });
-        }
-    });
-    port
-}
-
-async fn pass(client: tokio::net::TcpStream, server: tokio::net::TcpStream, cut: Cut, left: &AtomicI64) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
-    loop {
-        tokio::select! {
-            read = from_client.read(&mut asked) => {
-                let Ok(read @ 1..) = read else { return };
-                // Statements and their COMMIT come in one piece, or the COMMIT alone.
-                let commits = asked[..read].windows(7).any(|window| window == b"COMMIT\0");
-                let cuts = commits && left.fetch_sub(1, Ordering::SeqCst) == 0;
-                if cuts && cut == Cut::Before {
-                    return;
-                }
-                if to_server.write_all(&asked[..read]).await.is_err() {
-                    return;
-                }
-                if cuts {
-                    // The answer tells that it is done; nobody hears of it.
-                    let _ = from_server.read(&mut answered).await;
-                    let _ = tokio::time::timeout(Duration::from_millis(200), from_server.read(&mut answered)).await;
-                    return;
-                }
-            }
-            read = from_server.read(&mut answered) => {
-                let Ok(read @ 1..) = read else { return };
-                if to_client.write_all(&answered[..read]).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_looked_for_and_never_done_twice() {
     let Some(server) = postgres::server().filter(|server| server.is_ours()) else { return };
@@ -393,7 +333,9 @@ async fn a_commit_whose_answer_is_lost_is_looked_for_and_never_done_twice() {
         let direct = World::on(Some(url.clone()));
         // Names and ways are given in commits of their own: they are known before.
         direct.post([note("0").to("a", "L")]).await;
-        let through = url.replace(&server.port.to_string(), &proxy(server.port, cut, 2).await.to_string());
+        let line = Line::to(server.port).await;
+        line.cut_at(2, cut);
+        let through = url.replace(&server.port.to_string(), &line.port.to_string());
         let world = World::on(Some(through));
         for id in 1..6 {
             let fates = world.post([note(&id.to_string()).to("a", "L")]).await;
