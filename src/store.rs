@@ -210,12 +210,15 @@ pub struct Bounds {
     pub looked_up: Vec<String>,
     /// Whether it is known that the system is paused or broken, and this is the probe.
     pub probe: bool,
+    /// No probe of an outage is put off for longer: what stands further ahead was written before the clock was set back.
+    pub probe_within: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         let lease = Duration::from_secs(45);
-        Self { lease, concurrency: usize::MAX, rate: None, looked_up: Vec::new(), probe: false }
+        let probe_within = Duration::MAX;
+        Self { lease, concurrency: usize::MAX, rate: None, looked_up: Vec::new(), probe: false, probe_within }
     }
 }
 

@@ -171,7 +171,7 @@ impl<M: Measured> Side<M> {
                 .filter_map(|number| self.claimed.get(usize::try_from(*number).ok()?))
                 .map(|claimed| settle(claimed, DELIVERED))
                 .collect(),
-            _ => Vec::new(),
+            Operation::Claim | Operation::Accept | Operation::Ledger | Operation::Prune => Vec::new(),
         };
         let (before, started) = (self.measured.used(), Instant::now());
         match operation {

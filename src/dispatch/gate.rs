@@ -376,6 +376,11 @@ impl Gate {
         self.count(now);
     }
 
+    /// No probe of an outage is put off for longer.
+    pub(super) fn probe_within(&self) -> Duration {
+        self.settings.breaker.as_ref().map_or(Duration::MAX, |settings| settings.wait_max)
+    }
+
     /// Ends a pause whose time is over, and sees to the clocks; whether a pause ended.
     pub(super) fn pass_time(&mut self, now: Moment) -> bool {
         self.breaker.bring_near(now.wall);

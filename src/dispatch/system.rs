@@ -255,6 +255,7 @@ impl Runner {
             rate: gate.pace(),
             looked_up: course.looked_up.clone(),
             probe: gate.is_probing(),
+            probe_within: gate.probe_within(),
         }
     }
 

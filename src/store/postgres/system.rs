@@ -15,6 +15,9 @@ use crate::store::{Claim, Claimed, Outage, Pause, SystemState};
 /// While other gateways have all the calls, one looks again after this long, unless it is told.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// A pause for credentials is probed within this, or within its own time.
+const PROBE_AFTER: Duration = Duration::from_secs(300);
+
 /// How a system stands, and what a claim may take of it.
 pub(super) struct Standing {
     pub(super) state: SystemState,
@@ -76,18 +79,19 @@ pub(super) async fn enter(work: &mut Work, system: i64, claim: &Claim) -> Result
 
 /// `wait` is how many seconds ahead the next call would be on time; below zero: so long ago.
 fn judge(claim: &Claim, state: SystemState, probing: bool, under_way: usize, wait: f64) -> Standing {
-    let shut = |pause: Option<Timestamp>| match pause {
-        // Whoever knows of it claims as a probe, and not before its time.
-        Some(at) => claim.bounds.probe && at <= claim.now && !probing,
-        None => true,
-    };
+    // Whoever knows of it claims as a probe, and not before its time; what lies further ahead than any probe is put off was
+    // written before the clock was set back, and whoever claims has seen to that.
+    let is_time = |at: Timestamp, within: Duration| at <= claim.now || at > claim.now.plus(within);
+    let lets = |at, within| claim.bounds.probe && is_time(at, within) && !probing;
+    let lets_pause = |pause: &Pause| pause.probe_at.is_some_and(|at| lets(at, at.since(pause.since).max(PROBE_AFTER)));
+    let lets_outage = |outage: &Outage| lets(outage.probe_at, claim.bounds.probe_within);
     let is_over = |pause: &Pause| pause.until.is_some_and(|until| until <= claim.now);
     let paused = state.paused.as_ref().filter(|pause| !is_over(pause));
     let open = match (paused, &state.breaker) {
         (Some(Pause { probe_at: None, .. }), _) => false,
-        (Some(pause), None) => shut(pause.probe_at),
-        (Some(pause), Some(outage)) => shut(pause.probe_at) && shut(Some(outage.probe_at)),
-        (None, Some(outage)) => shut(Some(outage.probe_at)),
+        (Some(pause), None) => lets_pause(pause),
+        (Some(pause), Some(outage)) => lets_pause(pause) && lets_outage(outage),
+        (None, Some(outage)) => lets_outage(outage),
         (None, None) => true,
     };
     let free = claim.bounds.concurrency.saturating_sub(under_way);

@@ -195,6 +195,25 @@ async fn a_pause_or_an_outage_stops_every_gateway_in_its_very_next_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_back_puts_no_probe_off() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let world = &gateways.world;
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    let tomorrow = world.now().plus(Duration::from_secs(86_400));
+    let outage = Outage { reason: "HTTP 503".to_owned(), since: tomorrow, probe_at: tomorrow, trips: 1 };
+    let paused = Pause { probe_at: Some(tomorrow.plus(Duration::from_secs(60))), ..Pause::new("401", tomorrow) };
+    let fresh = SystemState::default();
+    for state in
+        [SystemState { breaker: Some(outage), ..fresh.clone() }, SystemState { paused: Some(paused), ..fresh.clone() }]
+    {
+        world.store().set_system("erp".to_owned(), state).await.unwrap();
+        let bounds = Bounds { probe_within: Duration::from_secs(300), ..Bounds::default() };
+        assert!(gateways.claims(0, 1, bounds.clone()).await.claimed.is_empty(), "it is no probe");
+        assert_eq!(gateways.claims(0, 1, Bounds { probe: true, ..bounds }).await.claimed.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_gateway_made_of_a_system_is_not_undone() {
     let Some(gateways) = Gateways::start(2) else { return };
     let world = &gateways.world;
