@@ -78,8 +78,13 @@ struct OnDisk {
 
 impl OnDisk {
     async fn open(folder: &Path, size: Size) -> Outcome<Self> {
+        filled(folder, size).await?.close().await;
+        let before = figures::store_threads();
         let store = filled(folder, size).await?;
-        Ok(Self { store, writer: figures::writer_thread(), worker: Worker::Writer })
+        // A thread gives itself its name.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let writer = figures::store_threads().into_iter().find(|thread| !before.contains(thread));
+        Ok(Self { store, writer, worker: Worker::Writer })
     }
 }
 

@@ -28,19 +28,21 @@ pub(crate) fn of(thread: Option<&Path>) -> Used {
     thread.map(used).unwrap_or_default()
 }
 
-/// The thread of the SQLite store that was opened last.
-pub(crate) fn writer_thread() -> Option<PathBuf> {
-    threads().into_iter().rev().find(|folder| text(folder, "comm").starts_with("omgate-store"))
+/// The threads of SQLite stores, the writer of each before what it began.
+pub(crate) fn store_threads() -> Vec<PathBuf> {
+    threads().into_iter().filter(|folder| text(folder, "comm").starts_with("omgate-store")).collect()
 }
 
 /// What the writer of the SQLite store that was opened last used so far.
 pub(crate) fn writer() -> Used {
-    of(writer_thread().as_deref())
+    of(store_threads().last().map(PathBuf::as_path))
 }
 
-/// What all threads that live used so far.
+/// What all threads that live used so far, less the first, which reads these figures.
 pub(crate) fn process() -> Used {
-    threads().iter().map(|folder| used(folder)).fold(Used::default(), Used::plus)
+    let first = std::process::id().to_string();
+    let others = threads().into_iter().filter(|folder| !folder.ends_with(&first));
+    others.map(|folder| used(&folder)).fold(Used::default(), Used::plus)
 }
 
 /// The most memory that the process ever held, in MiB.
