@@ -60,13 +60,17 @@ pub async fn run(admin: &AdminArgs, args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         print::json(&standing);
     } else {
-        tell(&standing, to);
+        tell(&standing);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell(standing: &Value, to: &str) {
-    let moved = standing.get("moved");
+fn tell(standing: &Value) {
+    let moved = standing.get("moved").filter(|moved| !moved.is_null());
+    if moved.is_none() {
+        print::line(&format!("the move to {}, which was cut off, is ended", print::cell(standing.get("to"))));
+        return note_address();
+    }
     let tables = moved.and_then(|moved| moved.get("tables")).and_then(Value::as_array);
     let count = |name: &str| {
         let of = |table: &&Value| table.get("table").and_then(Value::as_str) == Some(name);
@@ -80,9 +84,12 @@ fn tell(standing: &Value, to: &str) {
         count("attempt"),
         print::cell(moved.and_then(|moved| moved.get("compared")))
     ));
-    print::line(&format!(
-        "now write url = \"{to}\" into [store] of the configuration: the old store cannot be opened any more"
-    ));
+    note_address();
+}
+
+/// The address is not shown again: a password may stand in it.
+fn note_address() {
+    print::line("now write its address into [store] url of the configuration: the old store cannot be opened any more");
 }
 
 /// Shows how far a move is until it ended.
@@ -140,7 +147,7 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
     let target = config::store_at(to, folder).map_err(anyhow::Error::msg)?;
     // One that was cut off between the turn and its end has only that end left.
     if let Some(mark) = open::left(&loaded.store).await.ok().flatten() {
-        let was = format!("the store was moved to {}", mark.other);
+        let was = format!("the store was moved to {}; ending that move", mark.other);
         open::end_move(mark, &loaded.store, target.clone()).await.context(was)?;
         return Ok(json!({"state": "done", "to": target.shown()}));
     }

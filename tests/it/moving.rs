@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::crash::{Acked, LOADERS, check, configuration_with, loader};
+use crate::crash::{Acked, check, configuration_with, loader};
 use crate::harness::{Process, Sink};
 use crate::postgres;
+
+/// Few, so that what they post goes out as fast: a move takes its time, and a backlog after it would only be waited for.
+const POSTERS: usize = 2;
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -35,7 +38,7 @@ impl Work {
         let mut gateway = Process::prepare(&configuration_with(store, &sink.url("/in")));
         gateway.start(&[]).await;
         let (acked, stop): (Acked, Arc<AtomicBool>) = Default::default();
-        let loaders = (0..LOADERS)
+        let loaders = (0..POSTERS)
             .map(|number| tokio::spawn(loader(number, vec![gateway.public], Arc::clone(&acked), Arc::clone(&stop))))
             .collect();
         Self { gateway, sink, acked, stop, loaders }
@@ -75,7 +78,9 @@ impl Work {
         let idle = |ledger: &serde_json::Value| {
             ["waiting", "blocked", "in_flight"].iter().all(|state| ledger["deliveries"][state] == 0)
         };
-        let ledger = self.gateway.until(Duration::from_secs(120), idle).await;
+        let acked = u32::try_from(self.acked()).unwrap();
+        let patience = Duration::from_secs(60) + Duration::from_millis(20) * acked;
+        let ledger = self.gateway.until(patience, idle).await;
         check(&ledger, &self.acked.lock().unwrap(), &self.sink);
         let verified = self.command(&["store", "verify"]).await;
         assert!(verified.status.success(), "{}", said(&verified));

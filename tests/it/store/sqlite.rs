@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 7"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 7).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 8"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 8).unwrap();
     world.open();
 }
 
@@ -126,7 +126,17 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
          DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from; ALTER TABLE attempt DROP COLUMN call_hash;
          PRAGMA user_version = 1;"
             .to_owned();
-    for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
+    for table in [
+        "config_taken",
+        "source_day",
+        "destination_day",
+        "audit",
+        "prune_walk",
+        "alive",
+        "absence",
+        "moving",
+        "moving_change",
+    ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
     script.push_str("DROP INDEX delivery_settled; ALTER TABLE delivery DROP COLUMN outdated_by;");
