@@ -204,8 +204,7 @@ impl Reloader {
         self.rearm.notify_one();
         match result {
             Ok(reloaded) => {
-                self.known().standing.last_failed = None;
-                self.alarms.clear("reload", "");
+                self.mended();
                 if !reloaded.changed {
                     tracing::info!(by = order.by.as_str(), "the configuration was read again; nothing changed");
                 }
@@ -217,6 +216,12 @@ impl Reloader {
                 self.known().standing.last_failed = Some(Failed { at, by, error });
             }
         }
+    }
+
+    /// What was wrong with the files is no longer.
+    fn mended(&self) {
+        self.known().standing.last_failed = None;
+        self.alarms.clear("reload", "");
     }
 
     /// Whether and how a configuration that is right can be taken; takes it, unless it is only asked.
@@ -286,6 +291,8 @@ impl Reloader {
         let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
         let outgoing = self.desk.adopt(rules);
         self.edge.adopt(served, limits);
+        // Before the new version is shown: who sees it must not be told of the mistake before it.
+        self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));
         {
             let mut known = self.known();

@@ -237,7 +237,7 @@ pub static TABLES: [Table; 14] = [
     ),
 ];
 
-static DELIVERY: [Column; 29] = [
+static DELIVERY: [Column; 30] = [
     number("id"),
     number("notification"),
     number("way"),
@@ -266,6 +266,7 @@ static DELIVERY: [Column; 29] = [
     number("replay_of"),
     number("as_it_was"),
     number("outdated_by"),
+    number("not_before"),
     // The organization's number, a space, and the record's id: by what those that coalesce find each other.
     Column { name: "coalesces", kind: Kind::Derived },
 ];

@@ -1199,6 +1199,35 @@ async fn a_replayed_dead_letter_goes_ahead_of_what_was_not_sent_yet() {
 }
 
 #[tokio::test]
+async fn what_makes_way_for_a_replayed_dead_letter_is_not_due_before_it_was() {
+    for (in_flight, pulled) in [(false, false), (true, false), (true, true)] {
+        let world = World::new();
+        world.post((1..4).map(|id| note(&id.to_string()).to("a", "L"))).await;
+        world.kill(&world.claim_one().await, false).await;
+        let told_to_wait = world.claim_one().await;
+        let replay = || world.change(1, Change::Replay { even_if_newer: true });
+        if in_flight {
+            replay().await.unwrap();
+        }
+        world.retry(&told_to_wait, 60_000).await;
+        if !in_flight {
+            replay().await.unwrap();
+        }
+        assert_eq!(world.states().await, ["waiting", "blocked", "blocked"]);
+        world.assert_sound().await;
+        if pulled {
+            assert_eq!(world.store().pull_back(world.now(), Duration::from_secs(10)).await.unwrap(), 1);
+        }
+        world.deliver(&world.claim_one().await).await;
+        assert_eq!(world.states().await, ["delivered", "waiting", "blocked"]);
+        let due_at = world.all().await[1].due_at.unwrap();
+        assert_eq!(due_at.0 - world.now().0, if pulled { 10_000 } else { 60_000 });
+        assert!(world.claim(1).await.is_empty());
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
 async fn a_replayed_dead_letter_comes_next_after_what_is_in_flight() {
     for again in [false, true] {
         let world = World::new();

@@ -30,6 +30,7 @@ pub(super) struct Place {
     pub(super) lane_key: Option<i64>,
     pub(super) state: State,
     pub(super) unsettled: bool,
+    /// When it is due; of a blocked one, before when it is not to be sent.
     pub(super) due_at: Option<i64>,
     pub(super) lease: Option<i64>,
     pub(super) attempts: i64,
@@ -62,7 +63,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn<'a> {
     pub(super) to: State,
-    /// Set for `Waiting` alone.
+    /// Set for `Waiting`, and for `Blocked` if it is not to be sent before.
     pub(super) due_at: Option<Timestamp>,
     /// Whether it keeps its place in its lane.
     pub(super) unsettled: bool,
@@ -90,8 +91,8 @@ pub(super) struct Scene {
     new: BTreeSet<i64>,
 }
 
-const COLUMNS: &str = "d.id, d.notification, d.way, d.lane, d.lane_key, d.state, d.unsettled, d.due_at, d.lease,
-    d.attempts, d.excused, d.first_attempt_active_ms, d.created_at, d.changed_at, d.status, d.same_bytes_as,
+const COLUMNS: &str = "d.id, d.notification, d.way, d.lane, d.lane_key, d.state, d.unsettled,
+    coalesce(d.due_at, d.not_before), d.lease, d.attempts, d.excused, d.first_attempt_active_ms, d.created_at, d.changed_at, d.status, d.same_bytes_as,
     d.repeat_count, d.repeat_key, d.reason, d.coalesce_key, d.mark, d.superseded_by, d.even_if_newer,
     d.comes_after, d.has_followers, d.holds, d.replay_of, d.as_it_was";
 
@@ -241,7 +242,8 @@ impl Scene {
             return Ok(false);
         }
         let (reason, system) = (place.reason.clone(), place.way.system_name.clone());
-        let turn = Turn { to: State::Waiting, due_at: Some(now), unsettled: true, reason: reason.as_deref(), at: now };
+        let due_at = place.due_at.map(Timestamp).max(Some(now));
+        let turn = Turn { to: State::Waiting, due_at, unsettled: true, reason: reason.as_deref(), at: now };
         self.turn(work, next, turn)?;
         work.wake(&system);
         Ok(true)
@@ -266,8 +268,8 @@ impl Scene {
             let other_in_flight = !was_in_flight && self.is_in_flight(lane);
             !is_free || other_in_flight || self.lowest(lane).is_some_and(|lowest| lowest < id)
         });
-        let (to, due_at) = if stands_behind { (State::Blocked, None) } else { (State::Waiting, Some(due_at)) };
-        self.turn(work, id, Turn { to, due_at, unsettled: true, reason, at: now })?;
+        let to = if stands_behind { State::Blocked } else { State::Waiting };
+        self.turn(work, id, Turn { to, due_at: Some(due_at), unsettled: true, reason, at: now })?;
         if stands_behind {
             self.promote(work, lane, now)?;
         } else {
@@ -283,8 +285,8 @@ impl Scene {
         if place.state != State::Waiting {
             return Ok(());
         }
-        let reason = place.reason.clone();
-        let turn = Turn { to: State::Blocked, due_at: None, unsettled: true, reason: reason.as_deref(), at: now };
+        let (reason, due_at) = (place.reason.clone(), place.due_at.map(Timestamp));
+        let turn = Turn { to: State::Blocked, due_at, unsettled: true, reason: reason.as_deref(), at: now };
         self.turn(work, head, turn)
     }
 
@@ -366,7 +368,8 @@ async fn insert(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
         TEXT_ARRAY texts(places, |place| place.lane.as_ref()),
         TEXT_ARRAY column(places, |place| place.state.as_str()),
         BOOL_ARRAY column(places, |place| place.unsettled),
-        INT8_ARRAY column(places, |place| place.due_at),
+        // What is new was never put off: blocked, it has no time to keep.
+        INT8_ARRAY column(places, |place| place.due_at.filter(|_| place.state == State::Waiting)),
         INT8_ARRAY column(places, |place| place.created_at),
         INT8_ARRAY column(places, |place| place.changed_at),
         TEXT_ARRAY texts(places, |place| place.reason.as_ref()),
@@ -385,7 +388,9 @@ async fn insert(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
 
 async fn update(work: &mut Work, places: &[&Place]) -> Result<(), Failure> {
     let sql = "UPDATE delivery d SET notification = u.notification, state = u.state, unsettled = u.unsettled,
-                   due_at = u.due_at, lease = u.lease, lease_until = CASE WHEN u.lease IS NULL THEN NULL ELSE d.lease_until END,
+                   due_at = CASE u.state WHEN 'waiting' THEN u.due_at END,
+                   not_before = CASE u.state WHEN 'blocked' THEN u.due_at END,
+                   lease = u.lease, lease_until = CASE WHEN u.lease IS NULL THEN NULL ELSE d.lease_until END,
                    holder = CASE WHEN u.lease IS NULL THEN NULL ELSE d.holder END, attempts = u.attempts,
                    excused = u.excused, first_attempt_active_ms = u.first_attempt_active_ms, changed_at = u.changed_at,
                    status = u.status, same_bytes_as = u.same_bytes_as, repeat_count = u.repeat_count,

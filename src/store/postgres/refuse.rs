@@ -140,7 +140,7 @@ impl Job for Repair {
     }
 }
 
-/// Pulls due times beyond `latest` back to it, and those of what was never attempted to the present, at most `limit` of
+/// Pulls due times beyond `latest` back to it, of blocked deliveries too, and those of what was never attempted to the present, at most `limit` of
 /// them; how many.
 pub(super) struct PullBack {
     pub(super) now: Timestamp,
@@ -161,7 +161,11 @@ impl Job for PullBack {
                            AND d.state = 'waiting' ORDER BY d.id FOR UPDATE SKIP LOCKED)
                        UPDATE delivery d SET due_at = CASE d.attempts WHEN 0 THEN $1 ELSE $2 END FROM far WHERE d.id = far.id RETURNING d.id";
             let arguments = args![INT8 self.now.0, INT8 self.latest.0, INT8 self.limit];
-            let pulled = work.session.query(sql, arguments).await?.len();
+            let mut pulled = work.session.query(sql, arguments).await?.len();
+            let sql = "UPDATE delivery SET not_before = $1 WHERE id = ANY(ARRAY(
+                           SELECT id FROM delivery WHERE not_before > $1 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
+                       RETURNING id";
+            pulled += work.session.query(sql, args![INT8 self.latest.0, INT8 self.limit]).await?.len();
             work.idle = pulled == 0;
             Ok(u64::try_from(pulled).unwrap_or(u64::MAX))
         })

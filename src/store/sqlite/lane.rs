@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub(super) lease: Option<i64>,
     pub(super) attempts: u32,
     pub(super) reason: Option<String>,
+    /// When it is due; of a blocked one, before when it is not to be sent.
+    pub(super) due_at: Option<Timestamp>,
     /// The delivery that it comes after.
     pub(super) comes_after: Option<i64>,
     /// Whether others come after it.
@@ -37,7 +39,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn<'a> {
     pub(super) to: State,
-    /// Set for `Waiting` alone.
+    /// Set for `Waiting`, and for `Blocked` if it is not to be sent before.
     pub(super) due_at: Option<Timestamp>,
     /// Whether it keeps its place in its lane.
     pub(super) unsettled: bool,
@@ -48,14 +50,15 @@ pub(super) struct Turn<'a> {
 /// Reads a delivery's place.
 pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, Failure> {
     let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason, comes_after, has_followers, holds,
-               replay_of IS NOT NULL FROM delivery WHERE id = ?1";
+               replay_of IS NOT NULL, coalesce(due_at, not_before) FROM delivery WHERE id = ?1";
     let found = books.find(sql, [delivery], |row| {
         let (way, state) = (row.get::<_, i64>(0)?, row.get::<_, String>(2)?);
         let (lane, unsettled, lease) = (row.get::<_, Option<String>>(1)?, row.get(3)?, row.get(4)?);
         let ties = (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
-        Ok((way, state, lane, unsettled, lease, row.get(5)?, row.get(6)?, ties))
+        let due_at = row.get::<_, Option<i64>>(11)?.map(Timestamp);
+        Ok((way, state, lane, unsettled, lease, row.get(5)?, row.get(6)?, due_at, ties))
     })?;
-    let Some((way, state, lane, unsettled, lease, attempts, reason, ties)) = found else { return Ok(None) };
+    let Some((way, state, lane, unsettled, lease, attempts, reason, due_at, ties)) = found else { return Ok(None) };
     let way = books.names.way_of(books.connection, way)?;
     let state = parse_state(&state)?;
     let (comes_after, has_followers, holds, is_replay) = ties;
@@ -68,6 +71,7 @@ pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, F
         lease,
         attempts,
         reason,
+        due_at,
         comes_after,
         has_followers,
         holds,
@@ -86,17 +90,18 @@ fn parse_state(text: &str) -> Result<State, Failure> {
 
 /// Gives a delivery its new state, and the accounts with it.
 pub(super) fn turn(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
-    let due_at = turn.due_at.map(|due_at| due_at.0);
+    let due_at = turn.due_at.filter(|_| turn.to == State::Waiting).map(|due_at| due_at.0);
+    let not_before = turn.due_at.filter(|_| turn.to == State::Blocked).map(|due_at| due_at.0);
     let state = turn.to.as_str();
     if turn.unsettled == place.unsettled {
         // Leaves the indexes of what is unsettled alone.
-        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5
-                   WHERE id = ?1";
-        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0))?;
+        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5,
+                   not_before = ?6 WHERE id = ?1";
+        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before))?;
     } else {
         let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5,
-                   unsettled = ?6 WHERE id = ?1";
-        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, turn.unsettled))?;
+                   not_before = ?6, unsettled = ?7 WHERE id = ?1";
+        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before, turn.unsettled))?;
     }
     books.accounts.turn(place.way.destination, place.state, turn.to);
     Ok(())
@@ -133,7 +138,7 @@ pub(super) fn promote(books: &mut Books, system: i64, lane: Option<&str>, now: T
     if next.state != State::Blocked || is_in_flight(books, system, lane)? || !after::is_free(books, &next)? {
         return Ok(false);
     }
-    due(books, &next, now, now)?;
+    due(books, &next, now)?;
     Ok(true)
 }
 
@@ -156,8 +161,8 @@ pub(super) fn take_turn(
             other_in_flight || lowest(books, system, lane)?.is_some_and(|lowest| lowest < place.id)
         }
     };
-    let (to, due_at) = if stands_behind { (State::Blocked, None) } else { (State::Waiting, Some(due_at)) };
-    turn(books, place, Turn { to, due_at, unsettled: true, reason, at: now })?;
+    let to = if stands_behind { State::Blocked } else { State::Waiting };
+    turn(books, place, Turn { to, due_at: Some(due_at), unsettled: true, reason, at: now })?;
     if stands_behind {
         promote(books, system, place.lane.as_deref(), now)?;
     }
@@ -172,7 +177,7 @@ pub(super) fn make_way(books: &mut Books, system: i64, lane: &str, now: Timestam
         return Ok(());
     }
     let reason = head.reason.as_deref();
-    turn(books, &head, Turn { to: State::Blocked, due_at: None, unsettled: true, reason, at: now })
+    turn(books, &head, Turn { to: State::Blocked, due_at: head.due_at, unsettled: true, reason, at: now })
 }
 
 /// Lets the one behind go, as if this one did not wait: a fault on purpose.
@@ -182,12 +187,13 @@ pub(super) fn pass_by(books: &mut Books, place: &Place, now: Timestamp) -> Resul
     let next = books.find(sql, (place.way.system, &place.lane, place.id), |row| row.get(0))?;
     let Some(next) = next else { return Ok(()) };
     let next = place_of(books, next)?;
-    if next.state == State::Blocked { due(books, &next, now, now) } else { Ok(()) }
+    if next.state == State::Blocked { due(books, &next, now) } else { Ok(()) }
 }
 
-fn due(books: &mut Books, place: &Place, due_at: Timestamp, now: Timestamp) -> Result<(), Failure> {
-    let reason = place.reason.as_deref();
-    turn(books, place, Turn { to: State::Waiting, due_at: Some(due_at), unsettled: true, reason, at: now })
+/// Makes a blocked one due, now or when it was due before it was blocked.
+fn due(books: &mut Books, place: &Place, now: Timestamp) -> Result<(), Failure> {
+    let (due_at, reason) = (place.due_at.max(Some(now)), place.reason.as_deref());
+    turn(books, place, Turn { to: State::Waiting, due_at, unsettled: true, reason, at: now })
 }
 
 /// Looks again at lanes that seemed to have blocked deliveries and no head, and repairs those that have; how many.

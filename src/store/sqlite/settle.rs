@@ -172,7 +172,7 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
     Ok(u64::try_from(left.len()).unwrap_or(u64::MAX))
 }
 
-/// Pulls due times beyond `latest` back to it, at most `limit` of them; how many.
+/// Pulls due times beyond `latest` back to it, of blocked deliveries too, at most `limit` of them; how many.
 pub(super) fn pull_back(books: &mut Books, now: Timestamp, latest: Timestamp, limit: i64) -> Result<u64, Failure> {
     let ways: Vec<i64> = books.list("SELECT id FROM way", [], |row| row.get(0))?;
     let mut pulled = 0;
@@ -183,6 +183,9 @@ pub(super) fn pull_back(books: &mut Books, now: Timestamp, latest: Timestamp, li
         let left = limit.saturating_sub(pulled);
         pulled += i64::try_from(books.run(sql, (way, now.0, latest.0, left))?).unwrap_or(i64::MAX);
     }
+    let sql = "UPDATE delivery SET not_before = ?1 WHERE id IN (
+                   SELECT id FROM delivery INDEXED BY delivery_not_before WHERE not_before > ?1 LIMIT ?2)";
+    pulled += i64::try_from(books.run(sql, (latest.0, limit.saturating_sub(pulled)))?).unwrap_or(i64::MAX);
     Ok(u64::try_from(pulled).unwrap_or(0))
 }
 

@@ -135,6 +135,7 @@ contract! {
         leases_given_back_count_no_attempt,
         a_replayed_dead_letter_goes_ahead_of_what_was_not_sent_yet,
         a_replayed_dead_letter_comes_next_after_what_is_in_flight,
+        what_makes_way_for_a_replayed_dead_letter_is_not_due_before_it_was,
         a_dead_letter_that_holds_its_lane_lets_it_go_when_replayed_or_discarded,
         a_held_head_stops_its_lane_and_a_held_other_stops_it_in_its_turn,
         a_released_delivery_behind_another_is_blocked,

@@ -212,7 +212,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
     let (last, day) = (world.now(), world.now().day());
     world.store().close().await;
     world.store = None;
-    let mut script = "PRAGMA user_version = 4; DROP TABLE moving; DROP TABLE moving_change; DROP INDEX delivery_settled; DROP INDEX delivery_followers;
+    let mut script = "PRAGMA user_version = 4; DROP TABLE moving; DROP TABLE moving_change; DROP INDEX delivery_settled; DROP INDEX delivery_followers; DROP INDEX delivery_not_before;
         DROP INDEX delivery_replays; DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from;
         ALTER TABLE attempt DROP COLUMN call_hash; ALTER TABLE delivery DROP COLUMN outdated_by;
         INSERT INTO change (at, delivery, change, reason) VALUES (5, 101, 'discard', 'a test');"
@@ -220,7 +220,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
     for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
-    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was"] {
+    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was", "not_before"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
     raw(&path(&world)).execute_batch(&script).unwrap();

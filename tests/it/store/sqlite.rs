@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 8"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 8).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 9"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 9).unwrap();
     world.open();
 }
 
@@ -139,11 +139,11 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
-    script.push_str("DROP INDEX delivery_settled; ALTER TABLE delivery DROP COLUMN outdated_by;");
+    script.push_str("DROP INDEX delivery_settled; DROP INDEX delivery_not_before; ALTER TABLE delivery DROP COLUMN outdated_by;");
     for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
-    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was"] {
+    for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was", "not_before"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
     for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips"] {
