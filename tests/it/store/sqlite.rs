@@ -139,7 +139,9 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
-    script.push_str("DROP INDEX delivery_settled; DROP INDEX delivery_not_before; ALTER TABLE delivery DROP COLUMN outdated_by;");
+    script.push_str(
+        "DROP INDEX delivery_settled; DROP INDEX delivery_not_before; ALTER TABLE delivery DROP COLUMN outdated_by;",
+    );
     for column in ["excused", "coalesce_key", "mark", "superseded_by", "even_if_newer"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
