@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::store::StoreResult;
 
 pub mod mover;
+pub(in crate::store) mod taking;
 
 /// What a chunk may hold, in bytes of its long texts; a single row is always taken.
 pub(in crate::store) const CHUNK_BYTES: i64 = 4 << 20;

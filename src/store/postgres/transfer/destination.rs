@@ -1,7 +1,5 @@
 //! The database that a store is moved into.
 
-use std::collections::BTreeSet;
-
 use deadpool_postgres::Pool;
 use futures_util::future::BoxFuture;
 
@@ -10,16 +8,13 @@ use super::super::failure::Failure;
 use super::super::schema::{self, OpenError};
 use super::super::session::{Manner, Session, args, read};
 use super::{Cast, ask, coalesce, counts, key_cells, key_name, list, locks, rows_of, sums, unnested, write};
+use crate::store::transfer::taking::{self, IN_FLIGHT, Marked, Remedies, Taking, guards};
 use crate::store::transfer::{Column, Destination, Kind, Mark, Page, Row, Side, Table, Value};
 use crate::store::{StoreError, StoreResult};
 
-/// What must not be there twice, as the tables have it.
-const GUARDS: [(&str, &str); 3] = [
-    ("notification_key", "notification (notification_id, organization, revision)"),
-    ("attempt_delivery", "attempt (delivery, number)"),
-    (IN_FLIGHT, "delivery (lane_key) WHERE state = 'in_flight'"),
-];
-const IN_FLIGHT: &str = "delivery_in_flight";
+/// By what lanes are told apart.
+const LANE: &str = "lane_key";
+const REMEDIES: Remedies = Remedies { another: "an empty database", clear: "drop its schema `omgate`" };
 
 /// A database that a store is moved into.
 pub struct PostgresDestination {
@@ -87,7 +82,7 @@ impl Destination for PostgresDestination {
 
     fn guard(&self, in_flight: bool) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(write(&self.pool, async move |session: &mut Session| {
-            for (name, what) in GUARDS.iter().filter(|(name, _)| in_flight || *name != IN_FLIGHT) {
+            for (name, what) in guards(LANE).iter().filter(|(name, _)| in_flight || *name != IN_FLIGHT) {
                 session.query(&format!("CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {what}"), &[]).await?;
             }
             Ok(())
@@ -104,30 +99,18 @@ impl Destination for PostgresDestination {
 /// Takes an empty store for a move, or one that it has already; else why not.
 async fn take(session: &mut Session, mark: &Mark) -> Result<Result<(), String>, Failure> {
     let found = session.query("SELECT direction = 'in', token, other FROM moving FOR UPDATE", &[]).await?;
-    let stands = read(&found, |cells| Ok((cells.next::<bool>()?, cells.number()?, cells.text()?)))?;
-    match stands.first() {
-        Some((true, token, _)) if *token == mark.token => {}
-        Some((true, _, other)) => {
-            return Ok(Err(format!(
-                "it holds a part of {other}, of a move that was given up; drop its schema `omgate` first"
-            )));
-        }
-        Some((false, _, other)) => {
-            return Ok(Err(format!(
-                "it is itself moved, or being moved, to {other}; name another database, or drop its \
-                                   schema `omgate` first"
-            )));
-        }
-        None if counts(session).await?.iter().any(|count| *count > 0) => {
-            return Ok(Err("it holds a store already; name an empty database".to_owned()));
-        }
-        None => {
-            let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage)
-                       VALUES (1, 'in', $1, $2, $3, 'copying')";
-            session.query(sql, args![INT8 mark.token, TEXT mark.other, INT8 mark.begun_at.0]).await?;
-        }
+    let stands =
+        read(&found, |cells| Ok(Marked { into: cells.next()?, token: cells.number()?, other: cells.text()? }))?;
+    let taking = match taking::taking(mark, stands.into_iter().next(), &counts(session).await?, &REMEDIES) {
+        Ok(taking) => taking,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if taking == Taking::Anew {
+        let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage)
+                   VALUES (1, 'in', $1, $2, $3, 'copying')";
+        session.query(sql, args![INT8 mark.token, TEXT mark.other, INT8 mark.begun_at.0]).await?;
     }
-    for (name, _) in GUARDS {
+    for (name, _) in guards(LANE) {
         session.query(&format!("DROP INDEX IF EXISTS {name}"), &[]).await?;
     }
     Ok(Ok(()))
@@ -135,9 +118,7 @@ async fn take(session: &mut Session, mark: &Mark) -> Result<Result<(), String>, 
 
 /// Takes away what is not to be there any more.
 async fn take_away(session: &mut Session, table: &Table, units: &[Row], rows: &[Row]) -> Result<(), Failure> {
-    let single = table.key == table.unit;
-    let stay: BTreeSet<Row> = rows.iter().filter(|_| single).map(|row| table.unit_of(row)).collect();
-    let gone: Vec<Row> = units.iter().filter(|unit| !stay.contains(*unit)).cloned().collect();
+    let gone = taking::gone(table, units, rows);
     if gone.is_empty() {
         return Ok(());
     }
@@ -172,13 +153,8 @@ async fn insert(session: &mut Session, table: &Table, rows: &[Row]) -> Result<()
     }
     let key = list(table.key_columns().iter().map(key_name));
     let is_key = |name: &str| table.key_columns().iter().any(|column| column.name == name || key_name(column) == name);
-    let changed =
-        written.iter().filter(|(name, _)| !is_key(name)).map(|(name, _)| format!("\"{name}\" = excluded.\"{name}\""));
-    let else_ = if table.changes {
-        format!("UPDATE SET {}", changed.collect::<Vec<_>>().join(", "))
-    } else {
-        "NOTHING".to_owned()
-    };
+    let others = written.iter().filter(|(name, _)| !is_key(name)).map(|(name, _)| (*name).to_owned());
+    let else_ = taking::on_conflict(table, others);
     let sql = format!(
         "INSERT INTO \"{}\" ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} AS r ({}) ON CONFLICT ({key}) DO {else_}",
         table.name,

@@ -1,6 +1,5 @@
 //! The file that a store is moved into.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,16 +9,13 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::{counts, holes, names, rows_of, sums};
 use crate::store::sqlite::schema::{self, Lock, OpenError};
 use crate::store::sqlite::words;
+use crate::store::transfer::taking::{self, IN_FLIGHT, Marked, Remedies, Taking, guards};
 use crate::store::transfer::{Destination, Mark, Page, Row, Side, Table};
 use crate::store::{StoreError, StoreResult};
 
-/// What must not be there twice, as the tables have it.
-const GUARDS: [(&str, &str); 3] = [
-    ("notification_key", "notification (notification_id, organization, revision)"),
-    ("attempt_delivery", "attempt (delivery, number)"),
-    (IN_FLIGHT, "delivery (system, lane) WHERE state = 'in_flight'"),
-];
-const IN_FLIGHT: &str = "delivery_in_flight";
+/// By what lanes are told apart.
+const LANE: &str = "system, lane";
+const REMEDIES: Remedies = Remedies { another: "a new file", clear: "remove the file" };
 
 /// A file of SQLite that a store is moved into. Nobody else opens it meanwhile.
 pub struct SqliteDestination {
@@ -117,7 +113,7 @@ impl Destination for SqliteDestination {
 
     fn guard(&self, in_flight: bool) -> BoxFuture<'_, StoreResult<()>> {
         self.with(move |connection| {
-            for (name, what) in GUARDS.iter().filter(|(name, _)| in_flight || *name != IN_FLIGHT) {
+            for (name, what) in guards(LANE).iter().filter(|(name, _)| in_flight || *name != IN_FLIGHT) {
                 connection.execute_batch(&format!("CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {what}"))?;
             }
             Ok(())
@@ -137,27 +133,18 @@ fn take(connection: &mut Connection, mark: &Mark) -> rusqlite::Result<Result<(),
     let transaction = connection.transaction()?;
     let sql = "SELECT direction = 'in', token, other FROM moving";
     let stands = transaction
-        .query_row(sql, [], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?)))
+        .query_row(sql, [], |row| Ok(Marked { into: row.get(0)?, token: row.get(1)?, other: row.get(2)? }))
         .optional()?;
-    match stands {
-        Some((true, token, _)) if token == mark.token => {}
-        Some((true, _, other)) => {
-            return Ok(Err(format!("it holds a part of {other}, of a move that was given up: remove the file first")));
-        }
-        Some((false, _, other)) => {
-            return Ok(Err(format!(
-                "it is itself moved, or being moved, to {other}; name a new file, or remove this one first"
-            )));
-        }
-        None if counts(&transaction)?.iter().any(|count| *count > 0) => {
-            return Ok(Err("it holds a store already; name a new file, or move this one away first".to_owned()));
-        }
-        None => {
-            let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage) VALUES (1, 'in', ?1, ?2, ?3, 'copying')";
-            transaction.execute(sql, (mark.token, &mark.other, mark.begun_at.0))?;
-        }
+    let taking = match taking::taking(mark, stands, &counts(&transaction)?, &REMEDIES) {
+        Ok(taking) => taking,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if taking == Taking::Anew {
+        let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage)
+                   VALUES (1, 'in', ?1, ?2, ?3, 'copying')";
+        transaction.execute(sql, (mark.token, &mark.other, mark.begun_at.0))?;
     }
-    for (name, _) in GUARDS {
+    for (name, _) in guards(LANE) {
         transaction.execute_batch(&format!("DROP INDEX IF EXISTS {name}"))?;
     }
     transaction.commit()?;
@@ -166,24 +153,15 @@ fn take(connection: &mut Connection, mark: &Mark) -> rusqlite::Result<Result<(),
 
 /// Takes away the rows of these units, and writes these.
 fn put(connection: &Connection, table: &Table, units: &[Row], rows: &[Row]) -> rusqlite::Result<()> {
-    let single = table.key == table.unit;
-    let stay: BTreeSet<Row> = rows.iter().filter(|_| single).map(|row| table.unit_of(row)).collect();
     let (unit, these) = (names(table.unit_columns()), holes(table.unit));
     let mut away = connection.prepare_cached(&format!("DELETE FROM \"{}\" WHERE ({unit}) = ({these})", table.name))?;
-    for unit in units.iter().filter(|unit| !stay.contains(*unit)) {
-        away.execute(params_from_iter(unit))?;
+    for unit in taking::gone(table, units, rows) {
+        away.execute(params_from_iter(&unit))?;
     }
     let (columns, these) = (names(table.columns), holes(table.columns.len()));
     let key = names(table.key_columns());
-    let rest = table.columns.iter().skip(table.key).map(|column| {
-        let name = super::name(column);
-        format!("\"{name}\" = excluded.\"{name}\"")
-    });
-    let else_ = if table.changes {
-        format!("UPDATE SET {}", rest.collect::<Vec<_>>().join(", "))
-    } else {
-        "NOTHING".to_owned()
-    };
+    let others = table.columns.iter().skip(table.key).map(|column| super::name(column).to_owned());
+    let else_ = taking::on_conflict(table, others);
     let sql = format!("INSERT INTO \"{}\" ({columns}) VALUES ({these}) ON CONFLICT ({key}) DO {else_}", table.name);
     let mut write = connection.prepare_cached(&sql)?;
     rows.iter().try_for_each(|row| write.execute(params_from_iter(row)).map(|_| ()))
