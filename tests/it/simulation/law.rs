@@ -343,6 +343,13 @@ impl Law {
         }
     }
 
+    /// A verdict is on its way to the store; the answer may be slow.
+    pub(crate) fn settles(&self, settle: &Settle) {
+        if let Some(live) = self.book().live.get_mut(&settle.delivery.0) {
+            live.refused_at = None;
+        }
+    }
+
     /// A verdict was not stored.
     pub(crate) fn unsettled(&self, settle: &Settle, now: Duration) {
         if let Some(live) = self.book().live.get_mut(&settle.delivery.0) {

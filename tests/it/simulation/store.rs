@@ -230,6 +230,7 @@ impl Store for FaultyStore {
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>> {
         let kept = settle.clone();
         Box::pin(async move {
+            self.law.settles(&kept);
             let result =
                 self.write(Command::Settle, || wait(self.real.settle(settle)), |()| self.law.settled(&kept)).await;
             match result {
