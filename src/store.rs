@@ -16,6 +16,7 @@ use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
+mod attempt;
 mod audit;
 mod days;
 pub mod pace;
@@ -24,6 +25,7 @@ pub mod postgres;
 mod retention;
 pub mod sqlite;
 pub mod transfer;
+mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Deed};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::Failure;
-use super::lane::{Scene, Turn};
+use super::lane::Scene;
 use super::locks;
 use super::names::{Kind, Known};
 use super::session::{Cells, Session, args, read};
@@ -15,6 +15,7 @@ use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{After, State};
 use crate::store::StoreError;
+use crate::store::turn::Turn;
 
 /// The delivery that another comes after.
 #[derive(Clone, Copy, Debug)]

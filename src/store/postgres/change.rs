@@ -5,13 +5,14 @@ use futures_util::future::BoxFuture;
 use super::after;
 use super::audit_log;
 use super::failure::Failure;
-use super::lane::{Place, Scene, Turn};
+use super::lane::{Place, Scene};
 use super::queries;
 use super::replay;
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::store::turn::Turn;
 use crate::store::{By, Change, Deed, DeliveryView, StoreError};
 
 /// The command.

@@ -10,7 +10,6 @@ use super::accounts::Account;
 use super::after;
 use super::failure::Failure;
 use super::kept;
-use super::lane::Turn;
 use super::names::{Kind, Wanted};
 use super::session::{Cells, args, read};
 use super::settle;
@@ -18,6 +17,7 @@ use super::system;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.

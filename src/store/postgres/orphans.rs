@@ -6,12 +6,13 @@ use super::after;
 use super::audit_log;
 use super::change;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
+use super::lane::Place;
 use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::store::turn::Turn;
 use crate::store::{By, Change, Discarded, Unsettled, Way};
 
 /// One step never discards more.

@@ -9,7 +9,7 @@ use super::after::{self, Story};
 use super::audit_log;
 use super::change;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
+use super::lane::Place;
 use super::locks::{self, Class, Gate, Keys};
 use super::names::{Kind, Wanted};
 use super::reroute;
@@ -18,6 +18,7 @@ use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::turn::Turn;
 use crate::store::{Deed, DeliveryView, Edit, Replay, Replayed, StoreError};
 
 /// What a delivery carries.

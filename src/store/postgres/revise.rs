@@ -7,12 +7,13 @@ use super::accounts::Account;
 use super::after;
 use super::coalesce;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
+use super::lane::Place;
 use super::names::Kind;
 use super::session::{Cells, args, read};
 use super::text;
 use super::work::Work;
 use crate::delivery::{OnRevision, Planned, State};
+use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// A route's newest delivery of the notification, and what the route wants now.

@@ -5,11 +5,12 @@ use rusqlite::{Connection, OptionalExtension};
 use super::after;
 use super::audit_log;
 use super::books::{Books, Failure};
-use super::lane::{self, Place, Turn};
+use super::lane::{self, Place};
 use super::queries;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::mutation::{self, Mutation};
+use crate::store::turn::Turn;
 use crate::store::{By, Change, Deed, DeliveryView, StoreError};
 
 /// Executes the command.

@@ -7,11 +7,12 @@ use serde_json::Map;
 use super::after;
 use super::books::{Account, Books, Failure};
 use super::kept;
-use super::lane::{self, Turn};
+use super::lane;
 use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
+use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.

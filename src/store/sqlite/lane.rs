@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
 use crate::store::StoreError;
+use crate::store::turn::Turn;
 
 /// A delivery as the writer needs it to move it.
 #[derive(Debug)]
@@ -33,18 +34,6 @@ pub(super) struct Place {
     pub(super) holds: bool,
     /// Whether a person had it made.
     pub(super) is_replay: bool,
-}
-
-/// What a delivery becomes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn<'a> {
-    pub(super) to: State,
-    /// Set for `Waiting`, and for `Blocked` if it is not to be sent before.
-    pub(super) due_at: Option<Timestamp>,
-    /// Whether it keeps its place in its lane.
-    pub(super) unsettled: bool,
-    pub(super) reason: Option<&'a str>,
-    pub(super) at: Timestamp,
 }
 
 /// Reads a delivery's place.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::accept::{self, Envelope};
 use super::after;
 use super::books::{Account, Books, Failure};
-use super::lane::{self, Place, Turn};
+use super::lane::{self, Place};
 use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
 use crate::mutation::{self, Mutation};
+use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// The newest content that Salesforce sent, as the store has it.
