@@ -19,6 +19,7 @@ use crate::outcome;
 mod attempt;
 mod audit;
 mod days;
+mod names;
 pub mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -14,7 +14,7 @@ use super::coalesce::{self, Newcomer};
 use super::failure::Failure;
 use super::lane::{Place, Scene};
 use super::locks::{self, Class, Gate, Keys};
-use super::names::{Kind, Wanted, Way};
+use super::names::Wanted;
 use super::queue::Group;
 use super::revise;
 use super::session::{args, read};
@@ -22,6 +22,7 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
 
 /// Envelopes go in groups.

@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::failure::Failure;
 use super::lane::Scene;
 use super::locks;
-use super::names::{Kind, Known};
+use super::names::Known;
 use super::session::{Cells, Session, args, read};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{After, State};
 use crate::store::StoreError;
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 
 /// The delivery that another comes after.

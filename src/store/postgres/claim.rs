@@ -10,13 +10,14 @@ use super::accounts::Account;
 use super::after;
 use super::failure::Failure;
 use super::kept;
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::session::{Cells, args, read};
 use super::settle;
 use super::system;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 

@@ -12,13 +12,13 @@ use tokio_postgres::Row;
 
 use super::accounts::Account;
 use super::failure::Failure;
-use super::names::Way;
 use super::session::{args, read};
 use super::text;
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::StoreError;
+use crate::store::names::Way;
 use crate::store::turn::Turn;
 
 /// A delivery as it stands in its row.

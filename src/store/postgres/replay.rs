@@ -11,13 +11,14 @@ use super::change;
 use super::failure::Failure;
 use super::lane::Place;
 use super::locks::{self, Class, Gate, Keys};
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::reroute;
 use super::revise;
 use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{Deed, DeliveryView, Edit, Replay, Replayed, StoreError};
 

@@ -8,11 +8,11 @@ use super::after;
 use super::coalesce;
 use super::failure::Failure;
 use super::lane::Place;
-use super::names::Kind;
 use super::session::{Cells, args, read};
 use super::text;
 use super::work::Work;
 use crate::delivery::{OnRevision, Planned, State};
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 

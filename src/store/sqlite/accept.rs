@@ -6,10 +6,10 @@ use super::after;
 use super::books::{Account, Books, Failure};
 use super::coalesce::{self, Newcomer};
 use super::lane;
-use super::names::{Kind, Way};
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
 
 /// What all notifications of one envelope share.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::books::{Books, Failure};
 use super::lane::{self, Place};
-use super::names::Way;
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{After, State};
 use crate::store::StoreError;
+use crate::store::names::Way;
 use crate::store::turn::Turn;
 
 /// The delivery that another comes after.

@@ -8,10 +8,10 @@ use super::after;
 use super::books::{Account, Books, Failure};
 use super::kept;
 use super::lane;
-use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
+use crate::store::names::Way;
 use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 

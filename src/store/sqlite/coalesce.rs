@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::books::{Books, Failure};
 use super::lane;
-use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
 use crate::stale;
+use crate::store::names::Way;
 use crate::store::turn::Turn;
 
 /// A new delivery that may take the place of others.

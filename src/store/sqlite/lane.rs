@@ -6,11 +6,11 @@
 
 use super::after;
 use super::books::{Books, Failure};
-use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
 use crate::store::StoreError;
+use crate::store::names::Way;
 use crate::store::turn::Turn;
 
 /// A delivery as the writer needs it to move it.

@@ -6,9 +6,9 @@ use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::change;
 use super::lane::{self, Place};
-use super::names::Kind;
 use super::{after, reroute, revise};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{Edit, Replay, Replayed, StoreError};
 

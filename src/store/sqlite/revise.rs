@@ -6,9 +6,9 @@ use super::accept::{self, Envelope};
 use super::after;
 use super::books::{Account, Books, Failure};
 use super::lane::{self, Place};
-use super::names::Kind;
 use crate::delivery::{OnRevision, Planned, State};
 use crate::mutation::{self, Mutation};
+use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 

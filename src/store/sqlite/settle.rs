@@ -5,11 +5,11 @@ use super::books::{Account, Books, Failure};
 use super::claim;
 use super::kept;
 use super::lane::{self, Place};
-use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
 use crate::store::attempt::{self, STOPPED, UNKNOWN};
+use crate::store::names::Kind;
 use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
 
