@@ -16,6 +16,7 @@ use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
+mod accounts;
 mod attempt;
 mod audit;
 mod days;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::accounts::Account;
 use super::after::{self, Lead};
 use super::coalesce::{self, Newcomer};
 use super::failure::Failure;
@@ -22,6 +21,7 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::accounts::{self, Account};
 use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
 
@@ -596,8 +596,7 @@ impl Place {
 
 /// Counts a new delivery.
 fn count_new(work: &mut Work, way: &Way, state: State) {
-    work.accounts.add(Account::destination(way.destination, "routed"), 1);
-    work.accounts.add(Account::state(way.destination, state), 1);
+    work.accounts.post(accounts::made(way.destination, state));
     if state == State::Waiting {
         work.wake(&way.system_name);
     }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::accounts::Account;
 use super::failure::Failure;
 use super::session::{args, read};
 use super::text;
@@ -18,6 +17,7 @@ use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::StoreError;
+use crate::store::accounts::{self, Account};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
 
@@ -217,7 +217,7 @@ impl Scene {
                 lane.unsettled.remove(&id);
             }
         }
-        work.accounts.turn(destination, from, turn.to);
+        work.accounts.post(accounts::turned(destination, from, turn.to));
         Ok(())
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::accounts::Account;
 use super::after;
 use super::failure::Failure;
 use super::kept;
@@ -18,6 +17,7 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, Lease, State};
+use crate::store::accounts::Account;
 use crate::store::attempt::{self, STOPPED, UNKNOWN};
 use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError, StoreResult};

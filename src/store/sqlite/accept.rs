@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::after;
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::coalesce::{self, Newcomer};
 use super::lane;
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::accounts::{self, Account};
 use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
 
@@ -193,8 +194,7 @@ impl Envelope<'_> {
             let key = self.coalesce_key(record_id);
             Newcomer { id, way: &way, key: &key, coalesce, now }.note(books, newer)?;
         }
-        books.accounts.add(Account::destination(way.destination, "routed"), 1);
-        books.accounts.add(Account::state(way.destination, state), 1);
+        books.accounts.post(accounts::made(way.destination, state));
         if state == State::Waiting {
             self.wake(&way);
         }

@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
 use crate::store::StoreError;
+use crate::store::accounts::{self, Account};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
 
@@ -92,7 +93,7 @@ pub(super) fn turn(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(
                    not_before = ?6, unsettled = ?7 WHERE id = ?1";
         books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before, turn.unsettled))?;
     }
-    books.accounts.turn(place.way.destination, place.state, turn.to);
+    books.accounts.post(accounts::turned(place.way.destination, place.state, turn.to));
     Ok(())
 }
 
@@ -192,7 +193,7 @@ pub(super) fn repair(books: &mut Books, lanes: &[(i64, String)], now: Timestamp)
     for (system, lane) in lanes {
         if promote(books, *system, Some(lane), now)? {
             repaired += 1;
-            books.accounts.add(super::books::Account::lanes_repaired(), 1);
+            books.accounts.add(Account::lanes_repaired(), 1);
         }
     }
     Ok(repaired)

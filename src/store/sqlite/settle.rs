@@ -1,13 +1,14 @@
 //! Completes attempts: by their outcome, or because the process that made the call is gone.
 
 use super::after;
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::claim;
 use super::kept;
 use super::lane::{self, Place};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
+use crate::store::accounts::Account;
 use crate::store::attempt::{self, STOPPED, UNKNOWN};
 use crate::store::names::Kind;
 use crate::store::turn::{self, Next};
