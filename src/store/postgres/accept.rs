@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::after::{self, Lead};
+use super::after;
 use super::coalesce::{self, Newcomer};
 use super::failure::Failure;
 use super::lane::{Place, Scene};
@@ -22,6 +22,7 @@ use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
+use crate::store::lead::{self, Lead};
 use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
 
@@ -478,7 +479,7 @@ impl<'a> Desk<'a> {
         let now = envelope.now();
         let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
         let lead = planned.after.as_ref().map(|after| self.lead(work, first, &after.route)).transpose()?.flatten();
-        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {

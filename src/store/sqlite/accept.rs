@@ -10,6 +10,7 @@ use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
+use crate::store::lead;
 use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
 
@@ -169,7 +170,7 @@ impl Envelope<'_> {
             Some(after) => after::lead(books, first, &after.route)?,
             None => None,
         };
-        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = if dead.is_none() { self.coalesced(books, &way, id, record_id, planned)? } else { None };
         // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
