@@ -16,14 +16,20 @@ use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
+mod accounts;
+mod attempt;
 mod audit;
+mod change;
 mod days;
+mod lead;
+mod names;
 pub mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod retention;
 pub mod sqlite;
 pub mod transfer;
+mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Deed};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
@@ -407,19 +413,6 @@ pub enum Change {
     Release,
     /// Given up: a waiting, blocked, held or dead one.
     Discard,
-}
-
-impl Change {
-    /// Whether a delivery in this state can be changed so.
-    #[must_use]
-    pub fn applies_to(&self, state: State) -> bool {
-        match self {
-            Self::Replay { .. } => matches!(state, State::Dead | State::Delivered),
-            Self::Hold => matches!(state, State::Waiting | State::Blocked),
-            Self::Release => state == State::Held,
-            Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
-        }
-    }
 }
 
 /// A person has a delivery sent again.

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::accounts::Account;
-use super::after::{self, Lead};
+use super::after;
 use super::coalesce::{self, Newcomer};
 use super::failure::Failure;
 use super::lane::{Place, Scene};
 use super::locks::{self, Class, Gate, Keys};
-use super::names::{Kind, Wanted, Way};
+use super::names::Wanted;
 use super::queue::Group;
 use super::revise;
 use super::session::{args, read};
@@ -22,6 +21,9 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::accounts::{self, Account};
+use crate::store::lead::{self, Lead};
+use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
 
 /// Envelopes go in groups.
@@ -477,7 +479,7 @@ impl<'a> Desk<'a> {
         let now = envelope.now();
         let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
         let lead = planned.after.as_ref().map(|after| self.lead(work, first, &after.route)).transpose()?.flatten();
-        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {
@@ -595,8 +597,7 @@ impl Place {
 
 /// Counts a new delivery.
 fn count_new(work: &mut Work, way: &Way, state: State) {
-    work.accounts.add(Account::destination(way.destination, "routed"), 1);
-    work.accounts.add(Account::state(way.destination, state), 1);
+    work.accounts.post(accounts::made(way.destination, state));
     if state == State::Waiting {
         work.wake(&way.system_name);
     }

@@ -3,56 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::{Day, Timestamp};
-use crate::delivery::State;
-
-/// One account of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Account {
-    /// `source`, `destination`, `pruned_source`, `pruned_destination`, `lanes`, `audit` or `pruned_audit`.
-    kind: &'static str,
-    /// The name's id; 0 for what has none.
-    owner: i64,
-    /// The word of the ledger.
-    name: &'static str,
-}
-
-impl Account {
-    /// Of a source: `received`, `unique` …
-    pub(super) fn source(source: i64, name: &'static str) -> Self {
-        Self { kind: "source", owner: source, name }
-    }
-
-    /// Of a destination: the deliveries in a state.
-    pub(super) fn state(destination: i64, state: State) -> Self {
-        Self { kind: "destination", owner: destination, name: state.as_str() }
-    }
-
-    /// Of a destination: `routed`, `attempts`, `attempts_unknown`.
-    pub(super) fn destination(destination: i64, name: &'static str) -> Self {
-        Self { kind: "destination", owner: destination, name }
-    }
-
-    /// What was pruned of a source or of a destination.
-    pub(super) fn pruned(self) -> Self {
-        let kind = if self.kind == "source" { "pruned_source" } else { "pruned_destination" };
-        Self { kind, ..self }
-    }
-
-    /// Entries of the audit log that were written.
-    pub(super) fn entries() -> Self {
-        Self { kind: "audit", owner: 0, name: "written" }
-    }
-
-    /// Entries of the audit log that were pruned.
-    pub(super) fn pruned_entries() -> Self {
-        Self { kind: "pruned_audit", owner: 0, name: "rows" }
-    }
-
-    /// Lanes that a sweep had to repair.
-    pub(super) fn lanes_repaired() -> Self {
-        Self { kind: "lanes", owner: 0, name: "repaired" }
-    }
-}
+use crate::store::accounts::{Account, Posting};
 
 /// Adds to the accounts, and to those of the day, and keeps the receipt. Each account has a row for each of 32 shards, and a
 /// transaction takes the one of its connection, so that nobody waits for another's commit; in order, so that nobody waits
@@ -132,6 +83,12 @@ impl Accounts {
         *self.changes.entry((account, self.day)).or_insert(0) += change;
     }
 
+    pub(super) fn post(&mut self, postings: impl IntoIterator<Item = Posting>) {
+        for (account, change) in postings {
+            self.add(account, change);
+        }
+    }
+
     /// What is counted from here on happened then.
     pub(super) fn at(&mut self, moment: Timestamp) {
         self.day = moment.day();
@@ -142,12 +99,6 @@ impl Accounts {
         let (first, last) = self.heard.entry(source).or_insert((at, at));
         *first = at.min(*first);
         *last = at.max(*last);
-    }
-
-    /// A delivery goes from one state to another.
-    pub(super) fn turn(&mut self, destination: i64, from: State, to: State) {
-        self.add(Account::state(destination, from), -1);
-        self.add(Account::state(destination, to), 1);
     }
 
     pub(super) fn columns(&self) -> Columns {

@@ -7,31 +7,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::Failure;
-use super::lane::{Scene, Turn};
+use super::lane::{Place, Scene};
 use super::locks;
-use super::names::{Kind, Known};
+use super::names::Known;
 use super::session::{Cells, Session, args, read};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{After, State};
-use crate::store::StoreError;
-
-/// The delivery that another comes after.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lead {
-    pub(super) id: i64,
-    pub(super) state: State,
-}
-
-impl Lead {
-    /// Whether it will not be delivered, unless a person sees to it.
-    pub(super) fn is_lost(self) -> bool {
-        matches!(self.state, State::Dead | State::Superseded | State::Discarded)
-    }
-}
+use crate::store::lead::{self, Follower, Lead, Rejoined};
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
 
 /// The newest delivery of each route of a notification: (first revision, route) → delivery.
 pub(super) type Newest = BTreeMap<(i64, i64), i64>;
+
+impl From<&Place> for Lead {
+    fn from(place: &Place) -> Self {
+        Self { id: place.id, state: place.state }
+    }
+}
 
 /// Deliveries with all that come after them, each with its lane.
 pub(super) async fn with_followers(
@@ -80,36 +74,7 @@ pub(super) async fn read_scene(
 
 /// The newest delivery that a route made of a notification, whose first revision stands at a row.
 pub(super) fn lead(scene: &Scene, newest: &Newest, first: i64, route: i64) -> Option<Lead> {
-    let place = scene.find(*newest.get(&(first, route))?)?;
-    Some(Lead { id: place.id, state: place.state })
-}
-
-/// Why a delivery cannot go out at all; none when its lead is, or may yet be, delivered.
-pub(super) fn refusal(after: &After, lead: Option<Lead>) -> Option<String> {
-    let route = &after.route;
-    match lead {
-        None => Some(format!(
-            "route {route:?}, which it comes after, made no delivery of this notification, so there is no answer to take"
-        )),
-        Some(lead) if lead.is_lost() => Some(lost(route, lead)),
-        Some(_) => None,
-    }
-}
-
-// The id stands in quotes, so that dead letters with this cause are grouped.
-fn lost(route: &str, lead: Lead) -> String {
-    let Lead { id, state } = lead;
-    let then = match state {
-        State::Dead => "; once that one was replayed and delivered, this one can be replayed",
-        State::Waiting
-        | State::Blocked
-        | State::InFlight
-        | State::Delivered
-        | State::Held
-        | State::Superseded
-        | State::Discarded => "",
-    };
-    format!("delivery \"{id}\" on route {route:?}, which it comes after, is {state} and gave no answer{then}")
+    scene.find(*newest.get(&(first, route))?).map(Lead::from)
 }
 
 /// Tells those that come after a delivery what became of it.
@@ -117,23 +82,23 @@ pub(super) fn tell(work: &mut Work, scene: &mut Scene, lead: i64, now: Timestamp
     let mut told = vec![lead];
     while let Some(lead) = told.pop() {
         let place = scene.place(lead)?;
-        let known = Lead { id: lead, state: place.state };
-        let route = place.way.route_name.clone();
-        if known.state != State::Delivered && !known.is_lost() {
+        let lead = Lead { id: lead, state: place.state };
+        if !lead.is_decided() {
             continue;
         }
-        for follower in scene.followers(lead) {
+        let reason = lead.lost(&place.way.route_name);
+        for follower in scene.followers(lead.id) {
             let place = scene.place(follower)?;
-            let (lane, holds, has_followers) = (place.lane_key, place.holds, place.has_followers);
-            if known.is_lost() {
-                if !matches!(place.state, State::Blocked | State::Held) {
-                    continue;
-                }
-                let reason = lost(&route, known);
-                let turn = Turn { to: State::Dead, due_at: None, unsettled: holds, reason: Some(&reason), at: now };
-                scene.turn(work, follower, turn)?;
-                if has_followers {
-                    told.push(follower);
+            let (lane, unsettled, has_followers) = (place.lane_key, place.holds, place.has_followers);
+            match lead.follower(place.state) {
+                Follower::Stays => continue,
+                Follower::GoesOn => {}
+                Follower::Dies => {
+                    let turn = Turn { to: State::Dead, due_at: None, unsettled, reason: Some(&reason), at: now };
+                    scene.turn(work, follower, turn)?;
+                    if has_followers {
+                        told.push(follower);
+                    }
                 }
             }
             scene.promote(work, lane, now)?;
@@ -153,40 +118,24 @@ pub(super) struct Story {
 /// the newest that its route made of the notification. `after` is what the configuration says now, where that is known.
 pub(super) fn rejoin(story: &mut Story, names: &Known, id: i64, after: Option<Option<&After>>) -> Result<(), Failure> {
     let place = story.scene.place(id)?;
-    let (held, has_lane) = (place.holds, place.lane_key.is_some());
-    let known = place.comes_after.and_then(|lead| story.scene.find(lead));
-    let (route, number) = match (after, known) {
-        (Some(None), _) => {
+    let lane = place.lane_key;
+    let known = place.comes_after.and_then(|lead| story.scene.find(lead)).map(|known| (&known.way, Lead::from(known)));
+    let by_name = known.map(|(way, lead)| (way.route_name.as_str(), lead));
+    let after = match lead::rejoined(after, by_name, place.holds) {
+        Rejoined::Nothing => {
             story.scene.change(id)?.comes_after = None;
             return Ok(());
         }
-        (Some(Some(after)), _) => (after.route.clone(), names.number(Kind::Route, &after.route)?),
-        (None, Some(known)) => (known.way.route_name.clone(), known.way.route),
-        (None, None) => return Ok(()),
+        Rejoined::AsItWas => return Ok(()),
+        Rejoined::Newest(after) => after,
     };
-    if let Some(known) = known
-        && known.way.route == number
-        && !(Lead { id: known.id, state: known.state }).is_lost()
-    {
-        return Ok(());
-    }
-    let holds_lane = after.flatten().map_or(held, |after| after.holds_lane);
-    let after = After { route, holds_lane };
+    let number = match known.filter(|(way, _)| way.route_name == after.route) {
+        Some((way, _)) => way.route,
+        None => names.number(Kind::Route, &after.route)?,
+    };
     let lead = lead(&story.scene, &story.newest, story.first, number);
-    // Who waits for a higher number may stand before it in its own lane: then neither would ever go out. And who has no
-    // lane has no place in which to wait.
-    let early = lead.filter(|lead| (lead.id > id || !has_lane) && lead.state != State::Delivered);
-    let reason = refusal(&after, lead).or_else(|| {
-        let Lead { id, .. } = early?;
-        let route = &after.route;
-        Some(format!(
-            "delivery {id} on route {route:?}, which it comes after, is not delivered yet; replay this one once it is"
-        ))
-    });
-    match reason {
-        Some(reason) => Err(Failure::Rule(StoreError::Conflict(format!("delivery {id}: {reason}")))),
-        None => note(&mut story.scene, id, lead, holds_lane),
-    }
+    lead::check(id, lane, &after, lead)?;
+    note(&mut story.scene, id, lead, after.holds_lane)
 }
 
 /// Notes what a delivery comes after.

@@ -2,12 +2,12 @@
 
 use futures_util::future::BoxFuture;
 
-use super::accounts::Account;
 use super::failure::Failure;
 use super::queries::Conditions;
 use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};
+use crate::store::accounts::Account;
 use crate::store::{AuditEntry, AuditFilter, Deed};
 
 /// Writes an entry; its number.

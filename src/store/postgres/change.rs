@@ -5,14 +5,16 @@ use futures_util::future::BoxFuture;
 use super::after;
 use super::audit_log;
 use super::failure::Failure;
-use super::lane::{Place, Scene, Turn};
+use super::lane::Scene;
 use super::queries;
 use super::replay;
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryId, State};
-use crate::store::{By, Change, Deed, DeliveryView, StoreError};
+use crate::delivery::DeliveryId;
+use crate::store::change;
+use crate::store::turn::Turn;
+use crate::store::{By, Change, DeliveryView, StoreError};
 
 /// The command.
 pub(super) struct Changing {
@@ -32,11 +34,12 @@ impl Job for Changing {
                 Change::Replay { even_if_newer } => self.rejoined(work, even_if_newer).await?,
                 Change::Release | Change::Hold | Change::Discard => after::load(work, &[id]).await?,
             };
-            check(scene.place(id)?, &self.change)?;
+            self.change.check(id, scene.place(id)?.state)?;
             work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
-            audit_log::write(work, &deed(self.delivery, word(&self.change), &self.by, self.now)).await?;
+            let deed = change::deed(self.delivery, self.change.word(), &self.by, self.now, "done".to_owned());
+            audit_log::write(work, &deed).await?;
             view(work, id).await
         })
     }
@@ -55,7 +58,7 @@ impl Changing {
         let (mut story, _) = replay::open(work, id, None).await?;
         let place = story.scene.place(id)?;
         let route = place.way.route;
-        check(place, &self.change)?;
+        self.change.check(id, place.state)?;
         if !even_if_newer {
             refuse_outdated(work, id, route).await?;
         }
@@ -64,68 +67,23 @@ impl Changing {
     }
 
     fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
-        let (id, now, reason) = (self.delivery.0, self.now, Some(self.by.reason.as_str()));
+        let (id, now, reason) = (self.delivery.0, self.now, self.by.reason.as_str());
         match self.change {
             Change::Replay { even_if_newer } => replay(work, scene, id, even_if_newer, now),
             Change::Release => scene.take_turn(work, id, now, None, now),
-            Change::Hold => {
-                leave(work, scene, id, Turn { to: State::Held, due_at: None, unsettled: true, reason, at: now })
-            }
+            Change::Hold => leave(work, scene, id, change::held(reason, now)),
             Change::Discard => {
-                leave(work, scene, id, Turn { to: State::Discarded, due_at: None, unsettled: false, reason, at: now })?;
+                leave(work, scene, id, change::discarded(reason, now))?;
                 after::tell(work, scene, id, now)
             }
         }
     }
 }
 
-/// The entry about what a person did to a delivery.
-pub(super) fn deed(delivery: DeliveryId, change: &str, by: &By, now: Timestamp) -> Deed {
-    Deed {
-        at: now,
-        by: by.clone(),
-        verb: change.to_owned(),
-        object: "delivery",
-        object_id: delivery.to_string(),
-        count: 1,
-        result: "done".to_owned(),
-    }
-}
-
-fn check(place: &Place, change: &Change) -> Result<(), Failure> {
-    let (allowed, rule): (&[State], _) = match change {
-        Change::Replay { .. } => (&[State::Dead], "only a dead one can be replayed"),
-        Change::Hold => (&[State::Waiting, State::Blocked], "only a waiting or blocked one can be held"),
-        Change::Release => (&[State::Held], "only a held one can be released"),
-        Change::Discard => (
-            &[State::Waiting, State::Blocked, State::Held, State::Dead],
-            "only a waiting, blocked, held or dead one can be discarded",
-        ),
-    };
-    if allowed.contains(&place.state) {
-        return Ok(());
-    }
-    let state = if place.state == State::InFlight { "in flight" } else { place.state.as_str() };
-    Err(Failure::Rule(StoreError::Conflict(format!("delivery {} is {state}; {rule}", place.id))))
-}
-
-fn word(change: &Change) -> &'static str {
-    match change {
-        Change::Replay { .. } => "replay",
-        Change::Hold => "hold",
-        Change::Release => "release",
-        Change::Discard => "discard",
-    }
-}
-
 /// Sending an older state of a record behind a newer one would undo it.
 pub(super) async fn refuse_outdated(work: &mut Work, id: i64, route: i64) -> Result<(), Failure> {
     let Some(newer) = outdated_by(&mut work.session, id, Some(route)).await? else { return Ok(()) };
-    let reason = format!(
-        "delivery {id} is outdated: delivery {newer} brought a later state of the record; replay it with \
-         --even-if-newer (even_if_newer in the API) if that is what you want",
-    );
-    Err(Failure::Rule(StoreError::Conflict(reason)))
+    Err(change::outdated(id, newer).into())
 }
 
 /// A later delivery of the same record that was delivered with other content, on a route or else on the same one.

@@ -6,18 +6,19 @@
 use futures_util::future::BoxFuture;
 use tokio_postgres::Row;
 
-use super::accounts::Account;
 use super::after;
 use super::failure::Failure;
 use super::kept;
-use super::lane::Turn;
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::session::{Cells, args, read};
 use super::settle;
 use super::system;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::store::accounts;
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.
@@ -78,8 +79,7 @@ impl Job for Claim {
             system::spend(work, number, self, &taken.iter().map(|taken| &taken.claimed).collect::<Vec<_>>()).await?;
             work.accounts.at(self.now);
             for taken in &taken {
-                work.accounts.turn(taken.destination, State::Waiting, State::InFlight);
-                work.accounts.add(Account::destination(taken.destination, "attempts"), 1);
+                work.accounts.post(accounts::begun(taken.destination));
             }
             let had_empty = !empty.is_empty();
             if had_empty {
@@ -255,7 +255,7 @@ async fn bury(work: &mut Work, empty: &[Empty], now: Timestamp) -> Result<(), Fa
         .query("DELETE FROM attempt WHERE delivery = ANY($1) AND outcome IS NULL", args![INT8_ARRAY deliveries])
         .await?;
     for Empty { delivery, destination, reason } in empty {
-        work.accounts.turn(*destination, State::Waiting, State::InFlight);
+        work.accounts.post(accounts::turned(*destination, State::Waiting, State::InFlight));
         let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
         scene.turn(work, *delivery, turn)?;
         let place = scene.change(*delivery)?;
@@ -330,12 +330,7 @@ impl Job for Redirect {
             }
             work.session.query("UPDATE delivery SET way = $2 WHERE id = $1", args![INT8 id, INT8 to.id]).await?;
             work.accounts.at(self.now);
-            for (destination, sign) in [(from, -1), (to.destination, 1)] {
-                work.accounts.add(Account::destination(destination, "routed"), sign);
-                work.accounts.add(Account::state(destination, State::InFlight), sign);
-                work.accounts.add(Account::destination(destination, "attempts"), sign * attempts);
-                work.accounts.add(Account::destination(destination, "attempts_unknown"), sign * unknown);
-            }
+            work.accounts.post(accounts::redirected(from, to.destination, attempts, unknown));
             Ok(())
         })
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::accept::Desk;
 use super::failure::Failure;
-use super::lane::Turn;
 use super::locks;
-use super::names::Way;
 use super::session::{args, read};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
 use crate::stale;
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 
 /// What waits of a record: never more than a few.
 const WAITING_MAX: i64 = 100;

@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use super::accounts::Account;
 use super::failure::Failure;
-use super::names::Way;
 use super::session::{args, read};
 use super::text;
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::StoreError;
+use crate::store::accounts::{self, Account};
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 
 /// A delivery as it stands in its row.
 #[derive(Clone, Debug)]
@@ -57,18 +58,6 @@ pub(super) struct Place {
     pub(super) replay_of: Option<i64>,
     /// The configuration that it is to be mapped with.
     pub(super) as_it_was: Option<i64>,
-}
-
-/// What a delivery becomes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn<'a> {
-    pub(super) to: State,
-    /// Set for `Waiting`, and for `Blocked` if it is not to be sent before.
-    pub(super) due_at: Option<Timestamp>,
-    /// Whether it keeps its place in its lane.
-    pub(super) unsettled: bool,
-    pub(super) reason: Option<&'a str>,
-    pub(super) at: Timestamp,
 }
 
 /// The head of a lane as far as it was read.
@@ -228,7 +217,7 @@ impl Scene {
                 lane.unsettled.remove(&id);
             }
         }
-        work.accounts.turn(destination, from, turn.to);
+        work.accounts.post(accounts::turned(destination, from, turn.to));
         Ok(())
     }
 

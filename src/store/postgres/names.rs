@@ -11,43 +11,10 @@ use super::session::{Manner, Session, args, read};
 use super::text;
 use crate::delivery::Planned;
 use crate::store::StoreError;
+use crate::store::names::{Kind, Way};
 
 /// More names than this are not remembered: senders choose organization ids.
 const NAMES_MAX: usize = 8_192;
-
-/// What a name names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Source,
-    Organization,
-    Route,
-    Destination,
-    System,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Organization => "organization",
-            Self::Route => "route",
-            Self::Destination => "destination",
-            Self::System => "system",
-        }
-    }
-}
-
-/// A route, its destination and its system as they were when a delivery was made.
-#[derive(Debug)]
-pub(super) struct Way {
-    pub(super) id: i64,
-    pub(super) route: i64,
-    pub(super) destination: i64,
-    pub(super) system: i64,
-    pub(super) route_name: String,
-    pub(super) destination_name: String,
-    pub(super) system_name: String,
-}
 
 type Key = (Kind, String);
 
@@ -101,12 +68,9 @@ impl Known {
         self.way_to([&planned.route, &planned.destination, &planned.system])
     }
 
-    pub(super) fn way_to(&self, [route, destination, system]: [&String; 3]) -> Result<Arc<Way>, Failure> {
-        let same = |way: &&Arc<Way>| {
-            way.route_name == *route && way.destination_name == *destination && way.system_name == *system
-        };
-        let found = self.ways.values().find(same).map(Arc::clone);
-        found.ok_or_else(|| Failure::Fault(format!("the way of route {route:?} was not looked up")))
+    pub(super) fn way_to(&self, names: [&String; 3]) -> Result<Arc<Way>, Failure> {
+        let found = self.ways.values().find(|way| way.is_of(names)).map(Arc::clone);
+        found.ok_or_else(|| Failure::Fault(format!("the way of route {:?} was not looked up", names[0])))
     }
 
     pub(super) fn way_of(&self, id: i64) -> Result<Arc<Way>, Failure> {
@@ -145,11 +109,8 @@ impl Names {
             into.names.extend(all.names.get(key).map(|number| (key.clone(), *number)));
         }
         let mut complete = into.names.len() == wanted.names.len();
-        for [route, destination, system] in &wanted.ways {
-            let same = |way: &&Arc<Way>| {
-                way.route_name == *route && way.destination_name == *destination && way.system_name == *system
-            };
-            match all.ways.values().find(same) {
+        for names in &wanted.ways {
+            match all.ways.values().find(|way| way.is_of(names.each_ref())) {
                 Some(way) => drop(into.ways.insert(way.id, Arc::clone(way))),
                 None => complete = false,
             }

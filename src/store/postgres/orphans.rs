@@ -6,12 +6,13 @@ use super::after;
 use super::audit_log;
 use super::change;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
+use super::lane::Place;
 use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryId, State};
+use crate::delivery::DeliveryId;
+use crate::store::change::{deed, discarded};
 use crate::store::{By, Change, Discarded, Unsettled, Way};
 
 /// One step never discards more.
@@ -99,11 +100,9 @@ impl Discard {
             if !scene.find(*id).is_some_and(may_go) {
                 continue;
             }
-            let turn =
-                Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(&self.reason), at: self.now };
-            change::leave(work, &mut scene, *id, turn)?;
+            change::leave(work, &mut scene, *id, discarded(&self.reason, self.now))?;
             after::tell(work, &mut scene, *id, self.now)?;
-            deeds.push(change::deed(DeliveryId(*id), "discard", &by, self.now));
+            deeds.push(deed(DeliveryId(*id), "discard", &by, self.now, "done".to_owned()));
         }
         if deeds.is_empty() {
             return Ok(0);

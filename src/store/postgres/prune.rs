@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::accounts::Account;
 use super::failure::Failure;
 use super::locks::{self, Class, Keys};
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::State;
+use crate::store::accounts::{self, Account};
 use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
 
 mod families;
@@ -265,9 +265,7 @@ impl Step<'_> {
             for (destination, count, unknown) in
                 read(&rows, |cells| Ok((cells.number()?, cells.number()?, cells.number()?)))?
             {
-                let accounts = &mut self.work.accounts;
-                accounts.add(Account::destination(destination, "attempts").pruned(), count);
-                accounts.add(Account::destination(destination, "attempts_unknown").pruned(), unknown);
+                self.work.accounts.post(accounts::pruned_attempts(destination, count, unknown));
                 taken += count;
             }
             self.pruned.attempts += taken.unsigned_abs();

@@ -7,11 +7,11 @@ use tokio_postgres::types::{ToSql, Type};
 use super::failure::Failure;
 use super::kept;
 use super::session::{Cells, Session, args, read};
-use super::settle::StoredFault;
 use super::text;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
+use crate::store::attempt;
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
     StoredNotification,
@@ -285,7 +285,7 @@ pub(super) async fn attempts(session: &mut Session, delivery: i64) -> Result<Vec
                 status: cells.status()?,
                 response: cells.text()?,
                 response_cut: cells.next()?,
-                fault: fault(cells.maybe_text()?)?,
+                fault: fault(cells.maybe_text()?.as_deref())?,
                 call_hash: None,
             },
         };
@@ -295,10 +295,8 @@ pub(super) async fn attempts(session: &mut Session, delivery: i64) -> Result<Vec
     })
 }
 
-fn fault(text: Option<String>) -> Result<Option<outcome::Fault>, Failure> {
-    let stored = text.map(|text| serde_json::from_str::<StoredFault>(&text)).transpose();
-    let stored = stored.map_err(|error| Failure::Fault(format!("reading a fault: {error}")))?;
-    Ok(stored.map(outcome::Fault::from))
+fn fault(text: Option<&str>) -> Result<Option<outcome::Fault>, Failure> {
+    attempt::read_fault(text).map_err(|error| Failure::Fault(format!("reading a fault: {error}")))
 }
 
 /// The notifications of a filter, newest first, without their XML.

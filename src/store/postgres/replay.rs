@@ -9,16 +9,20 @@ use super::after::{self, Story};
 use super::audit_log;
 use super::change;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
+use super::lane::Place;
 use super::locks::{self, Class, Gate, Keys};
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::reroute;
 use super::revise;
 use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::delivery::{DeliveryId, Planned, State};
-use crate::store::{Deed, DeliveryView, Edit, Replay, Replayed, StoreError};
+use crate::store::change::deed;
+use crate::store::lead;
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
+use crate::store::{DeliveryView, Edit, Replay, Replayed, StoreError};
 
 /// What a delivery carries.
 #[derive(Debug)]
@@ -163,7 +167,7 @@ impl Replaying {
         let Story { first, newest, scene } = story;
         if let Some(wanted) = &planned.after {
             let lead = after::lead(&scene, &newest, first, work.names.number(Kind::Route, &wanted.route)?);
-            if let Some(reason) = after::refusal(wanted, lead) {
+            if let Some(reason) = lead::refusal(wanted, lead) {
                 return conflict(format!("delivery {}: {reason}", place.id));
             }
         }
@@ -234,8 +238,7 @@ impl Replaying {
     }
 
     async fn done(&self, work: &mut Work, shown: i64, made: Option<DeliveryId>) -> Result<DeliveryView, Failure> {
-        let deed = change::deed(self.0.delivery, "replay", &self.0.by, self.0.now);
-        let deed = Deed { result: self.0.result(made), ..deed };
+        let deed = deed(self.0.delivery, "replay", &self.0.by, self.0.now, self.0.result(made));
         audit_log::write(work, &deed).await?;
         change::view(work, shown).await
     }

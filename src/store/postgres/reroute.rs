@@ -9,12 +9,13 @@ use super::after;
 use super::coalesce;
 use super::failure::Failure;
 use super::locks::{self, Class, Gate, Keys};
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::revise;
 use super::session::{args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, Planned};
+use crate::store::names::Kind;
 use crate::store::{Accept, StoreError};
 
 /// The command: `row` is the content that goes out, of whichever revision.

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::accept::{self, Desk, Envelope, Key, Known};
-use super::accounts::Account;
 use super::after;
 use super::coalesce;
 use super::failure::Failure;
-use super::lane::{Place, Turn};
-use super::names::Kind;
+use super::lane::Place;
 use super::session::{Cells, args, read};
 use super::text;
 use super::work::Work;
 use crate::delivery::{OnRevision, Planned, State};
+use crate::store::accounts::{self, Account};
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// A route's newest delivery of the notification, and what the route wants now.
@@ -120,15 +121,8 @@ fn deliver(
 
 /// A notification that had no delivery has one now: it counts as routed from here on.
 pub(super) fn reclassify(work: &mut Work, source: i64, kind: &str) -> Result<(), Failure> {
-    let account = match kind {
-        "unrouted" => "unrouted",
-        "skipped_empty" => "skipped_empty",
-        "quarantined" => "quarantined",
-        "unreadable" => "unreadable",
-        other => return Err(Failure::Rule(StoreError::Refused(format!("{other:?} is no kind of a first revision")))),
-    };
-    work.accounts.add(Account::source(source, account), -1);
-    work.accounts.add(Account::source(source, "routed"), 1);
+    let other = || StoreError::Refused(format!("{kind:?} is no kind of a first revision"));
+    work.accounts.post(accounts::reclassified(source, kind).ok_or_else(other)?);
     Ok(())
 }
 

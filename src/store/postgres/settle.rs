@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
-use super::accounts::Account;
 use super::after;
 use super::failure::Failure;
 use super::kept;
-use super::lane::{Scene, Turn};
+use super::lane::Scene;
 use super::locks;
 use super::queue::Group;
 use super::session::{Cells, args, read};
@@ -19,14 +17,10 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, Lease, State};
-use crate::outcome;
+use crate::store::accounts::Account;
+use crate::store::attempt::{self, STOPPED, UNKNOWN};
+use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError, StoreResult};
-
-/// The outcome that says: sent, and no usable answer.
-const UNKNOWN: &str = "unknown";
-
-/// Why an attempt that nobody completed came to nothing known.
-const STOPPED: &str = "the gateway stopped while the call was under way";
 
 /// Settlements go in groups.
 pub(super) enum Settling {}
@@ -142,19 +136,9 @@ fn move_on(
     let place = scene.place(id)?;
     let (lane, has_followers) = (place.lane_key, place.has_followers);
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
-    let turn = match settlement {
-        Settlement::Waiting { due_at } => return scene.take_turn(work, id, *due_at, last_reason, at),
-        Settlement::Delivered => Turn { to: State::Delivered, due_at: None, unsettled: false, reason: None, at },
-        Settlement::Dead { reason, holds_lane } => {
-            let unsettled = *holds_lane && lane.is_some();
-            Turn { to: State::Dead, due_at: None, unsettled, reason: Some(reason), at }
-        }
-        Settlement::Held { reason } => {
-            Turn { to: State::Held, due_at: None, unsettled: true, reason: Some(reason), at }
-        }
-        Settlement::Superseded { reason } => {
-            Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(reason), at }
-        }
+    let turn = match turn::settled(settlement, lane, at) {
+        Next::Again(due_at) => return scene.take_turn(work, id, due_at, last_reason, at),
+        Next::Turn(turn) => turn,
     };
     scene.turn(work, id, turn)?;
     scene.promote(work, lane, at)?;
@@ -191,8 +175,7 @@ async fn write_attempts(work: &mut Work, settles: &[&Settle]) -> Result<(), Fail
     kept::write(work, &called).await?;
     let mut faults = Vec::with_capacity(called.len());
     for settle in &called {
-        let fault = settle.record.fault.as_ref().map(|fault| serde_json::to_string(&StoredFault::from(fault)));
-        let kept = fault.transpose().map_err(|error| Failure::Fault(format!("keeping the fault: {error}")))?;
+        let kept = attempt::write_fault(settle.record.fault.as_ref()).map_err(Failure::Fault)?;
         faults.push(kept.map(|text| text::written(&text).into_owned()));
     }
     let text = |value: fn(&Settle) -> &String| -> Vec<Cow<'_, str>> {
@@ -373,12 +356,7 @@ impl Rescue {
         place.same_bytes_as = Some(version);
         let way = Arc::clone(&place.way);
         work.accounts.add(Account::destination(way.destination, "attempts_unknown"), 1);
-        let held = work.engine.hold_unknown.contains(&way.destination_name);
-        let settlement = if held {
-            Settlement::Held { reason: STOPPED.to_owned() }
-        } else {
-            Settlement::Waiting { due_at: self.now }
-        };
+        let settlement = attempt::stopped(&work.engine.hold_unknown, &way.destination_name, self.now);
         move_on(work, scene, id, &settlement, STOPPED, self.now)
     }
 }
@@ -438,46 +416,5 @@ impl Job for GiveUp {
             work.idle = left.is_empty();
             Ok(())
         })
-    }
-}
-
-/// A fault as it is kept; the value that travels is only ever written out.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredFault {
-    code: String,
-    code_namespace: String,
-    subcodes: Vec<String>,
-    subcode_namespaces: Vec<String>,
-    string: String,
-    actor: Option<String>,
-    detail: Option<String>,
-}
-
-impl From<&outcome::Fault> for StoredFault {
-    fn from(fault: &outcome::Fault) -> Self {
-        Self {
-            code: fault.code.clone(),
-            code_namespace: fault.code_namespace.clone(),
-            subcodes: fault.subcodes.clone(),
-            subcode_namespaces: fault.subcode_namespaces.clone(),
-            string: fault.string.clone(),
-            actor: fault.actor.clone(),
-            detail: fault.detail.clone(),
-        }
-    }
-}
-
-impl From<StoredFault> for outcome::Fault {
-    fn from(fault: StoredFault) -> Self {
-        Self {
-            code: fault.code,
-            code_namespace: fault.code_namespace,
-            subcodes: fault.subcodes,
-            subcode_namespaces: fault.subcode_namespaces,
-            string: fault.string,
-            actor: fault.actor,
-            detail: fault.detail,
-            content: serde_json::Value::Null,
-        }
     }
 }

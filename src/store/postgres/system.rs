@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::failure::Failure;
-use super::names::{Kind, Wanted};
+use super::names::Wanted;
 use super::session::{Cells, args};
 use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
+use crate::store::names::Kind;
 use crate::store::{Claim, Claimed, Outage, Pause, SystemState};
 
 /// While other gateways have all the calls, one looks again after this long, unless it is told.

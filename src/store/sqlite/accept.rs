@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::after;
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::coalesce::{self, Newcomer};
 use super::lane;
-use super::names::{Kind, Way};
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
+use crate::store::accounts::{self, Account};
+use crate::store::lead;
+use crate::store::names::{Kind, Way};
 use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
 
 /// What all notifications of one envelope share.
@@ -168,7 +170,7 @@ impl Envelope<'_> {
             Some(after) => after::lead(books, first, &after.route)?,
             None => None,
         };
-        let lost = planned.after.as_ref().and_then(|after| after::refusal(after, lead));
+        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
         let dead = planned.dead.as_ref().or(lost.as_ref());
         let newer = if dead.is_none() { self.coalesced(books, &way, id, record_id, planned)? } else { None };
         // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
@@ -193,8 +195,7 @@ impl Envelope<'_> {
             let key = self.coalesce_key(record_id);
             Newcomer { id, way: &way, key: &key, coalesce, now }.note(books, newer)?;
         }
-        books.accounts.add(Account::destination(way.destination, "routed"), 1);
-        books.accounts.add(Account::state(way.destination, state), 1);
+        books.accounts.post(accounts::made(way.destination, state));
         if state == State::Waiting {
             self.wake(&way);
         }

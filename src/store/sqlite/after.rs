@@ -4,24 +4,18 @@
 use std::sync::Arc;
 
 use super::books::{Books, Failure};
-use super::lane::{self, Place, Turn};
-use super::names::Way;
+use super::lane::{self, Place};
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{After, State};
 use crate::store::StoreError;
+use crate::store::lead::{self, Follower, Lead, Rejoined};
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 
-/// The delivery that another comes after.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lead {
-    pub(super) id: i64,
-    pub(super) state: State,
-}
-
-impl Lead {
-    /// Whether it will not be delivered, unless a person sees to it.
-    pub(super) fn is_lost(self) -> bool {
-        matches!(self.state, State::Dead | State::Superseded | State::Discarded)
+impl From<&Place> for Lead {
+    fn from(place: &Place) -> Self {
+        Self { id: place.id, state: place.state }
     }
 }
 
@@ -30,38 +24,10 @@ pub(super) fn lead(books: &mut Books, first: i64, route: &str) -> Result<Option<
     for delivery in revise::newest_deliveries(books, first)?.into_iter().rev() {
         let Some(place) = lane::place(books, delivery)? else { continue };
         if place.way.route_name == route {
-            return Ok(Some(Lead { id: place.id, state: place.state }));
+            return Ok(Some(Lead::from(&place)));
         }
     }
     Ok(None)
-}
-
-/// Why a delivery cannot go out at all; none when its lead is, or may yet be, delivered.
-pub(super) fn refusal(after: &After, lead: Option<Lead>) -> Option<String> {
-    let route = &after.route;
-    match lead {
-        None => Some(format!(
-            "route {route:?}, which it comes after, made no delivery of this notification, so there is no answer to take"
-        )),
-        Some(lead) if lead.is_lost() => Some(lost(route, lead)),
-        Some(_) => None,
-    }
-}
-
-// The id stands in quotes, so that dead letters with this cause are grouped.
-fn lost(route: &str, lead: Lead) -> String {
-    let Lead { id, state } = lead;
-    let then = match state {
-        State::Dead => "; once that one was replayed and delivered, this one can be replayed",
-        State::Waiting
-        | State::Blocked
-        | State::InFlight
-        | State::Delivered
-        | State::Held
-        | State::Superseded
-        | State::Discarded => "",
-    };
-    format!("delivery \"{id}\" on route {route:?}, which it comes after, is {state} and gave no answer{then}")
 }
 
 /// Notes what a new delivery comes after.
@@ -87,24 +53,25 @@ pub(super) fn tell(books: &mut Books, lead: i64, now: Timestamp) -> Result<Vec<A
     let mut woken = Vec::new();
     let mut told = vec![lead];
     while let Some(lead) = told.pop() {
-        let lead = lane::place_of(books, lead)?;
-        let known = Lead { id: lead.id, state: lead.state };
-        if lead.state != State::Delivered && !known.is_lost() {
+        let place = lane::place_of(books, lead)?;
+        let lead = Lead::from(&place);
+        if !lead.is_decided() {
             continue;
         }
+        let reason = lead.lost(&place.way.route_name);
         let sql = "SELECT id FROM delivery WHERE comes_after = ?1 ORDER BY id";
         for follower in books.list(sql, [lead.id], |row| row.get(0))? {
             let follower = lane::place_of(books, follower)?;
-            if known.is_lost() {
-                if !matches!(follower.state, State::Blocked | State::Held) {
-                    continue;
-                }
-                let reason = Some(lost(&lead.way.route_name, known));
-                let unsettled = follower.holds;
-                let turn = Turn { to: State::Dead, due_at: None, unsettled, reason: reason.as_deref(), at: now };
-                lane::turn(books, &follower, turn)?;
-                if follower.has_followers {
-                    told.push(follower.id);
+            match lead.follower(follower.state) {
+                Follower::Stays => continue,
+                Follower::GoesOn => {}
+                Follower::Dies => {
+                    let unsettled = follower.holds;
+                    let turn = Turn { to: State::Dead, due_at: None, unsettled, reason: Some(&reason), at: now };
+                    lane::turn(books, &follower, turn)?;
+                    if follower.has_followers {
+                        told.push(follower.id);
+                    }
                 }
             }
             if lane::promote(books, follower.way.system, follower.lane.as_deref(), now)? {
@@ -122,38 +89,18 @@ pub(super) fn rejoin(books: &mut Books, place: &Place, after: Option<Option<&Aft
         Some(lead) => lane::place(books, lead)?,
         None => None,
     };
-    let route = match (after, &known) {
-        (Some(None), _) => {
+    let known = known.as_ref().map(|known| (known.way.route_name.as_str(), Lead::from(known)));
+    let after = match lead::rejoined(after, known, place.holds) {
+        Rejoined::Nothing => {
             return books.run("UPDATE delivery SET comes_after = NULL WHERE id = ?1", [place.id]).map(|_| ());
         }
-        (Some(Some(after)), _) => after.route.clone(),
-        (None, Some(known)) => known.way.route_name.clone(),
-        (None, None) => return Ok(()),
+        Rejoined::AsItWas => return Ok(()),
+        Rejoined::Newest(after) => after,
     };
-    if let Some(known) = &known
-        && known.way.route_name == route
-        && !(Lead { id: known.id, state: known.state }).is_lost()
-    {
-        return Ok(());
-    }
-    let holds_lane = after.flatten().map_or(place.holds, |after| after.holds_lane);
-    let after = After { route, holds_lane };
     let first = first_row(books, place.id)?;
     let lead = lead(books, first, &after.route)?;
-    // Who waits for a higher number may stand before it in its own lane: then neither would ever go out. And who has no
-    // lane has no place in which to wait.
-    let early = lead.filter(|lead| (lead.id > place.id || place.lane.is_none()) && lead.state != State::Delivered);
-    let reason = refusal(&after, lead).or_else(|| {
-        let Lead { id, .. } = early?;
-        let route = &after.route;
-        Some(format!(
-            "delivery {id} on route {route:?}, which it comes after, is not delivered yet; replay this one once it is"
-        ))
-    });
-    match reason {
-        Some(reason) => Err(Failure::Rule(StoreError::Conflict(format!("delivery {}: {reason}", place.id)))),
-        None => note(books, place.id, &after, lead),
-    }
+    lead::check(place.id, place.lane.as_ref(), &after, lead)?;
+    note(books, place.id, &after, lead)
 }
 
 /// The row of the first revision of what a delivery carries.

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 use super::days::{Heard, Sheets};
 use super::names::Names;
 use crate::clock::{Day, Timestamp};
-use crate::delivery::State;
 use crate::store::StoreError;
+use crate::store::accounts::{Account, Posting};
 
 /// Why a command came to nothing.
 #[derive(Debug)]
@@ -147,50 +147,6 @@ fn warm(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One account of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
-    /// The name's id; 0 for `lanes`.
-    owner: i64,
-    /// The word of the ledger.
-    name: &'static str,
-    /// `source`, `destination` or `lanes`.
-    kind: &'static str,
-}
-
-impl Account {
-    /// Of a source: `received`, `unique` …
-    pub(super) fn source(source: i64, name: &'static str) -> Self {
-        Self { kind: "source", owner: source, name }
-    }
-
-    /// Of a destination: the deliveries in a state.
-    pub(super) fn state(destination: i64, state: State) -> Self {
-        Self { kind: "destination", owner: destination, name: state.as_str() }
-    }
-
-    /// Of a destination: `routed`, `attempts`, `attempts_unknown`.
-    pub(super) fn destination(destination: i64, name: &'static str) -> Self {
-        Self { kind: "destination", owner: destination, name }
-    }
-
-    /// What was pruned of a source or of a destination.
-    pub(super) fn pruned(self) -> Self {
-        let kind = if self.kind == "source" { "pruned_source" } else { "pruned_destination" };
-        Self { kind, ..self }
-    }
-
-    /// Entries of the audit log that were pruned.
-    pub(super) fn pruned_entries() -> Self {
-        Self { kind: "pruned_audit", owner: 0, name: "rows" }
-    }
-
-    /// Lanes that a sweep had to repair.
-    pub(super) fn lanes_repaired() -> Self {
-        Self { kind: "lanes", owner: 0, name: "repaired" }
-    }
-}
-
 /// The changes of accounts that are not yet written.
 ///
 /// A command counts on a sheet of its own, which is thrown away when the command fails; what the sheets come to is
@@ -218,6 +174,12 @@ impl Accounts {
         note(&mut self.sheet, Line { account, day: self.day }, change);
     }
 
+    pub(super) fn post(&mut self, postings: impl IntoIterator<Item = Posting>) {
+        for (account, change) in postings {
+            self.add(account, change);
+        }
+    }
+
     /// A group begins at this moment.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.today = now.day();
@@ -227,12 +189,6 @@ impl Accounts {
     /// What the command counts from here on happened then.
     pub(super) fn at(&mut self, moment: Timestamp) {
         self.day = moment.day();
-    }
-
-    /// A delivery goes from one state to another.
-    pub(super) fn turn(&mut self, destination: i64, from: State, to: State) {
-        self.add(Account::state(destination, from), -1);
-        self.add(Account::state(destination, to), 1);
     }
 
     /// The command succeeded.

@@ -5,12 +5,14 @@ use rusqlite::{Connection, OptionalExtension};
 use super::after;
 use super::audit_log;
 use super::books::{Books, Failure};
-use super::lane::{self, Place, Turn};
+use super::lane::{self, Place};
 use super::queries;
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryId, State};
+use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
-use crate::store::{By, Change, Deed, DeliveryView, StoreError};
+use crate::store::change::{deed, discarded, held, outdated};
+use crate::store::turn::Turn;
+use crate::store::{By, Change, DeliveryView, StoreError};
 
 /// Executes the command.
 pub(super) fn change(
@@ -23,7 +25,7 @@ pub(super) fn change(
     books.accounts.at(now);
     let reason = by.reason.as_str();
     let place = lane::place_of(books, delivery.0)?;
-    check(&place, change)?;
+    change.check(place.id, place.state)?;
     match change {
         Change::Replay { even_if_newer } => {
             if !even_if_newer && !mutation::active(Mutation::OutdatedReplayed) {
@@ -34,23 +36,15 @@ pub(super) fn change(
             replay(books, &place, *even_if_newer, now)?;
         }
         Change::Release => lane::take_turn(books, &place, now, None, now)?,
-        Change::Hold => leave(
-            books,
-            &place,
-            Turn { to: State::Held, due_at: None, unsettled: true, reason: Some(reason), at: now },
-        )?,
+        Change::Hold => leave(books, &place, held(reason, now))?,
         Change::Discard => {
-            leave(
-                books,
-                &place,
-                Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(reason), at: now },
-            )?;
+            leave(books, &place, discarded(reason, now))?;
             if place.has_followers {
                 after::tell(books, place.id, now)?;
             }
         }
     }
-    note(books, delivery, word(change), by, now, "done".to_owned())?;
+    note(books, delivery, change.word(), by, now, "done".to_owned())?;
     view(books, delivery.0)
 }
 
@@ -63,15 +57,7 @@ pub(super) fn note(
     now: Timestamp,
     result: String,
 ) -> Result<(), Failure> {
-    let deed = Deed {
-        at: now,
-        by: by.clone(),
-        verb: change.to_owned(),
-        object: "delivery",
-        object_id: delivery.to_string(),
-        count: 1,
-        result,
-    };
+    let deed = deed(delivery, change, by, now, result);
     audit_log::write(books, &deed).map(|_| ())
 }
 
@@ -81,49 +67,10 @@ pub(super) fn view(books: &Books, delivery: i64) -> Result<DeliveryView, Failure
     view.ok_or_else(|| Failure::Rule(StoreError::NotFound(format!("the notification of delivery {delivery}"))))
 }
 
-fn check(place: &Place, change: &Change) -> Result<(), Failure> {
-    let (allowed, rule): (&[State], _) = match change {
-        Change::Replay { .. } => (&[State::Dead], "only a dead one can be replayed"),
-        Change::Hold => (&[State::Waiting, State::Blocked], "only a waiting or blocked one can be held"),
-        Change::Release => (&[State::Held], "only a held one can be released"),
-        Change::Discard => (
-            &[State::Waiting, State::Blocked, State::Held, State::Dead],
-            "only a waiting, blocked, held or dead one can be discarded",
-        ),
-    };
-    if allowed.contains(&place.state) {
-        return Ok(());
-    }
-    let state = match place.state {
-        State::InFlight => "in flight",
-        State::Waiting
-        | State::Blocked
-        | State::Delivered
-        | State::Dead
-        | State::Held
-        | State::Superseded
-        | State::Discarded => place.state.as_str(),
-    };
-    Err(Failure::Rule(StoreError::Conflict(format!("delivery {} is {state}; {rule}", place.id))))
-}
-
-fn word(change: &Change) -> &'static str {
-    match change {
-        Change::Replay { .. } => "replay",
-        Change::Hold => "hold",
-        Change::Release => "release",
-        Change::Discard => "discard",
-    }
-}
-
 /// Sending an older state of a record behind a newer one would undo it.
 pub(super) fn refuse_outdated(books: &Books, delivery: i64, route: i64) -> Result<(), Failure> {
     let Some(newer) = outdated_on(books.connection, delivery, Some(route))? else { return Ok(()) };
-    let reason = format!(
-        "delivery {delivery} is outdated: delivery {newer} brought a later state of the record; replay it with \
-         --even-if-newer (even_if_newer in the API) if that is what you want"
-    );
-    Err(Failure::Rule(StoreError::Conflict(reason)))
+    Err(outdated(delivery, newer).into())
 }
 
 /// A later delivery of the same record on the same route that was delivered with other content.

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::after;
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::kept;
-use super::lane::{self, Turn};
-use super::names::Way;
+use super::lane;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
+use crate::store::accounts::{self, Account};
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
 /// No claim takes more than this, whatever it asks for.
@@ -156,8 +158,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
     if !mutation::active(Mutation::AttemptNotWritten) {
         books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
     }
-    books.accounts.turn(due.way.destination, State::Waiting, State::InFlight);
-    books.accounts.add(Account::destination(due.way.destination, "attempts"), 1);
+    books.accounts.post(accounts::begun(due.way.destination));
     Ok(Some(Claimed {
         delivery: DeliveryId(due.id),
         lease: Lease(lease),
@@ -279,12 +280,7 @@ pub(super) fn redirect(
     let tried = books.find(sql, [delivery.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
     let (attempts, unknown) = tried.unwrap_or_default();
     books.run("UPDATE delivery SET way = ?2 WHERE id = ?1", [delivery.0, to.id])?;
-    for (destination, sign) in [(place.way.destination, -1), (to.destination, 1)] {
-        books.accounts.add(Account::destination(destination, "routed"), sign);
-        books.accounts.add(Account::state(destination, State::InFlight), sign);
-        books.accounts.add(Account::destination(destination, "attempts"), sign * attempts);
-        books.accounts.add(Account::destination(destination, "attempts_unknown"), sign * unknown);
-    }
+    books.accounts.post(accounts::redirected(place.way.destination, to.destination, attempts, unknown));
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::books::{Books, Failure};
-use super::lane::{self, Turn};
-use super::names::Way;
+use super::lane;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
 use crate::stale;
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 
 /// A new delivery that may take the place of others.
 #[derive(Debug)]

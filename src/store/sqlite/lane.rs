@@ -6,11 +6,13 @@
 
 use super::after;
 use super::books::{Books, Failure};
-use super::names::Way;
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
 use crate::store::StoreError;
+use crate::store::accounts::{self, Account};
+use crate::store::names::Way;
+use crate::store::turn::Turn;
 
 /// A delivery as the writer needs it to move it.
 #[derive(Debug)]
@@ -33,18 +35,6 @@ pub(super) struct Place {
     pub(super) holds: bool,
     /// Whether a person had it made.
     pub(super) is_replay: bool,
-}
-
-/// What a delivery becomes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn<'a> {
-    pub(super) to: State,
-    /// Set for `Waiting`, and for `Blocked` if it is not to be sent before.
-    pub(super) due_at: Option<Timestamp>,
-    /// Whether it keeps its place in its lane.
-    pub(super) unsettled: bool,
-    pub(super) reason: Option<&'a str>,
-    pub(super) at: Timestamp,
 }
 
 /// Reads a delivery's place.
@@ -103,7 +93,7 @@ pub(super) fn turn(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(
                    not_before = ?6, unsettled = ?7 WHERE id = ?1";
         books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before, turn.unsettled))?;
     }
-    books.accounts.turn(place.way.destination, place.state, turn.to);
+    books.accounts.post(accounts::turned(place.way.destination, place.state, turn.to));
     Ok(())
 }
 
@@ -203,7 +193,7 @@ pub(super) fn repair(books: &mut Books, lanes: &[(i64, String)], now: Timestamp)
     for (system, lane) in lanes {
         if promote(books, *system, Some(lane), now)? {
             repaired += 1;
-            books.accounts.add(super::books::Account::lanes_repaired(), 1);
+            books.accounts.add(Account::lanes_repaired(), 1);
         }
     }
     Ok(repaired)

@@ -7,43 +7,10 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::books::Failure;
 use crate::delivery::Planned;
+use crate::store::names::{Kind, Way};
 
 /// More names of a kind than this are not kept in memory but asked for: senders choose organization ids.
 const NAMES_MAX: usize = 4_096;
-
-/// What a name names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Source,
-    Organization,
-    Route,
-    Destination,
-    System,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Organization => "organization",
-            Self::Route => "route",
-            Self::Destination => "destination",
-            Self::System => "system",
-        }
-    }
-}
-
-/// A route, its destination and its system as they were when a delivery was made.
-#[derive(Debug)]
-pub(super) struct Way {
-    pub(super) id: i64,
-    pub(super) route: i64,
-    pub(super) destination: i64,
-    pub(super) system: i64,
-    pub(super) route_name: String,
-    pub(super) destination_name: String,
-    pub(super) system_name: String,
-}
 
 /// The dictionary. Numbers never change, so what is remembered stays true until a transaction is rolled back.
 #[derive(Debug, Default)]

@@ -4,9 +4,9 @@ use rusqlite::Connection;
 
 use super::books::{Books, Failure};
 use super::change;
-use super::names::Kind;
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::store::names::Kind;
 use crate::store::{By, Change, Discarded, Unsettled, Way};
 
 /// Counts what is not settled, by way. Reads nothing but the index over it.

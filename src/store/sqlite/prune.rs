@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::lane::{self, Place};
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::State;
+use crate::store::accounts::{self, Account};
 use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
 
 /// Attempts of one delivery that are handled at once.
@@ -204,9 +205,7 @@ impl Step<'_, '_> {
                 return Ok(true);
             }
             self.books.run("DELETE FROM attempt WHERE delivery = ?1 AND number <= ?2", (place.id, last))?;
-            let destination = place.way.destination;
-            self.books.accounts.add(Account::destination(destination, "attempts").pruned(), count);
-            self.books.accounts.add(Account::destination(destination, "attempts_unknown").pruned(), unknown);
+            self.books.accounts.post(accounts::pruned_attempts(place.way.destination, count, unknown));
             let count = u64::try_from(count).unwrap_or(0);
             self.pruned.attempts += count;
             self.spend(count);
@@ -234,9 +233,7 @@ impl Step<'_, '_> {
         self.books.run("DELETE FROM kept WHERE delivery = ?1", [place.id])?;
         let sql = "DELETE FROM delivery WHERE id = ?1 RETURNING notification";
         let notification: Option<i64> = self.books.find(sql, [place.id], |row| row.get(0))?;
-        let destination = place.way.destination;
-        self.books.accounts.add(Account::state(destination, place.state).pruned(), 1);
-        self.books.accounts.add(Account::destination(destination, "routed").pruned(), 1);
+        self.books.accounts.post(accounts::pruned_delivery(place.way.destination, place.state));
         self.pruned.deliveries += 1;
         match notification {
             Some(row) => self.take_notification(row),
@@ -326,26 +323,14 @@ impl Step<'_, '_> {
             // It has the envelope of the content that was edited, and went in by itself.
             return Ok(());
         }
-        self.count(revision);
+        let Revision { source, kind, duplicates, .. } = revision;
+        self.books.accounts.post(accounts::pruned_revision(*source, kind, *duplicates));
         // The notifications of an envelope have numbers in a row.
         let sql = "DELETE FROM envelope WHERE id = ?1
                    AND ?1 IS NOT (SELECT envelope FROM notification WHERE id < ?2 ORDER BY id DESC LIMIT 1)
                    AND ?1 IS NOT (SELECT envelope FROM notification WHERE id > ?2 ORDER BY id LIMIT 1)";
         self.pruned.envelopes += as_count(self.books.run(sql, (revision.envelope, revision.row))?);
         Ok(())
-    }
-
-    fn count(&mut self, revision: &Revision) {
-        let &Revision { source, duplicates, .. } = revision;
-        let accounts = &mut self.books.accounts;
-        let mut add = |name, count| accounts.add(Account::source(source, name).pruned(), count);
-        add("received", 1 + duplicates);
-        add("duplicate", duplicates);
-        let kind = kind_account(&revision.kind);
-        add(kind, 1);
-        if kind != "revised" {
-            add("unique", 1);
-        }
     }
 
     /// Those that never had a delivery.
@@ -586,12 +571,6 @@ fn cutoff(now: Timestamp, age: Duration) -> i64 {
 /// Whether what happened then is older than an age; never when it is for good.
 fn is_due(at: Option<i64>, now: Timestamp, age: Option<Duration>) -> bool {
     at.zip(age).is_some_and(|(at, age)| at <= cutoff(now, age))
-}
-
-/// The account of a kind of notification.
-fn kind_account(kind: &str) -> &'static str {
-    let kinds = ["routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
-    kinds.into_iter().find(|known| *known == kind).unwrap_or("revised")
 }
 
 fn as_count(count: usize) -> u64 {

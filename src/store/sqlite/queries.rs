@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde_json::Map;
 
 use super::kept;
-use super::settle::StoredFault;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
+use crate::store::attempt;
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
     StoredNotification, SystemState,
@@ -246,7 +246,6 @@ pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Resu
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([delivery], |row| {
         let fault: Option<String> = row.get(13)?;
-        let fault = fault.map(|text| serde_json::from_str::<StoredFault>(&text)).transpose();
         Ok(AttemptView {
             number: row.get(0)?,
             started_at: Timestamp(row.get(1)?),
@@ -263,7 +262,7 @@ pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Resu
                 status: row.get(10)?,
                 response: row.get(11)?,
                 response_cut: row.get(12)?,
-                fault: fault.map_err(|error| unreadable(13, error))?.map(outcome::Fault::from),
+                fault: attempt::read_fault(fault.as_deref()).map_err(|error| unreadable(13, error))?,
             },
         })
     })?;

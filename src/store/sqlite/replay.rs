@@ -5,10 +5,12 @@ use rusqlite::types::ToSql;
 use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::change;
-use super::lane::{self, Place, Turn};
-use super::names::Kind;
+use super::lane::{self, Place};
 use super::{after, reroute, revise};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::lead;
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
 use crate::store::{Edit, Replay, Replayed, StoreError};
 
 /// Executes the command.
@@ -64,7 +66,7 @@ fn linked(books: &mut Books, replay: &Replay, place: &Place, planned: &Planned) 
         None => carried(books, place)?,
     };
     if let Some(wanted) = &planned.after
-        && let Some(reason) = after::refusal(wanted, after::lead(books, first, &wanted.route)?)
+        && let Some(reason) = lead::refusal(wanted, after::lead(books, first, &wanted.route)?)
     {
         return conflict(format!("delivery {}: {reason}", place.id));
     }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::accept::{self, Envelope};
 use super::after;
-use super::books::{Account, Books, Failure};
-use super::lane::{self, Place, Turn};
-use super::names::Kind;
+use super::books::{Books, Failure};
+use super::lane::{self, Place};
 use crate::delivery::{OnRevision, Planned, State};
 use crate::mutation::{self, Mutation};
+use crate::store::accounts::{self, Account};
+use crate::store::names::Kind;
+use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
 /// The newest content that Salesforce sent, as the store has it.
@@ -118,16 +120,10 @@ fn deliver(
 
 /// A notification that had no delivery has one now: it counts as routed from here on.
 pub(super) fn reclassify(books: &mut Books, first: i64, source: i64, kind: &str) -> Result<(), Failure> {
-    let account = match kind {
-        "unrouted" => "unrouted",
-        "skipped_empty" => "skipped_empty",
-        "quarantined" => "quarantined",
-        "unreadable" => "unreadable",
-        other => return Err(Failure::Rule(StoreError::Refused(format!("{other:?} is no kind of a first revision")))),
-    };
+    let other = || StoreError::Refused(format!("{kind:?} is no kind of a first revision"));
+    let postings = accounts::reclassified(source, kind).ok_or_else(other)?;
     books.run("UPDATE notification SET kind = 'routed' WHERE id = ?1", [first])?;
-    books.accounts.add(Account::source(source, account), -1);
-    books.accounts.add(Account::source(source, "routed"), 1);
+    books.accounts.post(postings);
     Ok(())
 }
 

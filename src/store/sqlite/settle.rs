@@ -1,24 +1,18 @@
 //! Completes attempts: by their outcome, or because the process that made the call is gone.
 
-use serde::{Deserialize, Serialize};
-
 use super::after;
-use super::books::{Account, Books, Failure};
+use super::books::{Books, Failure};
 use super::claim;
 use super::kept;
-use super::lane::{self, Place, Turn};
-use super::names::Kind;
+use super::lane::{self, Place};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
-use crate::outcome;
+use crate::store::accounts::Account;
+use crate::store::attempt::{self, STOPPED, UNKNOWN};
+use crate::store::names::Kind;
+use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
-
-/// The outcome that says: sent, and no usable answer.
-const UNKNOWN: &str = "unknown";
-
-/// Why an attempt that nobody completed came to nothing known.
-const STOPPED: &str = "the gateway stopped while the call was under way";
 
 /// Executes the command.
 pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> {
@@ -51,11 +45,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
 
 fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
     let record = &settle.record;
-    let fault = match record.fault.as_ref().map(|fault| serde_json::to_string(&StoredFault::from(fault))) {
-        None => None,
-        Some(Ok(text)) => Some(text),
-        Some(Err(error)) => return Err(Failure::Rule(StoreError::Refused(format!("keeping the fault: {error}")))),
-    };
+    let fault = attempt::write_fault(record.fault.as_ref()).map_err(StoreError::Refused)?;
     let sql = "UPDATE attempt SET ended_at = ?2, outcome = ?3, duration_ms = ?4, status = ?5, request_cut = ?6,
                response_cut = ?7, reason = ?8, fault = ?9, request_line = ?10, request = ?11, response = ?12,
                call_hash = ?13 WHERE lease = ?1";
@@ -98,27 +88,16 @@ fn move_on(
     at: Timestamp,
 ) -> Result<(), Failure> {
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
-    let turn = match settlement {
-        Settlement::Waiting { due_at } => {
-            lane::take_turn(books, place, *due_at, last_reason, at)?;
+    let turn = match turn::settled(settlement, place.lane.as_ref(), at) {
+        Next::Again(due_at) => {
+            lane::take_turn(books, place, due_at, last_reason, at)?;
             return if mutation::active(Mutation::LaneIgnoredForRetries) {
                 lane::pass_by(books, place, at)
             } else {
                 Ok(())
             };
         }
-        Settlement::Delivered => Turn { to: State::Delivered, due_at: None, unsettled: false, reason: None, at },
-        Settlement::Dead { reason, holds_lane } => {
-            let holds = *holds_lane && !mutation::active(Mutation::DeadLetterHoldsNoLane);
-            let unsettled = holds && place.lane.is_some();
-            Turn { to: State::Dead, due_at: None, unsettled, reason: Some(reason), at }
-        }
-        Settlement::Held { reason } => {
-            Turn { to: State::Held, due_at: None, unsettled: true, reason: Some(reason), at }
-        }
-        Settlement::Superseded { reason } => {
-            Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(reason), at }
-        }
+        Next::Turn(turn) => turn,
     };
     lane::turn(books, place, turn)?;
     lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
@@ -162,11 +141,7 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
                    WHERE id = ?1";
         books.run(sql, [delivery])?;
         books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
-        let settlement = if hold.contains(&place.way.destination_name) {
-            Settlement::Held { reason: STOPPED.to_owned() }
-        } else {
-            Settlement::Waiting { due_at: now }
-        };
+        let settlement = attempt::stopped(hold, &place.way.destination_name, now);
         move_on(books, &place, &settlement, STOPPED, now)?;
     }
     Ok(u64::try_from(left.len()).unwrap_or(u64::MAX))
@@ -214,45 +189,4 @@ pub(super) fn set_system(books: &mut Books, system: &str, state: &crate::store::
         outage.map(|outage| outage.trips),
     );
     books.run(sql, values).map(|_| ())
-}
-
-/// A fault as it is kept; the value that travels is only ever written out.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredFault {
-    code: String,
-    code_namespace: String,
-    subcodes: Vec<String>,
-    subcode_namespaces: Vec<String>,
-    string: String,
-    actor: Option<String>,
-    detail: Option<String>,
-}
-
-impl From<&outcome::Fault> for StoredFault {
-    fn from(fault: &outcome::Fault) -> Self {
-        Self {
-            code: fault.code.clone(),
-            code_namespace: fault.code_namespace.clone(),
-            subcodes: fault.subcodes.clone(),
-            subcode_namespaces: fault.subcode_namespaces.clone(),
-            string: fault.string.clone(),
-            actor: fault.actor.clone(),
-            detail: fault.detail.clone(),
-        }
-    }
-}
-
-impl From<StoredFault> for outcome::Fault {
-    fn from(fault: StoredFault) -> Self {
-        Self {
-            code: fault.code,
-            code_namespace: fault.code_namespace,
-            subcodes: fault.subcodes,
-            subcode_namespaces: fault.subcode_namespaces,
-            string: fault.string,
-            actor: fault.actor,
-            detail: fault.detail,
-            content: serde_json::Value::Null,
-        }
-    }
 }

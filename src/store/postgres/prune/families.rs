@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::Account;
 use super::super::failure::Failure;
 use super::super::session::{args, read};
 use super::{Step, as_count};
+use crate::store::accounts;
 
 /// Revisions of one notification that are looked at.
 const REVISIONS_MAX: i64 = 200;
@@ -45,7 +45,8 @@ impl Step<'_> {
         self.work.session.query(sql, args![INT8_ARRAY numbers]).await?;
         self.work.session.query("DELETE FROM notification WHERE id = ANY($1)", args![INT8_ARRAY numbers]).await?;
         for revision in revisions.iter().filter(|revision| !revision.is_edited) {
-            count(self, revision);
+            let Revision { source, kind, duplicates, .. } = revision;
+            self.work.accounts.post(accounts::pruned_revision(*source, kind, *duplicates));
         }
         self.pruned.notifications += as_count(revisions.len());
         self.spend(revisions.len());
@@ -103,22 +104,4 @@ impl Step<'_> {
         let cutoff = self.cutoff(age.max(retention.dedupe));
         family.iter().all(|revision| !revision.is_used && revision.received_at.is_some_and(|at| at <= cutoff))
     }
-}
-
-fn count(step: &mut Step<'_>, revision: &Revision) {
-    let &Revision { source, duplicates, .. } = revision;
-    let mut add = |name, count| step.work.accounts.add(Account::source(source, name).pruned(), count);
-    add("received", 1 + duplicates);
-    add("duplicate", duplicates);
-    let kind = kind_account(&revision.kind);
-    add(kind, 1);
-    if kind != "revised" {
-        add("unique", 1);
-    }
-}
-
-/// The account of a kind of notification.
-fn kind_account(kind: &str) -> &'static str {
-    let kinds = ["routed", "unrouted", "skipped_empty", "unreadable", "quarantined"];
-    kinds.into_iter().find(|known| *known == kind).unwrap_or("revised")
 }

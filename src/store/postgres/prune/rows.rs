@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::Account;
 use super::super::failure::Failure;
 use super::super::session::{Cells, args, read};
 use super::{Step, as_count};
 use crate::delivery::State;
+use crate::store::accounts;
 
 /// Deliveries between one and the last that took its place: more are not shown, and not looked at.
 const SUCCESSORS_MAX: i64 = 100;
@@ -39,8 +39,7 @@ impl Step<'_> {
         let rows = self.work.session.query(sql, args![INT8_ARRAY going]).await?;
         let gone = read(&rows, |cells| Ok((cells.number()?, cells.number()?, cells.parsed::<State>()?)))?;
         for (_, destination, state) in &gone {
-            self.work.accounts.add(Account::state(*destination, *state).pruned(), 1);
-            self.work.accounts.add(Account::destination(*destination, "routed").pruned(), 1);
+            self.work.accounts.post(accounts::pruned_delivery(*destination, *state));
         }
         self.pruned.deliveries += as_count(gone.len());
         let notifications: BTreeSet<i64> = gone.iter().map(|(notification, ..)| *notification).collect();
