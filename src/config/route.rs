@@ -27,6 +27,10 @@ use crate::wsdl::{Chosen, Operation, Target};
 /// The deepest target path.
 const DEPTH_MAX: usize = 32;
 
+/// What may become of a record that is not there, or was deleted.
+const POLICIES: [(&str, OnEmpty); 3] =
+    [("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)];
+
 /// A route as configured.
 pub(super) struct Built {
     pub(super) name: String,
@@ -94,18 +98,9 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
     let when = section.text("when").and_then(|field| check.condition(&field.spot, &field.value));
     let lane = lane(section, &check);
     let stale_by = stale_by(section, types);
-    let coalesce = section.boolean("coalesce").unwrap_or(false);
-    if coalesce && matches!(lane, Lane::None) {
-        let reason = "needs an order: with lane = \"none\" no update stands before another";
-        section.desk.error(&section.spot_of("coalesce"), reason);
-    }
-    let policies = [("skip", OnEmpty::Skip), ("deliver", OnEmpty::Deliver), ("dead", OnEmpty::Dead)];
-    let on_empty = section.choice("on_empty", &policies);
-    let deleted_when = section.text("deleted_when").and_then(|field| check.condition(&field.spot, &field.value));
-    let on_deleted = section.choice("on_deleted", &policies);
-    if section.has("on_deleted") && !section.has("deleted_when") {
-        section.desk.error(&section.spot_of("on_deleted"), "has no effect without deleted_when");
-    }
+    let coalesce = coalesce(section, &lane);
+    let on_empty = section.choice("on_empty", &POLICIES);
+    let (deleted_when, on_deleted) = deleted(section, &check);
     let on_revision =
         section.choice("on_revision", &[("deliver", OnRevision::Deliver), ("ignore", OnRevision::Ignore)]);
     let on_dead = section.choice("on_dead", &[("continue", OnDead::Continue), ("hold", OnDead::Hold)]);
@@ -134,7 +129,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
         lane,
         on_empty: on_empty.map(|field| field.value).unwrap_or_default(),
         deleted_when,
-        on_deleted: on_deleted.map_or(OnEmpty::Deliver, |field| field.value),
+        on_deleted,
         on_revision: on_revision.map(|field| field.value).unwrap_or_default(),
         on_dead,
         after,
@@ -146,6 +141,26 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
         dead_without: check.dead_without.take(),
         lookup,
     })
+}
+
+/// `coalesce`: whether of several waiting updates only the newest goes out.
+fn coalesce(section: &Section<'_, '_>, lane: &Lane) -> bool {
+    let coalesce = section.boolean("coalesce").unwrap_or(false);
+    if coalesce && matches!(lane, Lane::None) {
+        let reason = "needs an order: with lane = \"none\" no update stands before another";
+        section.desk.error(&section.spot_of("coalesce"), reason);
+    }
+    coalesce
+}
+
+/// `deleted_when` and `on_deleted`: which records were deleted, and what becomes of them.
+fn deleted(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> (Option<Expression>, OnEmpty) {
+    let deleted_when = section.text("deleted_when").and_then(|field| check.condition(&field.spot, &field.value));
+    let on_deleted = section.choice("on_deleted", &POLICIES);
+    if section.has("on_deleted") && !section.has("deleted_when") {
+        section.desk.error(&section.spot_of("on_deleted"), "has no effect without deleted_when");
+    }
+    (deleted_when, on_deleted.map_or(OnEmpty::Deliver, |field| field.value))
 }
 
 /// `[route.probe]`: the question whether a message arrived.

@@ -303,13 +303,7 @@ impl Attempts {
         };
         let looks_up = claimed.same_bytes_as.is_some() && route.lookup.is_some();
         let Answered { judgement, record, duration, kept } = match looked_up {
-            LookedUp::There(mut answered) => {
-                let unseen =
-                    destination.keep.iter().filter(|keep| answered.kept.iter().all(|kept| kept.name != keep.name));
-                let unseen: Vec<Kept> = unseen.map(unseen_answer).collect();
-                answered.kept.extend(unseen);
-                *answered
-            }
+            LookedUp::There(answered) => with_unseen(*answered, &destination.keep),
             LookedUp::Absent => {
                 if let Some(verdict) = settle::exhausted(&facts(), &route.policy).filter(|_| looks_up) {
                     return no_call(verdict, "");
@@ -319,13 +313,7 @@ impl Attempts {
                 answered
             }
             LookedUp::Unknown { judgement, after } => {
-                // No call was made for the delivery: none is counted, and no limit ends it before somebody knows.
-                let facts = facts();
-                let verdict = if judgement.follow == Some(Follow::Retry(None)) {
-                    settle::look_again(&facts, &route.policy)
-                } else {
-                    settle::verdict(&judgement, &facts, &route.policy)
-                };
+                let verdict = still_unknown(&judgement, &facts(), &route.policy);
                 return Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) };
             }
         };
@@ -663,6 +651,24 @@ fn no_call(verdict: Verdict, reason: &str) -> Decided {
         duration: Duration::ZERO,
         stale_mark: None,
         kept: Vec::new(),
+    }
+}
+
+/// What a look-up's answer gives, with what the destination would have kept of its own.
+fn with_unseen(mut answered: Answered, keep: &[keep::Keep]) -> Answered {
+    let unseen = keep.iter().filter(|keep| answered.kept.iter().all(|kept| kept.name != keep.name));
+    let unseen: Vec<Kept> = unseen.map(unseen_answer).collect();
+    answered.kept.extend(unseen);
+    answered
+}
+
+/// What follows from a look-up that failed: no call was made for the delivery, none is counted, and no limit ends it
+/// before somebody knows.
+fn still_unknown(judgement: &Judgement, facts: &Facts, policy: &settle::Policy) -> Verdict {
+    if judgement.follow == Some(Follow::Retry(None)) {
+        settle::look_again(facts, policy)
+    } else {
+        settle::verdict(judgement, facts, policy)
     }
 }
 
