@@ -273,7 +273,7 @@ impl SqliteStore {
     /// Asks the readers.
     fn read<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, StoreResult<T>> {
         Box::pin(self.readers.ask(question))
     }
@@ -520,9 +520,8 @@ impl Store for SqliteStore {
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {
         let found = self.read(move |connection| {
-            let moment = connection.transaction()?;
-            let view = queries::delivery_view(&moment, id.0)?;
-            Ok((view, queries::attempts(&moment, id.0)?))
+            let view = queries::delivery_view(connection, id.0)?;
+            Ok((view, queries::attempts(connection, id.0)?))
         });
         Box::pin(async move {
             match found.await? {

@@ -123,10 +123,9 @@ pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
 /// Compares every counter with the rows and the rows with one another, in one moment of the database.
 ///
 /// A rule that is broken is told like an account: none may break it, and so many rows do.
-pub(super) fn verify(connection: &mut Connection) -> rusqlite::Result<Vec<Discrepancy>> {
-    let moment = connection.transaction()?;
-    let mut found = disagreements(&moment)?;
-    found.extend(broken(&moment)?.into_iter().map(|(what, rows)| Discrepancy {
+pub(super) fn verify(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    let mut found = disagreements(connection)?;
+    found.extend(broken(connection)?.into_iter().map(|(what, rows)| Discrepancy {
         account: what.to_owned(),
         counter: 0,
         rows,
@@ -233,15 +232,14 @@ fn grouped(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<(String, 
 }
 
 /// What is wrong inside the file: pages, rows that refer to nothing, lanes out of order, accounts.
-pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut findings: Vec<String> = connection
         .prepare("PRAGMA quick_check(20)")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     findings.retain(|finding| finding != "ok");
-    let moment = connection.transaction()?;
-    findings.extend(broken(&moment)?.into_iter().map(|(what, rows)| format!("{rows} {what}")));
-    for Discrepancy { account, counter, rows } in disagreements(&moment)? {
+    findings.extend(broken(connection)?.into_iter().map(|(what, rows)| format!("{rows} {what}")));
+    for Discrepancy { account, counter, rows } in disagreements(connection)? {
         findings.push(format!("{account}: the counter says {counter}, the rows say {rows}"));
     }
     Ok(findings)

@@ -14,7 +14,7 @@ use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
-use super::{audit, schema, words};
+use super::{audit, readers, schema, words};
 use crate::store::{Backup, StoreError, StoreResult};
 
 /// Pages copied between two rests: 1 MiB.
@@ -139,7 +139,7 @@ fn examine(copy: &Path) -> rusqlite::Result<(Result<(), String>, Backup)> {
         .collect::<rusqlite::Result<_>>()?;
     findings.retain(|finding| finding != "ok");
     let ledger = audit::ledger(&connection)?;
-    let differs = audit::verify(&mut connection)?;
+    let differs = readers::of_one_moment(&mut connection, audit::verify)?;
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0));
     let backup = Backup {
         file: String::new(),

@@ -173,17 +173,16 @@ fn last_heard(connection: &Connection, source: i64) -> rusqlite::Result<Option<T
 }
 
 /// The accounts of some days.
-pub(super) fn ledger_days(connection: &mut Connection, filter: &DayFilter) -> rusqlite::Result<LedgerDays> {
-    let moment = connection.transaction()?;
+pub(super) fn ledger_days(connection: &Connection, filter: &DayFilter) -> rusqlite::Result<LedgerDays> {
     let all = filter.source.is_none() && filter.destination.is_none();
     let mut rows = Vec::new();
     if all || filter.source.is_some() {
-        rows.extend(rows_of(&moment, "source", &SOURCE, filter, &filter.source, |row| {
+        rows.extend(rows_of(connection, "source", &SOURCE, filter, &filter.source, |row| {
             Ok(DayChange::Source { source: row.get(1)?, counts: notification_counts(row)? })
         })?);
     }
     if all || filter.destination.is_some() {
-        rows.extend(rows_of(&moment, "destination", &DESTINATION, filter, &filter.destination, |row| {
+        rows.extend(rows_of(connection, "destination", &DESTINATION, filter, &filter.destination, |row| {
             let (attempts, attempts_unknown) = (row.get(11)?, row.get(12)?);
             let counts = delivery_counts(row)?;
             Ok(DayChange::Destination { destination: row.get(1)?, counts, attempts, attempts_unknown })
@@ -193,7 +192,7 @@ pub(super) fn ledger_days(connection: &mut Connection, filter: &DayFilter) -> ru
     rows.sort_by_key(|row| row.day);
     let sql =
         "SELECT min(day) FROM (SELECT min(day) AS day FROM source_day UNION ALL SELECT min(day) FROM destination_day)";
-    let first: Option<i64> = moment.query_row(sql, [], |row| row.get(0))?;
+    let first: Option<i64> = connection.query_row(sql, [], |row| row.get(0))?;
     Ok(LedgerDays { first: first.map(Day), rows })
 }
 
@@ -270,11 +269,10 @@ pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<(&'static st
 }
 
 /// When each source was heard last, and its longest silence that ended on one of the days from `since`.
-pub(super) fn gaps(connection: &mut Connection, since: Day) -> rusqlite::Result<Vec<Gap>> {
-    let moment = connection.transaction()?;
+pub(super) fn gaps(connection: &Connection, since: Day) -> rusqlite::Result<Vec<Gap>> {
     let sql = "SELECT n.text, d.source, max(d.last_at) FROM source_day d CROSS JOIN name n ON n.id = d.source
                GROUP BY d.source HAVING max(d.last_at) > 0 ORDER BY n.text";
-    let mut statement = moment.prepare_cached(sql)?;
+    let mut statement = connection.prepare_cached(sql)?;
     let sources =
         statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
     let mut gaps = Vec::new();
@@ -282,7 +280,7 @@ pub(super) fn gaps(connection: &mut Connection, since: Day) -> rusqlite::Result<
         let (source, number, last) = found?;
         let sql = "SELECT silence_ms, silence_until FROM source_day
                    WHERE source = ?1 AND day >= ?2 AND silence_ms > 0 ORDER BY silence_ms DESC, day DESC LIMIT 1";
-        let longest = moment
+        let longest = connection
             .prepare_cached(sql)?
             .query_row((number, since.0), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;

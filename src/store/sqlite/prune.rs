@@ -602,22 +602,17 @@ impl Space {
 }
 
 /// What pruning would find now.
-pub(super) fn prunable(
-    connection: &mut Connection,
-    retention: &Retention,
-    now: Timestamp,
-) -> rusqlite::Result<Prunable> {
-    let moment = connection.transaction()?;
-    let space = Space::of(&moment)?;
+pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<Prunable> {
+    let space = Space::of(connection)?;
     let mut found = Prunable {
         bytes_free: bytes(space.free, space.page_bytes),
         can_shrink: space.can_shrink,
         ..Prunable::default()
     };
     for (state, kept) in settled(retention) {
-        found.payloads += count_settled(&moment, state, Level::Payloads, now, kept.payloads)?;
-        found.attempts += count_settled(&moment, state, Level::Attempts, now, kept.attempts)?;
-        found.deliveries += count_settled(&moment, state, Level::Rows, now, kept.rows)?;
+        found.payloads += count_settled(connection, state, Level::Payloads, now, kept.payloads)?;
+        found.attempts += count_settled(connection, state, Level::Attempts, now, kept.attempts)?;
+        found.deliveries += count_settled(connection, state, Level::Rows, now, kept.rows)?;
     }
     let kinds = [
         ("unrouted", retention.unrouted),
@@ -632,11 +627,12 @@ pub(super) fn prunable(
              WHERE n.kind = '{kind}' AND e.received_at <= ?1"
         );
         let cutoff = cutoff(now, age.max(retention.dedupe));
-        found.notifications += moment.query_row(&sql, [cutoff], |row| row.get(0)).map(not_negative)?;
+        found.notifications += connection.query_row(&sql, [cutoff], |row| row.get(0)).map(not_negative)?;
     }
     if let Some(age) = retention.audit {
         let sql = "SELECT count(*) FROM audit WHERE at < min(?1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - ?2)";
-        found.audit = moment.query_row(sql, (cutoff(now, age), AUDIT_MIN_MS), |row| row.get(0)).map(not_negative)?;
+        found.audit =
+            connection.query_row(sql, (cutoff(now, age), AUDIT_MIN_MS), |row| row.get(0)).map(not_negative)?;
     }
     Ok(found)
 }

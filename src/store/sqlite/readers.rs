@@ -22,10 +22,10 @@ impl Readers {
         Arc::new(Self { path, idle: Mutex::new(Vec::new()), turns: Arc::new(Semaphore::new(count.max(1))) })
     }
 
-    /// Asks a question on a thread that may block.
+    /// Asks a question on a thread that may block. All that it reads is of one moment.
     pub(super) async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        question: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let readers = Arc::clone(self);
@@ -46,17 +46,29 @@ impl Readers {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn answer<T>(&self, question: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
+    fn answer<T>(&self, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> StoreResult<T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => schema::reader(&self.path).map_err(|error| StoreError::Unavailable(words::of(&error)))?,
         };
         // A connection that failed is not lent again.
-        let answer = question(&mut connection).map_err(|error| StoreError::Unavailable(words::of(&error)))?;
+        let answer =
+            of_one_moment(&mut connection, question).map_err(|error| StoreError::Unavailable(words::of(&error)))?;
         if !self.turns.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         Ok(answer)
     }
+}
+
+/// A transaction around it: what several statements find goes together, and its lock is taken once.
+pub(super) fn of_one_moment<T>(
+    connection: &mut Connection,
+    question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let moment = connection.transaction()?;
+    let answer = question(&moment)?;
+    moment.finish()?;
+    Ok(answer)
 }

@@ -207,17 +207,20 @@ impl Law {
         if claims.claimed.is_empty() {
             return;
         }
-        let all = deliveries(store);
+        let unsettled = unsettled(store);
         for claimed in &claims.claimed {
             let id = claimed.delivery.0;
-            let attempts = wait(store.delivery(claimed.delivery)).map(|found| found.1).unwrap_or_default();
+            let found = wait(store.delivery(claimed.delivery));
             let mut book = self.book();
+            let Ok((view, attempts)) = found else {
+                return book.breaks(format!("delivery {id} was claimed and is not in the store"));
+            };
             let Content::Record { record, version } = scene::content_of(&claimed.notification.xml) else {
                 book.breaks(format!("delivery {id} carries no record"));
                 return;
             };
             book.say(format!("claimed {id}, attempt {} ({record}/{version} on {})", claimed.attempt, claimed.route));
-            book.check_claim(&all, &attempts, claim, asked, id, claimed.attempt);
+            book.check_claim(&unsettled, (&view, &attempts), claim, asked, claimed.attempt);
             let before = attempts.iter().rev().nth(1);
             let before = before.and_then(|attempt| Some((attempt.number, attempt.outcome.clone()?)));
             let live = Live {
@@ -522,16 +525,13 @@ impl Book {
 
     fn check_claim(
         &mut self,
-        all: &[DeliveryView],
-        attempts: &[AttemptView],
+        unsettled: &[DeliveryView],
+        (view, attempts): (&DeliveryView, &[AttemptView]),
         claim: &Claim,
         asked: u64,
-        id: i64,
         attempt: u32,
     ) {
-        let Some(view) = all.iter().find(|view| view.delivery_id.0 == id) else {
-            return self.breaks(format!("delivery {id} was claimed and is not in the store"));
-        };
+        let id = view.delivery_id.0;
         let begun = attempts.last().is_some_and(|last| last.number == attempt && last.ended_at.is_none());
         if view.state != State::InFlight || view.attempts != attempt || !begun {
             self.breaks(format!("attempt {attempt} of delivery {id} was begun and is not in the store"));
@@ -546,11 +546,9 @@ impl Book {
         {
             self.breaks(format!("delivery {id} goes out again after {before}"));
         }
-        for ahead in all.iter().filter(|other| other.delivery_id < view.delivery_id && in_one_lane(other, view)) {
-            if !is_settled(ahead) {
-                let (other, state) = (ahead.delivery_id, ahead.state);
-                self.breaks(format!("delivery {id} goes out, and {other} ahead in its lane is {state}"));
-            }
+        for ahead in unsettled.iter().filter(|other| other.delivery_id < view.delivery_id && in_one_lane(other, view)) {
+            let (other, state) = (ahead.delivery_id, ahead.state);
+            self.breaks(format!("delivery {id} goes out, and {other} ahead in its lane is {state}"));
         }
         if let Some((since, until)) = self.paused.get(&claim.system)
             && *since < asked
@@ -723,6 +721,16 @@ fn fits(live: &Live, settle: &Settle) -> Result<(), String> {
 }
 
 /// All deliveries, in the order of their ids.
+/// Those that keep their place in their lane.
+fn unsettled(store: &dyn Store) -> Vec<DeliveryView> {
+    let of_state = |state| {
+        let filter = DeliveryFilter { state: Some(state), limit: Some(1_000), ..DeliveryFilter::default() };
+        wait(store.deliveries(filter)).unwrap()
+    };
+    let states = [State::Waiting, State::Blocked, State::InFlight, State::Held, State::Dead];
+    states.into_iter().flat_map(of_state).filter(|view| !is_settled(view)).collect()
+}
+
 pub(crate) fn deliveries(store: &dyn Store) -> Vec<DeliveryView> {
     let filter = DeliveryFilter { limit: Some(1_000), ..DeliveryFilter::default() };
     let mut all = wait(store.deliveries(filter)).unwrap();

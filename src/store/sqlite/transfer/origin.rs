@@ -60,15 +60,15 @@ impl Side for SqliteOrigin {
 
     fn rows<'a>(&'a self, table: &'static Table, units: &'a [Row]) -> BoxFuture<'a, StoreResult<Page>> {
         let units = units.to_vec();
-        self.store.read(move |connection| rows_of(&*connection.transaction()?, table, &units))
+        self.store.read(move |connection| rows_of(connection, table, &units))
     }
 
     fn sums(&self) -> BoxFuture<'_, StoreResult<Vec<Vec<Row>>>> {
-        self.store.read(|connection| sums::read(&*connection.transaction()?))
+        self.store.read(|connection| sums::read(connection))
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Vec<i64>>> {
-        self.store.read(|connection| counts(&*connection.transaction()?))
+        self.store.read(|connection| counts(connection))
     }
 }
 
