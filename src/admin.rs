@@ -1,17 +1,16 @@
 //! What people see: the API, the metrics, health, and a page.
 //!
-//! It listens on loopback and is open to the machine. Two guards keep strangers' web pages out: the Host must be a
-//! loopback name (against DNS rebinding), and changing calls must be JSON from the same origin (against CSRF).
+//! On loopback and without accounts it is open to the machine; otherwise people log in, and [`access`] says what each
+//! address needs of them. Strangers' web pages are kept out: where all is open the Host must be a loopback name (against
+//! DNS rebinding), and changing calls must be JSON, or our own form, from the same origin (against CSRF).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpMessage, HttpResponse, web};
 
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
@@ -19,20 +18,30 @@ use crate::dispatch::Dispatch;
 use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
+pub mod access;
 mod api;
 mod bulk;
+pub mod certificate;
+mod entry;
 mod keep;
+mod login;
 mod metrics;
 pub mod moving;
 pub mod reload;
 mod person;
 mod replay;
 mod reroute;
+mod session;
 mod sheet;
+mod throttle;
 mod ui;
 
 pub use bulk::Jobs;
+pub use entry::{Door, Entry};
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
+
+/// The longest form: a name, a password, and what makes it ours.
+const FORM_BYTES_MAX: usize = 16 << 10;
 
 /// The deliveries that the routes make of a stored notification now; or why none can be made.
 pub type Replan = Box<dyn Fn(&StoredNotification) -> Result<Vec<Planned>, String> + Send + Sync>;
@@ -69,6 +78,8 @@ pub struct Admin {
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.
     pub moving: Option<Arc<dyn moving::Move>>,
+    /// Who may come in.
+    pub entry: Entry,
     /// How long things are kept, which sources may be silent how long, the backup under way.
     pub keep: Keep,
 }
@@ -100,11 +111,15 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .wrap(from_fn(guard))
             .route("/", web::get().to(ui::page))
             .route("/ui.css", web::get().to(ui::style))
+            .route("/login", web::get().to(login::page))
+            .route("/login", web::post().to(login::login))
+            .route("/logout", web::post().to(login::logout))
             .route("/deliveries/{id}", web::get().to(sheet::page))
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))
             .service(web::scope("/api/v1").configure(api::configure))
+            .app_data(web::FormConfig::default().limit(FORM_BYTES_MAX))
             .default_service(web::to(nothing)),
     );
 }
@@ -113,90 +128,20 @@ async fn nothing() -> HttpResponse {
     api::problem(404, "there is nothing at this address")
 }
 
+/// Lets in who may come in, and gives every answer the headers that it must have.
 async fn guard(
+    admin: web::Data<Admin>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    if let Some(reason) = stranger(request.method().is_safe(), request.headers()) {
-        let response = HttpResponse::Forbidden()
-            .insert_header((CONTENT_TYPE, "application/problem+json"))
-            .body(api::problem_body(403, &reason));
-        return Ok(request.into_response(response).map_into_right_body());
-    }
-    let mut response = next.call(request).await?.map_into_left_body();
-    let headers = response.headers_mut();
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("cache-control", "no-store"),
-        ("referrer-policy", "no-referrer"),
-        ("content-security-policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
-    ] {
-        headers.insert(
-            actix_web::http::header::HeaderName::from_static(name),
-            actix_web::http::header::HeaderValue::from_static(value),
-        );
-    }
-    Ok(response)
-}
-
-/// Why a request does not come from this machine's own people; none when it may.
-fn stranger(safe_method: bool, headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).and_then(|value: &actix_web::http::header::HeaderValue| value.to_str().ok());
-    let host = text(HOST).unwrap_or_default();
-    if !is_loopback(host) {
-        return Some(format!("the Host {host:?} is not a loopback name; use 127.0.0.1 or localhost"));
-    }
-    if safe_method {
-        return None;
-    }
-    let content_type = text(CONTENT_TYPE).unwrap_or_default();
-    if !content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        return Some("a changing call needs the header Content-Type: application/json".to_owned());
-    }
-    match text(ORIGIN) {
-        Some(origin)
-            if origin.strip_prefix("http://") != Some(host) && origin.strip_prefix("https://") != Some(host) =>
-        {
-            Some(format!("the call comes from another origin: {origin:?}"))
+    let door = admin.entry.door;
+    let mut response = match entry::admit(&admin, &request).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.call(request).await?.map_into_left_body()
         }
-        _ => None,
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        Err(response) => request.into_response(response).map_into_right_body(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
-
-    #[test]
-    fn only_loopback_hosts_are_served() {
-        for host in ["127.0.0.1:8081", "localhost", "LOCALHOST:1", "[::1]:8081", "127.9.9.9"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["", "evil.example:8081", "127.0.0.1.evil.example", "[::2]:1", "10.0.0.1"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_changing_call_must_be_json_from_the_same_origin() {
-        let json = ("content-type", "application/json; charset=utf-8");
-        assert_eq!(stranger(false, &headers(&[("host", "localhost:1"), json])), None);
-        assert_eq!(stranger(false, &headers(&[("host", "localhost:1"), json, ("origin", "http://localhost:1")])), None);
-        assert!(stranger(false, &headers(&[("host", "localhost:1")])).is_some());
-        assert!(stranger(false, &headers(&[("host", "localhost:1"), json, ("origin", "http://evil")])).is_some());
-        assert!(stranger(true, &headers(&[("host", "evil")])).is_some());
-    }
+    entry::harden(response.headers_mut(), door);
+    Ok(response)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod account;
 pub mod audit;
 pub mod call;
 pub mod check;
@@ -85,6 +86,8 @@ enum Command {
     Systems(systems::Args),
     /// What people did.
     Audit(audit::Args),
+    /// Prepare accounts of the admin listener.
+    Account(account::Args),
     /// Look after the store.
     Store(store::Args),
     /// Work with WSDLs, offline.
@@ -120,6 +123,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Account(args) => account::run(&args),
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,
         Command::Completions(args) => completions::run(args).await,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use crate::account::Account;
 use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
 use crate::receive;
@@ -19,6 +20,7 @@ use crate::settle::{OnUnknown, Policy};
 use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
+mod account;
 mod after;
 mod destination;
 mod file;
@@ -64,6 +66,8 @@ const STORED: &str = "stored configuration";
 pub struct Loaded {
     /// `[server]`.
     pub server: Server,
+    /// `[[account]]`, in order.
+    pub accounts: Vec<Account>,
     /// `[store]`.
     pub store: StoreSettings,
     /// `[[source]]`, in order.
@@ -174,7 +178,7 @@ pub fn load_stored(stored: &StoredConfig) -> Result<Loaded, Problems> {
 ///
 /// # Errors
 /// In words.
-pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
+pub fn admin_address(path: &Path) -> Result<AdminAddress, String> {
     let name = path.to_string_lossy();
     let bytes = file::read(path).map_err(|error| format!("reading {name}: {}", file::reason(&error)))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("reading {name}: it is not UTF-8 text"))?;
@@ -182,7 +186,17 @@ pub fn admin_address(path: &Path) -> Result<SocketAddr, String> {
     let (table, _) = DeTable::parse_recoverable(&text);
     let desk = Desk::new(name.into_owned(), &text, &files, &environment);
     let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
-    Ok(server::server(&root).admin_listen)
+    let server = server::server(&root);
+    Ok(AdminAddress { listen: server.admin_listen, certificate: server.admin_tls.map(|tls| tls.certificate) })
+}
+
+/// Where the admin listener of a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminAddress {
+    /// `server.admin_listen`.
+    pub listen: SocketAddr,
+    /// The certificate of `[server.admin_tls]`, when it speaks TLS.
+    pub certificate: Option<PathBuf>,
 }
 
 /// The store that an address names, as `store.url` would; a path that is relative counts from `folder`.
@@ -266,6 +280,7 @@ fn read(name: String, text: &str, files: &Files, environment: secret::Environmen
 fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let root = Section::new(desk, table, Spot { key: String::new(), span: 0..0 });
     let server = server::server(&root);
+    let accounts = account::accounts(&root);
     let store = server::store(&root);
     let retention = retention::retention(&root);
     let tables = table::tables(&root);
@@ -295,6 +310,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     remembered.insert(ITSELF.to_owned(), text.to_owned());
     Some(Loaded {
         server,
+        accounts,
         store,
         sources,
         routes,

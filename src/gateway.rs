@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
+use crate::account::Account;
 use crate::admin::moving::Standing;
 use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
@@ -70,6 +71,9 @@ pub enum StartError {
     /// TLS cannot be offered.
     #[error("server.tls")]
     Tls(#[from] TlsError),
+    /// TLS cannot be offered to people.
+    #[error("server.admin_tls")]
+    AdminTls(#[source] TlsError),
 }
 
 /// A running gateway.
@@ -144,6 +148,7 @@ impl Gateway {
         earlier: Option<Standing>,
     ) -> Result<Self, StartError> {
         let tls = loaded.server.tls.as_ref().map(tls::server).transpose()?;
+        let admin_tls = loaded.server.admin_tls.as_ref().map(tls::server).transpose().map_err(StartError::AdminTls)?;
         let (public_socket, admin_socket) = sockets.handles(&loaded.server)?;
         let public = address(&public_socket, loaded.server.listen);
         let admin = address(&admin_socket, loaded.server.admin_listen);
@@ -162,7 +167,8 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server =
             public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
-        let admin_server = admin_server(parts.admin(&reloader, &moving), admin_socket)
+        let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
+        let admin_server = admin_server(parts.admin(door, &reloader, &moving), admin_socket, admin_tls)
             .map_err(listen("server.admin_listen", admin))?;
         let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
@@ -343,7 +349,7 @@ fn public_server(
     Ok(server.run())
 }
 
-fn admin_server(admin: Arc<Admin>, socket: TcpListener) -> io::Result<Server> {
+fn admin_server(admin: Arc<Admin>, socket: TcpListener, tls: Option<rustls::ServerConfig>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         let admin = Arc::clone(&admin);
         App::new().configure(move |config| admin::configure(config, admin))
@@ -352,7 +358,11 @@ fn admin_server(admin: Arc<Admin>, socket: TcpListener) -> io::Result<Server> {
     .max_connections(256)
     .shutdown_timeout(ADMIN_PATIENCE_SECONDS)
     .disable_signals();
-    Ok(server.listen(socket)?.run())
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(socket, tls)?,
+        None => server.listen(socket)?,
+    };
+    Ok(server.run())
 }
 
 /// For how long each source may be silent.
@@ -371,13 +381,25 @@ struct Parts {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    accounts: Arc<ArcSwap<Vec<Account>>>,
     origin: OriginOf,
 }
 
 impl Parts {
     async fn build(loaded: Loaded, clock: SharedClock) -> Result<(Self, reload::Start), StartError> {
         let Loaded {
-            server, store: settings, sources, routes, plan, stored, hold_unknown, retention, path, seen, ..
+            server,
+            accounts,
+            store: settings,
+            sources,
+            routes,
+            plan,
+            stored,
+            hold_unknown,
+            retention,
+            path,
+            seen,
+            ..
         } = loaded;
         let opened = open::store(settings.clone(), hold_unknown, server.limits.queue_max, clock).await?;
         let open::Opened { store, clock, origin } = opened;
@@ -413,7 +435,8 @@ impl Parts {
         let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
         let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources) }));
-        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, origin }, start))
+        let accounts = Arc::new(ArcSwap::from_pointee(accounts));
+        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, accounts, origin }, start))
     }
 
     fn reloader(&self, edge: Arc<Edge>, start: reload::Start) -> Arc<Reloader> {
@@ -426,11 +449,12 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             terms: Arc::clone(&self.terms),
+            accounts: Arc::clone(&self.accounts),
             start,
         })
     }
 
-    fn admin(&self, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Arc<Admin> {
+    fn admin(&self, door: admin::Door, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Arc<Admin> {
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
@@ -445,6 +469,7 @@ impl Parts {
             jobs: admin::Jobs::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
+            entry: admin::Entry::new(Arc::clone(&self.accounts), door),
             keep: admin::Keep { terms: Arc::clone(&self.terms), ..admin::Keep::default() },
         })
     }

@@ -3,6 +3,7 @@
 //! The modules stand in the order of a message's path: the values that travel, the edge to Salesforce,
 //! the pure stages, the store, the way out, the two drivers, and what people see. `ARCHITECTURE.md` is the map.
 
+pub mod account;
 pub mod clock;
 pub mod crash;
 pub mod disk;

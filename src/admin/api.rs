@@ -9,8 +9,11 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::account::Right;
 use crate::admin::Admin;
+use crate::admin::access::Caller;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
+use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
 use crate::clock::Timestamp;
@@ -109,6 +112,11 @@ pub(super) fn answer<T: Serialize>(result: Result<T, StoreError>) -> HttpRespons
     }
 }
 
+/// Answers with a document as the caller may see it.
+pub(super) fn show<T: Serialize>(caller: &Caller, result: Result<T, StoreError>) -> HttpResponse {
+    answer(result.map(|value| caller.shown(json!(value))))
+}
+
 async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.ledger().await)
 }
@@ -140,11 +148,15 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
     }))
 }
 
-async fn notifications(admin: web::Data<Admin>, filter: web::Query<NotificationFilter>) -> HttpResponse {
-    answer(admin.store.notifications(filter.into_inner()).await)
+async fn notifications(
+    admin: web::Data<Admin>,
+    filter: web::Query<NotificationFilter>,
+    caller: Caller,
+) -> HttpResponse {
+    show(&caller, admin.store.notifications(filter.into_inner()).await)
 }
 
-async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpResponse {
+async fn notification(admin: web::Data<Admin>, id: web::Path<String>, caller: Caller) -> HttpResponse {
     let revisions = match admin.store.notification(id.into_inner()).await {
         Ok(revisions) => revisions,
         Err(error) => return from_store(&error),
@@ -153,23 +165,24 @@ async fn notification(admin: web::Data<Admin>, id: web::Path<String>) -> HttpRes
         return problem(404, "no such notification");
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
-    answer(
-        admin
-            .store
-            .deliveries(filter)
-            .await
-            .map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})),
-    )
+    let found = admin.store.deliveries(filter).await;
+    show(&caller, found.map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})))
 }
 
-async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
+async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+    // Whoever may look for values learns them.
+    if filter.kept.is_some() && !caller.has(Right::Payload) {
+        return lacking(Right::Payload.as_str());
+    }
     let found = admin.store.deliveries(filter.into_inner()).await;
     let mut shut = HashMap::new();
-    answer(found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>()))
+    let explained =
+        found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
+    show(&caller, explained)
 }
 
-async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
-    answer(told(&admin, DeliveryId(id.into_inner())).await)
+async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>, caller: Caller) -> HttpResponse {
+    show(&caller, told(&admin, DeliveryId(id.into_inner())).await)
 }
 
 /// All there is to say of a delivery.
@@ -298,21 +311,24 @@ struct Because {
     state: Option<State>,
 }
 
-async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person) -> HttpResponse {
+async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person, caller: &Caller) -> HttpResponse {
     let Because { reason, dry_run, even_if_newer, mapping, to, edit, state, until: _ } = because;
+    if edit.is_some() && !caller.has(Right::Edit) {
+        return lacking(Right::Edit.as_str());
+    }
     let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
     if let Some(fault) = wish.fault() {
         return problem(400, fault);
     }
     if dry_run {
-        return answer(replay::rehearse(admin, id, &wish).await);
+        return show(caller, replay::rehearse(admin, id, &wish).await);
     }
     let by = By::new(person.0, wish.reason.clone());
     let replayed = replay::replay(admin, id, &wish, by).await;
     if let Ok(view) = &replayed {
         tracing::info!(delivery = id.0, sent = view.delivery_id.0, "a person had a delivery sent again");
     }
-    answer(replayed)
+    show(caller, replayed)
 }
 
 async fn change(
@@ -320,6 +336,7 @@ async fn change(
     path: web::Path<(i64, String)>,
     because: web::Json<Because>,
     person: Person,
+    caller: Caller,
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let id = DeliveryId(id);
@@ -328,7 +345,7 @@ async fn change(
         Err((status, detail)) => return problem(status, detail),
     };
     if matches!(change, Change::Replay { .. }) {
-        return replay(&admin, id, because.into_inner(), person).await;
+        return replay(&admin, id, because.into_inner(), person, &caller).await;
     }
     let of_replays = [because.to.is_some(), because.edit.is_some(), because.state.is_some(), because.even_if_newer];
     if because.mapping != Mapped::Anew || of_replays.contains(&true) {
@@ -336,7 +353,7 @@ async fn change(
     }
     if because.dry_run {
         return match admin.store.delivery(id).await {
-            Ok((view, _)) if change.applies_to(view.state) => HttpResponse::Ok().json(view),
+            Ok((view, _)) if change.applies_to(view.state) => show(&caller, Ok(view)),
             Ok((view, _)) => problem(409, &format!("delivery {id} is {}; it cannot be changed so", view.state)),
             Err(error) => from_store(&error),
         };
@@ -348,7 +365,7 @@ async fn change(
         admin.dispatch.wake(&view.system);
         admin.dispatch.wake_after(&view.route);
     }
-    answer(changed)
+    show(&caller, changed)
 }
 
 /// How a system stands, and why it is not called now.
@@ -433,6 +450,7 @@ async fn change_many(
     verb: web::Path<String>,
     many: web::Json<Many>,
     person: Person,
+    caller: Caller,
 ) -> HttpResponse {
     let many = many.into_inner();
     let change = match change_of(&verb, many.even_if_newer, &many.reason) {
@@ -480,7 +498,7 @@ async fn change_many(
         Err(error) => return from_store(&error),
     };
     if dry_run {
-        return HttpResponse::Ok().json(forecast);
+        return show(&caller, Ok(forecast));
     }
     let order = bulk::Order {
         verb: verb.into_inner(),
@@ -614,8 +632,8 @@ struct RefusedFilter {
     limit: Option<u32>,
 }
 
-async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>) -> HttpResponse {
-    answer(admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await)
+async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
+    show(&caller, admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await)
 }
 
 async fn verify(admin: web::Data<Admin>) -> HttpResponse {

@@ -6,6 +6,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 
 use crate::admin::Admin;
+use crate::admin::access::{Caller, Who};
 use crate::store::Health;
 
 /// The process lives.
@@ -14,9 +15,11 @@ pub(super) async fn livez() -> HttpResponse {
 }
 
 /// Envelopes are taken; or why not.
-pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn readyz(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let (mut response, text) = match readiness(&admin) {
         Ok(()) => (HttpResponse::Ok(), "ready\n".to_owned()),
+        // Why is for those who may know it.
+        Err(_) if caller.who == Who::Nobody => (HttpResponse::ServiceUnavailable(), "not ready\n".to_owned()),
         Err(reason) => (HttpResponse::ServiceUnavailable(), format!("not ready: {reason}\n")),
     };
     response.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8")).body(text)

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
+use crate::admin::access::{Caller, Who};
 use crate::person;
 
-/// The person at the other end, as far as the machine knows; taken by every handler that changes something.
+/// The person at the other end: the account, or who the machine says it is where there are none; taken by every handler that changes something.
 pub(super) struct Person(pub(super) String);
 
 impl FromRequest for Person {
@@ -16,9 +17,13 @@ impl FromRequest for Person {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let who = request.extensions().get::<Caller>().map(|caller| caller.who.clone()).unwrap_or_default();
         let peer = request.peer_addr();
         let own_port = request.app_config().local_addr().port();
         Box::pin(async move {
+            if let Who::Account(name) = who {
+                return Ok(Self(format!("account {name}")));
+            }
             let Some(peer) = peer else { return Ok(Self(String::new())) };
             // The kernel's tables are read at once, but may be long.
             let found = web::block(move || person::of_connection(peer, own_port)).await;

@@ -6,7 +6,8 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 use serde_json::Value as Json;
 
-use crate::admin::{Admin, api, ui};
+use crate::admin::access::Caller;
+use crate::admin::{Admin, api, login, ui};
 use crate::delivery::{DeliveryId, State};
 use crate::store::DeliveryFilter;
 
@@ -17,13 +18,14 @@ const LINKS: [&str; 7] = ["after", "followed_by", "replay_of", "replayed_by", "s
 /// What is shown of an attempt.
 const COLUMNS: [&str; 7] = ["number", "started_at", "duration_ms", "outcome", "status", "reason", "request_line"];
 
-pub(super) async fn page(admin: web::Data<Admin>, id: web::Path<i64>) -> HttpResponse {
+pub(super) async fn page(admin: web::Data<Admin>, id: web::Path<i64>, caller: Caller) -> HttpResponse {
     let id = DeliveryId(id.into_inner());
     let found = match api::told(&admin, id).await {
-        Ok(found) => found,
+        Ok(found) => caller.shown(found),
         Err(error) => return api::from_store(&error),
     };
     let mut html = ui::head(&format!("delivery {id}"));
+    login::bar(&mut html, &caller);
     let _ = write!(html, "<h1>Delivery {id}</h1>");
     delivery(&mut html, found.get("delivery").unwrap_or(&Json::Null));
     if let Some(others) = found.get("stands_for").filter(|others| others.as_array().is_some_and(|all| !all.is_empty()))

@@ -5,14 +5,16 @@ use std::fmt::Write as _;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 
-use crate::admin::Admin;
+use crate::admin::access::Caller;
+use crate::admin::{Admin, login};
 use crate::store::{Ledger, TakenConfig};
 use crate::why::Shut;
 
 const STYLE: &str = include_str!("ui.css");
 
-pub(super) async fn page(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let mut html = head("omgate");
+    login::bar(&mut html, &caller);
     html.push_str("<h1>omgate</h1>");
     standing(&mut html, &admin);
     match admin.store.ledger().await {
@@ -97,7 +99,7 @@ fn table<'a>(html: &mut String, head: &str, rows: impl Iterator<Item = (&'a str,
     html.push_str("</table></div>");
 }
 
-fn warning(html: &mut String, text: &str) {
+pub(super) fn warning(html: &mut String, text: &str) {
     let _ = write!(html, "<p class=\"warning\">{}</p>", escape(text));
 }
 

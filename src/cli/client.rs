@@ -1,13 +1,16 @@
 //! How commands talk to a running gateway: over its admin API.
 
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::admin::certificate;
 use crate::clock::Timestamp;
-use crate::config;
+use crate::config::{self, AdminAddress};
+use crate::disk;
 
 /// Where the gateway is.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,7 +24,15 @@ pub struct AdminArgs {
     /// A token for the admin API, where one is needed.
     #[arg(long, value_name = "TOKEN", env = "OMGATE_TOKEN", hide_env_values = true, global = true)]
     token: Option<String>,
+    /// With --admin: a PEM file of the authorities that the gateway's certificate comes from, in place of this machine's.
+    #[arg(long, value_name = "FILE", env = "OMGATE_CA", requires = "admin", global = true)]
+    ca: Option<PathBuf>,
 }
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A longer file has more authorities than anybody trusts.
+const AUTHORITIES_BYTES_MAX: u64 = 4 << 20;
 
 /// What a person does, and why.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,18 +67,65 @@ impl AdminArgs {
     /// # Errors
     /// When the configuration does not say where it is.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let base = match &self.admin {
-            Some(url) if url.contains("://") => url.trim_end_matches('/').to_owned(),
-            Some(address) => format!("http://{}", address.trim_end_matches('/')),
-            None => format!("http://{}", config::admin_address(&self.config).map_err(anyhow::Error::msg)?),
+        let builder =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE);
+        let (base, builder) = match &self.admin {
+            Some(url) => {
+                let url = url.trim_end_matches('/');
+                let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+                (base, self.with_authorities(builder)?)
+            }
+            None => {
+                let AdminAddress { listen, certificate } =
+                    config::admin_address(&self.config).map_err(anyhow::Error::msg)?;
+                let reached = reached(listen);
+                match certificate {
+                    None => (format!("http://{reached}"), builder),
+                    Some(path) => {
+                        let tls = certificate::only_to(&path).map_err(anyhow::Error::msg)?;
+                        (format!("https://{reached}"), builder.tls_backend_preconfigured(tls))
+                    }
+                }
+            }
         };
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .build()
-            .context("preparing the HTTP client")?;
+        if self.token.is_some() && !is_safe(&base) {
+            bail!(
+                "{base} is neither TLS nor on this machine: a token sent there could be read on the way; use https://"
+            );
+        }
+        let http = builder.build().context("preparing the HTTP client")?;
         Ok(Client { base, token: self.token.clone(), http })
     }
+
+    fn with_authorities(&self, builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::ClientBuilder> {
+        let Some(path) = &self.ca else { return Ok(builder) };
+        let reading = || format!("reading the authorities in {}", path.display());
+        let pem = disk::read(Path::new(path), AUTHORITIES_BYTES_MAX).with_context(reading)?;
+        let authorities = reqwest::Certificate::from_pem_bundle(&pem).with_context(reading)?;
+        Ok(builder.tls_certs_only(authorities))
+    }
+}
+
+/// Where this machine reaches a listener: one on all addresses by way of loopback.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Whether what is sent to an address can be read by nobody else.
+fn is_safe(base: &str) -> bool {
+    let Ok(url) = url::Url::parse(base) else { return false };
+    let is_here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || is_here
 }
 
 impl Client {
@@ -130,5 +188,38 @@ impl Client {
             bail!("{}", value.get("detail").and_then(Value::as_str).unwrap_or("the gateway refused"));
         }
         Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_over_tls_or_stays_on_this_machine() {
+        for (base, is_fine) in [
+            ("https://gateway.internal:8081", true),
+            ("http://127.0.0.1:8081", true),
+            ("http://localhost:8081", true),
+            ("http://[::1]:8081", true),
+            ("http://gateway.internal:8081", false),
+            ("http://10.0.0.1:8081", false),
+            ("http://127.0.0.1.evil.example", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_safe(base), is_fine, "{base}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_by_way_of_loopback() {
+        for (listen, found) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(reached(listen.parse().unwrap()).to_string(), found);
+        }
     }
 }

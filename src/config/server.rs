@@ -17,8 +17,10 @@ use crate::telemetry::{self, LogFormat};
 pub struct Server {
     /// `listen`: Salesforce posts here. Default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// `admin_listen`: UI, API, metrics, health. Default `127.0.0.1:8081`; loopback only.
+    /// `admin_listen`: UI, API, metrics, health. Default `127.0.0.1:8081`; beyond loopback only with TLS and accounts.
     pub admin_listen: SocketAddr,
+    /// `[server.admin_tls]`; absent: plain HTTP, on loopback only.
+    pub admin_tls: Option<Tls>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.tls]`; absent: plain HTTP, for use behind a reverse proxy.
@@ -81,6 +83,7 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
         return Server {
             listen: LISTEN,
             admin_listen: ADMIN_LISTEN,
+            admin_tls: None,
             limits: Limits::default(),
             tls: None,
             drain: Duration::from_secs(20),
@@ -93,11 +96,12 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
     let listen = section.parsed("listen", value::address);
     let admin = section.parsed("admin_listen", value::address);
     if let Some(admin) = &admin {
-        check_admin(&section, admin, listen.as_ref());
+        check_admin(root, &section, admin, listen.as_ref());
     }
     let server = Server {
         listen: listen.map_or(LISTEN, |field| field.value),
         admin_listen: admin.map_or(ADMIN_LISTEN, |field| field.value),
+        admin_tls: section.section("admin_tls").and_then(admin_tls),
         limits: section.section("limits").map_or_else(Limits::default, limits),
         tls: section.section("tls").and_then(tls),
         drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
@@ -116,12 +120,14 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 /// start. What is not named here is taken at once.
 #[must_use]
 pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSettings)) -> Vec<&'static str> {
-    let (Server { listen, admin_listen, limits, tls, log, log_level, drain: _, watch: _, watch_every: _ }, store) =
-        running;
+    let (started, store) = running;
+    let Server { listen, admin_listen, admin_tls, limits, tls, log, log_level, drain: _, watch: _, watch_every: _ } =
+        started;
     let (server, new_store) = new;
     let pairs = [
         ("server.listen", *listen != server.listen),
         ("server.admin_listen", *admin_listen != server.admin_listen),
+        ("server.admin_tls", *admin_tls != server.admin_tls),
         ("server.limits.header_timeout", limits.header_timeout != server.limits.header_timeout),
         ("server.limits.connections", limits.connections_max != server.limits.connections_max),
         ("server.limits.queue", limits.queue_max != server.limits.queue_max),
@@ -140,10 +146,25 @@ fn log_level(text: &str) -> Result<String, String> {
     }
 }
 
-fn check_admin(section: &Section<'_, '_>, admin: &Field<SocketAddr>, listen: Option<&Field<SocketAddr>>) {
-    if !admin.value.ip().is_loopback() {
-        let reason = "must be a loopback address such as 127.0.0.1:8081: anything else needs accounts and TLS, which \
-                      are not available yet";
+fn check_admin(
+    root: &Section<'_, '_>,
+    section: &Section<'_, '_>,
+    admin: &Field<SocketAddr>,
+    listen: Option<&Field<SocketAddr>>,
+) {
+    let lacks_tls = !section.is_table("admin_tls");
+    let lacks_accounts = root.sections("account").is_empty();
+    if !admin.value.ip().is_loopback() && (lacks_tls || lacks_accounts) {
+        let lacking = match (lacks_tls, lacks_accounts) {
+            (true, true) => "[server.admin_tls] and an [[account]] are",
+            (true, false) => "[server.admin_tls] is",
+            (false, _) => "an [[account]] is",
+        };
+        let reason = format!(
+            "others than this machine's people reach {}, so it needs TLS and accounts: {lacking} missing; or listen on a \
+             loopback address such as 127.0.0.1:8081",
+            admin.value
+        );
         section.desk.error(&admin.spot, reason);
     }
     let listen_value = listen.map_or(LISTEN, |field| field.value);
@@ -180,14 +201,33 @@ fn limits(section: Section<'_, '_>) -> Limits {
     limits
 }
 
-fn tls(section: Section<'_, '_>) -> Option<Tls> {
-    let certificate = pem(&section, "certificate");
-    let private_key = pem(&section, "private_key");
+/// `[server.admin_tls]`: people show no certificate, they log in.
+fn admin_tls(section: Section<'_, '_>) -> Option<Tls> {
+    let (certificate, private_key) = pair(&section);
+    let tls = Tls {
+        certificate: section.desk.files.resolve(&certificate?.value),
+        private_key: section.desk.files.resolve(&private_key?.value),
+        client_auth: ClientAuth::Off,
+        client_ca: None,
+    };
+    section.finish();
+    Some(tls)
+}
+
+/// The certificate and its key, which must both be there.
+fn pair(section: &Section<'_, '_>) -> (Option<Field<String>>, Option<Field<String>>) {
+    let certificate = pem(section, "certificate");
+    let private_key = pem(section, "private_key");
     for (key, found) in [("certificate", &certificate), ("private_key", &private_key)] {
         if found.is_none() && !section.has(key) {
             section.desk.error(&section.spot, format!("key `{key}` is missing"));
         }
     }
+    (certificate, private_key)
+}
+
+fn tls(section: Section<'_, '_>) -> Option<Tls> {
+    let (certificate, private_key) = pair(&section);
     let choices = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
     let client_auth = section.choice("client_auth", &choices);
     let client_ca = pem(&section, "client_ca");

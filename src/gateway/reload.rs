@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::account::Account;
 use crate::admin::Terms;
 use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
 use crate::clock::SharedClock;
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) terms: Arc<ArcSwap<Terms>>,
+    pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) start: Start,
 }
 
@@ -68,6 +70,7 @@ pub struct Reloader {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    accounts: Arc<ArcSwap<Vec<Account>>>,
     path: Option<PathBuf>,
     started: Started,
     me: Weak<Self>,
@@ -109,7 +112,7 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, alarms, clock, closing, terms, start } = parts;
+        let Parts { store, dispatch, desk, edge, alarms, clock, closing, terms, accounts, start } = parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -129,6 +132,7 @@ impl Reloader {
             clock,
             closing,
             terms,
+            accounts,
             path,
             started: Started { server, settings, seen },
             turn: tokio::sync::Mutex::new(()),
@@ -266,18 +270,20 @@ impl Reloader {
     fn needs_restart(&self, loaded: &Loaded) -> Vec<&'static str> {
         let Started { server, settings, seen } = &self.started;
         let mut keys = config::needs_restart((server, settings), (&loaded.server, &loaded.store));
-        let certificates = loaded.server.tls.iter().flat_map(|tls| {
-            [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()].into_iter().flatten()
-        });
-        if certificates.into_iter().any(|file| !seen.agrees(&loaded.seen, file)) && !keys.contains(&"server.tls") {
-            keys.push("server.tls");
+        for (key, tls) in [("server.tls", &loaded.server.tls), ("server.admin_tls", &loaded.server.admin_tls)] {
+            let files = tls.iter().flat_map(|tls| {
+                [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()].into_iter().flatten()
+            });
+            if files.into_iter().any(|file| !seen.agrees(&loaded.seen, file)) && !keys.contains(&key) {
+                keys.push(key);
+            }
         }
         keys
     }
 
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
-        let Loaded { server, sources, routes, plan, stored, warnings, seen, retention, .. } = loaded;
+        let Loaded { server, accounts, sources, routes, plan, stored, warnings, seen, retention, .. } = loaded;
         let now = self.clock.now();
         let version = self.store.save_config(stored, now).await?;
         let states = self.dispatch.states(&plan).await?;
@@ -294,6 +300,7 @@ impl Reloader {
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));
+        self.accounts.store(Arc::new(accounts));
         {
             let mut known = self.known();
             known.standing.taken = taken;

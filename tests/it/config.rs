@@ -133,8 +133,8 @@ fn the_admin_address_is_found_whatever_else_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("omgate.toml");
     fs::write(&path, "[server]\nadmin_listen = \"127.0.0.1:9999\"\nnonsense = 1\n[[route]]\n").unwrap();
-    assert_eq!(config::admin_address(&path).unwrap().port(), 9999);
+    assert_eq!(config::admin_address(&path).unwrap().listen.port(), 9999);
     fs::write(&path, "").unwrap();
-    assert_eq!(config::admin_address(&path).unwrap().port(), 8081);
+    assert_eq!(config::admin_address(&path).unwrap().listen.port(), 8081);
     assert!(config::admin_address(&folder.path().join("absent.toml")).unwrap_err().contains("no such file"));
 }

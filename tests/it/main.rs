@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, prints what it measured, and is steered by the environment"
 )]
 
+mod admin;
 mod checks;
 mod closed;
 mod config;

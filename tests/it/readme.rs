@@ -135,6 +135,8 @@ fn every_documented_key_is_known() {
         ("### `[server]`", "[server]\n".to_owned(), 5),
         ("### `[server.limits]`", "[server.limits]\n".to_owned(), 8),
         ("### `[server.tls]`", "[server.tls]\n".to_owned(), 4),
+        ("### `[server.admin_tls]`", "[server.admin_tls]\n".to_owned(), 2),
+        ("### `[[account]]`", "[[account]]\n".to_owned(), 4),
         ("### `[store]`", "[store]\n".to_owned(), 1),
         ("### `[retention]`", "[retention]\n".to_owned(), 10),
         ("`delivered`, `superseded` and `discarded` are tables", "[retention.superseded]\n".to_owned(), 3),

@@ -14,6 +14,7 @@ use std::path::Path;
 /// Values first, then what the stages share, the stages, the drivers, and those who compose.
 const WALLS: &[(&str, &[&str])] = &[
     // Values that travel: no I/O, and nothing of a stage.
+    ("account", &[]),
     ("clock", &[]),
     ("crash", &[]),
     ("disk", &[]),
@@ -84,6 +85,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "account",
             "deliver",
             "delivery",
             "disk",
@@ -101,12 +103,16 @@ const WALLS: &[(&str, &[&str])] = &[
             "wsdl",
         ],
     ),
-    ("admin", &["clock", "delivery", "dispatch", "issue", "person", "store", "telemetry", "why"]),
-    ("gateway", &["admin", "clock", "config", "deliver", "dispatch", "intake", "receive", "store", "telemetry"]),
+    ("admin", &["account", "clock", "delivery", "dispatch", "issue", "person", "store", "telemetry", "why"]),
+    (
+        "gateway",
+        &["account", "admin", "clock", "config", "deliver", "dispatch", "intake", "receive", "store", "telemetry"],
+    ),
     // One file a command; each may take what it needs.
     (
         "cli",
         &[
+            "account",
             "admin",
             "call",
             "clock",
@@ -168,7 +174,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("minijinja", &["expression"]),
     ("toml", &["config"]),
     ("serde_path_to_error", &["config"]),
-    ("rustls", &["receive", "deliver", "gateway", "store::postgres"]),
+    ("argon2", &["account"]),
+    ("rpassword", &["cli"]),
+    ("rustls", &["admin", "receive", "deliver", "gateway", "store::postgres"]),
     ("notify", &["gateway"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

@@ -352,6 +352,7 @@ async fn readyz(world: &World) -> (u16, String) {
         reload: None,
         moving: None,
         keep: admin::Keep::default(),
+        entry: admin::Entry::default(),
         plan_to: Box::new(|_, _| Err(String::new())),
         edit: Box::new(|_, _| Err(String::new())),
     });

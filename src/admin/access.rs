@@ -1,0 +1,266 @@
+//! What each address of the admin listener needs of whoever asks for it: the one table that decides it.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use serde_json::Value as Json;
+
+use crate::account::{Right, Rights};
+
+/// What an address needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing: it says no more than anybody may know.
+    Nothing,
+    /// A right.
+    Right(Right),
+}
+
+const OPEN: Need = Need::Nothing;
+const VIEW: Need = Need::Right(Right::View);
+const REPLAY: Need = Need::Right(Right::Replay);
+const OPERATE: Need = Need::Right(Right::Operate);
+const ADMINISTER: Need = Need::Right(Right::Administer);
+
+/// Every address that is served: method, path, need. `{…}` stands for one segment; the first row that fits counts. What
+/// is not here is not there.
+///
+/// Whoever lacks the right `payload` sees these without what records hold; edited content needs `edit` besides.
+pub const ADDRESSES: &[(&str, &str, Need)] = &[
+    ("GET", "/", VIEW),
+    ("GET", "/deliveries/{id}", VIEW),
+    ("GET", "/ui.css", OPEN),
+    ("GET", "/login", OPEN),
+    ("POST", "/login", OPEN),
+    ("POST", "/logout", OPEN),
+    ("GET", "/livez", OPEN),
+    ("GET", "/readyz", OPEN),
+    ("GET", "/metrics", VIEW),
+    ("GET", "/api/v1/ledger", VIEW),
+    ("GET", "/api/v1/ledger/days", VIEW),
+    ("GET", "/api/v1/status", VIEW),
+    ("GET", "/api/v1/config", VIEW),
+    ("POST", "/api/v1/reload", ADMINISTER),
+    ("GET", "/api/v1/notifications", VIEW),
+    ("POST", "/api/v1/notifications/reroute", OPERATE),
+    ("GET", "/api/v1/notifications/{id}", VIEW),
+    ("GET", "/api/v1/deliveries", VIEW),
+    ("GET", "/api/v1/deliveries/{id}", VIEW),
+    ("POST", "/api/v1/deliveries/replay", REPLAY),
+    ("POST", "/api/v1/deliveries/{verb}", OPERATE),
+    ("POST", "/api/v1/deliveries/{id}/replay", REPLAY),
+    ("POST", "/api/v1/deliveries/{id}/{verb}", OPERATE),
+    ("GET", "/api/v1/dead", VIEW),
+    ("GET", "/api/v1/issues", VIEW),
+    ("GET", "/api/v1/jobs", VIEW),
+    ("GET", "/api/v1/jobs/{id}", VIEW),
+    ("POST", "/api/v1/jobs/{id}/{verb}", OPERATE),
+    ("GET", "/api/v1/systems", VIEW),
+    ("POST", "/api/v1/systems/{name}/{verb}", OPERATE),
+    ("GET", "/api/v1/refused", VIEW),
+    ("GET", "/api/v1/gaps", VIEW),
+    ("GET", "/api/v1/absences", VIEW),
+    ("POST", "/api/v1/absences/{id}/acknowledge", OPERATE),
+    ("GET", "/api/v1/audit", VIEW),
+    ("GET", "/api/v1/store/verify", VIEW),
+    ("POST", "/api/v1/store/prune", ADMINISTER),
+    ("GET", "/api/v1/store/backup", VIEW),
+    ("POST", "/api/v1/store/backup", ADMINISTER),
+    ("GET", "/api/v1/store/move", VIEW),
+    ("POST", "/api/v1/store/move", ADMINISTER),
+    ("POST", "/api/v1/store/move/give-up", ADMINISTER),
+];
+
+/// What a request needs; none when there is nothing at its address.
+#[must_use]
+pub fn need(method: &str, path: &str) -> Option<Need> {
+    let found = ADDRESSES.iter().find(|(known, pattern, _)| *known == method && fits(pattern, path));
+    found.map(|(_, _, need)| *need)
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let (mut known, mut asked) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (known.next(), asked.next()) {
+            (None, None) => return true,
+            (Some(known), Some(asked)) if known == asked || (known.starts_with('{') && !asked.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Who asks, and what they may.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    pub(super) who: Who,
+    pub(super) rights: Rights,
+    /// Of a session: what its forms must bring along.
+    pub(super) form: Option<String>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Who {
+    /// It is not known, and was not asked.
+    #[default]
+    Nobody,
+    /// Somebody on this machine, where no accounts are configured.
+    Machine,
+    /// A person who logged in.
+    Account(String),
+}
+
+impl Caller {
+    pub(super) fn machine() -> Self {
+        Self { who: Who::Machine, rights: Rights::ALL, form: None }
+    }
+
+    /// Whether it may do what an address needs.
+    pub(super) fn may(&self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::Right(right) => self.rights.has(right),
+        }
+    }
+
+    pub(super) fn has(&self, right: Right) -> bool {
+        self.rights.has(right)
+    }
+
+    /// A document as this caller may see it.
+    pub(super) fn shown(&self, mut document: Json) -> Json {
+        if !self.has(Right::Payload) {
+            veil(&mut document);
+        }
+        document
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}
+
+/// Under these keys stands what records hold, or what was made of it.
+const PAYLOAD_KEYS: [&str; 7] = ["xml", "request", "request_line", "response", "body", "headers", "kept"];
+/// What stands in its place.
+pub(super) const VEIL: &str = "(needs the right payload)";
+
+fn veil(document: &mut Json) {
+    match document {
+        Json::Object(entries) => {
+            for (key, value) in entries.iter_mut() {
+                if PAYLOAD_KEYS.contains(&key.as_str()) { hide(value) } else { veil(value) }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(veil),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+/// Keeps the shape, for those who read by it.
+fn hide(value: &mut Json) {
+    match value {
+        Json::Object(entries) => entries.values_mut().for_each(|value| *value = VEIL.into()),
+        Json::Array(items) => items.clear(),
+        Json::String(text) if !text.is_empty() => VEIL.clone_into(text),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// The sources that register addresses, each with where its own begin.
+    const SOURCES: [(&str, &str); 4] = [
+        ("", include_str!("../admin.rs")),
+        ("/api/v1", include_str!("api.rs")),
+        ("/api/v1", include_str!("keep.rs")),
+        ("/api/v1", include_str!("moving.rs")),
+    ];
+
+    /// Every address that a handler is registered for.
+    fn registered() -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for (prefix, source) in SOURCES {
+            for registration in source.split(".route(\"").skip(1) {
+                let (path, rest) = registration.split_once('"').unwrap();
+                let method = rest.split("web::").nth(1).unwrap().split('(').next().unwrap();
+                found.insert((method.to_uppercase(), format!("{prefix}{path}")));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_address_that_is_registered_stands_in_the_table_and_no_other() {
+        // Verbs that need less than the others of their address have rows of their own.
+        let verbs = ["/api/v1/deliveries/replay", "/api/v1/deliveries/{id}/replay"];
+        let listed: BTreeSet<(String, String)> = ADDRESSES
+            .iter()
+            .filter(|(_, path, _)| !verbs.contains(path))
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
+        let registered = registered();
+        assert!(registered.len() >= 38, "{}", registered.len());
+        assert_eq!(registered.difference(&listed).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
+        assert_eq!(listed.difference(&registered).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
+        for source in
+            ["bulk.rs", "metrics.rs", "person.rs", "reload.rs", "replay.rs", "reroute.rs", "sheet.rs", "ui.rs"]
+        {
+            let text = std::fs::read_to_string(format!("{}/src/admin/{source}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            assert!(!text.contains(".route("), "{source} registers addresses: add it to SOURCES");
+        }
+    }
+
+    #[test]
+    fn whatever_changes_something_needs_more_than_to_view() {
+        for (method, path, need) in ADDRESSES {
+            let is_form = ["/login", "/logout"].contains(path);
+            assert!(*method == "GET" || is_form || !matches!(need, Need::Nothing | Need::Right(Right::View)), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_found_whole_or_not_at_all() {
+        for (method, path, found) in [
+            ("GET", "/", Some(VIEW)),
+            ("GET", "/livez", Some(OPEN)),
+            ("POST", "/api/v1/deliveries/7/replay", Some(REPLAY)),
+            ("POST", "/api/v1/deliveries/7/%72eplay", Some(OPERATE)),
+            ("POST", "/api/v1/deliveries/7/discard", Some(OPERATE)),
+            ("POST", "/api/v1/deliveries/replay", Some(REPLAY)),
+            ("GET", "/api/v1/deliveries/", None),
+            ("GET", "//api/v1/ledger", None),
+            ("GET", "/api/v1/ledger/", None),
+            ("GET", "/api/v1/%6cedger", None),
+            ("HEAD", "/api/v1/ledger", None),
+            ("DELETE", "/api/v1/ledger", None),
+            ("GET", "/etc/passwd", None),
+        ] {
+            assert_eq!(need(method, path), found, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn without_the_right_payload_the_shape_stays_and_the_content_is_gone() {
+        let document = json!({"id": 1, "xml": "<secret/>", "attempts": [{"request": "secret", "request_cut": false,
+            "response": "", "headers": [{"name": "A", "value": "secret"}]}], "kept": {"order": "secret"}, "body": null});
+        let viewer = Caller { rights: Rights::of(crate::account::Role::Viewer, &[]), ..Caller::default() };
+        let shown = viewer.shown(document.clone());
+        assert!(!shown.to_string().contains("secret"), "{shown}");
+        assert_eq!(shown["kept"]["order"], VEIL);
+        assert_eq!((&shown["id"], &shown["attempts"][0]["response"]), (&json!(1), &json!("")));
+        assert_eq!(Caller::machine().shown(document.clone()), document);
+    }
+}

@@ -1,0 +1,147 @@
+//! The page where people log in, and the way out again. No script: forms that the gateway itself made.
+
+use std::fmt::Write as _;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use serde::Deserialize;
+
+use crate::account;
+use crate::admin::access::{Caller, Who};
+use crate::admin::entry::{self, Attempt};
+use crate::admin::session::AGE_MAX;
+use crate::admin::{Admin, ui};
+use crate::store::By;
+
+/// The cookie that a form to log in must match: no other site can make one that does.
+const FORM: &str = "form";
+/// The cookie of a session.
+const SESSION: &str = "session";
+
+/// What the form to log in holds.
+#[derive(Deserialize)]
+pub(super) struct Login {
+    name: String,
+    password: String,
+    form: String,
+}
+
+/// What the form to log out holds.
+#[derive(Deserialize)]
+pub(super) struct Logout {
+    form: String,
+}
+
+/// The page.
+pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    if admin.entry.is_open() || caller.who != Who::Nobody {
+        return see("/").finish();
+    }
+    show(&admin, StatusCode::OK, "")
+}
+
+fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpResponse {
+    let Ok(form) = account::secret() else { return HttpResponse::ServiceUnavailable().finish() };
+    let mut html = ui::head("omgate: log in");
+    html.push_str("<h1>omgate</h1>");
+    if !fault.is_empty() {
+        ui::warning(&mut html, fault);
+    }
+    html.push_str("<form class=\"login\" method=\"post\" action=\"/login\">");
+    let _ = write!(html, "<input type=\"hidden\" name=\"form\" value=\"{form}\">");
+    html.push_str("<label>Name <input name=\"name\" autocomplete=\"username\" maxlength=\"64\" required></label>");
+    html.push_str("<label>Password <input type=\"password\" name=\"password\" autocomplete=\"current-password\" ");
+    html.push_str("maxlength=\"1024\" required></label><button>Log in</button></form></body></html>");
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((SET_COOKIE, admin.entry.cookie(FORM, &form, None)))
+        .body(html)
+}
+
+fn see(place: &'static str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header((LOCATION, place));
+    response
+}
+
+/// Logs somebody in.
+pub(super) async fn login(admin: web::Data<Admin>, request: HttpRequest, login: web::Form<Login>) -> HttpResponse {
+    let entry = &admin.entry;
+    if entry.is_open() {
+        return see("/").finish();
+    }
+    let Login { name, password, form } = login.into_inner();
+    let is_ours = entry.cookie_of(request.headers(), FORM).is_some_and(|cookie| equal(cookie, &form));
+    if !is_ours {
+        return show(
+            &admin,
+            StatusCode::FORBIDDEN,
+            "The form was not made for this browser, or is too old. Try again.",
+        );
+    }
+    let address = entry::address_of(&request);
+    match entry.check(&name, &password, address, admin.clock.monotonic()).await {
+        Attempt::Known(account) => {
+            let Ok(begun) = entry.sessions.begin(&account, admin.clock.monotonic()) else {
+                return show(&admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.");
+            };
+            let by = By::new(format!("account {}", account.name), "");
+            admin.audit(by, "login", ("account", &account.name), 1, &format!("done, from {address}")).await;
+            let mut response = see("/");
+            response.append_header((SET_COOKIE, entry.cookie(SESSION, &begun.cookie, Some(AGE_MAX))));
+            response.append_header((SET_COOKIE, entry.cookie(FORM, "", Some(std::time::Duration::ZERO))));
+            response.finish()
+        }
+        Attempt::Wrong => {
+            entry::refused(&admin, Some(address), "account", &entry.shown_name(&name)).await;
+            show(&admin, StatusCode::UNAUTHORIZED, "Name or password is wrong.")
+        }
+        Attempt::Wait(wait) => {
+            entry::refused(&admin, Some(address), "account", &entry.shown_name(&name)).await;
+            let seconds = wait.as_secs() + 1;
+            let fault = format!("Too many attempts failed. Try again in {} minutes.", seconds.div_ceil(60));
+            let mut response = show(&admin, StatusCode::TOO_MANY_REQUESTS, &fault);
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            response
+        }
+        Attempt::Busy => show(&admin, StatusCode::SERVICE_UNAVAILABLE, "Too many log in at this moment. Try again."),
+    }
+}
+
+/// Ends a session.
+pub(super) async fn logout(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    caller: Caller,
+    logout: web::Form<Logout>,
+) -> HttpResponse {
+    let entry = &admin.entry;
+    let is_ours = caller.form.as_deref().is_some_and(|form| equal(form, &logout.form));
+    if !is_ours {
+        return show(&admin, StatusCode::FORBIDDEN, "The form was not made for this session. Log in first.");
+    }
+    if let Some(cookie) = entry.cookie_of(request.headers(), SESSION) {
+        entry.sessions.end(cookie);
+    }
+    let mut response = see("/login");
+    response.insert_header((SET_COOKIE, entry.cookie(SESSION, "", Some(std::time::Duration::ZERO))));
+    response.finish()
+}
+
+/// Who is logged in, and the way out, for the top of a page.
+pub(super) fn bar(html: &mut String, caller: &Caller) {
+    let (Who::Account(name), Some(form)) = (&caller.who, &caller.form) else { return };
+    let name = ui::escape(name);
+    html.push_str("<form class=\"bar\" method=\"post\" action=\"/logout\">");
+    let _ = write!(
+        html,
+        "<input type=\"hidden\" name=\"form\" value=\"{form}\">Logged in as {name}. <button>Log out</button></form>"
+    );
+}
+
+/// Compared in the same time whatever differs.
+fn equal(one: &str, other: &str) -> bool {
+    verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
+}

@@ -1,0 +1,453 @@
+//! Who may come in at the admin listener: TLS, accounts, rights, sessions, forms, bounds on failed logins.
+
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use omgate::account::{self, Rights, Role};
+use omgate::admin::access::{ADDRESSES, Need};
+use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
+use serde_json::{Value, json};
+
+use crate::harness::{Notice, Process, envelope};
+
+const PASSWORD: &str = "correct horse battery";
+static HASH: LazyLock<String> = LazyLock::new(|| account::hash(PASSWORD).unwrap());
+
+/// An account for each role, named by it.
+fn accounts() -> String {
+    let one = |role: &str| format!("[[account]]\nname = \"{role}\"\npassword = \"{}\"\nrole = \"{role}\"\n", *HASH);
+    Role::ALL.map(|role| one(role.as_str())).concat()
+}
+
+fn tls_file(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls").join(name).display().to_string()
+}
+
+fn configuration(accounts: &str) -> String {
+    let (certificate, key) = (tls_file("server.pem"), tls_file("server-key.pem"));
+    format!(
+        r#"
+{accounts}
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+
+[server.admin_tls]
+certificate = "{certificate}"
+private_key = "{key}"
+
+[store]
+url = "sqlite:omgate.db"
+
+{FLOW}"#
+    )
+}
+
+/// What every configuration must have.
+const FLOW: &str = r#"
+[[source]]
+name = "orders"
+path = "/om/orders"
+organizations = ["00D24000000abcdEAA"]
+
+[[destination]]
+name = "sink"
+kind = "rest"
+url = "http://127.0.0.1:9/orders"
+paused = true
+
+[[route]]
+source = "orders"
+destination = "sink"
+"#;
+
+/// A gateway whose admin listener speaks TLS and has accounts.
+struct House {
+    process: Process,
+    http: reqwest::Client,
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Told {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Told {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// What a cookie is set to, with its attributes.
+    fn cookie(&self, name: &str) -> Option<String> {
+        let lines = self.headers.get_all(SET_COOKIE).iter().map(|line| line.to_str().unwrap().to_owned());
+        lines.into_iter().find(|line| line.starts_with(&format!("{name}=")))
+    }
+}
+
+impl House {
+    async fn open() -> Self {
+        Self::with(&configuration(&accounts())).await
+    }
+
+    async fn with(configuration: &str) -> Self {
+        let mut process = Process::prepare(configuration);
+        let authority = std::fs::read(tls_file("authority.pem")).unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(20))
+            .tls_certs_only([reqwest::Certificate::from_pem(&authority).unwrap()])
+            .build()
+            .unwrap();
+        process.spawn(&[]);
+        let house = Self { process, http };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !house.http.get(house.url("/readyz")).send().await.is_ok_and(|answer| answer.status() == 200) {
+            assert!(Instant::now() < deadline, "{}", house.process.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        house
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://127.0.0.1:{}{path}", self.process.admin)
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Told {
+        let answer = request.send().await.unwrap();
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Told { status, headers, text: answer.text().await.unwrap() }
+    }
+
+    async fn get(&self, path: &str, cookie: &str) -> Told {
+        self.send(self.http.get(self.url(path)).header("Cookie", cookie)).await
+    }
+
+    async fn post(&self, path: &str, cookie: &str, body: &Value) -> Told {
+        self.send(self.http.post(self.url(path)).header("Cookie", cookie).json(body)).await
+    }
+
+    /// The form of the login page: its cookie and its hidden value.
+    async fn form(&self) -> (String, String) {
+        let page = self.get("/login", "").await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let cookie = page.cookie("__Host-omgate_form").unwrap().split(';').next().unwrap().to_owned();
+        (cookie, hidden(&page.text))
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Told {
+        let (cookie, form) = self.form().await;
+        let fields = [("name", name), ("password", password), ("form", &form)];
+        self.send(self.http.post(self.url("/login")).header("Cookie", cookie).form(&fields)).await
+    }
+
+    /// The cookie of a session.
+    async fn session(&self, name: &str) -> String {
+        let told = self.log_in(name, PASSWORD).await;
+        assert_eq!((told.status, told.headers.get(LOCATION).unwrap().to_str().unwrap()), (303, "/"), "{told:?}");
+        told.cookie("__Host-omgate_session").unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    async fn entries(&self, cookie: &str, query: &str) -> Vec<Value> {
+        self.get(&format!("/api/v1/audit{query}"), cookie).await.json().as_array().unwrap().clone()
+    }
+}
+
+fn hidden(page: &str) -> String {
+    page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+/// An address of the table, with something in its holes.
+fn filled(path: &str) -> String {
+    path.replace("{id}", "999").replace("{verb}", "hold").replace("{name}", "nowhere")
+}
+
+#[test]
+fn beyond_loopback_the_admin_listener_demands_tls_and_accounts() {
+    let process = Process::prepare("");
+    let tls = format!(
+        "[server.admin_tls]\ncertificate = \"{}\"\nprivate_key = \"{}\"\n",
+        tls_file("server.pem"),
+        tls_file("server-key.pem")
+    );
+    for (more, lacking) in [
+        (String::new(), "[server.admin_tls] and an [[account]] are missing"),
+        (accounts(), "[server.admin_tls] is missing"),
+        (tls.clone(), "an [[account]] is missing"),
+    ] {
+        process.configure(&format!("[server]\nadmin_listen = \"0.0.0.0:{{admin}}\"\n{more}{FLOW}"));
+        for (command, code) in [("check", 1), ("serve", 64)] {
+            let output = process.command(&[command]);
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{command}: {text}");
+            assert!(text.contains("server.admin_listen") && text.contains(lacking), "{command}: {text}");
+        }
+    }
+    process.configure(&format!("{}[server]\nadmin_listen = \"0.0.0.0:{{admin}}\"\n{tls}{FLOW}", accounts()));
+    omgate::config::load(&process.config()).unwrap();
+    process.configure("account = []\n[server]\nadmin_listen = \"0.0.0.0:{admin}\"\n");
+    let problems = omgate::config::load(&process.config()).unwrap_err().to_string();
+    assert!(problems.contains("server.admin_listen: others than"), "{problems}");
+}
+
+#[test]
+fn a_password_is_hashed_and_one_in_clear_is_refused_without_being_told() {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let hash = |password: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_omgate"))
+            .args(["account", "hash"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let made = String::from_utf8(hash("correct horse battery\n").stdout).unwrap();
+    assert!(account::PasswordHash::parse(made.trim()).unwrap().fits("correct horse battery"), "{made}");
+    let refused = hash("short\n");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!String::from_utf8(refused.stderr).unwrap().contains("short\n"));
+
+    let process = Process::prepare("[[account]]\nname = \"a\"\npassword = \"my-very-own-password\"\n");
+    let problems = omgate::config::load(&process.config()).unwrap_err().to_string();
+    assert!(problems.contains("no argon2id hash") && !problems.contains("my-very-own"), "{problems}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_address_asks_for_a_login_and_for_its_right() {
+    let house = House::open().await;
+    let mut sessions = Vec::new();
+    for role in Role::ALL {
+        sessions.push((role, house.session(role.as_str()).await));
+    }
+    for (method, path, need) in ADDRESSES {
+        if ["/login", "/logout"].contains(path) {
+            continue;
+        }
+        let address = filled(path);
+        let ask = async |cookie: &str| match *method {
+            "GET" => house.get(&address, cookie).await,
+            _ => house.post(&address, cookie, &json!({})).await,
+        };
+        let told = ask("").await;
+        let is_page = ["/", "/deliveries/999"].contains(&address.as_str());
+        let expected = match need {
+            Need::Nothing => 200,
+            Need::Right(_) if is_page => 303,
+            Need::Right(_) => 401,
+        };
+        assert_eq!(told.status, expected, "nobody: {method} {address}: {told:?}");
+        let Need::Right(right) = need else { continue };
+        for (role, cookie) in &sessions {
+            let told = ask(cookie).await;
+            if Rights::of(*role, &[]).has(*right) {
+                assert!(![401, 403, 303].contains(&told.status), "{role:?}: {method} {address}: {told:?}");
+            } else {
+                assert_eq!(told.status, 403, "{role:?}: {method} {address}: {told:?}");
+                assert!(told.text.contains(&format!("the right {}", right.as_str())), "{told:?}");
+            }
+        }
+    }
+    for path in ["/api/v1/nonsense", "/api/v1/ledger/", "//api/v1/ledger", "/api/v1/%6cedger", "/api/v1"] {
+        assert_eq!(house.get(path, &sessions[2].1).await.status, 404, "{path}");
+    }
+    let deed = house.post("/api/v1/store/prune", &sessions[2].1, &json!({"reason": "test"})).await;
+    assert_eq!(deed.status, 200, "{deed:?}");
+    let entries = house.entries(&sessions[0].1, "?verb=prune").await;
+    assert_eq!((&entries[0]["who"], &entries[0]["reason"]), (&json!("account admin"), &json!("test")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lacks_the_right_payload_sees_no_content() {
+    let more =
+        format!("{}\n[[account]]\nname = \"reader\"\npassword = \"{}\"\nrights = [\"payload\"]\n", accounts(), *HASH);
+    let house = House::with(&configuration(&more)).await;
+    let body = envelope(&[Notice { id: "04l1", record: "0061", fields: "<sf:Name>very-secret</sf:Name>" }]);
+    assert!(house.process.post("/om/orders", body).await.unwrap().is_ack());
+    let refused = house.process.post("/om/orders", "<a>very-secret</a>").await.unwrap();
+    assert!(!refused.is_ack());
+    let (viewer, reader) = (house.session("viewer").await, house.session("reader").await);
+    for path in ["/api/v1/notifications/04l1", "/api/v1/refused"] {
+        let told = house.get(path, &viewer).await;
+        assert_eq!(told.status, 200, "{told:?}");
+        assert!(!told.text.contains("very-secret") && told.text.contains("needs the right payload"), "{told:?}");
+        let told = house.get(path, &reader).await;
+        assert!(told.text.contains("very-secret"), "{told:?}");
+    }
+    assert_eq!(house.get("/api/v1/deliveries?kept=x", &viewer).await.status, 403);
+    assert_eq!(house.get("/api/v1/deliveries?kept=x", &reader).await.status, 200);
+    let edit = json!({"reason": "typo", "edit": {"fields": {"Name": "x"}}});
+    let operator = house.session("operator").await;
+    let told = house.post("/api/v1/deliveries/999/replay", &operator, &edit).await;
+    assert!(told.status == 403 && told.text.contains("the right edit"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_the_headers_that_keep_other_sites_out() {
+    let house = House::open().await;
+    let session = house.session("viewer").await;
+    for (path, cookie, status) in [
+        ("/login", "", 200),
+        ("/ui.css", "", 200),
+        ("/readyz", "", 200),
+        ("/", "", 303),
+        ("/", &session, 200),
+        ("/metrics", "", 401),
+        ("/api/v1/ledger", &session, 200),
+        ("/api/v1/nonsense", "", 404),
+        ("/api/v1/deliveries/nonsense", &session, 404),
+        ("/api/v1/ledger/days?from=nonsense", &session, 400),
+    ] {
+        let told = house.get(path, cookie).await;
+        assert_eq!(told.status, status, "{path}: {told:?}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("strict-transport-security", "max-age=31536000"),
+        ] {
+            assert_eq!(told.headers.get(name).map(|value| value.to_str().unwrap()), Some(value), "{path} {name}");
+        }
+        let policy = told.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("script-src"), "{policy}");
+        assert!(!told.text.contains("<script") && !told.text.contains("style=\""), "{path}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_a_cookie_of_this_host_alone_and_ends_with_logout() {
+    let house = House::open().await;
+    let told = house.log_in("operator", PASSWORD).await;
+    let cookie = told.cookie("__Host-omgate_session").unwrap();
+    for part in ["; HttpOnly", "; SameSite=Strict", "; Secure", "; Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains("Domain"), "{cookie}");
+    let session = cookie.split(';').next().unwrap();
+    let page = house.get("/", session).await;
+    assert!(page.text.contains("Logged in as operator"), "{page:?}");
+    assert_eq!(house.get("/api/v1/ledger", &format!("{session}x")).await.status, 401);
+    assert_eq!(house.get("/login", session).await.status, 303);
+
+    let out = async |form: &str| {
+        let request = house.http.post(house.url("/logout")).header("Cookie", session);
+        house.send(request.form(&[("form", form)])).await
+    };
+    assert_eq!(out("guessed").await.status, 403);
+    assert_eq!(house.get("/api/v1/ledger", session).await.status, 200);
+    assert_eq!(out(&hidden(&page.text)).await.status, 303);
+    assert_eq!(house.get("/api/v1/ledger", session).await.status, 401);
+    assert!(!house.process.log().contains(session.split('=').nth(1).unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_or_a_call_of_another_site_changes_nothing() {
+    let house = House::open().await;
+    let session = house.session("admin").await;
+    let (cookie, form) = house.form().await;
+    let log_in = async |cookie: &str, form: &str, origin: &str| {
+        let request = house.http.post(house.url("/login")).header("Cookie", cookie).header("Origin", origin);
+        house.send(request.form(&[("name", "admin"), ("password", PASSWORD), ("form", form)])).await
+    };
+    let own = format!("https://127.0.0.1:{}", house.process.admin);
+    for (cookie, form, origin) in [
+        ("", form.as_str(), own.as_str()),
+        (&cookie, "", &own),
+        (&cookie, "guessed", &own),
+        (&cookie, &form, "https://evil.example"),
+    ] {
+        let told = log_in(cookie, form, origin).await;
+        assert_eq!(told.status, 403, "{told:?}");
+        assert!(told.cookie("__Host-omgate_session").is_none());
+    }
+    assert_eq!(log_in(&cookie, &form, &own).await.status, 303);
+    for (name, value) in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ] {
+        let request = house.http.post(house.url("/api/v1/store/prune")).header("Cookie", &session).header(name, value);
+        let told = house.send(request.json(&json!({}))).await;
+        assert_eq!(told.status, 403, "{name}: {value}: {told:?}");
+    }
+    let request = house.http.post(house.url("/api/v1/store/prune")).header("Cookie", &session);
+    assert_eq!(house.send(request.form(&[("reason", "x")])).await.status, 403, "a form is no JSON");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_login_does_not_tell_who_exists_and_too_many_shut_the_account() {
+    let house = House::open().await;
+    let session = house.session("admin").await;
+    let (known, unknown) = (house.log_in("viewer", "wrong").await, house.log_in("nobody", "wrong").await);
+    let less_form = |told: &Told| told.text.replace(&hidden(&told.text), "");
+    assert_eq!((known.status, less_form(&known)), (401, less_form(&unknown)));
+    assert!(known.cookie("__Host-omgate_session").is_none());
+    for _ in 0..9 {
+        assert_eq!(house.log_in("viewer", "wrong").await.status, 401);
+    }
+    let shut = house.log_in("viewer", PASSWORD).await;
+    assert_eq!(shut.status, 429, "even with the right password: {shut:?}");
+    assert!(shut.headers.contains_key("retry-after"));
+    assert_eq!(house.log_in("operator", PASSWORD).await.status, 303, "others are not shut");
+    for number in 0..20 {
+        house.log_in(&format!("my-password-typed-here-{number}"), "wrong").await;
+    }
+    assert_eq!(house.log_in("operator", PASSWORD).await.status, 429, "the address is shut");
+
+    let entries = house.entries(&session, "?verb=refuse").await;
+    assert!((10..=30).contains(&entries.len()), "{}", entries.len());
+    assert!(entries.iter().any(|entry| entry["object_id"] == "viewer" && entry["result"] == "refused from 127.0.0.1"));
+    let everything = format!("{entries:?}{}", house.process.log());
+    assert!(!everything.contains("my-password-typed-here") && !everything.contains(PASSWORD));
+    let logins = house.entries(&session, "?verb=login").await;
+    assert_eq!(logins.last().unwrap()["who"], "account admin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_accounts_count_at_once_and_end_their_sessions() {
+    let house = House::open().await;
+    let (viewer, admin) = (house.session("viewer").await, house.session("admin").await);
+    assert_eq!(house.get("/api/v1/ledger", &viewer).await.status, 200);
+    let hash = account::hash("another password").unwrap();
+    let changed = accounts().replacen(HASH.as_str(), &hash, 1).replace("role = \"viewer\"", "role = \"operator\"");
+    house.process.configure(&configuration(&changed));
+    let told = house.post("/api/v1/reload", &admin, &json!({})).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    assert_eq!(house.get("/api/v1/ledger", &viewer).await.status, 401);
+    assert_eq!(house.log_in("viewer", PASSWORD).await.status, 401);
+    let told = house.log_in("viewer", "another password").await;
+    let viewer = told.cookie("__Host-omgate_session").unwrap().split(';').next().unwrap().to_owned();
+    assert_eq!(house.post("/api/v1/deliveries/999/hold", &viewer, &json!({})).await.status, 404, "its new role counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_know_the_gateway_by_its_certificate_and_say_that_they_may_not() {
+    let house = House::open().await;
+    let output = house.process.command(&["status"]);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("needs a login"), "{text}");
+
+    let other = configuration(&accounts()).replacen(&tls_file("server.pem"), &tls_file("authority.pem"), 1);
+    std::fs::write(
+        house.process.config(),
+        other.replace("{public}", "1").replace("{admin}", &house.process.admin.to_string()),
+    )
+    .unwrap();
+    let output = house.process.command(&["status"]);
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains("another certificate than server.admin_tls.certificate"), "{text}");
+    assert!(house.http.get(format!("http://127.0.0.1:{}/readyz", house.process.admin)).send().await.is_err());
+}
