@@ -34,6 +34,7 @@ mod reroute;
 mod session;
 mod sheet;
 mod throttle;
+mod token;
 mod ui;
 
 pub use bulk::Jobs;
@@ -87,19 +88,20 @@ pub struct Admin {
 impl Admin {
     /// Writes into the audit log what a person did, and in the log when that cannot be done. What it did stays done.
     pub async fn audit(&self, by: By, verb: &str, object: (&'static str, &str), count: u64, result: &str) {
-        let deed = Deed {
-            at: self.clock.now(),
-            by,
-            verb: verb.to_owned(),
-            object: object.0,
-            object_id: object.1.to_owned(),
-            count,
-            result: result.to_owned(),
-        };
-        let Deed { by: By { who, reason }, .. } = deed.clone();
-        if let Err(error) = self.store.audit(deed).await {
-            let (object, id) = object;
-            tracing::error!(who, verb, object, id, count, reason, result, %error, "no entry in the audit log");
+        let (verb, object_id) = (verb.to_owned(), object.1.to_owned());
+        self.note(Deed { verb, object: object.0, object_id, count, ..self.deed(by, result) }).await;
+    }
+
+    /// An entry about something that somebody did now, once.
+    fn deed(&self, by: By, result: &str) -> Deed {
+        Deed { at: self.clock.now(), by, count: 1, result: result.to_owned(), ..Deed::default() }
+    }
+
+    /// Writes an entry, and what it says into the log when that cannot be done.
+    async fn note(&self, deed: Deed) {
+        if let Err(error) = self.store.audit(deed.clone()).await {
+            let Deed { by: By { who, reason }, verb, object, object_id, count, result, .. } = deed;
+            tracing::error!(who, verb, object, object_id, count, reason, result, %error, "no entry in the audit log");
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod store;
 pub mod stub;
 pub mod systems;
 pub mod test;
+pub mod token;
 pub mod what_if;
 pub mod why;
 pub mod wsdl;
@@ -86,6 +87,8 @@ enum Command {
     Systems(systems::Args),
     /// What people did.
     Audit(audit::Args),
+    /// Tokens of the admin API: create, list, revoke.
+    Token(token::Args),
     /// Prepare accounts of the admin listener.
     Account(account::Args),
     /// Look after the store.
@@ -123,6 +126,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Token(args) => token::run(args).await,
         Command::Account(args) => account::run(&args),
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,

@@ -290,8 +290,16 @@ impl Gateway {
     async fn arrived(&self, order: Order, named: &StoreSettings) {
         let Order { settings, by } = order;
         let (at, result) = (self.clock.now(), "done".to_owned());
-        let deed =
-            Deed { at, by, verb: "move".to_owned(), object: "store", object_id: settings.shown(), count: 1, result };
+        let deed = Deed {
+            at,
+            by,
+            verb: "move".to_owned(),
+            object: "store",
+            object_id: settings.shown(),
+            count: 1,
+            result,
+            ..Deed::default()
+        };
         if let Err(error) = self.store.audit(deed).await {
             tracing::error!(%error, "no entry in the audit log: the store was moved");
         }

@@ -28,12 +28,14 @@ pub mod pace;
 pub mod postgres;
 mod retention;
 pub mod sqlite;
+mod token;
 pub mod transfer;
 mod turn;
 
-pub use self::audit::{AuditEntry, AuditFilter, By, Deed};
+pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
+pub use self::token::{TOKENS_MAX, Token};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -1028,6 +1030,18 @@ pub trait Store: Send + Sync {
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>>;
     /// Entries of the audit log, newest first.
     fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>>;
+    /// Where the chain of the audit log begins and ends, and its entries above an id, the oldest first: all at one moment.
+    fn audit_chain(&self, after: i64, limit: u32) -> BoxFuture<'_, StoreResult<(Chain, Vec<AuditEntry>)>>;
+    /// Keeps a new token under the hash of its secret.
+    fn add_token(&self, token: Token, hash: String) -> BoxFuture<'_, StoreResult<()>>;
+    /// All tokens that are kept, the newest first.
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<Token>>>;
+    /// The token whose secret has this hash, also when it is over.
+    fn token(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Token>>>;
+    /// Ends a token.
+    fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>>;
+    /// Notes that a token was used.
+    fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>>;
     /// Takes one small step of pruning; see [`pace`] for all of them.
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>>;
     /// What pruning would find now.

@@ -1,5 +1,6 @@
 //! What each address of the admin listener needs of whoever asks for it: the one table that decides it.
 
+use std::collections::BTreeSet;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
@@ -63,6 +64,10 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/absences", VIEW),
     ("POST", "/api/v1/absences/{id}/acknowledge", OPERATE),
     ("GET", "/api/v1/audit", VIEW),
+    ("GET", "/api/v1/audit/chain", VIEW),
+    ("GET", "/api/v1/tokens", ADMINISTER),
+    ("POST", "/api/v1/tokens", ADMINISTER),
+    ("POST", "/api/v1/tokens/{id}/revoke", ADMINISTER),
     ("GET", "/api/v1/store/verify", VIEW),
     ("POST", "/api/v1/store/prune", ADMINISTER),
     ("GET", "/api/v1/store/backup", VIEW),
@@ -77,6 +82,18 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
 pub fn need(method: &str, path: &str) -> Option<Need> {
     let found = ADDRESSES.iter().find(|(known, pattern, _)| *known == method && fits(pattern, path));
     found.map(|(_, _, need)| *need)
+}
+
+/// What an address belongs to, as the scope of a token names it: its first part, behind that of the API.
+pub(super) fn area(path: &str) -> &str {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+/// All that the scope of a token may name.
+pub(super) fn areas() -> BTreeSet<&'static str> {
+    let needing = ADDRESSES.iter().filter(|(_, path, need)| *need != Need::Nothing && *path != "/");
+    needing.map(|(_, path, _)| area(path)).collect()
 }
 
 fn fits(pattern: &str, path: &str) -> bool {
@@ -97,6 +114,8 @@ pub struct Caller {
     pub(super) rights: Rights,
     /// Of a session: what its forms must bring along.
     pub(super) form: Option<String>,
+    /// Of a token: what it is for; empty: everything.
+    pub(super) scope: Vec<String>,
 }
 
 /// Who asks.
@@ -109,11 +128,23 @@ pub(super) enum Who {
     Machine,
     /// A person who logged in.
     Account(String),
+    /// Whoever has a token, by its name.
+    Token(String),
 }
 
 impl Caller {
     pub(super) fn machine() -> Self {
-        Self { who: Who::Machine, rights: Rights::ALL, form: None }
+        Self { who: Who::Machine, rights: Rights::ALL, ..Self::default() }
+    }
+
+    /// Whether an area is within its scope.
+    pub(super) fn reaches(&self, area: &str) -> bool {
+        self.reaches_all() || self.scope.iter().any(|word| word == area)
+    }
+
+    /// Whether nothing is outside of its scope.
+    pub(super) fn reaches_all(&self) -> bool {
+        self.scope.is_empty()
     }
 
     /// Whether it may do what an address needs.
@@ -182,11 +213,12 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 4] = [
+    const SOURCES: [(&str, &str); 5] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
         ("/api/v1", include_str!("keep.rs")),
         ("/api/v1", include_str!("moving.rs")),
+        ("/api/v1", include_str!("token.rs")),
     ];
 
     /// Every address that a handler is registered for.
@@ -221,6 +253,23 @@ mod tests {
             let text = std::fs::read_to_string(format!("{}/src/admin/{source}", env!("CARGO_MANIFEST_DIR"))).unwrap();
             assert!(!text.contains(".route("), "{source} registers addresses: add it to SOURCES");
         }
+    }
+
+    #[test]
+    fn the_scope_of_a_token_names_the_first_part_of_an_address() {
+        for (path, found) in [
+            ("/api/v1/deliveries/7/replay", "deliveries"),
+            ("/deliveries/7", "deliveries"),
+            ("/metrics", "metrics"),
+            ("/api/v1/ledger", "ledger"),
+            ("/", ""),
+        ] {
+            assert_eq!(area(path), found, "{path}");
+        }
+        let areas = areas();
+        assert!(areas.contains("metrics") && areas.contains("tokens") && !areas.contains("login"), "{areas:?}");
+        let scoped = Caller { scope: vec!["metrics".to_owned()], ..Caller::machine() };
+        assert!(scoped.reaches("metrics") && !scoped.reaches("ledger") && !scoped.reaches(""));
     }
 
     #[test]

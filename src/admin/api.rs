@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::Issues;
 use crate::store::{
-    By, Change, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, StoreError, SystemState,
+    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -35,6 +35,7 @@ const BODY_BYTES_MAX: usize = 20 << 20;
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::keep::configure(config);
     super::moving::configure(config);
+    super::token::configure(config);
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
@@ -611,6 +612,7 @@ async fn steer(
     }
     if !because.dry_run {
         let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
+        let was = said_of(&admin, &name);
         let done = match verb.as_str() {
             "pause" => admin.dispatch.pause(&name, reason, because.until).await,
             _ => admin.dispatch.resume(&name).await,
@@ -618,10 +620,20 @@ async fn steer(
         if let Err(error) = done {
             return from_store(&error);
         }
-        admin.audit(By::new(person.0, &because.reason), &verb, ("system", &name), 1, "done").await;
+        let by = By::new(person.0, &because.reason);
+        let (object_id, became) = (name.clone(), said_of(&admin, &name));
+        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, "done") };
+        admin.note(deed).await;
         tracing::info!(system = name, verb, "a person steered a system");
     }
     HttpResponse::Ok().json(standings(&admin).remove(&name))
+}
+
+/// How a system stands, for the audit log.
+fn said_of(admin: &Admin, name: &str) -> String {
+    let found = admin.dispatch.systems().into_iter().find(|(system, _)| system == name);
+    let pause = found.and_then(|(_, state)| state.paused);
+    pause.map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", json!(pause)))
 }
 
 /// Which refused POSTs to list.

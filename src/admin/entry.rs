@@ -1,10 +1,12 @@
 //! Who may come in at the admin listener, and with what: the check before every address.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::ServiceRequest;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, WWW_AUTHENTICATE,
 };
@@ -16,13 +18,16 @@ use crate::account::{Account, NAME_MAX, PASSWORD_BYTES_MAX};
 use crate::admin::access::{self, Caller, Need, Who};
 use crate::admin::session::Sessions;
 use crate::admin::throttle::{Notes, Throttle};
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, api, token};
 use crate::store::By;
 
 /// So many passwords are looked at at once: each takes a processor and some memory.
 const CHECKS_MAX: usize = 2;
 /// Nobody waits longer for that.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the use of a token is written down.
+const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// How the admin listener is reached.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +47,8 @@ pub struct Entry {
     throttle: Throttle,
     notes: Notes,
     checks: Semaphore,
+    /// When the use of each token was noted last.
+    uses: Mutex<HashMap<String, Duration>>,
 }
 
 impl Default for Entry {
@@ -72,6 +79,7 @@ impl Entry {
             throttle: Throttle::default(),
             notes: Notes::default(),
             checks: Semaphore::new(CHECKS_MAX),
+            uses: Mutex::default(),
         }
     }
 
@@ -128,6 +136,17 @@ impl Entry {
         }
     }
 
+    /// Whether the use of a token is to be noted: once a minute.
+    pub(super) fn is_news(&self, token: &str, now: Duration) -> bool {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if uses.get(token).is_some_and(|last| now.saturating_sub(*last) < USE_NOTED_EVERY) {
+            return false;
+        }
+        // Only tokens that are in the store come here, and those have a bound.
+        uses.insert(token.to_owned(), now);
+        true
+    }
+
     /// The name as it may be written down: whoever types a password in its place has not told it to everybody.
     pub(super) fn shown_name(&self, name: &str) -> String {
         let is_known = self.accounts.load().iter().any(|account| account.name == name);
@@ -148,6 +167,11 @@ pub(super) async fn admit(admin: &Admin, request: &ServiceRequest) -> Result<Cal
         return Err(api::problem(404, "there is nothing at this address"));
     };
     let caller = identify(admin, request, need).await?;
+    let area = access::area(request.path());
+    if need != Need::Nothing && !caller.reaches(area) {
+        let scope = caller.scope.join(", ");
+        return Err(api::problem(403, &format!("the token is for {scope} alone, and this belongs to {area:?}")));
+    }
     if caller.may(need) {
         return Ok(caller);
     }
@@ -169,15 +193,28 @@ pub(super) fn lacking(right: &str) -> HttpResponse {
 /// Who asks. What was shown counts, also where nothing is needed to be shown: what is wrong is refused.
 async fn identify(admin: &Admin, request: &ServiceRequest, need: Need) -> Result<Caller, HttpResponse> {
     let entry = &admin.entry;
-    if request.headers().contains_key(AUTHORIZATION) && need != Need::Nothing {
-        refused(admin, request.peer_addr().map(|peer| peer.ip()), "token", "unknown").await;
-        return Err(unauthorized("the Authorization header is not understood"));
+    if let Some(shown) = request.headers().get(AUTHORIZATION).filter(|_| need != Need::Nothing) {
+        let scheme_and_secret = shown.to_str().ok().and_then(|shown| shown.split_once(' '));
+        let found = match scheme_and_secret.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) {
+            Some((_, secret)) => token::caller(admin, secret.trim()).await,
+            None => Err((String::new(), unauthorized("the Authorization header must be `Bearer` and a token"))),
+        };
+        return match found {
+            Ok(caller) => Ok(caller),
+            Err((name, response)) => {
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    refused(admin, request.peer_addr().map(|peer| peer.ip()), "token", &name).await;
+                }
+                Err(response)
+            }
+        };
     }
     if let Some(cookie) = entry.cookie_of(request.headers(), "session")
         && let Some(found) = entry.sessions.find(cookie, &entry.accounts.load(), admin.clock.monotonic())
     {
         let rights = found.account.rights;
-        return Ok(Caller { who: Who::Account(found.account.name), rights, form: Some(found.form) });
+        let who = Who::Account(found.account.name);
+        return Ok(Caller { who, rights, form: Some(found.form), scope: Vec::new() });
     }
     Ok(if entry.is_open() { Caller::machine() } else { Caller::default() })
 }
@@ -188,7 +225,9 @@ fn ask_to_log_in(request: &ServiceRequest) -> HttpResponse {
     if is_page {
         return HttpResponse::SeeOther().insert_header((LOCATION, "/login")).finish();
     }
-    unauthorized("this needs a login at the page, or a token in the Authorization header")
+    unauthorized(
+        "this needs a login at the page, or a token in the Authorization header (--token or OMGATE_TOKEN for commands)",
+    )
 }
 
 pub(super) fn unauthorized(detail: &str) -> HttpResponse {

@@ -64,6 +64,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/absences", web::get().to(absences))
         .route("/absences/{id}/acknowledge", web::post().to(acknowledge))
         .route("/audit", web::get().to(audit))
+        .route("/audit/chain", web::get().to(chain))
         .route("/store/prune", web::post().to(prune))
         .route("/store/backup", web::get().to(backup))
         .route("/store/backup", web::post().to(begin_backup));
@@ -226,6 +227,22 @@ pub const ABSENCE_ALARM: &str = "absence";
 
 async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
     api::answer(admin.store.audit_log(filter.into_inner()).await)
+}
+
+/// Where to go on in the chain.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    #[serde(default)]
+    after: i64,
+}
+
+/// How many entries of the chain are told at once.
+const CHAIN_LIMIT: u32 = 1_000;
+
+async fn chain(admin: web::Data<Admin>, after: web::Query<After>) -> HttpResponse {
+    let found = admin.store.audit_chain(after.after, CHAIN_LIMIT).await;
+    api::answer(found.map(|(chain, entries)| json!({"chain": chain, "entries": entries})))
 }
 
 /// What pruning did, or would do.

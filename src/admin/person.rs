@@ -21,8 +21,10 @@ impl FromRequest for Person {
         let peer = request.peer_addr();
         let own_port = request.app_config().local_addr().port();
         Box::pin(async move {
-            if let Who::Account(name) = who {
-                return Ok(Self(format!("account {name}")));
+            match who {
+                Who::Account(name) => return Ok(Self(format!("account {name}"))),
+                Who::Token(name) => return Ok(Self(format!("token {name}"))),
+                Who::Machine | Who::Nobody => {}
             }
             let Some(peer) = peer else { return Ok(Self(String::new())) };
             // The kernel's tables are read at once, but may be long.

@@ -11,7 +11,7 @@ use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
 use crate::delivery::ConfigVersion;
-use crate::store::{By, StoreError, TakenBy, TakenConfig, Unsettled};
+use crate::store::{By, Deed, StoreError, TakenBy, TakenConfig, Unsettled};
 
 /// How many of the times before are told.
 const HISTORY: u32 = 20;
@@ -165,6 +165,8 @@ pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web:
     }
     let by = By { who: person.0, reason: reason.clone() };
     let order = Order { by: TakenBy::Api, orphans, dry_run, reason };
+    let version = || admin.reload.as_ref().map(|reloader| format!("version {}", reloader.standing().taken.version.0));
+    let was = version().unwrap_or_default();
     let result = match &admin.reload {
         Some(reloader) => reloader.reload(order).await,
         None => Err(Refusal::NoFile),
@@ -175,7 +177,9 @@ pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web:
             Ok(_) => "nothing changed".to_owned(),
             Err(refusal) => shown(&refusal.to_string()),
         };
-        admin.audit(by, "reload", ("configuration", ""), 1, &result).await;
+        let became = version().unwrap_or_default();
+        let deed = Deed { verb: "reload".to_owned(), object: "configuration", was, became, ..admin.deed(by, &result) };
+        admin.note(deed).await;
     }
     match result {
         Ok(reloaded) => HttpResponse::Ok().json(reloaded),

@@ -168,6 +168,7 @@ async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) 
         object_id: target.shown(),
         count: 1,
         result: result.to_owned(),
+        ..Deed::default()
     };
     opened.store.audit(deed("begun")).await.context("writing the audit log")?;
     let (progress, seen) = watch::channel(Progress::default());

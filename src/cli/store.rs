@@ -133,6 +133,7 @@ impl OpenFile {
             object_id: object_id.to_owned(),
             count,
             result,
+            ..Deed::default()
         };
         self.store.audit(deed).await.context("writing the audit log")?;
         Ok(())

@@ -65,7 +65,7 @@ pub(super) fn outdated(delivery: i64, newer: i64) -> StoreError {
 /// The entry about what a person did to a delivery, and what came of it.
 pub(super) fn deed(delivery: DeliveryId, verb: &str, by: &By, at: Timestamp, result: String) -> Deed {
     let (verb, object_id) = (verb.to_owned(), delivery.to_string());
-    Deed { at, by: by.clone(), verb, object: "delivery", object_id, count: 1, result }
+    Deed { at, by: by.clone(), verb, object: "delivery", object_id, count: 1, result, ..Deed::default() }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod system;
 mod taken;
 mod text;
 mod time;
+mod token;
 mod transfer;
 mod work;
 
@@ -58,10 +59,11 @@ use self::work::{Engine, Figures, Job, random};
 use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
-    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Change, Claim, Claims, DayFilter,
-    Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays, NotificationFilter,
-    NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle, Signal, Store,
-    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
+    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
@@ -443,6 +445,30 @@ impl Store for PostgresStore {
 
     fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
         self.ask(Manner::Read, |session| Box::pin(audit_log::list(session, filter)))
+    }
+
+    fn audit_chain(&self, after: i64, limit: u32) -> BoxFuture<'_, StoreResult<(Chain, Vec<AuditEntry>)>> {
+        self.ask(Manner::Audit, move |session| Box::pin(audit_log::chain(session, after, limit)))
+    }
+
+    fn add_token(&self, token: Token, hash: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(token::Add { token, hash })
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<Token>>> {
+        self.ask(Manner::Read, |session| Box::pin(token::list(session)))
+    }
+
+    fn token(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Token>>> {
+        self.ask(Manner::Read, move |session| Box::pin(async move { token::find(session, &hash).await }))
+    }
+
+    fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>> {
+        self.run(token::Revoke { id, by, now })
+    }
+
+    fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(token::Use { id, now })
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

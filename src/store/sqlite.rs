@@ -25,6 +25,7 @@ mod revise;
 mod schema;
 mod settle;
 mod taken;
+mod token;
 mod transfer;
 mod words;
 mod writer;
@@ -47,10 +48,11 @@ use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
-    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Change, Claim, Claims,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
     NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
-    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -478,6 +480,30 @@ impl Store for SqliteStore {
 
     fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
         self.read(move |connection| audit_log::list(connection, filter))
+    }
+
+    fn audit_chain(&self, after: i64, limit: u32) -> BoxFuture<'_, StoreResult<(Chain, Vec<AuditEntry>)>> {
+        self.read(move |connection| audit_log::chain(connection, after, limit))
+    }
+
+    fn add_token(&self, token: Token, hash: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| token::add(books, &token, &hash))
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<Token>>> {
+        self.read(|connection| token::list(connection))
+    }
+
+    fn token(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Token>>> {
+        self.read(move |connection| token::find(connection, &hash))
+    }
+
+    fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>> {
+        self.write(Size::SMALL, move |books| token::revoke(books, &id, &by, now))
+    }
+
+    fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| token::used(books, &id, now))
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

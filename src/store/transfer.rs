@@ -229,6 +229,9 @@ pub static TABLES: [Table; 14] = [
                 number("count"),
                 text("reason"),
                 text("result"),
+                text("was"),
+                text("became"),
+                text("hash"),
             ],
         )
     },
@@ -293,7 +296,7 @@ static ATTEMPT: [Column; 17] = [
 ];
 
 /// What is added up and small: handed over as a whole, when nothing changes any more.
-pub static SUMS: [Table; 7] = [
+pub static SUMS: [Table; 9] = [
     by_id(
         "system",
         &[
@@ -323,6 +326,27 @@ pub static SUMS: [Table; 7] = [
     },
     by_id("alive", &[number("id"), number("at")]),
     by_id("prune_walk", &[text("walk"), number("at"), number("id"), number("begun_at")]),
+    by_id(
+        "audit_chain",
+        &[number("id"), number("anchor_entry"), text("anchor_hash"), number("head_entry"), text("head_hash")],
+    ),
+    by_id(
+        "token",
+        &[
+            text("id"),
+            text("name"),
+            text("hash"),
+            text("role"),
+            text("rights"),
+            text("scope"),
+            number("created_at"),
+            text("created_by"),
+            number("expires_at"),
+            number("used_at"),
+            number("revoked_at"),
+            text("revoked_by"),
+        ],
+    ),
     // The last number given of each kind. It may stand higher in the other store.
     by_id(SEQUENCE, &[text("kind"), number("value")]),
 ];

@@ -451,3 +451,214 @@ async fn commands_know_the_gateway_by_its_certificate_and_say_that_they_may_not(
     assert!(text.contains("another certificate than server.admin_tls.certificate"), "{text}");
     assert!(house.http.get(format!("http://127.0.0.1:{}/readyz", house.process.admin)).send().await.is_err());
 }
+
+impl House {
+    /// Runs a command with a token.
+    fn command(&self, token: &str, arguments: &[&str]) -> (i32, String) {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_omgate"))
+            .args(arguments)
+            .arg("--config")
+            .arg(self.process.config())
+            .env("OMGATE_TOKEN", token)
+            .output()
+            .unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    }
+
+    async fn with_token(&self, path: &str, token: &str) -> Told {
+        self.send(self.http.get(self.url(path)).header("Authorization", format!("Bearer {token}"))).await
+    }
+
+    /// Makes a token; its secret and its id.
+    async fn token(&self, cookie: &str, body: &Value) -> (String, String) {
+        let told = self.post("/api/v1/tokens", cookie, body).await;
+        assert_eq!(told.status, 201, "{told:?}");
+        let text = |key: &str| told.json()[key].as_str().unwrap().to_owned();
+        (text("token"), text("id"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_may_what_was_said_when_it_was_made_until_it_is_over() {
+    let house = House::open().await;
+    let admin = house.session("admin").await;
+    let (scraper, id) =
+        house.token(&admin, &json!({"name": "prometheus", "scope": ["metrics"], "expires_in_s": 3600})).await;
+    assert!(scraper.starts_with("omg_") && scraper.len() == 47, "{scraper}");
+    assert_eq!(house.with_token("/metrics", &scraper).await.status, 200);
+    let told = house.with_token("/api/v1/ledger", &scraper).await;
+    assert!(told.status == 403 && told.text.contains("the token is for metrics alone"), "{told:?}");
+
+    let (viewer, _) = house.token(&admin, &json!({"name": "viewer", "expires_in_s": 3600})).await;
+    assert_eq!(house.with_token("/api/v1/ledger", &viewer).await.status, 200);
+    let hold = house.http.post(house.url("/api/v1/deliveries/999/hold")).bearer_auth(&viewer).json(&json!({}));
+    assert_eq!(house.send(hold).await.status, 403);
+    let (narrow, _) = house
+        .token(&admin, &json!({"name": "narrow", "role": "admin", "scope": ["tokens"], "expires_in_s": 3600}))
+        .await;
+    for (scope, status) in [(json!([]), 400), (json!(["store"]), 400), (json!(["tokens"]), 201)] {
+        let body = json!({"name": "made-by-a-token", "scope": scope, "expires_in_s": 3600});
+        let request = house.http.post(house.url("/api/v1/tokens")).bearer_auth(&narrow).json(&body);
+        assert_eq!(house.send(request).await.status, status, "{scope}");
+    }
+
+    let told = house.post(&format!("/api/v1/tokens/{id}/revoke"), &admin, &json!({"reason": "lost"})).await;
+    assert_eq!(told.status, 200, "{told:?}");
+    let told = house.with_token("/metrics", &scraper).await;
+    assert!(told.status == 401 && told.text.contains("revoked"), "{told:?}");
+    let guessed = format!("omg_{}", "A".repeat(43));
+    for (shown, status) in [(guessed.as_str(), 401), ("", 401), ("nonsense", 401)] {
+        let told = house.with_token("/api/v1/ledger", shown).await;
+        assert_eq!((told.status, told.headers.contains_key("www-authenticate")), (status, true), "{told:?}");
+    }
+    let basic =
+        house.http.get(house.url("/api/v1/ledger")).header("Cookie", &admin).basic_auth("admin", Some(PASSWORD));
+    assert_eq!(house.send(basic).await.status, 401, "what is shown counts, and a password is no token");
+
+    let list = house.get("/api/v1/tokens", &admin).await;
+    let all = list.json();
+    let found = |name: &str| all.as_array().unwrap().iter().find(|token| token["name"] == name).unwrap().clone();
+    assert!(
+        found("prometheus")["used_at"].is_string() && found("prometheus")["revoked_by"] == "account admin",
+        "{all:#}"
+    );
+    let entries = format!("{:?}", house.entries(&admin, "?object=token").await);
+    for part in ["create", "revoke", "refuse", "lost", "(no such token)", "refused from 127.0.0.1"] {
+        assert!(entries.contains(part), "{part}: {entries}");
+    }
+    let store = std::fs::read(house.process.folder.path().join("omgate.db")).unwrap();
+    let log = std::fs::read(house.process.folder.path().join("omgate.db-wal")).unwrap_or_default();
+    let everything =
+        [store, log, house.process.log().into_bytes(), list.text.into_bytes(), entries.into_bytes()].concat();
+    for secret in [&scraper, &viewer, &guessed] {
+        assert!(!everything.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} is kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_wanted_token_is_said() {
+    let house = House::open().await;
+    let admin = house.session("admin").await;
+    for (body, word) in [
+        (json!({"name": "two words", "expires_in_s": 3600}), "is no name"),
+        (json!({"name": "a", "role": "root", "expires_in_s": 3600}), "is no role"),
+        (json!({"name": "a", "rights": ["administer"], "expires_in_s": 3600}), "is no right"),
+        (json!({"name": "a", "scope": ["everything"], "expires_in_s": 3600}), "nothing that a token could be for"),
+        (json!({"name": "a", "expires_in_s": 1}), "from 1 minute to 731 days"),
+        (json!({"name": "a"}), "expires_in_s"),
+    ] {
+        let told = house.post("/api/v1/tokens", &admin, &body).await;
+        assert!(told.status == 400 && told.text.contains(word), "{body}: {told:?}");
+    }
+    let operator = house.session("operator").await;
+    assert_eq!(house.post("/api/v1/tokens", &operator, &json!({"name": "a", "expires_in_s": 3600})).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_come_in_with_a_token() {
+    let house = House::open().await;
+    let admin = house.session("admin").await;
+    let (root, _) = house.token(&admin, &json!({"name": "root", "role": "admin", "expires_in_s": 3600})).await;
+    let (code, made) = house.command(
+        &root,
+        &[
+            "token",
+            "create",
+            "--name",
+            "ci",
+            "--role",
+            "operator",
+            "--rights",
+            "payload,edit",
+            "--expires",
+            "90d",
+            "--scope",
+            "deliveries,ledger",
+            "--json",
+        ],
+    );
+    assert_eq!(code, 0, "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert_eq!(
+        (&made["rights"], &made["scope"], &made["created_by"]),
+        (&json!("payload edit"), &json!("deliveries ledger"), &json!("token root"))
+    );
+    let (code, text) = house.command(made["token"].as_str().unwrap(), &["ledger", "--format", "json"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = house.command(made["token"].as_str().unwrap(), &["systems", "list"]);
+    assert!(code == 1 && text.contains("alone"), "{text}");
+    let (code, text) = house.command(&root, &["token", "list"]);
+    assert!(code == 0 && text.contains("ci") && text.contains("operator"), "{text}");
+    let (code, text) = house.command(&root, &["token", "revoke", made["id"].as_str().unwrap(), "--reason", "done"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = house.command(made["token"].as_str().unwrap(), &["ledger"]);
+    assert!(code == 1 && text.contains("revoked"), "{text}");
+    let (code, text) = house.command(&root, &["status", "--admin", "http://gateway.internal:8081"]);
+    assert!(code == 1 && text.contains("could be read on the way"), "{text}");
+}
+
+/// Changes the log behind the gateway's back.
+fn tamper(house: &House, sql: &str) {
+    let connection = rusqlite::Connection::open(house.process.folder.path().join("omgate.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    connection
+        .execute_batch(&format!("DROP TRIGGER IF EXISTS audit_stays; DROP TRIGGER IF EXISTS audit_lasts; {sql}"))
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_a_removed_and_an_inserted_entry_of_the_audit_log_are_found() {
+    let house = House::open().await;
+    let admin = house.session("admin").await;
+    let (root, _) = house.token(&admin, &json!({"name": "root", "role": "admin", "expires_in_s": 3600})).await;
+    for _ in 0..4 {
+        assert_eq!(house.post("/api/v1/store/prune", &admin, &json!({})).await.status, 200);
+    }
+    let verify = |arguments: &[&str]| house.command(&root, &[&["audit", "verify"], arguments].concat());
+    let (code, text) = verify(&[]);
+    assert!(code == 0 && text.contains("each follows from the one before"), "{text}");
+    let head = text.trim().rsplit(' ').next().unwrap().to_owned();
+    let exported = house.process.folder.path().join("audit.jsonl").display().to_string();
+    let (code, text) = house.command(&root, &["audit", "export", &exported]);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(verify(&["--file", &exported, "--head", &head]).0, 0);
+    assert_eq!(verify(&["--head", &"0".repeat(64)]).0, 1);
+
+    let lines = std::fs::read_to_string(&exported).unwrap();
+    let broken = lines.replacen("account admin", "account eve", 1);
+    std::fs::write(&exported, broken).unwrap();
+    let (code, text) = verify(&["--file", &exported]);
+    assert!(code == 1 && text.contains("does not follow"), "{text}");
+
+    let row = "at, who, verb, object, object_id, count, reason, result";
+    for (sql, undo, word) in [
+        (
+            "UPDATE audit SET who = 'eve' WHERE id = 3",
+            "UPDATE audit SET who = 'account admin' WHERE id = 3",
+            "entry 3 does not follow",
+        ),
+        (
+            &*format!("INSERT INTO audit ({row}) SELECT {row} FROM audit WHERE id = 1"),
+            "DELETE FROM audit WHERE hash IS NULL",
+            "has no hash",
+        ),
+        (
+            "CREATE TABLE held AS SELECT * FROM audit WHERE id = 4; DELETE FROM audit WHERE id = 4",
+            "INSERT INTO audit SELECT * FROM held; DROP TABLE held",
+            "what stood between 3 and 5 was removed",
+        ),
+        (
+            "CREATE TABLE held AS SELECT * FROM audit WHERE id >= 5; DELETE FROM audit WHERE id >= 5",
+            "INSERT INTO audit SELECT * FROM held; DROP TABLE held",
+            "the log ends with entry 4",
+        ),
+    ] {
+        tamper(&house, sql);
+        let (code, text) = verify(&[]);
+        assert!(code == 1 && text.contains(word) && text.contains("THE LOG WAS CHANGED"), "{sql}: {text}");
+        tamper(&house, undo);
+        let (code, text) = verify(&[]);
+        assert_eq!(code, 0, "{undo}: {text}");
+    }
+}

@@ -100,6 +100,7 @@ impl Job for Acknowledge {
                 object_id: id.to_string(),
                 count: 1,
                 result: "done".to_owned(),
+                ..Deed::default()
             };
             audit_log::write(work, &deed).await?;
             Ok(Absence { acknowledged_at: Some(self.now), acknowledged_by: Some(self.by.who.clone()), ..absence })

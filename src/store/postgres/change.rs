@@ -34,13 +34,15 @@ impl Job for Changing {
                 Change::Replay { even_if_newer } => self.rejoined(work, even_if_newer).await?,
                 Change::Release | Change::Hold | Change::Discard => after::load(work, &[id]).await?,
             };
-            self.change.check(id, scene.place(id)?.state)?;
+            let was = scene.place(id)?.state;
+            self.change.check(id, was)?;
             work.accounts.at(self.now);
             self.apply(work, &mut scene)?;
             scene.write(work).await?;
+            let shown = view(work, id).await?;
             let deed = change::deed(self.delivery, self.change.word(), &self.by, self.now, "done".to_owned());
-            audit_log::write(work, &deed).await?;
-            view(work, id).await
+            audit_log::write(work, &deed.between(was, shown.state)).await?;
+            Ok(shown)
         })
     }
 }

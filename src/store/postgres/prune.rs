@@ -360,11 +360,21 @@ impl Step<'_> {
             return Ok(false);
         }
         let limit = self.left.min(ENTRIES_AT_ONCE);
-        let sql = "DELETE FROM audit WHERE id IN (
-                       SELECT first.id FROM (SELECT id, at FROM audit ORDER BY id LIMIT $3) first
-                       WHERE first.at < least($1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - $2)) RETURNING id";
+        // Only from the front, so that what is left is one chain, which goes on from the last that went.
+        let sql = "SELECT id, at < least($1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - $2), hash FROM audit
+                   ORDER BY id LIMIT $3";
         let arguments = args![INT8 self.cutoff(age), INT8 AUDIT_MIN_MS, INT8 i64::try_from(limit).unwrap_or(i64::MAX)];
-        let taken = self.work.session.query(sql, arguments).await?.len();
+        let rows = self.work.session.query(sql, arguments).await?;
+        let first = read(&rows, |cells| Ok((cells.number()?, cells.next::<bool>()?, cells.maybe_text()?)))?;
+        let Some((last, _, hash)) = first.into_iter().take_while(|(_, is_old, _)| *is_old).last() else {
+            return Ok(true);
+        };
+        let taken =
+            self.work.session.query("DELETE FROM audit WHERE id <= $1 RETURNING id", args![INT8 last]).await?.len();
+        if let Some(hash) = hash {
+            let sql = "UPDATE audit_chain SET anchor_entry = $1, anchor_hash = $2 WHERE id = 1";
+            self.work.session.query(sql, args![INT8 last, TEXT hash.as_str()]).await?;
+        }
         self.work.accounts.add(Account::pruned_entries(), i64::try_from(taken).unwrap_or(0));
         self.pruned.audit += as_count(taken);
         self.spend(taken);

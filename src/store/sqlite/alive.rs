@@ -64,6 +64,7 @@ pub(super) fn acknowledge(books: &Books, id: i64, by: &By, now: Timestamp) -> Re
             object_id: id.to_string(),
             count: 1,
             result: "done".to_owned(),
+            ..Deed::default()
         },
     )?;
     Ok(Absence { acknowledged_at: Some(now), acknowledged_by: Some(by.who.clone()), ..absence })

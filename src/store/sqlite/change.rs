@@ -44,8 +44,10 @@ pub(super) fn change(
             }
         }
     }
-    note(books, delivery, change.word(), by, now, "done".to_owned())?;
-    view(books, delivery.0)
+    let after = view(books, delivery.0)?;
+    let deed = deed(delivery, change.word(), by, now, "done".to_owned());
+    audit_log::write(books, &deed.between(place.state, after.state))?;
+    Ok(after)
 }
 
 /// Notes what a person did.

@@ -413,8 +413,20 @@ impl Step<'_, '_> {
         let Some(newest) = newest else { return Ok(true) };
         let cutoff = self.cutoff(age).min(newest.saturating_sub(AUDIT_MIN_MS));
         let limit = self.left.min(ENTRIES_AT_ONCE);
-        let sql = "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit ORDER BY id LIMIT ?2) WHERE at < ?1)";
-        let taken = self.books.run(sql, (cutoff, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+        // Only from the front, so that what is left is one chain, which goes on from the last that went.
+        let first: Vec<(i64, i64, Option<String>)> = self.books.list(
+            "SELECT id, at, hash FROM audit ORDER BY id LIMIT ?1",
+            [i64::try_from(limit).unwrap_or(i64::MAX)],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
+        let Some((last, _, hash)) = first.into_iter().take_while(|(_, at, _)| *at < cutoff).last() else {
+            return Ok(true);
+        };
+        let taken = self.books.run("DELETE FROM audit WHERE id <= ?1", [last])?;
+        if let Some(hash) = hash {
+            let sql = "UPDATE audit_chain SET anchor_entry = ?1, anchor_hash = ?2 WHERE id = 1";
+            self.books.run(sql, (last, hash))?;
+        }
         self.books.accounts.add(Account::pruned_entries(), i64::try_from(taken).unwrap_or(0));
         self.pruned.audit += as_count(taken);
         self.spend(as_count(taken));

@@ -9,10 +9,11 @@ use omgate::clock::{Clock as _, Day, SharedClock, Timestamp};
 use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Change, Claim, Claims, DayFilter,
-    Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays, NotificationFilter,
-    NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle, Signal, Store,
-    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Unsettled, Way, WriterFigures,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
+    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -385,6 +386,30 @@ impl Store for FaultyStore {
 
     fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
         self.real.audit_log(filter)
+    }
+
+    fn audit_chain(&self, after: i64, limit: u32) -> BoxFuture<'_, StoreResult<(Chain, Vec<AuditEntry>)>> {
+        self.real.audit_chain(after, limit)
+    }
+
+    fn add_token(&self, token: Token, hash: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.add_token(token, hash)
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<Token>>> {
+        self.real.tokens()
+    }
+
+    fn token(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Token>>> {
+        self.real.token(hash)
+    }
+
+    fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>> {
+        self.real.revoke_token(id, by, now)
+    }
+
+    fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.use_token(id, now)
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

@@ -199,7 +199,9 @@ contract! {
         a_time_in_which_nobody_listened_is_kept_until_a_person_took_note,
         what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refused_does_not,
         the_audit_log_is_filtered_and_turned_page_by_page,
-        an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year;
+        an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year,
+        each_entry_of_the_audit_log_follows_from_the_one_before_also_after_pruning,
+        a_token_is_found_by_its_hash_until_it_is_forgotten;
 }
 
 #[test]

@@ -217,7 +217,17 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
         ALTER TABLE attempt DROP COLUMN call_hash; ALTER TABLE delivery DROP COLUMN outdated_by;
         INSERT INTO change (at, delivery, change, reason) VALUES (5, 101, 'discard', 'a test');"
         .to_owned();
-    for table in ["config_taken", "source_day", "destination_day", "audit", "prune_walk", "alive", "absence"] {
+    for table in [
+        "config_taken",
+        "source_day",
+        "destination_day",
+        "audit",
+        "prune_walk",
+        "alive",
+        "absence",
+        "audit_chain",
+        "token",
+    ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
     for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was", "not_before"] {

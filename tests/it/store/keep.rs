@@ -2,7 +2,8 @@
 
 use omgate::clock::Day;
 use omgate::store::{
-    AuditFilter, DayChange, DayFilter, Deed, Edit, Kept, LedgerDay, Prune, Pruned, Replay, Retention, Silence, pace,
+    AuditFilter, DayChange, DayFilter, Deed, Edit, Kept, LedgerDay, Prune, Pruned, Replay, Retention, Silence, Token,
+    pace,
 };
 
 use super::*;
@@ -601,6 +602,7 @@ fn deed(world: &World, who: &str, verb: &str, object_id: &str) -> Deed {
         object_id: object_id.to_owned(),
         count: 3,
         result: "done".to_owned(),
+        ..Deed::default()
     }
 }
 
@@ -647,4 +649,83 @@ pub(super) async fn an_entry_of_the_audit_log_is_pruned_after_its_time_and_never
     assert_eq!(world.prune(&Retention::default()).await.audit, 4);
     assert_eq!(world.store().audit_log(AuditFilter::default()).await.unwrap().len(), 1);
     world.assert_sound().await;
+}
+
+/// What a walk over the whole log finds.
+async fn walked(world: &World) -> omgate::store::Checked {
+    let (chain, mut entries) = world.store().audit_chain(0, 2).await.unwrap();
+    let mut walk = omgate::store::Walk::new(chain);
+    while let Some(last) = entries.last().map(|entry| entry.id) {
+        entries.iter().for_each(|entry| walk.look(entry));
+        entries = world.store().audit_chain(last, 2).await.unwrap().1;
+    }
+    walk.finish()
+}
+
+#[tokio::test]
+pub(super) async fn each_entry_of_the_audit_log_follows_from_the_one_before_also_after_pruning() {
+    let mut world = World::new();
+    assert_eq!(walked(&world).await.entries, 0);
+    for who in ["alice", "bob\0", "\u{1a}carol", "ä"] {
+        let deed = Deed { was: "open".to_owned(), became: "paused".to_owned(), ..deed(&world, who, "pause", "erp") };
+        world.store().audit(deed).await.unwrap();
+    }
+    world.post([note("1").to("a", "L")]).await;
+    for change in [Change::Hold, Change::Release, Change::Discard] {
+        world.change(1, change).await.unwrap();
+    }
+    let checked = walked(&world).await;
+    assert_eq!((checked.findings.as_slice(), checked.entries, checked.head_entry), (&[][..], 7, 7), "{checked:?}");
+    let entry = world.store().audit_log(AuditFilter::default()).await.unwrap().remove(0);
+    assert_eq!((entry.was.as_str(), entry.became.as_str()), ("waiting", "discarded"));
+    assert_eq!(entry.hash, Some(checked.head_hash));
+
+    world.advance(3 * 365 * DAY_MS);
+    world.store().audit(deed(&world, "dave", "resume", "erp")).await.unwrap();
+    world.prune(&Retention::default()).await;
+    let left = world.store().audit_log(AuditFilter::default()).await.unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let checked = walked(&world).await;
+    assert_eq!((checked.findings.as_slice(), checked.entries), (&[][..], 1), "{checked:?}");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn a_token_is_found_by_its_hash_until_it_is_forgotten() {
+    let mut world = World::new();
+    let token = |id: &str, name: &str, world: &World| Token {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        role: "viewer".to_owned(),
+        rights: "payload edit".to_owned(),
+        scope: String::new(),
+        created_at: world.now(),
+        created_by: "alice".to_owned(),
+        expires_at: world.now().plus(Duration::from_secs(3_600)),
+        used_at: None,
+        revoked_at: None,
+        revoked_by: None,
+    };
+    let one = token("t1", "ci", &world);
+    world.store().add_token(one.clone(), "hash1".to_owned()).await.unwrap();
+    assert_eq!(world.store().token("hash1".to_owned()).await.unwrap(), Some(one.clone()));
+    assert_eq!(world.store().token("hash2".to_owned()).await.unwrap(), None);
+    let again = world.store().add_token(token("t2", "ci", &world), "hash2".to_owned()).await.unwrap_err();
+    assert!(again.to_string().contains("there is a token \"ci\" already"), "{again}");
+    world.store().use_token("t1".to_owned(), world.now()).await.unwrap();
+    let (id, by) = ("t1".to_owned(), "bob".to_owned());
+    let revoked = world.store().revoke_token(id.clone(), by.clone(), world.now()).await.unwrap();
+    assert_eq!((revoked.used_at, revoked.revoked_by.as_deref()), (Some(world.now()), Some("bob")));
+    assert!(
+        revoked.over(world.now()).unwrap().contains("revoked") && one.over(one.expires_at).unwrap().contains("expired")
+    );
+    assert!(world.store().revoke_token(id, by, world.now()).await.is_err());
+    assert!(world.store().revoke_token("t9".to_owned(), String::new(), world.now()).await.is_err());
+    world.advance(DAY_MS);
+    world.store().add_token(token("t2", "ci", &world), "hash2".to_owned()).await.unwrap();
+    assert_eq!(world.store().tokens().await.unwrap().len(), 2);
+    world.advance(95 * DAY_MS);
+    world.store().add_token(token("t3", "ci", &world), "hash3".to_owned()).await.unwrap();
+    let kept: Vec<String> = world.store().tokens().await.unwrap().into_iter().map(|token| token.id).collect();
+    assert_eq!(kept, ["t3"]);
 }

@@ -553,6 +553,7 @@ async fn the_database_itself_keeps_the_audit_log_as_it_is() {
         object_id: "erp".to_owned(),
         count: 1,
         result: "done".to_owned(),
+        ..Deed::default()
     };
     world.store().audit(deed).await.unwrap();
     let client = connect(world.url()).await;

@@ -63,7 +63,7 @@ impl PostgresOrigin {
     async fn try_to_shut(&self) -> Result<Session, Failure> {
         let mut session = Session::open(self.pool(), Manner::Move).await?;
         session.query(GATE, &[]).await?;
-        for table in ["system"].into_iter().chain(TABLES.iter().map(|table| table.name)).chain(["counter"]) {
+        for table in ["system"].into_iter().chain(TABLES.iter().map(|table| table.name)).chain(["token", "counter"]) {
             session.query(&format!("LOCK TABLE \"{table}\" IN SHARE ROW EXCLUSIVE MODE"), &[]).await?;
         }
         Ok(session)

@@ -227,7 +227,7 @@ fn stop_noting() -> String {
 
 /// The tables that nothing is written to without others: who cannot write there changes nothing.
 fn guarded() -> impl Iterator<Item = &'static str> {
-    TABLES.iter().map(|table| table.name).chain(["system", "prune_walk", "alive"])
+    TABLES.iter().map(|table| table.name).chain(["system", "prune_walk", "alive", "token"])
 }
 
 /// Triggers that refuse every change.
