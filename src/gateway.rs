@@ -152,7 +152,7 @@ impl Gateway {
         let (path, settings) = (loaded.path.clone(), loaded.store.clone());
         let (parts, start) = Parts::build(loaded, Arc::clone(&clock)).await?;
         let folder = path.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
-        let moving = Moving::new(Arc::clone(&parts.origin), folder, Arc::clone(&parts.clock), earlier);
+        let moving = Moving::new((Arc::clone(&parts.origin), &parts.store), folder, Arc::clone(&parts.clock), earlier);
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;
@@ -260,6 +260,7 @@ impl Gateway {
         };
         let named = loaded.store.clone();
         let store = order.as_ref().map_or(settings, |order| order.settings.clone());
+        open::until_there(&store).await;
         let gateway = Self::start_on(sockets, Loaded { store, ..loaded }, clock, Some(standing)).await?;
         if let Some(order) = order {
             gateway.arrived(order, &named).await;

@@ -54,6 +54,15 @@ impl StoreSettings {
         }
     }
 
+    /// Whether it stands in a database, and not in a file.
+    #[must_use]
+    pub fn is_database(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        return self.database.is_some();
+        #[cfg(not(feature = "postgres"))]
+        false
+    }
+
     /// Where it is, as it may be shown.
     #[must_use]
     pub fn shown(&self) -> String {
