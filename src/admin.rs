@@ -43,6 +43,9 @@ pub type PlanTo = Box<dyn Fn(&StoredNotification, &str) -> Result<Planned, Strin
 /// Edited content; or what is wrong with it.
 pub type Editor = Box<dyn Fn(&StoredNotification, &Edits) -> Result<Edit, String> + Send + Sync>;
 
+/// What the public listener serves and trusts, and whose certificates it refused.
+pub type EdgeShown = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// What the admin listener shows and changes.
 pub struct Admin {
     /// The store.
@@ -65,6 +68,8 @@ pub struct Admin {
     pub plan_to: PlanTo,
     /// The content of a stored notification as a person wants it.
     pub edit: Editor,
+    /// The certificates of the public listener, and those that it refused.
+    pub edge: EdgeShown,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.

@@ -38,6 +38,7 @@ mod server;
 mod source;
 mod summary;
 mod table;
+mod tls;
 mod value;
 
 pub use file::Seen;

@@ -22,6 +22,7 @@ use crate::expression::Subject;
 use crate::mutation::{self, Mutation};
 use crate::parse::{self, Edited, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
+use crate::receive::denial::Denied;
 use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
@@ -29,6 +30,11 @@ use crate::store::{
     Accept, Accepted, Edit, Edits, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
 };
 use crate::telemetry::{Alarms, Metrics};
+
+mod denials;
+
+use self::denials::Denials;
+pub use self::denials::RefusedCertificate;
 
 /// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
 const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3600);
@@ -88,6 +94,7 @@ pub struct Desk {
     refusals: Arc<Semaphore>,
     closing: AtomicBool,
     strays: Mutex<Strays>,
+    denials: Denials,
 }
 
 /// The rules that envelopes are taken by. Each goes by those it met, from its first byte to its answer.
@@ -290,6 +297,7 @@ impl Desk {
             refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             closing: AtomicBool::new(false),
             strays: Mutex::default(),
+            denials: Denials::default(),
         }
     }
 
@@ -496,22 +504,32 @@ impl Desk {
     }
 
     fn note_refusal(&self, desk: &SourceDesk, post: &Post, cause: Cause, reason: &str) {
+        let (source, sender) = (desk.source.name.as_str(), post.sender.as_str());
+        self.metrics.refused(source, cause.as_str());
+        if self.denials.is_first(cause.as_str(), source, sender, self.clock.monotonic()) {
+            tracing::warn!(kind = cause.as_str(), source, sender, "a POST is refused: {reason}");
+        }
+        let kept = post.body.get(..REFUSED_BYTES_KEPT.min(post.body.len())).unwrap_or_default();
+        self.keep_refusal(desk, sender, cause.as_str(), reason, parse::without_session_id(kept));
+    }
+
+    /// Raises the alarm of a refusal, and keeps it for people to see.
+    fn keep_refusal(&self, desk: &SourceDesk, sender: &str, kind: &'static str, reason: &str, body: String) {
         let at = self.clock.now();
         let dropped_at = at.plus(SALESFORCE_KEEPS);
-        let subject = format!("{}/{}", desk.source.name, cause.as_str());
-        let message = format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender);
+        let subject = format!("{}/{kind}", desk.source.name);
+        let message = format!("a POST from {sender} is refused: {reason}; Salesforce drops it by {dropped_at}");
         self.raise(desk, "refused", &subject, &message);
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
-        let kept = post.body.get(..REFUSED_BYTES_KEPT.min(post.body.len())).unwrap_or_default();
         let refused = RefusedPost {
             at,
             source: desk.source.name.clone(),
-            sender: post.sender.clone(),
+            sender: sender.to_owned(),
             reason: reason.to_owned(),
             dropped_at: Some(dropped_at),
-            body: parse::without_session_id(kept),
+            body,
         };
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {
@@ -555,6 +573,7 @@ impl Desk {
     /// Once a minute: alarms that end, and silence.
     pub fn minute(&self) {
         let now = self.clock.monotonic();
+        self.tell_refused(now);
         for (name, desk) in &self.rules.load_full().sources {
             let mut watch = lock(&desk.watch);
             if !watch.loop_seen {
@@ -631,6 +650,10 @@ impl Intake for Desk {
     fn crowded_out(&self, source: &str) {
         self.alarms.raise("overload", source, "the bodies being read hold all the memory that limits.bodies allows");
         self.metrics.answered(source, Answer::NotNow.as_str(), 0.0);
+    }
+
+    fn denied(&self, denied: &Denied) {
+        self.turned_away(denied);
     }
 
     fn answered(&self) {

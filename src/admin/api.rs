@@ -127,6 +127,7 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
         .into_iter()
         .map(|(name, standing)| (name, json!({"paused": standing.state.paused, "why": standing.why})))
         .collect();
+    let edge = (admin.edge)();
     answer(backlog.map(|backlog| {
         json!({
             "ready": health.is_ok(),
@@ -135,6 +136,8 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
             "systems": systems,
             "oldest_unsettled": backlog.oldest_unsettled,
             "lanes_repaired": backlog.lanes_repaired,
+            "certificates": edge.get("certificates"),
+            "refused_certificates": edge.get("refused_certificates"),
             "config": admin.reload.as_ref().map(|reloader| reloader.standing()),
         })
     }))

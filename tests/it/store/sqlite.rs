@@ -349,6 +349,7 @@ async fn readyz(world: &World) -> (u16, String) {
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
+        edge: Box::new(|| serde_json::json!({})),
         reload: None,
         moving: None,
         keep: admin::Keep::default(),
