@@ -455,11 +455,14 @@ impl Parts {
 
     fn admin(&self, reloader: &Arc<Reloader>, moving: &Arc<Moving>, certificates: &Arc<Certificates>) -> Arc<Admin> {
         let certificates = Arc::clone(certificates);
+        let (taker, guard) = (Arc::clone(&self.desk), Arc::clone(&self.desk));
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
             plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
             edit: Box::new(move |stored, edits| editor.edit(stored, edits)),
+            takes: Box::new(move |source, organization| taker.takes(source, organization)),
+            admits: Box::new(move |stored| guard.admits(stored)),
             edge: Box::new(move || certificates.shown()),
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
-use crate::envelope::{Content, Drift, Envelope, Notification, NotificationId, Record};
+use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
 use crate::mutation::{self, Mutation};
 use crate::parse::{self, Edited, ParseError};
@@ -415,6 +415,28 @@ impl Desk {
         Ok(Edit { hash, record_type: record.record_type, record_id, xml })
     }
 
+    /// Whether a source takes an organization; none when there is no such source.
+    #[must_use]
+    pub fn takes(&self, source: &str, organization: &str) -> Option<bool> {
+        let rules = self.rules.load();
+        let source = &rules.sources.get(source)?.source;
+        let id = OrganizationId::parse(organization).ok();
+        Some(source.organizations.as_ref().is_none_or(|known| id.is_some_and(|id| known.contains(&id))))
+    }
+
+    /// Whether the source of a stored notification takes its organization and outbound message now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, stored: &StoredNotification) -> Result<(), String> {
+        let rules = self.rules.load();
+        let desk =
+            rules.sources.get(&stored.source).ok_or_else(|| format!("there is no source {:?}", stored.source))?;
+        let organization = OrganizationId::parse(&stored.organization_id).map_err(|error| error.to_string())?;
+        let action = ActionId::parse(&stored.action_id).map_err(|error| error.to_string())?;
+        guard::admit_ids(&desk.source, &organization, &action).map_err(|stranger| stranger.to_string())
+    }
+
     /// A source was silent for so long when the gateway started.
     pub fn silent_before(&self, source: &str, silent: Duration) {
         if let Some(desk) = self.rules.load().sources.get(source) {
@@ -447,7 +469,7 @@ impl Desk {
         let quarantine = match guard::admit(&desk.source, &envelope) {
             Ok(()) => None,
             Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
-                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
+                self.raise(desk, "quarantine", &desk.source.name, &quarantined(&desk.source.name, &stranger));
                 Some(stranger.to_string())
             }
             Err(stranger) => {
@@ -692,6 +714,17 @@ fn watch_from(started: Duration) -> Arc<Mutex<Watch>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the alarm says of who was stored aside.
+fn quarantined(source: &str, stranger: &Stranger) -> String {
+    match stranger {
+        // What is no id is no part of a command either.
+        Stranger::Organization(id) if id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            format!("{stranger}; `omgate sources adopt {source} --organization {id}` lets it in")
+        }
+        Stranger::Organization(_) | Stranger::Action(_) => stranger.to_string(),
+    }
 }
 
 /// Which kind of reason it is that an envelope cannot be read.

@@ -38,6 +38,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/config", web::get().to(super::reload::config))
         .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))
+        .route("/sources/{name}/adopt", web::post().to(super::adopt::adopt))
         .route("/notifications/reroute", web::post().to(super::reroute::reroute))
         .route("/notifications/{id}", web::get().to(notification))
         .route("/deliveries", web::get().to(deliveries))

@@ -1,5 +1,6 @@
 //! The public edge: certificates that change, client certificates, proxies, addresses, secret paths.
 
+mod adopt;
 mod certificates;
 mod clients;
 mod proxies;

@@ -349,6 +349,8 @@ async fn readyz(world: &World) -> (u16, String) {
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
         plan: Box::new(|_| Ok(Vec::new())),
+        takes: Box::new(|_, _| None),
+        admits: Box::new(|_| Ok(())),
         edge: Box::new(|| serde_json::json!({})),
         reload: None,
         moving: None,
