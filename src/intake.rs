@@ -531,27 +531,31 @@ impl Desk {
         if self.denials.is_first(cause.as_str(), source, sender, self.clock.monotonic()) {
             tracing::warn!(kind = cause.as_str(), source, sender, "a POST is refused: {reason}");
         }
-        let kept = post.body.get(..REFUSED_BYTES_KEPT.min(post.body.len())).unwrap_or_default();
-        self.keep_refusal(desk, sender, cause.as_str(), reason, parse::without_session_id(kept));
+        self.alarm_of_refusal(desk, sender, cause.as_str(), reason);
+        self.keep_refusal(desk, sender, reason, &post.body);
     }
 
-    /// Raises the alarm of a refusal, and keeps it for people to see.
-    fn keep_refusal(&self, desk: &SourceDesk, sender: &str, kind: &'static str, reason: &str, body: String) {
-        let at = self.clock.now();
-        let dropped_at = at.plus(SALESFORCE_KEEPS);
+    fn alarm_of_refusal(&self, desk: &SourceDesk, sender: &str, kind: &'static str, reason: &str) {
+        let dropped_at = self.clock.now().plus(SALESFORCE_KEEPS);
         let subject = format!("{}/{kind}", desk.source.name);
         let message = format!("a POST from {sender} is refused: {reason}; Salesforce drops it by {dropped_at}");
         self.raise(desk, "refused", &subject, &message);
+    }
+
+    /// Keeps what was refused, for people to see.
+    fn keep_refusal(&self, desk: &SourceDesk, sender: &str, reason: &str, body: &[u8]) {
+        let at = self.clock.now();
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
+        let kept = body.get(..REFUSED_BYTES_KEPT.min(body.len())).unwrap_or_default();
         let refused = RefusedPost {
             at,
             source: desk.source.name.clone(),
             sender: sender.to_owned(),
             reason: reason.to_owned(),
-            dropped_at: Some(dropped_at),
-            body,
+            dropped_at: Some(at.plus(SALESFORCE_KEEPS)),
+            body: parse::without_session_id(kept),
         };
         let store = Arc::clone(&self.store);
         tokio::spawn(async move {

@@ -81,10 +81,16 @@ fn required_path(section: &Section<'_, '_>) -> Option<Field<Text>> {
 }
 
 fn check_path(section: &Section<'_, '_>, path: &Field<Text>) {
-    let (text, shown) = (path.value.reveal(), path.value.masked());
+    // Where secrets are not at hand, a reference stands for its value.
+    let text =
+        path.value.reveal_with(|secret| if secret.starts_with("${") { "x".to_owned() } else { secret.to_owned() });
+    let shown = path.value.masked();
     let fits =
         text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c));
-    let is_short = |secret: &SecretString| secret.expose_secret().len() < PATH_SECRET_BYTES_MIN;
+    let is_short = |secret: &SecretString| {
+        let secret = secret.expose_secret();
+        !secret.is_empty() && !secret.starts_with("${") && secret.len() < PATH_SECRET_BYTES_MIN
+    };
     if let Some((reference, _)) = path.value.secrets().find(|(_, secret)| is_short(secret)) {
         let reason = format!("{reference} is shorter than {PATH_SECRET_BYTES_MIN} characters: it can be guessed");
         section.desk.warning(&path.spot, reason);

@@ -86,7 +86,7 @@ pub(super) fn proxy(section: Section<'_, '_>, tls: Option<&Tls>) -> Option<Proxy
                       that the proxy reads HTTP and replaces the header";
         section.desk.warning(&section.spot_of("certificate_header"), reason);
     }
-    let clients = proxy_clients(&section, tls, certificate_header.is_some());
+    let clients = proxy_clients(&section, tls, section.has("certificate_header"));
     section.finish();
     Some(Proxy {
         addresses: addresses?,
@@ -110,8 +110,9 @@ fn proxy_clients(section: &Section<'_, '_>, tls: Option<&Tls>, has_header: bool)
     let own = ["client_auth", "client_ca", "client_names", "client_pins"].into_iter().find(|key| section.has(key));
     if !has_header {
         // Known all the same.
-        let rules = rules(section, ClientAuth::Off);
-        if let Some(key) = own.filter(|_| rules.is_some()) {
+        ["client_auth", "client_ca"].into_iter().for_each(|key| drop(section.plain(key)));
+        ["client_names", "client_pins"].into_iter().for_each(|key| drop(section.list(key)));
+        if let Some(key) = own {
             let reason =
                 "has no effect without certificate_header: in which header does the proxy hand on the certificate?";
             section.desk.error(&section.spot_of(key), reason);
@@ -122,11 +123,13 @@ fn proxy_clients(section: &Section<'_, '_>, tls: Option<&Tls>, has_header: bool)
         (None, Some(tls)) if tls.clients.auth != ClientAuth::Off => tls.clients.clone(),
         _ => rules(section, ClientAuth::Required)?,
     };
-    if section.desk.has_failed() || !section.desk.files.is_disk() {
+    if section.desk.has_failed() {
         return None;
     }
     match Clients::new(&rules, &|path| section.desk.files.disk_bytes(path)) {
         Ok(clients) => clients.map(Arc::new),
+        // A stored configuration is read for other ends too; if it comes to receiving by it, nobody is let in.
+        Err(_) if !section.desk.files.is_disk() => Some(Arc::new(Clients::nobody())),
         Err(error) => {
             section.desk.error(&section.spot_of("client_ca"), error.to_string());
             None

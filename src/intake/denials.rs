@@ -155,10 +155,18 @@ impl Desk {
             );
             self.alarms.raise(ALARM, "", &message);
         }
-        if !self.denials.is_first(denial.as_str(), source, sender, now) {
+        let kind = denial.as_str();
+        let rules = self.rules.load_full();
+        let desk = rules.sources.get(source);
+        if let Some(desk) = desk {
+            self.alarm_of_refusal(desk, sender, kind, reason);
+        }
+        if !self.denials.is_first(kind, source, sender, now) {
             return;
         }
-        let kind = denial.as_str();
+        if let Some(desk) = desk {
+            self.keep_refusal(desk, sender, reason, &[]);
+        }
         match certificate {
             Some(certificate) => {
                 let Certificate { subject, issuer, sha256, not_after, .. } = &**certificate;
@@ -168,17 +176,20 @@ impl Desk {
                     "a client certificate is refused: {reason}"
                 );
             }
+            // Health checks and scanners do no better.
+            None if *denial == Denial::Handshake => tracing::info!(kind, source, sender, "turned away: {reason}"),
             None => tracing::warn!(kind, source, sender, "turned away: {reason}"),
-        }
-        if let Some(desk) = self.rules.load_full().sources.get(source) {
-            self.keep_refusal(desk, sender, kind, reason, String::new());
         }
     }
 
     /// Once a minute: how many were refused beside those that were told at once.
     pub(super) fn tell_refused(&self, now: Duration) {
         for (kind, source, count, senders) in self.denials.summary(now) {
-            tracing::warn!(kind, source, count, senders, "more were refused within the last minute");
+            if kind == Denial::Handshake.as_str() {
+                tracing::info!(kind, count, senders, "more were refused within the last minute");
+            } else {
+                tracing::warn!(kind, source, count, senders, "more were refused within the last minute");
+            }
         }
         if self.denials.is_over(now) {
             self.alarms.clear(ALARM, "");

@@ -90,6 +90,18 @@ impl Clients {
         Ok(Some(Self { rules: rules.clone(), authorities, chains, algorithms, hints }))
     }
 
+    /// Rules that let nobody in.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            rules: Rules { auth: ClientAuth::Required, ..Rules::default() },
+            authorities: Vec::new(),
+            chains: None,
+            algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+            hints: Vec::new(),
+        }
+    }
+
     /// Whether nobody is let in without a certificate.
     #[must_use]
     pub fn are_required(&self) -> bool {
