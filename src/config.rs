@@ -19,6 +19,7 @@ use crate::settle::{OnUnknown, Policy};
 use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
+mod adopt;
 mod after;
 mod destination;
 mod file;
@@ -38,8 +39,10 @@ mod server;
 mod source;
 mod summary;
 mod table;
+mod tls;
 mod value;
 
+pub use adopt::{Adopted, adopted};
 pub use file::Seen;
 pub use hand::ByHand;
 pub use pair::pair;

@@ -397,6 +397,11 @@ impl<'s, 'd> Section<'s, 'd> {
         Some(list)
     }
 
+    /// Whether a key holds a list with nothing in it.
+    pub(super) fn list_is_empty(&self, key: &str) -> bool {
+        self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    }
+
     /// A text, a whole number, or a list of those; each as text with its place.
     pub(super) fn words(&self, key: &'static str) -> Option<Vec<Field<String>>> {
         let (value, spot) = self.look(key)?;

@@ -19,7 +19,9 @@ use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, St
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan};
+use crate::gateway::certificates::Certificates;
 use crate::intake::{self, Desk, Outgoing};
+use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::{Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::Alarms;
@@ -40,6 +42,7 @@ pub(super) struct Parts {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) desk: Arc<Desk>,
     pub(super) edge: Arc<Edge>,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
@@ -64,6 +67,7 @@ pub struct Reloader {
     dispatch: Arc<Dispatch>,
     desk: Arc<Desk>,
     edge: Arc<Edge>,
+    certificates: Arc<Certificates>,
     alarms: Arc<Alarms>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
@@ -84,7 +88,6 @@ pub struct Reloader {
 struct Started {
     server: Server,
     settings: StoreSettings,
-    seen: Seen,
 }
 
 /// What is known of the configuration in force.
@@ -109,7 +112,7 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, alarms, clock, closing, terms, start } = parts;
+        let Parts { store, dispatch, desk, edge, certificates, alarms, clock, closing, terms, start } = parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -125,12 +128,13 @@ impl Reloader {
             dispatch,
             desk,
             edge,
+            certificates,
             alarms,
             clock,
             closing,
             terms,
             path,
-            started: Started { server, settings, seen },
+            started: Started { server, settings },
             turn: tokio::sync::Mutex::new(()),
             known: Mutex::new(known),
             rearm: Notify::new(),
@@ -264,15 +268,8 @@ impl Reloader {
 
     /// Keys of the file whose values count from the next start.
     fn needs_restart(&self, loaded: &Loaded) -> Vec<&'static str> {
-        let Started { server, settings, seen } = &self.started;
-        let mut keys = config::needs_restart((server, settings), (&loaded.server, &loaded.store));
-        let certificates = loaded.server.tls.iter().flat_map(|tls| {
-            [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()].into_iter().flatten()
-        });
-        if certificates.into_iter().any(|file| !seen.agrees(&loaded.seen, file)) && !keys.contains(&"server.tls") {
-            keys.push("server.tls");
-        }
-        keys
+        let Started { server, settings } = &self.started;
+        config::needs_restart((server, settings), (&loaded.server, &loaded.store))
     }
 
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
@@ -291,6 +288,9 @@ impl Reloader {
         let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
         let outgoing = self.desk.adopt(rules);
         self.edge.adopt(served, limits);
+        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
+        self.edge.take(Front { tls, proxy: server.proxy.clone() });
+        self.certificates.look();
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));

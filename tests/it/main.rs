@@ -17,6 +17,7 @@ mod corpus;
 mod crash;
 mod deliver;
 mod demo;
+mod edge;
 mod engineer;
 mod envelopes;
 mod gateway;

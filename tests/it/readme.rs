@@ -134,7 +134,8 @@ fn every_documented_key_is_known() {
     for (heading, before, least) in [
         ("### `[server]`", "[server]\n".to_owned(), 5),
         ("### `[server.limits]`", "[server.limits]\n".to_owned(), 8),
-        ("### `[server.tls]`", "[server.tls]\n".to_owned(), 4),
+        ("### `[server.tls]`", "[server.tls]\n".to_owned(), 6),
+        ("### `[server.proxy]`", "[server.proxy]\n".to_owned(), 8),
         ("### `[store]`", "[store]\n".to_owned(), 1),
         ("### `[retention]`", "[retention]\n".to_owned(), 10),
         ("`delivered`, `superseded` and `discarded` are tables", "[retention.superseded]\n".to_owned(), 3),

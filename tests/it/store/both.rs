@@ -84,6 +84,7 @@ mod contract {
 contract! {
     store:
         an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now,
+        a_quarantined_notification_gets_its_deliveries_when_its_sender_is_adopted,
         of_several_waiting_updates_of_a_record_only_the_newest_goes_out,
         what_was_attempted_or_is_not_waiting_gives_way_to_no_update,
         an_older_state_that_comes_late_gives_way_itself,
