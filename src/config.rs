@@ -20,6 +20,7 @@ use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
 mod after;
+mod auth;
 mod destination;
 mod file;
 mod fit;
