@@ -21,6 +21,7 @@ use crate::wsdl::outbound::DeclaredRecord;
 
 mod adopt;
 mod after;
+mod auth;
 mod destination;
 mod file;
 mod fit;

@@ -15,6 +15,7 @@ mod closed;
 mod config;
 mod corpus;
 mod crash;
+mod credentials;
 mod deliver;
 mod demo;
 mod edge;
