@@ -136,6 +136,7 @@ fn call(sink: SocketAddr, number: u64) -> Call {
             ("Content-Type".to_owned(), Text::plain("application/json")),
             ("Idempotency-Key".to_owned(), Text::plain(format!("0b2c8f5e-0000-5000-8000-{number:012}"))),
         ],
+        id: format!("0b2c8f5e-0000-5000-8000-{number:012}"),
         body: Bytes::from(body),
         timeout: Duration::from_secs(30),
     }

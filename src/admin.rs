@@ -19,6 +19,7 @@ use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 pub mod access;
+mod adopt;
 mod api;
 mod bulk;
 pub mod certificate;
@@ -53,6 +54,15 @@ pub type PlanTo = Box<dyn Fn(&StoredNotification, &str) -> Result<Planned, Strin
 /// Edited content; or what is wrong with it.
 pub type Editor = Box<dyn Fn(&StoredNotification, &Edits) -> Result<Edit, String> + Send + Sync>;
 
+/// Whether a source takes an organization; none when there is no such source.
+pub type Takes = Box<dyn Fn(&str, &str) -> Option<bool> + Send + Sync>;
+
+/// Whether the source of a stored notification takes its organization and outbound message; or why not.
+pub type Admits = Box<dyn Fn(&StoredNotification) -> Result<(), String> + Send + Sync>;
+
+/// What the public listener serves and trusts, and whose certificates it refused.
+pub type EdgeShown = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// What the admin listener shows and changes.
 pub struct Admin {
     /// The store.
@@ -75,6 +85,12 @@ pub struct Admin {
     pub plan_to: PlanTo,
     /// The content of a stored notification as a person wants it.
     pub edit: Editor,
+    /// Whether a source takes an organization.
+    pub takes: Takes,
+    /// Whether the source of a stored notification takes it.
+    pub admits: Admits,
+    /// The certificates of the public listener, and those that it refused.
+    pub edge: EdgeShown,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.

@@ -18,6 +18,9 @@ pub struct Call {
     pub url: Text,
     /// Headers in the order they are sent: Content-Type, SOAPAction and Idempotency-Key included.
     pub headers: Vec<(String, Text)>,
+    /// By which a destination knows the delivery again: the same for every attempt. It goes out where a header is named for
+    /// it, and where the credentials sign it.
+    pub id: String,
     /// The body.
     pub body: Bytes,
     /// How long the whole exchange may take.
@@ -65,6 +68,7 @@ mod tests {
             method: "PUT".to_owned(),
             url: Text::plain("http://h/1"),
             headers: vec![("Content-Type".to_owned(), Text::plain("application/json"))],
+            id: "key".to_owned(),
             body: Bytes::from_static(b"{}"),
             timeout: Duration::from_secs(1),
         }

@@ -104,6 +104,7 @@ enum Command {
 /// # Errors
 /// What went wrong, for a person.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    outlive_file_limits();
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
@@ -131,5 +132,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Store(args) => store::run(args).await,
         Command::Wsdl(args) => wsdl::run(args).await,
         Command::Completions(args) => completions::run(args).await,
+    }
+}
+
+/// SIGXFSZ, by the number that Linux gives it on all but MIPS.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// A file that may not grow is then an error of the write, which is told and outlived, and not the end of the process.
+fn outlive_file_limits() {
+    // Once it was asked for, the signal ends nothing any more.
+    let heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_TOO_LARGE));
+    if let Err(error) = heard {
+        tracing::debug!(%error, "the limit of a file's size ends the process");
     }
 }

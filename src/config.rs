@@ -21,7 +21,9 @@ use crate::store::{Retention, StoredConfig};
 use crate::wsdl::outbound::DeclaredRecord;
 
 mod account;
+mod adopt;
 mod after;
+mod auth;
 mod destination;
 mod file;
 mod fit;
@@ -40,8 +42,10 @@ mod server;
 mod source;
 mod summary;
 mod table;
+mod tls;
 mod value;
 
+pub use adopt::{Adopted, adopted};
 pub use file::Seen;
 pub use hand::ByHand;
 pub use pair::pair;

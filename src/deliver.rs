@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,7 +20,8 @@ use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
 use crate::call::Call;
 use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
-use crate::deliver::auth::{Auth, AuthError};
+use crate::deliver::auth::{Added, Auth, AuthError, Outgoing, Ready};
+use crate::deliver::exchange::{Asked, ask};
 use crate::disk;
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
@@ -27,6 +29,7 @@ use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
+mod exchange;
 pub mod keep;
 pub mod rules;
 
@@ -123,7 +126,7 @@ pub enum BuildError {
 #[derive(Clone)]
 pub struct Target {
     client: Client,
-    authorization: Option<HeaderValue>,
+    credentials: Ready,
     security: Option<Security>,
     freshness: Freshness,
     response_bytes_max: usize,
@@ -148,6 +151,12 @@ fn random_nonce() -> Option<[u8; NONCE_BYTES]> {
     Some(nonce)
 }
 
+/// Random, for what must not come twice.
+fn random_hex(nonces: &Nonces) -> Result<String, String> {
+    let nonce = nonces().ok_or("the machine gives no random bytes for a nonce")?;
+    Ok(nonce.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target").field("response_bytes_max", &self.response_bytes_max).finish_non_exhaustive()
@@ -160,9 +169,9 @@ impl Target {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn new(config: TargetConfig) -> Result<Self, BuildError> {
-        let authorization = match &config.auth {
-            Some(auth) => Some(auth.header().map_err(|reason| BuildError::Auth { name: config.name.clone(), reason })?),
-            None => None,
+        let credentials = match &config.auth {
+            Some(auth) => auth.ready().map_err(|reason| BuildError::Auth { name: config.name.clone(), reason })?,
+            None => Ready::None,
         };
         if let Some(security) = &config.security {
             security.check().map_err(|reason| BuildError::Security { name: config.name.clone(), reason })?;
@@ -172,7 +181,7 @@ impl Target {
         let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(within);
         Ok(Self {
             client,
-            authorization,
+            credentials,
             mask: mask_of(texts),
             security: config.security,
             freshness: Freshness { clock: SystemClock::shared(), nonces: Arc::new(random_nonce) },
@@ -225,15 +234,11 @@ impl Transport for Http {
 
 /// Makes the call. Never fails: what went wrong is part of the exchange. Never takes longer than the call's timeout.
 pub async fn send(target: &Target, call: &Call) -> Exchange {
-    let left = Departure::of(call);
-    let request = match request(target, call, &left) {
-        Ok(request) => request,
-        Err(reason) => return Exchange::NotSent { reason },
-    };
+    let left = Departure::default();
     let crash = left.clone();
     let exchange = async {
         tokio::select! {
-            exchange = exchange(target, request) => exchange,
+            exchange = exchange::exchange(target, call, &left) => exchange,
             () = crash.kill_point() => Err(Failure::Words("the process was to die here".to_owned())),
         }
     };
@@ -297,7 +302,13 @@ fn mask_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Mask {
     Mask::new(texts.into_iter().flat_map(Text::secrets).map(|(reference, value)| (reference.to_owned(), value.clone())))
 }
 
-fn request(target: &Target, call: &Call, left: &Departure) -> Result<Request, String> {
+/// The request, made anew for each time that it is sent.
+fn request(
+    target: &Target,
+    call: &Call,
+    left: &Departure,
+    adds: &(dyn Fn(&Outgoing<'_>) -> Result<Added, String> + Send + Sync),
+) -> Result<Request, String> {
     let method =
         Method::from_bytes(call.method.as_bytes()).map_err(|_| format!("{:?} is not an HTTP method", call.method))?;
     let url = Url::parse(&call.url.reveal()).map_err(|error| format!("the URL {} is not valid: {error}", call.url))?;
@@ -305,14 +316,15 @@ fn request(target: &Target, call: &Call, left: &Departure) -> Result<Request, St
         return Err(format!("the URL {} is not an http or https address", call.url));
     }
     let body = target.body(call)?;
+    let added = adds(&Outgoing { method: &method, url: &url, id: &call.id, body: &body })?;
     let mut request = Request::new(method, url);
-    *request.headers_mut() = headers(target, call, body.len())?;
+    *request.headers_mut() = headers(call, body.len(), added)?;
     *request.body_mut() = Some(left.body(body));
     Ok(request)
 }
 
-fn headers(target: &Target, call: &Call, body_bytes: usize) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(call.headers.len() + 2);
+fn headers(call: &Call, body_bytes: usize, added: Added) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + added.len() + 2);
     for (name, value) in &call.headers {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
         let mut revealed = HeaderValue::from_bytes(value.reveal().as_bytes())
@@ -323,8 +335,8 @@ fn headers(target: &Target, call: &Call, body_bytes: usize) -> Result<HeaderMap,
         }
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
-    if let Some(authorization) = &target.authorization {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
+    for (name, value) in added {
+        headers.insert(name, value);
     }
     Ok(headers)
 }
@@ -335,9 +347,13 @@ enum Failure {
     Request(reqwest::Error),
     Body(u16, reqwest::Error),
     Words(String),
+    /// There was no request.
+    NotMade(String),
+    /// There was none because whoever issues the credentials for it refuses us.
+    NoCredentials(String),
 }
 
-async fn exchange(target: &Target, request: Request) -> Result<Response, Failure> {
+async fn read(target: &Target, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
     let mut answer = target.client.execute(request).await.map_err(Failure::Request)?;
     let status = answer.status().as_u16();
     let headers = answer
@@ -348,7 +364,7 @@ async fn exchange(target: &Target, request: Request) -> Result<Response, Failure
     let mut body = BytesMut::new();
     let mut cut = false;
     while let Some(chunk) = answer.chunk().await.map_err(|error| Failure::Body(status, error))? {
-        let room = target.response_bytes_max.saturating_sub(body.len());
+        let room = body_bytes_max.saturating_sub(body.len());
         if chunk.len() > room {
             body.extend_from_slice(&chunk.slice(..room));
             cut = true;
@@ -359,23 +375,26 @@ async fn exchange(target: &Target, request: Request) -> Result<Response, Failure
     Ok(Response { status, headers, body: body.freeze(), cut })
 }
 
-/// Notes whether the request may have left.
-#[derive(Clone)]
-struct Departure(Arc<AtomicBool>);
+/// Notes whether the request may have left. Where it is made anew, because an answer only asked for other credentials, the
+/// last one counts: those before were surely not taken.
+#[derive(Clone, Default)]
+struct Departure(Arc<ArcSwap<AtomicBool>>);
 
 impl Departure {
-    /// A request without a body gives no sign of leaving: it counts as sent once it was handed over.
-    fn of(call: &Call) -> Self {
-        Self(Arc::new(AtomicBool::new(call.body.is_empty())))
-    }
-
     fn happened(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load().load(Ordering::SeqCst)
     }
 
-    /// The body, which notes when the connection takes it.
+    /// What was sent so far was refused unseen.
+    fn took_back(&self) {
+        self.0.store(Arc::default());
+    }
+
+    /// The body, which notes when the connection takes it. A request without a body gives no sign of leaving: it counts as
+    /// sent once it was handed over.
     fn body(&self, body: Bytes) -> reqwest::Body {
-        let left = Arc::clone(&self.0);
+        let left = Arc::new(AtomicBool::new(body.is_empty()));
+        self.0.store(Arc::clone(&left));
         reqwest::Body::wrap_stream(futures_util::stream::once(async move {
             left.store(true, Ordering::SeqCst);
             Ok::<_, io::Error>(body)
@@ -409,11 +428,16 @@ fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Excha
             (format!("{whereto} answered {status}, but its body was cut or damaged: {}", chain(error)), false)
         }
         Failure::Words(words) => (words.clone(), false),
+        Failure::NotMade(reason) | Failure::NoCredentials(reason) => (reason.clone(), true),
     };
     let reason = target
         .mask
         .apply(&mask_of([&call.url].into_iter().chain(call.headers.iter().map(|(_, value)| value))).apply(&reason));
-    if surely_not_sent { Exchange::NotSent { reason } } else { Exchange::NoAnswer { reason } }
+    match failure {
+        Failure::NoCredentials(_) => Exchange::NoCredentials { reason },
+        _ if surely_not_sent => Exchange::NotSent { reason },
+        _ => Exchange::NoAnswer { reason },
+    }
 }
 
 fn request_failed(target: &Target, error: &reqwest::Error, whereto: &str, left: bool) -> (String, bool) {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -23,17 +23,20 @@ use crate::deliver;
 use crate::dispatch::{self, Dispatch};
 use crate::gateway::open::{OpenError, OriginOf};
 use crate::intake::{self, Desk};
+use crate::receive::front::Standing as Front;
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
 use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
+mod certificates;
 mod moving;
 pub mod open;
 mod reload;
 mod upkeep;
 mod watch;
 
+use self::certificates::Certificates;
 use self::moving::Order;
 use self::upkeep::Upkeep;
 pub use moving::Moving;
@@ -147,30 +150,32 @@ impl Gateway {
         clock: SharedClock,
         earlier: Option<Standing>,
     ) -> Result<Self, StartError> {
-        let tls = loaded.server.tls.as_ref().map(tls::server).transpose()?;
-        let admin_tls = loaded.server.admin_tls.as_ref().map(tls::server).transpose().map_err(StartError::AdminTls)?;
+        let front = front(&loaded.server)?;
+        let admin_tls = admin_tls(&loaded.server).map_err(StartError::AdminTls)?;
         let (public_socket, admin_socket) = sockets.handles(&loaded.server)?;
         let public = address(&public_socket, loaded.server.listen);
         let admin = address(&admin_socket, loaded.server.admin_listen);
         let limits = loaded.server.limits.clone();
-        let scheme = if tls.is_some() { "https" } else { "http" };
         let (path, settings) = (loaded.path.clone(), loaded.store.clone());
         let (parts, start) = Parts::build(loaded, Arc::clone(&clock)).await?;
         let folder = path.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
-        let moving = Moving::new(Arc::clone(&parts.origin), folder, Arc::clone(&parts.clock), earlier);
+        let moving = Moving::new((Arc::clone(&parts.origin), &parts.store), folder, Arc::clone(&parts.clock), earlier);
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;
         parts.tell_silence().await;
-        let edge = Arc::new(Edge::new(parts.sources.clone(), limits.clone(), scheme, Arc::clone(&parts.desk) as _));
-        let reloader = parts.reloader(Arc::clone(&edge), start);
+        let (sources, desk) = (parts.sources.clone(), Arc::clone(&parts.desk) as _);
+        let edge = Arc::new(Edge::new(sources, limits.clone(), front, Arc::clone(&parts.clock), desk));
+        let certificates = Arc::new(parts.certificates(&edge));
+        certificates.look();
+        let scheme = edge.scheme();
+        let reloader = parts.reloader(Arc::clone(&edge), Arc::clone(&certificates), start);
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
-        let public_server =
-            public_server(edge, public_socket, tls, &limits).map_err(listen("server.listen", public))?;
+        let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let admin_server = admin_server(parts.admin(door, &reloader, &moving), admin_socket, admin_tls)
+        let admin_server = admin_server(parts.admin(door, &reloader, &moving, &certificates), admin_socket, admin_tls)
             .map_err(listen("server.admin_listen", admin))?;
-        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving).run());
+        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
@@ -266,6 +271,7 @@ impl Gateway {
         };
         let named = loaded.store.clone();
         let store = order.as_ref().map_or(settings, |order| order.settings.clone());
+        open::until_there(&store).await;
         let gateway = Self::start_on(sockets, Loaded { store, ..loaded }, clock, Some(standing)).await?;
         if let Some(order) = order {
             gateway.arrived(order, &named).await;
@@ -334,27 +340,42 @@ fn address(socket: &TcpListener, configured: SocketAddr) -> SocketAddr {
     socket.local_addr().unwrap_or(configured)
 }
 
-fn public_server(
-    edge: Arc<Edge>,
-    socket: TcpListener,
-    tls: Option<rustls::ServerConfig>,
-    limits: &receive::Limits,
-) -> io::Result<Server> {
+/// What a section of TLS serves. What was not read with the configuration is read now.
+fn served(tls: &receive::Tls) -> Result<Arc<tls::Served>, TlsError> {
+    match &tls.served {
+        Some(served) => Ok(Arc::clone(served)),
+        None => tls::serve(tls, &|path| std::fs::read(path)).map(Arc::new),
+    }
+}
+
+/// What connections begin by, as a configuration says.
+fn front(server: &config::Server) -> Result<Front, TlsError> {
+    let tls = server.tls.as_ref().map(served).transpose()?;
+    Ok(Front { tls, proxy: server.proxy.clone() })
+}
+
+fn admin_tls(server: &config::Server) -> Result<Option<rustls::ServerConfig>, TlsError> {
+    let served = server.admin_tls.as_ref().map(served).transpose()?;
+    Ok(served.map(|served| rustls::ServerConfig::clone(&served.config)))
+}
+
+fn public_server(edge: Arc<Edge>, socket: TcpListener, limits: &receive::Limits) -> io::Result<Server> {
     let workers = std::thread::available_parallelism().map_or(2, usize::from).min(16);
-    let server = HttpServer::new(move || {
-        let edge = Arc::clone(&edge);
-        App::new().configure(move |config| receive::configure(config, edge))
-    })
-    .workers(workers)
-    .max_connections(limits.connections_max.div_ceil(workers))
-    .client_request_timeout(limits.header_timeout)
-    .shutdown_timeout(ADMIN_PATIENCE_SECONDS)
-    .disable_signals();
-    let server = match tls {
-        Some(tls) => server.listen_rustls_0_23(socket, tls)?,
-        None => server.listen(socket)?,
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(limits.connections_max.div_ceil(workers))
+        .shutdown_timeout(ADMIN_PATIENCE_SECONDS)
+        .disable_signals();
+    let (header_timeout, ending) = (limits.header_timeout, server.graceful_shutdown_signal());
+    let service = move || {
+        let ending = ending.clone();
+        let ends = move || {
+            let ending = ending.clone();
+            async move { ending.notified().await }
+        };
+        receive::front::service(Arc::clone(&edge), header_timeout, ends)
     };
-    Ok(server.run())
+    Ok(server.listen("public", socket, service)?.run())
 }
 
 fn admin_server(admin: Arc<Admin>, socket: TcpListener, tls: Option<rustls::ServerConfig>) -> io::Result<Server> {
@@ -447,12 +468,24 @@ impl Parts {
         Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, accounts, origin }, start))
     }
 
-    fn reloader(&self, edge: Arc<Edge>, start: reload::Start) -> Arc<Reloader> {
+    fn certificates(&self, edge: &Arc<Edge>) -> Certificates {
+        Certificates {
+            edge: Arc::clone(edge),
+            desk: Arc::clone(&self.desk),
+            metrics: Arc::clone(&self.metrics),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            alarmed: Mutex::default(),
+        }
+    }
+
+    fn reloader(&self, edge: Arc<Edge>, certificates: Arc<Certificates>, start: reload::Start) -> Arc<Reloader> {
         Reloader::new(reload::Parts {
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             desk: Arc::clone(&self.desk),
             edge,
+            certificates,
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
@@ -462,12 +495,23 @@ impl Parts {
         })
     }
 
-    fn admin(&self, door: admin::Door, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Arc<Admin> {
+    fn admin(
+        &self,
+        door: admin::Door,
+        reloader: &Arc<Reloader>,
+        moving: &Arc<Moving>,
+        certificates: &Arc<Certificates>,
+    ) -> Arc<Admin> {
+        let certificates = Arc::clone(certificates);
+        let (taker, guard) = (Arc::clone(&self.desk), Arc::clone(&self.desk));
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
             plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
             edit: Box::new(move |stored, edits| editor.edit(stored, edits)),
+            takes: Box::new(move |source, organization| taker.takes(source, organization)),
+            admits: Box::new(move |stored| guard.admits(stored)),
+            edge: Box::new(move || certificates.shown()),
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),
@@ -500,7 +544,12 @@ impl Parts {
         }
     }
 
-    fn housekeeping(&self, reloader: &Arc<Reloader>, moving: &Arc<Moving>) -> Housekeeping {
+    fn housekeeping(
+        &self,
+        reloader: &Arc<Reloader>,
+        moving: &Arc<Moving>,
+        certificates: Arc<Certificates>,
+    ) -> Housekeeping {
         Housekeeping {
             store: Arc::clone(&self.store),
             desk: Arc::clone(&self.desk),
@@ -508,6 +557,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             reloader: Arc::clone(reloader),
             moving: Arc::clone(moving),
+            certificates,
         }
     }
 }
@@ -541,6 +591,7 @@ struct Housekeeping {
     clock: SharedClock,
     reloader: Arc<Reloader>,
     moving: Arc<Moving>,
+    certificates: Arc<Certificates>,
 }
 
 impl Housekeeping {
@@ -558,6 +609,7 @@ impl Housekeeping {
             }
             if round.is_multiple_of(6) {
                 self.desk.minute();
+                self.certificates.look();
                 self.reloader.minute().await;
                 self.moving.look(&self.alarms).await;
                 sweep(&self.store, &self.alarms).await;

@@ -17,11 +17,12 @@ use tokio::sync::Semaphore;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
-use crate::envelope::{Content, Drift, Envelope, Notification, NotificationId, Record};
+use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
 use crate::mutation::{self, Mutation};
 use crate::parse::{self, Edited, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
+use crate::receive::denial::Denied;
 use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
@@ -29,6 +30,11 @@ use crate::store::{
     Accept, Accepted, Edit, Edits, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
 };
 use crate::telemetry::{Alarms, Metrics};
+
+mod denials;
+
+use self::denials::Denials;
+pub use self::denials::RefusedCertificate;
 
 /// How long Salesforce keeps trying before it drops a message (its "Considerations for Outbound Messages").
 const SALESFORCE_KEEPS: Duration = Duration::from_secs(24 * 3600);
@@ -88,6 +94,7 @@ pub struct Desk {
     refusals: Arc<Semaphore>,
     closing: AtomicBool,
     strays: Mutex<Strays>,
+    denials: Denials,
 }
 
 /// The rules that envelopes are taken by. Each goes by those it met, from its first byte to its answer.
@@ -290,6 +297,7 @@ impl Desk {
             refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
             closing: AtomicBool::new(false),
             strays: Mutex::default(),
+            denials: Denials::default(),
         }
     }
 
@@ -407,6 +415,28 @@ impl Desk {
         Ok(Edit { hash, record_type: record.record_type, record_id, xml })
     }
 
+    /// Whether a source takes an organization; none when there is no such source.
+    #[must_use]
+    pub fn takes(&self, source: &str, organization: &str) -> Option<bool> {
+        let rules = self.rules.load();
+        let source = &rules.sources.get(source)?.source;
+        let id = OrganizationId::parse(organization).ok();
+        Some(source.organizations.as_ref().is_none_or(|known| id.is_some_and(|id| known.contains(&id))))
+    }
+
+    /// Whether the source of a stored notification takes its organization and outbound message now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, stored: &StoredNotification) -> Result<(), String> {
+        let rules = self.rules.load();
+        let desk =
+            rules.sources.get(&stored.source).ok_or_else(|| format!("there is no source {:?}", stored.source))?;
+        let organization = OrganizationId::parse(&stored.organization_id).map_err(|error| error.to_string())?;
+        let action = ActionId::parse(&stored.action_id).map_err(|error| error.to_string())?;
+        guard::admit_ids(&desk.source, &organization, &action).map_err(|stranger| stranger.to_string())
+    }
+
     /// A source was silent for so long when the gateway started.
     pub fn silent_before(&self, source: &str, silent: Duration) {
         if let Some(desk) = self.rules.load().sources.get(source) {
@@ -439,7 +469,7 @@ impl Desk {
         let quarantine = match guard::admit(&desk.source, &envelope) {
             Ok(()) => None,
             Err(stranger) if desk.source.unknown_organization == UnknownOrganization::Quarantine => {
-                self.raise(desk, "quarantine", &desk.source.name, &stranger.to_string());
+                self.raise(desk, "quarantine", &desk.source.name, &quarantined(&desk.source.name, &stranger));
                 Some(stranger.to_string())
             }
             Err(stranger) => {
@@ -496,21 +526,35 @@ impl Desk {
     }
 
     fn note_refusal(&self, desk: &SourceDesk, post: &Post, cause: Cause, reason: &str) {
-        let at = self.clock.now();
-        let dropped_at = at.plus(SALESFORCE_KEEPS);
-        let subject = format!("{}/{}", desk.source.name, cause.as_str());
-        let message = format!("a POST from {} is refused: {reason}; Salesforce drops it by {dropped_at}", post.sender);
+        let (source, sender) = (desk.source.name.as_str(), post.sender.as_str());
+        self.metrics.refused(source, cause.as_str());
+        if self.denials.is_first(cause.as_str(), source, sender, self.clock.monotonic()) {
+            tracing::warn!(kind = cause.as_str(), source, sender, "a POST is refused: {reason}");
+        }
+        self.alarm_of_refusal(desk, sender, cause.as_str(), reason);
+        self.keep_refusal(desk, sender, reason, &post.body);
+    }
+
+    fn alarm_of_refusal(&self, desk: &SourceDesk, sender: &str, kind: &'static str, reason: &str) {
+        let dropped_at = self.clock.now().plus(SALESFORCE_KEEPS);
+        let subject = format!("{}/{kind}", desk.source.name);
+        let message = format!("a POST from {sender} is refused: {reason}; Salesforce drops it by {dropped_at}");
         self.raise(desk, "refused", &subject, &message);
+    }
+
+    /// Keeps what was refused, for people to see.
+    fn keep_refusal(&self, desk: &SourceDesk, sender: &str, reason: &str, body: &[u8]) {
+        let at = self.clock.now();
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };
-        let kept = post.body.get(..REFUSED_BYTES_KEPT.min(post.body.len())).unwrap_or_default();
+        let kept = body.get(..REFUSED_BYTES_KEPT.min(body.len())).unwrap_or_default();
         let refused = RefusedPost {
             at,
             source: desk.source.name.clone(),
-            sender: post.sender.clone(),
+            sender: sender.to_owned(),
             reason: reason.to_owned(),
-            dropped_at: Some(dropped_at),
+            dropped_at: Some(at.plus(SALESFORCE_KEEPS)),
             body: parse::without_session_id(kept),
         };
         let store = Arc::clone(&self.store);
@@ -555,6 +599,7 @@ impl Desk {
     /// Once a minute: alarms that end, and silence.
     pub fn minute(&self) {
         let now = self.clock.monotonic();
+        self.tell_refused(now);
         for (name, desk) in &self.rules.load_full().sources {
             let mut watch = lock(&desk.watch);
             if !watch.loop_seen {
@@ -633,6 +678,10 @@ impl Intake for Desk {
         self.metrics.answered(source, Answer::NotNow.as_str(), 0.0);
     }
 
+    fn denied(&self, denied: &Denied) {
+        self.turned_away(denied);
+    }
+
     fn answered(&self) {
         crash::point("before-ack");
         if crash::is_armed("after-ack") {
@@ -669,6 +718,17 @@ fn watch_from(started: Duration) -> Arc<Mutex<Watch>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the alarm says of who was stored aside.
+fn quarantined(source: &str, stranger: &Stranger) -> String {
+    match stranger {
+        // What is no id is no part of a command either.
+        Stranger::Organization(id) if id.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            format!("{stranger}; `omgate sources adopt {source} --organization {id}` lets it in")
+        }
+        Stranger::Organization(_) | Stranger::Action(_) => stranger.to_string(),
+    }
 }
 
 /// Which kind of reason it is that an envelope cannot be read.

@@ -113,6 +113,7 @@ pub fn call(mapping: &Mapping, subject: &Subject<'_>, identity: &Identity) -> Re
         Calls::Rest(rest) => rest_call(rest, subject, mapping.timeout)?,
         Calls::Soap(soap) => soap.call(subject, identity, mapping.timeout)?,
     };
+    call.id.clone_from(&identity.idempotency_key);
     if let Some(header) = &mapping.idempotency_header {
         call.headers.push((header.clone(), Text::plain(identity.idempotency_key.as_str())));
     }
@@ -138,7 +139,7 @@ fn rest_call(rest: &RestCalls, subject: &Subject<'_>, timeout: Duration) -> Resu
     let url = rest_address(rest, subject)?;
     let (content_type, body) = body(&rest.body, subject)?;
     let headers = content_type.map(|value| ("Content-Type".to_owned(), Text::plain(value))).into_iter().collect();
-    Ok(Call { method: rest.method.clone(), url, headers, body, timeout })
+    Ok(Call { method: rest.method.clone(), url, headers, id: String::new(), body, timeout })
 }
 
 fn rest_address(rest: &RestCalls, subject: &Subject<'_>) -> Result<Text, MapError> {
@@ -207,7 +208,7 @@ fn whole(subject: &Subject<'_>) -> Json {
 pub fn reply(mapping: &Mapping, exchange: &Exchange) -> Option<Reply> {
     let response = match exchange {
         Exchange::Answered(response) => response,
-        Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => return None,
+        Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => return None,
     };
     match &mapping.calls {
         Calls::Soap(soap) => Some(soap.reply(response)),

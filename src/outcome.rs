@@ -15,6 +15,11 @@ pub enum Exchange {
         /// What failed, in words, without credentials.
         reason: String,
     },
+    /// The request did not leave, because whoever issues the credentials for it refused us: no fault of this delivery.
+    NoCredentials {
+        /// What was said, in words, without credentials.
+        reason: String,
+    },
     /// The request left, and no usable answer came (timeout, cut connection): it may have been taken.
     NoAnswer {
         /// What happened, in words.

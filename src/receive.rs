@@ -1,6 +1,7 @@
 //! The edge to Salesforce: address, identity, size, method, content type. Bytes in, answer out.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,15 +12,28 @@ use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwap;
+use aws_lc_rs::{constant_time, digest};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
+use crate::clock::SharedClock;
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
 use crate::receive::answer::{Answer, Cause};
+use crate::receive::denial::{Denial, Denied};
+use crate::receive::front::{Caller, Standing};
+use crate::receive::network::Networks;
+use crate::receive::tls::Served;
+use crate::secret::{Piece, Text};
 
 pub mod answer;
+pub mod certificate;
+pub mod client;
+pub mod denial;
+pub mod front;
 pub mod guard;
+pub mod network;
+pub mod proxy;
 pub mod tls;
 
 /// A POST as it came, whole and within its bounds.
@@ -66,6 +80,8 @@ pub trait Intake: Send + Sync {
     fn strayed(&self, stray: &Stray);
     /// Hears of a POST that was nacked unread: the bodies under way hold all the memory that they may.
     fn crowded_out(&self, source: &str);
+    /// Hears of somebody who was turned away before a body was read.
+    fn denied(&self, _denied: &Denied) {}
     /// Hears that the answer's bytes are on their way.
     fn answered(&self) {}
 }
@@ -73,7 +89,8 @@ pub trait Intake: Send + Sync {
 /// Everything the public listener's handlers share.
 pub struct Edge {
     serving: ArcSwap<Serving>,
-    scheme: &'static str,
+    standing: ArcSwap<Standing>,
+    clock: SharedClock,
     intake: Arc<dyn Intake>,
     room: Room,
 }
@@ -82,31 +99,98 @@ pub struct Edge {
 struct Serving {
     /// By their paths.
     sources: HashMap<String, Arc<Source>>,
+    /// Those whose paths are secret, by the hash of the path: how long it takes to find one tells nothing of it.
+    secret: Vec<(digest::Digest, Arc<Source>)>,
     limits: Limits,
 }
 
 impl Serving {
     fn new(sources: Vec<Arc<Source>>, limits: Limits) -> Self {
-        Self { sources: sources.into_iter().map(|source| (source.path.clone(), source)).collect(), limits }
+        let (plain, secret): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| source.path.is_plain());
+        Self {
+            sources: plain.into_iter().map(|source| (source.path.reveal(), source)).collect(),
+            secret: secret.into_iter().map(|source| (hash_of(&source.path.reveal()), source)).collect(),
+            limits,
+        }
+    }
+
+    fn find(&self, path: &str) -> Option<&Arc<Source>> {
+        if let Some(source) = self.sources.get(path) {
+            return Some(source);
+        }
+        let hash = hash_of(path);
+        // All are looked at.
+        self.secret.iter().fold(None, |found, (known, source)| {
+            let is_it = constant_time::verify_slices_are_equal(known.as_ref(), hash.as_ref()).is_ok();
+            if is_it { Some(source) } else { found }
+        })
     }
 
     fn near(&self, path: &str) -> Option<Near> {
         let alike = |source: &Arc<Source>| {
-            let same = path.chars().zip(source.path.chars()).take_while(|(one, other)| one == other);
+            let open = open_part(&source.path);
+            let same = path.chars().zip(open.chars()).take_while(|(one, other)| one == other);
             Near { source: source.name.clone(), characters: same.count() }
         };
         // All paths begin with a slash.
-        let nearest = self.sources.values().map(alike).max_by_key(|near| near.characters);
+        let all = self.sources.values().chain(self.secret.iter().map(|(_, source)| source));
+        let nearest = all.map(alike).max_by_key(|near| near.characters);
         nearest.filter(|near| near.characters > 1)
     }
 }
 
+fn hash_of(path: &str) -> digest::Digest {
+    digest::digest(&digest::SHA256, path.as_bytes())
+}
+
+/// A path up to where it is secret.
+fn open_part(path: &Text) -> String {
+    let open = path.pieces().map_while(|piece| match piece {
+        Piece::Plain(text) => Some(text),
+        Piece::Secret(..) => None,
+    });
+    open.collect()
+}
+
 impl Edge {
-    /// An edge that serves these sources' paths and nothing else. `scheme` is `http` or `https`.
+    /// An edge that serves these sources' paths and nothing else, on connections that begin as `standing` says.
     #[must_use]
-    pub fn new(sources: Vec<Arc<Source>>, limits: Limits, scheme: &'static str, intake: Arc<dyn Intake>) -> Self {
+    pub fn new(
+        sources: Vec<Arc<Source>>,
+        limits: Limits,
+        standing: Standing,
+        clock: SharedClock,
+        intake: Arc<dyn Intake>,
+    ) -> Self {
         let room = Room::new(limits.bodies_bytes_max);
-        Self { serving: ArcSwap::from_pointee(Serving::new(sources, limits)), scheme, intake, room }
+        let serving = ArcSwap::from_pointee(Serving::new(sources, limits));
+        Self { serving, standing: ArcSwap::from_pointee(standing), clock, intake, room }
+    }
+
+    /// What connections begin by.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        self.standing.load_full()
+    }
+
+    /// From now on connections begin by this; those that are open go on. Whether there is TLS at all stays as it was.
+    pub fn take(&self, standing: Standing) {
+        let tls = match self.standing().tls.clone() {
+            Some(before) => Some(standing.tls.unwrap_or(before)),
+            None => None,
+        };
+        self.standing.store(Arc::new(Standing { tls, ..standing }));
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.standing.load().tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Tells of somebody who was turned away.
+    fn deny(&self, denied: &Denied) {
+        self.intake.denied(denied);
     }
 
     /// From now on serves these; requests under way go on as they began. How many connections there may be, and how long
@@ -123,21 +207,51 @@ pub fn configure(config: &mut web::ServiceConfig, edge: Arc<Edge>) {
 }
 
 async fn handle(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> HttpResponse {
-    let serving = edge.serving.load_full();
-    let Some(source) = serving.sources.get(request.path()) else {
+    let (serving, standing) = (edge.serving.load_full(), edge.standing());
+    let caller = caller_of(&request);
+    let sender = proxy::sender(standing.proxy.as_deref(), &caller, request.headers());
+    let Some(source) = serving.find(request.path()) else {
         let is_post = *request.method() == Method::POST;
-        edge.intake.strayed(&Stray { is_post, sender: sender_of(&request), near: serving.near(request.path()) });
+        let near = serving.near(request.path());
+        edge.intake.strayed(&Stray { is_post, sender: sender.to_string(), near });
         return answer::not_found();
     };
+    if let Err(denied) = admit(&request, &edge, &standing, source, (&caller, sender)) {
+        edge.deny(&denied);
+        return answer::forbidden();
+    }
     match *request.method() {
         Method::POST => {
-            let response = post(&request, payload.into_inner(), &edge, source, &serving.limits).await;
+            let response = post(&request, payload.into_inner(), &edge, source, (&serving.limits, sender)).await;
             edge.intake.answered();
             response
         }
         Method::GET | Method::HEAD => look(&request, &edge, source),
         _ => answer::method_not_allowed(),
     }
+}
+
+/// Whether somebody may speak to a source: by the address, and by the certificate that a proxy hands on.
+fn admit(
+    request: &HttpRequest,
+    edge: &Edge,
+    standing: &Standing,
+    source: &Source,
+    (caller, sender): (&Caller, IpAddr),
+) -> Result<(), Box<Denied>> {
+    let denied = |denial, reason, certificate| {
+        let (source, sender) = (Some(source.name.clone()), sender.to_string());
+        Box::new(Denied { denial, source, sender, reason, certificate })
+    };
+    if let Some(proxy) = &standing.proxy {
+        proxy::identify(proxy, caller, request.headers(), edge.clock.now())
+            .map_err(|refused| denied(refused.denial, refused.reason, refused.certificate))?;
+    }
+    if source.addresses.as_ref().is_some_and(|addresses| !addresses.contain(sender)) {
+        let reason = format!("{sender} is none of the source's addresses (addresses, addresses_file)");
+        return Err(denied(Denial::Address, reason, None));
+    }
+    Ok(())
 }
 
 /// GET: the WSDL when it is exposed and asked for, else a page for people.
@@ -150,7 +264,7 @@ fn look(request: &HttpRequest, edge: &Edge, source: &Source) -> HttpResponse {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
     match (&source.wsdl, host) {
         (Some(wsdl), Some(host)) => {
-            answer::wsdl(with_address(wsdl, &format!("{}://{host}{}", edge.scheme, source.path)))
+            answer::wsdl(with_address(wsdl, &format!("{}://{host}{}", edge.scheme(), source.path.reveal())))
         }
         (Some(_), None) | (None, _) => answer::not_found(),
     }
@@ -190,18 +304,28 @@ fn with_location(tag: &str, address: &str) -> String {
     replaced.unwrap_or_else(|| tag.to_owned())
 }
 
-fn sender_of(request: &HttpRequest) -> String {
-    request.peer_addr().map_or_else(String::new, |peer| peer.ip().to_string())
+fn caller_of(request: &HttpRequest) -> Caller {
+    let known = request.conn_data::<Caller>().cloned();
+    known.unwrap_or_else(|| {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        Caller { peer, address: peer, certificate: None }
+    })
 }
 
-async fn post(request: &HttpRequest, payload: Payload, edge: &Edge, source: &Source, limits: &Limits) -> HttpResponse {
+async fn post(
+    request: &HttpRequest,
+    payload: Payload,
+    edge: &Edge,
+    source: &Source,
+    (limits, sender): (&Limits, IpAddr),
+) -> HttpResponse {
     let charset = request
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(charset_of)
         .map(str::to_owned);
-    let sender = sender_of(request);
+    let sender = sender.to_string();
     let post = |body| Post { source: source.name.clone(), body, charset, sender };
     // Given back when the POST is answered: until then its body is in memory.
     let mut place = edge.room.place();
@@ -352,8 +476,10 @@ fn charset_of(content_type: &str) -> Option<&str> {
 pub struct Source {
     /// Its name.
     pub name: String,
-    /// The path it listens on, with a leading slash.
-    pub path: String,
+    /// The path it listens on, with a leading slash. Parts of it may be secret.
+    pub path: Text,
+    /// Where may be sent from; none: anywhere.
+    pub addresses: Option<Networks>,
     /// Who may send; none: any organization.
     pub organizations: Option<Vec<OrganizationId>>,
     /// Which outbound messages may come; none: any.
@@ -376,7 +502,8 @@ impl Source {
     pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            path: path.into(),
+            path: Text::plain(path),
+            addresses: None,
             organizations: None,
             actions: None,
             unknown_organization: UnknownOrganization::Refuse,
@@ -440,16 +567,16 @@ impl Default for Limits {
 }
 
 /// TLS of the public listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     /// PEM: leaf first, then intermediates.
     pub certificate: PathBuf,
     /// PEM.
     pub private_key: PathBuf,
-    /// Whether a client certificate is asked for.
-    pub client_auth: ClientAuth,
-    /// PEM: the authorities whose client certificates are accepted.
-    pub client_ca: Option<PathBuf>,
+    /// Whose client certificates are taken.
+    pub clients: client::Rules,
+    /// What the files held when the configuration was read; none when it was not read from files.
+    pub served: Option<Arc<Served>>,
 }
 
 /// Whether a client certificate is asked for.
@@ -508,12 +635,17 @@ mod tests {
             fn crowded_out(&self, _: &str) {}
         }
         let source = |name: &str, path: &str| Arc::new(Source::new(name, path));
-        let sources = vec![source("orders", "/om/orders-1f"), source("leads", "/om/leads")];
-        let edge = Edge::new(sources, Limits::default(), "http", Arc::new(Nobody));
+        let mut sources = vec![source("orders", "/om/orders-1f"), source("leads", "/om/leads")];
+        let mut path = Text::plain("/hidden/");
+        path.push_secret("${TOKEN}", secrecy::SecretString::from("s3cr3t"));
+        sources.push(Arc::new(Source { path, ..Source::new("hidden", "") }));
+        let clock = crate::clock::SystemClock::shared();
+        let edge = Edge::new(sources, Limits::default(), Standing::default(), clock, Arc::new(Nobody));
         for (path, expected) in [
             ("/om/orders-1g", Some(("orders", 12))),
             ("/om/orders-1f/", Some(("orders", 13))),
             ("/om/leadS", Some(("leads", 8))),
+            ("/hidden/s3cr3", Some(("hidden", 8))),
             ("/wp-login.php", None),
             ("/", None),
             ("*", None),
@@ -521,6 +653,11 @@ mod tests {
             let near = edge.serving.load().near(path);
             assert_eq!(near.as_ref().map(|near| (near.source.as_str(), near.characters)), expected, "{path}");
         }
+        let serving = edge.serving.load();
+        let found = |path: &str| serving.find(path).map(|source| source.name.clone());
+        assert_eq!(found("/hidden/s3cr3t").as_deref(), Some("hidden"));
+        assert_eq!((found("/hidden/s3cr3"), found("/hidden/${TOKEN}")), (None, None));
+        assert!(!format!("{:?}", serving.secret[0].1).contains("s3cr3t"));
     }
 
     #[test]

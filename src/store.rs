@@ -969,8 +969,8 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
     /// A person has a delivery sent again: in its place, or as a new one that is linked to it.
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>>;
-    /// Gives an unrouted notification, by the row of the content that goes out, the deliveries that routes make of it now;
-    /// the systems that have something new that is due. A conflict when it is not unrouted any more.
+    /// Gives an unrouted or quarantined notification, by the row of the content that goes out, the deliveries that routes make
+    /// of it now; the systems that have something new that is due. A conflict when it is neither any more.
     fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>>;
     /// For each of some deliveries, those in whose place it stands, lowest first; at most a hundred.
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>>;

@@ -81,6 +81,17 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    source: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabels {
+    file: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabels {
     method: &'static str,
 }
@@ -120,6 +131,8 @@ pub struct Metrics {
     registry: Registry,
     answers: Family<AnswerLabels, Counter>,
     strays: Family<MethodLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    certificates: Family<FileLabels, GaugeI64>,
     ack_seconds: Histogram,
     body_bytes_largest: GaugeI64,
     outcomes: Family<OutcomeLabels, Counter>,
@@ -150,6 +163,8 @@ impl Default for Metrics {
             registry: Registry::default(),
             answers: Family::default(),
             strays: Family::default(),
+            refused: Family::default(),
+            certificates: Family::default(),
             ack_seconds: Histogram::new(SECONDS),
             body_bytes_largest: Gauge::default(),
             outcomes: Family::default(),
@@ -181,6 +196,17 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register("omgate_answers", "Answers to Salesforce, by source and kind", self.answers.clone());
         registry.register("omgate_unknown_paths", "Requests to paths that no source has", self.strays.clone());
+        registry.register(
+            "omgate_refused",
+            "What was refused for good: POSTs, and connections without a source",
+            self.refused.clone(),
+        );
+        registry.register_with_unit(
+            "omgate_certificate_expiry_timestamp",
+            "When the first certificate of a file expires, in Unix time",
+            Unit::Seconds,
+            self.certificates.clone(),
+        );
         registry.register_with_unit(
             "omgate_ack",
             "From the last byte of a POST to its acknowledgement",
@@ -255,6 +281,20 @@ impl Metrics {
     pub fn strayed(&self, is_post: bool) {
         let method = if is_post { "POST" } else { "other" };
         self.strays.get_or_create(&MethodLabels { method }).inc();
+    }
+
+    /// Counts a refusal; of a connection that came to no request, the source is empty.
+    pub fn refused(&self, source: &str, reason: &'static str) {
+        self.refused.get_or_create(&RefusedLabels { source: source.to_owned(), reason }).inc();
+    }
+
+    /// Takes over when the certificates of each file expire.
+    pub fn certificates<'f>(&self, files: impl Iterator<Item = (&'f str, crate::clock::Timestamp)>) {
+        self.certificates.clear();
+        for (file, expires_at) in files {
+            let labels = FileLabels { file: file.to_owned() };
+            self.certificates.get_or_create(&labels).set(expires_at.0.div_euclid(1_000));
+        }
     }
 
     /// Remembers the largest body.

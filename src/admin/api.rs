@@ -42,6 +42,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/config", web::get().to(super::reload::config))
         .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))
+        .route("/sources/{name}/adopt", web::post().to(super::adopt::adopt))
         .route("/notifications/reroute", web::post().to(super::reroute::reroute))
         .route("/notifications/{id}", web::get().to(notification))
         .route("/deliveries", web::get().to(deliveries))
@@ -136,6 +137,7 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
         .into_iter()
         .map(|(name, standing)| (name, json!({"paused": standing.state.paused, "why": standing.why})))
         .collect();
+    let edge = (admin.edge)();
     answer(backlog.map(|backlog| {
         json!({
             "ready": health.is_ok(),
@@ -144,6 +146,8 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
             "systems": systems,
             "oldest_unsettled": backlog.oldest_unsettled,
             "lanes_repaired": backlog.lanes_repaired,
+            "certificates": edge.get("certificates"),
+            "refused_certificates": edge.get("refused_certificates"),
             "config": admin.reload.as_ref().map(|reloader| reloader.standing()),
         })
     }))

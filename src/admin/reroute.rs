@@ -47,10 +47,11 @@ struct Found {
     next: Option<i64>,
 }
 
+/// One that stays as it is.
 #[derive(Serialize)]
-struct Failed {
-    notification_id: String,
-    reason: String,
+pub(super) struct Failed {
+    pub(super) notification_id: String,
+    pub(super) reason: String,
 }
 
 pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
@@ -90,7 +91,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();
-        match one(admin, order, &view.notification).await {
+        match one(admin, order.even_if_newer, order.dry_run, &view.notification).await {
             Ok(0) => {}
             Ok(deliveries) => {
                 found.routed += 1;
@@ -106,7 +107,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
 }
 
 /// What counts of an organization's id.
-fn organization_key(id: &str) -> &str {
+pub(super) fn organization_key(id: &str) -> &str {
     id.get(..15).unwrap_or(id)
 }
 
@@ -138,7 +139,12 @@ async fn refuse_outdated(admin: &Admin, content: &StoredNotification, planned: &
 }
 
 /// Routes one by its newest content; how many deliveries that makes.
-async fn one(admin: &Admin, order: &Order, unrouted: &StoredNotification) -> Result<u64, StoreError> {
+pub(super) async fn one(
+    admin: &Admin,
+    even_if_newer: bool,
+    dry_run: bool,
+    unrouted: &StoredNotification,
+) -> Result<u64, StoreError> {
     // Two organizations may use the same id.
     let organization = organization_key(&unrouted.organization_id);
     let revisions = admin.store.notification(unrouted.notification_id.clone()).await?;
@@ -148,11 +154,11 @@ async fn one(admin: &Admin, order: &Order, unrouted: &StoredNotification) -> Res
         return Err(StoreError::NotFound(format!("notification {}", unrouted.notification_id)));
     };
     let planned = (admin.plan)(&newest).map_err(StoreError::Conflict)?;
-    if !order.even_if_newer {
+    if !even_if_newer {
         refuse_outdated(admin, &newest, &planned).await?;
     }
     let count = u64::try_from(planned.len()).unwrap_or(u64::MAX);
-    if count > 0 && !order.dry_run {
+    if count > 0 && !dry_run {
         for system in admin.store.reroute(newest.row, planned, admin.clock.now()).await? {
             admin.dispatch.wake(&system);
         }

@@ -232,7 +232,7 @@ impl Page<'_> {
 
     fn answer(&self, exchange: &Exchange) -> String {
         let response = match exchange {
-            Exchange::NotSent { .. } => return "not sent\n".to_owned(),
+            Exchange::NotSent { .. } | Exchange::NoCredentials { .. } => return "not sent\n".to_owned(),
             Exchange::NoAnswer { .. } => return "no answer\n".to_owned(),
             Exchange::Answered(response) => response,
         };
@@ -266,7 +266,7 @@ impl Page<'_> {
                 let body = self.mask(&String::from_utf8_lossy(&response.body));
                 json!({ "status": response.status, "headers": headers, "body": body, "cut": response.cut })
             }
-            Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => Value::Null,
+            Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => Value::Null,
         };
         let reason = self.mask(outcome.reason());
         json!({ "request": request, "response": response, "outcome": outcome.as_str(), "reason": reason })

@@ -62,6 +62,12 @@ impl AdminArgs {
         &self.config
     }
 
+    /// Whether the address was named itself: then nothing is done to the store of a configuration in the gateway's place.
+    #[must_use]
+    pub fn names_address(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// Finds the gateway.
     ///
     /// # Errors

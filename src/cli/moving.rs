@@ -11,18 +11,23 @@ use tokio::sync::watch;
 
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::print;
-use crate::cli::store::is_unreachable;
+use crate::cli::store::may_open;
 use crate::clock::SystemClock;
 use crate::config::{self, StoreSettings};
 use crate::gateway::open;
 use crate::person;
 use crate::store::transfer::mover::{Mover, Progress};
+use crate::store::transfer::taking::Ending;
 use crate::store::{By, Deed};
 
 /// How often a move is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// While the gateway turns to the other store it does not answer for a moment; calls under way get the drain time.
 const SILENT_MAX: Duration = Duration::from_secs(120);
+/// While it copies it answers.
+const GONE_AFTER: Duration = Duration::from_secs(15);
+/// Gateways show every so often that they live; one that was heard so lately may still work on a database.
+const HEARD_LATELY: Duration = Duration::from_secs(90);
 
 /// Arguments of `store move`.
 #[derive(Debug, clap::Args)]
@@ -52,7 +57,7 @@ pub async fn run(admin: &AdminArgs, args: Args) -> anyhow::Result<ExitCode> {
     let begun = client.post("/store/move", &json!({"to": to, "reason": args.reason})).await;
     let standing = match begun {
         Ok(_) => follow(&client).await?,
-        Err(error) if is_unreachable(&error) => {
+        Err(error) if may_open(admin, &error) => {
             move_closed(admin, to, &args.reason).await.with_context(|| format!("{error:#}"))?
         }
         Err(error) => return Err(error),
@@ -68,7 +73,11 @@ pub async fn run(admin: &AdminArgs, args: Args) -> anyhow::Result<ExitCode> {
 fn tell(standing: &Value) {
     let moved = standing.get("moved").filter(|moved| !moved.is_null());
     if moved.is_none() {
-        print::line(&format!("the move to {}, which was cut off, is ended", print::cell(standing.get("to"))));
+        let to = print::cell(standing.get("to"));
+        print::line(&match standing.get("state").and_then(Value::as_str) {
+            Some("ended before") => format!("the store was moved to {to}, and that move has ended"),
+            _ => format!("the move to {to}, which was cut off, is ended"),
+        });
         return note_address();
     }
     let tables = moved.and_then(|moved| moved.get("tables")).and_then(Value::as_array);
@@ -98,20 +107,28 @@ async fn follow(client: &Client) -> anyhow::Result<Value> {
     if let Ok(style) = ProgressStyle::with_template("{msg:>24} {bar:32} {pos} of {len} rows, {eta} left") {
         bar.set_style(style);
     }
-    let mut heard = Instant::now();
+    let (mut heard, mut turns) = (Instant::now(), false);
     loop {
         tokio::time::sleep(LOOK).await;
         let standing = match client.get("/store/move", &[]).await {
             Ok(standing) => standing,
-            Err(error) if heard.elapsed() < SILENT_MAX => {
-                bar.set_message(format!("switching ({})", error.root_cause()).chars().take(24).collect::<String>());
+            Err(error) if heard.elapsed() < if turns { SILENT_MAX } else { GONE_AFTER } => {
+                let doing = if turns { "switching" } else { "no answer" };
+                bar.set_message(format!("{doing} ({})", error.root_cause()).chars().take(24).collect::<String>());
                 continue;
             }
-            Err(error) => {
+            Err(error) if turns => {
                 return Err(error
                     .context("the gateway does not answer since it began to turn to the other store; read its log"));
             }
+            Err(error) => {
+                return Err(error.context(
+                    "the gateway does not answer any more; nothing is lost: start it, give the same command again, and the \
+                     move goes on",
+                ));
+            }
         };
+        turns = standing.get("state").and_then(Value::as_str) == Some("switching");
         heard = Instant::now();
         show(&bar, standing.get("progress"));
         match standing.get("state").and_then(Value::as_str) {
@@ -144,33 +161,70 @@ fn show(bar: &ProgressBar, progress: Option<&Value>) {
 async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
     let folder = admin.config().parent().unwrap_or(Path::new(""));
-    let target = config::store_at(to, folder).map_err(anyhow::Error::msg)?;
+    let target = config::store_at(to, folder).map_err(|reason| anyhow!("--to {reason}"))?;
     // One that was cut off between the turn and its end has only that end left.
     if let Some(mark) = open::left(&loaded.store).await.ok().flatten() {
-        let was = format!("the store was moved to {}; ending that move", mark.other);
-        open::end_move(mark, &loaded.store, target.clone()).await.context(was)?;
-        return Ok(json!({"state": "done", "to": target.shown()}));
+        let was = format!("the store {} was moved to {}", loaded.store.shown(), mark.other);
+        let state = match open::end_move(mark, target.clone()).await.context(was)? {
+            Ending::Open => "done",
+            Ending::Done => "ended before",
+        };
+        return Ok(json!({"state": state, "to": target.shown()}));
     }
-    let queue_max = loaded.server.limits.queue_max;
-    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
-    let moved = move_open(&opened, &target, reason).await;
+    let (queue_max, is_database) = (loaded.server.limits.queue_max, loaded.store.is_database());
+    let hold = loaded.hold_unknown.clone();
+    let opened = open::store(loaded.store, hold, queue_max, SystemClock::shared()).await?;
+    let moved = async {
+        if is_database {
+            refuse_company(&opened).await?;
+        }
+        move_open(&opened, &target, reason).await
+    };
+    let moved = moved.await;
+    if let Err(error) = &moved {
+        opened.store.audit(deed(&opened, &target, reason, &format!("failed: {error:#}"))).await.context(NOT_NOTED)?;
+    }
     opened.store.close().await;
-    moved
+    let moved = moved?;
+    let there = open::store(target.clone(), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let noted = there.store.audit(deed(&there, &target, reason, "done")).await.context(NOT_NOTED);
+    there.store.close().await;
+    noted?;
+    Ok(moved)
 }
 
-async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) -> anyhow::Result<Value> {
-    let by = By::new(person::of_this_process(), reason);
-    let deed = |result: &str| Deed {
+/// A database that is moved away while another gateway works on it leaves that one without a store.
+async fn refuse_company(opened: &open::Opened) -> anyhow::Result<()> {
+    let Some(heard) = (opened.origin)().heard().await? else { return Ok(()) };
+    let since = opened.clock.now().since(heard);
+    if since >= HEARD_LATELY {
+        return Ok(());
+    }
+    bail!(
+        "another gateway may be at work on this database: one was heard {} s ago; let that one move it (name its address with \
+         --admin), or stop every gateway and wait until none was heard for {} s",
+        since.as_secs(),
+        HEARD_LATELY.as_secs()
+    )
+}
+
+fn deed(opened: &open::Opened, target: &StoreSettings, reason: &str, result: &str) -> Deed {
+    Deed {
         at: opened.clock.now(),
-        by: by.clone(),
+        by: By::new(person::of_this_process(), reason),
         verb: "move".to_owned(),
         object: "store",
         object_id: target.shown(),
         count: 1,
         result: result.to_owned(),
         ..Deed::default()
-    };
-    opened.store.audit(deed("begun")).await.context("writing the audit log")?;
+    }
+}
+
+const NOT_NOTED: &str = "writing the audit log";
+
+async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) -> anyhow::Result<Value> {
+    opened.store.audit(deed(opened, target, reason, "begun")).await.context(NOT_NOTED)?;
     let (progress, seen) = watch::channel(Progress::default());
     let bar = ProgressBar::new(0);
     let moving = async {
@@ -193,7 +247,7 @@ async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) 
 async fn give_up(admin: &AdminArgs, client: &Client, args: &Args) -> anyhow::Result<ExitCode> {
     let given_up = match client.post("/store/move/give-up", &json!({"reason": args.reason})).await {
         Ok(answer) => print::cell(answer.get("given_up")),
-        Err(error) if is_unreachable(&error) => give_up_closed(admin).await.with_context(|| format!("{error:#}"))?,
+        Err(error) if may_open(admin, &error) => give_up_closed(admin).await.with_context(|| format!("{error:#}"))?,
         Err(error) => return Err(error),
     };
     if args.json {

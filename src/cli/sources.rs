@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::print;
 
+mod adopt;
+
 /// Arguments of `sources`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +30,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Let an organization in that was quarantined, such as a sandbox that was refreshed, and send what waits of it.
+    Adopt(adopt::Args),
     /// Take note of a time in which nobody listened: its alarm ends.
     Acknowledge {
         /// Its number, as `omgate sources gaps` shows it.
@@ -55,6 +59,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Verb::Adopt(adopted) => adopt::run(&args.admin, &adopted).await,
         Verb::Acknowledge { id, change } => {
             let absence = client.change(&format!("/absences/{id}/acknowledge"), &change).await?;
             if change.json {

@@ -41,6 +41,7 @@ fn standing(status: &Value) {
         Some(reason) => print::line(&format!("not ready: {reason}")),
     }
     configuration(status);
+    edge(status);
     let has_failed = status.pointer("/config/last_failed").is_some_and(|failed| !failed.is_null());
     for alarm in status.get("alarms").and_then(Value::as_array).into_iter().flatten() {
         if has_failed && alarm.get("alarm").and_then(Value::as_str) == Some("reload") {
@@ -69,6 +70,31 @@ fn configuration(status: &Value) {
     if config.get("last_failed").is_some_and(|failed| !failed.is_null()) {
         let (at, by, error) = (text("/last_failed/at"), text("/last_failed/by"), text("/last_failed/error"));
         print::line(&format!("  the reload at {at} (by {by}) failed: {}", error.replace('\n', "\n    ")));
+    }
+}
+
+/// Until when certificates hold, and which ones of clients were refused.
+fn edge(status: &Value) {
+    for file in status.get("certificates").and_then(Value::as_array).into_iter().flatten() {
+        let text = |pointer: &str| print::cell(file.pointer(pointer));
+        let (key, subject, at, days) =
+            (text("/key"), text("/chain/0/subject"), text("/expires_at"), text("/days_left"));
+        print::line(&format!("{key} ({subject}): holds until {at}, for {days} days"));
+        for fault in file.get("faults").and_then(Value::as_array).into_iter().flatten() {
+            print::line(&format!("  {}", print::cell(Some(fault))));
+        }
+    }
+    for refused in status.get("refused_certificates").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| print::cell(refused.get(key));
+        let (count, subject, issuer, reason) = (text("count"), text("subject"), text("issuer"), text("reason"));
+        print::line(&format!(
+            "client certificate refused {count} times, last at {} from {}: {subject}, issued by {issuer}: {reason}",
+            text("last_at"),
+            text("sender")
+        ));
+        for line in refused.get("let_in").and_then(Value::as_array).into_iter().flatten() {
+            print::line(&format!("  to let it in: {}", print::cell(Some(line))));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::{moving, print};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Loaded};
 use crate::gateway::open;
 use crate::person;
@@ -83,7 +84,8 @@ async fn verify(admin: &AdminArgs, json: bool) -> anyhow::Result<ExitCode> {
     let client = admin.client()?;
     let found = match client.get("/store/verify", &[]).await {
         Ok(found) => found,
-        Err(unreachable) => verify_file(admin).await.with_context(|| format!("{unreachable:#}"))?,
+        Err(error) if may_open(admin, &error) => verify_file(admin).await.with_context(|| format!("{error:#}"))?,
+        Err(error) => return Err(error),
     };
     let count = found.as_array().map_or(0, Vec::len);
     if json {
@@ -106,47 +108,37 @@ async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     Ok(serde_json::to_value(found)?)
 }
 
-/// The store of a gateway that does not run.
-struct OpenFile {
-    store: std::sync::Arc<SqliteStore>,
-    loaded: Loaded,
-    clock: SharedClock,
+/// What is done to a file alone is refused for a database.
+fn refuse_database(loaded: &Loaded, instead: &str) -> anyhow::Result<()> {
+    if loaded.store.is_database() {
+        bail!("the store {} is {instead}", loaded.store.shown());
+    }
+    Ok(())
 }
 
-impl OpenFile {
-    fn of(admin: &AdminArgs) -> anyhow::Result<Self> {
-        let mut loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
-        let clock = SystemClock::shared();
-        let options = Options::new(loaded.store.path.clone(), SystemClock::shared());
-        let hold_unknown = std::mem::take(&mut loaded.hold_unknown);
-        let store = SqliteStore::open(Options { hold_unknown, ..options })?;
-        Ok(Self { store, loaded, clock })
-    }
-
-    /// Notes what was done in the audit log.
-    async fn audit(&self, verb: &str, object_id: &str, count: u64, reason: &str, result: String) -> anyhow::Result<()> {
-        let deed = Deed {
-            at: self.clock.now(),
-            by: By::new(person::of_this_process(), reason),
-            verb: verb.to_owned(),
-            object: "store",
-            object_id: object_id.to_owned(),
-            count,
-            result,
-            ..Deed::default()
-        };
-        self.store.audit(deed).await.context("writing the audit log")?;
-        Ok(())
-    }
+/// What a person did to a store that no gateway has open, for its audit log.
+fn deed(at: Timestamp, by: By, verb: &str, object_id: &str, count: u64, result: String) -> Deed {
+    Deed { at, by, verb: verb.to_owned(), object: "store", object_id: object_id.to_owned(), count, result, ..Deed::default() }
 }
 
-/// Whether nobody answered at all, so that the file may be opened.
-pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
+const NOT_NOTED: &str = "writing the audit log";
+
+/// Whether nobody answered at all at the address that the configuration names, so that its store may be opened in the
+/// gateway's place.
+pub(super) fn may_open(admin: &AdminArgs, error: &anyhow::Error) -> bool {
+    !admin.names_address() && is_unreachable(error)
+}
+
+fn is_unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
 }
 
 async fn prune(admin: &AdminArgs, change: &ChangeArgs, vacuum: bool) -> anyhow::Result<ExitCode> {
     let client = admin.client()?;
+    if vacuum && !admin.names_address() {
+        let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+        refuse_database(&loaded, "written anew by its own VACUUM FULL, not by omgate")?;
+    }
     // Asked first, so that nothing is pruned where the file cannot be written anew then.
     if vacuum && !matches!(client.get("/ledger", &[]).await, Err(error) if is_unreachable(&error)) {
         bail!(
@@ -157,8 +149,8 @@ async fn prune(admin: &AdminArgs, change: &ChangeArgs, vacuum: bool) -> anyhow::
         if change.dry_run { client.change("/store/prune", change).await } else { prune_on(&client, change).await };
     let mut report = match by_gateway {
         Ok(report) => report,
-        Err(error) if is_unreachable(&error) => {
-            prune_file(admin, change).await.with_context(|| format!("{error:#}"))?
+        Err(error) if may_open(admin, &error) => {
+            prune_closed(admin, change).await.with_context(|| format!("{error:#}"))?
         }
         Err(error) => return Err(error),
     };
@@ -199,18 +191,21 @@ async fn prune_on(client: &Client, change: &ChangeArgs) -> anyhow::Result<Value>
     Ok(sum)
 }
 
-async fn prune_file(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
-    let file = OpenFile::of(admin)?;
-    let (store, retention) = (file.store.as_ref(), &file.loaded.retention);
+async fn prune_closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    let (queue_max, retention) = (loaded.server.limits.queue_max, loaded.retention);
+    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let (store, clock) = (opened.store, opened.clock);
     let report = if change.dry_run {
-        serde_json::to_value(store.prunable(retention.clone(), file.clock.now()).await?)?
+        serde_json::to_value(store.prunable(retention, clock.now()).await?)?
     } else {
-        let pruned: Pruned = pace::prune(store, retention, &file.clock, pace::Company::Nobody, WITHOUT_END).await?;
+        let pruned: Pruned = pace::prune(&*store, &retention, &clock, pace::Company::Nobody, WITHOUT_END).await?;
         let result = serde_json::to_string(&pruned)?;
-        file.audit("prune", "", pruned.deliveries, &change.reason, result).await?;
+        let by = By::new(person::of_this_process(), &change.reason);
+        store.audit(deed(clock.now(), by, "prune", "", pruned.deliveries, result)).await.context(NOT_NOTED)?;
         serde_json::to_value(pruned)?
     };
-    file.store.close().await;
+    store.close().await;
     Ok(report)
 }
 
@@ -250,7 +245,7 @@ async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: b
     let body = json!({"file": file, "reason": reason});
     let made = match client.post("/store/backup", &body).await {
         Ok(_) => follow(&client).await?,
-        Err(error) if is_unreachable(&error) => {
+        Err(error) if may_open(admin, &error) => {
             let made = backup_file(admin, file, reason).await.with_context(|| format!("{error:#}"))?;
             serde_json::to_value(made)?
         }
@@ -297,10 +292,15 @@ async fn follow(client: &Client) -> anyhow::Result<Value> {
 }
 
 async fn backup_file(admin: &AdminArgs, file: PathBuf, reason: &str) -> anyhow::Result<Backup> {
-    let open = OpenFile::of(admin)?;
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    refuse_database(&loaded, "backed up with its database's own tools, such as pg_dump")?;
+    let clock = SystemClock::shared();
+    let options = Options::new(loaded.store.path, Arc::clone(&clock));
+    let store = SqliteStore::open(Options { hold_unknown: loaded.hold_unknown, ..options })?;
     let name = file.to_string_lossy().into_owned();
-    let made = open.store.backup(file, watch::Sender::new((0, 0))).await?;
-    open.audit("backup", &name, 1, reason, "done".to_owned()).await?;
-    open.store.close().await;
+    let made = store.backup(file, watch::Sender::new((0, 0))).await?;
+    let by = By::new(person::of_this_process(), reason);
+    store.audit(deed(clock.now(), by, "backup", &name, 1, "done".to_owned())).await.context(NOT_NOTED)?;
+    store.close().await;
     Ok(made)
 }

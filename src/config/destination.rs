@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{file, keep, limits, rules, security, value};
+use super::{auth, file, keep, limits, rules, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::keep::Keep;
@@ -316,7 +316,7 @@ fn headers(
     headers
 }
 
-fn check_header(name: &str) -> Result<(), String> {
+pub(super) fn check_header(name: &str) -> Result<(), String> {
     let is_token =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     if !is_token {
@@ -526,7 +526,7 @@ fn shared(section: &Section<'_, '_>, rest: bool) -> Shared {
         breaker: limits::breaker(section),
         warm_up: warm_up(section),
         paused,
-        auth: section.section("auth").and_then(auth),
+        auth: section.section("auth").and_then(auth::auth),
         security: if rest { None } else { section.section("security").and_then(security::security) },
     }
 }
@@ -539,39 +539,6 @@ fn warm_up(section: &Section<'_, '_>) -> Option<Field<Duration>> {
         span if (SECOND..=DAY).contains(&span) => Ok(span),
         span => Err(format!("must be from 1s to 1d, not {}", value::written(span))),
     })
-}
-
-fn auth(section: Section<'_, '_>) -> Option<Field<Auth>> {
-    let bearer = section.text("bearer");
-    let basic = section.section("basic").and_then(|basic| {
-        let (username, password) = (basic.text("username"), basic.text("password"));
-        for (key, found) in [("username", &username), ("password", &password)] {
-            if found.is_none() && !basic.has(key) {
-                basic.desk.error(&basic.spot, format!("key `{key}` is missing"));
-            }
-        }
-        basic.finish();
-        Some(Auth::Basic { username: username?.value, password: password?.value })
-    });
-    let spot = section.spot.clone();
-    if section.has("bearer") && section.has("basic") {
-        section.desk.error(&spot, "has both basic and bearer; one of them");
-    } else if !section.has("bearer") && !section.has("basic") {
-        section.desk.error(&spot, "is empty; write { basic = { username = …, password = … } } or { bearer = … }");
-    }
-    if let Some(token) = bearer.as_ref().filter(|token| token.value.is_plain()) {
-        let reason = "stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
-        section.desk.warning(&token.spot, reason);
-    }
-    if let Some(Auth::Basic { password, .. }) = &basic
-        && password.is_plain()
-    {
-        let reason = "the password stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
-        section.desk.warning(&spot, reason);
-    }
-    section.finish();
-    let value = basic.or_else(|| bearer.map(|token| Auth::Bearer { token: token.value }))?;
-    Some(Field { value, spot })
 }
 
 fn target_parts(section: &Section<'_, '_>) -> TargetParts {
@@ -661,13 +628,10 @@ fn agreed<T: Clone + PartialEq>(
 
 /// The connection of a destination; its credentials may stand at another destination of its system.
 pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Configured]) -> Option<Target> {
-    let auth = credentials(root, configured, all, |shared| shared.auth.as_ref(), shown);
+    let auth = credentials(root, configured, all, |shared| shared.auth.as_ref());
     let security = match configured.kind {
         Kind::Rest(_) => None,
-        Kind::Soap(_) | Kind::Broken => {
-            // Debug shows secrets as references.
-            credentials(root, configured, all, |shared| shared.security.as_ref(), |security| format!("{security:?}"))
-        }
+        Kind::Soap(_) | Kind::Broken => credentials(root, configured, all, |shared| shared.security.as_ref()),
     };
     let config = TargetConfig {
         name: configured.name.clone(),
@@ -698,15 +662,16 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
     }
 }
 
-/// What a destination says itself, else what another of its system says; it is wrong when they differ.
-fn credentials<'c, T>(
+/// What the first of a system says, so that all share what is learned of it, such as a token; it is wrong when they differ.
+fn credentials<'c, T: std::fmt::Debug>(
     root: &Section<'_, '_>,
     configured: &'c Configured,
     all: &'c [Configured],
     pick: impl Fn(&'c Shared) -> Option<&'c Field<T>>,
-    shown: impl Fn(&T) -> String,
 ) -> Option<&'c Field<T>> {
     let own = pick(&configured.shared);
+    // Debug shows secrets as references.
+    let shown = |credentials: &T| format!("{credentials:?}");
     let said: Vec<&Field<T>> =
         all.iter().filter(|other| other.system == configured.system).filter_map(|other| pick(&other.shared)).collect();
     if let Some(own) = own
@@ -716,14 +681,7 @@ fn credentials<'c, T>(
             format!("differs within system {:?}: credentials belong to the system, say them once", configured.system);
         root.desk.error(&own.spot, reason);
     }
-    own.or_else(|| said.first().copied())
-}
-
-fn shown(auth: &Auth) -> String {
-    match auth {
-        Auth::Basic { username, password } => format!("basic {} {}", username.masked(), password.masked()),
-        Auth::Bearer { token } => format!("bearer {}", token.masked()),
-    }
+    said.first().copied()
 }
 
 /// A number or boolean of the configuration as a constant.

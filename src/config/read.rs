@@ -397,6 +397,28 @@ impl<'s, 'd> Section<'s, 'd> {
         Some(list)
     }
 
+    /// Whether a key holds a list with nothing in it.
+    pub(super) fn list_is_empty(&self, key: &str) -> bool {
+        self.table.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    }
+
+    /// A text, or a list of texts, with their secrets.
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Field<Text>>> {
+        if self.table.get(key).is_none_or(|value| !value.get_ref().is_array()) {
+            return self.text(key).map(|text| vec![text]);
+        }
+        let (value, spot) = self.look(key)?;
+        let one = |item: &Spanned<DeValue<'d>>| {
+            let spot = Spot { key: spot.key.clone(), span: item.span() };
+            let Some(raw) = item.get_ref().as_str() else {
+                self.mismatch(&spot, "text", item.get_ref());
+                return None;
+            };
+            Some(Field { value: self.desk.substituted(raw, &spot), spot })
+        };
+        value.as_array()?.iter().map(one).collect()
+    }
+
     /// A text, a whole number, or a list of those; each as text with its place.
     pub(super) fn words(&self, key: &'static str) -> Option<Vec<Field<String>>> {
         let (value, spot) = self.look(key)?;

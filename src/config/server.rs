@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::read::{Field, Section, Spot};
-use super::{file, value};
-use crate::receive::{ClientAuth, Limits, Tls};
+use super::{file, tls, value};
+use crate::receive::proxy::Proxy;
+use crate::receive::{Limits, Tls};
 use crate::secret::Text;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::Address;
@@ -25,6 +27,8 @@ pub struct Server {
     pub limits: Limits,
     /// `[server.tls]`; absent: plain HTTP, for use behind a reverse proxy.
     pub tls: Option<Tls>,
+    /// `[server.proxy]`; absent: nobody speaks for others.
+    pub proxy: Option<Arc<Proxy>>,
     /// `drain`: how long calls under way may go on when the gateway stops. Default 20 s, at most 1 h.
     pub drain: Duration,
     /// `watch`: whether a changed file of the configuration is taken by itself. Default true.
@@ -56,6 +60,15 @@ impl StoreSettings {
         }
     }
 
+    /// Whether it stands in a database, and not in a file.
+    #[must_use]
+    pub fn is_database(&self) -> bool {
+        #[cfg(feature = "postgres")]
+        return self.database.is_some();
+        #[cfg(not(feature = "postgres"))]
+        false
+    }
+
     /// Where it is, as it may be shown.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -74,10 +87,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
 
-/// Authorities that issue certificates to anybody: trusting one of them alone lets anybody in.
-const PUBLIC_AUTHORITIES: [&str; 8] =
-    ["DigiCert", "Let's Encrypt", "ISRG", "GlobalSign", "Sectigo", "Entrust", "Amazon", "GoDaddy"];
-
 pub(super) fn server(root: &Section<'_, '_>) -> Server {
     let Some(section) = root.section("server") else {
         return Server {
@@ -86,6 +95,7 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
             admin_tls: None,
             limits: Limits::default(),
             tls: None,
+            proxy: None,
             drain: Duration::from_secs(20),
             watch: true,
             watch_every: WATCH_EVERY,
@@ -98,12 +108,15 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
     if let Some(admin) = &admin {
         check_admin(root, &section, admin, listen.as_ref());
     }
+    let tls = section.section("tls").and_then(tls::tls);
+    let proxy = section.section("proxy").and_then(|section| tls::proxy(section, tls.as_ref()));
     let server = Server {
         listen: listen.map_or(LISTEN, |field| field.value),
         admin_listen: admin.map_or(ADMIN_LISTEN, |field| field.value),
-        admin_tls: section.section("admin_tls").and_then(admin_tls),
+        admin_tls: section.section("admin_tls").and_then(tls::admin),
         limits: section.section("limits").map_or_else(Limits::default, limits),
-        tls: section.section("tls").and_then(tls),
+        tls,
+        proxy: proxy.map(Arc::new),
         drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
         watch: section.boolean("watch").unwrap_or(true),
         watch_every: section.duration("watch_every", SECOND..=HOUR).map_or(WATCH_EVERY, |field| field.value),
@@ -120,18 +133,19 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 /// start. What is not named here is taken at once.
 #[must_use]
 pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSettings)) -> Vec<&'static str> {
-    let (started, store) = running;
-    let Server { listen, admin_listen, admin_tls, limits, tls, log, log_level, drain: _, watch: _, watch_every: _ } =
-        started;
+    let (running, store) = running;
+    // A certificate, what is asked of clients, and which proxies are believed, count for the next connection.
+    let Server { listen, admin_listen, admin_tls, limits, tls, log, log_level, proxy: _, drain: _, watch: _, watch_every: _ } =
+        running;
     let (server, new_store) = new;
     let pairs = [
         ("server.listen", *listen != server.listen),
         ("server.admin_listen", *admin_listen != server.admin_listen),
-        ("server.admin_tls", *admin_tls != server.admin_tls),
+        ("server.admin_tls", is_another(admin_tls.as_ref(), server.admin_tls.as_ref())),
         ("server.limits.header_timeout", limits.header_timeout != server.limits.header_timeout),
         ("server.limits.connections", limits.connections_max != server.limits.connections_max),
         ("server.limits.queue", limits.queue_max != server.limits.queue_max),
-        ("server.tls", *tls != server.tls),
+        ("server.tls", tls.is_some() != server.tls.is_some()),
         ("server.log", *log != server.log),
         ("server.log_level", *log_level != server.log_level),
         ("store.url", *store != *new_store),
@@ -144,6 +158,15 @@ fn log_level(text: &str) -> Result<String, String> {
         Ok(()) => Ok(text.to_owned()),
         Err(error) => Err(format!("{text:?} is no level or filter such as \"info\" or \"info,omgate=debug\": {error}")),
     }
+}
+
+/// Whether another certificate or key would be served.
+fn is_another(running: Option<&Tls>, new: Option<&Tls>) -> bool {
+    let shown = |tls: &Tls| {
+        let leaf = tls.served.as_ref().and_then(|served| served.chain.first()).map(|leaf| leaf.sha256.clone());
+        (tls.certificate.clone(), tls.private_key.clone(), leaf)
+    };
+    running.map(shown) != new.map(shown)
 }
 
 fn check_admin(
@@ -201,69 +224,6 @@ fn limits(section: Section<'_, '_>) -> Limits {
     limits
 }
 
-/// `[server.admin_tls]`: people show no certificate, they log in.
-fn admin_tls(section: Section<'_, '_>) -> Option<Tls> {
-    let (certificate, private_key) = pair(&section);
-    let tls = Tls {
-        certificate: section.desk.files.resolve(&certificate?.value),
-        private_key: section.desk.files.resolve(&private_key?.value),
-        client_auth: ClientAuth::Off,
-        client_ca: None,
-    };
-    section.finish();
-    Some(tls)
-}
-
-/// The certificate and its key, which must both be there.
-fn pair(section: &Section<'_, '_>) -> (Option<Field<String>>, Option<Field<String>>) {
-    let certificate = pem(section, "certificate");
-    let private_key = pem(section, "private_key");
-    for (key, found) in [("certificate", &certificate), ("private_key", &private_key)] {
-        if found.is_none() && !section.has(key) {
-            section.desk.error(&section.spot, format!("key `{key}` is missing"));
-        }
-    }
-    (certificate, private_key)
-}
-
-fn tls(section: Section<'_, '_>) -> Option<Tls> {
-    let (certificate, private_key) = pair(&section);
-    let choices = [("off", ClientAuth::Off), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
-    let client_auth = section.choice("client_auth", &choices);
-    let client_ca = pem(&section, "client_ca");
-    let mode = client_auth.as_ref().map_or(ClientAuth::Off, |field| field.value);
-    if mode != ClientAuth::Off && !section.has("client_ca") {
-        section.desk.error(&section.spot_of("client_auth"), "needs client_ca: whose certificates are accepted?");
-    }
-    if mode == ClientAuth::Off && section.has("client_ca") {
-        let reason = "has no effect while client_auth is off; set client_auth = \"required\"";
-        section.desk.error(&section.spot_of("client_ca"), reason);
-    }
-    for key in ["client_names", "client_pins"] {
-        section.refuse(key, "is not available yet; client_ca alone decides whose certificates are accepted");
-    }
-    if let Some(ca) = &client_ca {
-        warn_of_public_authority(&section, ca);
-    }
-    let tls = Tls {
-        certificate: section.desk.files.resolve(&certificate?.value),
-        private_key: section.desk.files.resolve(&private_key?.value),
-        client_auth: mode,
-        client_ca: client_ca.map(|field| section.desk.files.resolve(&field.value)),
-    };
-    section.finish();
-    Some(tls)
-}
-
-/// A PEM file that must be readable. It is no part of the stored configuration: it is read again when it changes.
-fn pem(section: &Section<'_, '_>, key: &'static str) -> Option<Field<String>> {
-    let field = section.plain(key)?;
-    if section.desk.files.is_disk() {
-        check_pem(section, &field.value, &field.spot);
-    }
-    Some(field)
-}
-
 pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
     match section.desk.files.disk_bytes(Path::new(path)) {
         Err(error) => section.desk.error(spot, format!("cannot read {path:?}: {}", file::reason(&error))),
@@ -272,30 +232,6 @@ pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
         }
         Ok(_) => {}
     }
-}
-
-fn warn_of_public_authority(section: &Section<'_, '_>, ca: &Field<String>) {
-    let Ok(bytes) = section.desk.files.disk_bytes(Path::new(&ca.value)) else { return };
-    let text = String::from_utf8_lossy(&bytes);
-    let Some(name) = PUBLIC_AUTHORITIES.into_iter().find(|name| names_authority(&text, name)) else { return };
-    let reason = format!(
-        "{:?} holds a public authority ({name}): anybody with a certificate of it is let in; organizations still \
-         decides whose messages are taken",
-        ca.value
-    );
-    section.desk.warning(&ca.spot, reason);
-}
-
-/// Whether a certificate of this authority is in a PEM text: names stand as plain text in the DER.
-fn names_authority(pem: &str, name: &str) -> bool {
-    use base64::Engine;
-    pem.split("-----BEGIN CERTIFICATE-----").skip(1).any(|block| {
-        let encoded: String =
-            block.split("-----END").next().unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
-        base64::engine::general_purpose::STANDARD
-            .decode(encoded)
-            .is_ok_and(|der| der.windows(name.len()).any(|window| window == name.as_bytes()))
-    })
 }
 
 pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {

@@ -4,15 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::file;
 use super::read::{Field, Section};
+use super::tls;
 use crate::envelope::{ActionId, OrganizationId, RecordTypes};
 use crate::expression::{Expression, ExpressionError};
+use crate::receive::network::{self, Networks};
 use crate::receive::{self, UnknownOrganization};
+use crate::secret::Text;
 use crate::wsdl::outbound::{self, DeclaredRecord};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// A secret part of a path that is shorter can be guessed.
+const PATH_SECRET_BYTES_MIN: usize = 16;
 /// A record that comes more often than this in a minute is taken for a loop, unless the source says otherwise.
 const LOOP_PER_MINUTE: u32 = 60;
 
@@ -29,7 +36,7 @@ pub(super) fn sources(root: &Section<'_, '_>) -> (Vec<receive::Source>, Declarat
     }
     for section in sections {
         let name = section.required("name");
-        let path = section.required("path");
+        let path = required_path(&section);
         check_unique(&section, &sources, name.as_ref(), path.as_ref());
         if let Some(path) = &path {
             check_path(&section, path);
@@ -45,26 +52,53 @@ fn check_unique(
     section: &Section<'_, '_>,
     known: &[receive::Source],
     name: Option<&Field<String>>,
-    path: Option<&Field<String>>,
+    path: Option<&Field<Text>>,
 ) {
     if let Some(name) = name.filter(|name| known.iter().any(|source| source.name == name.value)) {
         section.desk.error(&name.spot, format!("there are two sources named {:?}", name.value));
     }
     if let Some(path) = path
-        && let Some(other) = known.iter().find(|source| source.path == path.value)
+        && let Some(other) = known.iter().find(|source| source.path.reveal() == path.value.reveal())
     {
-        let reason = format!("source {:?} already listens on {:?}", other.name, path.value);
+        let reason = format!("source {:?} already listens on {:?}", other.name, path.value.masked());
         section.desk.error(&path.spot, reason);
     }
 }
 
-fn check_path(section: &Section<'_, '_>, path: &Field<String>) {
-    let fits = path.value.starts_with('/')
-        && path.value.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c));
+/// The path, whose secrets stay secret.
+fn required_path(section: &Section<'_, '_>) -> Option<Field<Text>> {
+    if !section.has("path") {
+        // Says that it is missing.
+        section.required("path");
+        return None;
+    }
+    let field = section.text("path")?;
+    if field.value.reveal().trim().is_empty() && field.value.is_plain() {
+        section.desk.error(&field.spot, "must not be empty");
+        return None;
+    }
+    Some(field)
+}
+
+fn check_path(section: &Section<'_, '_>, path: &Field<Text>) {
+    // Where secrets are not at hand, a reference stands for its value.
+    let text =
+        path.value.reveal_with(|secret| if secret.starts_with("${") { "x".to_owned() } else { secret.to_owned() });
+    let shown = path.value.masked();
+    let fits =
+        text.starts_with('/') && text.chars().all(|c| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@%".contains(c));
+    let is_short = |secret: &SecretString| {
+        let secret = secret.expose_secret();
+        !secret.is_empty() && !secret.starts_with("${") && secret.len() < PATH_SECRET_BYTES_MIN
+    };
+    if let Some((reference, _)) = path.value.secrets().find(|(_, secret)| is_short(secret)) {
+        let reason = format!("{reference} is shorter than {PATH_SECRET_BYTES_MIN} characters: it can be guessed");
+        section.desk.warning(&path.spot, reason);
+    }
     if !fits {
-        let reason = format!("{:?} is no path; write one such as \"/om/order-won\", without ? and #", path.value);
+        let reason = format!("{shown:?} is no path; write one such as \"/om/order-won\", without ? and #");
         section.desk.error(&path.spot, reason);
-    } else if path.value.split('/').any(|segment| segment == "." || segment == "..") {
+    } else if text.split('/').any(|segment| segment == "." || segment == "..") {
         section.desk.error(&path.spot, "must not have . or .. in it");
     }
 }
@@ -72,12 +106,13 @@ fn check_path(section: &Section<'_, '_>, path: &Field<String>) {
 fn source(
     section: &Section<'_, '_>,
     name: Option<Field<String>>,
-    path: Option<Field<String>>,
+    path: Option<Field<Text>>,
     declarations: &mut Declarations,
 ) -> Option<receive::Source> {
     section.choice("kind", &[("outbound-message", ())]);
     let organizations = organizations(section);
     let actions = actions(section);
+    let addresses = addresses(section);
     let wsdl = section.plain("wsdl");
     let (declared, text) = wsdl.as_ref().and_then(|wsdl| outbound(section, wsdl)).unzip();
     if let (Some(name), Some(declared)) = (&name, &declared) {
@@ -94,6 +129,7 @@ fn source(
     Some(receive::Source {
         name: name?.value,
         path: path?.value,
+        addresses,
         organizations,
         actions,
         unknown_organization: unknown_organization.map(|field| field.value).unwrap_or_default(),
@@ -102,6 +138,18 @@ fn source(
         loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
         silence: silence.map(|field| field.value),
     })
+}
+
+/// Where may be sent from: what is listed, and what a file lists; none: anywhere. What cannot be read lets nobody in.
+fn addresses(section: &Section<'_, '_>) -> Option<Networks> {
+    let listed = tls::networks(section, "addresses").or_else(|| section.has("addresses").then(Networks::default));
+    let Some(path) = section.plain("addresses_file") else { return listed };
+    let read = section.desk.files.text(&path.value).map_err(|error| file::reason(&error));
+    let file = read.and_then(|text| network::file(&text));
+    if let Err(reason) = &file {
+        section.desk.error(&path.spot, format!("cannot read networks of {:?}: {reason}", path.value));
+    }
+    Some(listed.unwrap_or_default().with(&file.unwrap_or_default()))
 }
 
 /// None: any organization.

@@ -55,7 +55,7 @@ pub(super) fn route(
     Some(RouteSummary {
         route: built.name.clone(),
         source: source.name.clone(),
-        path: source.path.clone(),
+        path: source.path.masked(),
         organizations: organizations(source),
         when: built.when.as_ref().map_or_else(|| "always".to_owned(), ToString::to_string),
         lane: match &built.lane {

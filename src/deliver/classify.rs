@@ -70,7 +70,7 @@ fn by_rule(number: usize, then: Then, exchange: &Exchange, reply: Option<&Reply>
 fn after_of(exchange: &Exchange) -> Option<Duration> {
     match exchange {
         Exchange::Answered(response) => retry_after(response),
-        Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => None,
+        Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => None,
     }
 }
 
@@ -78,13 +78,16 @@ fn after_of(exchange: &Exchange) -> Option<Duration> {
 fn told(exchange: &Exchange, reply: Option<&Reply>) -> String {
     match exchange {
         Exchange::Answered(response) => said(response, reply),
-        Exchange::NotSent { reason } | Exchange::NoAnswer { reason } => reason.clone(),
+        Exchange::NotSent { reason } | Exchange::NoCredentials { reason } | Exchange::NoAnswer { reason } => {
+            reason.clone()
+        }
     }
 }
 
 fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome {
     let response = match exchange {
         Exchange::NotSent { reason } => return retry(reason.clone(), None),
+        Exchange::NoCredentials { reason } => return Outcome::Unauthorized { reason: reason.clone() },
         Exchange::NoAnswer { reason } => return Outcome::Unknown { reason: reason.clone() },
         Exchange::Answered(response) => response,
     };
@@ -358,7 +361,9 @@ mod tests {
         ] {
             let (statuses, transport) = match &exchange {
                 Exchange::Answered(response) => (response.status.to_string(), None),
-                Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => (String::new(), Some(Transport::NoAnswer)),
+                Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => {
+                    (String::new(), Some(Transport::NoAnswer))
+                }
             };
             let never = Rule {
                 when: Some(Expression::compile("false", &Tables::default()).unwrap()),

@@ -27,7 +27,9 @@ pub fn kept(keeps: &[Keep], exchange: &Exchange, reply: Option<&Reply>, hide: &d
     let one = |keep: &Keep| {
         let found = match exchange {
             Exchange::Answered(response) => value(&keep.expression, response, reply),
-            Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => Err("there was no answer".to_owned()),
+            Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => {
+                Err("there was no answer".to_owned())
+            }
         };
         match found.and_then(|value| bounded(hidden(value, hide))) {
             Ok(value) => Kept { name: keep.name.clone(), value, warning: None },

@@ -136,6 +136,8 @@ impl Rule {
             Exchange::Answered(response) if self.transport.is_none() => response,
             Exchange::Answered(_) => return Ok(false),
             Exchange::NotSent { .. } => return Ok(self.transport == Some(Transport::NotSent)),
+            // Nothing of the destination: no rule about its answers is asked.
+            Exchange::NoCredentials { .. } => return Ok(false),
             Exchange::NoAnswer { .. } => return Ok(self.transport == Some(Transport::NoAnswer)),
         };
         let fault = match reply {

@@ -400,7 +400,7 @@ impl Attempts {
             Found::Unknown { reason } => {
                 let status = match &exchange {
                     Exchange::Answered(response) => Some(response.status),
-                    Exchange::NotSent { .. } | Exchange::NoAnswer { .. } => None,
+                    Exchange::NotSent { .. } | Exchange::NoCredentials { .. } | Exchange::NoAnswer { .. } => None,
                 };
                 let after = After::Ended { answered: status.is_some(), sign: sign(&outcome, status) };
                 let locked_out = matches!(outcome, Outcome::Unauthorized { .. });

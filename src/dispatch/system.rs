@@ -432,6 +432,10 @@ impl Runner {
         match self.attempts.store.set_system(self.name.clone(), state.clone()).await {
             Ok(()) => *kept = state,
             Err(StoreError::Closed) => {}
+            Err(StoreError::Unavailable(reason)) => {
+                let counts = "it counts from now on, but only until this gateway stops or another is told otherwise";
+                return Err(StoreError::Unavailable(format!("{counts}: {reason}")));
+            }
             Err(error) => return Err(error),
         }
         Ok(())

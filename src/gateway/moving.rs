@@ -1,7 +1,7 @@
 //! Moves the store while the gateway goes on, and says when it may turn to the other one.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -11,8 +11,9 @@ use super::open::{self, OriginOf};
 use crate::admin::moving::{Move, Standing};
 use crate::clock::SharedClock;
 use crate::config::{self, StoreSettings};
-use crate::store::By;
+use crate::store::transfer::Stage;
 use crate::store::transfer::mover::{Mover, Progress};
+use crate::store::{By, Deed, Store};
 use crate::telemetry::Alarms;
 
 /// The move of a gateway's store.
@@ -21,6 +22,8 @@ pub struct Moving {
     /// What a relative path counts from.
     folder: PathBuf,
     clock: SharedClock,
+    /// For its audit log. This must not keep it open.
+    store: Weak<dyn Store>,
     /// Whoever asks runs elsewhere, and may go away.
     home: Handle,
     state: Mutex<State>,
@@ -45,10 +48,16 @@ pub(super) struct Order {
 
 impl Moving {
     /// `earlier` is what came of a move by which this store became the gateway's.
-    pub(super) fn new(origin: OriginOf, folder: PathBuf, clock: SharedClock, earlier: Option<Standing>) -> Arc<Self> {
+    pub(super) fn new(
+        (origin, store): (OriginOf, &Arc<dyn Store>),
+        folder: PathBuf,
+        clock: SharedClock,
+        earlier: Option<Standing>,
+    ) -> Arc<Self> {
         let standing = earlier.unwrap_or(Standing { state: "none", ..Standing::default() });
         let state = Mutex::new(State { standing, ..State::default() });
-        Arc::new(Self { origin, folder, clock, home: Handle::current(), state, ready: Notify::new() })
+        let store = Arc::downgrade(store);
+        Arc::new(Self { origin, folder, clock, store, home: Handle::current(), state, ready: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,6 +79,9 @@ impl Moving {
             Some(mover) => mover.switch().await.map_err(|error| error.to_string()),
             None => Err("nothing is ready to be switched".to_owned()),
         };
+        if let Err(error) = &outcome {
+            self.note_failed(order.as_ref(), error).await;
+        }
         let mut state = self.state();
         state.progress = None;
         match outcome {
@@ -85,10 +97,30 @@ impl Moving {
         }
     }
 
+    /// Notes in the audit log that what a person ordered came to nothing.
+    async fn note_failed(&self, order: Option<&Order>, error: &str) {
+        let (Some(order), Some(store)) = (order, self.store.upgrade()) else { return };
+        let (at, object_id) = (self.clock.now(), order.settings.shown());
+        let (verb, result) = ("move".to_owned(), format!("failed: {error}"));
+        let deed = Deed { at, by: order.by.clone(), verb, object: "store", object_id, count: 1, result, ..Deed::default() };
+        if let Err(error) = store.audit(deed).await {
+            tracing::error!(%error, "no entry in the audit log: the store was not moved");
+        }
+    }
+
     /// Begins or ends the alarm of a move that was begun and does not go on: its log of changes grows.
     pub(super) async fn look(&self, alarms: &Alarms) {
         let goes_on = matches!(self.state().standing.state, "running" | "switching");
         match (self.origin)().begun().await {
+            Ok(Some(begun)) if !goes_on && begun.stage == Stage::Moved => {
+                let message = format!(
+                    "the store of this gateway was moved to {}, and that one counts: nothing is taken here any more; give \
+                     [store] url its address, and start the gateway anew",
+                    begun.mark.other
+                );
+                alarms.clear("move", "");
+                alarms.raise("moved", "", &message);
+            }
             Ok(Some(begun)) if !goes_on => {
                 let (to, at) = (begun.mark.other, begun.mark.begun_at);
                 let message = format!(
@@ -123,7 +155,11 @@ pub(super) struct Desk(pub(super) Arc<Moving>);
 
 impl Move for Desk {
     fn begin(&self, to: &str, by: By) -> Result<Standing, String> {
-        let settings = config::store_at(to, &self.0.folder)?;
+        let settings = config::store_at(to, &self.0.folder).map_err(|reason| format!("the address {reason}"))?;
+        let origin = (self.0.origin)().shown();
+        if open::shown(&settings) == origin {
+            return Err(format!("{origin} is the store itself; name another one"));
+        }
         let progress = watch::Sender::new(Progress::default());
         let standing = {
             let mut state = self.0.state();
@@ -144,6 +180,10 @@ impl Move for Desk {
         let moving = Arc::clone(&self.0);
         self.0.home.spawn(async move {
             let copied = moving.copy(settings, progress).await;
+            if let Err(error) = &copied {
+                let order = moving.state().order.clone();
+                moving.note_failed(order.as_ref(), error).await;
+            }
             let mut state = moving.state();
             match copied {
                 Ok(mover) => {

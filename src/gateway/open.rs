@@ -1,6 +1,7 @@
 //! Opens the store that the configuration names.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
@@ -8,8 +9,13 @@ use crate::config::StoreSettings;
 use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, PostgresStore};
 use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
 use crate::store::transfer::mover::Mover;
+use crate::store::transfer::taking::Ending;
 use crate::store::transfer::{Destination, Mark, Origin};
 use crate::store::{Store, StoreError};
+
+/// How long a store is waited for that was just turned to, and how often it is looked for.
+const THERE_WITHIN: Duration = Duration::from_secs(600);
+const THERE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +93,31 @@ pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
     Ok(SqliteOrigin::left(&settings.path)?)
 }
 
+/// Waits for a store that cannot be reached for a moment: a gateway that has just turned to it has no other.
+pub(super) async fn until_there(settings: &StoreSettings) {
+    let asked = Instant::now();
+    while let Err(error) = left(settings).await {
+        if asked.elapsed() > THERE_WITHIN {
+            return;
+        }
+        tracing::error!(%error, "the store that counts cannot be reached; trying again");
+        tokio::time::sleep(THERE_AGAIN).await;
+    }
+}
+
 /// Why a move that was cut off cannot be ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
+    /// The store was moved elsewhere.
+    #[error(
+        "{named} is not where it was moved; {moved} is, and counts: name that, or write its address into [store] url"
+    )]
+    Elsewhere {
+        /// Where it was moved.
+        moved: String,
+        /// What was named.
+        named: String,
+    },
     /// One of the stores cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -102,7 +130,20 @@ pub enum EndError {
 ///
 /// # Errors
 /// In words; see [`EndError`].
-pub async fn end_move(mark: Mark, from: &StoreSettings, to: StoreSettings) -> Result<(), EndError> {
+pub async fn end_move(mark: Mark, to: StoreSettings) -> Result<Ending, EndError> {
+    let shown = shown(&to);
+    if shown != mark.other {
+        return Err(EndError::Elsewhere { moved: mark.other, named: shown });
+    }
     let destination = destination(to).await?;
-    Ok(Mover::end_in(&*destination, Mark { other: from.shown(), ..mark }).await?)
+    Ok(Mover::end_in(&*destination, mark).await?)
+}
+
+/// A store as its moves call it, whether it is there or not.
+pub(super) fn shown(settings: &StoreSettings) -> String {
+    #[cfg(feature = "postgres")]
+    if let Some(address) = &settings.database {
+        return address.shown().to_owned();
+    }
+    SqliteDestination::shown_at(&settings.path)
 }

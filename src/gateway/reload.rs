@@ -20,7 +20,9 @@ use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, St
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan};
+use crate::gateway::certificates::Certificates;
 use crate::intake::{self, Desk, Outgoing};
+use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::{Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::Alarms;
@@ -41,6 +43,7 @@ pub(super) struct Parts {
     pub(super) dispatch: Arc<Dispatch>,
     pub(super) desk: Arc<Desk>,
     pub(super) edge: Arc<Edge>,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
@@ -66,6 +69,7 @@ pub struct Reloader {
     dispatch: Arc<Dispatch>,
     desk: Arc<Desk>,
     edge: Arc<Edge>,
+    certificates: Arc<Certificates>,
     alarms: Arc<Alarms>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
@@ -87,7 +91,6 @@ pub struct Reloader {
 struct Started {
     server: Server,
     settings: StoreSettings,
-    seen: Seen,
 }
 
 /// What is known of the configuration in force.
@@ -112,7 +115,7 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, alarms, clock, closing, terms, accounts, start } = parts;
+        let Parts { store, dispatch, desk, edge, certificates, alarms, clock, closing, terms, accounts, start } = parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -128,13 +131,14 @@ impl Reloader {
             dispatch,
             desk,
             edge,
+            certificates,
             alarms,
             clock,
             closing,
             terms,
             accounts,
             path,
-            started: Started { server, settings, seen },
+            started: Started { server, settings },
             turn: tokio::sync::Mutex::new(()),
             known: Mutex::new(known),
             rearm: Notify::new(),
@@ -268,17 +272,8 @@ impl Reloader {
 
     /// Keys of the file whose values count from the next start.
     fn needs_restart(&self, loaded: &Loaded) -> Vec<&'static str> {
-        let Started { server, settings, seen } = &self.started;
-        let mut keys = config::needs_restart((server, settings), (&loaded.server, &loaded.store));
-        for (key, tls) in [("server.tls", &loaded.server.tls), ("server.admin_tls", &loaded.server.admin_tls)] {
-            let files = tls.iter().flat_map(|tls| {
-                [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()].into_iter().flatten()
-            });
-            if files.into_iter().any(|file| !seen.agrees(&loaded.seen, file)) && !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
-        keys
+        let Started { server, settings } = &self.started;
+        config::needs_restart((server, settings), (&loaded.server, &loaded.store))
     }
 
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
@@ -297,6 +292,9 @@ impl Reloader {
         let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
         let outgoing = self.desk.adopt(rules);
         self.edge.adopt(served, limits);
+        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
+        self.edge.take(Front { tls, proxy: server.proxy.clone() });
+        self.certificates.look();
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));

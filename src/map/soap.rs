@@ -51,7 +51,8 @@ impl SoapCalls {
         let mut headers = vec![("Content-Type".to_owned(), Text::plain(encoded.content_type))];
         headers.extend(encoded.soap_action.map(|action| ("SOAPAction".to_owned(), Text::plain(action))));
         let body = Bytes::from(encoded.body);
-        Ok(Call { method: "POST".to_owned(), url: self.endpoint.clone(), headers, body, timeout })
+        let (method, url) = ("POST".to_owned(), self.endpoint.clone());
+        Ok(Call { method, url, headers, id: String::new(), body, timeout })
     }
 
     fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {

@@ -127,6 +127,14 @@ pub fn not_found() -> HttpResponse {
     HttpResponse::NotFound().insert_header((CONTENT_TYPE, "text/plain; charset=utf-8")).body("not found\n")
 }
 
+/// Whoever may not speak to a source.
+#[must_use]
+pub fn forbidden() -> HttpResponse {
+    let mut response = HttpResponse::Forbidden();
+    response.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
+    unread(response.body("forbidden: this gateway's own log and status say why\n"))
+}
+
 /// A method that a source does not take.
 #[must_use]
 pub fn method_not_allowed() -> HttpResponse {

@@ -1,6 +1,6 @@
 //! Who may send: organizations and outbound messages. Pure.
 
-use crate::envelope::Envelope;
+use crate::envelope::{ActionId, Envelope, OrganizationId};
 use crate::receive::Source;
 
 /// Why an envelope is not this source's.
@@ -19,16 +19,24 @@ pub enum Stranger {
 /// # Errors
 /// What is unknown about it.
 pub fn admit(source: &Source, envelope: &Envelope) -> Result<(), Stranger> {
+    admit_ids(source, &envelope.organization_id, &envelope.action_id)
+}
+
+/// Whether an organization and its outbound message are those that the source expects.
+///
+/// # Errors
+/// Which is not.
+pub fn admit_ids(source: &Source, organization: &OrganizationId, action: &ActionId) -> Result<(), Stranger> {
     if let Some(known) = &source.organizations
-        && !known.contains(&envelope.organization_id)
+        && !known.contains(organization)
     {
-        return Err(Stranger::Organization(envelope.organization_id.to_string()));
+        return Err(Stranger::Organization(organization.to_string()));
     }
     // Action ids are opaque and compared whole, as DESIGN §2 has it.
     if let Some(known) = &source.actions
-        && !known.contains(&envelope.action_id)
+        && !known.contains(action)
     {
-        return Err(Stranger::Action(envelope.action_id.to_string()));
+        return Err(Stranger::Action(action.to_string()));
     }
     Ok(())
 }
@@ -36,7 +44,6 @@ pub fn admit(source: &Source, envelope: &Envelope) -> Result<(), Stranger> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{ActionId, OrganizationId};
 
     fn source(organizations: Option<&[&str]>, actions: Option<&[&str]>) -> Source {
         Source {

@@ -8,11 +8,12 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
+use self::taking::Ending;
 use crate::clock::Timestamp;
 use crate::store::StoreResult;
 
 pub mod mover;
-pub(in crate::store) mod taking;
+pub mod taking;
 
 /// What a chunk may hold, in bytes of its long texts; a single row is always taken.
 pub(in crate::store) const CHUNK_BYTES: i64 = 4 << 20;
@@ -470,6 +471,8 @@ pub trait Side: Send + Sync {
 
 /// The store that is moved.
 pub trait Origin: Side {
+    /// When a gateway was last known to listen.
+    fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
     /// The move that was begun and is not given up, if any.
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>>;
     /// Notes every change from here on.
@@ -499,6 +502,8 @@ pub trait Destination: Side {
     /// Takes the store for this move: it must be empty, or one that this move was begun with. Whoever opens it as a
     /// gateway before it is complete is told so.
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>>;
+    /// What is left of a move whose origin was left, where this is its destination.
+    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>>;
     /// Writes rows. `whole`: these units are these rows and no others.
     fn put<'a>(
         &'a self,

@@ -29,7 +29,7 @@ use faults::{FaultServer, Step, say, tls_server};
 /// How much longer than its timeout a call may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-fn config() -> TargetConfig {
+pub(crate) fn config() -> TargetConfig {
     TargetConfig {
         name: "erp".to_owned(),
         auth: None,
@@ -45,7 +45,7 @@ fn target() -> Target {
     Target::new(config()).unwrap()
 }
 
-fn call(url: &str) -> Call {
+pub(crate) fn call(url: &str) -> Call {
     Call {
         method: "POST".to_owned(),
         url: Text::plain(url),
@@ -53,6 +53,7 @@ fn call(url: &str) -> Call {
             ("Content-Type".to_owned(), Text::plain("application/json")),
             ("Idempotency-Key".to_owned(), Text::plain("key-1")),
         ],
+        id: "key-1".to_owned(),
         body: Bytes::from_static(b"{\"a\":1}"),
         timeout: Duration::from_secs(10),
     }
@@ -83,7 +84,7 @@ fn no_answer(exchange: Exchange) -> String {
     reason
 }
 
-fn secret(reference: &str, value: &str) -> Text {
+pub(crate) fn secret(reference: &str, value: &str) -> Text {
     let mut text = Text::default();
     text.push_secret(reference, SecretString::from(value));
     text

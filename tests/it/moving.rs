@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::crash::{Acked, check, configuration_with, loader};
-use crate::harness::{Process, Sink};
+use crate::harness::{Notice, Process, Sink, envelope};
 use crate::postgres;
 
 /// Few, so that what they post goes out as fast: a move takes its time, and a backlog after it would only be waited for.
@@ -136,7 +136,7 @@ async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
             work.gateway.start(&[("OMGATE_KILL_AT", point)]).await;
             let begun = work.gateway.change("/api/v1/store/move", &json!({"to": target, "reason": "try"})).await;
             assert_eq!(begun.0, 202, "{begun:?}");
-            assert!(work.gateway.died(Duration::from_secs(60)).await, "{point} was not passed: {}", work.gateway.log());
+            assert!(work.gateway.died(Duration::from_secs(180)).await, "{point} was not passed: {}", work.gateway.log());
             if point != "move-after-turn" {
                 work.gateway.start(&[]).await;
                 work.go_on(20).await;
@@ -166,10 +166,10 @@ async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_word
     let mut work = Work::start("sqlite:omgate.db").await;
     work.go_on(30).await;
     for (to, words) in [
-        ("mysql://x", "is no store; write \"sqlite:omgate.db\""),
+        ("mysql://x", "the address is no store; write \"sqlite:omgate.db\""),
         ("sqlite:no/such/folder.db", "there is no folder"),
         ("postgres://nobody@127.0.0.1:1/x", "the database cannot be reached"),
-        ("sqlite:omgate.db", "it is in use by another process"),
+        ("sqlite:omgate.db", "omgate.db is the store itself; name another one"),
     ] {
         let refused = work.command(&["store", "move", "--to", to]).await;
         assert_eq!(refused.status.code(), Some(1), "{to}");
@@ -183,8 +183,63 @@ async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_word
     assert!(moved.status.success(), "{}", said(&moved));
     let moved: serde_json::Value = serde_json::from_slice(&moved.stdout).unwrap();
     assert!(moved["moved"]["tables"][4]["rows"].as_u64().unwrap() >= 40, "{moved:#}");
+    // Whoever is not sure gives the order again; no other store becomes the one that counts by it.
+    let again = work.command(&["store", "move", "--to", "sqlite:other.db"]).await;
+    assert!(again.status.success() && said(&again).contains("and that move has ended"), "{}", said(&again));
+    let elsewhere = work.command(&["store", "move", "--to", "sqlite:empty.db"]).await;
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert!(said(&elsewhere).contains("empty.db is not where it was moved"), "{}", said(&elsewhere));
+    assert!(!work.gateway.folder.path().join("empty.db").exists(), "nothing is made there");
     work.configure("sqlite:other.db");
     work.gateway.start(&[]).await;
+    let audit = said(&work.command(&["audit", "list", "--json"]).await);
+    assert!(audit.contains("begun") && audit.contains("\"done\"") && audit.contains("failed: "), "{audit}");
     work.go_on(10).await;
     work.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_database_was_moved_away_says_so_and_is_not_ready() {
+    let Some(database) = postgres::database() else { return };
+    let mut work = Work::start(&database).await;
+    work.go_on(20).await;
+    let mut second = Process::prepare(&configuration_with(&database, &work.sink.url("/in")));
+    second.start(&[]).await;
+    // Nobody answers there: that is no reason to take the store of the configuration.
+    for order in [vec!["store", "move", "--to", "sqlite:stolen.db"], vec!["store", "verify"]] {
+        let refused = work.command(&[order, vec!["--admin", "http://127.0.0.1:1"]].concat()).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    }
+    assert!(!work.gateway.folder.path().join("stolen.db").exists());
+    work.stop.store(true, Ordering::SeqCst);
+    for loader in work.loaders.drain(..) {
+        loader.await.unwrap();
+    }
+    // The other gateway still works on it.
+    work.gateway.stop().await;
+    let refused = work.command(&["store", "move", "--to", "sqlite:away.db"]).await;
+    assert!(said(&refused).contains("another gateway may be at work"), "{}", said(&refused));
+    for order in [vec!["store", "backup", "copy.db"], vec!["store", "prune", "--vacuum"]] {
+        let refused = work.command(&order).await;
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains("its own") || said(&refused).contains("pg_dump"), "{}", said(&refused));
+    }
+    let pruned = work.command(&["store", "prune"]).await;
+    assert!(pruned.status.success(), "{}", said(&pruned));
+    assert!(!work.gateway.folder.path().join("omgate.db").exists(), "no file is made in the database's place");
+    work.gateway.start(&[]).await;
+    let moved = work.command(&["store", "move", "--to", "sqlite:away.db"]).await;
+    assert!(moved.status.success(), "{}", said(&moved));
+    let told = |text: &str| text.contains("was moved to sqlite:") && text.contains("give [store] url its address");
+    let notice = Notice { id: "04l000000000001AAA", record: "001000000000001AAA", fields: "" };
+    second.post("/om/orders", envelope(&[notice])).await.unwrap();
+    let ready = async || {
+        let answer = second.admin("/readyz").await;
+        answer.as_str().is_some_and(told)
+    };
+    postgres::until("the second is not ready", Duration::from_secs(30), ready).await;
+    second.stop().await;
+    work.configure("sqlite:away.db");
+    work.finish().await;
+    postgres::remove(&database);
 }

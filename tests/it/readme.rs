@@ -134,7 +134,8 @@ fn every_documented_key_is_known() {
     for (heading, before, least) in [
         ("### `[server]`", "[server]\n".to_owned(), 5),
         ("### `[server.limits]`", "[server.limits]\n".to_owned(), 8),
-        ("### `[server.tls]`", "[server.tls]\n".to_owned(), 4),
+        ("### `[server.tls]`", "[server.tls]\n".to_owned(), 6),
+        ("### `[server.proxy]`", "[server.proxy]\n".to_owned(), 8),
         ("### `[server.admin_tls]`", "[server.admin_tls]\n".to_owned(), 2),
         ("### `[[account]]`", "[[account]]\n".to_owned(), 4),
         ("### `[store]`", "[store]\n".to_owned(), 1),

@@ -391,6 +391,22 @@ async fn an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now
     world.assert_sound().await;
 }
 
+#[tokio::test]
+async fn a_quarantined_notification_gets_its_deliveries_when_its_sender_is_adopted() {
+    let world = World::new();
+    let mut aside = world.envelope([note("1").record("006"), note("2").record("007")]);
+    aside.quarantine = Some("unknown organization".to_owned());
+    world.store().accept(aside).await.unwrap();
+    let row = world.store().notification("1".to_owned()).await.unwrap().pop().unwrap().notification.row;
+    let reroute = || world.store().reroute(row, vec![planned("a", Some("L"))], world.now());
+    assert_eq!(reroute().await.unwrap(), ["erp"]);
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.unique, counts.routed, counts.quarantined), (2, 1, 1));
+    assert_eq!(world.states().await, ["waiting"]);
+    assert!(matches!(reroute().await, Err(StoreError::Conflict(_))), "once");
+    world.assert_sound().await;
+}
+
 // ---- of several waiting updates only the newest goes out ----
 
 #[tokio::test]

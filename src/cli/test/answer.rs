@@ -155,6 +155,7 @@ async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, Stri
         method: "POST".to_owned(),
         url: Text::plain(format!("{url}/")),
         headers: Vec::new(),
+        id: String::new(),
         body: Bytes::from_static(REQUEST),
         timeout: PATIENCE,
     };
@@ -165,7 +166,7 @@ async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, Stri
     };
     Ok(match exchange {
         Exchange::NoAnswer { reason } => Exchange::NoAnswer { reason: reason.replace(&url, "the target") },
-        Exchange::NotSent { reason } => return Err(cannot(&reason)),
+        Exchange::NotSent { reason } | Exchange::NoCredentials { reason } => return Err(cannot(&reason)),
         Exchange::Answered(response) => Exchange::Answered(response),
     })
 }

@@ -194,6 +194,11 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
         as_it_was: None,
         replay_of: None,
     };
+    if claimed.notification.is_pruned() {
+        let reason =
+            format!("its record was pruned from the store: {} came too long ago", claimed.notification.notification_id);
+        return Ok(Found::Empty(Empty { delivery, destination, reason }));
+    }
     let _ = route;
     let comes_after = cells.next()?;
     claimed.replay_of = cells.next::<Option<i64>>()?.map(DeliveryId);

@@ -7,6 +7,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
 
+/// What the database says of every change, once the store was moved away from it: a code of our own.
+pub(super) const MOVED_AWAY: &str = "OM001";
+
 /// Why a command came to nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -38,6 +41,9 @@ impl From<tokio_postgres::Error> for Failure {
         };
         let gone = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_TABLE, SqlState::READ_ONLY_SQL_TRANSACTION];
         let again = [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED];
+        if code.code() == MOVED_AWAY {
+            return Self::Gone(error.as_db_error().map_or(words, |said| said.message().to_owned()));
+        }
         match code.code().get(..2).unwrap_or_default() {
             _ if gone.contains(code) => Self::Gone(words),
             _ if again.contains(code) => Self::Again(words),

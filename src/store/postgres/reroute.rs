@@ -1,4 +1,4 @@
-//! A notification that no route matched gets the deliveries that routes make of it now.
+//! A notification that no route matched, or that was quarantined, gets the deliveries that routes make of it now.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -61,8 +61,8 @@ impl Job for Reroute {
             locks::enter(&mut work.session, gate, &keys).await?;
             // Read again: a revision may have come before the lock.
             let first = self.first(work).await?;
-            if first.kind != "unrouted" {
-                let reason = format!("notification row {} is {}, not unrouted", self.row, first.kind);
+            if !["unrouted", "quarantined"].contains(&first.kind.as_str()) {
+                let reason = format!("notification row {} is {}, not unrouted or quarantined", self.row, first.kind);
                 return Err(Failure::Rule(StoreError::Conflict(reason)));
             }
             if self.deliveries.is_empty() {

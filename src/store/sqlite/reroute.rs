@@ -1,4 +1,4 @@
-//! A notification that no route matched gets the deliveries that routes make of it now.
+//! A notification that no route matched, or that was quarantined, gets the deliveries that routes make of it now.
 
 use super::accept::Envelope;
 use super::books::{Books, Failure};
@@ -29,8 +29,9 @@ pub(super) fn reroute(
     let Some((first, source, organization, kind, record_id)) = found else {
         return Err(Failure::Rule(StoreError::NotFound(format!("notification row {row}"))));
     };
-    if kind != "unrouted" {
-        return Err(Failure::Rule(StoreError::Conflict(format!("notification row {row} is {kind}, not unrouted"))));
+    if !["unrouted", "quarantined"].contains(&kind.as_str()) {
+        let reason = format!("notification row {row} is {kind}, not unrouted or quarantined");
+        return Err(Failure::Rule(StoreError::Conflict(reason)));
     }
     if deliveries.is_empty() {
         return Ok(Vec::new());

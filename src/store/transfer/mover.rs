@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::taking::Ending;
 use super::{Begun, Chunk, Destination, Mark, Noted, Origin, Page, Row, SEQUENCE, SUMS, Stage, TABLES, Table};
 use crate::clock::SharedClock;
 use crate::crash;
@@ -152,10 +153,13 @@ impl Mover {
     ///
     /// # Errors
     /// When the destination is not that of this move, or cannot be written.
-    pub async fn end_in(destination: &dyn Destination, mark: Mark) -> StoreResult<()> {
-        destination.begin(mark).await?;
-        destination.guard(true).await?;
-        destination.complete().await
+    pub async fn end_in(destination: &dyn Destination, mark: Mark) -> StoreResult<Ending> {
+        let ending = destination.ending(mark).await?;
+        if ending == Ending::Open {
+            destination.guard(true).await?;
+            destination.complete().await?;
+        }
+        Ok(ending)
     }
 
     /// Gives up a move that was begun.
@@ -188,12 +192,27 @@ impl Mover {
                 let mark = Mark { token: token(), other: to, begun_at };
                 // First the destination: when it does not do, nothing is noted in vain.
                 self.destination.begin(Mark { other: from, ..mark.clone() }).await?;
-                self.origin.begin(mark.clone()).await?;
+                if let Err(error) = self.origin.begin(mark.clone()).await {
+                    self.leave_empty().await;
+                    return Err(error);
+                }
                 return Ok(Begun { mark, stage: Stage::Copying, table: 0, after: None });
             }
         };
         self.destination.begin(Mark { other: from, ..begun.mark.clone() }).await?;
         Ok(begun)
+    }
+
+    /// Takes the mark from a destination into which nothing was copied.
+    async fn leave_empty(&self) {
+        let left = async {
+            self.destination.guard(true).await?;
+            self.destination.complete().await
+        };
+        if let Err(error) = left.await {
+            let to = self.destination.shown();
+            tracing::warn!(%error, to, "the mark of a move that did not begin could not be taken away");
+        }
     }
 
     async fn copy_table(&self, place: usize, table: &'static Table, mut after: Option<Row>) -> StoreResult<()> {

@@ -44,6 +44,15 @@ pub(in crate::store) enum Taking {
     Again,
 }
 
+/// What is left of a move whose origin was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its destination is to be opened.
+    Open,
+    /// Nothing: its destination is a store like any other.
+    Done,
+}
+
 /// Whether a store may be taken for a move; else why not, and what to do.
 pub(in crate::store) fn taking(
     mark: &Mark,
@@ -52,16 +61,32 @@ pub(in crate::store) fn taking(
     remedies: &Remedies,
 ) -> Result<Taking, String> {
     let Remedies { another, clear } = remedies;
+    let is_empty = counts.iter().all(|count| *count == 0);
     match stands {
         Some(Marked { into: true, token, .. }) if token == mark.token => Ok(Taking::Again),
         Some(Marked { into: true, other, .. }) => {
-            Err(format!("it holds a part of {other}, of a move that was given up; {clear} first"))
+            let reason = "of a move that is under way or was given up: look at that store first";
+            Err(format!(
+                "it holds a part of {other}, {reason}; name {another}, or, once that move is given up, {clear}"
+            ))
         }
         Some(Marked { into: false, other, .. }) => {
             Err(format!("it is itself moved, or being moved, to {other}; name {another}, or {clear} first"))
         }
-        None if counts.iter().any(|count| *count > 0) => Err(format!("it holds a store already; name {another}")),
-        None => Ok(Taking::Anew),
+        None if is_empty => Ok(Taking::Anew),
+        None => Err(format!("it holds a store already; name {another}")),
+    }
+}
+
+/// How a store stands to a move whose origin was left; else why that move cannot end in it.
+pub(in crate::store) fn ending(mark: &Mark, stands: Option<Marked>, counts: &[i64]) -> Result<Ending, String> {
+    match stands {
+        Some(Marked { into: true, token, .. }) if token == mark.token => Ok(Ending::Open),
+        Some(Marked { other, .. }) => Err(format!("it belongs to another move, with {other}")),
+        None if counts.iter().all(|count| *count == 0) => {
+            Err("it is empty: what was moved is not there; was the database or the file replaced?".to_owned())
+        }
+        None => Ok(Ending::Done),
     }
 }
 
@@ -95,10 +120,22 @@ mod tests {
         let taking = |stands, counts: &[i64]| taking(&mark, stands, counts, &REMEDIES);
         assert_eq!(taking(None, &[0, 0]), Ok(Taking::Anew));
         assert_eq!(taking(marked(true, 7), &[0, 9]), Ok(Taking::Again));
-        let refused = "it holds a part of sqlite:b.db, of a move that was given up; remove the file first";
+        let refused = "it holds a part of sqlite:b.db, of a move that is under way or was given up: look at that store \
+                       first; name a new file, or, once that move is given up, remove the file";
         assert_eq!(taking(marked(true, 8), &[0]), Err(refused.to_owned()));
         let refused = "it is itself moved, or being moved, to sqlite:b.db; name a new file, or remove the file first";
         assert_eq!(taking(marked(false, 7), &[0]), Err(refused.to_owned()), "whatever its number");
         assert_eq!(taking(None, &[0, 1]), Err("it holds a store already; name a new file".to_owned()));
+    }
+
+    #[test]
+    fn a_move_is_ended_in_its_own_destination_alone() {
+        let mark = Mark { token: 7, other: "sqlite:a.db".to_owned(), begun_at: Timestamp(1) };
+        let marked = |into, token| Some(Marked { into, token, other: "sqlite:b.db".to_owned() });
+        assert_eq!(ending(&mark, marked(true, 7), &[0, 9]), Ok(Ending::Open));
+        assert_eq!(ending(&mark, None, &[0, 9]), Ok(Ending::Done));
+        for (stands, counts) in [(marked(true, 8), [9]), (marked(false, 7), [9]), (None, [0])] {
+            assert!(ending(&mark, stands, &counts).is_err());
+        }
     }
 }

@@ -348,15 +348,20 @@ impl Law {
 
     /// A verdict is on its way to the store; the answer may be slow.
     pub(crate) fn settles(&self, settle: &Settle) {
-        if let Some(live) = self.book().live.get_mut(&settle.delivery.0) {
-            live.refused_at = None;
-        }
+        self.verdict(settle, None);
     }
 
     /// A verdict was not stored.
     pub(crate) fn unsettled(&self, settle: &Settle, now: Duration) {
-        if let Some(live) = self.book().live.get_mut(&settle.delivery.0) {
-            live.refused_at = Some(now);
+        self.verdict(settle, Some(now));
+    }
+
+    /// What is told of an attempt says nothing of the one after it.
+    fn verdict(&self, settle: &Settle, refused_at: Option<Duration>) {
+        let mut book = self.book();
+        let live = book.live.get_mut(&settle.delivery.0).filter(|live| live.lease == settle.lease.0);
+        if let Some(live) = live {
+            live.refused_at = refused_at;
         }
     }
 

@@ -84,6 +84,7 @@ mod contract {
 contract! {
     store:
         an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now,
+        a_quarantined_notification_gets_its_deliveries_when_its_sender_is_adopted,
         of_several_waiting_updates_of_a_record_only_the_newest_goes_out,
         what_was_attempted_or_is_not_waiting_gives_way_to_no_update,
         an_older_state_that_comes_late_gives_way_itself,
@@ -165,6 +166,7 @@ contract! {
         what_coalesces_gives_way_together,
         what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is,
         a_repetition_that_would_undo_a_later_state_is_refused,
+        what_is_pruned_while_it_is_replayed_is_dead_and_no_call_without_content,
         a_dead_letter_goes_in_its_place_or_gives_way_to_what_repeats_it,
         edited_content_is_a_revision_that_salesforce_did_not_send,
         a_revision_leaves_what_a_person_had_made_alone,

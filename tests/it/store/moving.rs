@@ -9,6 +9,7 @@ use omgate::outcome::Kept;
 use omgate::store::postgres::{PostgresDestination, PostgresOrigin};
 use omgate::store::sqlite::{OpenError, SqliteDestination, SqliteOrigin};
 use omgate::store::transfer::mover::{Moved, Mover, Progress};
+use omgate::store::transfer::taking::Ending;
 use omgate::store::transfer::{Destination, Mark, Origin, Page, Row, SUMS, Side, Stage, TABLES, Table};
 use omgate::store::{AuditFilter, DayFilter, TakenBy, TakenConfig};
 use serde_json::{Value as Json, json};
@@ -269,6 +270,10 @@ impl Side for Failing {
 }
 
 impl Destination for Failing {
+    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>> {
+        self.inner.ending(mark)
+    }
+
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
         self.inner.begin(mark)
     }
@@ -398,8 +403,9 @@ async fn a_store_that_is_shut_or_moved_or_arriving_is_no_gateways() {
     let wrong = Mark { token: mark.token + 1, ..mark.clone() };
     let destination = target.destination().await;
     let refused = Mover::end_in(&*destination, wrong).await.unwrap_err().to_string();
-    assert!(refused.contains("of a move that was given up"), "{refused}");
-    Mover::end_in(&*destination, mark).await.unwrap();
+    assert!(refused.contains("it belongs to another move"), "{refused}");
+    assert_eq!(Mover::end_in(&*destination, mark.clone()).await.unwrap(), Ending::Open);
+    assert_eq!(Mover::end_in(&*destination, mark).await.unwrap(), Ending::Done);
     drop(destination);
     target.open();
     assert_eq!(target.states().await, ["waiting", "blocked"]);
@@ -423,7 +429,7 @@ async fn a_move_can_be_given_up_and_another_begun() {
         world.post([note("2").to("a", "L")]).await;
         assert_eq!(world.origin().noted(10).await.unwrap().1, 0, "nothing is noted any more");
         let refused = world.mover(one.destination().await).copy().await.unwrap_err().to_string();
-        assert!(refused.contains("of a move that was given up"), "{refused}");
+        assert!(refused.contains("of a move that is under way or was given up"), "{refused}");
         let mover = world.mover(other.destination().await);
         mover.copy().await.unwrap();
         mover.switch().await.unwrap();

@@ -1,7 +1,7 @@
 //! What is kept of answers, deliveries that come after others, and deliveries that a person has made of others.
 
 use omgate::outcome::Kept;
-use omgate::store::{Edit, Replay, Replayed};
+use omgate::store::{Edit, Prune, Replay, Replayed, Retention};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -309,6 +309,27 @@ pub(super) async fn a_repetition_that_would_undo_a_later_state_is_refused() {
     let replayed = world.replay(wanted).await.unwrap();
     let claimed = world.claim_one().await;
     assert_eq!((claimed.delivery, claimed.even_if_newer), (replayed.delivery.delivery_id, true));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn what_is_pruned_while_it_is_replayed_is_dead_and_no_call_without_content() {
+    let mut world = World::new();
+    for id in ["1", "2"] {
+        world.post([note(id).to("a", "L")]).await;
+        world.deliver(&world.claim_one().await).await;
+    }
+    world.advance(31 * 86_400_000);
+    let budget = Duration::from_secs(1);
+    let prune = Prune { retention: Retention::default(), now: world.now(), limit: 100, budget };
+    while !world.store().prune(prune.clone()).await.unwrap().done {}
+    assert!(world.store().notification("1".to_owned()).await.unwrap()[0].notification.is_pruned());
+    let wanted = Replay { even_if_newer: true, ..world.again(1, planned("a", Some("L"))) };
+    let id = world.replay(wanted).await.unwrap().delivery.delivery_id;
+    assert!(world.claim(1).await.is_empty());
+    let (view, attempts) = world.store().delivery(id).await.unwrap();
+    assert_eq!((view.state, attempts.len()), (State::Dead, 0));
+    assert!(view.reason.unwrap().contains("its record was pruned from the store"));
     world.assert_sound().await;
 }
 

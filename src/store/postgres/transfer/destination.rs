@@ -8,7 +8,7 @@ use super::super::failure::Failure;
 use super::super::schema::{self, OpenError};
 use super::super::session::{Manner, Session, args, read};
 use super::{Cast, ask, coalesce, counts, key_cells, key_name, list, locks, rows_of, sums, unnested, write};
-use crate::store::transfer::taking::{self, IN_FLIGHT, Marked, Remedies, Taking, guards};
+use crate::store::transfer::taking::{self, Ending, IN_FLIGHT, Marked, Remedies, Taking, guards};
 use crate::store::transfer::{Column, Destination, Kind, Mark, Page, Row, Side, Table, Value};
 use crate::store::{StoreError, StoreResult};
 
@@ -33,6 +33,24 @@ impl PostgresDestination {
         schema::prepare(&pool, &shown).await?;
         Ok(Self { pool, shown })
     }
+
+    /// What fails here is told with its name: the gateway works on another store.
+    fn named<'a, T: Send + 'a>(
+        &'a self,
+        action: impl Future<Output = StoreResult<T>> + Send + 'a,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        Box::pin(async move {
+            action.await.map_err(|error| match error {
+                StoreError::Unavailable(reason) => StoreError::Unavailable(format!("{}: {reason}", self.shown)),
+                StoreError::Refused(reason) => StoreError::Refused(format!("{}: {reason}", self.shown)),
+                other @ (StoreError::Overloaded
+                | StoreError::Closed
+                | StoreError::LeaseLost
+                | StoreError::NotFound(_)
+                | StoreError::Conflict(_)) => other,
+            })
+        })
+    }
 }
 
 impl Side for PostgresDestination {
@@ -41,24 +59,36 @@ impl Side for PostgresDestination {
     }
 
     fn rows<'a>(&'a self, table: &'static Table, units: &'a [Row]) -> BoxFuture<'a, StoreResult<Page>> {
-        Box::pin(ask(&self.pool, Manner::Read, async move |session: &mut Session| rows_of(session, table, units).await))
+        self.named(ask(&self.pool, Manner::Read, async move |session: &mut Session| {
+            rows_of(session, table, units).await
+        }))
     }
 
     fn sums(&self) -> BoxFuture<'_, StoreResult<Vec<Vec<Row>>>> {
-        Box::pin(ask(&self.pool, Manner::Audit, async |session: &mut Session| sums::read(session).await))
+        self.named(ask(&self.pool, Manner::Audit, async |session: &mut Session| sums::read(session).await))
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Vec<i64>>> {
-        Box::pin(ask(&self.pool, Manner::Audit, async |session: &mut Session| counts(session).await))
+        self.named(ask(&self.pool, Manner::Audit, async |session: &mut Session| counts(session).await))
     }
 }
 
 impl Destination for PostgresDestination {
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
+        let taken = self.named(write(&self.pool, async move |session: &mut Session| take(session, &mark).await));
         Box::pin(async move {
-            let taken = write(&self.pool, async |session: &mut Session| take(session, &mark).await).await?;
-            taken.map_err(|reason| StoreError::Conflict(format!("moving into {}: {reason}", self.shown)))
+            let refused = |reason| StoreError::Conflict(format!("moving into {}: {reason}", self.shown));
+            taken.await?.map_err(refused)
         })
+    }
+
+    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>> {
+        let found = self.named(write(&self.pool, async move |session: &mut Session| {
+            Ok(taking::ending(&mark, marked(session).await?, &counts(session).await?))
+        }));
+        Box::pin(
+            async move { found.await?.map_err(|reason| StoreError::Conflict(format!("{}: {reason}", self.shown))) },
+        )
     }
 
     fn put<'a>(
@@ -68,7 +98,7 @@ impl Destination for PostgresDestination {
         rows: &'a [Row],
         whole: bool,
     ) -> BoxFuture<'a, StoreResult<()>> {
-        Box::pin(write(&self.pool, async move |session: &mut Session| {
+        self.named(write(&self.pool, async move |session: &mut Session| {
             if whole {
                 take_away(session, table, units, rows).await?;
             }
@@ -77,11 +107,11 @@ impl Destination for PostgresDestination {
     }
 
     fn put_sums(&self, all: Vec<Vec<Row>>) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(write(&self.pool, async move |session: &mut Session| sums::write(session, &all).await))
+        self.named(write(&self.pool, async move |session: &mut Session| sums::write(session, &all).await))
     }
 
     fn guard(&self, in_flight: bool) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(write(&self.pool, async move |session: &mut Session| {
+        self.named(write(&self.pool, async move |session: &mut Session| {
             for (name, what) in guards(LANE).iter().filter(|(name, _)| in_flight || *name != IN_FLIGHT) {
                 session.query(&format!("CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {what}"), &[]).await?;
             }
@@ -90,18 +120,23 @@ impl Destination for PostgresDestination {
     }
 
     fn complete(&self) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(write(&self.pool, async |session: &mut Session| {
+        self.named(write(&self.pool, async |session: &mut Session| {
             session.query("DELETE FROM moving", &[]).await.map(|_| ())
         }))
     }
 }
 
+/// The move that the store is marked with.
+async fn marked(session: &mut Session) -> Result<Option<Marked>, Failure> {
+    let found = session.query("SELECT direction = 'in', token, other FROM moving FOR UPDATE", &[]).await?;
+    let marked =
+        read(&found, |cells| Ok(Marked { into: cells.next()?, token: cells.number()?, other: cells.text()? }))?;
+    Ok(marked.into_iter().next())
+}
+
 /// Takes an empty store for a move, or one that it has already; else why not.
 async fn take(session: &mut Session, mark: &Mark) -> Result<Result<(), String>, Failure> {
-    let found = session.query("SELECT direction = 'in', token, other FROM moving FOR UPDATE", &[]).await?;
-    let stands =
-        read(&found, |cells| Ok(Marked { into: cells.next()?, token: cells.number()?, other: cells.text()? }))?;
-    let taking = match taking::taking(mark, stands.into_iter().next(), &counts(session).await?, &REMEDIES) {
+    let taking = match taking::taking(mark, marked(session).await?, &counts(session).await?, &REMEDIES) {
         Ok(taking) => taking,
         Err(reason) => return Ok(Err(reason)),
     };

@@ -10,13 +10,14 @@ use tokio::time::sleep;
 
 use super::super::PostgresStore;
 use super::super::connect::Address;
-use super::super::failure::Failure;
+use super::super::failure::{Failure, MOVED_AWAY};
 use super::super::schema::{self, OpenError};
 use super::super::session::{Cells, Manner, Session, args, read};
 use super::{Cast, ask, bytes, cells, counts, key_cells, key_name, question, rows_of, said, sums, write};
 use crate::clock::Timestamp;
 use crate::store::transfer::{
-    Begun, CHUNK_BYTES, Chunk, Kind, Mark, Noted, Origin, Page, Row, SUMS, Side, Stage, TABLES, Table, Value, table,
+    Begun, CHUNK_BYTES, Chunk, Kind, Mark, Noted, Origin, Page, Row, SEQUENCE, SUMS, Side, Stage, TABLES, Table, Value,
+    table,
 };
 use crate::store::{StoreError, StoreResult};
 
@@ -108,6 +109,13 @@ impl Side for PostgresOrigin {
 }
 
 impl Origin for PostgresOrigin {
+    fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
+        Box::pin(ask(self.pool(), Manner::Read, async |session: &mut Session| {
+            let found = session.query("SELECT at FROM alive WHERE id = 1", &[]).await?;
+            Ok(read(&found, Cells::time)?.into_iter().next())
+        }))
+    }
+
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>> {
         Box::pin(ask(self.pool(), Manner::Read, async |session: &mut Session| begun(session).await))
     }
@@ -337,10 +345,14 @@ fn stop_noting() -> Vec<String> {
 
 /// Triggers that refuse every change.
 fn keep_out() -> Vec<String> {
-    let function = "CREATE OR REPLACE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$
-                    BEGIN RAISE EXCEPTION 'the store was moved'; END $$"
-        .to_owned();
-    let names = TABLES.iter().chain(SUMS.iter().filter(|table| table.name == "system")).map(|table| table.name);
+    let function = format!(
+        "CREATE OR REPLACE FUNCTION moved() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'this store was moved to %, and that one counts: give [store] url its address',
+             (SELECT other FROM omgate.moving) USING ERRCODE = '{MOVED_AWAY}'; END $$"
+    );
+    // Receipts too: by one of them a gateway finds out whether the database takes anything.
+    let sums = SUMS.iter().filter(|table| table.name != SEQUENCE);
+    let names = TABLES.iter().chain(sums).map(|table| table.name).chain(["receipt"]);
     let trigger = |name| {
         format!(
             "CREATE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON \"{name}\" FOR EACH STATEMENT

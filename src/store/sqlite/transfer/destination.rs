@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::{counts, holes, names, rows_of, sums};
 use crate::store::sqlite::schema::{self, Lock, OpenError};
 use crate::store::sqlite::words;
-use crate::store::transfer::taking::{self, IN_FLIGHT, Marked, Remedies, Taking, guards};
+use crate::store::transfer::taking::{self, Ending, IN_FLIGHT, Marked, Remedies, Taking, guards};
 use crate::store::transfer::{Destination, Mark, Page, Row, Side, Table};
 use crate::store::{StoreError, StoreResult};
 
@@ -44,6 +44,13 @@ impl SqliteDestination {
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)), _lock: lock })
     }
 
+    /// The name of a file as a move notes it, whether the file is there or not.
+    #[must_use]
+    pub fn shown_at(path: &Path) -> String {
+        let path = schema::real_path(path).unwrap_or_else(|_| path.to_owned());
+        format!("sqlite:{}", path.display())
+    }
+
     fn with<T: Send + 'static>(
         &self,
         action: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -62,7 +69,7 @@ impl SqliteDestination {
 
 impl Side for SqliteDestination {
     fn shown(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+        Self::shown_at(&self.path)
     }
 
     fn rows<'a>(&'a self, table: &'static Table, units: &'a [Row]) -> BoxFuture<'a, StoreResult<Page>> {
@@ -86,6 +93,12 @@ impl Destination for SqliteDestination {
         Box::pin(async move {
             taken.await?.map_err(|reason| StoreError::Conflict(format!("moving into {shown}: {reason}")))
         })
+    }
+
+    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>> {
+        let found = self.with(move |connection| Ok(taking::ending(&mark, marked(connection)?, &counts(connection)?)));
+        let shown = self.shown();
+        Box::pin(async move { found.await?.map_err(|reason| StoreError::Conflict(format!("{shown}: {reason}"))) })
     }
 
     fn put<'a>(
@@ -128,14 +141,17 @@ impl Destination for SqliteDestination {
     }
 }
 
+/// The move that the store is marked with.
+fn marked(connection: &Connection) -> rusqlite::Result<Option<Marked>> {
+    let sql = "SELECT direction = 'in', token, other FROM moving";
+    let read = |row: &rusqlite::Row<'_>| Ok(Marked { into: row.get(0)?, token: row.get(1)?, other: row.get(2)? });
+    connection.query_row(sql, [], read).optional()
+}
+
 /// Takes an empty store for a move, or one that it has already; else why not.
 fn take(connection: &mut Connection, mark: &Mark) -> rusqlite::Result<Result<(), String>> {
     let transaction = connection.transaction()?;
-    let sql = "SELECT direction = 'in', token, other FROM moving";
-    let stands = transaction
-        .query_row(sql, [], |row| Ok(Marked { into: row.get(0)?, token: row.get(1)?, other: row.get(2)? }))
-        .optional()?;
-    let taking = match taking::taking(mark, stands, &counts(&transaction)?, &REMEDIES) {
+    let taking = match taking::taking(mark, marked(&transaction)?, &counts(&transaction)?, &REMEDIES) {
         Ok(taking) => taking,
         Err(reason) => return Ok(Err(reason)),
     };

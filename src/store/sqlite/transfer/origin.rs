@@ -73,6 +73,13 @@ impl Side for SqliteOrigin {
 }
 
 impl Origin for SqliteOrigin {
+    fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
+        self.store.read(|connection| {
+            let sql = "SELECT at FROM alive WHERE id = 1";
+            connection.query_row(sql, [], |row| row.get(0).map(Timestamp)).optional()
+        })
+    }
+
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>> {
         self.store.read(|connection| begun(connection))
     }

@@ -1,0 +1,126 @@
+//! `POST /api/v1/sources/{name}/adopt`: what was quarantined of an organization goes its way, once the configuration has it.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::admin::person::Person;
+use crate::admin::reroute::{self, Failed};
+use crate::admin::{Admin, api};
+use crate::store::{By, NotificationFilter, StoreError};
+
+/// How many notifications one call looks at.
+const AT_ONCE: u32 = 500;
+
+/// Which organization, and whether in earnest.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// Its id, 15 or 18 characters.
+    organization: String,
+    /// Above this row: the cursor of the call before.
+    #[serde(default)]
+    after: i64,
+    /// Even where a later state of the record was or will be sent.
+    #[serde(default)]
+    even_if_newer: bool,
+    #[serde(default)]
+    dry_run: bool,
+    /// Why; it stands in the log.
+    #[serde(default)]
+    reason: String,
+}
+
+/// What came of it.
+#[derive(Default, Serialize)]
+struct Found {
+    /// Whether the source takes the organization by the configuration in force; if not, nothing was done.
+    in_force: bool,
+    /// Quarantined notifications of the organization that were looked at.
+    waiting: u64,
+    /// Those that a route matches now.
+    routed: u64,
+    /// The deliveries that these make.
+    deliveries: u64,
+    /// Those that stay quarantined, and why.
+    failed: Vec<Failed>,
+    /// Where the next call goes on; none when all were looked at.
+    next: Option<i64>,
+}
+
+pub(super) async fn adopt(
+    admin: web::Data<Admin>,
+    source: web::Path<String>,
+    order: web::Json<Order>,
+    person: Person,
+) -> HttpResponse {
+    let (source, order) = (source.into_inner(), order.into_inner());
+    if !matches!(order.organization.len(), 15 | 18) {
+        return api::problem(400, "organization must be an id of 15 or 18 characters, such as 00D24000000abcdEAA");
+    }
+    let Some(in_force) = (admin.takes)(&source, &order.organization) else {
+        return api::problem(404, &format!("there is no source {source:?}"));
+    };
+    match look(&admin, &source, &order, in_force).await {
+        Ok(found) => {
+            if in_force && !order.dry_run {
+                let Found { routed, deliveries, .. } = found;
+                let by = By::new(person.0, &order.reason);
+                let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
+                admin.audit(by, "adopt", ("source", &source), routed, &result).await;
+                tracing::info!(
+                    source,
+                    organization = order.organization,
+                    routed,
+                    deliveries,
+                    "an organization was adopted"
+                );
+            }
+            HttpResponse::Ok().json(found)
+        }
+        Err(error) => api::from_store(&error),
+    }
+}
+
+async fn look(admin: &Admin, source: &str, order: &Order, in_force: bool) -> Result<Found, StoreError> {
+    let filter = NotificationFilter {
+        source: Some(source.to_owned()),
+        kind: Some("quarantined".to_owned()),
+        after: Some(order.after),
+        limit: Some(AT_ONCE),
+        ..NotificationFilter::default()
+    };
+    let quarantined = admin.store.notifications(filter).await?;
+    let mut found = Found { in_force, ..Found::default() };
+    if quarantined.len() == AT_ONCE as usize {
+        found.next = quarantined.last().map(|view| view.notification.row);
+    }
+    let wanted = reroute::organization_key(&order.organization);
+    for view in quarantined.iter().map(|view| &view.notification) {
+        if reroute::organization_key(&view.organization_id) != wanted {
+            continue;
+        }
+        found.waiting += 1;
+        if !in_force {
+            continue;
+        }
+        let notification_id = view.notification_id.clone();
+        // The organization is one of the source's; the outbound message need not be.
+        let one = match (admin.admits)(view) {
+            Ok(()) => reroute::one(admin, order.even_if_newer, order.dry_run, view).await,
+            Err(reason) => Err(StoreError::Conflict(reason)),
+        };
+        match one {
+            Ok(0) => found.failed.push(Failed { notification_id, reason: "no route matches it".to_owned() }),
+            Ok(deliveries) => {
+                found.routed += 1;
+                found.deliveries += deliveries;
+            }
+            Err(StoreError::NotFound(reason) | StoreError::Conflict(reason)) => {
+                found.failed.push(Failed { notification_id, reason });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}

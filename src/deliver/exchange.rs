@@ -1,0 +1,131 @@
+//! One exchange with the credentials that it takes: what asks for them is answered, and is no outcome yet.
+
+use std::sync::Arc;
+
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, Request, Url};
+
+use super::auth::digest::Digest;
+use super::auth::oauth::{OAuth, Token, TokenError};
+use super::auth::{Added, Outgoing, Ready};
+use super::{Departure, Failure, Target, chain, read, request};
+use crate::call::Call;
+use crate::outcome::Response;
+
+/// What stands for a token wherever an answer repeats it.
+const HIDDEN_TOKEN: &str = "${token}";
+
+/// Adds the destination's credentials and makes the call; again where an answer asks for others. Only the last answer is one
+/// to the call: those before it were refusals to look at it.
+pub(super) async fn exchange(target: &Target, call: &Call, left: &Departure) -> Result<Response, Failure> {
+    match &target.credentials {
+        Ready::None => once(target, call, left, &|_| Ok(Added::new())).await,
+        Ready::Fixed(name, value) => once(target, call, left, &|_| Ok(vec![(name.clone(), value.clone())])).await,
+        Ready::Signed(webhook) => {
+            let now = target.freshness.clock.now();
+            once(target, call, left, &|outgoing| webhook.added(outgoing, now)).await
+        }
+        Ready::Digest(digest) => digested(target, call, left, digest).await,
+        Ready::Token(oauth) => with_token(target, call, left, oauth).await,
+    }
+}
+
+/// What credentials make of a request that is about to leave.
+type Adds<'a> = &'a (dyn Fn(&Outgoing<'_>) -> Result<Added, String> + Send + Sync);
+
+async fn once(target: &Target, call: &Call, left: &Departure, adds: Adds<'_>) -> Result<Response, Failure> {
+    let request = request(target, call, left, adds).map_err(Failure::NotMade)?;
+    read(target, request, target.response_bytes_max).await
+}
+
+/// RFC 7616: the first 401 tells what is asked for; one more that calls the answer stale is answered too. What was asked
+/// for last is answered without being asked again.
+async fn digested(target: &Target, call: &Call, left: &Departure, digest: &Arc<Digest>) -> Result<Response, Failure> {
+    let mut answers = 0;
+    loop {
+        let cnonce = random_hex(target).map_err(Failure::NotMade)?;
+        let response = once(target, call, left, &|outgoing| digest.added(outgoing, &cnonce)).await?;
+        let Ok(url) = Url::parse(&call.url.reveal()) else { return Ok(response) };
+        match digest.learn(&url, &response) {
+            Some(stale) if answers == 0 || (answers == 1 && stale) => answers += 1,
+            Some(_) | None => return Ok(response),
+        }
+    }
+}
+
+/// A token that the destination refuses is thrown away, and one more is fetched.
+async fn with_token(target: &Target, call: &Call, left: &Departure, oauth: &Arc<OAuth>) -> Result<Response, Failure> {
+    let token = oauth.token(target, None).await?;
+    let response = once(target, call, left, &|_| Ok(bearing(&token))).await?;
+    if response.status != 401 {
+        return Ok(without(response, &token));
+    }
+    left.took_back();
+    let token = oauth.token(target, Some(&token)).await?;
+    let response = once(target, call, left, &|_| Ok(bearing(&token))).await?;
+    Ok(without(response, &token))
+}
+
+fn bearing(token: &Token) -> Added {
+    vec![(header::AUTHORIZATION, token.header.clone())]
+}
+
+/// The answer without the token, which no configuration knows and no mask hides.
+fn without(mut response: Response, token: &Token) -> Response {
+    for (_, value) in &mut response.headers {
+        if value.contains(&token.text) {
+            *value = value.replace(&token.text, HIDDEN_TOKEN);
+        }
+    }
+    let finder = memchr::memmem::Finder::new(&token.text);
+    if finder.find(&response.body).is_some() {
+        let mut body = Vec::new();
+        let mut rest = &response.body[..];
+        while let Some(at) = finder.find(rest) {
+            body.extend_from_slice(rest.get(..at).unwrap_or_default());
+            body.extend_from_slice(HIDDEN_TOKEN.as_bytes());
+            rest = rest.get(at + token.text.len()..).unwrap_or_default();
+        }
+        body.extend_from_slice(rest);
+        response.body = body.into();
+    }
+    response
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotNow(reason) => Self::NotMade(reason),
+            TokenError::Refused(reason) => Self::NoCredentials(reason),
+        }
+    }
+}
+
+fn random_hex(target: &Target) -> Result<String, String> {
+    super::random_hex(&target.freshness.nonces)
+}
+
+/// A request to a token endpoint.
+pub(super) struct Asked {
+    pub(super) url: Url,
+    pub(super) authorization: Option<HeaderValue>,
+    /// `application/x-www-form-urlencoded`.
+    pub(super) form: String,
+}
+
+/// Asks a token endpoint, over the destination's own connection.
+pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) -> Result<Response, String> {
+    let mut request = Request::new(Method::POST, asked.url);
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    if let Some(authorization) = asked.authorization {
+        headers.insert(header::AUTHORIZATION, authorization);
+    }
+    *request.body_mut() = Some(asked.form.into());
+    read(target, request, answer_bytes_max).await.map_err(|failure| match failure {
+        Failure::Request(error) | Failure::Body(_, error) => chain(&error),
+        Failure::Timeout(_) => "it took too long".to_owned(),
+        Failure::Words(words) | Failure::NotMade(words) | Failure::NoCredentials(words) => words,
+    })
+}

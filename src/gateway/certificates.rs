@@ -1,0 +1,125 @@
+//! The certificates of the public listener: how long they hold, told a month ahead, and what people see of them.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::intake::Desk;
+use crate::receive::Edge;
+use crate::receive::certificate::{self, Certificate};
+use crate::telemetry::{Alarms, Metrics};
+
+/// So long before a certificate expires people are told.
+const AHEAD: Duration = Duration::from_secs(30 * 86_400);
+const DAY_SECONDS: u64 = 86_400;
+/// The alarm, by file.
+const ALARM: &str = "certificate";
+
+/// Looks at the certificates in force.
+pub(super) struct Certificates {
+    pub(super) edge: Arc<Edge>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) clock: SharedClock,
+    /// The files whose alarms stand.
+    pub(super) alarmed: Mutex<BTreeSet<String>>,
+}
+
+/// A file with certificates, as they were read.
+struct InForce {
+    key: &'static str,
+    file: String,
+    certificates: Vec<Certificate>,
+}
+
+impl InForce {
+    /// The one that expires first.
+    fn first(&self) -> Option<&Certificate> {
+        self.certificates.iter().min_by_key(|certificate| certificate.not_after)
+    }
+}
+
+impl Certificates {
+    fn in_force(&self) -> Vec<InForce> {
+        let standing = self.edge.standing();
+        let mut all = Vec::new();
+        let mut clients = Vec::new();
+        if let Some(tls) = &standing.tls {
+            let file = tls.file.to_string_lossy().into_owned();
+            all.push(InForce { key: "server.tls.certificate", file, certificates: tls.chain.clone() });
+            clients.extend(tls.clients.iter().map(|clients| ("server.tls.client_ca", clients)));
+        }
+        if let Some(proxy) = &standing.proxy {
+            clients.extend(proxy.clients.iter().map(|clients| ("server.proxy.client_ca", clients)));
+        }
+        for (key, clients) in clients {
+            if let Some(file) = clients.authorities_file() {
+                let file = file.to_string_lossy().into_owned();
+                all.push(InForce { key, file, certificates: clients.authorities.clone() });
+            }
+        }
+        all
+    }
+
+    /// Once a minute, and when others were taken: figures and alarms. What an alarm says changes once a day.
+    pub(super) fn look(&self) {
+        let now = self.clock.now();
+        let all = self.in_force();
+        let firsts = all.iter().filter_map(|one| Some((one.file.as_str(), one.first()?)));
+        self.metrics.certificates(firsts.clone().map(|(file, first)| (file, first.not_after)));
+        let mut standing = BTreeSet::new();
+        for (file, first) in firsts.filter(|(_, first)| first.not_after < now.plus(AHEAD)) {
+            self.alarms.restate(ALARM, file, &warning(first, now));
+            standing.insert(file.to_owned());
+        }
+        let mut alarmed = self.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
+        for over in alarmed.difference(&standing) {
+            self.alarms.clear(ALARM, over);
+        }
+        *alarmed = standing;
+    }
+
+    /// What people see: what is served and trusted, and who was refused.
+    pub(super) fn shown(&self) -> Json {
+        let now = self.clock.now();
+        let files: Vec<Json> = self.in_force().iter().map(|one| one.shown(now)).collect();
+        json!({"certificates": files, "refused_certificates": self.desk.refused_certificates()})
+    }
+}
+
+impl InForce {
+    fn shown(&self, now: Timestamp) -> Json {
+        let expires_at = self.first().map(|first| first.not_after);
+        let is_served = self.key == "server.tls.certificate";
+        json!({
+            "key": self.key,
+            "file": self.file,
+            "expires_at": expires_at,
+            "days_left": expires_at.map(|at| days(at.since(now))),
+            "faults": if is_served { certificate::faults(&self.certificates) } else { Vec::new() },
+            "chain": self.certificates,
+        })
+    }
+}
+
+fn days(span: Duration) -> u64 {
+    span.as_secs() / DAY_SECONDS
+}
+
+fn warning(certificate: &Certificate, now: Timestamp) -> String {
+    let Certificate { subject, not_after, .. } = certificate;
+    if *not_after < now {
+        return format!(
+            "the certificate of {subject} expired at {not_after}: whoever checks it refuses it; renew it now"
+        );
+    }
+    let left = days(not_after.since(now));
+    format!(
+        "the certificate of {subject} expires at {not_after}, within {} days: renew it; it is taken without a restart",
+        left + 1
+    )
+}
