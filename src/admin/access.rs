@@ -45,6 +45,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/reload", ADMINISTER),
     ("GET", "/api/v1/notifications", VIEW),
     ("POST", "/api/v1/notifications/reroute", OPERATE),
+    ("POST", "/api/v1/sources/{name}/adopt", OPERATE),
     ("GET", "/api/v1/notifications/{id}", VIEW),
     ("GET", "/api/v1/deliveries", VIEW),
     ("GET", "/api/v1/deliveries/{id}", VIEW),

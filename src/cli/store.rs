@@ -118,7 +118,16 @@ fn refuse_database(loaded: &Loaded, instead: &str) -> anyhow::Result<()> {
 
 /// What a person did to a store that no gateway has open, for its audit log.
 fn deed(at: Timestamp, by: By, verb: &str, object_id: &str, count: u64, result: String) -> Deed {
-    Deed { at, by, verb: verb.to_owned(), object: "store", object_id: object_id.to_owned(), count, result, ..Deed::default() }
+    Deed {
+        at,
+        by,
+        verb: verb.to_owned(),
+        object: "store",
+        object_id: object_id.to_owned(),
+        count,
+        result,
+        ..Deed::default()
+    }
 }
 
 const NOT_NOTED: &str = "writing the audit log";

@@ -135,8 +135,19 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSettings)) -> Vec<&'static str> {
     let (running, store) = running;
     // A certificate, what is asked of clients, and which proxies are believed, count for the next connection.
-    let Server { listen, admin_listen, admin_tls, limits, tls, log, log_level, proxy: _, drain: _, watch: _, watch_every: _ } =
-        running;
+    let Server {
+        listen,
+        admin_listen,
+        admin_tls,
+        limits,
+        tls,
+        log,
+        log_level,
+        proxy: _,
+        drain: _,
+        watch: _,
+        watch_every: _,
+    } = running;
     let (server, new_store) = new;
     let pairs = [
         ("server.listen", *listen != server.listen),

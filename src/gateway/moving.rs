@@ -102,7 +102,8 @@ impl Moving {
         let (Some(order), Some(store)) = (order, self.store.upgrade()) else { return };
         let (at, object_id) = (self.clock.now(), order.settings.shown());
         let (verb, result) = ("move".to_owned(), format!("failed: {error}"));
-        let deed = Deed { at, by: order.by.clone(), verb, object: "store", object_id, count: 1, result, ..Deed::default() };
+        let deed =
+            Deed { at, by: order.by.clone(), verb, object: "store", object_id, count: 1, result, ..Deed::default() };
         if let Err(error) = store.audit(deed).await {
             tracing::error!(%error, "no entry in the audit log: the store was not moved");
         }
