@@ -433,10 +433,12 @@ fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Excha
     let reason = target
         .mask
         .apply(&mask_of([&call.url].into_iter().chain(call.headers.iter().map(|(_, value)| value))).apply(&reason));
-    match failure {
-        Failure::NoCredentials(_) => Exchange::NoCredentials { reason },
-        _ if surely_not_sent => Exchange::NotSent { reason },
-        _ => Exchange::NoAnswer { reason },
+    if matches!(failure, Failure::NoCredentials(_)) {
+        Exchange::NoCredentials { reason }
+    } else if surely_not_sent {
+        Exchange::NotSent { reason }
+    } else {
+        Exchange::NoAnswer { reason }
     }
 }
 

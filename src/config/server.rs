@@ -174,7 +174,7 @@ fn log_level(text: &str) -> Result<String, String> {
 /// Whether another certificate or key would be served.
 fn is_another(running: Option<&Tls>, new: Option<&Tls>) -> bool {
     let shown = |tls: &Tls| {
-        let leaf = tls.served.as_ref().and_then(|served| served.chain.first()).map(|leaf| leaf.sha256.clone());
+        let leaf = tls.served.as_ref().and_then(|served| served.chain.first()).map(|leaf| leaf.sha256);
         (tls.certificate.clone(), tls.private_key.clone(), leaf)
     };
     running.map(shown) != new.map(shown)

@@ -123,7 +123,7 @@ impl Reloader {
             needs_restart: Vec::new(),
             last_failed: None,
         };
-        let known = Known { standing, server: server.clone(), seen: seen.clone(), tried: seen.clone(), plan, sources };
+        let known = Known { standing, server: server.clone(), seen: seen.clone(), tried: seen, plan, sources };
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             home: Handle::current(),

@@ -117,9 +117,6 @@ impl Assertion {
     pub(super) fn made(&self, now: Timestamp, id: &str) -> Result<String, String> {
         let now = now.0.div_euclid(1_000);
         let mut header = json!({ "alg": self.key.algorithm(), "typ": "JWT" });
-        if let Some(key_id) = &self.key_id {
-            header["kid"] = key_id.reveal().into();
-        }
         let mut claims = json!({
             "iss": self.issuer.reveal(),
             "aud": self.audience.reveal(),
@@ -127,8 +124,12 @@ impl Assertion {
             "exp": now.saturating_add(SECONDS),
             "jti": id,
         });
-        if let Some(subject) = &self.subject {
-            claims["sub"] = subject.reveal().into();
+        for (part, name, text) in
+            [(&mut header, "kid", self.key_id.as_ref()), (&mut claims, "sub", self.subject.as_ref())]
+        {
+            if let (Some(part), Some(text)) = (part.as_object_mut(), text) {
+                part.insert(name.to_owned(), text.reveal().into());
+            }
         }
         let encoded = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let content = format!("{}.{}", encoded(&header), encoded(&claims));
