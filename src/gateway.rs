@@ -260,7 +260,7 @@ impl Gateway {
         };
         let named = loaded.store.clone();
         let store = order.as_ref().map_or(settings, |order| order.settings.clone());
-        open::until_there(&store).await;
+        open::until_there(&store, &clock).await;
         let gateway = Self::start_on(sockets, Loaded { store, ..loaded }, clock, Some(standing)).await?;
         if let Some(order) = order {
             gateway.arrived(order, &named).await;

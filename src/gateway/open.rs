@@ -1,7 +1,7 @@
 //! Opens the store that the configuration names.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
@@ -94,10 +94,10 @@ pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
 }
 
 /// Waits for a store that cannot be reached for a moment: a gateway that has just turned to it has no other.
-pub(super) async fn until_there(settings: &StoreSettings) {
-    let asked = Instant::now();
+pub(super) async fn until_there(settings: &StoreSettings, clock: &SharedClock) {
+    let asked = clock.monotonic();
     while let Err(error) = left(settings).await {
-        if asked.elapsed() > THERE_WITHIN {
+        if clock.monotonic().saturating_sub(asked) > THERE_WITHIN {
             return;
         }
         tracing::error!(%error, "the store that counts cannot be reached; trying again");
