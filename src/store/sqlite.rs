@@ -401,7 +401,7 @@ impl Store for SqliteStore {
     }
 
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
-        self.read(|connection| orphans::unsettled(connection))
+        self.read(orphans::unsettled)
     }
 
     fn discard_unsettled(
@@ -418,7 +418,7 @@ impl Store for SqliteStore {
 
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {
         Box::pin(async move {
-            let lanes = self.readers.ask(|connection| queries::headless_lanes(connection)).await?;
+            let lanes = self.readers.ask(queries::headless_lanes).await?;
             let now = self.clock.now();
             let mut repaired = 0;
             for batch in lanes.chunks(SWEEP_BATCH) {
@@ -446,7 +446,7 @@ impl Store for SqliteStore {
     }
 
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
-        self.read(|connection| audit::ledger(connection))
+        self.read(audit::ledger)
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
@@ -465,7 +465,7 @@ impl Store for SqliteStore {
     }
 
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
-        self.read(|connection| alive::absences(connection))
+        self.read(alive::absences)
     }
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
@@ -495,7 +495,7 @@ impl Store for SqliteStore {
     }
 
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {
-        self.read(|connection| audit::backlog(connection))
+        self.read(audit::backlog)
     }
 
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>> {

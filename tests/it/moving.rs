@@ -136,7 +136,11 @@ async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
             work.gateway.start(&[("OMGATE_KILL_AT", point)]).await;
             let begun = work.gateway.change("/api/v1/store/move", &json!({"to": target, "reason": "try"})).await;
             assert_eq!(begun.0, 202, "{begun:?}");
-            assert!(work.gateway.died(Duration::from_secs(180)).await, "{point} was not passed: {}", work.gateway.log());
+            assert!(
+                work.gateway.died(Duration::from_secs(180)).await,
+                "{point} was not passed: {}",
+                work.gateway.log()
+            );
             if point != "move-after-turn" {
                 work.gateway.start(&[]).await;
                 work.go_on(20).await;

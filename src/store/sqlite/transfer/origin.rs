@@ -64,11 +64,11 @@ impl Side for SqliteOrigin {
     }
 
     fn sums(&self) -> BoxFuture<'_, StoreResult<Vec<Vec<Row>>>> {
-        self.store.read(|connection| sums::read(connection))
+        self.store.read(sums::read)
     }
 
     fn counts(&self) -> BoxFuture<'_, StoreResult<Vec<i64>>> {
-        self.store.read(|connection| counts(connection))
+        self.store.read(counts)
     }
 }
 
@@ -81,7 +81,7 @@ impl Origin for SqliteOrigin {
     }
 
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>> {
-        self.store.read(|connection| begun(connection))
+        self.store.read(begun)
     }
 
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
