@@ -11,14 +11,14 @@ use tokio::sync::watch;
 
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::print;
-use crate::cli::store::may_open;
+use crate::cli::store::{deed, may_open};
 use crate::clock::SystemClock;
 use crate::config::{self, StoreSettings};
 use crate::gateway::open;
 use crate::person;
+use crate::store::By;
 use crate::store::transfer::mover::{Mover, Progress};
 use crate::store::transfer::taking::Ending;
-use crate::store::{By, Deed};
 
 /// How often a move is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -181,16 +181,28 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
         move_open(&opened, &target, reason).await
     };
     let moved = moved.await;
-    if let Err(error) = &moved {
-        opened.store.audit(deed(&opened, &target, reason, &format!("failed: {error:#}"))).await.context(NOT_NOTED)?;
-    }
+    // What came of the move is told in any case: a store that takes no entry hides nothing.
+    let noted = match &moved {
+        Err(error) => note(&opened, &target, reason, format!("failed: {error:#}")).await,
+        Ok(_) => Ok(()),
+    };
     opened.store.close().await;
-    let moved = moved?;
-    let there = open::store(target.clone(), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
-    let noted = there.store.audit(deed(&there, &target, reason, "done")).await.context(NOT_NOTED);
+    let noted = match &moved {
+        Err(_) => noted,
+        Ok(_) => note_there(&target, loaded.hold_unknown, queue_max, reason).await,
+    };
+    if let Err(error) = noted {
+        print::note(&format!("omgate: no entry in the audit log: {error:#}"));
+    }
+    moved
+}
+
+/// Notes in the store that counts now that it was moved there.
+async fn note_there(target: &StoreSettings, hold: Vec<String>, queue_max: usize, reason: &str) -> anyhow::Result<()> {
+    let there = open::store(target.clone(), hold, queue_max, SystemClock::shared()).await?;
+    let noted = note(&there, target, reason, "done".to_owned()).await;
     there.store.close().await;
-    noted?;
-    Ok(moved)
+    noted
 }
 
 /// A database that is moved away while another gateway works on it leaves that one without a store.
@@ -208,23 +220,15 @@ async fn refuse_company(opened: &open::Opened) -> anyhow::Result<()> {
     )
 }
 
-fn deed(opened: &open::Opened, target: &StoreSettings, reason: &str, result: &str) -> Deed {
-    Deed {
-        at: opened.clock.now(),
-        by: By::new(person::of_this_process(), reason),
-        verb: "move".to_owned(),
-        object: "store",
-        object_id: target.shown(),
-        count: 1,
-        result: result.to_owned(),
-        ..Deed::default()
-    }
+async fn note(opened: &open::Opened, target: &StoreSettings, reason: &str, result: String) -> anyhow::Result<()> {
+    let by = By::new(person::of_this_process(), reason);
+    let deed = deed(opened.clock.now(), by, "move", &target.shown(), 1, result);
+    opened.store.audit(deed).await.context("writing the audit log")?;
+    Ok(())
 }
 
-const NOT_NOTED: &str = "writing the audit log";
-
 async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) -> anyhow::Result<Value> {
-    opened.store.audit(deed(opened, target, reason, "begun")).await.context(NOT_NOTED)?;
+    note(opened, target, reason, "begun".to_owned()).await?;
     let (progress, seen) = watch::channel(Progress::default());
     let bar = ProgressBar::new(0);
     let moving = async {

@@ -117,7 +117,7 @@ fn refuse_database(loaded: &Loaded, instead: &str) -> anyhow::Result<()> {
 }
 
 /// What a person did to a store that no gateway has open, for its audit log.
-fn deed(at: Timestamp, by: By, verb: &str, object_id: &str, count: u64, result: String) -> Deed {
+pub(super) fn deed(at: Timestamp, by: By, verb: &str, object_id: &str, count: u64, result: String) -> Deed {
     Deed {
         at,
         by,
@@ -203,12 +203,14 @@ async fn prune_on(client: &Client, change: &ChangeArgs) -> anyhow::Result<Value>
 async fn prune_closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
     let (queue_max, retention) = (loaded.server.limits.queue_max, loaded.retention);
+    // On a database other gateways may be at work, and must not wait for this.
+    let company = if loaded.store.is_database() { pace::Company::Others } else { pace::Company::Nobody };
     let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let (store, clock) = (opened.store, opened.clock);
     let report = if change.dry_run {
         serde_json::to_value(store.prunable(retention, clock.now()).await?)?
     } else {
-        let pruned: Pruned = pace::prune(&*store, &retention, &clock, pace::Company::Nobody, WITHOUT_END).await?;
+        let pruned: Pruned = pace::prune(&*store, &retention, &clock, company, WITHOUT_END).await?;
         let result = serde_json::to_string(&pruned)?;
         let by = By::new(person::of_this_process(), &change.reason);
         store.audit(deed(clock.now(), by, "prune", "", pruned.deliveries, result)).await.context(NOT_NOTED)?;
