@@ -1,5 +1,6 @@
 //! A whole store into another one: of the same kind, of the other kind, and back.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
@@ -214,8 +215,15 @@ async fn what_changes_while_it_is_copied_arrives_too() {
         let mover = world.mover(target.destination().await);
         let mut dice = Dice(11);
         let mut outside = Outside::default();
+        let is_copied = Cell::new(false);
+        let copying = async {
+            let copied = mover.copy().await;
+            is_copied.set(true);
+            copied
+        };
+        // Never cut off in the middle: what a claim takes must be known here, or nobody settles it.
         let working = async {
-            loop {
+            while !is_copied.get() {
                 match dice.roll(4) {
                     0 => outside.accept_blindly(&world, &mut dice).await,
                     1 => outside.claim(&world, &mut dice).await,
@@ -225,10 +233,8 @@ async fn what_changes_while_it_is_copied_arrives_too() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::select! {
-            copied = mover.copy() => copied.unwrap(),
-            () = working => unreachable!(),
-        }
+        let (copied, ()) = tokio::join!(copying, working);
+        copied.unwrap();
         assert!(outside.changes() > 20, "something happened meanwhile: {}", outside.changes());
         while !outside.is_idle() {
             outside.settle(&world, &mut dice).await;
