@@ -178,6 +178,8 @@ impl SqliteStore {
             wal_pages,
             checkpoint_at: writer::CHECKPOINT_PAGES,
             pages_max: 0,
+            broken: 0,
+            broken_at: None,
             _lock: lock,
             ended,
         };

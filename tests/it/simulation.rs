@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod law;
+pub(crate) mod look;
 pub(crate) mod network;
 pub(crate) mod scene;
 pub(crate) mod steps;

@@ -27,6 +27,9 @@ const GROUP_ROWS_MAX: usize = 2_000;
 pub(super) const CHECKPOINT_PAGES: i32 = 4_000;
 /// How often a failing disk is tried.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// So many connections in a row may break at once; after that the disk is left alone between two trials. A dying disk takes
+/// its time for every error, and each command that waits for one keeps Salesforce waiting for its answer.
+const BROKEN_AT_ONCE: u32 = 3;
 /// How much a trial writes: enough to find out that the disk is still full.
 const PROBE_BYTES: i64 = 65_536;
 
@@ -179,6 +182,10 @@ pub(super) struct Writer {
     /// The size of the log at which it is copied next.
     pub(super) checkpoint_at: i32,
     pub(super) pages_max: u32,
+    /// Connections that broke since the disk last worked.
+    pub(super) broken: u32,
+    /// When the last one did, until the disk may be tried again.
+    pub(super) broken_at: Option<Duration>,
     /// Held as long as the thread lives.
     pub(super) _lock: schema::Lock,
     pub(super) ended: watch::Sender<bool>,
@@ -219,18 +226,31 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut next = Next::Reconnect;
         while next != Next::Stop {
-            let connection = match self.first.take() {
-                Some(first) => Ok(first),
-                None => self.connect(),
-            };
-            next = match connection {
-                Ok(connection) => self.work(&connection),
-                Err(reason) => self.refuse_for_a_while(&reason),
+            next = match self.rests() {
+                Some(reason) => self.refuse_for_a_while(&reason),
+                None => self.try_disk(),
             };
         }
         let ended = self.ended.clone();
         drop(self);
         ended.send_replace(true);
+    }
+
+    /// Serves until an error breaks the connection.
+    fn try_disk(&mut self) -> Next {
+        let connection = match self.first.take() {
+            Some(first) => Ok(first),
+            None => self.connect(),
+        };
+        let next = match connection {
+            Ok(connection) => self.work(&connection),
+            Err(reason) => self.refuse_for_a_while(&reason),
+        };
+        if next == Next::Reconnect {
+            self.broken = self.broken.saturating_add(1);
+            self.broken_at = Some(self.clock.monotonic());
+        }
+        next
     }
 
     /// Serves with one connection for as long as it can be trusted.
@@ -269,6 +289,15 @@ impl Writer {
         *self.shared.health.borrow() != Health::Ready
     }
 
+    /// Why the disk is left alone for now.
+    fn rests(&self) -> Option<String> {
+        let since = self.clock.monotonic().saturating_sub(self.broken_at?);
+        match &*self.shared.health.borrow() {
+            Health::Failing(reason) if self.broken >= BROKEN_AT_ONCE && since < PROBE_EVERY => Some(reason.clone()),
+            Health::Failing(_) | Health::Ready => None,
+        }
+    }
+
     /// A connection in place of one that an error broke.
     fn connect(&self) -> Result<Connection, String> {
         self.stands_in_place().map_err(|error| words::of(&error))?;
@@ -277,7 +306,7 @@ impl Writer {
         Ok(connection)
     }
 
-    /// The database cannot even be opened: what comes next is refused, and then it is tried again.
+    /// The database cannot be opened, or rests: what comes next is refused, and then it is tried again.
     fn refuse_for_a_while(&mut self, reason: &str) -> Next {
         self.fail(reason);
         match self.queue.recv_timeout(PROBE_EVERY) {
@@ -286,7 +315,10 @@ impl Writer {
                 task.answer(Err(StoreError::Unavailable(reason.to_owned())));
                 Next::Reconnect
             }
-            Err(RecvTimeoutError::Timeout) => Next::Reconnect,
+            Err(RecvTimeoutError::Timeout) => {
+                self.broken_at = None;
+                Next::Reconnect
+            }
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => Next::Stop,
         }
     }
@@ -519,6 +551,7 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the store can write again");
                 self.shared.health.send_replace(Health::Ready);
+                self.broken = 0;
                 Next::Serve
             }
             Err(error) => {

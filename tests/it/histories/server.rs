@@ -13,6 +13,7 @@ use tokio_postgres::types::Type;
 
 use crate::line::{Cut, Line};
 use crate::postgres::{self, Server, Trust, address, connect};
+use crate::simulation::look::Look;
 use crate::simulation::steps::Disk;
 use crate::simulation::store::Ground;
 use crate::simulation::{wait, work_on};
@@ -155,9 +156,9 @@ impl Ground for ServerGround {
         self.server.restart();
     }
 
-    fn beside(&self, _: &Arc<dyn Store>) -> Arc<dyn Store> {
+    fn beside(&self, _: &Arc<dyn Store>) -> Look {
         let state = self.state.lock().unwrap();
-        Arc::clone(state.beside.as_ref().unwrap()) as Arc<dyn Store>
+        Look::by_questions(Arc::clone(state.beside.as_ref().unwrap()) as Arc<dyn Store>)
     }
 
     fn pass(&self, passed: Duration) -> bool {

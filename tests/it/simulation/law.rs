@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use omgate::call::Call;
 use omgate::clock::Timestamp;
-use omgate::delivery::State;
-use omgate::store::{
-    Accept, Accepted, AttemptView, Change, Claim, Claims, DeliveryFilter, DeliveryView, Fate, Ledger, NOT_CALLED,
-    NotificationFilter, Settle, Settlement, Store,
-};
+use omgate::delivery::{DeliveryId, State};
+use omgate::store::{Accept, Accepted, Change, Claim, Claims, Fate, Ledger, NOT_CALLED, Settle, Settlement};
 
+use super::look::{Look, Seen, Tried};
 use super::network::{self, Meets};
 use super::scene::{self, ATTEMPTS_MAX, CONCURRENCY, WAIT_MAX_MS, way};
 use super::steps::{Content, Note, SYSTEMS};
@@ -27,8 +25,8 @@ struct Book {
     log: Vec<String>,
     /// Rises with everything that happens.
     tick: u64,
-    /// What it was at the last look.
-    checked: u64,
+    /// Whether anything was heard of the store since the last look.
+    heard: bool,
     /// By notification id, the contents that are stored, oldest first.
     revisions: BTreeMap<String, Vec<Content>>,
     acked: Vec<Note>,
@@ -112,6 +110,11 @@ impl Law {
         self.book().breaks(why);
     }
 
+    /// A command came to something.
+    pub(crate) fn hear(&self) {
+        self.book().heard = true;
+    }
+
     pub(crate) fn tick(&self) -> u64 {
         let mut book = self.book();
         book.tick += 1;
@@ -119,16 +122,17 @@ impl Law {
     }
 
     /// A process opened the store: what it was told before must stand, and nothing is in flight.
-    pub(crate) fn opened(&self, store: &dyn Store, now: Timestamp) {
-        let all = deliveries(store);
-        let revisions = revisions(store);
-        let systems = SYSTEMS.map(|system| (system, wait(store.system(system.to_owned())).unwrap()));
+    pub(crate) fn opened(&self, look: &Look, now: Timestamp) {
+        let all = look.deliveries();
+        let revisions = look.revisions();
+        let systems = SYSTEMS.map(|system| (system, wait(look.store.system(system.to_owned())).unwrap()));
         let mut book = self.book();
         let book = &mut *book;
         book.live.clear();
         book.calls_open.clear();
         book.due.clear();
         book.ledger = Ledger::default();
+        book.heard = true;
         book.tick += 1;
         book.revisions = revisions;
         book.say(format!("opened: {} deliveries", all.len()));
@@ -140,13 +144,13 @@ impl Law {
         }
         book.acked = acked;
         let stored: BTreeSet<i64> =
-            all.iter().filter(|view| view.state == State::Delivered).map(|view| view.delivery_id.0).collect();
+            all.iter().filter(|seen| seen.state == State::Delivered).map(|seen| seen.id).collect();
         if let Some(lost) = book.promised.difference(&stored).next() {
             book.breaks(format!("delivery {lost} was recorded as delivered and is not any more"));
         }
         book.delivered = stored;
         for view in &all {
-            let id = view.delivery_id.0;
+            let id = view.id;
             if view.state == State::InFlight {
                 book.breaks(format!("delivery {id} is in flight, and the process that called is gone"));
             }
@@ -203,16 +207,17 @@ impl Law {
     }
 
     /// Deliveries were leased.
-    pub(crate) fn claimed(&self, store: &dyn Store, claim: &Claim, asked: u64, claims: &Claims) {
+    pub(crate) fn claimed(&self, look: &Look, claim: &Claim, asked: u64, claims: &Claims) {
         if claims.claimed.is_empty() {
             return;
         }
-        let unsettled = unsettled(store);
+        self.hear();
+        let open = look.open();
         for claimed in &claims.claimed {
             let id = claimed.delivery.0;
-            let found = wait(store.delivery(claimed.delivery));
+            let attempts = look.attempts(claimed.delivery);
             let mut book = self.book();
-            let Ok((view, attempts)) = found else {
+            let (Some(seen), Some(attempts)) = (open.iter().find(|seen| seen.id == id), attempts) else {
                 return book.breaks(format!("delivery {id} was claimed and is not in the store"));
             };
             let Content::Record { record, version } = scene::content_of(&claimed.notification.xml) else {
@@ -220,9 +225,9 @@ impl Law {
                 return;
             };
             book.say(format!("claimed {id}, attempt {} ({record}/{version} on {})", claimed.attempt, claimed.route));
-            book.check_claim(&unsettled, (&view, &attempts), claim, asked, claimed.attempt);
+            book.check_claim(&open, (seen, &attempts), claim, asked, claimed.attempt);
             let before = attempts.iter().rev().nth(1);
-            let before = before.and_then(|attempt| Some((attempt.number, attempt.outcome.clone()?)));
+            let before = before.and_then(|(number, outcome)| Some((*number, outcome.clone()?)));
             let live = Live {
                 lease: claimed.lease.0,
                 attempt: claimed.attempt,
@@ -301,7 +306,7 @@ impl Law {
         let mut book = self.book();
         let Some(live) = book.live.get_mut(&id) else { return };
         live.answered = true;
-        let system = if live.route == "newest" { "crm" } else { "erp" };
+        let system = way(&live.route).system;
         if let Some(open) = book.calls_open.get_mut(system) {
             *open = open.saturating_sub(1);
         }
@@ -320,7 +325,7 @@ impl Law {
             book.breaks(format!("delivery {id}, attempt {}, met {:?}: {why}", live.attempt, live.meets));
         }
         book.due.remove(&id);
-        let system = if live.route == "newest" { "crm" } else { "erp" };
+        let system = way(&live.route).system;
         book.works.insert(system, matches!(settle.outcome, "delivered" | "refused"));
         match settle.settlement {
             Settlement::Delivered => {
@@ -389,23 +394,24 @@ impl Law {
     }
 
     /// Leases ran out: the attempts under them are unknown, and whoever made them has no right to settle them any more.
-    pub(crate) fn rescued(&self, store: &dyn Store) {
-        let all = deliveries(store);
+    pub(crate) fn rescued(&self, look: &Look) {
+        let all = look.deliveries();
         let mut book = self.book();
         for view in all.iter().filter(|view| view.state != State::InFlight) {
-            let id = view.delivery_id.0;
+            let id = view.id;
             if book.live.remove(&id).is_some() {
                 book.leases_lost += 1;
                 book.say(format!("the lease of {id} ran out: it is {}", view.state));
             }
         }
+        book.heard = true;
         book.tick += 1;
     }
 
     /// A person's change was stored.
-    pub(crate) fn changed(&self, before: &DeliveryView, all: &[DeliveryView], change: &Change) {
+    pub(crate) fn changed(&self, before: &Seen, all: &[Seen], change: &Change) {
         let mut book = self.book();
-        let id = before.delivery_id.0;
+        let id = before.id;
         book.say(format!("{change:?} of {id}, which was {}", before.state));
         if !change.applies_to(before.state) {
             book.breaks(format!("{change:?} was done to delivery {id}, which was {}", before.state));
@@ -413,8 +419,8 @@ impl Law {
         book.due.remove(&id);
         let Change::Replay { even_if_newer } = change else { return };
         book.replayed.insert(id, *even_if_newer);
-        let is_later = |other: &&DeliveryView| {
-            other.route == before.route && other.record_id == before.record_id && other.delivery_id > before.delivery_id
+        let is_later = |other: &&Seen| {
+            other.way.route == before.way.route && other.record_id == before.record_id && other.id > before.id
         };
         let outdated = all.iter().filter(is_later).any(|other| other.state == State::Delivered);
         if outdated && !even_if_newer {
@@ -443,8 +449,9 @@ impl Law {
         }
     }
 
-    /// What must hold after every step; all deliveries. Where no command was given since the last look, nothing changed.
-    pub(crate) fn check(&self, store: &dyn Store, now: Duration) -> Option<Vec<DeliveryView>> {
+    /// What must hold after every step; all deliveries. Where nothing was written since the last look, and nothing
+    /// was said to be, nothing changed.
+    pub(crate) fn check(&self, look: &Look, now: Duration) -> Option<Vec<Seen>> {
         {
             let mut book = self.book();
             let dropped = |live: &&Live| live.refused_at.is_some_and(|at| now.saturating_sub(at).as_secs() > 2);
@@ -452,15 +459,15 @@ impl Law {
                 let why = format!("the verdict on {:?} was refused by the store, and not tried again", live.key);
                 book.breaks(why);
             }
-            if book.checked == book.tick {
+            let heard = std::mem::take(&mut book.heard);
+            if !look.is_other() && !heard {
                 return None;
             }
-            book.checked = book.tick;
         }
-        let all = deliveries(store);
-        let ledger = wait(store.ledger()).unwrap();
-        let disagreements = wait(store.verify()).unwrap();
-        let repaired = wait(store.sweep());
+        let all = look.deliveries();
+        let ledger = wait(look.store.ledger()).unwrap();
+        let disagreements = wait(look.store.verify()).unwrap();
+        let repaired = wait(look.store.sweep());
         let mut book = self.book();
         if !ledger.balanced {
             book.breaks(format!("the ledger does not balance: {ledger:?}"));
@@ -484,12 +491,12 @@ impl Law {
     }
 
     /// What must hold when everything had its chance.
-    pub(crate) fn check_end(&self, store: &dyn Store, now: Timestamp) {
-        self.opened(store, now);
-        for view in deliveries(store) {
-            let id = view.delivery_id.0;
-            let attempts = wait(store.delivery(view.delivery_id)).unwrap().1;
-            let unknown = attempts.iter().filter(|attempt| attempt.outcome.as_deref() == Some("unknown")).count();
+    pub(crate) fn check_end(&self, look: &Look, now: Timestamp) {
+        self.opened(look, now);
+        for view in look.deliveries() {
+            let id = view.id;
+            let attempts = look.attempts(DeliveryId(id)).unwrap();
+            let unknown = attempts.iter().filter(|(_, outcome)| outcome.as_deref() == Some("unknown")).count();
             let mut book = self.book();
             let taken = book.taken.get(&id).copied().unwrap_or(0);
             if taken as usize > unknown + 1 {
@@ -530,29 +537,29 @@ impl Book {
 
     fn check_claim(
         &mut self,
-        unsettled: &[DeliveryView],
-        (view, attempts): (&DeliveryView, &[AttemptView]),
+        open: &[Seen],
+        (seen, attempts): (&Seen, &[Tried]),
         claim: &Claim,
         asked: u64,
         attempt: u32,
     ) {
-        let id = view.delivery_id.0;
-        let begun = attempts.last().is_some_and(|last| last.number == attempt && last.ended_at.is_none());
-        if view.state != State::InFlight || view.attempts != attempt || !begun {
+        let id = seen.id;
+        let begun = attempts.last() == Some(&(attempt, None));
+        if seen.state != State::InFlight || seen.attempts != attempt || !begun {
             self.breaks(format!("attempt {attempt} of delivery {id} was begun and is not in the store"));
         }
         if self.delivered.contains(&id) {
             self.breaks(format!("delivery {id} is delivered and was claimed again"));
         }
         let allowed = ["retry", "unknown"];
-        if let Some(before) = attempts.iter().rev().nth(1).and_then(|before| before.outcome.as_deref())
+        if let Some(before) = attempts.iter().rev().nth(1).and_then(|(_, outcome)| outcome.as_deref())
             && !allowed.contains(&before)
             && !self.replayed.contains_key(&id)
         {
             self.breaks(format!("delivery {id} goes out again after {before}"));
         }
-        for ahead in unsettled.iter().filter(|other| other.delivery_id < view.delivery_id && in_one_lane(other, view)) {
-            let (other, state) = (ahead.delivery_id, ahead.state);
+        for ahead in open.iter().filter(|other| other.id < id && in_one_lane(other, seen) && !is_settled(other)) {
+            let (other, state) = (ahead.id, ahead.state);
             self.breaks(format!("delivery {id} goes out, and {other} ahead in its lane is {state}"));
         }
         if let Some((since, until)) = self.paused.get(&claim.system)
@@ -584,32 +591,32 @@ impl Book {
         }
     }
 
-    fn check_states(&mut self, all: &[DeliveryView]) {
+    fn check_states(&mut self, all: &[Seen]) {
         for view in all {
-            let id = view.delivery_id.0;
+            let id = view.id;
             if (view.state == State::Delivered) != self.delivered.contains(&id) {
                 self.breaks(format!("delivery {id} is {}, and what was stored of it says otherwise", view.state));
             }
             if (view.state == State::InFlight) != self.live.contains_key(&id) {
                 self.breaks(format!("delivery {id} is {}, and what was leased says otherwise", view.state));
             }
-            let excused = self.replayed.contains_key(&id) || view.destination == "put";
+            let excused = self.replayed.contains_key(&id) || view.way.destination == "put";
             if view.attempts > 3 * ATTEMPTS_MAX && !excused && !self.patient {
                 self.breaks(format!("delivery {id} has {} attempts", view.attempts));
             }
         }
     }
 
-    fn check_lanes(&mut self, all: &[DeliveryView]) {
-        let mut lanes: BTreeMap<(&str, &str), Vec<&DeliveryView>> = BTreeMap::new();
+    fn check_lanes(&mut self, all: &[Seen]) {
+        let mut lanes: BTreeMap<(&str, &str), Vec<&Seen>> = BTreeMap::new();
         for view in all.iter().filter(|view| !is_settled(view)) {
             if let Some(lane) = &view.lane {
-                lanes.entry((&view.system, lane)).or_default().push(view);
+                lanes.entry((view.way.system, lane)).or_default().push(view);
             }
         }
         for (lane, unsettled) in lanes {
             // Rows rise as contents come in. What a person replays keeps its place, whatever came since.
-            let later = |one: &DeliveryView, other: &DeliveryView| {
+            let later = |one: &Seen, other: &Seen| {
                 one.record_id == other.record_id
                     && one.notification_id != other.notification_id
                     && one.notification_row > other.notification_row
@@ -619,7 +626,7 @@ impl Book {
                 .enumerate()
                 .flat_map(|(place, one)| unsettled.iter().skip(place + 1).map(move |other| (one, other)));
             if let Some((one, other)) = pairs.into_iter().find(|(one, other)| later(one, other)) {
-                let (one, other) = (one.delivery_id, other.delivery_id);
+                let (one, other) = (one.id, other.id);
                 self.breaks(format!(
                     "lane {lane:?}: {one} has a later state of its record than {other}, and goes out first"
                 ));
@@ -627,17 +634,17 @@ impl Book {
             let going = unsettled.iter().filter(|view| matches!(view.state, State::Waiting | State::InFlight)).count();
             let waits_behind = unsettled.iter().skip(1).any(|view| view.state == State::Waiting);
             if going > 1 || waits_behind {
-                let states: Vec<_> = unsettled.iter().map(|view| (view.delivery_id.0, view.state)).collect();
+                let states: Vec<_> = unsettled.iter().map(|view| (view.id, view.state)).collect();
                 self.breaks(format!("lane {lane:?} is out of order: {states:?}"));
             }
         }
     }
 
     /// For each route that matches what a notification says last, there is one delivery with that, and one only.
-    fn check_routes(&mut self, all: &[DeliveryView]) {
+    fn check_routes(&mut self, all: &[Seen]) {
         let mut counts: BTreeMap<(&str, u32, &str), u32> = BTreeMap::new();
         for view in all {
-            *counts.entry((&view.notification_id, view.revision, &view.route)).or_default() += 1;
+            *counts.entry((&view.notification_id, view.revision, view.way.route)).or_default() += 1;
         }
         let mut wrong = counts.iter().filter(|(_, count)| **count > 1).map(|(key, _)| format!("{key:?} twice")).next();
         for (id, contents) in &self.revisions {
@@ -667,15 +674,15 @@ pub(crate) fn is_taken(meets: Meets) -> bool {
     }
 }
 
-fn in_one_lane(one: &DeliveryView, other: &DeliveryView) -> bool {
-    one.lane.is_some() && one.lane == other.lane && one.system == other.system
+fn in_one_lane(one: &Seen, other: &Seen) -> bool {
+    one.lane.is_some() && one.lane == other.lane && one.way.system == other.way.system
 }
 
-fn is_settled(view: &DeliveryView) -> bool {
+fn is_settled(view: &Seen) -> bool {
     match view.state {
         State::Delivered | State::Superseded | State::Discarded => true,
         // What no call could ever be made of holds no lane.
-        State::Dead => !way(&view.route).dead_holds || view.attempts == 0,
+        State::Dead => !view.way.dead_holds || view.attempts == 0,
         State::Waiting | State::Blocked | State::InFlight | State::Held => false,
     }
 }
@@ -723,34 +730,4 @@ fn fits(live: &Live, settle: &Settle) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// All deliveries, in the order of their ids.
-/// Those that keep their place in their lane.
-fn unsettled(store: &dyn Store) -> Vec<DeliveryView> {
-    let of_state = |state| {
-        let filter = DeliveryFilter { state: Some(state), limit: Some(1_000), ..DeliveryFilter::default() };
-        wait(store.deliveries(filter)).unwrap()
-    };
-    let states = [State::Waiting, State::Blocked, State::InFlight, State::Held, State::Dead];
-    states.into_iter().flat_map(of_state).filter(|view| !is_settled(view)).collect()
-}
-
-pub(crate) fn deliveries(store: &dyn Store) -> Vec<DeliveryView> {
-    let filter = DeliveryFilter { limit: Some(1_000), ..DeliveryFilter::default() };
-    let mut all = wait(store.deliveries(filter)).unwrap();
-    assert!(all.len() < 1_000, "a history makes too many deliveries for one look");
-    all.reverse();
-    all
-}
-
-fn revisions(store: &dyn Store) -> BTreeMap<String, Vec<Content>> {
-    let filter = NotificationFilter { limit: Some(1_000), ..NotificationFilter::default() };
-    let ids: BTreeSet<String> =
-        wait(store.notifications(filter)).unwrap().into_iter().map(|view| view.notification.notification_id).collect();
-    let contents = |id: &String| {
-        let views = wait(store.notification(id.clone())).unwrap();
-        views.iter().map(|view| scene::content_of(&view.notification.xml)).collect()
-    };
-    ids.into_iter().map(|id| (id.clone(), contents(&id))).collect()
 }

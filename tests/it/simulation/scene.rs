@@ -18,14 +18,15 @@ pub(crate) const CONCURRENCY: usize = 3;
 pub(crate) struct Way {
     pub(crate) route: &'static str,
     pub(crate) destination: &'static str,
+    pub(crate) system: &'static str,
     pub(crate) stale_by: bool,
     pub(crate) dead_holds: bool,
 }
 
 pub(crate) const WAYS: [Way; 3] = [
-    Way { route: "all", destination: "create", stale_by: true, dead_holds: false },
-    Way { route: "large", destination: "update", stale_by: false, dead_holds: true },
-    Way { route: "newest", destination: "put", stale_by: false, dead_holds: false },
+    Way { route: "all", destination: "create", system: "erp", stale_by: true, dead_holds: false },
+    Way { route: "large", destination: "update", system: "erp", stale_by: false, dead_holds: true },
+    Way { route: "newest", destination: "put", system: "crm", stale_by: false, dead_holds: false },
 ];
 
 pub(crate) fn way(route: &str) -> &'static Way {

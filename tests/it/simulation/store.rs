@@ -1,7 +1,7 @@
 //! A store that faults by order, around a real one; and the disks that real ones stand on.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,7 +18,8 @@ use omgate::store::{
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::clock::Time;
-use super::law::{self, Law};
+use super::law::Law;
+use super::look::{Look, Seen};
 use super::steps::{Command, Disk, Fault};
 use super::wait;
 
@@ -33,9 +34,7 @@ pub(crate) trait Ground: Send + Sync {
     /// What was not synced is lost, save perhaps a part (of a hundred); nothing is open.
     fn lose_power(&self, _kept: u64) {}
     /// The same store, for whoever looks on while a gateway has it open: what befalls the gateway's does not befall this one.
-    fn beside(&self, open: &Arc<dyn Store>) -> Arc<dyn Store> {
-        Arc::clone(open)
-    }
+    fn beside(&self, open: &Arc<dyn Store>) -> Look;
     /// So much time has passed in all; whether leases of the gateway ran out and were rescued by another.
     fn pass(&self, _passed: Duration) -> bool {
         false
@@ -59,7 +58,20 @@ impl SqliteGround {
     pub(crate) fn new() -> Self {
         let memory = PathBuf::from("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        Self { path: folder.path().join("store.db"), faults: Faults::default(), synced: Mutex::new(0), _folder: folder }
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, Self::new_database()).unwrap();
+        Self { path, faults: Faults::default(), synced: Mutex::new(0), _folder: folder }
+    }
+
+    /// A database that was made and closed; made once for all histories.
+    fn new_database() -> &'static [u8] {
+        static NEW: OnceLock<Vec<u8>> = OnceLock::new();
+        NEW.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("store.db");
+            drop(SqliteStore::open(Options::new(path.clone(), Arc::new(Time::default()))).unwrap());
+            std::fs::read(path).unwrap()
+        })
     }
 
     fn log(&self) -> PathBuf {
@@ -86,6 +98,10 @@ impl Ground for SqliteGround {
             Disk::Late => Some(13),
             Disk::Broken => Some(10),
         });
+    }
+
+    fn beside(&self, open: &Arc<dyn Store>) -> Look {
+        Look::at_rows(Arc::clone(open), &self.path)
     }
 
     fn sync(&self) {
@@ -115,7 +131,7 @@ pub(crate) enum Death {
 /// The store that the gateway sees.
 pub(crate) struct FaultyStore {
     pub(crate) real: Arc<dyn Store>,
-    pub(crate) beside: Arc<dyn Store>,
+    pub(crate) beside: Arc<Look>,
     pub(crate) law: Arc<Law>,
     pub(crate) ground: Arc<dyn Ground>,
     pub(crate) time: Arc<Time>,
@@ -163,6 +179,10 @@ impl FaultyStore {
             let result = run();
             if let Ok(done) = &result {
                 seen(done);
+                // A claim that found nothing changed nothing; of one that did, the law hears.
+                if command != Command::Claim {
+                    self.law.hear();
+                }
             }
             result
         };
@@ -221,9 +241,9 @@ impl Store for FaultyStore {
         let kept = claim.clone();
         Box::pin(async move {
             if self.ground.pass(self.time.monotonic()) {
-                self.law.rescued(&*self.beside);
+                self.law.rescued(&self.beside);
             }
-            let seen = move |claims: &Claims| self.law.claimed(&*self.beside, &kept, asked, claims);
+            let seen = move |claims: &Claims| self.law.claimed(&self.beside, &kept, asked, claims);
             self.write(Command::Claim, || wait(self.real.claim(claim)), seen).await
         })
     }
@@ -261,12 +281,12 @@ impl Store for FaultyStore {
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         let kept = change.clone();
         let run = move || {
-            let all = law::deliveries(&*self.beside);
+            let all = self.beside.deliveries();
             let changed = wait(self.real.change(delivery, change, by, now))?;
             Ok((all, changed))
         };
-        let seen = move |(all, _): &(Vec<DeliveryView>, DeliveryView)| {
-            if let Some(before) = all.iter().find(|view| view.delivery_id == delivery) {
+        let seen = move |(all, _): &(Vec<Seen>, DeliveryView)| {
+            if let Some(before) = all.iter().find(|seen| seen.id == delivery.0) {
                 self.law.changed(before, all, &kept);
             }
         };

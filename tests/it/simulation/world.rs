@@ -9,18 +9,19 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use omgate::clock::{Clock, SharedClock};
 use omgate::config::{self, Loaded};
-use omgate::delivery::State;
+use omgate::delivery::{DeliveryId, State};
 use omgate::dispatch::{self, Dispatch, Plan};
 use omgate::intake::{self, Desk};
 use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
-use omgate::store::{By, Change, DeliveryView, Ledger, Store, StoredConfig, SystemState};
+use omgate::store::{By, Change, Ledger, Store, StoredConfig, SystemState};
 use omgate::telemetry::{Alarms, Metrics};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::Time;
 use super::law::Law;
+use super::look::{Look, Seen};
 use super::network::Network;
 use super::scene;
 use super::steps::{Command, Disk, Fault, Hand, Mood, Note, SYSTEMS, Step, mixed};
@@ -107,7 +108,7 @@ impl Gateway {
 struct Process {
     gateway: Gateway,
     /// The store that the law looks at.
-    beside: Arc<dyn Store>,
+    beside: Arc<Look>,
     runtime: Runtime,
 }
 
@@ -150,7 +151,7 @@ pub(crate) struct World {
     posted: BTreeMap<u64, Note>,
     acked: Arc<Mutex<BTreeMap<u64, Note>>>,
     /// All deliveries, as the last look found them.
-    all: Vec<DeliveryView>,
+    all: Vec<Seen>,
 }
 
 /// Lives through a history.
@@ -214,7 +215,7 @@ impl World {
     }
 
     /// Everything is settled, within bounds; all deliveries.
-    pub(crate) fn come_to_rest(&mut self) -> Vec<DeliveryView> {
+    pub(crate) fn come_to_rest(&mut self) -> Vec<Seen> {
         for _ in 0..ROUNDS_MAX {
             self.run(30_000);
             self.check();
@@ -255,7 +256,7 @@ impl World {
         self.ensure();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            if let Some(all) = self.law.check(&*process.beside, self.time.monotonic()) {
+            if let Some(all) = self.law.check(&process.beside, self.time.monotonic()) {
                 self.all = all;
             }
         }
@@ -276,8 +277,8 @@ impl World {
         let (gateway, beside) = runtime.block_on(async {
             self.time.begin();
             let real = self.ground.open(Arc::clone(&clock), scene.hold_unknown.clone());
-            let beside = self.ground.beside(&real);
-            self.law.opened(&*beside, clock.now());
+            let beside = Arc::new(self.ground.beside(&real));
+            self.law.opened(&beside, clock.now());
             let store = Arc::new(FaultyStore {
                 real,
                 beside: Arc::clone(&beside),
@@ -314,9 +315,11 @@ impl World {
     /// The process ends: by a death, or in good order.
     pub(crate) fn end(&mut self, death: Option<Death>, down_ms: u64) {
         if death.is_none() {
+            let beside = self.process.as_ref().map(|process| Arc::clone(&process.beside));
             let stopped = self.within(async |gateway| {
                 gateway.desk.close();
                 gateway.dispatch.drain(Duration::from_secs(2)).await;
+                beside.iter().for_each(|look| look.let_go());
                 gateway.store.close().await;
             });
             if stopped.is_none() {
@@ -328,6 +331,7 @@ impl World {
         drop(runtime);
         self.time.end();
         // The last that hold the store: it closes.
+        beside.let_go();
         drop((gateway, beside));
         if death == Some(Death::PowerCut) {
             self.ground.lose_power(mixed(self.law.tick()) % 101);
@@ -377,7 +381,7 @@ impl World {
             return;
         }
         let place = usize::try_from(which / 5).unwrap() % fitting.len();
-        let delivery = fitting[place].delivery_id;
+        let delivery = DeliveryId(fitting[place].id);
         self.within(async move |gateway| {
             let store = Arc::clone(&gateway.store);
             let dispatch = Arc::clone(&gateway.dispatch);
@@ -456,7 +460,7 @@ impl World {
         self.check();
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            self.law.check_end(&*process.beside, self.time.now());
+            self.law.check_end(&process.beside, self.time.now());
         }
     }
 
@@ -485,11 +489,11 @@ impl World {
             for view in all {
                 let change = match view.state {
                     State::Held => Change::Release,
-                    State::Dead if scene::way(&view.route).dead_holds && view.attempts > 0 => Change::Discard,
+                    State::Dead if view.way.dead_holds && view.attempts > 0 => Change::Discard,
                     _ => continue,
                 };
-                drop(gateway.store.change(view.delivery_id, change, By::new("somebody", "help"), clock.now()).await);
-                gateway.dispatch.wake(&view.system);
+                drop(gateway.store.change(DeliveryId(view.id), change, By::new("somebody", "help"), clock.now()).await);
+                gateway.dispatch.wake(view.way.system);
             }
         });
     }
@@ -502,7 +506,7 @@ impl World {
         all_acked
             && self.all.iter().all(|view| match view.state {
                 State::Delivered | State::Superseded | State::Discarded => true,
-                State::Dead => !scene::way(&view.route).dead_holds || view.attempts == 0,
+                State::Dead => !view.way.dead_holds || view.attempts == 0,
                 _ => false,
             })
     }
@@ -518,7 +522,7 @@ impl World {
         };
         if let Some(process) = &self.process {
             let _inside = process.runtime.enter();
-            let ledger = super::wait(process.beside.ledger()).unwrap();
+            let ledger = super::wait(process.beside.store.ledger()).unwrap();
             summary.delivered = ledger.deliveries.delivered;
             summary.unknown = ledger.attempts.unknown;
         }

@@ -395,6 +395,21 @@ async fn a_command_that_comes_while_the_disk_fails_is_tried_itself() {
     assert_eq!(*world.store().health().borrow(), Health::Ready);
 }
 
+#[tokio::test]
+async fn a_disk_that_breaks_again_and_again_is_left_alone_for_half_a_second() {
+    let world = World::new();
+    world.faults.fail_commits(Some(10));
+    for _ in 0..3 {
+        world.store().accept(world.envelope([note("1")])).await.unwrap_err();
+    }
+    world.faults.fail_commits(None);
+    let refused = world.store().accept(world.envelope([note("1")])).await.unwrap_err();
+    assert!(refused.to_string().contains("the disk failed"), "{refused}");
+    world.clock.0.fetch_add(500, Ordering::SeqCst);
+    assert_eq!(world.post([note("1")]).await, [Fate::Unrouted]);
+    assert_eq!(*world.store().health().borrow(), Health::Ready);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_command_harms_itself_alone() {
     let world = World::new();
