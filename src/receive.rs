@@ -208,26 +208,27 @@ pub fn configure(config: &mut web::ServiceConfig, edge: Arc<Edge>) {
 
 async fn handle(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> HttpResponse {
     let (serving, standing) = (edge.serving.load_full(), edge.standing());
+    let payload = payload.into_inner();
     let caller = caller_of(&request);
     let sender = proxy::sender(standing.proxy.as_deref(), &caller, request.headers());
     let Some(source) = serving.find(request.path()) else {
         let is_post = *request.method() == Method::POST;
         let near = serving.near(request.path());
         edge.intake.strayed(&Stray { is_post, sender: sender.to_string(), near });
-        return answer::not_found();
+        return answer::unread(answer::not_found(), payload);
     };
     if let Err(denied) = admit(&request, &edge, &standing, source, (&caller, sender)) {
         edge.deny(&denied);
-        return answer::forbidden();
+        return answer::unread(answer::forbidden(), payload);
     }
     match *request.method() {
         Method::POST => {
-            let response = post(&request, payload.into_inner(), &edge, source, (&serving.limits, sender)).await;
+            let response = post(&request, payload, &edge, source, (&serving.limits, sender)).await;
             edge.intake.answered();
             response
         }
-        Method::GET | Method::HEAD => look(&request, &edge, source),
-        _ => answer::method_not_allowed(),
+        Method::GET | Method::HEAD => answer::unread(look(&request, &edge, source), payload),
+        _ => answer::unread(answer::method_not_allowed(), payload),
     }
 }
 
@@ -314,7 +315,7 @@ fn caller_of(request: &HttpRequest) -> Caller {
 
 async fn post(
     request: &HttpRequest,
-    payload: Payload,
+    mut payload: Payload,
     edge: &Edge,
     source: &Source,
     (limits, sender): (&Limits, IpAddr),
@@ -329,15 +330,15 @@ async fn post(
     let post = |body| Post { source: source.name.clone(), body, charset, sender };
     // Given back when the POST is answered: until then its body is in memory.
     let mut place = edge.room.place();
-    match read(request, payload, limits, &mut place).await {
+    match read(request, &mut payload, limits, &mut place).await {
         Ok(body) => edge.intake.take(post(body)).await.to_response(),
         Err(Unread::Refused { answer, read }) => {
             edge.intake.refused(post(read), &answer).await;
-            answer.to_response()
+            answer::unread(answer.to_response(), payload)
         }
         Err(Unread::NoRoom) => {
             edge.intake.crowded_out(&source.name);
-            answer::unread(Answer::NotNow.to_response())
+            answer::unread(Answer::NotNow.to_response(), payload)
         }
     }
 }
@@ -401,7 +402,7 @@ const REFUSED_BYTES_KEPT: usize = 64 << 10;
 
 async fn read(
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     limits: &Limits,
     place: &mut Place<'_>,
 ) -> Result<Bytes, Unread> {
@@ -439,7 +440,7 @@ fn encoding_of(name: &str) -> Option<ContentEncoding> {
 
 async fn collect(
     request: &HttpRequest,
-    mut stream: Decompress<Payload>,
+    mut stream: Decompress<&mut Payload>,
     limits: &Limits,
     place: &mut Place<'_>,
     body: &mut BytesMut,

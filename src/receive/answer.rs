@@ -1,8 +1,14 @@
 //! What Salesforce gets: the one place that turns what happened into HTTP.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::Payload;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE};
 use actix_web::http::{ConnectionType, StatusCode};
+use bytes::Bytes;
 
 use crate::soap;
 
@@ -88,16 +94,39 @@ impl Answer {
             Self::Accepted => xml(StatusCode::OK).body(soap::ack(soap::Ack::Accepted)),
             Self::NotNow => xml(StatusCode::OK).body(soap::ack(soap::Ack::Refused)),
             Self::Refused(refusal) => xml(StatusCode::INTERNAL_SERVER_ERROR).body(soap::client_fault(&refusal.reason)),
-            Self::TooLarge(reason) => unread(xml(StatusCode::PAYLOAD_TOO_LARGE).body(soap::client_fault(reason))),
+            Self::TooLarge(reason) => xml(StatusCode::PAYLOAD_TOO_LARGE).body(soap::client_fault(reason)),
         }
     }
 }
 
-/// An answer to a request whose body is not read to its end: the connection cannot be used again.
+/// An answer to a request whose body is not read to its end: the connection cannot be used again, and is closed a moment
+/// later. A body that is let go of before the answer is sent would be read to its end if it comes in chunks, for as long as
+/// the client cares to send any.
 #[must_use]
-pub fn unread(mut response: HttpResponse) -> HttpResponse {
+pub fn unread(mut response: HttpResponse, payload: Payload) -> HttpResponse {
+    if matches!(payload, Payload::None) {
+        return response;
+    }
     response.head_mut().set_connection_type(ConnectionType::Close);
-    response
+    response.map_body(|_, body| BoxBody::new(Unread { body, _payload: payload }))
+}
+
+/// The body of such an answer.
+struct Unread {
+    body: BoxBody,
+    _payload: Payload,
+}
+
+impl MessageBody for Unread {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
 }
 
 fn xml(status: StatusCode) -> actix_web::HttpResponseBuilder {
@@ -132,7 +161,9 @@ pub fn not_found() -> HttpResponse {
 pub fn forbidden() -> HttpResponse {
     let mut response = HttpResponse::Forbidden();
     response.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
-    unread(response.body("forbidden: this gateway's own log and status say why\n"))
+    let mut response = response.body("forbidden: this gateway's own log and status say why\n");
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
 }
 
 /// A method that a source does not take.

@@ -90,6 +90,11 @@ impl Process {
         self.http.get(url).send().await.is_ok_and(|response| response.status().is_success())
     }
 
+    /// The id of the process that runs.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -27,6 +27,7 @@ mod gateway;
 mod gateways;
 mod harness;
 mod histories;
+mod hostile;
 mod interop;
 mod keep;
 #[cfg(feature = "postgres")]

@@ -104,8 +104,9 @@ pub(crate) fn first_broken(grounds: Grounds<'_>, count: u64, heard: impl Fn(&Sum
     found.into_inner().unwrap()
 }
 
-/// Drops steps for as long as something still breaks.
-fn shrunk(grounds: Grounds<'_>, seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, Broken) {
+/// Drops steps for as long as the same still breaks, numbers aside.
+fn shrunk(grounds: Grounds<'_>, seed: u64, mut steps: Vec<Step>, why: &str) -> (Vec<Step>, Broken) {
+    let rule = |why: &str| why.chars().filter(|c| !c.is_ascii_digit()).take(40).collect::<String>();
     let started = Instant::now();
     let mut broken = None;
     let mut size = steps.len().div_ceil(2).max(1);
@@ -116,10 +117,10 @@ fn shrunk(grounds: Grounds<'_>, seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, 
             let mut fewer = steps.clone();
             fewer.drain(place..(place + size).min(steps.len()));
             match live(grounds, seed, &fewer) {
-                Err(still) => {
+                Err(still) if rule(&still.why) == rule(why) => {
                     (steps, broken, dropped) = (fewer, Some(still), true);
                 }
-                Ok(_) => place += size,
+                Err(_) | Ok(_) => place += size,
             }
         }
         if size == 1 && !dropped || started.elapsed() >= Duration::from_secs(60) {
@@ -137,7 +138,7 @@ fn shrunk(grounds: Grounds<'_>, seed: u64, mut steps: Vec<Step>) -> (Vec<Step>, 
 
 /// What a person needs to see of a history that breaks.
 pub(crate) fn report(grounds: Grounds<'_>, seed: u64, broken: &Broken) -> String {
-    let (steps, smallest) = shrunk(grounds, seed, steps::of_seed(seed));
+    let (steps, smallest) = shrunk(grounds, seed, steps::of_seed(seed), &broken.why);
     let steps: Vec<String> = steps.iter().map(|step| format!("  {step:?}")).collect();
     format!(
         "seed {seed}: {}\nOMGATE_SIM_SEED={seed} lives through it again; the fewest steps that still break it ({}):\n{}\n\

@@ -485,6 +485,7 @@ impl Store for FaultyStore {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
+        self.beside.let_go();
         Box::pin(async move { wait(self.real.close()) })
     }
 }

@@ -315,11 +315,9 @@ impl World {
     /// The process ends: by a death, or in good order.
     pub(crate) fn end(&mut self, death: Option<Death>, down_ms: u64) {
         if death.is_none() {
-            let beside = self.process.as_ref().map(|process| Arc::clone(&process.beside));
             let stopped = self.within(async |gateway| {
                 gateway.desk.close();
                 gateway.dispatch.drain(Duration::from_secs(2)).await;
-                beside.iter().for_each(|look| look.let_go());
                 gateway.store.close().await;
             });
             if stopped.is_none() {
