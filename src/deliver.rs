@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,28 +15,32 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
+use reqwest::{Client, ClientBuilder, Method, Proxy, Request, Url};
 
 use crate::call::Call;
 use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
 use crate::deliver::auth::{Added, Auth, AuthError, Outgoing, Ready};
+use crate::deliver::egress::{Egress, Gate};
 use crate::deliver::exchange::{Asked, ask};
-use crate::disk;
+use crate::deliver::tls::{Identity, Tls, TlsError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
 use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
+pub mod egress;
 mod exchange;
 pub mod keep;
 pub mod rules;
+pub mod tls;
 
 /// An answer's body is read up to this many bytes unless the destination says otherwise.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// How large a file of certificate authorities may be.
-const AUTHORITIES_BYTES_MAX: u64 = 32 << 20;
+
+/// How a proxy is spoken to. With `socks5` names are resolved here, with the others by the proxy.
+pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// A kept connection is closed after this long without use: shorter than the keep-alive of common servers (5 s and
 /// more), so that a request seldom meets a connection that the other side is just closing.
@@ -69,10 +73,13 @@ pub struct TargetConfig {
     pub connect_timeout: Duration,
     /// Of an answer's body after decompression, in bytes; see [`RESPONSE_BYTES_MAX`].
     pub response_bytes_max: usize,
-    /// PEM: the only authorities trusted; none: the machine's own.
-    pub ca: Option<PathBuf>,
-    /// `http://[user:password@]host:port` of a forward proxy; none: direct, whatever the environment says.
+    /// Whom it trusts, and as whom we come.
+    pub tls: Tls,
+    /// `scheme://[user:password@]host:port` of a forward proxy, one of [`PROXY_SCHEMES`]; none: direct, whatever the
+    /// environment says.
     pub proxy: Option<Text>,
+    /// Where its calls may go.
+    pub egress: Egress,
 }
 
 /// Why a destination's connection cannot be set up: the configuration's fault.
@@ -89,12 +96,22 @@ pub enum BuildError {
         reason: String,
     },
     /// The proxy's address.
-    #[error("the proxy of destination {name}, {proxy}, is not a usable address; write http://host:port")]
+    #[error(
+        "the proxy of destination {name}, {proxy}, is not a usable address; write http://host:port, or https, socks5 or socks5h"
+    )]
     Proxy {
         /// The destination.
         name: String,
         /// As configured, secrets as references.
         proxy: String,
+    },
+    /// The client certificate.
+    #[error("the TLS of destination {name}: {reason}")]
+    Tls {
+        /// The destination.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The credentials.
     #[error("the credentials of destination {name}: {reason}")]
@@ -131,6 +148,8 @@ pub struct Target {
     freshness: Freshness,
     response_bytes_max: usize,
     mask: Mask,
+    gate: Gate,
+    accepts_anybody: bool,
     /// The machine has no certificate authorities: why every HTTPS call will fail.
     without_authorities: bool,
 }
@@ -176,9 +195,12 @@ impl Target {
         if let Some(security) = &config.security {
             security.check().map_err(|reason| BuildError::Security { name: config.name.clone(), reason })?;
         }
-        let (client, without_authorities) = client(&config)?;
+        let proxy = proxy(&config)?;
+        let gate = Gate::new(config.egress.clone(), proxy.clone());
+        let (client, without_authorities) = client(&config, proxy, &gate)?;
+        let identity = config.tls.identity.as_ref().and_then(Identity::texts);
         let within = config.security.iter().flat_map(Security::texts);
-        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(within);
+        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(identity).chain(within);
         Ok(Self {
             client,
             credentials,
@@ -186,6 +208,8 @@ impl Target {
             security: config.security,
             freshness: Freshness { clock: SystemClock::shared(), nonces: Arc::new(random_nonce) },
             response_bytes_max: config.response_bytes_max,
+            gate,
+            accepts_anybody: config.tls.accept_invalid,
             without_authorities,
         })
     }
@@ -194,6 +218,12 @@ impl Target {
     #[must_use]
     pub fn response_bytes_max(&self) -> usize {
         self.response_bytes_max
+    }
+
+    /// Whether it takes any certificate (`accept_invalid`): whoever answers may be anybody.
+    #[must_use]
+    pub fn accepts_anybody(&self) -> bool {
+        self.accepts_anybody
     }
 
     /// The same connection with another source of moments and nonces, for tests.
@@ -250,26 +280,22 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
     explain(target, call, &failure, left.happened())
 }
 
-fn client(config: &TargetConfig) -> Result<(Client, bool), BuildError> {
-    let wrong = |error: reqwest::Error| BuildError::Client { name: config.name.clone(), reason: chain(&error) };
-    if let Some(path) = &config.ca {
-        let authorities = authorities(path).map_err(|reason| BuildError::Authorities {
-            name: config.name.clone(),
-            path: path.clone(),
-            reason,
-        })?;
-        let client = builder(config)?.tls_certs_only(authorities).build().map_err(wrong)?;
-        return Ok((client, false));
+fn client(config: &TargetConfig, proxy: Option<Url>, gate: &Gate) -> Result<(Client, bool), BuildError> {
+    let name = || config.name.clone();
+    let (tls, without_authorities) = tls::client(&config.tls).map_err(|error| match error {
+        TlsError::Authorities(path, reason) => BuildError::Authorities { name: name(), path, reason },
+        TlsError::Other(reason) => BuildError::Tls { name: name(), reason },
+    })?;
+    let mut builder = builder(config).tls_backend_preconfigured(tls).dns_resolver(Arc::new(gate.clone()));
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(Proxy::all(proxy).map_err(|_| wrong_proxy(config))?);
     }
-    match builder(config)?.build() {
-        Ok(client) => Ok((client, false)),
-        // A machine without any certificate authorities can still make plain calls.
-        Err(_) => Ok((builder(config)?.tls_certs_only([]).build().map_err(wrong)?, true)),
-    }
+    let client = builder.build().map_err(|error| BuildError::Client { name: name(), reason: chain(&error) })?;
+    Ok((client, without_authorities))
 }
 
-fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
-    let builder = Client::builder()
+fn builder(config: &TargetConfig) -> ClientBuilder {
+    Client::builder()
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -279,23 +305,24 @@ fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
         .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(config.connect_timeout)
         .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-    let Some(proxy) = &config.proxy else { return Ok(builder) };
-    let wrong = || BuildError::Proxy { name: config.name.clone(), proxy: proxy.masked() };
-    let url = Url::parse(proxy.reveal().trim()).map_err(|_| wrong())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong());
-    }
-    Ok(builder.proxy(Proxy::all(url).map_err(|_| wrong())?))
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let pem = disk::read(path, AUTHORITIES_BYTES_MAX).map_err(|error| error.to_string())?;
-    let authorities = Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error))?;
-    if authorities.is_empty() {
-        return Err("there is no PEM certificate in it".to_owned());
-    }
-    Ok(authorities)
+fn proxy(config: &TargetConfig) -> Result<Option<Url>, BuildError> {
+    let Some(proxy) = &config.proxy else { return Ok(None) };
+    proxy_url(proxy).map(Some).ok_or_else(|| wrong_proxy(config))
+}
+
+/// The address of a proxy, where it is one.
+#[must_use]
+pub fn proxy_url(proxy: &Text) -> Option<Url> {
+    let url = Url::parse(proxy.reveal().trim()).ok()?;
+    (PROXY_SCHEMES.contains(&url.scheme()) && url.has_host()).then_some(url)
+}
+
+fn wrong_proxy(config: &TargetConfig) -> BuildError {
+    let proxy = config.proxy.as_ref().map(Text::masked).unwrap_or_default();
+    BuildError::Proxy { name: config.name.clone(), proxy }
 }
 
 fn mask_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Mask {
@@ -315,6 +342,7 @@ fn request(
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(format!("the URL {} is not an http or https address", call.url));
     }
+    target.gate.admit(&url).map_err(|refusal| format!("no connection to {}: {refusal}", place(&call.url)))?;
     let body = target.body(call)?;
     let added = adds(&Outgoing { method: &method, url: &url, id: &call.id, body: &body })?;
     let mut request = Request::new(method, url);

@@ -261,9 +261,24 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
+        self.warn_of_anybody(&before.in_force.plan, &in_force.plan);
         self.attempts.meet(&in_force.plan, &runners);
         self.running.store(Arc::new(Running { in_force, runners }));
         Adopted { attempts: Arc::clone(&self.attempts), changed }
+    }
+
+    /// A destination that takes any certificate is an alarm for as long as it does.
+    fn warn_of_anybody(&self, before: &Plan, plan: &Plan) {
+        let takes_anybody = |plan: &Plan, name: &str| {
+            plan.destinations.get(name).is_some_and(|destination| destination.target.accepts_anybody())
+        };
+        for name in before.destinations.keys().filter(|name| !takes_anybody(plan, name)) {
+            self.attempts.alarms.clear("certificate", name);
+        }
+        for name in plan.destinations.keys().filter(|name| takes_anybody(plan, name)) {
+            let message = "its tls says accept_invalid: whoever answers there, with any certificate, gets its calls and credentials";
+            self.attempts.alarms.raise("certificate", name, message);
+        }
     }
 
     fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {

@@ -34,6 +34,7 @@ mod line;
 mod messages;
 #[cfg(feature = "postgres")]
 mod moving;
+mod outgoing;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod power;

@@ -1,0 +1,327 @@
+//! TLS towards a destination: whose certificates are trusted, which are pinned, and which one we show.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use p12_keystore::KeyStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::Verifier as Platform;
+
+use crate::disk;
+use crate::secret::Text;
+
+/// How large a file of certificates or keys may be.
+const FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// What a destination's configuration says about TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// PEM: the only authorities trusted; none: the machine's own.
+    pub ca: Option<PathBuf>,
+    /// Of the server's certificate or its key, one must be among these; none: it is not asked.
+    pub pins: Vec<Pin>,
+    /// No older version is spoken.
+    pub version_min: Version,
+    /// Who we are, for a server that asks.
+    pub identity: Option<Identity>,
+    /// Any certificate is taken: whoever answers may be anybody.
+    pub accept_invalid: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// 1.2 or later.
+    #[default]
+    Tls12,
+    /// 1.3 or later.
+    Tls13,
+}
+
+/// A client certificate and its key.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// Two PEM files.
+    Pem {
+        /// The certificate, then its intermediates.
+        certificate: PathBuf,
+        /// Its private key, not encrypted.
+        key: PathBuf,
+    },
+    /// A PKCS#12 file.
+    Pkcs12 {
+        /// The file.
+        file: PathBuf,
+        /// Of the file and of the key in it.
+        password: Text,
+    },
+}
+
+impl Identity {
+    /// The texts that may hold secrets.
+    pub(super) fn texts(&self) -> Option<&Text> {
+        match self {
+            Self::Pem { .. } => None,
+            Self::Pkcs12 { password, .. } => Some(password),
+        }
+    }
+}
+
+/// SHA-256 of a certificate, or of its public key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Pin([u8; 32]);
+
+impl Pin {
+    fn of(bytes: &[u8]) -> Self {
+        let mut pin = [0; 32];
+        for (to, from) in pin.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+            *to = *from;
+        }
+        Self(pin)
+    }
+}
+
+impl FromStr for Pin {
+    type Err = String;
+
+    /// `sha256:` and hex, with colons or without, or base64.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no pin; write \"sha256:\" and 64 hex digits, or base64, of the certificate (DER) or of its public key"
+            )
+        };
+        let written = text.trim().strip_prefix("sha256:").ok_or_else(wrong)?;
+        let digits: String = written.chars().filter(|c| *c != ':').collect();
+        let bytes = if digits.len() == 64 {
+            let digit = |at: usize| digits.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+            (0..32).map(digit).collect::<Option<Vec<u8>>>()
+        } else {
+            STANDARD.decode(written).ok()
+        };
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Why TLS cannot be set up: the configuration's fault.
+#[derive(Debug)]
+pub(super) enum TlsError {
+    /// The file with the authorities.
+    Authorities(PathBuf, String),
+    /// The client's certificate, or anything else.
+    Other(String),
+}
+
+/// What connections are made with; and whether the machine has no authorities, so that every handshake will fail.
+pub(super) fn client(tls: &Tls) -> Result<(ClientConfig, bool), TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let trust = trust(tls, &provider)?;
+    let without_authorities = matches!(trust, Trust::Nobody);
+    let versions: &[_] = match tls.version_min {
+        Version::Tls12 => &[&TLS13, &TLS12],
+        Version::Tls13 => &[&TLS13],
+    };
+    let verifier = Verifier { trust, pins: tls.pins.clone(), provider: Arc::clone(&provider) };
+    let other = |error: rustls::Error| TlsError::Other(error.to_string());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = shown(identity).map_err(TlsError::Other)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                TlsError::Other(format!("the client certificate and its key cannot be used together: {error}"))
+            })?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((config, without_authorities))
+}
+
+fn trust(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {
+    if tls.accept_invalid {
+        return Ok(Trust::Anybody);
+    }
+    let Some(path) = &tls.ca else {
+        // A machine without any certificate authorities can still make plain calls.
+        let platform = Platform::new(Arc::clone(provider));
+        return Ok(platform.map_or(Trust::Nobody, |platform| Trust::Authorities(Arc::new(platform))));
+    };
+    let wrong = |reason: String| TlsError::Authorities(path.clone(), reason);
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path).map_err(wrong)? {
+        roots.add(authority).map_err(|error| wrong(error.to_string()))?;
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    verifier.map(|verifier| Trust::Authorities(verifier as _)).map_err(|error| wrong(error.to_string()))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = disk::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| format!("it is no PEM file of certificates: {error}"))?;
+    if found.is_empty() { Err("there is no PEM certificate in it".to_owned()) } else { Ok(found) }
+}
+
+type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// The certificates that we show, ours first, and the private key.
+fn shown(identity: &Identity) -> Result<Shown, String> {
+    match identity {
+        Identity::Pem { certificate, key } => {
+            let named = |path: &Path, reason: String| format!("{}: {reason}", path.display());
+            let chain = certificates(certificate).map_err(|reason| named(certificate, reason))?;
+            let pem = disk::read(key, FILE_BYTES_MAX).map_err(|error| named(key, error.to_string()))?;
+            let key = PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|_| named(key, "there is no PEM private key in it that is not encrypted".to_owned()))?;
+            Ok((chain, key))
+        }
+        Identity::Pkcs12 { file, password } => pkcs12(file, &password.reveal()),
+    }
+}
+
+fn pkcs12(file: &Path, password: &str) -> Result<Shown, String> {
+    let named = |reason: &str| format!("{}: {reason}", file.display());
+    let bytes = disk::read(file, FILE_BYTES_MAX).map_err(|error| named(&error.to_string()))?;
+    let store = KeyStore::from_pkcs12(&bytes, password)
+        .map_err(|error| named(&format!("it cannot be read as PKCS#12 with this password: {error}")))?;
+    let (_, chain) = store
+        .private_key_chain()
+        .ok_or_else(|| named("there is no private key in it that says which certificate is its own (localKeyID)"))?;
+    let certificates: Vec<_> =
+        chain.chain().iter().map(|certificate| CertificateDer::from(certificate.as_der().to_vec())).collect();
+    if certificates.is_empty() {
+        return Err(named("there is no certificate in it that belongs to its private key"));
+    }
+    let key = PrivatePkcs8KeyDer::from(chain.key().to_vec());
+    Ok((certificates, PrivateKeyDer::Pkcs8(key)))
+}
+
+/// Whose certificates are taken.
+#[derive(Debug)]
+enum Trust {
+    Authorities(Arc<dyn ServerCertVerifier>),
+    /// There are no authorities.
+    Nobody,
+    /// `accept_invalid`.
+    Anybody,
+}
+
+/// The usual check of a server's certificate, and then its pins.
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    pins: Vec<Pin>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    /// Only the server's own certificate counts: what else it sends proves nothing.
+    fn check_pins(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        let whole = Pin::of(certificate);
+        let key = ParsedCertificate::try_from(certificate).map(|parsed| Pin::of(&parsed.subject_public_key_info()))?;
+        if self.pins.contains(&whole) || self.pins.contains(&key) {
+            return Ok(());
+        }
+        Err(rustls::Error::General(format!(
+            "the server's certificate is not among the pins; it is {whole}, its public key is {key}"
+        )))
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.trust {
+            Trust::Authorities(authorities) => {
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+            }
+            Trust::Nobody => return Err(CertificateError::UnknownIssuer.into()),
+            Trust::Anybody => {}
+        }
+        self.check_pins(end_entity)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_hex_or_base64_and_nothing_else() {
+        let hex = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
+        let expected = Pin::of(b"");
+        let colons: Vec<&str> = (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect();
+        for text in [
+            format!("sha256:{hex}"),
+            format!("sha256:{}", hex.to_lowercase()),
+            format!("sha256:{}", colons.join(":")),
+            "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned(),
+        ] {
+            assert_eq!(text.parse::<Pin>(), Ok(expected), "{text}");
+        }
+        for text in ["", hex, "sha1:00", "sha256:", "sha256:00", "sha256:%", &format!("sha256:{}", "g".repeat(64))] {
+            assert!(text.parse::<Pin>().is_err(), "{text}");
+        }
+    }
+}
