@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::certificate::{self, Certificate};
 use crate::clock::{SharedClock, Timestamp};
 use crate::intake::Desk;
 use crate::receive::Edge;
-use crate::receive::certificate::{self, Certificate};
 use crate::telemetry::{Alarms, Metrics};
 
 /// So long before a certificate expires people are told.
