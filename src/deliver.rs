@@ -16,14 +16,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Method, Proxy, Request, Url};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::call::Call;
 use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
 use crate::deliver::auth::{Added, Auth, AuthError, Outgoing, Ready};
-use crate::deliver::egress::{Egress, Gate};
+use crate::deliver::egress::{Egress, Gate, Names};
 use crate::deliver::exchange::{Asked, ask};
-use crate::deliver::tls::{Identity, Tls, TlsError};
+use crate::deliver::tls::{Alarm, Identity, Tls, TlsError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
 use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
@@ -80,6 +81,8 @@ pub struct TargetConfig {
     pub proxy: Option<Text>,
     /// Where its calls may go.
     pub egress: Egress,
+    /// Who knows the addresses of names.
+    pub names: Names,
 }
 
 /// Why a destination's connection cannot be set up: the configuration's fault.
@@ -149,7 +152,7 @@ pub struct Target {
     response_bytes_max: usize,
     mask: Mask,
     gate: Gate,
-    accepts_anybody: bool,
+    alarms: Vec<Alarm>,
     /// The machine has no certificate authorities: why every HTTPS call will fail.
     without_authorities: bool,
 }
@@ -196,7 +199,7 @@ impl Target {
             security.check().map_err(|reason| BuildError::Security { name: config.name.clone(), reason })?;
         }
         let proxy = proxy(&config)?;
-        let gate = Gate::new(config.egress.clone(), proxy.clone());
+        let gate = Gate::new(config.egress.clone(), proxy.clone(), config.names.clone());
         let (client, without_authorities) = client(&config, proxy, &gate)?;
         let identity = config.tls.identity.as_ref().and_then(Identity::texts);
         let within = config.security.iter().flat_map(Security::texts);
@@ -209,7 +212,7 @@ impl Target {
             freshness: Freshness { clock: SystemClock::shared(), nonces: Arc::new(random_nonce) },
             response_bytes_max: config.response_bytes_max,
             gate,
-            accepts_anybody: config.tls.accept_invalid,
+            alarms: config.tls.alarms(),
             without_authorities,
         })
     }
@@ -220,10 +223,10 @@ impl Target {
         self.response_bytes_max
     }
 
-    /// Whether it takes any certificate (`accept_invalid`): whoever answers may be anybody.
+    /// What about its connection is an alarm for as long as it is so.
     #[must_use]
-    pub fn accepts_anybody(&self) -> bool {
-        self.accepts_anybody
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.alarms
     }
 
     /// The same connection with another source of moments and nonces, for tests.
@@ -325,8 +328,13 @@ fn wrong_proxy(config: &TargetConfig) -> BuildError {
     BuildError::Proxy { name: config.name.clone(), proxy }
 }
 
+/// Hosts stand in small letters in what is said of them.
 fn mask_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Mask {
-    Mask::new(texts.into_iter().flat_map(Text::secrets).map(|(reference, value)| (reference.to_owned(), value.clone())))
+    let secrets = texts.into_iter().flat_map(Text::secrets);
+    Mask::new(secrets.flat_map(|(reference, value)| {
+        let small = SecretString::from(value.expose_secret().to_lowercase());
+        [(reference.to_owned(), value.clone()), (reference.to_owned(), small)]
+    }))
 }
 
 /// The request, made anew for each time that it is sent.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::keep::Keep;
-use crate::deliver::{self, Transport, classify};
+use crate::deliver::{self, Transport, classify, tls};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
@@ -261,23 +261,24 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
-        self.warn_of_anybody(&before.in_force.plan, &in_force.plan);
+        self.warn_of_connections(&before.in_force.plan, &in_force.plan);
         self.attempts.meet(&in_force.plan, &runners);
         self.running.store(Arc::new(Running { in_force, runners }));
         Adopted { attempts: Arc::clone(&self.attempts), changed }
     }
 
-    /// A destination that takes any certificate is an alarm for as long as it does.
-    fn warn_of_anybody(&self, before: &Plan, plan: &Plan) {
-        let takes_anybody = |plan: &Plan, name: &str| {
-            plan.destinations.get(name).is_some_and(|destination| destination.target.accepts_anybody())
-        };
-        for name in before.destinations.keys().filter(|name| !takes_anybody(plan, name)) {
-            self.attempts.alarms.clear("certificate", name);
+    /// A destination whose connection is dangerous is an alarm for as long as it is.
+    fn warn_of_connections(&self, before: &Plan, plan: &Plan) {
+        for (name, alarm) in before.destinations.keys().flat_map(|name| tls::ALARMS.map(|alarm| (name, alarm))) {
+            let now = plan.destinations.get(name).map(|destination| destination.target.alarms()).unwrap_or_default();
+            if !now.iter().any(|(standing, _)| *standing == alarm) {
+                self.attempts.alarms.clear(alarm, name);
+            }
         }
-        for name in plan.destinations.keys().filter(|name| takes_anybody(plan, name)) {
-            let message = "its tls says accept_invalid: whoever answers there, with any certificate, gets its calls and credentials";
-            self.attempts.alarms.raise("certificate", name, message);
+        for (name, destination) in &plan.destinations {
+            for (alarm, message) in destination.target.alarms() {
+                self.attempts.alarms.restate(alarm, name, message);
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::read::{Field, Section, Spot};
 use super::{auth, egress, file, keep, limits, rules, security, value};
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
-use crate::deliver::egress::Egress;
+use crate::deliver::egress::{Egress, Names};
 use crate::deliver::keep::Keep;
 use crate::deliver::rules::Then;
 use crate::deliver::tls::Tls;
@@ -651,6 +651,7 @@ pub(super) fn target(
         tls: configured.target.tls.value.clone(),
         proxy: configured.target.proxy.as_ref().map(|field| field.value.clone()),
         egress: egress.clone(),
+        names: Names::default(),
     };
     foresee(root, configured, egress, auth);
     match Target::new(config) {
@@ -680,6 +681,10 @@ pub(super) fn target(
 
 /// Reports where no call of a destination could ever go.
 fn foresee(root: &Section<'_, '_>, configured: &Configured, egress: &Egress, auth: Option<&Field<Auth>>) {
+    // A stored configuration makes no calls of its own.
+    if !root.desk.files.is_disk() {
+        return;
+    }
     let TargetParts { proxy, address, .. } = &configured.target;
     let through = proxy.as_ref().and_then(|proxy| deliver::proxy_url(&proxy.value));
     let url = match &configured.kind {

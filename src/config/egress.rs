@@ -27,6 +27,6 @@ pub(super) fn foresee(section: &Section<'_, '_>, egress: &Egress, spot: &Spot, u
     // Only with socks5 names are resolved here.
     let way = if proxy.is_none_or(|proxy| proxy.scheme() == "socks5") { Way::Direct } else { Way::Proxy };
     if let Err(refusal) = egress.foresee(&url, way) {
-        section.desk.error(spot, format!("no call may go there: {refusal}"));
+        section.desk.error(spot, section.desk.masked(&format!("no call may go there: {refusal}")));
     }
 }

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
@@ -23,9 +25,11 @@ const METADATA_NAMES: [&str; 6] = [
     "metadata.tencentyun.com",
 ];
 /// Their addresses beside the link-local ones.
-const METADATA_ADDRESSES: [IpAddr; 3] = [
+const METADATA_ADDRESSES: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 /// A connection knows so many names: its destination's, its token endpoint's, its proxy's.
@@ -152,7 +156,7 @@ impl Special {
     }
 }
 
-/// The address that is meant: IPv4 written as IPv6 (mapped, compatible, NAT64, 6to4) is IPv4.
+/// The address that is meant: IPv4 written as IPv6 (mapped, translated, compatible, NAT64 (RFC 6052, RFC 8215), 6to4) is IPv4.
 fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [a, b, c, d, e, f, g, h] = v6.segments();
@@ -161,7 +165,9 @@ fn meant(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(one, two, three, four))
     };
     match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+        (0, 0, 0, 0, 0, 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => {
+            v4(g, h)
+        }
         // Neither :: nor ::1.
         (0, 0, 0, 0, 0, 0) if g != 0 || h > 1 => v4(g, h),
         (0x2002, ..) => v4(b, c),
@@ -250,7 +256,7 @@ impl Egress {
             }
             return Ok(());
         }
-        if self.allow.is_none() || by_name || networks.any(|net| net.contains(&real) || net.contains(&address)) {
+        if self.allow.is_none() || by_name || networks.any(|net| net.contains(&real)) {
             return Ok(());
         }
         Err(Refusal(format!("[egress] allow has no network with {shown} and port {port}; add it there")))
@@ -276,22 +282,49 @@ pub enum Way {
     Proxy,
 }
 
+/// Who is asked for the addresses of a name.
+#[derive(Clone)]
+pub struct Names(Arc<Ask>);
+
+type Ask = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
+
+impl Default for Names {
+    /// The machine's own name service.
+    fn default() -> Self {
+        Self::of(|name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }))
+    }
+}
+
+impl Names {
+    /// Another than the machine's, for tests.
+    pub fn of(ask: impl Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
+}
+
 /// Lets calls of one destination out: judges their URLs, and resolves their names.
 #[derive(Clone)]
 pub(super) struct Gate {
     egress: Egress,
     way: Way,
     proxy: Option<Url>,
+    service: Names,
     /// Names that calls go to, with their ports, and whether they are allowed as names.
     names: Arc<Mutex<HashMap<String, BTreeMap<u16, bool>>>>,
 }
 
 impl Gate {
-    pub(super) fn new(egress: Egress, proxy: Option<Url>) -> Self {
+    pub(super) fn new(egress: Egress, proxy: Option<Url>, service: Names) -> Self {
         // Only with socks5 the name is resolved here.
         let is_direct = proxy.as_ref().is_none_or(|proxy| proxy.scheme() == "socks5");
         let way = if is_direct { Way::Direct } else { Way::Proxy };
-        Self { egress, way, proxy, names: Arc::default() }
+        Self { egress, way, proxy, service, names: Arc::default() }
     }
 
     /// Judges a URL that a call is about to go to, and the proxy before it.
@@ -332,10 +365,10 @@ impl Gate {
             }
         }
         match refusal {
-            Some(Refusal(reason)) if allowed.is_empty() => {
-                Err(Refusal(format!("{name} leads nowhere that is allowed: {reason}")))
-            }
-            _ => Ok(allowed),
+            _ if !allowed.is_empty() => Ok(allowed),
+            Some(Refusal(reason)) => Err(Refusal(format!("{name} leads nowhere that is allowed: {reason}"))),
+            // With none at all, a client might have the name resolved elsewhere.
+            None => Err(Refusal(format!("{name} has no address"))),
         }
     }
 }
@@ -346,7 +379,7 @@ impl Resolve for Gate {
         Box::pin(async move {
             let addresses: Vec<SocketAddr> = match literal(name.as_str()) {
                 Some(address) => vec![SocketAddr::new(address, 0)],
-                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+                None => (gate.service.0)(name.as_str().to_owned()).await?,
             };
             let allowed = gate.those_allowed(name.as_str(), addresses)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
@@ -393,10 +426,14 @@ mod tests {
             "http://[::ffff:a9fe:a9fe]/",
             "http://[::169.254.169.254]/",
             "http://[64:ff9b::169.254.169.254]/",
+            "http://[64:ff9b:1::169.254.169.254]/",
+            "http://[::ffff:0:169.254.169.254]/",
             "http://[2002:a9fe:a9fe::1]/",
             "http://[fe80::1]/",
             "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
             "http://100.100.100.200/",
+            "http://168.63.129.16/",
             "http://0.0.0.0/",
             "http://[::]/",
             "http://metadata.google.internal/",
@@ -450,6 +487,7 @@ mod tests {
             ("0.0.0.0/0", "http://169.254.169.254/", false),
             ("0.0.0.0/0", "http://127.0.0.1/", false),
             ("::/0", "http://[fe80::1]/", false),
+            ("::/0", "http://[::ffff:10.0.0.1]/", false),
             ("fe80::/10", "http://[fe80::1]/", true),
             ("127.0.0.0/8", "http://127.0.0.1/", true),
             ("localhost", "http://localhost/", true),
@@ -465,7 +503,7 @@ mod tests {
         let addresses =
             |list: &[&str]| list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect::<Vec<_>>();
         let lead = |egress: &Egress, url: &str, to: &[&str]| {
-            let gate = Gate::new(egress.clone(), None);
+            let gate = Gate::new(egress.clone(), None, Names::default());
             let url = Url::parse(url).unwrap();
             gate.admit(&url).unwrap();
             gate.those_allowed(url.host_str().unwrap(), addresses(to)).map_err(|refusal| refusal.to_string())
@@ -484,8 +522,12 @@ mod tests {
         assert!(lead(&list, "http://other.example.com/", &["11.0.0.1"]).is_err());
         assert!(lead(&list, "http://erp.example.com/", &["11.0.0.1"]).is_ok());
         assert!(lead(&list, "http://erp.example.com/", &["127.0.0.1"]).is_err(), "a name is no leave to come home");
-        let gate = Gate::new(open, None);
+        let gate = Gate::new(open, None, Names::default());
         assert!(gate.those_allowed("other", addresses(&["10.0.0.1"])).is_err());
+        assert!(
+            lead(&Egress::default(), "http://erp.internal/", &[]).is_err(),
+            "nobody else is asked for its addresses"
+        );
     }
 
     #[test]

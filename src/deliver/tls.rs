@@ -1,24 +1,19 @@
 //! TLS towards a destination: whose certificates are trusted, which are pinned, and which one we show.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use p12_keystore::KeyStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier as Platform;
 
+use crate::certificate::{Certificate, Pin};
 use crate::disk;
 use crate::secret::Text;
 
@@ -38,6 +33,23 @@ pub struct Tls {
     pub identity: Option<Identity>,
     /// Any certificate is taken: whoever answers may be anybody.
     pub accept_invalid: bool,
+}
+
+/// What is dangerous about a connection: the alarm's name, and what it says.
+pub type Alarm = (&'static str, &'static str);
+
+/// The names of all such alarms.
+pub const ALARMS: [&str; 1] = ["accept_invalid"];
+
+impl Tls {
+    pub(super) fn alarms(&self) -> Vec<Alarm> {
+        let says = if self.pins.is_empty() {
+            "its tls says accept_invalid: whoever answers there, with any certificate, gets its calls and credentials"
+        } else {
+            "its tls says accept_invalid: of the certificate there only the pins are checked, not its names, dates and issuer"
+        };
+        self.accept_invalid.then_some(("accept_invalid", says)).into_iter().collect()
+    }
 }
 
 /// A version of TLS.
@@ -76,55 +88,6 @@ impl Identity {
             Self::Pem { .. } => None,
             Self::Pkcs12 { password, .. } => Some(password),
         }
-    }
-}
-
-/// SHA-256 of a certificate, or of its public key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Pin([u8; 32]);
-
-impl Pin {
-    fn of(bytes: &[u8]) -> Self {
-        let mut pin = [0; 32];
-        for (to, from) in pin.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
-            *to = *from;
-        }
-        Self(pin)
-    }
-}
-
-impl FromStr for Pin {
-    type Err = String;
-
-    /// `sha256:` and hex, with colons or without, or base64.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is no pin; write \"sha256:\" and 64 hex digits, or base64, of the certificate (DER) or of its public key"
-            )
-        };
-        let written = text.trim().strip_prefix("sha256:").ok_or_else(wrong)?;
-        let digits: String = written.chars().filter(|c| *c != ':').collect();
-        let bytes = if digits.len() == 64 {
-            let digit = |at: usize| digits.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-            (0..32).map(digit).collect::<Option<Vec<u8>>>()
-        } else {
-            STANDARD.decode(written).ok()
-        };
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or_else(wrong)
-    }
-}
-
-impl fmt::Display for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Pin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
     }
 }
 
@@ -249,13 +212,13 @@ impl Verifier {
         if self.pins.is_empty() {
             return Ok(());
         }
-        let whole = Pin::of(certificate);
-        let key = ParsedCertificate::try_from(certificate).map(|parsed| Pin::of(&parsed.subject_public_key_info()))?;
-        if self.pins.contains(&whole) || self.pins.contains(&key) {
+        let Certificate { sha256, public_key_sha256, .. } = Certificate::read(certificate)
+            .map_err(|reason| rustls::Error::General(format!("the server's certificate cannot be read: {reason}")))?;
+        if self.pins.contains(&sha256) || self.pins.contains(&public_key_sha256) {
             return Ok(());
         }
         Err(rustls::Error::General(format!(
-            "the server's certificate is not among the pins; it is {whole}, its public key is {key}"
+            "the server's certificate is not among the pins; it is {sha256}, its public key is {public_key_sha256}"
         )))
     }
 }
@@ -300,28 +263,5 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pin_is_hex_or_base64_and_nothing_else() {
-        let hex = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855";
-        let expected = Pin::of(b"");
-        let colons: Vec<&str> = (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect();
-        for text in [
-            format!("sha256:{hex}"),
-            format!("sha256:{}", hex.to_lowercase()),
-            format!("sha256:{}", colons.join(":")),
-            "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned(),
-        ] {
-            assert_eq!(text.parse::<Pin>(), Ok(expected), "{text}");
-        }
-        for text in ["", hex, "sha1:00", "sha256:", "sha256:00", "sha256:%", &format!("sha256:{}", "g".repeat(64))] {
-            assert!(text.parse::<Pin>().is_err(), "{text}");
-        }
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use omgate::call::Call;
 use omgate::clock::{Clock, Timestamp};
 use omgate::deliver::auth::Auth;
-use omgate::deliver::egress::Egress;
+use omgate::deliver::egress::{Egress, Names};
 use omgate::deliver::tls::Tls;
 use omgate::deliver::{self, BuildError, RESPONSE_BYTES_MAX, Target, TargetConfig};
 use omgate::outcome::{Exchange, Response};
@@ -41,6 +41,7 @@ pub(crate) fn config() -> TargetConfig {
         tls: Tls::default(),
         proxy: None,
         egress: Egress::default(),
+        names: Names::default(),
     }
 }
 

@@ -1,15 +1,18 @@
 //! How calls leave: TLS as a destination wants it, through proxies, and only to where they may go.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use omgate::call::Call;
+use omgate::certificate::Pin;
 use omgate::config as configuration;
 use omgate::deliver::auth::Auth;
 use omgate::deliver::auth::oauth::{OAuth, Settings, Style};
-use omgate::deliver::egress::Egress;
-use omgate::deliver::tls::{Identity, Pin, Tls, Version};
+use omgate::deliver::egress::{Egress, Names};
+use omgate::deliver::tls::{Identity, Tls, Version};
 use omgate::deliver::{self, Target, TargetConfig};
 use omgate::outcome::{Exchange, Response};
 use omgate::secret::Text;
@@ -43,6 +46,10 @@ fn only(allow: &[&str]) -> Egress {
     Egress { allow: Some(allow.iter().map(|text| text.parse().unwrap()).collect()) }
 }
 
+fn pin(hex: &str) -> Pin {
+    Pin::parse(&format!("sha256:{hex}")).unwrap()
+}
+
 async fn answered(target: &Target, url: &str) -> Response {
     let exchange = deliver::send(target, &call(url)).await;
     let Exchange::Answered(response) = exchange else { panic!("{url}: {exchange:?}") };
@@ -57,13 +64,10 @@ async fn not_sent(target: &Target, url: &str) -> String {
 
 /// What an error of a pin says of the server: its certificate, and its key.
 async fn presented(url: &str) -> [Pin; 2] {
-    let reason = not_sent(
-        &with_tls(Tls { pins: vec![format!("sha256:{}", "0".repeat(64)).parse().unwrap()], ..trusting() }),
-        url,
-    )
-    .await;
+    let reason = not_sent(&with_tls(Tls { pins: vec![pin(&"0".repeat(64))], ..trusting() }), url).await;
     assert!(reason.contains("is not among the pins"), "{reason}");
-    let pins: Vec<Pin> = reason.split_whitespace().filter_map(|word| word.trim_end_matches(',').parse().ok()).collect();
+    let pins: Vec<Pin> =
+        reason.split_whitespace().filter_map(|word| Pin::parse(word.trim_end_matches(',')).ok()).collect();
     pins.try_into().unwrap()
 }
 
@@ -71,7 +75,7 @@ async fn presented(url: &str) -> [Pin; 2] {
 async fn a_pin_counts_beside_the_usual_check_and_never_in_its_place() {
     let server = TlsServer::start(&[&rustls::version::TLS13, &rustls::version::TLS12], Client::Ignored);
     let url = format!("https://localhost:{}/x", server.port);
-    let other: Pin = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    let other = pin(&"0".repeat(64));
     for pin in presented(&url).await {
         assert_eq!(answered(&with_tls(Tls { pins: vec![other, pin], ..trusting() }), &url).await.status, 204);
         // The authority is not known: the pin does not make up for it.
@@ -93,7 +97,8 @@ async fn any_certificate_is_taken_only_where_that_is_said() {
     let url = format!("https://localhost:{}/x", server.port);
     not_sent(&with_tls(Tls::default()), &url).await;
     let anybody = with_tls(Tls { accept_invalid: true, ..Tls::default() });
-    assert!(anybody.accepts_anybody() && !with_tls(trusting()).accepts_anybody());
+    assert!(anybody.alarms().iter().any(|(alarm, _)| *alarm == "accept_invalid"));
+    assert!(with_tls(trusting()).alarms().is_empty());
     assert_eq!(answered(&anybody, &url).await.status, 204);
 }
 
@@ -294,6 +299,69 @@ async fn where_a_call_may_not_go_no_connection_is_made() {
     assert_eq!(server.connections(), 5);
 }
 
+/// A name service that gives one answer after the other, then the last one again; and how often it was asked.
+fn changing(answers: &[&[&str]]) -> (Names, Arc<AtomicUsize>) {
+    let addresses = |list: &&[&str]| list.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+    let answers: Vec<Vec<SocketAddr>> = answers.iter().map(addresses).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let names = Names::of(move |_| {
+        let at = count.fetch_add(1, Ordering::SeqCst);
+        let answer = answers.get(at).or(answers.last()).cloned().unwrap_or_default();
+        Box::pin(async move { Ok(answer) })
+    });
+    (names, asked)
+}
+
+#[tokio::test]
+async fn a_name_service_that_changes_its_answer_leads_no_call_elsewhere() {
+    let server = FaultServer::start(vec![Step::Read, say(OK)]).await;
+    let port = server.address.port();
+    let url = format!("http://erp.example.com:{port}/orders");
+    let (names, asked) = changing(&[
+        &["127.0.0.1"],
+        &["169.254.169.254"],
+        &["127.0.0.2"],
+        &["::ffff:127.0.0.2"],
+        &[],
+        &["169.254.169.254", "127.0.0.1"],
+    ]);
+    let target =
+        Target::new(TargetConfig { egress: only(&[&format!("127.0.0.1:{port}")]), names, ..config() }).unwrap();
+    assert_eq!(answered(&target, &url).await.status, 204);
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "what was judged is what is connected to: nobody asks again");
+    for _ in 0..4 {
+        let reason = not_sent(&target, &url).await;
+        assert!(reason.contains("erp.example.com leads nowhere") || reason.contains("has no address"), "{reason}");
+    }
+    assert_eq!(server.connections(), 1);
+    assert_eq!(answered(&target, &url).await.status, 204, "the address that is allowed is taken");
+    assert_eq!((server.connections(), asked.load(Ordering::SeqCst)), (2, 6));
+    // A name alone, without a list, leads neither to this machine nor to where clouds have their metadata.
+    let (names, _) = changing(&[&["127.0.0.1"], &["169.254.169.254"], &["fd00:ec2::254"]]);
+    let open = Target::new(TargetConfig { names, ..config() }).unwrap();
+    for _ in 0..3 {
+        let reason = not_sent(&open, &url).await;
+        assert!(reason.contains("[egress] allow"), "{reason}");
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_name_that_is_resolved_here_for_a_proxy_is_judged_too() {
+    let reached: Arc<Mutex<Vec<String>>> = Arc::default();
+    let port = socks(Arc::clone(&reached)).await;
+    let (names, _) = changing(&[&["10.1.2.3"], &["169.254.169.254"], &["11.1.2.3"], &[]]);
+    let egress = only(&["10.0.0.0/8", "127.0.0.1"]);
+    let proxy = Some(proxy_at("socks5", port));
+    let target = Target::new(TargetConfig { proxy, names, egress, ..config() }).unwrap();
+    assert_eq!(answered(&target, "http://erp.example.com:8080/orders").await.status, 204);
+    for _ in 0..3 {
+        not_sent(&target, "http://erp.example.com:8080/orders").await;
+    }
+    assert_eq!(*reached.lock().unwrap(), ["[10, 1, 2, 3]:8080"]);
+}
+
 #[tokio::test]
 async fn a_proxy_is_no_way_around_egress() {
     let proxy = FaultServer::start(vec![Step::Read, say(OK)]).await;
@@ -326,8 +394,8 @@ fn gateway(url: &str, more: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_environment_steers_no_call_and_a_destination_that_takes_anybody_is_an_alarm() {
-    let sink = Sink::start(Box::new(|_, _| Some((200, "{}".to_owned())))).await;
-    let url = sink.url("/orders");
+    let server = TlsServer::start(&[&rustls::version::TLS13], Client::Ignored);
+    let url = format!("https://localhost:{}/orders", server.port);
     let mut process = Process::prepare(&gateway(&url, "tls = { accept_invalid = true }"));
     let nowhere = "http://127.0.0.1:1";
     let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -337,10 +405,14 @@ async fn the_environment_steers_no_call_and_a_destination_that_takes_anybody_is_
     process.admin_until("/api/v1/status", patience, alarm).await;
     let notice = Notice { id: "04l240000000001AAA", record: "006240000000001AAA", fields: "<sf:Name>A</sf:Name>" };
     assert!(process.post("/in", envelope(&[notice])).await.unwrap().is_ack());
-    process.until(patience, |_| !sink.arrived().is_empty()).await;
-    process.configure(&gateway(&url, ""));
+    process.until(patience, |_| !server.heads().is_empty()).await;
+    let sink = Sink::start(Box::new(|_, _| Some((200, "{}".to_owned())))).await;
+    process.configure(&gateway(&sink.url("/orders"), ""));
     process.hang_up();
     process.admin_until("/api/v1/status", patience, |answer| !alarm(answer)).await;
+    let notice = Notice { id: "04l240000000002AAA", record: "006240000000002AAA", fields: "<sf:Name>A</sf:Name>" };
+    assert!(process.post("/in", envelope(&[notice])).await.unwrap().is_ack());
+    process.until(patience, |_| !sink.arrived().is_empty()).await;
     process.stop().await;
 }
 

@@ -1,8 +1,12 @@
 //! `tls` of a destination: whose certificates it takes, and as whom we come.
 
+use std::path::{Path, PathBuf};
+
+use crate::certificate::Pin;
+use crate::config::file::reason;
 use crate::config::read::{Field, Section};
 use crate::config::{auth, server};
-use crate::deliver::tls::{Identity, Pin, Tls, Version};
+use crate::deliver::tls::{Identity, Tls, Version};
 
 /// Reads the table beside `ca`, which stands for `tls.ca`; what is wrong in it is reported.
 pub(in crate::config) fn tls(section: &Section<'_, '_>) -> Tls {
@@ -16,20 +20,25 @@ pub(in crate::config) fn tls(section: &Section<'_, '_>) -> Tls {
     if section.has("ca") && table.has("ca") {
         table.desk.error(&table.spot_of("ca"), "says it twice: `ca` of the destination is the same; one of them");
     }
+    if table.list_is_empty("pins") {
+        table.desk.error(&table.spot_of("pins"), "names no pin; leave it out where none is to be checked");
+    }
     let pins = table.list("pins").unwrap_or_default();
     let read =
-        |field: &Field<String>| field.value.parse::<Pin>().map_err(|reason| table.desk.error(&field.spot, reason)).ok();
-    let pins = pins.iter().filter_map(read).collect();
+        |field: &Field<String>| Pin::parse(&field.value).map_err(|reason| table.desk.error(&field.spot, reason)).ok();
+    let pins: Vec<Pin> = pins.iter().filter_map(read).collect();
     let versions = [("1.2", Version::Tls12), ("1.3", Version::Tls13)];
     let version_min = table.choice("min_version", &versions).map(|field| field.value).unwrap_or_default();
     let identity = identity(&table);
     let accept_invalid = table.boolean("accept_invalid").unwrap_or(false);
     if accept_invalid {
         let spot = table.spot_of("accept_invalid");
-        table.desk.warning(
-            &spot,
-            "takes any certificate: whoever answers there gets its calls and credentials; name its authority with ca instead",
-        );
+        let reason = if table.has("pins") {
+            "takes any certificate with one of the pins, whatever its names, dates and issuer; name its authority with ca instead"
+        } else {
+            "takes any certificate: whoever answers there gets its calls and credentials; name its authority with ca instead"
+        };
+        table.desk.warning(&spot, reason);
         if table.has("ca") || section.has("ca") {
             table.desk.error(&spot, "leaves ca without effect; one of them");
         }
@@ -61,7 +70,9 @@ fn identity(table: &Section<'_, '_>) -> Option<Identity> {
             .desk
             .error(&table.spot_of("pkcs12"), "is a client certificate too, beside client_certificate; one of them");
     }
-    pkcs12.or_else(|| Some(Identity::Pem { certificate: certificate?, key: key? }))
+    let identity = pkcs12.or_else(|| Some(Identity::Pem { certificate: certificate?, key: key? }));
+    // A stored configuration makes no calls, and its files may be gone.
+    identity.filter(|_| table.desk.files.is_disk())
 }
 
 fn pkcs12(table: Section<'_, '_>) -> Option<Identity> {
@@ -77,6 +88,11 @@ fn pkcs12(table: Section<'_, '_>) -> Option<Identity> {
         let reason = "stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
         table.desk.warning(&password.spot, reason);
     }
+    if let Some(field) = file.as_ref().filter(|_| table.desk.files.is_disk())
+        && let Err(error) = table.desk.files.disk_bytes(Path::new(&field.value))
+    {
+        table.desk.error(&field.spot, format!("cannot read {:?}: {}", field.value, reason(&error)));
+    }
     let resolved = file.map(|field| table.desk.files.resolve(&field.value));
     table.finish();
     // Where only the form is looked at, the file stays closed.
@@ -85,7 +101,7 @@ fn pkcs12(table: Section<'_, '_>) -> Option<Identity> {
 }
 
 /// A PEM file that must be readable. It is no part of the stored configuration.
-fn file(section: &Section<'_, '_>, key: &'static str) -> Option<std::path::PathBuf> {
+fn file(section: &Section<'_, '_>, key: &'static str) -> Option<PathBuf> {
     let field = section.plain(key)?;
     if section.desk.files.is_disk() {
         server::check_pem(section, &field.value, &field.spot);
