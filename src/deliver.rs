@@ -24,7 +24,8 @@ use crate::crash;
 use crate::deliver::auth::{Added, Auth, AuthError, Outgoing, Ready};
 use crate::deliver::egress::{Egress, Gate, Names};
 use crate::deliver::exchange::{Asked, ask};
-use crate::deliver::tls::{Alarm, Identity, Tls, TlsError};
+use crate::deliver::legacy::Legacy;
+use crate::deliver::tls::{Alarm, Dated, Identity, Known, Tls, TlsError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
 use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
@@ -34,6 +35,7 @@ pub mod classify;
 pub mod egress;
 mod exchange;
 pub mod keep;
+pub mod legacy;
 pub mod rules;
 pub mod tls;
 
@@ -146,6 +148,9 @@ pub enum BuildError {
 #[derive(Clone)]
 pub struct Target {
     client: Client,
+    /// In the client's place.
+    legacy: Option<Legacy>,
+    known: Known,
     credentials: Ready,
     security: Option<Security>,
     freshness: Freshness,
@@ -200,12 +205,16 @@ impl Target {
         }
         let proxy = proxy(&config)?;
         let gate = Gate::new(config.egress.clone(), proxy.clone(), config.names.clone());
-        let (client, without_authorities) = client(&config, proxy, &gate)?;
+        let known = Known::of(&config.tls);
+        let (client, without_authorities) = client(&config, proxy, &gate, &known)?;
+        let legacy = legacy(&config, &gate, &known)?;
         let identity = config.tls.identity.as_ref().and_then(Identity::texts);
         let within = config.security.iter().flat_map(Security::texts);
         let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(identity).chain(within);
         Ok(Self {
             client,
+            legacy,
+            known,
             credentials,
             mask: mask_of(texts),
             security: config.security,
@@ -221,6 +230,12 @@ impl Target {
     #[must_use]
     pub fn response_bytes_max(&self) -> usize {
         self.response_bytes_max
+    }
+
+    /// The certificates that its calls depend on: the one we show, and those that servers showed last.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Dated> {
+        self.known.each()
     }
 
     /// What about its connection is an alarm for as long as it is so.
@@ -283,18 +298,36 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
     explain(target, call, &failure, left.happened())
 }
 
-fn client(config: &TargetConfig, proxy: Option<Url>, gate: &Gate) -> Result<(Client, bool), BuildError> {
+fn client(config: &TargetConfig, proxy: Option<Url>, gate: &Gate, known: &Known) -> Result<(Client, bool), BuildError> {
     let name = || config.name.clone();
-    let (tls, without_authorities) = tls::client(&config.tls).map_err(|error| match error {
-        TlsError::Authorities(path, reason) => BuildError::Authorities { name: name(), path, reason },
-        TlsError::Other(reason) => BuildError::Tls { name: name(), reason },
-    })?;
+    let (tls, without_authorities) =
+        tls::client(&config.tls, known.seen.clone()).map_err(|error| wrong_tls(config, error))?;
     let mut builder = builder(config).tls_backend_preconfigured(tls).dns_resolver(Arc::new(gate.clone()));
     if let Some(proxy) = proxy {
         builder = builder.proxy(Proxy::all(proxy).map_err(|_| wrong_proxy(config))?);
     }
     let client = builder.build().map_err(|error| BuildError::Client { name: name(), reason: chain(&error) })?;
     Ok((client, without_authorities))
+}
+
+fn wrong_tls(config: &TargetConfig, error: TlsError) -> BuildError {
+    let name = config.name.clone();
+    match error {
+        TlsError::Authorities(path, reason) => BuildError::Authorities { name, path, reason },
+        TlsError::Other(reason) => BuildError::Tls { name, reason },
+    }
+}
+
+fn legacy(config: &TargetConfig, gate: &Gate, known: &Known) -> Result<Option<Legacy>, BuildError> {
+    if !config.tls.legacy {
+        return Ok(None);
+    }
+    if config.proxy.is_some() {
+        let reason = "legacy goes through no proxy; leave one of them out".to_owned();
+        return Err(BuildError::Tls { name: config.name.clone(), reason });
+    }
+    let legacy = Legacy::new(&config.tls, known.seen.clone(), gate, config.connect_timeout);
+    legacy.map(Some).map_err(|error| wrong_tls(config, error))
 }
 
 fn builder(config: &TargetConfig) -> ClientBuilder {
@@ -382,6 +415,9 @@ enum Failure {
     Timeout(Duration),
     Request(reqwest::Error),
     Body(u16, reqwest::Error),
+    /// The connection of the legacy client broke.
+    #[cfg(feature = "legacy-tls")]
+    Broken(String),
     Words(String),
     /// There was no request.
     NotMade(String),
@@ -390,7 +426,10 @@ enum Failure {
 }
 
 async fn read(target: &Target, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
-    let mut answer = target.client.execute(request).await.map_err(Failure::Request)?;
+    let mut answer = match &target.legacy {
+        None => target.client.execute(request).await.map_err(Failure::Request)?,
+        Some(legacy) => legacy.execute(request).await?,
+    };
     let status = answer.status().as_u16();
     let headers = answer
         .headers()
@@ -460,6 +499,8 @@ fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Excha
         }
         Failure::Timeout(after) => (format!("no connection to {whereto} within {}", seconds(*after)), true),
         Failure::Request(error) => request_failed(target, error, &whereto, left),
+        #[cfg(feature = "legacy-tls")]
+        Failure::Broken(because) => broken(because, &whereto, left),
         Failure::Body(status, error) => {
             (format!("{whereto} answered {status}, but its body was cut or damaged: {}", chain(error)), false)
         }
@@ -488,6 +529,10 @@ fn request_failed(target: &Target, error: &reqwest::Error, whereto: &str, left: 
         };
         return (format!("no connection to {whereto}: {because}{hint}"), true);
     }
+    broken(&because, whereto, left)
+}
+
+fn broken(because: &str, whereto: &str, left: bool) -> (String, bool) {
     if left {
         (format!("{whereto} gave no usable answer: {because}"), false)
     } else {

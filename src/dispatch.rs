@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::keep::Keep;
+use crate::deliver::tls::Dated;
 use crate::deliver::{self, Transport, classify, tls};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
@@ -280,6 +281,18 @@ impl Dispatch {
                 self.attempts.alarms.restate(alarm, name, message);
             }
         }
+    }
+
+    /// The certificates that calls depend on, with the destinations in the order of their names.
+    pub fn certificates(&self) -> Vec<(String, Dated)> {
+        let running = self.running.load();
+        let mut destinations: Vec<_> = running.in_force.plan.destinations.values().collect();
+        destinations.sort_by_key(|destination| &destination.name);
+        let each = |destination: &&Arc<Destination>| {
+            let name = destination.name.clone();
+            destination.target.certificates().into_iter().map(move |dated| (name.clone(), dated))
+        };
+        destinations.iter().flat_map(each).collect()
     }
 
     fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {

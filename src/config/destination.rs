@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
 use super::{auth, egress, file, keep, limits, rules, security, value};
+use crate::clock::SystemClock;
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
 use crate::deliver::egress::{Egress, Names};
@@ -655,7 +656,10 @@ pub(super) fn target(
     };
     foresee(root, configured, egress, auth);
     match Target::new(config) {
-        Ok(target) => Some(target),
+        Ok(target) => {
+            warn_of_expiry(root, configured, &target);
+            Some(target)
+        }
         Err(error) => {
             let own = |field: Option<&Spot>| field.unwrap_or(&configured.spot).clone();
             let spot = match &error {
@@ -679,6 +683,16 @@ pub(super) fn target(
     }
 }
 
+/// A client certificate that soon holds no more is told before it is refused.
+fn warn_of_expiry(root: &Section<'_, '_>, configured: &Configured, target: &Target) {
+    let now = SystemClock::shared().now();
+    for dated in target.certificates() {
+        for expiry in dated.certificates.iter().filter_map(|certificate| certificate.expiry(now)) {
+            root.desk.warning(&configured.target.tls.spot, format!("{}: {expiry}; renew it", dated.place));
+        }
+    }
+}
+
 /// Reports where no call of a destination could ever go.
 fn foresee(root: &Section<'_, '_>, configured: &Configured, egress: &Egress, auth: Option<&Field<Auth>>) {
     // A stored configuration makes no calls of its own.
@@ -692,6 +706,9 @@ fn foresee(root: &Section<'_, '_>, configured: &Configured, egress: &Egress, aut
         Kind::Soap(soap) => soap.endpoint.reveal(),
         Kind::Broken => return,
     };
+    if configured.target.tls.value.legacy && !url.trim_start().starts_with("https://") {
+        root.desk.error(&configured.target.tls.spot, "is for https addresses, and this destination has another");
+    }
     egress::foresee(root, egress, address, &url, through.as_ref());
     if let Some(Field { value: Auth::OAuth(oauth), spot }) = auth {
         egress::foresee(root, egress, spot, &oauth.token_url().reveal(), through.as_ref());

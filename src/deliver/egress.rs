@@ -4,6 +4,7 @@
 //! machine has for itself alone (loopback, link-local, metadata services) are refused unless somebody names them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -118,7 +119,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl Error for Refusal {}
 
 /// A kind of address that must be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,15 +374,22 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// The addresses of a name, or a literal one, that may be connected to, as their port is known elsewhere.
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+        let addresses = match literal(name) {
+            Some(address) => vec![SocketAddr::new(address, 0)],
+            None => (self.service.0)(name.to_owned()).await?,
+        };
+        Ok(self.those_allowed(name, addresses)?)
+    }
+}
+
 impl Resolve for Gate {
     fn resolve(&self, name: Name) -> Resolving {
         let gate = self.clone();
         Box::pin(async move {
-            let addresses: Vec<SocketAddr> = match literal(name.as_str()) {
-                Some(address) => vec![SocketAddr::new(address, 0)],
-                None => (gate.service.0)(name.as_str().to_owned()).await?,
-            };
-            let allowed = gate.those_allowed(name.as_str(), addresses)?;
+            let allowed = gate.addresses(name.as_str()).await?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }

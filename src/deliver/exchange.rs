@@ -127,6 +127,8 @@ pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) 
     read(target, request, answer_bytes_max).await.map_err(|failure| match failure {
         Failure::Request(error) | Failure::Body(_, error) => chain(&error),
         Failure::Timeout(_) => "it took too long".to_owned(),
+        #[cfg(feature = "legacy-tls")]
+        Failure::Broken(words) => words,
         Failure::Words(words) | Failure::NotMade(words) | Failure::NoCredentials(words) => words,
     })
 }

@@ -1,7 +1,8 @@
 //! TLS towards a destination: whose certificates are trusted, which are pinned, and which one we show.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use p12_keystore::KeyStore;
 use rustls::client::WebPkiServerVerifier;
@@ -19,6 +20,8 @@ use crate::secret::Text;
 
 /// How large a file of certificates or keys may be.
 const FILE_BYTES_MAX: u64 = 32 << 20;
+/// So many servers are remembered: a destination, its token endpoint, its proxy.
+const SEEN_MAX: usize = 16;
 
 /// What a destination's configuration says about TLS.
 #[derive(Clone, Debug, Default)]
@@ -33,13 +36,15 @@ pub struct Tls {
     pub identity: Option<Identity>,
     /// Any certificate is taken: whoever answers may be anybody.
     pub accept_invalid: bool,
+    /// What is too old for anything else is spoken too, down to TLS 1.0.
+    pub legacy: bool,
 }
 
 /// What is dangerous about a connection: the alarm's name, and what it says.
 pub type Alarm = (&'static str, &'static str);
 
 /// The names of all such alarms.
-pub const ALARMS: [&str; 1] = ["accept_invalid"];
+pub const ALARMS: [&str; 2] = ["accept_invalid", "legacy_tls"];
 
 impl Tls {
     pub(super) fn alarms(&self) -> Vec<Alarm> {
@@ -48,7 +53,9 @@ impl Tls {
         } else {
             "its tls says accept_invalid: of the certificate there only the pins are checked, not its names, dates and issuer"
         };
-        self.accept_invalid.then_some(("accept_invalid", says)).into_iter().collect()
+        let legacy = "its tls is legacy: TLS 1.0 and ciphers that can be broken are spoken with it";
+        let standing = [(self.accept_invalid, ("accept_invalid", says)), (self.legacy, ("legacy_tls", legacy))];
+        standing.into_iter().filter(|(stands, _)| *stands).map(|(_, alarm)| alarm).collect()
     }
 }
 
@@ -101,7 +108,7 @@ pub(super) enum TlsError {
 }
 
 /// What connections are made with; and whether the machine has no authorities, so that every handshake will fail.
-pub(super) fn client(tls: &Tls) -> Result<(ClientConfig, bool), TlsError> {
+pub(super) fn client(tls: &Tls, seen: Seen) -> Result<(ClientConfig, bool), TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let trust = trust(tls, &provider)?;
     let without_authorities = matches!(trust, Trust::Nobody);
@@ -109,7 +116,7 @@ pub(super) fn client(tls: &Tls) -> Result<(ClientConfig, bool), TlsError> {
         Version::Tls12 => &[&TLS13, &TLS12],
         Version::Tls13 => &[&TLS13],
     };
-    let verifier = Verifier { trust, pins: tls.pins.clone(), provider: Arc::clone(&provider) };
+    let verifier = Verifier { trust, pins: tls.pins.clone(), seen, provider: Arc::clone(&provider) };
     let other = |error: rustls::Error| TlsError::Other(error.to_string());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -147,17 +154,17 @@ fn trust(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {
     verifier.map(|verifier| Trust::Authorities(verifier as _)).map_err(|error| wrong(error.to_string()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = disk::read(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let found = found.map_err(|error| format!("it is no PEM file of certificates: {error}"))?;
     if found.is_empty() { Err("there is no PEM certificate in it".to_owned()) } else { Ok(found) }
 }
 
-type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(super) type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// The certificates that we show, ours first, and the private key.
-fn shown(identity: &Identity) -> Result<Shown, String> {
+pub(super) fn shown(identity: &Identity) -> Result<Shown, String> {
     match identity {
         Identity::Pem { certificate, key } => {
             let named = |path: &Path, reason: String| format!("{}: {reason}", path.display());
@@ -203,24 +210,83 @@ enum Trust {
 struct Verifier {
     trust: Trust,
     pins: Vec<Pin>,
+    seen: Seen,
     provider: Arc<CryptoProvider>,
 }
 
-impl Verifier {
-    /// Only the server's own certificate counts: what else it sends proves nothing.
-    fn check_pins(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        if self.pins.is_empty() {
-            return Ok(());
-        }
-        let Certificate { sha256, public_key_sha256, .. } = Certificate::read(certificate)
-            .map_err(|reason| rustls::Error::General(format!("the server's certificate cannot be read: {reason}")))?;
-        if self.pins.contains(&sha256) || self.pins.contains(&public_key_sha256) {
-            return Ok(());
-        }
-        Err(rustls::Error::General(format!(
-            "the server's certificate is not among the pins; it is {sha256}, its public key is {public_key_sha256}"
-        )))
+/// Of the server's certificate or its key, one must be among the pins. Only its own counts: what else it sends proves nothing.
+pub(super) fn check_pins(pins: &[Pin], certificate: &[u8]) -> Result<(), String> {
+    if pins.is_empty() {
+        return Ok(());
     }
+    let Certificate { sha256, public_key_sha256, .. } = Certificate::read(certificate)
+        .map_err(|reason| format!("the server's certificate cannot be read, and so not be pinned: {reason}"))?;
+    if pins.contains(&sha256) || pins.contains(&public_key_sha256) {
+        return Ok(());
+    }
+    Err(format!(
+        "the server's certificate is not among the pins; it is {sha256}, its public key is {public_key_sha256}"
+    ))
+}
+
+/// The certificates that servers showed last and that were taken, by their names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+impl Seen {
+    pub(super) fn note(&self, name: String, certificate: &[u8]) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() < SEEN_MAX || seen.contains_key(&name) {
+            seen.insert(name, certificate.to_vec());
+        }
+    }
+
+    fn each(&self) -> Vec<(String, Certificate)> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |(name, der): (&String, &Vec<u8>)| Some((name.clone(), Certificate::read(der).ok()?));
+        seen.iter().filter_map(read).collect()
+    }
+}
+
+/// Certificates on whose dates a destination depends.
+#[derive(Clone, Debug)]
+pub struct Dated {
+    /// The key of the configuration that names them; none: a server shows them.
+    pub key: Option<&'static str>,
+    /// Their file, or the name of the server.
+    pub place: String,
+    /// The one that matters first.
+    pub certificates: Vec<Certificate>,
+}
+
+/// What is known of the certificates that count here: ours, and those that servers showed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub(super) ours: Option<Dated>,
+    pub(super) seen: Seen,
+}
+
+impl Known {
+    pub(super) fn of(tls: &Tls) -> Self {
+        Self { ours: tls.identity.as_ref().and_then(ours), seen: Seen::default() }
+    }
+
+    pub(super) fn each(&self) -> Vec<Dated> {
+        let seen = self.seen.each().into_iter();
+        let theirs = seen.map(|(place, certificate)| Dated { key: None, place, certificates: vec![certificate] });
+        self.ours.iter().cloned().chain(theirs).collect()
+    }
+}
+
+fn ours(identity: &Identity) -> Option<Dated> {
+    let (key, file) = match identity {
+        Identity::Pem { certificate, .. } => ("client_certificate", certificate),
+        Identity::Pkcs12 { file, .. } => ("pkcs12", file),
+    };
+    // What is wrong with it is told elsewhere.
+    let (chain, _) = shown(identity).ok()?;
+    let certificates = chain.iter().filter_map(|der| Certificate::read(der).ok()).collect();
+    Some(Dated { key: Some(key), place: file.to_string_lossy().into_owned(), certificates })
 }
 
 impl ServerCertVerifier for Verifier {
@@ -239,7 +305,8 @@ impl ServerCertVerifier for Verifier {
             Trust::Nobody => return Err(CertificateError::UnknownIssuer.into()),
             Trust::Anybody => {}
         }
-        self.check_pins(end_entity)?;
+        check_pins(&self.pins, end_entity).map_err(rustls::Error::General)?;
+        self.seen.note(server_name.to_str().into_owned(), end_entity);
         Ok(ServerCertVerified::assertion())
     }
 

@@ -1,5 +1,7 @@
 //! How calls leave: TLS as a destination wants it, through proxies, and only to where they may go.
 
+mod legacy;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::deliver::faults::{Client, FaultServer, Step, TlsServer, say};
 use crate::deliver::{call, config, secret};
+use crate::edge::{has_openssl, self_signed};
 use crate::harness::{ACTION, Notice, ORGANIZATION, Process, Sink, envelope};
 
 const OK: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
@@ -413,6 +416,41 @@ async fn the_environment_steers_no_call_and_a_destination_that_takes_anybody_is_
     let notice = Notice { id: "04l240000000002AAA", record: "006240000000002AAA", fields: "<sf:Name>A</sf:Name>" };
     assert!(process.post("/in", envelope(&[notice])).await.unwrap().is_ack());
     process.until(patience, |_| !sink.arrived().is_empty()).await;
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_that_expire_within_a_month_are_told_of_both_sides() {
+    if !has_openssl() {
+        return;
+    }
+    let names = "-addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE";
+    let kept = tempfile::tempdir().unwrap();
+    self_signed(kept.path(), "server", 20, names);
+    let pair = (kept.path().join("server.pem"), kept.path().join("server.key"));
+    let server = TlsServer::showing((&pair.0, &pair.1), &[&rustls::version::TLS13], Client::Ignored);
+    let more = "tls = { ca = \"server.pem\", client_certificate = \"ours.pem\", client_key = \"ours.key\" }";
+    let mut process = Process::prepare(&gateway(&format!("https://localhost:{}/orders", server.port), more));
+    self_signed(process.folder.path(), "ours", 10, "");
+    std::fs::copy(&pair.0, process.folder.path().join("server.pem")).unwrap();
+    let checked = process.command(&["check"]);
+    let told = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(checked.status.success() && told.contains("within 10 days; renew it"), "{told}");
+    process.start(&[]).await;
+    let alarms = process.admin("/api/v1/status").await["alarms"].to_string();
+    assert!(alarms.contains("CN=ours expires at") && alarms.contains("within 10 days: renew it"), "{alarms}");
+    let notice = Notice { id: "04l240000000001AAA", record: "006240000000001AAA", fields: "<sf:Name>A</sf:Name>" };
+    assert!(process.post("/in", envelope(&[notice])).await.unwrap().is_ack());
+    let shown = |answer: &serde_json::Value| {
+        let all = answer["certificates"].as_array().unwrap().iter();
+        all.map(|one| format!("{} {}", one["key"].as_str().unwrap(), one["days_left"])).collect::<Vec<_>>()
+    };
+    let both = ["destination.erp.tls.client_certificate 9", "destination.erp.server 19"];
+    process.admin_until("/api/v1/status", Duration::from_secs(20), |answer| shown(answer) == both).await;
+    // Renewed, it is taken, and the alarm ends.
+    self_signed(process.folder.path(), "ours", 90, "");
+    let over = |answer: &serde_json::Value| !answer["alarms"].to_string().contains("CN=ours");
+    process.admin_until("/api/v1/status", Duration::from_secs(20), over).await;
     process.stop().await;
 }
 

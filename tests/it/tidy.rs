@@ -89,6 +89,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &[
             "account",
             "certificate",
+            "clock",
             "deliver",
             "delivery",
             "disk",
@@ -199,6 +200,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["admin", "receive", "deliver", "gateway", "store::postgres"]),
     ("md5", &["deliver"]),
     ("p12_keystore", &["deliver"]),
+    ("openssl", &["deliver"]),
+    ("tokio_openssl", &["deliver"]),
+    ("hyper", &["deliver"]),
+    ("hyper_util", &["deliver"]),
     ("notify", &["gateway"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

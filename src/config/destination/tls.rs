@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use crate::certificate::Pin;
 use crate::config::file::reason;
-use crate::config::read::{Field, Section};
+use crate::config::read::{Field, Section, Spot};
 use crate::config::{auth, server};
+use crate::deliver::legacy;
 use crate::deliver::tls::{Identity, Tls, Version};
 
 /// Reads the table beside `ca`, which stands for `tls.ca`; what is wrong in it is reported.
 pub(in crate::config) fn tls(section: &Section<'_, '_>) -> Tls {
     let ca = file(section, "ca");
     if section.has("tls") && !section.is_table("tls") {
-        legacy(section);
-        return Tls { ca, ..Tls::default() };
+        let legacy = section.choice("tls", &[("legacy", ())]).is_some();
+        return Tls { ca, legacy: legacy && warned(section, &section.spot_of("tls")), ..Tls::default() };
     }
     let Some(table) = section.section("tls") else { return Tls { ca, ..Tls::default() } };
     let own = file(&table, "ca");
@@ -43,17 +44,25 @@ pub(in crate::config) fn tls(section: &Section<'_, '_>) -> Tls {
             table.desk.error(&spot, "leaves ca without effect; one of them");
         }
     }
+    let legacy = table.boolean("legacy").unwrap_or(false) && warned(&table, &table.spot_of("legacy"));
+    if legacy && table.has("min_version") {
+        let reason = "means nothing with legacy, which speaks TLS 1.0 and later; one of them";
+        table.desk.error(&table.spot_of("min_version"), reason);
+    }
     table.finish();
-    Tls { ca: ca.or(own), pins, version_min, identity, accept_invalid }
+    Tls { ca: ca.or(own), pins, version_min, identity, accept_invalid, legacy }
 }
 
-/// A word in place of a table.
-fn legacy(section: &Section<'_, '_>) {
-    if section.choice("tls", &[("legacy", ())]).is_some() {
-        let reason = "is not in this build: it speaks TLS 1.2 and 1.3 only; put a TLS relay such as stunnel with an old \
-                      OpenSSL on this machine before the system, and call that";
-        section.desk.error(&section.spot_of("tls"), reason);
+/// `legacy`, where this build has it.
+fn warned(section: &Section<'_, '_>, spot: &Spot) -> bool {
+    if !legacy::IS_THERE {
+        section.desk.error(spot, legacy::WITHOUT);
+        return false;
     }
+    let reason = "speaks TLS 1.0 and ciphers that can be broken: whoever listens on the way may read its calls and \
+                  credentials; take it out as soon as the system speaks TLS 1.2";
+    section.desk.warning(spot, reason);
+    true
 }
 
 fn identity(table: &Section<'_, '_>) -> Option<Identity> {

@@ -148,8 +148,17 @@ pub(crate) struct TlsServer {
 impl TlsServer {
     pub(crate) fn start(versions: &[&'static rustls::SupportedProtocolVersion], client: Client) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls");
-        let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(folder.join("server-key.pem")).unwrap();
+        Self::showing((&folder.join("server.pem"), &folder.join("server-key.pem")), versions, client)
+    }
+
+    /// One with another certificate and key.
+    pub(crate) fn showing(
+        (certificate, key): (&Path, &Path),
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        client: Client,
+    ) -> Self {
+        let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(versions).unwrap();
