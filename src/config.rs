@@ -25,6 +25,7 @@ mod adopt;
 mod after;
 mod auth;
 mod destination;
+mod egress;
 mod file;
 mod fit;
 mod hand;
@@ -289,6 +290,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let retention = retention::retention(&root);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
+    let egress = egress::egress(&root);
     let destinations = destination::destinations(&root, &tables);
     let parts =
         route::Parts { sources: &sources, declarations: &declarations, destinations: &destinations, tables: &tables };
@@ -296,7 +298,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
     let targets: Vec<Option<Target>> =
-        destinations.iter().map(|configured| destination::target(&root, configured, &destinations)).collect();
+        destinations.iter().map(|configured| destination::target(&root, configured, &destinations, &egress)).collect();
     root.finish();
     if desk.has_failed() {
         return None;

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,28 +15,35 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Method, Proxy, Request, Url};
+use reqwest::{Client, ClientBuilder, Method, Proxy, Request, Url};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::call::Call;
 use crate::clock::{SharedClock, SystemClock};
 use crate::crash;
 use crate::deliver::auth::{Added, Auth, AuthError, Outgoing, Ready};
+use crate::deliver::egress::{Egress, Gate, Names};
 use crate::deliver::exchange::{Asked, ask};
-use crate::disk;
+use crate::deliver::legacy::Legacy;
+use crate::deliver::tls::{Alarm, Dated, Identity, Known, Tls, TlsError};
 use crate::outcome::{Exchange, Response};
 use crate::secret::{Mask, Text};
 use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
+pub mod egress;
 mod exchange;
 pub mod keep;
+pub mod legacy;
 pub mod rules;
+pub mod tls;
 
 /// An answer's body is read up to this many bytes unless the destination says otherwise.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// How large a file of certificate authorities may be.
-const AUTHORITIES_BYTES_MAX: u64 = 32 << 20;
+
+/// How a proxy is spoken to. With `socks5` names are resolved here, with the others by the proxy.
+pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
 /// A kept connection is closed after this long without use: shorter than the keep-alive of common servers (5 s and
 /// more), so that a request seldom meets a connection that the other side is just closing.
@@ -69,10 +76,15 @@ pub struct TargetConfig {
     pub connect_timeout: Duration,
     /// Of an answer's body after decompression, in bytes; see [`RESPONSE_BYTES_MAX`].
     pub response_bytes_max: usize,
-    /// PEM: the only authorities trusted; none: the machine's own.
-    pub ca: Option<PathBuf>,
-    /// `http://[user:password@]host:port` of a forward proxy; none: direct, whatever the environment says.
+    /// Whom it trusts, and as whom we come.
+    pub tls: Tls,
+    /// `scheme://[user:password@]host:port` of a forward proxy, one of [`PROXY_SCHEMES`]; none: direct, whatever the
+    /// environment says.
     pub proxy: Option<Text>,
+    /// Where its calls may go.
+    pub egress: Egress,
+    /// Who knows the addresses of names.
+    pub names: Names,
 }
 
 /// Why a destination's connection cannot be set up: the configuration's fault.
@@ -89,12 +101,22 @@ pub enum BuildError {
         reason: String,
     },
     /// The proxy's address.
-    #[error("the proxy of destination {name}, {proxy}, is not a usable address; write http://host:port")]
+    #[error(
+        "the proxy of destination {name}, {proxy}, is not a usable address; write http://host:port, or https, socks5 or socks5h"
+    )]
     Proxy {
         /// The destination.
         name: String,
         /// As configured, secrets as references.
         proxy: String,
+    },
+    /// The client certificate.
+    #[error("the TLS of destination {name}: {reason}")]
+    Tls {
+        /// The destination.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The credentials.
     #[error("the credentials of destination {name}: {reason}")]
@@ -126,11 +148,16 @@ pub enum BuildError {
 #[derive(Clone)]
 pub struct Target {
     client: Client,
+    /// In the client's place.
+    legacy: Option<Legacy>,
+    known: Known,
     credentials: Ready,
     security: Option<Security>,
     freshness: Freshness,
     response_bytes_max: usize,
     mask: Mask,
+    gate: Gate,
+    alarms: Vec<Alarm>,
     /// The machine has no certificate authorities: why every HTTPS call will fail.
     without_authorities: bool,
 }
@@ -176,16 +203,25 @@ impl Target {
         if let Some(security) = &config.security {
             security.check().map_err(|reason| BuildError::Security { name: config.name.clone(), reason })?;
         }
-        let (client, without_authorities) = client(&config)?;
+        let proxy = proxy(&config)?;
+        let gate = Gate::new(config.egress.clone(), proxy.clone(), config.names.clone());
+        let known = Known::of(&config.tls);
+        let (client, without_authorities) = client(&config, proxy, &gate, &known)?;
+        let legacy = legacy(&config, &gate, &known)?;
+        let identity = config.tls.identity.as_ref().and_then(Identity::texts);
         let within = config.security.iter().flat_map(Security::texts);
-        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(within);
+        let texts = config.auth.iter().flat_map(Auth::texts).chain(&config.proxy).chain(identity).chain(within);
         Ok(Self {
             client,
+            legacy,
+            known,
             credentials,
             mask: mask_of(texts),
             security: config.security,
             freshness: Freshness { clock: SystemClock::shared(), nonces: Arc::new(random_nonce) },
             response_bytes_max: config.response_bytes_max,
+            gate,
+            alarms: config.tls.alarms(),
             without_authorities,
         })
     }
@@ -194,6 +230,18 @@ impl Target {
     #[must_use]
     pub fn response_bytes_max(&self) -> usize {
         self.response_bytes_max
+    }
+
+    /// The certificates that its calls depend on: the one we show, and those that servers showed last.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Dated> {
+        self.known.each()
+    }
+
+    /// What about its connection is an alarm for as long as it is so.
+    #[must_use]
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.alarms
     }
 
     /// The same connection with another source of moments and nonces, for tests.
@@ -250,26 +298,40 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
     explain(target, call, &failure, left.happened())
 }
 
-fn client(config: &TargetConfig) -> Result<(Client, bool), BuildError> {
-    let wrong = |error: reqwest::Error| BuildError::Client { name: config.name.clone(), reason: chain(&error) };
-    if let Some(path) = &config.ca {
-        let authorities = authorities(path).map_err(|reason| BuildError::Authorities {
-            name: config.name.clone(),
-            path: path.clone(),
-            reason,
-        })?;
-        let client = builder(config)?.tls_certs_only(authorities).build().map_err(wrong)?;
-        return Ok((client, false));
+fn client(config: &TargetConfig, proxy: Option<Url>, gate: &Gate, known: &Known) -> Result<(Client, bool), BuildError> {
+    let name = || config.name.clone();
+    let (tls, without_authorities) =
+        tls::client(&config.tls, known.seen.clone()).map_err(|error| wrong_tls(config, error))?;
+    let mut builder = builder(config).tls_backend_preconfigured(tls).dns_resolver(Arc::new(gate.clone()));
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(Proxy::all(proxy).map_err(|_| wrong_proxy(config))?);
     }
-    match builder(config)?.build() {
-        Ok(client) => Ok((client, false)),
-        // A machine without any certificate authorities can still make plain calls.
-        Err(_) => Ok((builder(config)?.tls_certs_only([]).build().map_err(wrong)?, true)),
+    let client = builder.build().map_err(|error| BuildError::Client { name: name(), reason: chain(&error) })?;
+    Ok((client, without_authorities))
+}
+
+fn wrong_tls(config: &TargetConfig, error: TlsError) -> BuildError {
+    let name = config.name.clone();
+    match error {
+        TlsError::Authorities(path, reason) => BuildError::Authorities { name, path, reason },
+        TlsError::Other(reason) => BuildError::Tls { name, reason },
     }
 }
 
-fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
-    let builder = Client::builder()
+fn legacy(config: &TargetConfig, gate: &Gate, known: &Known) -> Result<Option<Legacy>, BuildError> {
+    if !config.tls.legacy {
+        return Ok(None);
+    }
+    if config.proxy.is_some() {
+        let reason = "legacy goes through no proxy; leave one of them out".to_owned();
+        return Err(BuildError::Tls { name: config.name.clone(), reason });
+    }
+    let legacy = Legacy::new(&config.tls, known.seen.clone(), gate, config.connect_timeout);
+    legacy.map(Some).map_err(|error| wrong_tls(config, error))
+}
+
+fn builder(config: &TargetConfig) -> ClientBuilder {
+    Client::builder()
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -279,27 +341,33 @@ fn builder(config: &TargetConfig) -> Result<ClientBuilder, BuildError> {
         .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(config.connect_timeout)
         .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX);
-    let Some(proxy) = &config.proxy else { return Ok(builder) };
-    let wrong = || BuildError::Proxy { name: config.name.clone(), proxy: proxy.masked() };
-    let url = Url::parse(proxy.reveal().trim()).map_err(|_| wrong())?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong());
-    }
-    Ok(builder.proxy(Proxy::all(url).map_err(|_| wrong())?))
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let pem = disk::read(path, AUTHORITIES_BYTES_MAX).map_err(|error| error.to_string())?;
-    let authorities = Certificate::from_pem_bundle(&pem).map_err(|error| chain(&error))?;
-    if authorities.is_empty() {
-        return Err("there is no PEM certificate in it".to_owned());
-    }
-    Ok(authorities)
+fn proxy(config: &TargetConfig) -> Result<Option<Url>, BuildError> {
+    let Some(proxy) = &config.proxy else { return Ok(None) };
+    proxy_url(proxy).map(Some).ok_or_else(|| wrong_proxy(config))
 }
 
+/// The address of a proxy, where it is one.
+#[must_use]
+pub fn proxy_url(proxy: &Text) -> Option<Url> {
+    let url = Url::parse(proxy.reveal().trim()).ok()?;
+    (PROXY_SCHEMES.contains(&url.scheme()) && url.has_host()).then_some(url)
+}
+
+fn wrong_proxy(config: &TargetConfig) -> BuildError {
+    let proxy = config.proxy.as_ref().map(Text::masked).unwrap_or_default();
+    BuildError::Proxy { name: config.name.clone(), proxy }
+}
+
+/// Hosts stand in small letters in what is said of them.
 fn mask_of<'a>(texts: impl IntoIterator<Item = &'a Text>) -> Mask {
-    Mask::new(texts.into_iter().flat_map(Text::secrets).map(|(reference, value)| (reference.to_owned(), value.clone())))
+    let secrets = texts.into_iter().flat_map(Text::secrets);
+    Mask::new(secrets.flat_map(|(reference, value)| {
+        let small = SecretString::from(value.expose_secret().to_lowercase());
+        [(reference.to_owned(), value.clone()), (reference.to_owned(), small)]
+    }))
 }
 
 /// The request, made anew for each time that it is sent.
@@ -315,6 +383,7 @@ fn request(
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(format!("the URL {} is not an http or https address", call.url));
     }
+    target.gate.admit(&url).map_err(|refusal| format!("no connection to {}: {refusal}", place(&call.url)))?;
     let body = target.body(call)?;
     let added = adds(&Outgoing { method: &method, url: &url, id: &call.id, body: &body })?;
     let mut request = Request::new(method, url);
@@ -346,6 +415,9 @@ enum Failure {
     Timeout(Duration),
     Request(reqwest::Error),
     Body(u16, reqwest::Error),
+    /// The connection of the legacy client broke.
+    #[cfg(feature = "legacy-tls")]
+    Broken(String),
     Words(String),
     /// There was no request.
     NotMade(String),
@@ -354,7 +426,10 @@ enum Failure {
 }
 
 async fn read(target: &Target, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
-    let mut answer = target.client.execute(request).await.map_err(Failure::Request)?;
+    let mut answer = match &target.legacy {
+        None => target.client.execute(request).await.map_err(Failure::Request)?,
+        Some(legacy) => legacy.execute(request).await?,
+    };
     let status = answer.status().as_u16();
     let headers = answer
         .headers()
@@ -424,6 +499,8 @@ fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Excha
         }
         Failure::Timeout(after) => (format!("no connection to {whereto} within {}", seconds(*after)), true),
         Failure::Request(error) => request_failed(target, error, &whereto, left),
+        #[cfg(feature = "legacy-tls")]
+        Failure::Broken(because) => broken(because, &whereto, left),
         Failure::Body(status, error) => {
             (format!("{whereto} answered {status}, but its body was cut or damaged: {}", chain(error)), false)
         }
@@ -452,6 +529,10 @@ fn request_failed(target: &Target, error: &reqwest::Error, whereto: &str, left: 
         };
         return (format!("no connection to {whereto}: {because}{hint}"), true);
     }
+    broken(&because, whereto, left)
+}
+
+fn broken(because: &str, whereto: &str, left: bool) -> (String, bool) {
     if left {
         (format!("{whereto} gave no usable answer: {because}"), false)
     } else {

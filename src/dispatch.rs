@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::keep::Keep;
-use crate::deliver::{self, Transport, classify};
+use crate::deliver::tls::Dated;
+use crate::deliver::{self, Transport, classify, tls};
 use crate::delivery::ConfigVersion;
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
@@ -261,9 +262,37 @@ impl Dispatch {
             }
             runners.insert(name.clone(), Arc::clone(runner));
         }
+        self.warn_of_connections(&before.in_force.plan, &in_force.plan);
         self.attempts.meet(&in_force.plan, &runners);
         self.running.store(Arc::new(Running { in_force, runners }));
         Adopted { attempts: Arc::clone(&self.attempts), changed }
+    }
+
+    /// A destination whose connection is dangerous is an alarm for as long as it is.
+    fn warn_of_connections(&self, before: &Plan, plan: &Plan) {
+        for (name, alarm) in before.destinations.keys().flat_map(|name| tls::ALARMS.map(|alarm| (name, alarm))) {
+            let now = plan.destinations.get(name).map(|destination| destination.target.alarms()).unwrap_or_default();
+            if !now.iter().any(|(standing, _)| *standing == alarm) {
+                self.attempts.alarms.clear(alarm, name);
+            }
+        }
+        for (name, destination) in &plan.destinations {
+            for (alarm, message) in destination.target.alarms() {
+                self.attempts.alarms.restate(alarm, name, message);
+            }
+        }
+    }
+
+    /// The certificates that calls depend on, with the destinations in the order of their names.
+    pub fn certificates(&self) -> Vec<(String, Dated)> {
+        let running = self.running.load();
+        let mut destinations: Vec<_> = running.in_force.plan.destinations.values().collect();
+        destinations.sort_by_key(|destination| &destination.name);
+        let each = |destination: &&Arc<Destination>| {
+            let name = destination.name.clone();
+            destination.target.certificates().into_iter().map(move |dated| (name.clone(), dated))
+        };
+        destinations.iter().flat_map(each).collect()
     }
 
     fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {

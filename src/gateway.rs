@@ -472,6 +472,7 @@ impl Parts {
         Certificates {
             edge: Arc::clone(edge),
             desk: Arc::clone(&self.desk),
+            dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),

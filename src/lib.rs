@@ -4,6 +4,7 @@
 //! the pure stages, the store, the way out, the two drivers, and what people see. `ARCHITECTURE.md` is the map.
 
 pub mod account;
+pub mod certificate;
 pub mod clock;
 pub mod crash;
 pub mod disk;

@@ -27,7 +27,6 @@ use crate::receive::tls::Served;
 use crate::secret::{Piece, Text};
 
 pub mod answer;
-pub mod certificate;
 pub mod client;
 pub mod denial;
 pub mod front;

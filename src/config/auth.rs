@@ -197,7 +197,7 @@ fn key(table: &Section<'_, '_>, field: &Field<Text>) -> Option<Key> {
 }
 
 /// Whether the secrets in a text could be read. Where only its form is looked at, a reference stands for itself.
-fn is_known(text: &Text) -> bool {
+pub(super) fn is_known(text: &Text) -> bool {
     text.is_plain() || (text.reveal() != text.masked() && !text.reveal().is_empty())
 }
 

@@ -7,11 +7,14 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::read::{Field, Section, Spot};
-use super::{auth, file, keep, limits, rules, security, value};
+use super::{auth, egress, file, keep, limits, rules, security, value};
+use crate::clock::SystemClock;
 use crate::deliver::auth::Auth;
 use crate::deliver::classify::Rules;
+use crate::deliver::egress::{Egress, Names};
 use crate::deliver::keep::Keep;
 use crate::deliver::rules::Then;
+use crate::deliver::tls::Tls;
 use crate::deliver::{self, BuildError, Target, TargetConfig};
 use crate::dispatch::calendar::Calendar;
 use crate::dispatch::{Rate, System, breaker};
@@ -21,6 +24,8 @@ use crate::secret::Text;
 use crate::settle::OnUnknown;
 use crate::soap::security::Security;
 use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
+
+mod tls;
 
 /// What scaffold writes where a WSDL gives no address.
 pub(super) const GAP_ENDPOINT: &str = "http://host/path";
@@ -118,8 +123,10 @@ struct Shared {
 struct TargetParts {
     connect_timeout: Duration,
     response_bytes_max: usize,
-    ca: Option<Field<String>>,
+    tls: Field<Tls>,
     proxy: Option<Field<Text>>,
+    /// Where its address stands.
+    address: Spot,
 }
 
 pub(super) fn destinations(root: &Section<'_, '_>, tables: &Tables) -> Vec<Configured> {
@@ -542,27 +549,25 @@ fn warm_up(section: &Section<'_, '_>) -> Option<Field<Duration>> {
 }
 
 fn target_parts(section: &Section<'_, '_>) -> TargetParts {
-    let ca = section.plain("ca");
-    if let Some(ca) = &ca
-        && section.desk.files.is_disk()
-    {
-        super::server::check_pem(section, &ca.value, &ca.spot);
-    }
     TargetParts {
         connect_timeout: section
             .duration("connect_timeout", SECOND / 10..=120 * SECOND)
             .map_or(10 * SECOND, |field| field.value),
         response_bytes_max: section.size("response_limit", 1 << 10..=256 << 20).unwrap_or(deliver::RESPONSE_BYTES_MAX),
-        ca,
+        tls: Field { value: tls::tls(section), spot: section.spot_of("tls") },
         proxy: proxy(section),
+        address: section.spot_of(["url", "endpoint", "wsdl"].into_iter().find(|key| section.has(key)).unwrap_or("url")),
     }
 }
 
 fn proxy(section: &Section<'_, '_>) -> Option<Field<Text>> {
     let proxy = section.text("proxy")?;
-    if proxy.value.reveal().starts_with("https://") {
-        section.desk.error(&proxy.spot, "is spoken to in clear: write http://[user:password@]host:port");
-        return None;
+    if let Some(url) = deliver::proxy_url(&proxy.value)
+        && url.password().is_some()
+        && proxy.value.is_plain()
+    {
+        let reason = "the password stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
+        section.desk.warning(&proxy.spot, reason);
     }
     Some(proxy)
 }
@@ -627,7 +632,12 @@ fn agreed<T: Clone + PartialEq>(
 }
 
 /// The connection of a destination; its credentials may stand at another destination of its system.
-pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Configured]) -> Option<Target> {
+pub(super) fn target(
+    root: &Section<'_, '_>,
+    configured: &Configured,
+    all: &[Configured],
+    egress: &Egress,
+) -> Option<Target> {
     let auth = credentials(root, configured, all, |shared| shared.auth.as_ref());
     let security = match configured.kind {
         Kind::Rest(_) => None,
@@ -639,18 +649,29 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
         security: security.map(|field| field.value.clone()),
         connect_timeout: configured.target.connect_timeout,
         response_bytes_max: configured.target.response_bytes_max,
-        ca: configured.target.ca.as_ref().map(|field| root.desk.files.resolve(&field.value)),
+        tls: configured.target.tls.value.clone(),
         proxy: configured.target.proxy.as_ref().map(|field| field.value.clone()),
+        egress: egress.clone(),
+        names: Names::default(),
     };
+    foresee(root, configured, egress, auth);
     match Target::new(config) {
-        Ok(target) => Some(target),
+        Ok(target) => {
+            warn_of_expiry(root, configured, &target);
+            Some(target)
+        }
         Err(error) => {
             let own = |field: Option<&Spot>| field.unwrap_or(&configured.spot).clone();
             let spot = match &error {
                 // Reported where the file is named.
                 BuildError::Authorities { .. } => return None,
                 // A secret that could not be read was reported where it stands.
-                BuildError::Auth { .. } | BuildError::Security { .. } if root.desk.has_failed() => return None,
+                BuildError::Auth { .. } | BuildError::Security { .. } | BuildError::Tls { .. }
+                    if root.desk.has_failed() =>
+                {
+                    return None;
+                }
+                BuildError::Tls { .. } => own(Some(&configured.target.tls.spot)),
                 BuildError::Auth { .. } => own(auth.map(|field| &field.spot)),
                 BuildError::Security { .. } => own(security.map(|field| &field.spot)),
                 BuildError::Proxy { .. } => own(configured.target.proxy.as_ref().map(|field| &field.spot)),
@@ -659,6 +680,41 @@ pub(super) fn target(root: &Section<'_, '_>, configured: &Configured, all: &[Con
             root.desk.error(&spot, error.to_string());
             None
         }
+    }
+}
+
+/// A client certificate that soon holds no more is told before it is refused.
+fn warn_of_expiry(root: &Section<'_, '_>, configured: &Configured, target: &Target) {
+    let now = SystemClock::shared().now();
+    for dated in target.certificates() {
+        for expiry in dated.certificates.iter().filter_map(|certificate| certificate.expiry(now)) {
+            root.desk.warning(&configured.target.tls.spot, format!("{}: {expiry}; renew it", dated.place));
+        }
+    }
+}
+
+/// Reports where no call of a destination could ever go.
+fn foresee(root: &Section<'_, '_>, configured: &Configured, egress: &Egress, auth: Option<&Field<Auth>>) {
+    // A stored configuration makes no calls of its own.
+    if !root.desk.files.is_disk() {
+        return;
+    }
+    let TargetParts { proxy, address, .. } = &configured.target;
+    let through = proxy.as_ref().and_then(|proxy| deliver::proxy_url(&proxy.value));
+    let url = match &configured.kind {
+        Kind::Rest(rest) => rest.url.before_first_hole(),
+        Kind::Soap(soap) => soap.endpoint.reveal(),
+        Kind::Broken => return,
+    };
+    if configured.target.tls.value.legacy && !url.trim_start().starts_with("https://") {
+        root.desk.error(&configured.target.tls.spot, "is for https addresses, and this destination has another");
+    }
+    egress::foresee(root, egress, address, &url, through.as_ref());
+    if let Some(Field { value: Auth::OAuth(oauth), spot }) = auth {
+        egress::foresee(root, egress, spot, &oauth.token_url().reveal(), through.as_ref());
+    }
+    if let Some((proxy, url)) = proxy.as_ref().zip(through) {
+        egress::foresee(root, egress, &proxy.spot, url.as_str(), None);
     }
 }
 

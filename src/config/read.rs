@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +13,7 @@ use super::file::Files;
 use super::problem::{Problem, Severity};
 use super::{secret, value};
 use crate::expression::{ExpressionError, nearest};
-use crate::secret::Text;
+use crate::secret::{Mask, Text};
 use crate::wsdl::Finding;
 
 /// What all sections share: the file, its text, what was found wrong, where files and secrets come from.
@@ -94,6 +94,15 @@ impl<'d> Desk<'d> {
     /// A name that is none of those known.
     pub(super) fn unknown<'n>(&self, spot: &Spot, reason: String, name: &str, known: impl Iterator<Item = &'n str>) {
         self.suggest(spot, reason, nearest(name, known));
+    }
+
+    /// A text about an address without the secrets in it, which stand there in small letters.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let secrets = self.secrets.borrow();
+        let small = |(reference, value): &(String, SecretString)| {
+            (reference.clone(), SecretString::from(value.expose_secret().to_lowercase()))
+        };
+        Mask::new(secrets.iter().map(small).chain(secrets.iter().cloned())).apply(text)
     }
 
     /// What is wrong in an expression that stands at a spot.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::read::{Field, Section};
 use super::server::check_pem;
-use crate::receive::certificate::{self, Pin};
+use crate::certificate::{self, Pin};
 use crate::receive::client::{Clients, Rules};
 use crate::receive::network::{self, Networks};
 use crate::receive::proxy::{Header, Protocol, Proxy};

@@ -115,6 +115,7 @@ pub(super) struct Asked {
 
 /// Asks a token endpoint, over the destination's own connection.
 pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) -> Result<Response, String> {
+    target.gate.admit(&asked.url).map_err(|refusal| refusal.to_string())?;
     let mut request = Request::new(Method::POST, asked.url);
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
@@ -126,6 +127,8 @@ pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) 
     read(target, request, answer_bytes_max).await.map_err(|failure| match failure {
         Failure::Request(error) | Failure::Body(_, error) => chain(&error),
         Failure::Timeout(_) => "it took too long".to_owned(),
+        #[cfg(feature = "legacy-tls")]
+        Failure::Broken(words) => words,
         Failure::Words(words) | Failure::NotMade(words) | Failure::NoCredentials(words) => words,
     })
 }

@@ -1,4 +1,5 @@
-//! The certificates of the public listener: how long they hold, told a month ahead, and what people see of them.
+//! The certificates of the public listener, those that we show to destinations, and those that they show to us: how long they
+//! hold, told a month ahead, and what people see of them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,15 +7,17 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
+use crate::certificate::{self, Certificate};
 use crate::clock::{SharedClock, Timestamp};
+use crate::deliver::tls::Dated;
+use crate::dispatch::Dispatch;
 use crate::intake::Desk;
 use crate::receive::Edge;
-use crate::receive::certificate::{self, Certificate};
 use crate::telemetry::{Alarms, Metrics};
 
-/// So long before a certificate expires people are told.
-const AHEAD: Duration = Duration::from_secs(30 * 86_400);
 const DAY_SECONDS: u64 = 86_400;
+/// The key of the one that the public listener serves.
+const SERVED: &str = "server.tls.certificate";
 /// The alarm, by file.
 const ALARM: &str = "certificate";
 
@@ -22,6 +25,7 @@ const ALARM: &str = "certificate";
 pub(super) struct Certificates {
     pub(super) edge: Arc<Edge>,
     pub(super) desk: Arc<Desk>,
+    pub(super) dispatch: Arc<Dispatch>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) clock: SharedClock,
@@ -29,10 +33,11 @@ pub(super) struct Certificates {
     pub(super) alarmed: Mutex<BTreeSet<String>>,
 }
 
-/// A file with certificates, as they were read.
+/// A file with certificates, as they were read; or what a server showed, under its name.
 struct InForce {
-    key: &'static str,
+    key: String,
     file: String,
+    is_ours: bool,
     certificates: Vec<Certificate>,
 }
 
@@ -50,7 +55,8 @@ impl Certificates {
         let mut clients = Vec::new();
         if let Some(tls) = &standing.tls {
             let file = tls.file.to_string_lossy().into_owned();
-            all.push(InForce { key: "server.tls.certificate", file, certificates: tls.chain.clone() });
+            let key = SERVED.to_owned();
+            all.push(InForce { key, file, is_ours: true, certificates: tls.chain.clone() });
             clients.extend(tls.clients.iter().map(|clients| ("server.tls.client_ca", clients)));
         }
         if let Some(proxy) = &standing.proxy {
@@ -59,22 +65,38 @@ impl Certificates {
         for (key, clients) in clients {
             if let Some(file) = clients.authorities_file() {
                 let file = file.to_string_lossy().into_owned();
-                all.push(InForce { key, file, certificates: clients.authorities.clone() });
+                let key = key.to_owned();
+                all.push(InForce { key, file, is_ours: true, certificates: clients.authorities.clone() });
             }
         }
+        all.extend(self.of_destinations());
         all
+    }
+
+    fn of_destinations(&self) -> Vec<InForce> {
+        let all = self.dispatch.certificates().into_iter();
+        all.map(|(destination, Dated { key, place, certificates })| InForce {
+            key: format!("destination.{destination}.{}", key.map_or("server".to_owned(), |key| format!("tls.{key}"))),
+            file: if key.is_some() { place } else { format!("{destination} {place}") },
+            is_ours: key.is_some(),
+            certificates,
+        })
+        .collect()
     }
 
     /// Once a minute, and when others were taken: figures and alarms. What an alarm says changes once a day.
     pub(super) fn look(&self) {
         let now = self.clock.now();
         let all = self.in_force();
-        let firsts = all.iter().filter_map(|one| Some((one.file.as_str(), one.first()?)));
-        self.metrics.certificates(firsts.clone().map(|(file, first)| (file, first.not_after)));
+        let firsts = all.iter().filter_map(|one| Some((one, one.first()?)));
+        self.metrics.certificates(firsts.clone().map(|(one, first)| (one.file.as_str(), first.not_after)));
         let mut standing = BTreeSet::new();
-        for (file, first) in firsts.filter(|(_, first)| first.not_after < now.plus(AHEAD)) {
-            self.alarms.restate(ALARM, file, &warning(first, now));
-            standing.insert(file.to_owned());
+        for (one, first) in firsts {
+            if let Some(expiry) = first.expiry(now) {
+                let (file, is_over) = (one.file.as_str(), first.not_after < now);
+                self.alarms.restate(ALARM, file, &format!("{expiry}{}", advice(one.is_ours, is_over)));
+                standing.insert(file.to_owned());
+            }
         }
         let mut alarmed = self.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
         for over in alarmed.difference(&standing) {
@@ -94,7 +116,7 @@ impl Certificates {
 impl InForce {
     fn shown(&self, now: Timestamp) -> Json {
         let expires_at = self.first().map(|first| first.not_after);
-        let is_served = self.key == "server.tls.certificate";
+        let is_served = self.key == SERVED;
         json!({
             "key": self.key,
             "file": self.file,
@@ -110,16 +132,10 @@ fn days(span: Duration) -> u64 {
     span.as_secs() / DAY_SECONDS
 }
 
-fn warning(certificate: &Certificate, now: Timestamp) -> String {
-    let Certificate { subject, not_after, .. } = certificate;
-    if *not_after < now {
-        return format!(
-            "the certificate of {subject} expired at {not_after}: whoever checks it refuses it; renew it now"
-        );
+fn advice(is_ours: bool, is_over: bool) -> &'static str {
+    match (is_ours, is_over) {
+        (true, true) => ": whoever checks it refuses it; renew it now",
+        (true, false) => ": renew it; it is taken without a restart",
+        (false, _) => ": whoever runs that system must renew it; with it a pin of the certificate changes",
     }
-    let left = days(not_after.since(now));
-    format!(
-        "the certificate of {subject} expires at {not_after}, within {} days: renew it; it is taken without a restart",
-        left + 1
-    )
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Desk, OVER_AFTER, lock};
+use crate::certificate::Certificate;
 use crate::clock::Timestamp;
-use crate::receive::certificate::Certificate;
 use crate::receive::denial::{Denial, Denied};
 
 /// So many senders are told apart; of more, only how many there were is told.

@@ -15,9 +15,9 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, SignatureScheme};
 
+use crate::certificate::{Certificate, Pin};
 use crate::clock::Timestamp;
 use crate::receive::ClientAuth;
-use crate::receive::certificate::{Certificate, Pin};
 use crate::receive::denial::Denial;
 use crate::receive::tls::{self, TlsError};
 

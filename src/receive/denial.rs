@@ -1,6 +1,6 @@
 //! Who is turned away at the edge before a body is read, and why: never with an acknowledgement.
 
-use crate::receive::certificate::Certificate;
+use crate::certificate::Certificate;
 
 /// Somebody who was turned away.
 #[derive(Clone, Debug)]

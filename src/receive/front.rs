@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::receive::certificate::Certificate;
+use crate::certificate::Certificate;
 use crate::receive::client::Refused;
 use crate::receive::denial::{Denial, Denied};
 use crate::receive::proxy::{self, Proxy};

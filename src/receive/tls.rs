@@ -10,8 +10,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 
+use crate::certificate::Certificate;
 use crate::receive::Tls;
-use crate::receive::certificate::Certificate;
 use crate::receive::client::{Clients, Verifier};
 
 /// Why TLS cannot be offered.

@@ -6,7 +6,7 @@
     reason = "a test may fail where it stands, in its own functions too"
 )]
 
-mod faults;
+pub(crate) mod faults;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -18,13 +18,15 @@ use bytes::Bytes;
 use omgate::call::Call;
 use omgate::clock::{Clock, Timestamp};
 use omgate::deliver::auth::Auth;
+use omgate::deliver::egress::{Egress, Names};
+use omgate::deliver::tls::Tls;
 use omgate::deliver::{self, BuildError, RESPONSE_BYTES_MAX, Target, TargetConfig};
 use omgate::outcome::{Exchange, Response};
 use omgate::secret::Text;
 use omgate::soap::security::{Order, PasswordForm, Security, UsernameToken};
 use secrecy::SecretString;
 
-use faults::{FaultServer, Step, say, tls_server};
+use faults::{Client, FaultServer, Step, TlsServer, say};
 
 /// How much longer than its timeout a call may take on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
@@ -36,8 +38,10 @@ pub(crate) fn config() -> TargetConfig {
         security: None,
         connect_timeout: Duration::from_secs(5),
         response_bytes_max: RESPONSE_BYTES_MAX,
-        ca: None,
+        tls: Tls::default(),
         proxy: None,
+        egress: Egress::default(),
+        names: Names::default(),
     }
 }
 
@@ -429,9 +433,10 @@ async fn a_system_that_speaks_no_tls_or_never_answers_the_handshake_was_not_sent
 
 #[tokio::test]
 async fn an_authority_that_is_not_configured_is_not_trusted() {
-    let port = tls_server();
+    let server = TlsServer::start(rustls::ALL_VERSIONS, Client::Ignored);
+    let port = server.port;
     let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls/authority.pem");
-    let knows = Target::new(TargetConfig { ca: Some(authority), ..config() }).unwrap();
+    let knows = Target::new(TargetConfig { tls: Tls { ca: Some(authority), ..Tls::default() }, ..config() }).unwrap();
     for host in ["localhost", "127.0.0.1"] {
         let exchange = deliver::send(&knows, &call(&format!("https://{host}:{port}/x"))).await;
         let Exchange::Answered(response) = exchange else { panic!("{exchange:?}") };
@@ -481,7 +486,7 @@ fn a_wrong_connection_is_refused_in_words() {
     let broken = folder.path().join("broken.pem");
     std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let proxy = |address: &str| TargetConfig { proxy: Some(Text::plain(address)), ..config() };
-    let ca = |path| TargetConfig { ca: Some(path), ..config() };
+    let ca = |path| TargetConfig { tls: Tls { ca: Some(path), ..Tls::default() }, ..config() };
     let bearer = Auth::Bearer { token: Text::plain("") };
     for (config, expected) in [
         (ca(folder.path().join("none.pem")), "No such file"),
@@ -489,7 +494,7 @@ fn a_wrong_connection_is_refused_in_words() {
         (ca(broken), "ertificate"),
         (proxy("erp:3128"), "http://host:port"),
         (proxy(""), "http://host:port"),
-        (proxy("socks5://erp:1"), "http://host:port"),
+        (proxy("socks4://erp:1"), "http://host:port"),
         (TargetConfig { auth: Some(bearer), ..config() }, "the token is empty"),
     ] {
         let error: BuildError = Target::new(config).unwrap_err();

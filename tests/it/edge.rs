@@ -59,7 +59,7 @@ fn notice(number: usize) -> String {
 }
 
 /// Whether openssl is there; says that a test is skipped where it is not.
-fn has_openssl() -> bool {
+pub(crate) fn has_openssl() -> bool {
     let has = Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success());
     if !has {
         println!("skipped: there is no openssl to make certificates with");
@@ -74,7 +74,7 @@ fn openssl(folder: &Path, arguments: &str) {
 }
 
 /// Makes `NAME.pem` and `NAME.key`, signed by itself.
-fn self_signed(folder: &Path, name: &str, days: u32, more: &str) {
+pub(crate) fn self_signed(folder: &Path, name: &str, days: u32, more: &str) {
     let more = if more.is_empty() { String::new() } else { format!(" {more}") };
     let arguments = format!(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days {days} -subj /CN={name} \

@@ -139,6 +139,7 @@ fn every_documented_key_is_known() {
         ("### `[server.admin_tls]`", "[server.admin_tls]\n".to_owned(), 2),
         ("### `[[account]]`", "[[account]]\n".to_owned(), 4),
         ("### `[store]`", "[store]\n".to_owned(), 1),
+        ("### `[egress]`", "[egress]\n".to_owned(), 1),
         ("### `[retention]`", "[retention]\n".to_owned(), 10),
         ("`delivered`, `superseded` and `discarded` are tables", "[retention.superseded]\n".to_owned(), 3),
         ("### `[[source]]`", source.to_owned(), 10),

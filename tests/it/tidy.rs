@@ -15,6 +15,7 @@ use std::path::Path;
 const WALLS: &[(&str, &[&str])] = &[
     // Values that travel: no I/O, and nothing of a stage.
     ("account", &[]),
+    ("certificate", &["clock"]),
     ("clock", &[]),
     ("crash", &[]),
     ("disk", &[]),
@@ -30,13 +31,13 @@ const WALLS: &[(&str, &[&str])] = &[
     ("wsdl", &["envelope", "parse"]),
     ("soap", &["clock", "outcome", "secret", "wsdl"]),
     // The stages, in the order of the path. None names another.
-    ("receive", &["clock", "envelope", "secret", "soap"]),
+    ("receive", &["certificate", "clock", "envelope", "secret", "soap"]),
     ("parse", &["envelope"]),
     ("stale", &["envelope"]),
     ("route", &["delivery", "envelope", "expression", "stale"]),
     ("store", &["clock", "crash", "delivery", "disk", "mutation", "outcome", "secret", "stale"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
-    ("deliver", &["call", "clock", "crash", "disk", "expression", "outcome", "secret", "soap"]),
+    ("deliver", &["call", "certificate", "clock", "crash", "disk", "expression", "outcome", "secret", "soap"]),
     ("settle", &["clock", "mutation", "outcome"]),
     ("why", &["clock", "delivery"]),
     ("issue", &["clock", "delivery"]),
@@ -44,6 +45,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "intake",
         &[
+            "certificate",
             "clock",
             "crash",
             "delivery",
@@ -86,6 +88,8 @@ const WALLS: &[(&str, &[&str])] = &[
         "config",
         &[
             "account",
+            "certificate",
+            "clock",
             "deliver",
             "delivery",
             "disk",
@@ -106,7 +110,19 @@ const WALLS: &[(&str, &[&str])] = &[
     ("admin", &["account", "clock", "delivery", "dispatch", "issue", "person", "store", "telemetry", "why"]),
     (
         "gateway",
-        &["account", "admin", "clock", "config", "deliver", "dispatch", "intake", "receive", "store", "telemetry"],
+        &[
+            "account",
+            "admin",
+            "certificate",
+            "clock",
+            "config",
+            "deliver",
+            "dispatch",
+            "intake",
+            "receive",
+            "store",
+            "telemetry",
+        ],
     ),
     // One file a command; each may take what it needs.
     (
@@ -166,7 +182,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store::postgres"]),
     ("deadpool_postgres", &["store::postgres"]),
     ("tokio_postgres_rustls", &["store::postgres"]),
-    ("rustls_platform_verifier", &["store::postgres"]),
+    ("rustls_platform_verifier", &["deliver", "store::postgres"]),
     ("quick_xml", &["parse", "wsdl", "soap", "cli::send"]),
     ("roxmltree", &["parse", "wsdl", "soap", "cli::send", "cli::what_if"]),
     ("yaserde", &["wsdl", "soap"]),
@@ -179,9 +195,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix_http", &["receive"]),
     ("actix_service", &["receive"]),
     ("tokio_rustls", &["receive"]),
-    ("x509_cert", &["receive"]),
-    ("ipnet", &["receive"]),
+    ("x509_cert", &["certificate"]),
+    ("ipnet", &["receive", "deliver"]),
     ("rustls", &["admin", "receive", "deliver", "gateway", "store::postgres"]),
+    ("md5", &["deliver"]),
+    ("p12_keystore", &["deliver"]),
+    ("openssl", &["deliver"]),
+    ("tokio_openssl", &["deliver"]),
+    ("hyper", &["deliver"]),
+    ("hyper_util", &["deliver"]),
     ("notify", &["gateway"]),
     ("prometheus_client", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

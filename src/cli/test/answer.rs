@@ -13,6 +13,8 @@ use tokio::net::TcpListener;
 use crate::call::Call;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
+use crate::deliver::egress::{Egress, Names};
+use crate::deliver::tls::Tls;
 use crate::deliver::{self, Target, TargetConfig, classify, keep};
 use crate::map;
 use crate::outcome::{Exchange, Judgement};
@@ -146,8 +148,10 @@ async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, Stri
         security: None,
         connect_timeout: PATIENCE,
         response_bytes_max,
-        ca: None,
+        tls: Tls::default(),
         proxy: None,
+        egress: Egress::default(),
+        names: Names::default(),
     });
     let target = target.map_err(|error| cannot(&error))?;
     let url = format!("http://{address}");

@@ -8,7 +8,7 @@
 
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -130,42 +130,83 @@ async fn read(stream: &mut TcpStream, with_body: bool) -> Option<String> {
     Some(head + &String::from_utf8_lossy(&body))
 }
 
+/// Whether a TLS server asks who its clients are.
+pub(crate) enum Client {
+    /// No.
+    Ignored,
+    /// Only this certificate is let in, which is its own authority.
+    Required(PathBuf),
+}
+
 /// A TLS server on a thread of its own, with a certificate for `localhost` and 127.0.0.1 that no public authority signed.
-/// It answers each request with `204 No Content`. Its port.
-pub(crate) fn tls_server() -> u16 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls");
-    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("server-key.pem")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let (config, listener) = (Arc::new(config), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = std::io::BufReader::new(rustls::StreamOwned::new(connection, stream));
-            // A client that refuses the certificate ends the handshake here.
-            drop(answer_over_tls(&mut stream));
-        }
-    });
-    port
+/// It answers each request with `204 No Content`.
+pub(crate) struct TlsServer {
+    pub(crate) port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl TlsServer {
+    pub(crate) fn start(versions: &[&'static rustls::SupportedProtocolVersion], client: Client) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls");
+        Self::showing((&folder.join("server.pem"), &folder.join("server-key.pem")), versions, client)
+    }
+
+    /// One with another certificate and key.
+    pub(crate) fn showing(
+        (certificate, key): (&Path, &Path),
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        client: Client,
+    ) -> Self {
+        let certificate = CertificateDer::from_pem_file(certificate).unwrap();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(versions).unwrap();
+        let builder = match client {
+            Client::Ignored => builder.with_no_client_auth(),
+            Client::Required(path) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
+                let verifier =
+                    rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&heads);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = std::io::BufReader::new(rustls::StreamOwned::new(connection, stream));
+                // A client that refuses the certificate ends the handshake here.
+                drop(answer_over_tls(&mut stream, &kept));
+            }
+        });
+        Self { port, heads }
+    }
+
+    /// The heads of the requests that came.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
 }
 
 fn answer_over_tls(
     stream: &mut std::io::BufReader<rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>>,
+    heads: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
-    let mut line = String::new();
+    let (mut head, mut line) = (String::new(), String::new());
     while line != "\r\n" {
         line.clear();
         if stream.read_line(&mut line)? == 0 {
             return Ok(());
         }
+        head.push_str(&line);
     }
+    heads.lock().unwrap().push(head);
     stream.get_mut().write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")?;
     stream.get_mut().conn.send_close_notify();
     stream.get_mut().flush()

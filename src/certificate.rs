@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -18,6 +19,9 @@ use crate::clock::Timestamp;
 
 /// The subject's common name (X.520).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// So long before a certificate expires people are told.
+const AHEAD: Duration = Duration::from_secs(30 * DAY_SECONDS);
+const DAY_SECONDS: u64 = 86_400;
 /// So many names of a certificate are looked at.
 const NAMES_MAX: usize = 500;
 
@@ -72,6 +76,18 @@ impl Certificate {
             subject_der: encoded(&body.subject)?,
             issuer_der: encoded(&body.issuer)?,
         })
+    }
+
+    /// What is to be said when it soon holds no more, or does not now. What it says changes once a day.
+    #[must_use]
+    pub fn expiry(&self, now: Timestamp) -> Option<String> {
+        let Self { subject, not_after, .. } = self;
+        if *not_after < now {
+            return Some(format!("the certificate of {subject} expired at {not_after}"));
+        }
+        let days = not_after.since(now).as_secs() / DAY_SECONDS + 1;
+        (*not_after < now.plus(AHEAD))
+            .then(|| format!("the certificate of {subject} expires at {not_after}, within {days} days"))
     }
 
     fn is_issued_by_itself(&self) -> bool {
