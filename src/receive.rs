@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::{Decompress, Payload};
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, ContentEncoding, HOST};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwap;
 use aws_lc_rs::{constant_time, digest};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
@@ -24,6 +25,7 @@ use crate::receive::denial::{Denial, Denied};
 use crate::receive::front::{Caller, Standing};
 use crate::receive::network::Networks;
 use crate::receive::tls::Served;
+use crate::receive::unpack::{Packing, Stop, Unpacked};
 use crate::secret::{Piece, Text};
 
 pub mod answer;
@@ -34,6 +36,7 @@ pub mod guard;
 pub mod network;
 pub mod proxy;
 pub mod tls;
+mod unpack;
 
 /// A POST as it came, whole and within its bounds.
 #[derive(Clone, Debug)]
@@ -406,61 +409,54 @@ async fn read(
     place: &mut Place<'_>,
 ) -> Result<Bytes, Unread> {
     let named = request.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("identity");
-    let Some(encoding) = encoding_of(named) else {
+    let Some(packing) = Packing::named(named) else {
         let reason = format!("content encoding {named:?} is not understood; gzip is");
         return Err(Answer::refused(Cause::Encoding, reason).into());
     };
-    let payload = Decompress::new(payload, encoding);
-    let mut body = BytesMut::new();
-    let collecting = collect(request, payload, limits, place, &mut body);
-    let collected = tokio::time::timeout(limits.body_timeout, collecting).await;
+    let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
+        return Err(too_large(limits).into());
+    }
+    let reserve = declared.unwrap_or(0).min(256 << 10);
+    let mut body = Unpacked::new(packing, limits.body_bytes_max, reserve, |bytes| place.grow(bytes).is_some());
+    let collected = tokio::time::timeout(limits.body_timeout, collect(payload, &mut body)).await;
     let answer = match collected {
-        Ok(Ok(())) => return Ok(body.freeze()),
-        Ok(Err(Unread::NoRoom)) => return Err(Unread::NoRoom),
-        Ok(Err(Unread::Refused { answer, .. })) => answer,
+        Ok(Ok(())) => return Ok(body.take()),
+        Ok(Err(Uncollected::Stopped(Stop::NoRoom))) => return Err(Unread::NoRoom),
+        Ok(Err(Uncollected::Stopped(Stop::TooLarge))) => too_large(limits),
+        Ok(Err(Uncollected::Stopped(Stop::Broken(error)))) => {
+            Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"))
+        }
+        Ok(Err(Uncollected::Broken(error))) => {
+            Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"))
+        }
         Err(_) => {
             let reason = format!("the body did not come within {} s", limits.body_timeout.as_secs());
             Answer::refused(Cause::Incomplete, reason)
         }
     };
-    body.truncate(REFUSED_BYTES_KEPT);
-    Err(Unread::Refused { answer, read: body.freeze() })
+    let mut read = body.take();
+    read.truncate(REFUSED_BYTES_KEPT);
+    Err(Unread::Refused { answer, read })
 }
 
-/// What a Content-Encoding means; `x-gzip` is an old name of gzip (RFC 9110, §8.4.1.3).
-fn encoding_of(name: &str) -> Option<ContentEncoding> {
-    match name.trim().to_ascii_lowercase().as_str() {
-        "identity" | "" => Some(ContentEncoding::Identity),
-        "gzip" | "x-gzip" => Some(ContentEncoding::Gzip),
-        "deflate" => Some(ContentEncoding::Deflate),
-        _ => None,
-    }
+fn too_large(limits: &Limits) -> Answer {
+    Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max))
 }
 
-async fn collect(
-    request: &HttpRequest,
-    mut stream: Decompress<&mut Payload>,
-    limits: &Limits,
-    place: &mut Place<'_>,
-    body: &mut BytesMut,
-) -> Result<(), Unread> {
-    let too_large =
-        || Unread::from(Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max)));
-    let declared = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
-        return Err(too_large());
+/// Why a body was not collected to its end.
+enum Uncollected {
+    /// It did not come.
+    Broken(PayloadError),
+    /// It came, and was not taken.
+    Stopped(Stop),
+}
+
+async fn collect<G: FnMut(usize) -> bool>(payload: &mut Payload, body: &mut Unpacked<G>) -> Result<(), Uncollected> {
+    while let Some(chunk) = payload.next().await {
+        body.push(&chunk.map_err(Uncollected::Broken)?).map_err(Uncollected::Stopped)?;
     }
-    body.reserve(declared.unwrap_or(0).min(256 << 10));
-    while let Some(chunk) = stream.next().await {
-        let unreadable = |error| Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"));
-        let chunk = chunk.map_err(unreadable)?;
-        if body.len() + chunk.len() > limits.body_bytes_max {
-            return Err(too_large());
-        }
-        place.grow(chunk.len()).ok_or(Unread::NoRoom)?;
-        body.extend_from_slice(&chunk);
-    }
-    Ok(())
+    body.finish().map_err(Uncollected::Stopped)
 }
 
 /// The charset parameter of a Content-Type, unquoted.

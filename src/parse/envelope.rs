@@ -67,6 +67,10 @@ impl<'a> Walk<'a, '_> {
         let mut has_body = false;
         let mut has_message = false;
         while let Some(child) = self.child()? {
+            if child.local == "Header" && child.namespace == Namespace::Soap11 {
+                self.header()?;
+                continue;
+            }
             if child.local != "Body" || child.namespace != Namespace::Soap11 {
                 self.reader.skip()?;
                 continue;
@@ -86,6 +90,22 @@ impl<'a> Walk<'a, '_> {
             }),
             (true, true) => self.message.finish(),
         }
+    }
+
+    /// Reads past the header. What must be understood there is not: SOAP 1.1, §4.2.3, wants it refused.
+    fn header(&mut self) -> Result<(), ParseError> {
+        while let Some(block) = self.child()? {
+            let must = self.reader.attribute(Namespace::Soap11, "mustUnderstand");
+            if must.is_some_and(|must| matches!(must.trim(), "1" | "true")) {
+                let name: String = block.local.chars().take(80).collect();
+                return Err(ParseError::Foreign {
+                    place: self.reader.place(block.from),
+                    problem: format!("the header {name} must be understood, and this gateway understands none"),
+                });
+            }
+            self.reader.skip()?;
+        }
+        Ok(())
     }
 
     fn foreign_root(&self, root: &Start<'a>) -> ParseError {

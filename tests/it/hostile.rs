@@ -171,6 +171,7 @@ async fn withstand(attacks: Vec<Attack>) {
     let mut failed = Vec::new();
     for (number, attack) in attacks.into_iter().enumerate() {
         let (port, name) = (gateway.public, attack.name);
+        let held = memory_kib(gateway.id());
         let played =
             tokio::task::spawn_blocking(move || play(port, &attack).and_then(|answer| judge(&attack, &answer)));
         if let Err(why) = played.await.unwrap() {
@@ -181,6 +182,10 @@ async fn withstand(attacks: Vec<Attack>) {
             failed.push(format!("{name}: a proper envelope after it is answered with {served:?}"));
         }
         let received = gateway.ledger().await["notifications"]["received"].as_u64();
+        let grown = memory_kib(gateway.id()).saturating_sub(held);
+        if grown > 4 << 10 {
+            println!("{name}: memory grew by {grown} KiB");
+        }
         if received != Some(number as u64 + 1) {
             failed.push(format!("{name}: {received:?} notifications were received, not {}", number + 1));
             break;

@@ -102,7 +102,11 @@ fn broken() -> Vec<Attack> {
         Attack::new("overlong UTF-8", with("<sf:Name>A", "<sf:Name>\u{1}"), 500),
         Attack::new("UTF-16 that ends within a letter", whole(utf_16), 500),
         Attack::new("UTF-7", typed("text/xml; charset=UTF-7", loot().replacen("UTF-8", "UTF-7", 1).as_bytes()), 500),
-        Attack::new("an encoding that nobody has", whole(loot().replacen("UTF-8", "X-NONE", 1)), 500),
+        Attack::new(
+            "an encoding that nobody has",
+            typed("text/xml", loot().replacen("UTF-8", "X-NONE", 1).as_bytes()),
+            500,
+        ),
         Attack::new("XML 1.1", whole(loot().replacen("version=\"1.0\"", "version=\"1.1\"", 1)), 500),
     ]
 }
