@@ -122,9 +122,11 @@ impl<G: FnMut(usize) -> bool> Unpacked<G> {
         }
     }
 
-    /// What there is of it.
+    /// What there is of it. It grows no more: a decoder that is dropped gives out what it still has.
     pub(super) fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.held().bytes).freeze()
+        let held = self.held();
+        held.bytes_max = 0;
+        std::mem::take(&mut held.bytes).freeze()
     }
 }
 

@@ -52,7 +52,7 @@ impl Attack {
 /// The longest that an attack may keep its connection: the body's time, and then the gateway's own grace.
 const CONNECTION_MAX: Duration = Duration::from_secs(20);
 /// What the process may grow by over all attacks, in KiB: what the limits below allow to be held at once, several times.
-const GROWTH_MAX_KIB: u64 = 150 << 10;
+const GROWTH_MAX_KIB: u64 = 64 << 10;
 
 const CONFIGURATION: &str = r#"
 [server]
