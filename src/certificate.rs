@@ -85,9 +85,25 @@ impl Certificate {
         if *not_after < now {
             return Some(format!("the certificate of {subject} expired at {not_after}"));
         }
-        let days = not_after.since(now).as_secs() / DAY_SECONDS + 1;
+        let days = days(not_after.since(now)) + 1;
         (*not_after < now.plus(AHEAD))
             .then(|| format!("the certificate of {subject} expires at {not_after}, within {days} days"))
+    }
+
+    /// What people must know and do about how long one of ours holds: it expired, or soon will, or does not hold yet.
+    #[must_use]
+    pub fn term(&self, now: Timestamp) -> Option<String> {
+        let Self { subject, not_before, not_after, .. } = self;
+        if now < *not_before {
+            let then = "until then whoever checks it refuses it; take the one before, or look at this machine's clock";
+            return Some(format!("the certificate of {subject} does not hold before {not_before}: {then}"));
+        }
+        let advice = if *not_after < now {
+            "whoever checks it refuses it; renew it now"
+        } else {
+            "renew it; it is taken without a restart"
+        };
+        self.expiry(now).map(|expiry| format!("{expiry}: {advice}"))
     }
 
     fn is_issued_by_itself(&self) -> bool {
@@ -97,6 +113,12 @@ impl Certificate {
     fn may_be_issued_by(&self, other: &Self) -> bool {
         self.issuer_der == other.subject_der
     }
+}
+
+/// Whole days.
+#[must_use]
+pub fn days(span: Duration) -> u64 {
+    span.as_secs() / DAY_SECONDS
 }
 
 /// What a sender would stumble over in a chain as it is served; nothing when it is as it should be: the certificate, then
@@ -162,7 +184,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 pub struct Pin([u8; 32]);
 
 impl Pin {
-    fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         let digest = digest::digest(&digest::SHA256, bytes);
         // SHA-256 has 32 bytes.
         Self(digest.as_ref().try_into().unwrap_or_default())
@@ -238,9 +260,8 @@ mod tests {
         assert_eq!(pin.to_string(), format!("sha256:{hex}"));
     }
 
-    #[test]
-    fn a_chain_is_told_to_be_out_of_order_or_short() {
-        let one = |subject: &str, issuer: &str| Certificate {
+    fn one(subject: &str, issuer: &str) -> Certificate {
+        Certificate {
             subject: subject.to_owned(),
             issuer: issuer.to_owned(),
             names: Vec::new(),
@@ -250,7 +271,33 @@ mod tests {
             public_key_sha256: Pin([0; 32]),
             subject_der: subject.as_bytes().to_vec(),
             issuer_der: issuer.as_bytes().to_vec(),
-        };
+        }
+    }
+
+    #[test]
+    fn how_long_a_certificate_holds_is_told_a_month_ahead() {
+        const DAY: i64 = 86_400_000;
+        let certificate =
+            Certificate { not_before: Timestamp(DAY), not_after: Timestamp(100 * DAY), ..one("CN=a", "CN=b") };
+        for (now, expected) in [
+            (0, Some("CN=a does not hold before 1970-01-02")),
+            (DAY, None),
+            (70 * DAY, None),
+            (70 * DAY + 1, Some("CN=a expires at 1970-04-11T00:00:00.000Z, within 30 days")),
+            (100 * DAY, Some("CN=a expires at 1970-04-11T00:00:00.000Z, within 1 days")),
+            (100 * DAY + 1, Some("CN=a expired at 1970-04-11")),
+        ] {
+            let told = certificate.term(Timestamp(now));
+            assert_eq!(told.is_some(), expected.is_some(), "{now}: {told:?}");
+            assert!(
+                expected.is_none_or(|expected| told.as_ref().is_some_and(|told| told.contains(expected))),
+                "{told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_chain_is_told_to_be_out_of_order_or_short() {
         let (leaf, middle, root) = (one("leaf", "middle"), one("middle", "root"), one("root", "root"));
         let told =
             |chain: &[&Certificate]| faults(&chain.iter().map(|one| (*one).clone()).collect::<Vec<_>>()).join("\n");

@@ -244,6 +244,12 @@ impl Target {
         &self.alarms
     }
 
+    /// What of its envelopes is signed, in words.
+    #[must_use]
+    pub fn signs(&self) -> Option<String> {
+        Some(self.security.as_ref()?.signature.as_ref()?.words())
+    }
+
     /// The same connection with another source of moments and nonces, for tests.
     #[must_use]
     pub fn with_freshness(self, clock: SharedClock, nonces: Nonces) -> Self {

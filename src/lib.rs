@@ -11,6 +11,7 @@ pub mod disk;
 pub mod mutation;
 pub mod person;
 pub mod secret;
+pub mod signing;
 
 pub mod envelope;
 pub mod delivery;

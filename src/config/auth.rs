@@ -8,11 +8,12 @@ use url::{Host, Url};
 use super::file;
 use super::read::{Field, Section, Spot};
 use crate::deliver::auth::digest::Digest;
-use crate::deliver::auth::jwt::{Assertion, Key};
+use crate::deliver::auth::jwt::Assertion;
 use crate::deliver::auth::oauth::{OAuth, Settings, Style};
 use crate::deliver::auth::webhook::{KEY_BYTES_MIN, Webhook, key_bytes};
 use crate::deliver::auth::{Auth, AuthError};
 use crate::secret::Text;
+use crate::signing::Key;
 
 /// The kinds, by the key that says them.
 const KINDS: [&str; 6] = ["basic", "bearer", "header", "digest", "oauth2", "hmac"];
@@ -165,16 +166,17 @@ fn assertion(table: Section<'_, '_>, client: Option<&Text>, token_url: Option<&F
 }
 
 /// A private key: its PEM text, or the path of a file that holds it.
-fn key(table: &Section<'_, '_>, field: &Field<Text>) -> Option<Key> {
+pub(super) fn key(table: &Section<'_, '_>, field: &Field<Text>) -> Option<Key> {
     let text = field.value.reveal();
     let is_pem = text.contains("-----BEGIN");
     if is_pem && field.value.is_plain() {
         table.desk.warning(&field.spot, IN_CLEAR);
     }
-    if !is_pem && !is_known(&field.value) {
+    // A stored configuration makes no calls, and its files may be gone.
+    if !is_pem && !(is_known(&field.value) && table.desk.files.is_disk()) {
         return Some(Key::unknown());
     }
-    let pem = if is_pem || !table.desk.files.is_disk() {
+    let pem = if is_pem {
         text
     } else {
         match table.desk.files.disk_bytes(Path::new(text.trim())) {

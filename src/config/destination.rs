@@ -23,6 +23,7 @@ use crate::map::{AddressingHeaders, IDEMPOTENCY_HEADER};
 use crate::secret::Text;
 use crate::settle::OnUnknown;
 use crate::soap::security::Security;
+use crate::soap::security::signature::Signature;
 use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
 
 mod tls;
@@ -64,6 +65,13 @@ pub(super) struct Configured {
     pub(super) expressions: Vec<(Spot, Expression)>,
     shared: Shared,
     target: TargetParts,
+}
+
+impl Configured {
+    /// The WS-Security header that it says for its system.
+    pub(super) fn security(&self) -> Option<&Security> {
+        self.shared.security.as_ref().map(|field| &field.value)
+    }
 }
 
 /// What kind of destination; broken: reported already, but known by name.
@@ -655,6 +663,13 @@ pub(super) fn target(
         names: Names::default(),
     };
     foresee(root, configured, egress, auth);
+    if let (Kind::Soap(soap), Some(security)) = (&configured.kind, security)
+        && soap.addressing.is_none()
+        && security.value.signature.as_ref().is_some_and(Signature::signs_addressing)
+    {
+        let reason = "signs headers of WS-Addressing, and only a template could have them: set addressing = true";
+        root.desk.warning(&configured.spot, reason);
+    }
     match Target::new(config) {
         Ok(target) => {
             warn_of_expiry(root, configured, &target);

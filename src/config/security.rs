@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use self::signature::Beside;
 use super::read::{Field, Section};
 use crate::soap::security::{Order, PasswordForm, Security, UsernameToken};
+
+mod signature;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -13,7 +16,10 @@ const TTL: Duration = Duration::from_secs(300);
 /// Reads the table; what is wrong in it alone is reported.
 pub(super) fn security(section: Section<'_, '_>) -> Option<Field<Security>> {
     let token = token(&section);
-    let has_timestamp = section.boolean("timestamp").unwrap_or(false);
+    let has_signature = section.has("signature");
+    let has_timestamp = section.boolean("timestamp").unwrap_or(has_signature);
+    let beside = Beside { timestamp: has_timestamp, username: section.has("username") };
+    let signature = section.section("signature").and_then(|table| signature::signature(table, &beside));
     let ttl = section.duration("ttl", SECOND..=24 * HOUR);
     if let Some(ttl) = &ttl
         && !has_timestamp
@@ -28,7 +34,10 @@ pub(super) fn security(section: Section<'_, '_>) -> Option<Field<Security>> {
     let spot = section.spot.clone();
     section.finish();
     let ttl = has_timestamp.then(|| ttl.map_or(TTL, |field| field.value));
-    let value = Security { token: token.ok()?, ttl, order, must_understand, actor, clock_skew };
+    if has_signature && signature.is_none() {
+        return None;
+    }
+    let value = Security { token: token.ok()?, ttl, signature, order, must_understand, actor, clock_skew };
     Some(Field { value, spot })
 }
 

@@ -72,12 +72,19 @@ pub(super) fn route(
         call: call(&configured.kind),
         body: body(built, &configured.kind),
         retry: retry(&configured.retry, configured.unknown),
-        also: also(built, configured, systems.get(&configured.system)?),
+        also: also(built, configured, systems.get(&configured.system)?, signs(configured, destinations)),
         dead_without: built.dead_without.clone(),
     })
 }
 
-fn also(built: &Built, configured: &Configured, system: &System) -> Vec<String> {
+/// What of its envelopes is signed; that may stand at another destination of its system.
+fn signs(configured: &Configured, all: &[Configured]) -> Option<String> {
+    let Kind::Soap(_) = configured.kind else { return None };
+    let mut members = all.iter().filter(|other| other.system == configured.system);
+    members.find_map(|member| Some(member.security()?.signature.as_ref()?.words()))
+}
+
+fn also(built: &Built, configured: &Configured, system: &System, signs: Option<String>) -> Vec<String> {
     let rules = configured.rules.list.len();
     let breaker = match &system.breaker {
         None => Some("never left alone when it fails".to_owned()),
@@ -94,6 +101,7 @@ fn also(built: &Built, configured: &Configured, system: &System) -> Vec<String> 
             format!("keeps {} of the answer", names.join(", "))
         }),
         (rules > 0).then(|| format!("{rules} own {} for answers", if rules == 1 { "rule" } else { "rules" })),
+        signs,
         system.rate.map(|rate| format!("at most {} calls in {}", rate.calls, written(rate.per))),
         system.calendar.as_ref().map(|calendar| format!("open {calendar}")),
         breaker,

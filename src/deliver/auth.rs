@@ -65,9 +65,6 @@ pub enum AuthError {
     /// A secret that says that it is base64 and is not.
     #[error("a secret that begins with whsec_ is written in base64 behind it, and this one is not")]
     Base64,
-    /// A private key.
-    #[error("the private key cannot be used: {0}")]
-    Key(String),
     /// The address of a token endpoint.
     #[error("token_url {0:?} is no http or https address without credentials and fragment")]
     Address(String),

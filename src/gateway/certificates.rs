@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::certificate::{self, Certificate};
+use crate::certificate::{self, Certificate, days};
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::tls::Dated;
 use crate::dispatch::Dispatch;
@@ -15,7 +14,6 @@ use crate::intake::Desk;
 use crate::receive::Edge;
 use crate::telemetry::{Alarms, Metrics};
 
-const DAY_SECONDS: u64 = 86_400;
 /// The key of the one that the public listener serves.
 const SERVED: &str = "server.tls.certificate";
 /// The alarm, by file.
@@ -92,10 +90,15 @@ impl Certificates {
         self.metrics.certificates(firsts.clone().map(|(one, first)| (one.file.as_str(), first.not_after)));
         let mut standing = BTreeSet::new();
         for (one, first) in firsts {
-            if let Some(expiry) = first.expiry(now) {
-                let (file, is_over) = (one.file.as_str(), first.not_after < now);
-                self.alarms.restate(ALARM, file, &format!("{expiry}{}", advice(one.is_ours, is_over)));
-                standing.insert(file.to_owned());
+            let theirs = "whoever runs that system must renew it; with it a pin of the certificate changes";
+            let told = if one.is_ours {
+                first.term(now)
+            } else {
+                first.expiry(now).map(|expiry| format!("{expiry}: {theirs}"))
+            };
+            if let Some(told) = told {
+                self.alarms.restate(ALARM, &one.file, &told);
+                standing.insert(one.file.clone());
             }
         }
         let mut alarmed = self.alarmed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,17 +128,5 @@ impl InForce {
             "faults": if is_served { certificate::faults(&self.certificates) } else { Vec::new() },
             "chain": self.certificates,
         })
-    }
-}
-
-fn days(span: Duration) -> u64 {
-    span.as_secs() / DAY_SECONDS
-}
-
-fn advice(is_ours: bool, is_over: bool) -> &'static str {
-    match (is_ours, is_over) {
-        (true, true) => ": whoever checks it refuses it; renew it now",
-        (true, false) => ": renew it; it is taken without a restart",
-        (false, _) => ": whoever runs that system must renew it; with it a pin of the certificate changes",
     }
 }

@@ -1,4 +1,4 @@
-//! WS-Security (OASIS WSS 1.0 and 1.1): a `UsernameToken` and a Timestamp in an envelope.
+//! WS-Security (OASIS WSS 1.0 and 1.1): a `UsernameToken`, a Timestamp and a signature in an envelope.
 //!
 //! A header is good for a while and, with a nonce, for one time only; so it is no part of the call, which stays the
 //! same for every attempt, but is made anew at the edge, as an `Authorization` header is.
@@ -13,10 +13,14 @@ use quick_xml::NsReader;
 use quick_xml::events::Event;
 use quick_xml::name::ResolveResult;
 
+use self::signature::{Ids, Signature};
 use super::shapes::{self, SOAP11, SOAP12, SecurityHeader, TimestampElement, Token, TypedText};
 use super::text::is_xml_char;
 use crate::clock::Timestamp;
 use crate::secret::Text;
+
+mod canonical;
+pub mod signature;
 
 /// How many random bytes a nonce has (`UsernameToken` Profile 1.1, 3.1, asks for 16 and more).
 pub const NONCE_BYTES: usize = 16;
@@ -31,6 +35,8 @@ pub struct Security {
     pub token: Option<UsernameToken>,
     /// How long a message is good, as its Timestamp says; none: no Timestamp.
     pub ttl: Option<Duration>,
+    /// Who signs what of the message; none: nothing is signed.
+    pub signature: Option<Signature>,
     /// What stands first.
     pub order: Order,
     /// Whether a server that does not understand the header must say so.
@@ -85,8 +91,8 @@ pub struct Fresh {
 /// Why a header cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecurityError {
-    /// Neither token nor Timestamp.
-    #[error("says neither username nor timestamp, so the header would be empty")]
+    /// Neither token nor Timestamp nor signature.
+    #[error("says neither username nor timestamp nor signature, so the header would be empty")]
     Empty,
     /// A server would refuse it.
     #[error("the {0} is empty")]
@@ -123,7 +129,7 @@ impl Security {
     /// # Errors
     /// The rule that is broken.
     pub fn check(&self) -> Result<(), SecurityError> {
-        if self.token.is_none() && self.ttl.is_none() {
+        if self.token.is_none() && self.ttl.is_none() && self.signature.is_none() {
             return Err(SecurityError::Empty);
         }
         let token = self.token.iter();
@@ -151,19 +157,25 @@ impl Security {
     /// What the text is instead of an envelope.
     pub fn add(&self, envelope: &str, fresh: &Fresh) -> Result<String, String> {
         let place = Place::find(envelope)?;
-        let header = self.header(&place, fresh)?;
+        let ids = self.signature.as_ref().map(|_| Ids(hex(&fresh.nonce)));
+        let header = self.header(&place, fresh, ids.as_ref())?;
         let (before, after) = envelope.split_at_checked(place.at).ok_or("the envelope cannot be cut there")?;
         let after = after.get(place.replaced..).unwrap_or_default();
         let name = &place.header;
-        Ok(match place.inside {
+        let whole = match place.inside {
             true => format!("{before}{header}{after}"),
             false => format!("{before}<{name}>{header}</{name}>{after}"),
-        })
+        };
+        match self.signature.as_ref().zip(ids) {
+            Some((signature, ids)) => signature.sign(&whole, &ids),
+            None => Ok(whole),
+        }
     }
 
-    fn header(&self, place: &Place, fresh: &Fresh) -> Result<String, String> {
+    fn header(&self, place: &Place, fresh: &Fresh, ids: Option<&Ids>) -> Result<String, String> {
         let created = Timestamp(fresh.now.0.saturating_sub(milliseconds(self.clock_skew)));
         let stamp = self.ttl.map(|ttl| TimestampElement {
+            id: ids.map(Ids::timestamp),
             created: created.to_string(),
             expires: Timestamp(fresh.now.0.saturating_add(milliseconds(ttl))).to_string(),
         });
@@ -171,14 +183,22 @@ impl Security {
             Order::TimestampFirst => (stamp, None),
             Order::UsernameFirst => (None, stamp),
         };
+        let certificate = match self.signature.as_ref().zip(ids) {
+            Some((signature, ids)) => Some(signature.token(ids)?),
+            None => None,
+        };
         let newer = place.namespace == SOAP12;
         let shape = SecurityHeader {
             must_understand: self.must_understand.then(|| "1".to_owned()),
             actor: self.actor.clone().filter(|_| !newer),
             role: self.actor.clone().filter(|_| newer),
             timestamp_first,
-            token: self.token.as_ref().map(|token| token.element(&created.to_string(), &fresh.nonce)),
+            token: self
+                .token
+                .as_ref()
+                .map(|token| Token { id: ids.map(Ids::token), ..token.element(&created.to_string(), &fresh.nonce) }),
             timestamp_last,
+            certificate,
         };
         let text = shapes::write(&shape)?;
         let text = text.split_once("?>").map_or(text.as_str(), |(_, element)| element).trim();
@@ -196,6 +216,7 @@ impl UsernameToken {
         };
         let fresh = self.nonce || self.form == PasswordForm::Digest;
         Token {
+            id: None,
             username: self.username.reveal(),
             password: TypedText { kind: Some(format!("{PROFILE}#{kind}")), encoding: None, text: password },
             nonce: fresh.then(|| TypedText {
@@ -212,6 +233,10 @@ impl UsernameToken {
 fn password_digest(nonce: &[u8], created: &str, password: &str) -> String {
     let whole = [nonce, created.as_bytes(), password.as_bytes()].concat();
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &whole))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn milliseconds(time: Duration) -> i64 {
@@ -304,6 +329,7 @@ mod tests {
                 nonce: false,
             }),
             ttl: Some(Duration::from_secs(300)),
+            signature: None,
             order: Order::TimestampFirst,
             must_understand: true,
             actor: None,

@@ -230,7 +230,7 @@ struct EndpointReference {
     address: String,
 }
 
-const WSA: &str = "http://www.w3.org/2005/08/addressing";
+pub(crate) const WSA: &str = "http://www.w3.org/2005/08/addressing";
 
 /// The header blocks, each with its declaration, for an envelope whose own prefix is `soapenv`. `action` is never
 /// empty.
@@ -285,6 +285,9 @@ pub(crate) struct SecurityHeader {
     /// The same element, for servers that want it last.
     #[yaserde(rename = "Timestamp", prefix = "wsu")]
     pub timestamp_last: Option<TimestampElement>,
+    /// Whose signature follows: who reads the header from top to bottom must know it by then.
+    #[yaserde(rename = "BinarySecurityToken", prefix = "wsse")]
+    pub certificate: Option<BinaryToken>,
 }
 
 /// `wsu:Timestamp`.
@@ -295,6 +298,8 @@ pub(crate) struct SecurityHeader {
     namespaces = { "wsu" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" }
 )]
 pub(crate) struct TimestampElement {
+    #[yaserde(attribute = true, rename = "Id", prefix = "wsu")]
+    pub id: Option<String>,
     #[yaserde(rename = "Created", prefix = "wsu")]
     pub created: String,
     #[yaserde(rename = "Expires", prefix = "wsu")]
@@ -312,6 +317,8 @@ pub(crate) struct TimestampElement {
     }
 )]
 pub(crate) struct Token {
+    #[yaserde(attribute = true, rename = "Id", prefix = "wsu")]
+    pub id: Option<String>,
     #[yaserde(rename = "Username", prefix = "wsse")]
     pub username: String,
     #[yaserde(rename = "Password", prefix = "wsse")]
@@ -335,6 +342,167 @@ pub(crate) struct TypedText {
     pub encoding: Option<String>,
     #[yaserde(text = true)]
     pub text: String,
+}
+
+/// `wsse:BinarySecurityToken`: a certificate.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "BinarySecurityToken",
+    prefix = "wsse",
+    namespaces = { "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+        "wsu" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd" }
+)]
+pub(crate) struct BinaryToken {
+    #[yaserde(attribute = true, rename = "Id", prefix = "wsu")]
+    pub id: Option<String>,
+    #[yaserde(attribute = true, rename = "ValueType")]
+    pub kind: Option<String>,
+    #[yaserde(attribute = true, rename = "EncodingType")]
+    pub encoding: Option<String>,
+    #[yaserde(text = true)]
+    pub text: String,
+}
+
+/// `ds:Signature` (XML Signature).
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Signature",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#",
+        "ec" = "http://www.w3.org/2001/10/xml-exc-c14n#",
+        "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" }
+)]
+pub(crate) struct SignatureElement {
+    #[yaserde(rename = "SignedInfo", prefix = "ds")]
+    pub signed_info: SignedInfo,
+    #[yaserde(rename = "SignatureValue", prefix = "ds")]
+    pub value: String,
+    #[yaserde(rename = "KeyInfo", prefix = "ds")]
+    pub key_info: KeyInfo,
+}
+
+/// `ds:SignedInfo`: what is signed in the end.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "SignedInfo",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#" }
+)]
+pub(crate) struct SignedInfo {
+    #[yaserde(rename = "CanonicalizationMethod", prefix = "ds")]
+    pub canonicalization: Method,
+    #[yaserde(rename = "SignatureMethod", prefix = "ds")]
+    pub method: Method,
+    #[yaserde(rename = "Reference", prefix = "ds")]
+    pub references: Vec<Reference>,
+}
+
+/// An algorithm by its name.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Method",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#" }
+)]
+pub(crate) struct Method {
+    #[yaserde(attribute = true, rename = "Algorithm")]
+    pub algorithm: Option<String>,
+}
+
+/// `ds:Reference`: an element and its digest.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Reference",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#" }
+)]
+pub(crate) struct Reference {
+    #[yaserde(attribute = true, rename = "URI")]
+    pub uri: Option<String>,
+    #[yaserde(rename = "Transforms", prefix = "ds")]
+    pub transforms: Transforms,
+    #[yaserde(rename = "DigestMethod", prefix = "ds")]
+    pub method: Method,
+    #[yaserde(rename = "DigestValue", prefix = "ds")]
+    pub value: String,
+}
+
+/// `ds:Transforms`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Transforms",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#" }
+)]
+pub(crate) struct Transforms {
+    #[yaserde(rename = "Transform", prefix = "ds")]
+    pub transform: Transform,
+}
+
+/// `ds:Transform`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Transform",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#",
+        "ec" = "http://www.w3.org/2001/10/xml-exc-c14n#" }
+)]
+pub(crate) struct Transform {
+    #[yaserde(attribute = true, rename = "Algorithm")]
+    pub algorithm: Option<String>,
+    #[yaserde(rename = "InclusiveNamespaces", prefix = "ec")]
+    pub inclusive: Option<InclusiveNamespaces>,
+}
+
+/// `ec:InclusiveNamespaces` (exclusive canonicalization).
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "InclusiveNamespaces",
+    prefix = "ec",
+    namespaces = { "ec" = "http://www.w3.org/2001/10/xml-exc-c14n#" }
+)]
+pub(crate) struct InclusiveNamespaces {
+    #[yaserde(attribute = true, rename = "PrefixList")]
+    pub prefixes: Option<String>,
+}
+
+/// `ds:KeyInfo`, as WS-Security has it.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "KeyInfo",
+    prefix = "ds",
+    namespaces = { "ds" = "http://www.w3.org/2000/09/xmldsig#",
+        "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" }
+)]
+pub(crate) struct KeyInfo {
+    #[yaserde(rename = "SecurityTokenReference", prefix = "wsse")]
+    pub references: TokenReferences,
+}
+
+/// `wsse:SecurityTokenReference`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "SecurityTokenReference",
+    prefix = "wsse",
+    namespaces = { "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" }
+)]
+pub(crate) struct TokenReferences {
+    #[yaserde(rename = "Reference", prefix = "wsse")]
+    pub reference: TokenReference,
+}
+
+/// `wsse:Reference`.
+#[derive(Clone, Debug, Default, PartialEq, YaSerialize)]
+#[yaserde(
+    rename = "Reference",
+    prefix = "wsse",
+    namespaces = { "wsse" = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd" }
+)]
+pub(crate) struct TokenReference {
+    #[yaserde(attribute = true, rename = "URI")]
+    pub uri: Option<String>,
+    #[yaserde(attribute = true, rename = "ValueType")]
+    pub kind: Option<String>,
 }
 
 #[cfg(test)]

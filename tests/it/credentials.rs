@@ -16,12 +16,13 @@ use omgate::call::Call;
 use omgate::clock::{Clock, Timestamp};
 use omgate::deliver::auth::Auth;
 use omgate::deliver::auth::digest::Digest;
-use omgate::deliver::auth::jwt::{Assertion, Key};
+use omgate::deliver::auth::jwt::Assertion;
 use omgate::deliver::auth::oauth::{OAuth, Settings, Style};
 use omgate::deliver::auth::webhook::Webhook;
 use omgate::deliver::{self, Target, TargetConfig};
 use omgate::outcome::{Exchange, Response};
 use omgate::secret::Text;
+use omgate::signing::Key;
 use serde_json::Value;
 
 use crate::deliver::{call, config, secret};

@@ -150,6 +150,7 @@ fn security() -> Security {
             nonce: true,
         }),
         ttl: Some(Duration::from_secs(300)),
+        signature: None,
         order: Order::TimestampFirst,
         must_understand: true,
         actor: None,

@@ -10,6 +10,7 @@ mod servers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use omgate::call::Call;
 use omgate::clock::{Clock, Timestamp};
 use omgate::config::{self, Loaded};
 use omgate::deliver::{self, Target, classify};
@@ -18,9 +19,11 @@ use omgate::map::{self, Identity};
 use omgate::outcome::{Exchange, Outcome};
 use omgate::parse;
 use omgate::soap::Reply;
+use omgate::soap::security::{Fresh, Order, Security};
 use serde_json::{Value, json};
 
 use crate::harness::{Notice, ORGANIZATION, Process, envelope};
+use crate::signature::{RSA, certificate, signature};
 use servers::{Running, Stack};
 
 const TEXT: &str = "& < é 漢 \"";
@@ -76,9 +79,9 @@ struct Came {
     body: Option<Value>,
 }
 
-/// Maps a record, sends it and judges the answer, as the gateway does.
-async fn deliver(loaded: &Loaded, mode: &str, target: Option<Target>) -> Came {
-    let (route, destination) = (&loaded.plan.routes["r"], &loaded.plan.destinations["d"]);
+/// Maps a record.
+fn mapped(loaded: &Loaded, mode: &str) -> Call {
+    let route = &loaded.plan.routes["r"];
     let text = envelope(&[Notice { id: "04l000000000001AAA", record: "006000000000001AAA", fields: &fields(mode) }]);
     let envelope = parse::envelope(text.as_bytes(), None, &parse::Limits::default(), None).unwrap();
     let subject = Subject {
@@ -93,7 +96,13 @@ async fn deliver(loaded: &Loaded, mode: &str, target: Option<Target>) -> Came {
         after: None,
     };
     let identity = Identity { idempotency_key: "key".to_owned() };
-    let call = map::call(&route.mapping, &subject, &identity).unwrap();
+    map::call(&route.mapping, &subject, &identity).unwrap()
+}
+
+/// Maps a record, sends it and judges the answer, as the gateway does.
+async fn deliver(loaded: &Loaded, mode: &str, target: Option<Target>) -> Came {
+    let (route, destination) = (&loaded.plan.routes["r"], &loaded.plan.destinations["d"]);
+    let call = mapped(loaded, mode);
     let exchange = deliver::send(target.as_ref().unwrap_or(&destination.target), &call).await;
     let reply = map::reply(&route.mapping, &exchange);
     let outcome = classify::judge(&exchange, reply.as_ref(), &destination.rules).outcome;
@@ -312,6 +321,64 @@ async fn jax_ws_takes_records_and_wss4j_our_credentials() {
     {
         let came = deliver(&addressed(destination), "ok", None).await;
         assert_eq!(word(&came.outcome), expected, "{destination}: {:?}\n{}", came.outcome, strict.log());
+    }
+}
+
+/// WSS4J as the judge of our signatures.
+#[tokio::test]
+async fn wss4j_takes_what_we_sign_and_nothing_that_was_changed() {
+    let Some(jax_ws) = Stack::JaxWs.prepare() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    if !certificate(folder, "ours", RSA, 90) || !certificate(folder, "other", RSA, 90) {
+        return;
+    }
+    let trusted = folder.join("ours.pem").display().to_string();
+    let server = jax_ws.start(&[("PASSWORD", PASSWORD), ("CERTIFICATE", &trusted)]).await;
+    let url = server.url();
+    let secured = |security: &str| {
+        let security = security.replace("DIR", &folder.display().to_string());
+        load("document.wsdl", &url, &format!("port = \"Interop11\"\naddressing = true\nsecurity = {security}"))
+    };
+    let ours = "certificate = \"DIR/ours.pem\", private_key = \"DIR/ours.key\"";
+    let user = format!("username = \"omgate\", password = \"{PASSWORD}\", password_type = \"digest\"");
+    let all = "sign = [\"username-token\", \"body\", \"timestamp\", \"to\", \"action\", \"certificate\"]";
+    for (security, expected) in [
+        (format!("{{ signature = {{ {ours} }} }}"), "delivered"),
+        (format!("{{ {user}, signature = {{ {ours}, {all} }}, order = \"username-first\" }}"), "delivered"),
+        (format!("{{ signature = {{ {ours}, sign = [\"body\"] }} }}"), "unauthorized"),
+        (format!("{{ signature = {{ {} }} }}", ours.replace("ours", "other")), "unauthorized"),
+        ("{ timestamp = true }".to_owned(), "unauthorized"),
+    ] {
+        let came = deliver(&secured(&security), "ok", None).await;
+        assert_eq!(word(&came.outcome), expected, "{security}: {:?}\n{}", came.outcome, server.log());
+    }
+
+    let call = mapped(&secured("{ timestamp = true }"), "ok");
+    let security = Security {
+        token: None,
+        ttl: Some(Duration::from_secs(60)),
+        signature: Some(signature(folder, "ours", &["timestamp", "body"])),
+        order: Order::TimestampFirst,
+        must_understand: true,
+        actor: None,
+        clock_skew: Duration::ZERO,
+    };
+    let fresh = Fresh { now: Off(0).now(), nonce: [3; 16] };
+    let signed = security.add(std::str::from_utf8(&call.body).unwrap(), &fresh).unwrap();
+    let expires = Timestamp(fresh.now.0 + 60_000).to_string();
+    let later = Timestamp(fresh.now.0 + 61_000).to_string();
+    for (text, is_taken) in [
+        (signed.clone(), true),
+        (signed.replace("006000000000001AAA", "006000000000002AAA"), false),
+        (signed.replace(&expires, &later), false),
+    ] {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.post(&url).header("Content-Type", "text/xml; charset=utf-8").header("SOAPAction", "\"\"");
+        let answer = request.body(text.clone()).send().await.unwrap();
+        let (status, said) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status.is_success(), is_taken, "{said}\n{text}\n{}", server.log());
+        assert!(is_taken || said.contains("signature"), "{said}");
     }
 }
 

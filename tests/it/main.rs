@@ -45,6 +45,7 @@ mod reload;
 mod replay;
 mod salesforce;
 mod send;
+mod signature;
 mod simulation;
 mod soap;
 mod store;

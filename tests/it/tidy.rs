@@ -22,6 +22,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("mutation", &[]),
     ("person", &[]),
     ("secret", &[]),
+    ("signing", &["certificate"]),
     ("envelope", &[]),
     ("delivery", &[]),
     ("call", &["secret"]),
@@ -29,7 +30,7 @@ const WALLS: &[(&str, &[&str])] = &[
     // What the stages share. `parse` is the gate through which XML comes, so others may ask it too.
     ("expression", &["clock", "envelope", "outcome", "secret"]),
     ("wsdl", &["envelope", "parse"]),
-    ("soap", &["clock", "outcome", "secret", "wsdl"]),
+    ("soap", &["clock", "outcome", "secret", "signing", "wsdl"]),
     // The stages, in the order of the path. None names another.
     ("receive", &["certificate", "clock", "envelope", "secret", "soap"]),
     ("parse", &["envelope"]),
@@ -37,7 +38,10 @@ const WALLS: &[(&str, &[&str])] = &[
     ("route", &["delivery", "envelope", "expression", "stale"]),
     ("store", &["clock", "crash", "delivery", "disk", "mutation", "outcome", "secret", "stale"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
-    ("deliver", &["call", "certificate", "clock", "crash", "disk", "expression", "outcome", "secret", "soap"]),
+    (
+        "deliver",
+        &["call", "certificate", "clock", "crash", "disk", "expression", "outcome", "secret", "signing", "soap"],
+    ),
     ("settle", &["clock", "mutation", "outcome"]),
     ("why", &["clock", "delivery"]),
     ("issue", &["clock", "delivery"]),
@@ -89,6 +93,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &[
             "account",
             "certificate",
+            // Whether a certificate holds today is told before it is used.
             "clock",
             "deliver",
             "delivery",
@@ -101,6 +106,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "route",
             "secret",
             "settle",
+            "signing",
             "soap",
             "store",
             "telemetry",
@@ -197,7 +203,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["receive"]),
     ("x509_cert", &["certificate"]),
     ("ipnet", &["receive", "deliver"]),
-    ("rustls", &["admin", "receive", "deliver", "gateway", "store::postgres"]),
+    ("rustls", &["admin", "receive", "deliver", "gateway", "signing", "store::postgres"]),
     ("md5", &["deliver"]),
     ("p12_keystore", &["deliver"]),
     ("openssl", &["deliver"]),

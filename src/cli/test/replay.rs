@@ -167,7 +167,12 @@ impl Page<'_> {
         let subject = &Subject { after: Some(&after), ..*subject };
         match map::call(&route.mapping, subject, &Identity { idempotency_key }) {
             Ok(call) => self.call(text, &call),
-            Err(error) => line(text, 2, &format!("dead: {error}")),
+            Err(error) => return line(text, 2, &format!("dead: {error}")),
+        }
+        // Made anew for every attempt, and so no part of the call.
+        let destination = self.loaded.plan.destinations.get(&planned.destination);
+        if let Some(signs) = destination.and_then(|destination| destination.target.signs()) {
+            line(text, 4, &format!("at the edge: {signs}"));
         }
     }
 

@@ -1,5 +1,7 @@
 // JAX-WS RI, with Apache WSS4J in front. Writes what it saw to SEEN, a line for each field: its name, and its bytes in hex.
 // A wsse:Security header must hold the user "omgate" with PASSWORD; its Timestamp must be of now.
+// Where CERTIFICATE names a PEM file, Body and Timestamp must be signed with it.
+import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStreamWriter;
@@ -7,6 +9,9 @@ import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
+import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Set;
@@ -32,9 +37,13 @@ import javax.xml.ws.handler.soap.SOAPHandler;
 import javax.xml.ws.handler.soap.SOAPMessageContext;
 import javax.xml.ws.soap.AddressingFeature;
 import javax.xml.ws.soap.SOAPFaultException;
+import org.apache.ws.security.WSConstants;
+import org.apache.ws.security.WSDataRef;
 import org.apache.ws.security.WSPasswordCallback;
 import org.apache.ws.security.WSSecurityEngine;
+import org.apache.ws.security.WSSecurityEngineResult;
 import org.apache.ws.security.WSSecurityException;
+import org.apache.ws.security.components.crypto.Merlin;
 
 public class JaxWs {
     static final String SPACE = "urn:omgate:interop";
@@ -108,12 +117,17 @@ public class JaxWs {
         public boolean handleMessage(SOAPMessageContext context) {
             if ((Boolean) context.get(MessageContext.MESSAGE_OUTBOUND_PROPERTY)) return true;
             try {
-                engine.processSecurityHeader(context.getMessage().getSOAPPart(), null, callbacks -> {
-                    for (Callback each : callbacks) {
-                        WSPasswordCallback callback = (WSPasswordCallback) each;
-                        if ("omgate".equals(callback.getIdentifier())) callback.setPassword(System.getenv("PASSWORD"));
-                    }
-                }, null);
+                Merlin trusted = trusted();
+                List<WSSecurityEngineResult> results =
+                    engine.processSecurityHeader(context.getMessage().getSOAPPart(), null, callbacks -> {
+                        for (Callback each : callbacks) {
+                            WSPasswordCallback callback = (WSPasswordCallback) each;
+                            if ("omgate".equals(callback.getIdentifier())) callback.setPassword(System.getenv("PASSWORD"));
+                        }
+                    }, trusted);
+                if (trusted != null && !signed(results).containsAll(List.of("Body", "Timestamp"))) {
+                    throw new WSSecurityException(WSSecurityException.FAILED_CHECK);
+                }
                 return true;
             } catch (WSSecurityException refused) {
                 QName code = refused.getFaultCode() == null ? new QName(SECEXT, "InvalidSecurity") : refused.getFaultCode();
@@ -121,6 +135,31 @@ public class JaxWs {
             } catch (Exception broken) {
                 throw new IllegalStateException(broken);
             }
+        }
+
+        private static Merlin trusted() throws Exception {
+            String file = System.getenv("CERTIFICATE");
+            if (file == null) return null;
+            KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+            store.load(null, null);
+            try (FileInputStream pem = new FileInputStream(file)) {
+                store.setCertificateEntry("omgate", CertificateFactory.getInstance("X.509").generateCertificate(pem));
+            }
+            Merlin crypto = new Merlin();
+            crypto.setKeyStore(store);
+            return crypto;
+        }
+
+        private static List<String> signed(List<WSSecurityEngineResult> results) {
+            List<String> names = new ArrayList<>();
+            if (results == null) return names;
+            for (WSSecurityEngineResult result : results) {
+                if (!Integer.valueOf(WSConstants.SIGN).equals(result.get(WSSecurityEngineResult.TAG_ACTION))) continue;
+                for (Object each : (List<?>) result.get(WSSecurityEngineResult.TAG_DATA_REF_URIS)) {
+                    names.add(((WSDataRef) each).getName().getLocalPart());
+                }
+            }
+            return names;
         }
 
         public boolean handleFault(SOAPMessageContext context) { return true; }
