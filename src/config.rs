@@ -222,14 +222,14 @@ pub fn store_at(url: &str, folder: &Path) -> Result<StoreSettings, String> {
     }
 }
 
-/// A text of the command line in which `${NAME}` and `${file:PATH}` stand for secrets.
+/// A text of the command line in which `${NAME}`, `${file:PATH}` and their like stand for secrets.
 ///
 /// # Errors
 /// Which secret is not there.
 pub fn with_secrets(raw: &str) -> Result<Text, String> {
     let (text, problems) = secret::substitute(raw, &environment, &Files::disk(Path::new("")));
-    match problems.into_iter().next() {
-        Some((_, reason)) => Err(reason),
+    match problems.into_iter().find(|(_, severity, _)| *severity == Severity::Error) {
+        Some((_, _, reason)) => Err(reason),
         None => Ok(text),
     }
 }

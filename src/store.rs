@@ -999,12 +999,12 @@ pub trait Store: Send + Sync {
     fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>>;
     /// How many deliveries are not settled, by way; in order, and only ways that have some.
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>>;
-    /// Discards the newest unsettled deliveries of some ways, at most `limit` of them, with the reason given, as
+    /// Discards the newest unsettled deliveries of some ways, at most `limit` of them, for whom and why is given, as
     /// [`Change::Discard`] does with one; what is in flight is left. What comes after another is newer, and so goes before it.
     fn discard_unsettled(
         &self,
         ways: Vec<Way>,
-        reason: String,
+        by: By,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>>;

@@ -32,8 +32,10 @@ pub enum Orphans {
 /// That the configuration is to be read again.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Who wants it.
+    /// What asks for it.
     pub by: TakenBy,
+    /// Who, for the audit log.
+    pub person: String,
     /// What becomes of deliveries that it leaves without a way; none: where there are some, it is refused.
     pub orphans: Option<Orphans>,
     /// Only says what would be done.
@@ -163,8 +165,8 @@ pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web:
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }
-    let by = By { who: person.0, reason: reason.clone() };
-    let order = Order { by: TakenBy::Api, orphans, dry_run, reason };
+    let by = By { who: person.0.clone(), reason: reason.clone() };
+    let order = Order { by: TakenBy::Api, person: person.0, orphans, dry_run, reason };
     let version = || admin.reload.as_ref().map(|reloader| format!("version {}", reloader.standing().taken.version.0));
     let was = version().unwrap_or_default();
     let result = match &admin.reload {

@@ -67,7 +67,7 @@ struct ListArgs {
     #[arg(long)]
     before: Option<i64>,
     /// At most this many (1,000 at the most).
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
     /// Print JSON.
     #[arg(long)]

@@ -72,6 +72,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// What comes of it is in the log.
 async fn reload(reloader: Arc<Reloader>) {
-    let order = Order { by: TakenBy::Signal, orphans: None, dry_run: false, reason: String::new() };
+    let order = Order {
+        by: TakenBy::Signal,
+        person: "SIGHUP".to_owned(),
+        orphans: None,
+        dry_run: false,
+        reason: String::new(),
+    };
     let _ = reloader.reload(order).await;
 }

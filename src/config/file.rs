@@ -129,6 +129,11 @@ impl Files {
         files
     }
 
+    /// Where a path of the configuration leads.
+    pub(super) fn place(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// A file of the disk, whatever is stored; that it was read is noted.
     pub(super) fn disk_bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path = self.folder.join(path);

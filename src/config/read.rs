@@ -198,8 +198,8 @@ impl<'d> Desk<'d> {
     /// Replaces the references in a text and keeps the secrets for the mask.
     fn substituted(&self, raw: &str, spot: &Spot) -> Text {
         let (text, problems) = secret::substitute(raw, self.environment, self.files);
-        for (offset, reason) in problems {
-            self.error(&self.inside(spot, offset), reason);
+        for (offset, severity, reason) in problems {
+            self.report(severity, "", &self.inside(spot, offset), reason, None);
         }
         let mut secrets = self.secrets.borrow_mut();
         for (reference, value) in text.secrets() {

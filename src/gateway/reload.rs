@@ -24,7 +24,7 @@ use crate::gateway::certificates::Certificates;
 use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
-use crate::store::{Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
+use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::Alarms;
 
 /// Deliveries discarded in one command.
@@ -351,8 +351,11 @@ impl Reloader {
                 dispatch: Arc::clone(&self.dispatch),
                 clock: Arc::clone(&self.clock),
                 closing: Arc::clone(&self.closing),
-                reason: format!(
-                    "discarded by the reload to configuration version {version}, which has no way for it{because}"
+                by: By::new(
+                    order.person.clone(),
+                    format!(
+                        "discarded by the reload to configuration version {version}, which has no way for it{because}"
+                    ),
                 ),
             };
             let ways = reloaded.orphans.iter().map(|orphan| orphan.way.clone()).collect();
@@ -414,7 +417,7 @@ struct Discard {
     dispatch: Arc<Dispatch>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
-    reason: String,
+    by: By,
 }
 
 impl Discard {
@@ -437,7 +440,7 @@ impl Discard {
         let mut total = 0;
         while !self.closing.load(Ordering::SeqCst) {
             let left: Vec<Way> = ways.iter().filter(is_orphan).cloned().collect();
-            match self.store.discard_unsettled(left, self.reason.clone(), DISCARD_STEP, self.clock.now()).await {
+            match self.store.discard_unsettled(left, self.by.clone(), DISCARD_STEP, self.clock.now()).await {
                 Ok(step) => {
                     total += step.count;
                     if !step.is_more {

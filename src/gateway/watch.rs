@@ -33,7 +33,13 @@ pub(super) async fn run(reloader: Arc<Reloader>) {
         // Made anew each time: links may lead elsewhere, and folders may be others of the same name.
         let eyes = if is_on { open(tried.clone(), store, hearing.clone()).await } else { None };
         if is_on && differs(&tried).await {
-            let order = Order { by: TakenBy::File, orphans: None, dry_run: false, reason: String::new() };
+            let order = Order {
+                by: TakenBy::File,
+                person: "a changed file".to_owned(),
+                orphans: None,
+                dry_run: false,
+                reason: String::new(),
+            };
             // What came of it is in the log.
             if reloader.reload(order).await.is_ok() || reloader.watched().tried != tried {
                 continue;

@@ -409,11 +409,11 @@ impl Store for PostgresStore {
     fn discard_unsettled(
         &self,
         ways: Vec<Way>,
-        reason: String,
+        by: By,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
-        self.run(orphans::Discard { ways, reason, limit, now })
+        self.run(orphans::Discard { ways, by, limit, now })
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {

@@ -411,13 +411,13 @@ impl Store for SqliteStore {
     fn discard_unsettled(
         &self,
         ways: Vec<Way>,
-        reason: String,
+        by: By,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
         let limit = limit.clamp(1, DISCARD_BATCH);
         let size = Size { rows: 4 * limit as usize, ..Size::SMALL };
-        self.write(size, move |books| orphans::discard(books, &ways, &reason, limit, now))
+        self.write(size, move |books| orphans::discard(books, &ways, &by, limit, now))
     }
 
     fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {

@@ -42,7 +42,7 @@ pub(super) async fn unsettled(session: &mut Session) -> Result<Vec<Unsettled>, F
 /// after another dies of it.
 pub(super) struct Discard {
     pub(super) ways: Vec<Way>,
-    pub(super) reason: String,
+    pub(super) by: By,
     pub(super) limit: u32,
     pub(super) now: Timestamp,
 }
@@ -93,16 +93,15 @@ impl Discard {
         }
         let mut scene = after::load(work, found).await?;
         work.accounts.at(self.now);
-        let by = By::new("a reload", self.reason.as_str());
         let may_go = |place: &Place| place.unsettled && Change::Discard.applies_to(place.state);
         let mut deeds = Vec::with_capacity(found.len());
         for id in found {
             if !scene.find(*id).is_some_and(may_go) {
                 continue;
             }
-            change::leave(work, &mut scene, *id, discarded(&self.reason, self.now))?;
+            change::leave(work, &mut scene, *id, discarded(&self.by.reason, self.now))?;
             after::tell(work, &mut scene, *id, self.now)?;
-            deeds.push(deed(DeliveryId(*id), "discard", &by, self.now, "done".to_owned()));
+            deeds.push(deed(DeliveryId(*id), "discard", &self.by, self.now, "done".to_owned()));
         }
         if deeds.is_empty() {
             return Ok(0);

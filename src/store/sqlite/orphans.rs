@@ -30,7 +30,7 @@ pub(super) fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<Unsettl
 pub(super) fn discard(
     books: &mut Books,
     ways: &[Way],
-    reason: &str,
+    by: &By,
     limit: u32,
     now: Timestamp,
 ) -> Result<Discarded, Failure> {
@@ -45,9 +45,8 @@ pub(super) fn discard(
     }
     found.sort_unstable_by(|one, other| other.cmp(one));
     found.truncate(limit as usize);
-    let by = By::new("a reload", reason);
     for delivery in &found {
-        change::change(books, DeliveryId(*delivery), &Change::Discard, &by, now)?;
+        change::change(books, DeliveryId(*delivery), &Change::Discard, by, now)?;
     }
     let sql = "SELECT 1 FROM delivery INDEXED BY delivery_open WHERE way = ?1 AND unsettled = 1 LIMIT 1";
     let mut is_more = false;

@@ -373,11 +373,11 @@ impl Store for FaultyStore {
     fn discard_unsettled(
         &self,
         ways: Vec<Way>,
-        reason: String,
+        by: By,
         limit: u32,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<Discarded>> {
-        self.real.discard_unsettled(ways, reason, limit, now)
+        self.real.discard_unsettled(ways, by, limit, now)
     }
 
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {

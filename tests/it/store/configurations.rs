@@ -1,6 +1,6 @@
 //! The contract of every store about configurations: when each came into force, and what they leave without a way.
 
-use omgate::store::{Discarded, TakenBy, TakenConfig, Unsettled, Way};
+use omgate::store::{By, Discarded, TakenBy, TakenConfig, Unsettled, Way};
 
 use super::*;
 
@@ -65,15 +65,16 @@ pub(super) async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_g
     }
     world.post([note("7").to("a", "M"), note("8").to("a", "N")]).await;
     world.change(8, Change::Hold).await.unwrap();
-    let discard =
-        |limit| world.store().discard_unsettled(vec![way("a", "create")], "by reload".to_owned(), limit, world.now());
+    let discard = |limit| {
+        world.store().discard_unsettled(vec![way("a", "create")], By::new("alice", "by reload"), limit, world.now())
+    };
     let flying = world.claim_one().await;
     assert_eq!(flying.delivery, DeliveryId(1));
     assert_eq!(discard(3).await.unwrap(), Discarded { count: 3, is_more: true });
     let states = world.states().await;
     assert_eq!(states[5..], ["discarded", "discarded", "discarded"], "waiting, blocked and held alike: {states:?}");
     assert_eq!(discard(100).await.unwrap(), Discarded { count: 3, is_more: true }, "one is in flight");
-    let unknown = world.store().discard_unsettled(vec![way("x", "create")], "x".to_owned(), 9, world.now());
+    let unknown = world.store().discard_unsettled(vec![way("x", "create")], By::new("alice", "x"), 9, world.now());
     assert_eq!(unknown.await.unwrap(), Discarded::default());
     world.retry(&flying, 60_000).await;
     assert_eq!(discard(100).await.unwrap(), Discarded { count: 1, is_more: false });
@@ -91,7 +92,8 @@ pub(super) async fn what_comes_after_another_is_discarded_with_it_and_does_not_d
         world.post([note(id).to("a", id).after("b", Some(&format!("{id}b")), "a", true)]).await;
     }
     let ways = vec![way("a", "create"), way("b", "create")];
-    let discard = |ways: &[Way]| world.store().discard_unsettled(ways.to_vec(), "by reload".to_owned(), 1, world.now());
+    let discard =
+        |ways: &[Way]| world.store().discard_unsettled(ways.to_vec(), By::new("alice", "by reload"), 1, world.now());
     while discard(&ways).await.unwrap().is_more {
         world.assert_sound().await;
     }
