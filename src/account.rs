@@ -44,6 +44,8 @@ pub enum Right {
 }
 
 impl Right {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::View, Self::Payload, Self::Replay, Self::Operate, Self::Edit, Self::Administer];
     /// Those that can be added to a role.
     pub const ADDED: [Self; 3] = [Self::Payload, Self::Replay, Self::Edit];
 
@@ -128,6 +130,34 @@ impl Rights {
     pub fn has(self, right: Right) -> bool {
         self.0 & right.bit() != 0
     }
+
+    /// These and those.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Their words.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        Right::ALL.into_iter().filter(|right| self.has(*right)).map(Right::as_str).collect()
+    }
+}
+
+/// What those may do of whom a provider of logins says this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What it says.
+    pub value: String,
+    /// What they may do.
+    pub rights: Rights,
+}
+
+/// What somebody may do of whom these values are said; none: nothing, not even come in.
+#[must_use]
+pub fn granted(grants: &[Grant], values: &[String]) -> Option<Rights> {
+    let of_them = grants.iter().filter(|grant| values.contains(&grant.value));
+    of_them.map(|grant| grant.rights).reduce(Rights::with)
 }
 
 /// Somebody who may log in.
@@ -263,12 +293,27 @@ mod tests {
             (Role::Operator, &[Right::Edit], "view replay operate edit"),
             (Role::Admin, &[], "view payload replay operate edit administer"),
         ] {
-            let all = [Right::View, Right::Payload, Right::Replay, Right::Operate, Right::Edit, Right::Administer];
-            let rights = Rights::of(role, added);
-            let found: Vec<&str> = all.into_iter().filter(|right| rights.has(*right)).map(Right::as_str).collect();
-            assert_eq!(found.join(" "), has, "{role:?} {added:?}");
+            assert_eq!(Rights::of(role, added).words().join(" "), has, "{role:?} {added:?}");
         }
         assert!(Right::added("administer").is_none() && Role::named("root").is_none());
+    }
+
+    #[test]
+    fn what_is_granted_is_the_sum_of_what_each_value_grants_and_nothing_to_strangers() {
+        let grant =
+            |value: &str, role, added: &[Right]| Grant { value: value.to_owned(), rights: Rights::of(role, added) };
+        let grants = [grant("ops", Role::Operator, &[]), grant("support", Role::Viewer, &[Right::Payload])];
+        for (values, has) in [
+            (&["ops"][..], Some("view replay operate")),
+            (&["support", "other"], Some("view payload")),
+            (&["support", "ops"], Some("view payload replay operate")),
+            (&["Ops", "ops ", ""], None),
+            (&[], None),
+        ] {
+            let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
+            let found = granted(&grants, &values).map(|rights| rights.words().join(" "));
+            assert_eq!(found.as_deref(), has, "{values:?}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod keep;
 mod login;
 mod metrics;
 pub mod moving;
+pub mod oidc;
 pub mod reload;
 mod person;
 mod replay;
@@ -131,6 +132,8 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .route("/ui.css", web::get().to(ui::style))
             .route("/login", web::get().to(login::page))
             .route("/login", web::post().to(login::login))
+            .route("/login/oidc", web::get().to(oidc::begin))
+            .route("/login/oidc/back", web::get().to(oidc::back))
             .route("/logout", web::post().to(login::logout))
             .route("/deliveries/{id}", web::get().to(sheet::page))
             .route("/livez", web::get().to(metrics::livez))

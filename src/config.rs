@@ -31,6 +31,7 @@ mod fit;
 mod hand;
 mod keep;
 mod limits;
+mod oidc;
 mod pair;
 mod problem;
 mod read;
@@ -49,6 +50,7 @@ mod value;
 pub use adopt::{Adopted, adopted};
 pub use file::Seen;
 pub use hand::ByHand;
+pub use oidc::Oidc;
 pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
@@ -191,7 +193,7 @@ pub fn admin_address(path: &Path) -> Result<AdminAddress, String> {
     let (table, _) = DeTable::parse_recoverable(&text);
     let desk = Desk::new(name.into_owned(), &text, &files, &environment);
     let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
-    let server = server::server(&root);
+    let server = server::server(&root, &egress::egress(&root));
     Ok(AdminAddress { listen: server.admin_listen, certificate: server.admin_tls.map(|tls| tls.certificate) })
 }
 
@@ -284,13 +286,13 @@ fn read(name: String, text: &str, files: &Files, environment: secret::Environmen
 
 fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let root = Section::new(desk, table, Spot { key: String::new(), span: 0..0 });
-    let server = server::server(&root);
+    let egress = egress::egress(&root);
+    let server = server::server(&root, &egress);
     let accounts = account::accounts(&root);
     let store = server::store(&root);
     let retention = retention::retention(&root);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
-    let egress = egress::egress(&root);
     let destinations = destination::destinations(&root, &tables);
     let parts =
         route::Parts { sources: &sources, declarations: &declarations, destinations: &destinations, tables: &tables };

@@ -36,6 +36,7 @@ pub mod egress;
 mod exchange;
 pub mod keep;
 pub mod legacy;
+pub mod oidc;
 pub mod rules;
 pub mod tls;
 
@@ -254,6 +255,11 @@ impl Target {
     #[must_use]
     pub fn with_freshness(self, clock: SharedClock, nonces: Nonces) -> Self {
         Self { freshness: Freshness { clock, nonces }, ..self }
+    }
+
+    /// The same connection, which hides these secrets too in what it says.
+    fn hiding<'t>(self, texts: impl IntoIterator<Item = &'t Text>) -> Self {
+        Self { mask: self.mask.with(&mask_of(texts)), ..self }
     }
 
     /// The body as it goes out: with the WS-Security header, which is made anew for each attempt. One that was used

@@ -32,6 +32,7 @@ use crate::telemetry::{Alarms, Metrics};
 mod certificates;
 mod moving;
 pub mod open;
+mod people;
 mod reload;
 mod upkeep;
 mod watch;
@@ -411,6 +412,7 @@ struct Parts {
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
+    people: admin::oidc::People,
     origin: OriginOf,
 }
 
@@ -461,11 +463,14 @@ impl Parts {
             wake: Box::new(move |system| wake.wake(system)),
         }));
         let closing = Arc::new(AtomicBool::new(false));
+        let people = Arc::new(ArcSwap::from_pointee(people::provider(&server)));
         let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
         let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources) }));
         let accounts = Arc::new(ArcSwap::from_pointee(accounts));
-        Ok((Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, accounts, origin }, start))
+        let parts =
+            Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, accounts, people, origin };
+        Ok((parts, start))
     }
 
     fn certificates(&self, edge: &Arc<Edge>) -> Certificates {
@@ -492,6 +497,7 @@ impl Parts {
             closing: Arc::clone(&self.closing),
             terms: Arc::clone(&self.terms),
             accounts: Arc::clone(&self.accounts),
+            people: Arc::clone(&self.people),
             start,
         })
     }
@@ -522,7 +528,7 @@ impl Parts {
             jobs: admin::Jobs::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
-            entry: admin::Entry::new(Arc::clone(&self.accounts), door),
+            entry: admin::Entry::new(Arc::clone(&self.accounts), Arc::clone(&self.people), door),
             keep: admin::Keep { terms: Arc::clone(&self.terms), ..admin::Keep::default() },
         })
     }

@@ -34,6 +34,8 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/ui.css", OPEN),
     ("GET", "/login", OPEN),
     ("POST", "/login", OPEN),
+    ("GET", "/login/oidc", OPEN),
+    ("GET", "/login/oidc/back", OPEN),
     ("POST", "/logout", OPEN),
     ("GET", "/livez", OPEN),
     ("GET", "/readyz", OPEN),
@@ -129,6 +131,8 @@ pub(super) enum Who {
     Machine,
     /// A person who logged in.
     Account(String),
+    /// A person for whom a provider of logins vouches.
+    Person(String),
     /// Whoever has a token, by its name.
     Token(String),
 }
@@ -248,9 +252,17 @@ mod tests {
         assert!(registered.len() >= 38, "{}", registered.len());
         assert_eq!(registered.difference(&listed).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
         assert_eq!(listed.difference(&registered).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
-        for source in
-            ["bulk.rs", "metrics.rs", "person.rs", "reload.rs", "replay.rs", "reroute.rs", "sheet.rs", "ui.rs"]
-        {
+        for source in [
+            "bulk.rs",
+            "metrics.rs",
+            "oidc.rs",
+            "person.rs",
+            "reload.rs",
+            "replay.rs",
+            "reroute.rs",
+            "sheet.rs",
+            "ui.rs",
+        ] {
             let text = std::fs::read_to_string(format!("{}/src/admin/{source}", env!("CARGO_MANIFEST_DIR"))).unwrap();
             assert!(!text.contains(".route(\""), "{source} registers addresses: add it to SOURCES");
         }

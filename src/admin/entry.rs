@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 
 use crate::account::{Account, NAME_MAX, PASSWORD_BYTES_MAX};
 use crate::admin::access::{self, Caller, Need, Who};
-use crate::admin::session::Sessions;
+use crate::admin::oidc::{ASKED_MAX, Away, People, Provider};
+use crate::admin::session::{Found, Sessions};
 use crate::admin::throttle::{Notes, Throttle};
 use crate::admin::{Admin, api, token};
 use crate::store::By;
@@ -42,9 +43,13 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Entry {
     accounts: Arc<ArcSwap<Vec<Account>>>,
+    people: People,
     pub(super) door: Door,
     pub(super) sessions: Sessions,
-    throttle: Throttle,
+    pub(super) throttle: Throttle,
+    pub(super) away: Away,
+    /// Those who came back from the provider, and about whom it is asked.
+    pub(super) asked: Semaphore,
     notes: Notes,
     checks: Semaphore,
     /// When the use of each token was noted last.
@@ -53,7 +58,7 @@ pub struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self::new(Arc::default(), Door::default())
+        Self::new(Arc::default(), Arc::default(), Door::default())
     }
 }
 
@@ -69,23 +74,35 @@ pub(super) enum Attempt {
 }
 
 impl Entry {
-    /// By the accounts of the configuration in force.
+    /// By the accounts, and the provider of logins, of the configuration in force.
     #[must_use]
-    pub fn new(accounts: Arc<ArcSwap<Vec<Account>>>, door: Door) -> Self {
+    pub fn new(accounts: Arc<ArcSwap<Vec<Account>>>, people: People, door: Door) -> Self {
         Self {
             accounts,
+            people,
             door,
             sessions: Sessions::default(),
             throttle: Throttle::default(),
+            away: Away::default(),
+            asked: Semaphore::new(ASKED_MAX),
             notes: Notes::default(),
             checks: Semaphore::new(CHECKS_MAX),
             uses: Mutex::default(),
         }
     }
 
-    /// Whether whoever reaches it may do everything: on this machine, where no accounts are configured.
+    /// Whether whoever reaches it may do everything: on this machine, where nobody is configured who could log in.
     pub(super) fn is_open(&self) -> bool {
-        !self.door.is_exposed && self.accounts.load().is_empty()
+        !self.door.is_exposed && !self.has_accounts() && self.people.load().is_none()
+    }
+
+    pub(super) fn has_accounts(&self) -> bool {
+        !self.accounts.load().is_empty()
+    }
+
+    /// Who knows people elsewhere.
+    pub(super) fn provider(&self) -> Option<Arc<dyn Provider>> {
+        self.people.load().as_ref().clone()
     }
 
     /// The name of a cookie: browsers take one with this prefix over TLS alone, from this host alone, and for all of it.
@@ -98,6 +115,11 @@ impl Entry {
         let secure = if self.door.is_tls { "; Secure" } else { "" };
         let age = age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
         format!("{}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{age}", self.cookie_name(name))
+    }
+
+    /// A cookie that a link from another site brings along.
+    pub(super) fn lax_cookie(&self, name: &str, value: &str, age: Duration) -> String {
+        self.cookie(name, value, Some(age)).replacen("; SameSite=Strict", "; SameSite=Lax", 1)
     }
 
     /// What a request says under the name of a cookie of ours.
@@ -209,12 +231,12 @@ async fn identify(admin: &Admin, request: &ServiceRequest, need: Need) -> Result
             }
         };
     }
-    if let Some(cookie) = entry.cookie_of(request.headers(), "session")
-        && let Some(found) = entry.sessions.find(cookie, &entry.accounts.load(), admin.clock.monotonic())
-    {
-        let rights = found.account.rights;
-        let who = Who::Account(found.account.name);
-        return Ok(Caller { who, rights, form: Some(found.form), scope: Vec::new() });
+    if let Some(cookie) = entry.cookie_of(request.headers(), "session") {
+        let terms = entry.provider().map(|provider| provider.terms());
+        let found = entry.sessions.find(cookie, (&entry.accounts.load(), terms), admin.clock.monotonic());
+        if let Some(Found { who, rights, form }) = found {
+            return Ok(Caller { who, rights, form: Some(form), scope: Vec::new() });
+        }
     }
     Ok(if entry.is_open() { Caller::machine() } else { Caller::default() })
 }
@@ -238,13 +260,24 @@ pub(super) fn unauthorized(detail: &str) -> HttpResponse {
 
 /// Writes into the audit log that somebody was not let in; of a flood not every one.
 pub(super) async fn refused(admin: &Admin, address: Option<IpAddr>, object: &'static str, name: &str) {
+    refused_because(admin, address, (object, name), "").await;
+}
+
+/// As [`refused`], and why.
+pub(super) async fn refused_because(
+    admin: &Admin,
+    address: Option<IpAddr>,
+    (object, name): (&'static str, &str),
+    why: &str,
+) {
     let from = address.map(|address| format!("from {address}")).unwrap_or_default();
-    tracing::warn!(object, name, from, "somebody was not let in at the admin listener");
+    tracing::warn!(object, name, from, why, "somebody was not let in at the admin listener");
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let Some(unwritten) = admin.entry.notes.take(admin.clock.monotonic()) else { return };
     let more =
         if unwritten == 0 { String::new() } else { format!("; {unwritten} more were refused since the last entry") };
     let by = By::new("", "");
-    admin.audit(by, "refuse", (object, name), unwritten + 1, &format!("refused {from}{more}")).await;
+    admin.audit(by, "refuse", (object, name), unwritten + 1, &format!("refused {from}{why}{more}")).await;
 }
 
 /// Why a request does not come from this machine's own people; none when it may.
@@ -366,7 +399,7 @@ mod tests {
         let sent = headers(&[("cookie", "a=b; xomgate_session=no; omgate_session=yes; omgate_session=late")]);
         assert_eq!(plain.cookie_of(&sent, "session"), Some("yes"));
         assert_eq!(plain.cookie_of(&sent, "form"), None);
-        let tls = Entry::new(Arc::default(), Door { is_tls: true, is_exposed: true });
+        let tls = Entry::new(Arc::default(), Arc::default(), Door { is_tls: true, is_exposed: true });
         assert_eq!(tls.cookie_of(&sent, "session"), None);
         assert_eq!(
             tls.cookie("session", "x", None),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::account;
 use crate::admin::access::{Caller, Who};
 use crate::admin::entry::{self, Attempt};
-use crate::admin::session::AGE_MAX;
+use crate::admin::session::{AGE_MAX, Holder};
 use crate::admin::{Admin, ui};
 use crate::store::By;
 
@@ -42,22 +42,34 @@ pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpRespons
     show(&admin, StatusCode::OK, "")
 }
 
-fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpResponse {
+pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpResponse {
     let Ok(form) = account::secret() else { return HttpResponse::ServiceUnavailable().finish() };
     let mut html = ui::head("omgate: log in");
     html.push_str("<h1>omgate</h1>");
     if !fault.is_empty() {
         ui::warning(&mut html, fault);
     }
-    html.push_str("<form class=\"login\" method=\"post\" action=\"/login\">");
-    let _ = write!(html, "<input type=\"hidden\" name=\"form\" value=\"{form}\">");
-    html.push_str("<label>Name <input name=\"name\" autocomplete=\"username\" maxlength=\"64\" required></label>");
-    html.push_str("<label>Password <input type=\"password\" name=\"password\" autocomplete=\"current-password\" ");
-    html.push_str("maxlength=\"1024\" required></label><button>Log in</button></form></body></html>");
+    if let Some(provider) = admin.entry.provider() {
+        let place = provider.issuer().split("://").nth(1).unwrap_or_default();
+        let place = ui::escape(place.split('/').next().unwrap_or_default());
+        let _ = write!(html, "<p class=\"login\"><a href=\"/login/oidc\">Log in at {place}</a></p>");
+    }
+    if admin.entry.has_accounts() {
+        fields(&mut html, &form);
+    }
+    html.push_str("</body></html>");
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((SET_COOKIE, admin.entry.cookie(FORM, &form, None)))
         .body(html)
+}
+
+fn fields(html: &mut String, form: &str) {
+    html.push_str("<form class=\"login\" method=\"post\" action=\"/login\">");
+    let _ = write!(html, "<input type=\"hidden\" name=\"form\" value=\"{form}\">");
+    html.push_str("<label>Name <input name=\"name\" autocomplete=\"username\" maxlength=\"64\" required></label>");
+    html.push_str("<label>Password <input type=\"password\" name=\"password\" autocomplete=\"current-password\" ");
+    html.push_str("maxlength=\"1024\" required></label><button>Log in</button></form>");
 }
 
 fn see(place: &'static str) -> HttpResponseBuilder {
@@ -84,7 +96,8 @@ pub(super) async fn login(admin: web::Data<Admin>, request: HttpRequest, login: 
     let address = entry::address_of(&request);
     match entry.check(&name, &password, address, admin.clock.monotonic()).await {
         Attempt::Known(account) => {
-            let Ok(begun) = entry.sessions.begin(&account, admin.clock.monotonic()) else {
+            let holder = Holder::Account(account.clone());
+            let Ok(begun) = entry.sessions.begin(holder, admin.clock.monotonic()) else {
                 return show(&admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.");
             };
             let by = By::new(format!("account {}", account.name), "");
@@ -132,7 +145,7 @@ pub(super) async fn logout(
 
 /// Who is logged in, and the way out, for the top of a page.
 pub(super) fn bar(html: &mut String, caller: &Caller) {
-    let (Who::Account(name), Some(form)) = (&caller.who, &caller.form) else { return };
+    let (Who::Account(name) | Who::Person(name), Some(form)) = (&caller.who, &caller.form) else { return };
     let name = ui::escape(name);
     html.push_str("<form class=\"bar\" method=\"post\" action=\"/logout\">");
     let _ = write!(

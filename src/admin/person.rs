@@ -23,6 +23,7 @@ impl FromRequest for Person {
         Box::pin(async move {
             match who {
                 Who::Account(name) => return Ok(Self(format!("account {name}"))),
+                Who::Person(name) => return Ok(Self(format!("oidc {name}"))),
                 Who::Token(name) => return Ok(Self(format!("token {name}"))),
                 Who::Machine | Who::Nobody => {}
             }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::account::{self, Account};
+use crate::account::{self, Account, Rights};
+use crate::admin::access::Who;
 
 /// A session that nobody used for this long is over.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
@@ -21,11 +22,33 @@ pub(super) struct Sessions {
     all: Mutex<HashMap<[u8; 32], Session>>,
 }
 
+/// Whose a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Account(Account),
+    /// Somebody for whom a provider of logins vouches.
+    Person {
+        name: String,
+        rights: Rights,
+        /// By which rules: whoever came in by others must log in anew.
+        terms: [u8; 32],
+    },
+}
+
+impl Holder {
+    /// As the audit log names it.
+    fn who(&self) -> Who {
+        match self {
+            Self::Account(account) => Who::Account(account.name.clone()),
+            Self::Person { name, .. } => Who::Person(name.clone()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Session {
-    account: String,
-    /// Whoever gets another password must log in anew.
-    password: [u8; 32],
+    who: Who,
+    holder: Holder,
     form: String,
     begun: Duration,
     used: Duration,
@@ -39,7 +62,8 @@ pub(super) struct Begun {
 /// A session that was found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) account: Account,
+    pub(super) who: Who,
+    pub(super) rights: Rights,
     pub(super) form: String,
 }
 
@@ -49,34 +73,45 @@ impl Sessions {
     }
 
     /// Begins one.
-    pub(super) fn begin(&self, account: &Account, now: Duration) -> Result<Begun, String> {
+    pub(super) fn begin(&self, holder: Holder, now: Duration) -> Result<Begun, String> {
         let (cookie, form) = (account::secret()?, account::secret()?);
+        let who = holder.who();
         let mut all = self.all();
         all.retain(|_, session| session.lasts(now));
-        while all.values().filter(|session| session.account == account.name).count() >= OF_ACCOUNT_MAX {
-            take_idlest(&mut all, |session| session.account == account.name);
+        while all.values().filter(|session| session.who == who).count() >= OF_ACCOUNT_MAX {
+            take_idlest(&mut all, |session| session.who == who);
         }
         while all.len() >= SESSIONS_MAX {
             take_idlest(&mut all, |_| true);
         }
-        let (name, password) = (account.name.clone(), account.password.fingerprint());
-        let session = Session { account: name, password, form, begun: now, used: now };
+        let session = Session { who, holder, form, begun: now, used: now };
         all.insert(account::fingerprint(&cookie), session);
         Ok(Begun { cookie })
     }
 
-    /// The session of a cookie, when it lasts and its account is still the same.
-    pub(super) fn find(&self, cookie: &str, accounts: &[Account], now: Duration) -> Option<Found> {
+    /// The session of a cookie, when it lasts and whose it is may still come in: by the accounts, and by the terms of the
+    /// provider, that are in force.
+    pub(super) fn find(
+        &self,
+        cookie: &str,
+        (accounts, terms): (&[Account], Option<[u8; 32]>),
+        now: Duration,
+    ) -> Option<Found> {
         let mut all = self.all();
         let key = account::fingerprint(cookie);
         let session = all.get_mut(&key)?;
-        let account = accounts
-            .iter()
-            .find(|account| account.name == session.account && account.password.fingerprint() == session.password);
-        match account.filter(|_| session.lasts(now)) {
-            Some(account) => {
+        let rights = match &session.holder {
+            // Whoever gets another password must log in anew; other rights count at once.
+            Holder::Account(then) => {
+                let now = accounts.iter().find(|now| now.name == then.name && now.password == then.password);
+                now.map(|account| account.rights)
+            }
+            Holder::Person { rights, terms: then, .. } => (terms == Some(*then)).then_some(*rights),
+        };
+        match rights.filter(|_| session.lasts(now)) {
+            Some(rights) => {
                 session.used = now;
-                Some(Found { account: account.clone(), form: session.form.clone() })
+                Some(Found { who: session.who.clone(), rights, form: session.form.clone() })
             }
             None => {
                 all.remove(&key);
@@ -128,40 +163,54 @@ mod tests {
     #[test]
     fn a_session_ends_when_it_is_idle_too_long_or_too_old() {
         let (sessions, accounts) = (Sessions::default(), [alice()]);
-        let idle = sessions.begin(&accounts[0], minutes(0)).unwrap().cookie;
-        assert!(sessions.find(&idle, &accounts, minutes(29)).is_some());
-        assert!(sessions.find(&idle, &accounts, minutes(60)).is_none());
-        assert!(sessions.find(&idle, &accounts, minutes(0)).is_none(), "it is gone for good");
-        let busy = sessions.begin(&accounts[0], minutes(0)).unwrap().cookie;
+        let idle = sessions.begin(Holder::Account(accounts[0].clone()), minutes(0)).unwrap().cookie;
+        assert!(sessions.find(&idle, (&accounts, None), minutes(29)).is_some());
+        assert!(sessions.find(&idle, (&accounts, None), minutes(60)).is_none());
+        assert!(sessions.find(&idle, (&accounts, None), minutes(0)).is_none(), "it is gone for good");
+        let busy = sessions.begin(Holder::Account(accounts[0].clone()), minutes(0)).unwrap().cookie;
         for minute in (0..12 * 60).step_by(20) {
-            assert!(sessions.find(&busy, &accounts, minutes(minute)).is_some(), "{minute}");
+            assert!(sessions.find(&busy, (&accounts, None), minutes(minute)).is_some(), "{minute}");
         }
-        assert!(sessions.find(&busy, &accounts, minutes(12 * 60)).is_none());
+        assert!(sessions.find(&busy, (&accounts, None), minutes(12 * 60)).is_none());
     }
 
     #[test]
     fn a_session_ends_with_logout_with_its_account_and_with_another_password() {
         let (sessions, accounts) = (Sessions::default(), [alice()]);
-        let begin = || sessions.begin(&accounts[0], minutes(0)).unwrap().cookie;
+        let begin = || sessions.begin(Holder::Account(accounts[0].clone()), minutes(0)).unwrap().cookie;
         let (one, other, third) = (begin(), begin(), begin());
         sessions.end(&one);
-        assert!(sessions.find(&one, &accounts, minutes(0)).is_none());
-        assert!(sessions.find(&other, &[], minutes(0)).is_none());
+        assert!(sessions.find(&one, (&accounts, None), minutes(0)).is_none());
+        assert!(sessions.find(&other, (&[], None), minutes(0)).is_none());
         let changed = [account("alice", "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")];
-        assert!(sessions.find(&third, &changed, minutes(0)).is_none());
-        assert!(sessions.find("", &accounts, minutes(0)).is_none());
+        assert!(sessions.find(&third, (&changed, None), minutes(0)).is_none());
+        assert!(sessions.find("", (&accounts, None), minutes(0)).is_none());
+    }
+
+    #[test]
+    fn the_session_of_whom_a_provider_knows_lasts_as_long_as_its_terms() {
+        let sessions = Sessions::default();
+        let rights = Rights::of(Role::Operator, &[]);
+        let holder = |terms| Holder::Person { name: "alice (1)".to_owned(), rights, terms: [terms; 32] };
+        let begin = |terms| sessions.begin(holder(terms), minutes(0)).unwrap().cookie;
+        let (one, other, third) = (begin(1), begin(1), begin(1));
+        let found = sessions.find(&one, (&[], Some([1; 32])), minutes(0)).unwrap();
+        assert_eq!((found.who, found.rights), (Who::Person("alice (1)".to_owned()), rights));
+        assert!(sessions.find(&other, (&[], Some([2; 32])), minutes(0)).is_none());
+        assert!(sessions.find(&third, (&[alice()], None), minutes(0)).is_none());
     }
 
     #[test]
     fn there_are_no_more_sessions_than_the_bounds_and_the_idlest_gives_way() {
         let (sessions, accounts) = (Sessions::default(), [alice()]);
-        let cookies: Vec<String> = (0..=10).map(|n| sessions.begin(&accounts[0], minutes(n)).unwrap().cookie).collect();
-        assert!(sessions.find(&cookies[0], &accounts, minutes(11)).is_none());
-        assert!(cookies[1..].iter().all(|cookie| sessions.find(cookie, &accounts, minutes(11)).is_some()));
+        let cookies: Vec<String> = (0..=10)
+            .map(|n| sessions.begin(Holder::Account(accounts[0].clone()), minutes(n)).unwrap().cookie)
+            .collect();
+        assert!(sessions.find(&cookies[0], (&accounts, None), minutes(11)).is_none());
+        assert!(cookies[1..].iter().all(|cookie| sessions.find(cookie, (&accounts, None), minutes(11)).is_some()));
         for number in 0..1_100 {
-            sessions
-                .begin(&account(&format!("a{number}"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), minutes(11))
-                .unwrap();
+            let account = account(&format!("a{number}"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+            sessions.begin(Holder::Account(account), minutes(11)).unwrap();
         }
         assert_eq!(sessions.all().len(), SESSIONS_MAX);
         let kept = format!("{:?}", sessions.all());

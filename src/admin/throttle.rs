@@ -39,11 +39,17 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Counts an attempt as failed until [`Throttle::forgive`] says otherwise; or says how long to wait.
     pub(super) fn begin(&self, account: &str, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        let of_account = (Subject::Account(account.to_ascii_lowercase()), OF_ACCOUNT_MAX);
+        self.count(vec![of_account, (Subject::Address(network(address)), OF_ADDRESS_MAX)], now)
+    }
+
+    /// As [`Throttle::begin`], where nobody says who it is.
+    pub(super) fn begin_from(&self, address: IpAddr, now: Duration) -> Result<(), Duration> {
+        self.count(vec![(Subject::Address(network(address)), OF_ADDRESS_MAX)], now)
+    }
+
+    fn count(&self, subjects: Vec<(Subject, u32)>, now: Duration) -> Result<(), Duration> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let subjects = [
-            (Subject::Account(account.to_ascii_lowercase()), OF_ACCOUNT_MAX),
-            (Subject::Address(network(address)), OF_ADDRESS_MAX),
-        ];
         for (subject, limit) in &subjects {
             if let Some(found) = failures.get(subject).filter(|found| found.lasts(now) && found.count >= *limit) {
                 return Err(WINDOW.saturating_sub(now.saturating_sub(found.since)));
@@ -62,8 +68,16 @@ impl Throttle {
 
     /// An attempt was none that failed.
     pub(super) fn forgive(&self, account: &str, address: IpAddr) {
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&Subject::Account(account.to_ascii_lowercase()));
+        self.forgive_from(address);
+    }
+
+    /// As [`Throttle::forgive`], where nobody said who it is.
+    pub(super) fn forgive_from(&self, address: IpAddr) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.remove(&Subject::Account(account.to_ascii_lowercase()));
         if let Some(found) = failures.get_mut(&Subject::Address(network(address))) {
             found.count = found.count.saturating_sub(1);
         }
@@ -91,7 +105,7 @@ fn make_room(failures: &mut HashMap<Subject, Failures>, now: Duration) {
 }
 
 /// Who has an IPv6 address has the whole /64 that it is in.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & (u128::MAX << 64)).into()),
         v4 @ IpAddr::V4(_) => v4,
@@ -169,6 +183,18 @@ mod tests {
         }
         assert!(throttle.begin("other", address("2001:db8::ffff:1"), minutes(1)).is_err(), "the same network");
         throttle.begin("other", address("2001:db8:0:1::1"), minutes(1)).unwrap();
+    }
+
+    #[test]
+    fn who_says_no_name_is_counted_by_address() {
+        let throttle = Throttle::default();
+        for _ in 0..30 {
+            throttle.begin_from(address("10.0.0.1"), minutes(0)).unwrap();
+        }
+        assert!(throttle.begin("alice", address("10.0.0.1"), minutes(1)).is_err());
+        throttle.begin("alice", address("10.0.0.2"), minutes(1)).unwrap();
+        throttle.forgive_from(address("10.0.0.1"));
+        throttle.begin_from(address("10.0.0.1"), minutes(1)).unwrap();
     }
 
     #[test]

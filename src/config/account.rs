@@ -44,6 +44,12 @@ fn read(section: &Section<'_, '_>) -> Option<Account> {
             None
         }
     });
+    let (role, rights) = role_and_rights(section);
+    Some(Account { name: name?.value, password: password?, role, rights })
+}
+
+/// `role`, and what it comes to with `rights`.
+pub(super) fn role_and_rights(section: &Section<'_, '_>) -> (Role, Rights) {
     let roles = Role::ALL.map(|role| (role.as_str(), role));
     let role = section.choice("role", &roles).map_or(Role::Viewer, |field| field.value);
     let mut added = Vec::new();
@@ -57,5 +63,5 @@ fn read(section: &Section<'_, '_>) -> Option<Account> {
             }
         }
     }
-    Some(Account { name: name?.value, password: password?, role, rights: Rights::of(role, &added) })
+    (role, Rights::of(role, &added))
 }

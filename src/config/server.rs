@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::oidc::{self, Oidc};
 use super::read::{Field, Section, Spot};
 use super::{file, tls, value};
+use crate::deliver::egress::Egress;
 use crate::receive::proxy::Proxy;
 use crate::receive::{Limits, Tls};
 use crate::secret::Text;
@@ -23,6 +25,8 @@ pub struct Server {
     pub admin_listen: SocketAddr,
     /// `[server.admin_tls]`; absent: plain HTTP, on loopback only.
     pub admin_tls: Option<Tls>,
+    /// `[server.oidc]`; absent: people log in by their accounts.
+    pub oidc: Option<Oidc>,
     /// `[server.limits]`.
     pub limits: Limits,
     /// `[server.tls]`; absent: plain HTTP, for use behind a reverse proxy.
@@ -87,12 +91,13 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
 
-pub(super) fn server(root: &Section<'_, '_>) -> Server {
+pub(super) fn server(root: &Section<'_, '_>, egress: &Egress) -> Server {
     let Some(section) = root.section("server") else {
         return Server {
             listen: LISTEN,
             admin_listen: ADMIN_LISTEN,
             admin_tls: None,
+            oidc: None,
             limits: Limits::default(),
             tls: None,
             proxy: None,
@@ -110,10 +115,12 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
     }
     let tls = section.section("tls").and_then(tls::tls);
     let proxy = section.section("proxy").and_then(|section| tls::proxy(section, tls.as_ref()));
+    let people = (admin.as_ref().map_or(ADMIN_LISTEN, |field| field.value), section.is_table("admin_tls"));
     let server = Server {
         listen: listen.map_or(LISTEN, |field| field.value),
         admin_listen: admin.map_or(ADMIN_LISTEN, |field| field.value),
         admin_tls: section.section("admin_tls").and_then(tls::admin),
+        oidc: section.section("oidc").and_then(|section| oidc::oidc(section, people, egress)),
         limits: section.section("limits").map_or_else(Limits::default, limits),
         tls,
         proxy: proxy.map(Arc::new),
@@ -134,7 +141,8 @@ pub(super) fn server(root: &Section<'_, '_>) -> Server {
 #[must_use]
 pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSettings)) -> Vec<&'static str> {
     let (running, store) = running;
-    // A certificate, what is asked of clients, and which proxies are believed, count for the next connection.
+    // A certificate, what is asked of clients, and which proxies are believed, count for the next connection; who knows
+    // people, for the next login.
     let Server {
         listen,
         admin_listen,
@@ -144,6 +152,7 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
         log,
         log_level,
         proxy: _,
+        oidc: _,
         drain: _,
         watch: _,
         watch_every: _,
@@ -187,12 +196,12 @@ fn check_admin(
     listen: Option<&Field<SocketAddr>>,
 ) {
     let lacks_tls = !section.is_table("admin_tls");
-    let lacks_accounts = root.sections("account").is_empty();
+    let lacks_accounts = root.sections("account").is_empty() && !section.is_table("oidc");
     if !admin.value.ip().is_loopback() && (lacks_tls || lacks_accounts) {
         let lacking = match (lacks_tls, lacks_accounts) {
-            (true, true) => "[server.admin_tls] and an [[account]] are",
+            (true, true) => "[server.admin_tls] and an [[account]], or [server.oidc], are",
             (true, false) => "[server.admin_tls] is",
-            (false, _) => "an [[account]] is",
+            (false, _) => "an [[account]], or [server.oidc], is",
         };
         let reason = format!(
             "others than this machine's people reach {}, so it needs TLS and accounts: {lacking} missing; or listen on a \

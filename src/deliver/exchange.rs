@@ -105,25 +105,28 @@ fn random_hex(target: &Target) -> Result<String, String> {
     super::random_hex(&target.freshness.nonces)
 }
 
-/// A request to a token endpoint.
+/// A request to whoever vouches for others: a token endpoint, a provider of logins.
 pub(super) struct Asked {
     pub(super) url: Url,
     pub(super) authorization: Option<HeaderValue>,
-    /// `application/x-www-form-urlencoded`.
-    pub(super) form: String,
+    /// `application/x-www-form-urlencoded`; none: something is looked at.
+    pub(super) form: Option<String>,
 }
 
-/// Asks a token endpoint, over the destination's own connection.
+/// Asks, over the target's own connection.
 pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) -> Result<Response, String> {
     target.gate.admit(&asked.url).map_err(|refusal| refusal.to_string())?;
-    let mut request = Request::new(Method::POST, asked.url);
+    let method = if asked.form.is_some() { Method::POST } else { Method::GET };
+    let mut request = Request::new(method, asked.url);
     let headers = request.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     if let Some(authorization) = asked.authorization {
         headers.insert(header::AUTHORIZATION, authorization);
     }
-    *request.body_mut() = Some(asked.form.into());
+    if let Some(form) = asked.form {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        *request.body_mut() = Some(form.into());
+    }
     read(target, request, answer_bytes_max).await.map_err(|failure| match failure {
         Failure::Request(error) | Failure::Body(_, error) => chain(&error),
         Failure::Timeout(_) => "it took too long".to_owned(),

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::account::Account;
 use crate::admin::Terms;
+use crate::admin::oidc::People;
 use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
@@ -49,6 +50,7 @@ pub(super) struct Parts {
     pub(super) closing: Arc<AtomicBool>,
     pub(super) terms: Arc<ArcSwap<Terms>>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
+    pub(super) people: People,
     pub(super) start: Start,
 }
 
@@ -75,6 +77,7 @@ pub struct Reloader {
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
+    people: People,
     path: Option<PathBuf>,
     started: Started,
     me: Weak<Self>,
@@ -115,7 +118,8 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, certificates, alarms, clock, closing, terms, accounts, start } = parts;
+        let Parts { store, dispatch, desk, edge, certificates, alarms, clock, closing, terms, accounts, people, start } =
+            parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -137,6 +141,7 @@ impl Reloader {
             closing,
             terms,
             accounts,
+            people,
             path,
             started: Started { server, settings },
             turn: tokio::sync::Mutex::new(()),
@@ -299,6 +304,7 @@ impl Reloader {
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));
         self.accounts.store(Arc::new(accounts));
+        self.people.store(Arc::new(super::people::provider(&server)));
         {
             let mut known = self.known();
             known.standing.taken = taken;

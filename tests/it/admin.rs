@@ -1,5 +1,7 @@
 //! Who may come in at the admin listener: TLS, accounts, rights, sessions, forms, bounds on failed logins.
 
+mod oidc;
+
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -94,7 +96,12 @@ impl House {
     }
 
     async fn with(configuration: &str) -> Self {
+        Self::prepared(configuration, |_| {}).await
+    }
+
+    async fn prepared(configuration: &str, prepare: impl FnOnce(&Process)) -> Self {
         let mut process = Process::prepare(configuration);
+        prepare(&process);
         let authority = std::fs::read(tls_file("authority.pem")).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -175,9 +182,9 @@ fn beyond_loopback_the_admin_listener_demands_tls_and_accounts() {
         tls_file("server-key.pem")
     );
     for (more, lacking) in [
-        (String::new(), "[server.admin_tls] and an [[account]] are missing"),
+        (String::new(), "[server.admin_tls] and an [[account]], or [server.oidc], are missing"),
         (accounts(), "[server.admin_tls] is missing"),
-        (tls.clone(), "an [[account]] is missing"),
+        (tls.clone(), "an [[account]], or [server.oidc], is missing"),
     ] {
         process.configure(&format!("[server]\nadmin_listen = \"0.0.0.0:{{admin}}\"\n{more}{FLOW}"));
         for (command, code) in [("check", 1), ("serve", 64)] {
@@ -228,7 +235,7 @@ async fn each_address_asks_for_a_login_and_for_its_right() {
         sessions.push((role, house.session(role.as_str()).await));
     }
     for (method, path, need) in ADDRESSES {
-        if ["/login", "/logout"].contains(path) {
+        if ["/login", "/logout", "/login/oidc", "/login/oidc/back"].contains(path) {
             continue;
         }
         let address = filled(path);

@@ -1,6 +1,6 @@
 //! Credentials on the wire: a server checks every parameter of what a destination, or a token endpoint, is asked with.
 
-mod server;
+pub(crate) mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};

@@ -27,7 +27,7 @@ impl Process {
     /// A folder with a configuration; nothing runs yet. `{public}` and `{admin}` in the text become free ports.
     pub(crate) fn prepare(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (public, admin) = (free_port(), free_port());
+        let (public, admin) = free_ports();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
         let process = Self { folder, public, admin, child: None, http };
         process.configure(configuration);
@@ -231,6 +231,13 @@ fn header(response: &reqwest::Response, name: &str) -> String {
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Two that differ: one that was given back may be given out again.
+fn free_ports() -> (u16, u16) {
+    let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, other] = listeners.map(|listener| listener.local_addr().unwrap().port());
+    (one, other)
 }
 
 /// One notification for [`envelope`].

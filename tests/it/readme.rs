@@ -138,6 +138,8 @@ fn every_documented_key_is_known() {
         ("### `[server.proxy]`", "[server.proxy]\n".to_owned(), 8),
         ("### `[server.admin_tls]`", "[server.admin_tls]\n".to_owned(), 2),
         ("### `[[account]]`", "[[account]]\n".to_owned(), 4),
+        ("### `[server.oidc]`", "[server.oidc]\n".to_owned(), 9),
+        ("Each `[[server.oidc.grant]]` says", "[[server.oidc.grant]]\n".to_owned(), 3),
         ("### `[store]`", "[store]\n".to_owned(), 1),
         ("### `[egress]`", "[egress]\n".to_owned(), 1),
         ("### `[retention]`", "[retention]\n".to_owned(), 10),

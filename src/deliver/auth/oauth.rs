@@ -238,7 +238,7 @@ impl OAuth {
             }
         };
         let url = Url::parse(token_url.reveal().trim()).map_err(|error| format!("token_url is not valid: {error}"))?;
-        Ok(Asked { url, authorization, form: form.finish() })
+        Ok(Asked { url, authorization, form: Some(form.finish()) })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -253,14 +253,19 @@ impl fmt::Debug for OAuth {
 }
 
 /// RFC 6749 §2.3.1: both are form-encoded before they are put together.
-fn basic(id: &Text, secret: &Text) -> Result<HeaderValue, String> {
+pub(in crate::deliver) fn basic(id: &Text, secret: &Text) -> Result<HeaderValue, String> {
     let encoded = |text: &Text| byte_serialize(text.reveal().trim().as_bytes()).collect::<String>();
     let both = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
     sensitive(format!("Basic {both}"), "client_secret").map_err(|error| error.to_string())
 }
 
 /// What an answer other than 200 comes to: RFC 6749 §5.2 has 400 and 401 for credentials that are refused.
-fn refusal(status: u16, body: &Json, place: &str, hidden: &dyn Fn(&str) -> String) -> TokenError {
+pub(in crate::deliver) fn refusal(
+    status: u16,
+    body: &Json,
+    place: &str,
+    hidden: &dyn Fn(&str) -> String,
+) -> TokenError {
     let said = |name: &str| body.get(name).and_then(Json::as_str).map(short).filter(|text| !text.is_empty());
     let mut reason = format!("no token from {place}: it answered {status}");
     for text in [said("error"), said("error_description")].into_iter().flatten() {
@@ -275,7 +280,7 @@ fn refusal(status: u16, body: &Json, place: &str, hidden: &dyn Fn(&str) -> Strin
 }
 
 /// On one line and not too long.
-fn short(text: &str) -> String {
+pub(in crate::deliver) fn short(text: &str) -> String {
     let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
     line.collect::<Vec<_>>().join(" ").chars().take(QUOTE_MAX).collect()
 }
