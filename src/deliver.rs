@@ -37,6 +37,7 @@ mod exchange;
 pub mod keep;
 pub mod legacy;
 pub mod oidc;
+mod pinned;
 pub mod rules;
 pub mod tls;
 
@@ -152,6 +153,7 @@ pub struct Target {
     /// In the client's place.
     legacy: Option<Legacy>,
     known: Known,
+    blueprint: Arc<Blueprint>,
     credentials: Ready,
     security: Option<Security>,
     freshness: Freshness,
@@ -207,7 +209,9 @@ impl Target {
         let proxy = proxy(&config)?;
         let gate = Gate::new(config.egress.clone(), proxy.clone(), config.names.clone());
         let known = Known::of(&config.tls);
-        let (client, without_authorities) = client(&config, proxy, &gate, &known)?;
+        let (blueprint, without_authorities) = Blueprint::new(&config, proxy, gate.clone(), &known)?;
+        let client = blueprint.builder().and_then(ClientBuilder::build);
+        let client = client.map_err(|error| BuildError::Client { name: config.name.clone(), reason: chain(&error) })?;
         let legacy = legacy(&config, &gate, &known)?;
         let identity = config.tls.identity.as_ref().and_then(Identity::texts);
         let within = config.security.iter().flat_map(Security::texts);
@@ -216,6 +220,7 @@ impl Target {
             client,
             legacy,
             known,
+            blueprint: Arc::new(blueprint),
             credentials,
             mask: mask_of(texts),
             security: config.security,
@@ -310,18 +315,6 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
     explain(target, call, &failure, left.happened())
 }
 
-fn client(config: &TargetConfig, proxy: Option<Url>, gate: &Gate, known: &Known) -> Result<(Client, bool), BuildError> {
-    let name = || config.name.clone();
-    let (tls, without_authorities) =
-        tls::client(&config.tls, known.seen.clone()).map_err(|error| wrong_tls(config, error))?;
-    let mut builder = builder(config).tls_backend_preconfigured(tls).dns_resolver(Arc::new(gate.clone()));
-    if let Some(proxy) = proxy {
-        builder = builder.proxy(Proxy::all(proxy).map_err(|_| wrong_proxy(config))?);
-    }
-    let client = builder.build().map_err(|error| BuildError::Client { name: name(), reason: chain(&error) })?;
-    Ok((client, without_authorities))
-}
-
 fn wrong_tls(config: &TargetConfig, error: TlsError) -> BuildError {
     let name = config.name.clone();
     match error {
@@ -338,22 +331,57 @@ fn legacy(config: &TargetConfig, gate: &Gate, known: &Known) -> Result<Option<Le
         let reason = "legacy goes through no proxy; leave one of them out".to_owned();
         return Err(BuildError::Tls { name: config.name.clone(), reason });
     }
+    if matches!(config.auth, Some(Auth::Ntlm(_))) {
+        let reason = "NTLM needs a connection that stays, and legacy makes one for each request".to_owned();
+        return Err(BuildError::Tls { name: config.name.clone(), reason });
+    }
     let legacy = Legacy::new(&config.tls, known.seen.clone(), gate, config.connect_timeout);
     legacy.map(Some).map_err(|error| wrong_tls(config, error))
 }
 
-fn builder(config: &TargetConfig) -> ClientBuilder {
-    Client::builder()
-        .http1_only()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .gzip(true)
-        .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(config.connect_timeout)
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+/// What clients are made by.
+struct Blueprint {
+    connect_timeout: Duration,
+    tls: rustls::ClientConfig,
+    proxy: Option<Url>,
+    gate: Gate,
+}
+
+impl Blueprint {
+    /// With it whether the machine has no authorities.
+    fn new(config: &TargetConfig, proxy: Option<Url>, gate: Gate, known: &Known) -> Result<(Self, bool), BuildError> {
+        let (tls, without_authorities) =
+            tls::client(&config.tls, known.seen.clone()).map_err(|error| wrong_tls(config, error))?;
+        // A proxy that no client takes is told as such.
+        proxy.as_ref().map_or(Ok(()), |proxy| Proxy::all(proxy.clone()).map(drop)).map_err(|_| wrong_proxy(config))?;
+        Ok((Self { connect_timeout: config.connect_timeout, tls, proxy, gate }, without_authorities))
+    }
+
+    fn builder(&self) -> reqwest::Result<ClientBuilder> {
+        let builder = Client::builder()
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .gzip(true)
+            .user_agent(concat!("omgate/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+            .tls_backend_preconfigured(self.tls.clone())
+            .dns_resolver(Arc::new(self.gate.clone()));
+        match &self.proxy {
+            Some(proxy) => Ok(builder.proxy(Proxy::all(proxy.clone())?)),
+            None => Ok(builder),
+        }
+    }
+
+    /// A client that makes one connection, and sends all over it.
+    fn pinned(&self) -> Result<Client, String> {
+        let builder = self.builder().map_err(|error| chain(&error))?;
+        builder.connector_layer(pinned::Once::default()).build().map_err(|error| chain(&error))
+    }
 }
 
 fn proxy(config: &TargetConfig) -> Result<Option<Url>, BuildError> {
@@ -437,9 +465,9 @@ enum Failure {
     NoCredentials(String),
 }
 
-async fn read(target: &Target, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
+async fn read(target: &Target, client: &Client, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
     let mut answer = match &target.legacy {
-        None => target.client.execute(request).await.map_err(Failure::Request)?,
+        None => client.execute(request).await.map_err(Failure::Request)?,
         Some(legacy) => legacy.execute(request).await?,
     };
     let status = answer.status().as_u16();

@@ -9,6 +9,7 @@ use super::file;
 use super::read::{Field, Section, Spot};
 use crate::deliver::auth::digest::Digest;
 use crate::deliver::auth::jwt::Assertion;
+use crate::deliver::auth::ntlm::Ntlm;
 use crate::deliver::auth::oauth::{OAuth, Settings, Style};
 use crate::deliver::auth::webhook::{KEY_BYTES_MIN, Webhook, key_bytes};
 use crate::deliver::auth::{Auth, AuthError};
@@ -16,7 +17,7 @@ use crate::secret::Text;
 use crate::signing::Key;
 
 /// The kinds, by the key that says them.
-const KINDS: [&str; 6] = ["basic", "bearer", "header", "digest", "oauth2", "hmac"];
+const KINDS: [&str; 7] = ["basic", "bearer", "header", "digest", "oauth2", "hmac", "ntlm"];
 const IN_CLEAR: &str = "stands in clear; write ${NAME} or ${file:PATH}, so that it is never stored or shown";
 
 /// Reads the table; what is wrong in it is reported.
@@ -32,13 +33,14 @@ pub(super) fn auth(section: Section<'_, '_>) -> Option<Field<Auth>> {
             .and_then(|table| user(table, |name, password| Auth::Digest(Arc::new(Digest::new(name, password))))),
         section.section("oauth2").and_then(oauth),
         section.section("hmac").and_then(hmac),
+        section.section("ntlm").and_then(ntlm),
     ];
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
     match given.as_slice() {
         [] => section.desk.error(
             &spot,
             "is empty; write { basic = { username = …, password = … } }, { bearer = … }, { header = …, value = … }, { digest \
-             = … }, { oauth2 = … } or { hmac = … }",
+             = … }, { oauth2 = … }, { hmac = … } or { ntlm = … }",
         ),
         [_] => {}
         several => section.desk.error(&spot, format!("has {}; one of them", several.join(" and "))),
@@ -84,6 +86,20 @@ fn header(section: &Section<'_, '_>) -> Option<Auth> {
     let value = value?;
     warn_of_clear(section, &value);
     Some(Auth::Header { name: name.value, value: value.value })
+}
+
+fn ntlm(table: Section<'_, '_>) -> Option<Auth> {
+    let (username, password) = (needed(&table, "username"), needed(&table, "password"));
+    if let Some(password) = &password {
+        warn_of_clear(&table, password);
+    }
+    if let Some(username) = username.as_ref().filter(|field| field.value.reveal().contains('\\')) {
+        table.desk.error(&username.spot, "holds a domain too; write it as domain");
+    }
+    let value = |key| table.text(key).map(|field| field.value);
+    let (domain, workstation) = (value("domain"), value("workstation"));
+    table.finish();
+    Some(Auth::Ntlm(Ntlm { username: username?.value, password: password?.value, domain, workstation }))
 }
 
 fn hmac(table: Section<'_, '_>) -> Option<Auth> {

@@ -16,6 +16,8 @@ use crate::secret::Text;
 /// The longest secret, in bytes.
 const SECRET_BYTES_MAX: usize = 64 << 10;
 
+/// What is heard of a program at all, in bytes.
+const COMMAND_BYTES_MAX: u64 = 1 << 20;
 /// So long may a program take to say a secret.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether one that said all has ended, and how long apart: two seconds in all.
@@ -158,7 +160,10 @@ fn from_command(command: &str, folder: &Path) -> Result<String, String> {
     if let Some(output) = child.stdout.take() {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            let read = output.take(SECRET_BYTES_MAX as u64 + 2).read_to_end(&mut bytes);
+            let mut output = output.take(COMMAND_BYTES_MAX);
+            let read = output.by_ref().take(SECRET_BYTES_MAX as u64 + 2).read_to_end(&mut bytes);
+            // What is too long is heard to its end, so that this is the reason, and not that nobody listened.
+            let read = read.and_then(|_| std::io::copy(&mut output, &mut std::io::sink()));
             let _ = done.send(read.map(|_| bytes));
         });
     }

@@ -8,12 +8,14 @@ use reqwest::header::{self, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use self::digest::Digest;
+use self::ntlm::Ntlm;
 use self::oauth::OAuth;
 use self::webhook::Webhook;
 use crate::secret::Text;
 
 pub mod digest;
 pub mod jwt;
+pub mod ntlm;
 pub mod oauth;
 pub mod webhook;
 
@@ -45,6 +47,8 @@ pub enum Auth {
     OAuth(Arc<OAuth>),
     /// A signature of each request.
     Webhook(Webhook),
+    /// MS-NLMP, over a connection of each call's own.
+    Ntlm(Ntlm),
 }
 
 /// Why credentials cannot be sent.
@@ -93,6 +97,7 @@ pub(super) enum Ready {
     Digest(Arc<Digest>),
     Token(Arc<OAuth>),
     Signed(Webhook),
+    Ntlm(Ntlm),
 }
 
 impl Auth {
@@ -114,6 +119,10 @@ impl Auth {
             Self::Webhook(webhook) => {
                 webhook.check()?;
                 Ready::Signed(webhook.clone())
+            }
+            Self::Ntlm(ntlm) => {
+                ntlm.check()?;
+                Ready::Ntlm(ntlm.clone())
             }
         })
     }
@@ -137,7 +146,9 @@ impl Auth {
                     value => Ok((header, sensitive(value.to_owned(), "value")?)),
                 }
             }
-            Self::Digest(_) | Self::OAuth(_) | Self::Webhook(_) => Err(AuthError::Missing("they are no one header")),
+            Self::Digest(_) | Self::OAuth(_) | Self::Webhook(_) | Self::Ntlm(_) => {
+                Err(AuthError::Missing("they are no one header"))
+            }
         }
     }
 
@@ -150,6 +161,7 @@ impl Auth {
             Self::Digest(digest) => digest.texts(),
             Self::OAuth(oauth) => oauth.texts(),
             Self::Webhook(webhook) => webhook.texts(),
+            Self::Ntlm(ntlm) => ntlm.texts(),
         }
     }
 }

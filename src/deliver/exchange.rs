@@ -6,9 +6,10 @@ use reqwest::header::{self, HeaderValue};
 use reqwest::{Method, Request, Url};
 
 use super::auth::digest::Digest;
+use super::auth::ntlm::{self, Ntlm};
 use super::auth::oauth::{OAuth, Token, TokenError};
 use super::auth::{Added, Outgoing, Ready};
-use super::{Departure, Failure, Target, chain, read, request};
+use super::{Departure, Failure, Target, chain, place, read, request};
 use crate::call::Call;
 use crate::outcome::Response;
 
@@ -27,6 +28,7 @@ pub(super) async fn exchange(target: &Target, call: &Call, left: &Departure) -> 
         }
         Ready::Digest(digest) => digested(target, call, left, digest).await,
         Ready::Token(oauth) => with_token(target, call, left, oauth).await,
+        Ready::Ntlm(ntlm) => negotiated(target, call, left, ntlm).await,
     }
 }
 
@@ -35,7 +37,7 @@ type Adds<'a> = &'a (dyn Fn(&Outgoing<'_>) -> Result<Added, String> + Send + Syn
 
 async fn once(target: &Target, call: &Call, left: &Departure, adds: Adds<'_>) -> Result<Response, Failure> {
     let request = request(target, call, left, adds).map_err(Failure::NotMade)?;
-    read(target, request, target.response_bytes_max).await
+    read(target, &target.client, request, target.response_bytes_max).await
 }
 
 /// RFC 7616: the first 401 tells what is asked for; one more that calls the answer stale is answered too. What was asked
@@ -51,6 +53,36 @@ async fn digested(target: &Target, call: &Call, left: &Departure, digest: &Arc<D
             Some(_) | None => return Ok(response),
         }
     }
+}
+
+/// Asks for a challenge without a body, and answers it with the whole call, both over one connection: the server knows who
+/// calls by the connection. It is the call's own, so no other call meets it between the two.
+async fn negotiated(target: &Target, call: &Call, left: &Departure, ntlm: &Ntlm) -> Result<Response, Failure> {
+    let client = target.blueprint.pinned().map_err(Failure::NotMade)?;
+    let header = Ntlm::asks().map_err(Failure::NotMade)?;
+    let mut first = request(target, call, left, &|_| Ok(authorized(&header))).map_err(Failure::NotMade)?;
+    left.took_back();
+    *first.body_mut() = None;
+    first.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+    let response = read(target, &client, first, target.response_bytes_max).await?;
+    if response.status != 401 {
+        let place = place(&call.url);
+        let reason = format!(
+            "{place} answered {} to a request without a body, and did not ask who calls: it takes no NTLM there",
+            response.status
+        );
+        return Err(Failure::NotMade(reason));
+    }
+    let Some(challenge) = ntlm::challenge(&response) else { return Ok(response) };
+    let nonce = (target.freshness.nonces)().and_then(|nonce| nonce.first_chunk().copied());
+    let nonce = nonce.ok_or_else(|| Failure::NotMade("the machine gives no random bytes for a nonce".to_owned()))?;
+    let header = ntlm.answers(&challenge, target.freshness.clock.now(), nonce).map_err(Failure::NotMade)?;
+    let second = request(target, call, left, &|_| Ok(authorized(&header))).map_err(Failure::NotMade)?;
+    read(target, &client, second, target.response_bytes_max).await
+}
+
+fn authorized(header: &HeaderValue) -> Added {
+    vec![(header::AUTHORIZATION, header.clone())]
 }
 
 /// A token that the destination refuses is thrown away, and one more is fetched.
@@ -127,7 +159,7 @@ pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) 
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         *request.body_mut() = Some(form.into());
     }
-    read(target, request, answer_bytes_max).await.map_err(|failure| match failure {
+    read(target, &target.client, request, answer_bytes_max).await.map_err(|failure| match failure {
         Failure::Request(error) | Failure::Body(_, error) => chain(&error),
         Failure::Timeout(_) => "it took too long".to_owned(),
         #[cfg(feature = "legacy-tls")]

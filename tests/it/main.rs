@@ -35,6 +35,7 @@ mod line;
 mod messages;
 #[cfg(feature = "postgres")]
 mod moving;
+mod ntlm;
 mod outgoing;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -52,6 +52,8 @@ fn load(text: &str) -> Result<config::Loaded, String> {
     for (name, text) in [("omgate.toml", text.as_str()), ("countries.csv", COUNTRIES), ("password", "open sesame\n")] {
         write(name, text).map_err(|error| error.to_string())?;
     }
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(folder.path().join("password"), private).map_err(|error| error.to_string())?;
     config::load(&folder.path().join("omgate.toml")).map_err(|problems| problems.to_string())
 }
 
