@@ -93,6 +93,9 @@ async fn open(args: &Args, new: &Loaded) -> anyhow::Result<Box<dyn Archive>> {
     let path = named.as_ref().unwrap_or(&new.store.path);
     let hint = "name the store of the running gateway with --store FILE, if it is another";
     let archive = SqliteArchive::open(path).map_err(anyhow::Error::from).with_context(|| hint.to_owned())?;
+    if let Some((to, at)) = archive.moved()? {
+        print::note(&format!("this store was moved to {to} at {at}: what came since is in that one"));
+    }
     Ok(Box::new(archive))
 }
 

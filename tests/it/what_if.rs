@@ -184,6 +184,12 @@ async fn what_it_cannot_do_it_says_in_words() {
     assert!(ran.code == Some(1) && ran.err.contains("there is no source \"nobody\""), "{}", ran.err);
     let ran = what_if(folder, &["--last", "0"]);
     assert_eq!(ran.code, Some(2), "{}", ran.err);
+    let moved = "INSERT INTO moving (id, direction, token, other, begun_at, stage, moved_at)
+                 VALUES (1, 'out', 1, 'postgres://db.internal/omgate', 0, 'moved', 1)";
+    rusqlite::Connection::open(folder.join("omgate.db")).unwrap().execute(moved, []).unwrap();
+    let ran = what_if(folder, &["--store", "omgate.db"]);
+    let told = "this store was moved to postgres://db.internal/omgate at 1970-01-01";
+    assert!(ran.code == Some(0) && ran.err.contains(told), "{}", ran.err);
     write(&gateway, &text, &[("record.Amount", "record.Amout")]);
     let ran = what_if(folder, &[]);
     assert!(ran.code == Some(1) && ran.out.contains("new.toml:") && ran.out.contains("Amout"), "{}", ran.out);

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::{self, OpenError};
 use super::{queries, taken, words};
+use crate::clock::Timestamp;
 use crate::store::{Archive, NotificationView, StoreError, StoreResult, StoredConfig, TakenConfig};
 
 /// What is read at once of contents, in bytes.
@@ -26,6 +27,16 @@ impl SqliteArchive {
     /// In words that tell what to do; see [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { connection: Mutex::new(schema::archive(path)?) })
+    }
+
+    /// Where the store was moved to, as that may be shown, and when; none when this one counts.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn moved(&self) -> StoreResult<Option<(String, Timestamp)>> {
+        let sql = "SELECT other, coalesce(moved_at, begun_at) FROM moving WHERE direction <> 'in' AND stage = 'moved'";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, Timestamp(row.get(1)?)));
+        self.connection().query_row(sql, [], read).optional().map_err(unreadable)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
