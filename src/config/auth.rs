@@ -189,7 +189,7 @@ pub(super) fn key(table: &Section<'_, '_>, field: &Field<Text>) -> Option<Key> {
         table.desk.warning(&field.spot, IN_CLEAR);
     }
     // A stored configuration makes no calls, and its files may be gone.
-    if !is_pem && !(is_known(&field.value) && table.desk.files.is_disk()) {
+    if !(is_pem || is_known(&field.value) && table.desk.files.is_disk()) {
         return Some(Key::unknown());
     }
     let pem = if is_pem {

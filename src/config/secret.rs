@@ -123,7 +123,7 @@ fn others_may(path: &Path) -> Option<String> {
     Some(format!("{what} (mode {:04o}); give it to the user that runs omgate, with chmod 0600", mode & 0o7777))
 }
 
-/// A credential that systemd hands to a unit: LoadCredential= or SetCredential= (systemd.exec(5)).
+/// A credential that systemd hands to a unit: `LoadCredential=` or `SetCredential=` (systemd.exec(5)).
 fn from_credential(
     name: &str,
     credential: &str,
