@@ -180,6 +180,7 @@ impl SqliteStore {
             pages_max: 0,
             broken: 0,
             broken_at: None,
+            waiting: None,
             _lock: lock,
             ended,
         };

@@ -186,6 +186,8 @@ pub(super) struct Writer {
     pub(super) broken: u32,
     /// When the last one did, until the disk may be tried again.
     pub(super) broken_at: Option<Duration>,
+    /// A command that came when the rest was over.
+    pub(super) waiting: Option<Box<dyn Task>>,
     /// Held as long as the thread lives.
     pub(super) _lock: schema::Lock,
     pub(super) ended: watch::Sender<bool>,
@@ -277,7 +279,10 @@ impl Writer {
     }
 
     /// The next command; while the disk fails, only so long as until it is tried again.
-    fn receive(&self) -> Result<Message, RecvTimeoutError> {
+    fn receive(&mut self) -> Result<Message, RecvTimeoutError> {
+        if let Some(task) = self.waiting.take() {
+            return Ok(Message::Task(task));
+        }
         if self.is_failing() {
             self.queue.recv_timeout(PROBE_EVERY)
         } else {
@@ -309,7 +314,12 @@ impl Writer {
     /// The database cannot be opened, or rests: what comes next is refused, and then it is tried again.
     fn refuse_for_a_while(&mut self, reason: &str) -> Next {
         self.fail(reason);
-        match self.queue.recv_timeout(PROBE_EVERY) {
+        let rested = self.rests().is_some();
+        match self.receive() {
+            Ok(Message::Task(task)) if rested && self.rests().is_none() => {
+                self.waiting = Some(task);
+                Next::Reconnect
+            }
             Ok(Message::Task(task)) => {
                 self.leave_queue(task.as_ref());
                 task.answer(Err(StoreError::Unavailable(reason.to_owned())));

@@ -25,6 +25,8 @@ struct Book {
     log: Vec<String>,
     /// Rises with everything that happens.
     tick: u64,
+    /// What it was at the last look.
+    checked: u64,
     /// Whether anything was heard of the store since the last look.
     heard: bool,
     /// By notification id, the contents that are stored, oldest first.
@@ -460,7 +462,9 @@ impl Law {
                 book.breaks(why);
             }
             let heard = std::mem::take(&mut book.heard);
-            if !look.is_other() && !heard {
+            let commanded = book.checked != book.tick;
+            book.checked = book.tick;
+            if !look.is_other().unwrap_or(commanded) && !heard {
                 return None;
             }
         }

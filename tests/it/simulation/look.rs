@@ -55,9 +55,9 @@ impl Look {
         *self.rows.lock().unwrap() = None;
     }
 
-    /// Whether anything may have been written since this was asked last.
-    pub(crate) fn is_other(&self) -> bool {
-        self.rows.lock().unwrap().as_mut().is_none_or(Rows::is_other)
+    /// Whether anything was written since this was asked last; none when that cannot be seen.
+    pub(crate) fn is_other(&self) -> Option<bool> {
+        self.rows.lock().unwrap().as_mut().map(Rows::is_other)
     }
 
     /// All deliveries, in the order of their ids.
