@@ -1,6 +1,7 @@
 //! The edge to Salesforce: address, identity, size, method, content type. Bytes in, answer out.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -422,12 +422,9 @@ async fn read(
     let collected = tokio::time::timeout(limits.body_timeout, collect(payload, &mut body)).await;
     let answer = match collected {
         Ok(Ok(())) => return Ok(body.take()),
-        Ok(Err(Uncollected::Stopped(Stop::NoRoom))) => return Err(Unread::NoRoom),
-        Ok(Err(Uncollected::Stopped(Stop::TooLarge))) => too_large(limits),
-        Ok(Err(Uncollected::Stopped(Stop::Broken(error)))) => {
-            Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"))
-        }
-        Ok(Err(Uncollected::Broken(error))) => {
+        Ok(Err(Stop::NoRoom)) => return Err(Unread::NoRoom),
+        Ok(Err(Stop::TooLarge)) => too_large(limits),
+        Ok(Err(Stop::Broken(error))) => {
             Answer::refused(Cause::Incomplete, format!("the body could not be read: {error}"))
         }
         Err(_) => {
@@ -444,19 +441,11 @@ fn too_large(limits: &Limits) -> Answer {
     Answer::TooLarge(format!("the body is larger than {} bytes", limits.body_bytes_max))
 }
 
-/// Why a body was not collected to its end.
-enum Uncollected {
-    /// It did not come.
-    Broken(PayloadError),
-    /// It came, and was not taken.
-    Stopped(Stop),
-}
-
-async fn collect<G: FnMut(usize) -> bool>(payload: &mut Payload, body: &mut Unpacked<G>) -> Result<(), Uncollected> {
+async fn collect<G: FnMut(usize) -> bool>(payload: &mut Payload, body: &mut Unpacked<G>) -> Result<(), Stop> {
     while let Some(chunk) = payload.next().await {
-        body.push(&chunk.map_err(Uncollected::Broken)?).map_err(Uncollected::Stopped)?;
+        body.push(&chunk.map_err(|error| Stop::Broken(io::Error::other(error)))?)?;
     }
-    body.finish().map_err(Uncollected::Stopped)
+    body.finish()
 }
 
 /// The charset parameter of a Content-Type, unquoted.

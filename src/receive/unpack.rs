@@ -33,7 +33,7 @@ pub(super) enum Stop {
     TooLarge,
     /// All bodies together are.
     NoRoom,
-    /// It is not packed as it says.
+    /// It did not come whole, or is not packed as it says.
     Broken(io::Error),
 }
 
