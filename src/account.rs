@@ -41,13 +41,16 @@ pub enum Right {
     Edit,
     /// Configuration, store, tokens.
     Administer,
+    /// See masked fields in clear; each time is noted.
+    Unmask,
 }
 
 impl Right {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::View, Self::Payload, Self::Replay, Self::Operate, Self::Edit, Self::Administer];
+    pub const ALL: [Self; 7] =
+        [Self::View, Self::Payload, Self::Replay, Self::Operate, Self::Edit, Self::Administer, Self::Unmask];
     /// Those that can be added to a role.
-    pub const ADDED: [Self; 3] = [Self::Payload, Self::Replay, Self::Edit];
+    pub const ADDED: [Self; 4] = [Self::Payload, Self::Replay, Self::Edit, Self::Unmask];
 
     /// Its word.
     #[must_use]
@@ -59,6 +62,7 @@ impl Right {
             Self::Operate => "operate",
             Self::Edit => "edit",
             Self::Administer => "administer",
+            Self::Unmask => "unmask",
         }
     }
 
@@ -291,7 +295,7 @@ mod tests {
             (Role::Viewer, &[Right::Replay], "view replay"),
             (Role::Operator, &[], "view replay operate"),
             (Role::Operator, &[Right::Edit], "view replay operate edit"),
-            (Role::Admin, &[], "view payload replay operate edit administer"),
+            (Role::Admin, &[], "view payload replay operate edit administer unmask"),
         ] {
             assert_eq!(Rights::of(role, added).words().join(" "), has, "{role:?} {added:?}");
         }

@@ -20,6 +20,7 @@ pub mod moving;
 pub mod notifications;
 pub mod pretty;
 pub mod print;
+pub mod rekey;
 pub mod reload;
 pub mod scaffold;
 pub mod send;

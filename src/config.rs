@@ -11,8 +11,10 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use crate::account::Account;
+use crate::cipher::Keyring;
 use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
+use crate::masking::Masks;
 use crate::receive;
 use crate::route::Route;
 use crate::secret::{Mask, Text};
@@ -26,6 +28,7 @@ mod after;
 mod auth;
 mod destination;
 mod egress;
+mod encryption;
 mod file;
 mod fit;
 mod hand;
@@ -77,6 +80,10 @@ pub struct Loaded {
     pub accounts: Vec<Account>,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[store.encryption]`; empty where it is not there.
+    pub encryption: Keyring,
+    /// Whether there is a section `[store.encryption]`, its keys known or not.
+    pub is_encrypted: bool,
     /// `[[source]]`, in order.
     pub sources: Vec<receive::Source>,
     /// The routes of each source, in order.
@@ -101,6 +108,23 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
     /// The files that it was made of.
     pub seen: Seen,
+}
+
+impl Loaded {
+    /// What people are not to see: the fields that sources mask, and what their routes make of them.
+    #[must_use]
+    pub fn masks(&self) -> Masks {
+        let mut masks = Masks::default();
+        for source in &self.sources {
+            masks.add_source(&source.name, source.mask.iter().cloned());
+            for route in self.routes.get(&source.name).into_iter().flatten() {
+                if let Some(made) = self.plan.routes.get(&route.name) {
+                    masks.add_route(&source.name, &route.name, &made.mapping);
+                }
+            }
+        }
+        masks
+    }
 }
 
 /// Loads a configuration file and all that it names.
@@ -216,7 +240,7 @@ pub fn store_at(url: &str, folder: &Path) -> Result<StoreSettings, String> {
     let (table, _) = DeTable::parse_recoverable(&text);
     let desk = Desk::new("--to".to_owned(), &text, &files, &environment);
     let root = Section::new(&desk, table.get_ref(), Spot { key: String::new(), span: 0..0 });
-    let settings = server::store(&root);
+    let (settings, _) = server::store(&root);
     let (problems, _) = desk.finish();
     match problems.into_iter().find(|problem| problem.severity == Severity::Error) {
         Some(problem) => Err(problem.reason),
@@ -289,7 +313,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let egress = egress::egress(&root);
     let server = server::server(&root, &egress);
     let accounts = account::accounts(&root);
-    let store = server::store(&root);
+    let (store, encryption) = server::store(&root);
+    let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
@@ -320,6 +345,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         server,
         accounts,
         store,
+        encryption,
+        is_encrypted,
         sources,
         routes,
         plan: Arc::new(plan),

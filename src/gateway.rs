@@ -26,6 +26,7 @@ use crate::intake::{self, Desk};
 use crate::receive::front::Standing as Front;
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
+use crate::store::sealed::SharedKeys;
 use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
@@ -414,14 +415,17 @@ struct Parts {
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: admin::oidc::People,
     origin: OriginOf,
+    keys: SharedKeys,
 }
 
 impl Parts {
     async fn build(loaded: Loaded, clock: SharedClock) -> Result<(Self, reload::Start), StartError> {
+        let masks = loaded.masks();
         let Loaded {
             server,
             accounts,
             store: settings,
+            encryption,
             sources,
             routes,
             plan,
@@ -432,8 +436,8 @@ impl Parts {
             seen,
             ..
         } = loaded;
-        let opened = open::store(settings.clone(), hold_unknown, server.limits.queue_max, clock).await?;
-        let open::Opened { store, clock, origin } = opened;
+        let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
+        let open::Opened { store, clock, origin, keys } = opened;
         let config_version = store.save_config(stored, clock.now()).await?;
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
@@ -453,6 +457,7 @@ impl Parts {
         .await?;
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
+        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources), masks }));
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
             rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits.clone(), config_version },
@@ -466,10 +471,22 @@ impl Parts {
         let people = Arc::new(ArcSwap::from_pointee(people::provider(&server)));
         let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
         let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
-        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources) }));
         let accounts = Arc::new(ArcSwap::from_pointee(accounts));
-        let parts =
-            Self { sources, store, dispatch, desk, metrics, alarms, clock, closing, terms, accounts, people, origin };
+        let parts = Self {
+            sources,
+            store,
+            dispatch,
+            desk,
+            metrics,
+            alarms,
+            clock,
+            closing,
+            terms,
+            accounts,
+            people,
+            origin,
+            keys,
+        };
         Ok((parts, start))
     }
 
@@ -498,6 +515,7 @@ impl Parts {
             terms: Arc::clone(&self.terms),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
+            keys: Arc::clone(&self.keys),
             start,
         })
     }
@@ -529,7 +547,11 @@ impl Parts {
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
             entry: admin::Entry::new(Arc::clone(&self.accounts), Arc::clone(&self.people), door),
-            keep: admin::Keep { terms: Arc::clone(&self.terms), ..admin::Keep::default() },
+            keep: admin::Keep {
+                terms: Arc::clone(&self.terms),
+                keys: Arc::clone(&self.keys),
+                ..admin::Keep::default()
+            },
         })
     }
 

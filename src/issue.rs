@@ -154,7 +154,9 @@ pub fn cause(reason: &str) -> String {
 }
 
 /// What stands between quotes, or back quotes, becomes `…`.
-fn without_quotes(text: &str) -> String {
+/// A text without what stands in its quotes: names and values.
+#[must_use]
+pub fn without_quotes(text: &str) -> String {
     let mut found = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['"', '`']) {

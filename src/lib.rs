@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod certificate;
+pub mod cipher;
 pub mod clock;
 pub mod crash;
 pub mod disk;
@@ -32,6 +33,7 @@ pub mod deliver;
 pub mod settle;
 pub mod why;
 pub mod issue;
+pub mod masking;
 
 pub mod intake;
 pub mod dispatch;

@@ -479,6 +479,8 @@ pub struct Source {
     pub loop_per_minute: u32,
     /// Alarm when nothing came for this long; none: never.
     pub silence: Option<Duration>,
+    /// Fields that people are not to see.
+    pub mask: Vec<String>,
 }
 
 impl Source {
@@ -496,6 +498,7 @@ impl Source {
             wsdl: None,
             loop_per_minute: 60,
             silence: None,
+            mask: Vec::new(),
         }
     }
 }

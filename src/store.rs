@@ -24,9 +24,11 @@ mod days;
 mod lead;
 mod names;
 pub mod pace;
+pub mod payload;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod retention;
+pub mod sealed;
 pub mod sqlite;
 mod token;
 pub mod transfer;
@@ -34,6 +36,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
+pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
 
@@ -62,6 +65,9 @@ pub enum StoreError {
     #[error("the lease is no longer valid")]
     LeaseLost,
 }
+
+/// What is kept of the body of a refused POST, in bytes.
+pub const REFUSED_BODY_MAX: usize = 64 << 10;
 
 /// Shorthand for what store operations give back.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -298,6 +304,19 @@ pub struct Claimed {
     pub replay_of: Option<DeliveryId>,
     /// The configuration to map with, because a person wants it as it was.
     pub as_it_was: Option<ConfigVersion>,
+    /// Why its content cannot be read any more: what stands in the store is not what was written.
+    pub unreadable: Option<String>,
+}
+
+/// A key that payloads in the store are sealed with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SealingKey {
+    /// Its id.
+    pub id: String,
+    /// What tells it from another key under the same id.
+    pub proof: String,
+    /// Since when it is in use.
+    pub since: Timestamp,
 }
 
 /// A notification's content as the store keeps it.
@@ -766,6 +785,9 @@ pub struct DeliveryFilter {
     pub text: Option<String>,
     /// Of whose answer this was kept: `order=4711`, or `order` alone for any single value.
     pub kept: Option<String>,
+    /// Where the value of `kept` is sealed: all that it may be written as.
+    #[serde(skip)]
+    pub kept_as: Vec<String>,
     /// Below this id: the cursor.
     pub before: Option<i64>,
     /// Above this id; then the oldest come first.
@@ -1042,6 +1064,19 @@ pub trait Store: Send + Sync {
     fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>>;
     /// Notes that a token was used.
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>>;
+    /// Keys that payloads were sealed with, by id.
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>>;
+    /// Remembers that payloads are sealed with a key from now on. One that is known under its id stays as it is.
+    fn note_sealing_key(&self, key: SealingKey) -> BoxFuture<'_, StoreResult<()>>;
+    /// Forgets a key that no payload needs any more.
+    fn forget_sealing_key(&self, id: String) -> BoxFuture<'_, StoreResult<()>>;
+    /// One small step of a walk over all payloads: at most so many rows from a mark on, written anew where `rewrite` says so.
+    fn rewrite_payloads(
+        &self,
+        from: PayloadMark,
+        limit: usize,
+        rewrite: Rewrite,
+    ) -> BoxFuture<'_, StoreResult<Rewritten>>;
     /// Takes one small step of pruning; see [`pace`] for all of them.
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>>;
     /// What pruning would find now.

@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde_json::Value as Json;
 
 use crate::account::{Right, Rights};
+use crate::issue;
 
 /// What an address needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/store/prune", ADMINISTER),
     ("GET", "/api/v1/store/backup", VIEW),
     ("POST", "/api/v1/store/backup", ADMINISTER),
+    ("GET", "/api/v1/store/rekey", VIEW),
+    ("POST", "/api/v1/store/rekey", ADMINISTER),
     ("GET", "/api/v1/store/move", VIEW),
     ("POST", "/api/v1/store/move", ADMINISTER),
     ("POST", "/api/v1/store/move/give-up", ADMINISTER),
@@ -191,7 +194,14 @@ fn veil(document: &mut Json) {
     match document {
         Json::Object(entries) => {
             for (key, value) in entries.iter_mut() {
-                if PAYLOAD_KEYS.contains(&key.as_str()) { hide(value) } else { veil(value) }
+                match (key.as_str(), value) {
+                    (key, value) if PAYLOAD_KEYS.contains(&key) => hide(value),
+                    // The code of a fault is the system's own.
+                    ("string" | "actor" | "detail", value @ Json::String(_)) => hide(value),
+                    // What a reason quotes are values.
+                    ("reason" | "example" | "text", Json::String(text)) => *text = issue::without_quotes(text),
+                    (_, value) => veil(value),
+                }
             }
         }
         Json::Array(items) => items.iter_mut().for_each(veil),
@@ -218,11 +228,12 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 5] = [
+    const SOURCES: [(&str, &str); 6] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
         ("/api/v1", include_str!("keep.rs")),
         ("/api/v1", include_str!("moving.rs")),
+        ("/api/v1", include_str!("rekey.rs")),
         ("/api/v1", include_str!("token.rs")),
     ];
 
@@ -254,6 +265,7 @@ mod tests {
         assert_eq!(listed.difference(&registered).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
         for source in [
             "bulk.rs",
+            "masked.rs",
             "metrics.rs",
             "oidc.rs",
             "person.rs",

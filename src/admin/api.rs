@@ -10,15 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::account::Right;
-use crate::admin::Admin;
 use crate::admin::access::Caller;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
+use crate::admin::{Admin, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::issue::Issues;
 use crate::store::{
     By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, StoreError, SystemState,
 };
@@ -34,6 +33,7 @@ const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::keep::configure(config);
+    super::rekey::configure(config);
     super::moving::configure(config);
     super::token::configure(config);
     config
@@ -158,20 +158,56 @@ async fn notifications(
     filter: web::Query<NotificationFilter>,
     caller: Caller,
 ) -> HttpResponse {
-    show(&caller, admin.store.notifications(filter.into_inner()).await)
+    let found = admin.store.notifications(filter.into_inner()).await;
+    show(
+        &caller,
+        found.map(|mut views| {
+            masked::notifications(&admin, &mut views);
+            views
+        }),
+    )
 }
 
-async fn notification(admin: web::Data<Admin>, id: web::Path<String>, caller: Caller) -> HttpResponse {
-    let revisions = match admin.store.notification(id.into_inner()).await {
+async fn notification(
+    admin: web::Data<Admin>,
+    id: web::Path<String>,
+    asked: web::Query<masked::Asked>,
+    caller: Caller,
+    person: Person,
+) -> HttpResponse {
+    let mut revisions = match admin.store.notification(id.into_inner()).await {
         Ok(revisions) => revisions,
         Err(error) => return from_store(&error),
     };
     let Some(notification_id) = revisions.first().map(|view| view.notification.notification_id.clone()) else {
         return problem(404, "no such notification");
     };
+    let object = ("notification", notification_id.as_str());
+    let unmasked = match masked::unmasks(&admin, asked.into_inner(), &caller, person, object).await {
+        Ok(unmasked) => unmasked,
+        Err(answer) => return answer,
+    };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
-    let found = admin.store.deliveries(filter).await;
+    let mut found = admin.store.deliveries(filter).await;
+    if !unmasked {
+        masked::notifications(&admin, &mut revisions);
+        found = hidden(&admin, found).await;
+    }
     show(&caller, found.map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})))
+}
+
+/// A delivery less what is masked.
+async fn hidden_one(admin: &Admin, found: Result<DeliveryView, StoreError>) -> Result<DeliveryView, StoreError> {
+    let mut view = found?;
+    masked::deliveries(admin, std::slice::from_mut(&mut view)).await?;
+    Ok(view)
+}
+
+/// Deliveries less what is masked.
+async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> Result<Vec<DeliveryView>, StoreError> {
+    let mut views = found?;
+    masked::deliveries(admin, &mut views).await?;
+    Ok(views)
 }
 
 async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
@@ -179,27 +215,40 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>,
     if filter.kept.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
     }
-    let found = admin.store.deliveries(filter.into_inner()).await;
+    let found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
     let mut shut = HashMap::new();
     let explained =
         found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
     show(&caller, explained)
 }
 
-async fn delivery(admin: web::Data<Admin>, id: web::Path<i64>, caller: Caller) -> HttpResponse {
-    show(&caller, told(&admin, DeliveryId(id.into_inner())).await)
+async fn delivery(
+    admin: web::Data<Admin>,
+    id: web::Path<i64>,
+    asked: web::Query<masked::Asked>,
+    caller: Caller,
+    person: Person,
+) -> HttpResponse {
+    let id = DeliveryId(id.into_inner());
+    match masked::unmasks(&admin, asked.into_inner(), &caller, person, ("delivery", &id.to_string())).await {
+        Ok(unmasked) => show(&caller, told(&admin, id, unmasked).await),
+        Err(answer) => answer,
+    }
 }
 
 /// All there is to say of a delivery.
-pub(super) async fn told(admin: &Admin, id: DeliveryId) -> Result<serde_json::Value, StoreError> {
-    let (view, attempts) = admin.store.delivery(id).await?;
+pub(super) async fn told(admin: &Admin, id: DeliveryId, unmasked: bool) -> Result<serde_json::Value, StoreError> {
+    let (mut view, mut attempts) = admin.store.delivery(id).await?;
+    if !unmasked {
+        masked::delivery(admin, &mut view, &mut attempts).await?;
+    }
     let head = match view.lane_head {
         // It may have gone meanwhile; then it is no reason any more.
-        Some(head) => admin.store.delivery(head).await.ok().map(|(head, _)| head),
+        Some(head) => other(admin, head, unmasked).await,
         None => None,
     };
     let lead = match view.links.after.filter(|_| view.state == State::Blocked) {
-        Some(lead) => admin.store.delivery(lead).await.ok().map(|(lead, _)| lead),
+        Some(lead) => other(admin, lead, unmasked).await,
         None => None,
     };
     let mut shut = HashMap::new();
@@ -211,6 +260,15 @@ pub(super) async fn told(admin: &Admin, id: DeliveryId) -> Result<serde_json::Va
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
     let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
     Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
+}
+
+/// A delivery that another waits for, while it is there.
+async fn other(admin: &Admin, id: DeliveryId, unmasked: bool) -> Option<DeliveryView> {
+    let (mut view, _) = admin.store.delivery(id).await.ok()?;
+    if !unmasked {
+        masked::delivery(admin, &mut view, &mut []).await.ok()?;
+    }
+    Some(view)
 }
 
 /// A delivery, and why it is not under way.
@@ -279,17 +337,20 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
-async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>) -> HttpResponse {
+async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let views = match admin.store.deliveries(filter).await {
+    let views = match hidden(&admin, admin.store.deliveries(filter).await).await {
         Ok(views) => views,
         Err(error) => return from_store(&error),
     };
     let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
-    answer(stands_for.map(|each| {
-        let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
-        views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
-    }))
+    show(
+        &caller,
+        stands_for.map(|each| {
+            let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
+            views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+        }),
+    )
 }
 
 /// The body of every changing call.
@@ -326,14 +387,17 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
         return problem(400, fault);
     }
     if dry_run {
-        return show(caller, replay::rehearse(admin, id, &wish).await);
+        return match replay::rehearse(admin, id, &wish).await {
+            Ok(document) => show(caller, masked::document(admin, id, document).await),
+            Err(error) => from_store(&error),
+        };
     }
     let by = By::new(person.0, wish.reason.clone());
     let replayed = replay::replay(admin, id, &wish, by).await;
     if let Ok(view) = &replayed {
         tracing::info!(delivery = id.0, sent = view.delivery_id.0, "a person had a delivery sent again");
     }
-    show(caller, replayed)
+    show(caller, hidden_one(admin, replayed).await)
 }
 
 async fn change(
@@ -358,7 +422,7 @@ async fn change(
     }
     if because.dry_run {
         return match admin.store.delivery(id).await {
-            Ok((view, _)) if change.applies_to(view.state) => show(&caller, Ok(view)),
+            Ok((view, _)) if change.applies_to(view.state) => show(&caller, hidden_one(&admin, Ok(view)).await),
             Ok((view, _)) => problem(409, &format!("delivery {id} is {}; it cannot be changed so", view.state)),
             Err(error) => from_store(&error),
         };
@@ -370,7 +434,7 @@ async fn change(
         admin.dispatch.wake(&view.system);
         admin.dispatch.wake_after(&view.route);
     }
-    show(&caller, changed)
+    show(&caller, hidden_one(&admin, changed).await)
 }
 
 /// How a system stands, and why it is not called now.
@@ -408,8 +472,12 @@ fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u
 }
 
 /// Dead letters, grouped by destination and cause.
-async fn issues(admin: web::Data<Admin>) -> HttpResponse {
-    answer(bulk::issues(admin.store.as_ref()).await.map(Issues::list))
+async fn issues(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    let mut issues = match bulk::issues(admin.store.as_ref()).await {
+        Ok(issues) => issues.list(),
+        Err(error) => return from_store(&error),
+    };
+    show(&caller, masked::issues(&admin, &mut issues).await.map(|()| issues))
 }
 
 /// The body of a call that changes many deliveries.
@@ -538,6 +606,7 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
             }
         }
     }
+    masked::deliveries(admin, &mut forecast.sample).await?;
     Ok(forecast)
 }
 
@@ -649,7 +718,15 @@ struct RefusedFilter {
 }
 
 async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
-    show(&caller, admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await)
+    let found = admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await;
+    let masks = &admin.keep.terms.load().masks;
+    show(
+        &caller,
+        found.map(|mut posts| {
+            masked::refused(masks, &mut posts);
+            posts
+        }),
+    )
 }
 
 async fn verify(admin: web::Data<Admin>) -> HttpResponse {

@@ -84,6 +84,7 @@ impl Choice {
             record_id: self.record_id.clone(),
             text: self.text.clone(),
             kept: None,
+            kept_as: Vec::new(),
             before: None,
             after: Some(after),
             limit: Some(PAGE),

@@ -12,8 +12,11 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::admin::person::Person;
+use crate::admin::rekey::Rekeying;
 use crate::admin::{Admin, api};
 use crate::clock::{Day, Timestamp};
+use crate::masking::Masks;
+use crate::store::sealed::SharedKeys;
 use crate::store::{
     Absence, AuditFilter, Backup, By, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError, StoreResult,
     pace,
@@ -31,6 +34,10 @@ pub struct Keep {
     pub terms: Arc<ArcSwap<Terms>>,
     /// The backup under way, or the last one.
     pub backup: Mutex<Option<Backing>>,
+    /// The keys that payloads are sealed with.
+    pub keys: SharedKeys,
+    /// The walk that writes payloads anew, under way, or the last one.
+    pub rekeying: Rekeying,
 }
 
 /// What the configuration says of how long things are kept, and of silence.
@@ -40,6 +47,8 @@ pub struct Terms {
     pub retention: Retention,
     /// Every source, and for how long it may be silent.
     pub sources: BTreeMap<String, Option<Duration>>,
+    /// What people are not to see.
+    pub masks: Masks,
 }
 
 /// A backup under way, or how it ended.

@@ -6,9 +6,11 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpResponse, web};
 use serde_json::Value as Json;
 
+use crate::account::Right;
 use crate::admin::access::Caller;
-use crate::admin::{Admin, api, login, ui};
+use crate::admin::{Admin, api, login, masked, ui};
 use crate::delivery::{DeliveryId, State};
+use crate::issue;
 use crate::store::DeliveryFilter;
 
 /// How many dead letters the first page names.
@@ -20,7 +22,7 @@ const COLUMNS: [&str; 7] = ["number", "started_at", "duration_ms", "outcome", "s
 
 pub(super) async fn page(admin: web::Data<Admin>, id: web::Path<i64>, caller: Caller) -> HttpResponse {
     let id = DeliveryId(id.into_inner());
-    let found = match api::told(&admin, id).await {
+    let found = match api::told(&admin, id, false).await {
         Ok(found) => caller.shown(found),
         Err(error) => return api::from_store(&error),
     };
@@ -94,15 +96,18 @@ fn plain(value: &Json) -> String {
 }
 
 /// The newest dead letters, for the first page.
-pub(super) async fn dead(html: &mut String, admin: &Admin) {
+pub(super) async fn dead(html: &mut String, admin: &Admin, caller: &Caller) {
     let filter = DeliveryFilter { state: Some(State::Dead), limit: Some(NAMED_MAX), ..DeliveryFilter::default() };
-    let Ok(dead) = admin.store.deliveries(filter).await else { return };
-    if dead.is_empty() {
+    let Ok(mut dead) = admin.store.deliveries(filter).await else { return };
+    if dead.is_empty() || masked::deliveries(admin, &mut dead).await.is_err() {
         return;
     }
     html.push_str("<h2>Newest dead letters</h2><div class=\"wide\"><table>");
     for view in dead {
-        let (id, reason) = (view.delivery_id, view.reason.unwrap_or_default());
+        let (id, mut reason) = (view.delivery_id, view.reason.unwrap_or_default());
+        if !caller.has(Right::Payload) {
+            reason = issue::without_quotes(&reason);
+        }
         let (destination, reason) = (ui::escape(&view.destination), ui::escape(&reason));
         let link = format!("<a href=\"/deliveries/{id}\">{id}</a>");
         let _ = write!(html, "<tr><td>{link}</td><td>{destination}</td><td>{reason}</td></tr>");

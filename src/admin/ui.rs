@@ -21,7 +21,7 @@ pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpRespons
         Ok(ledger) => accounts(&mut html, &ledger),
         Err(error) => paragraph(&mut html, &format!("The ledger cannot be read: {error}")),
     }
-    super::sheet::dead(&mut html, &admin).await;
+    super::sheet::dead(&mut html, &admin, &caller).await;
     html.push_str(
         "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
     );

@@ -48,6 +48,28 @@ pub struct ChangeArgs {
     pub json: bool,
 }
 
+/// Whether masked fields are shown in clear, and why.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UnmaskArgs {
+    /// Show masked fields in clear. It needs the right unmask, and is noted in the gateway's audit.
+    #[arg(long)]
+    unmask: bool,
+    /// Why; kept in the gateway's audit.
+    #[arg(long, default_value = "", requires = "unmask")]
+    reason: String,
+}
+
+impl UnmaskArgs {
+    /// What asks for it.
+    #[must_use]
+    pub fn query(&self) -> Vec<(&'static str, String)> {
+        if !self.unmask {
+            return Vec::new();
+        }
+        vec![("unmask", "true".to_owned()), ("reason", self.reason.clone())]
+    }
+}
+
 /// A connection to the admin API.
 pub struct Client {
     base: String,

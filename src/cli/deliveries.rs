@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
 
@@ -29,6 +29,8 @@ enum Verb {
     Show {
         /// The delivery's id.
         id: i64,
+        #[command(flatten)]
+        unmask: UnmaskArgs,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -154,7 +156,7 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
         Verb::List(filter) => list(&client, list_path, filter).await?,
-        Verb::Show { id, json } => show(&client, id, json).await?,
+        Verb::Show { id, unmask, json } => show(&client, id, &unmask, json).await?,
         Verb::Replay(replay) => {
             let mut more = replay.more()?;
             let mut some = replay.some;
@@ -249,8 +251,8 @@ fn say_why(delivery: &mut Value) {
     }
 }
 
-async fn show(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
-    let found = client.get(&format!("/deliveries/{id}"), &[]).await?;
+async fn show(client: &Client, id: i64, unmask: &UnmaskArgs, json: bool) -> anyhow::Result<()> {
+    let found = client.get(&format!("/deliveries/{id}"), &unmask.query()).await?;
     if json {
         print::json(&found);
         return Ok(());

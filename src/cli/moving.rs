@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::cipher::Keyring;
 use crate::cli::client::{AdminArgs, Client};
 use crate::cli::print;
 use crate::cli::store::{deed, may_open};
@@ -172,8 +173,8 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
         return Ok(json!({"state": state, "to": target.shown()}));
     }
     let (queue_max, is_database) = (loaded.server.limits.queue_max, loaded.store.is_database());
-    let hold = loaded.hold_unknown.clone();
-    let opened = open::store(loaded.store, hold, queue_max, SystemClock::shared()).await?;
+    let (hold, keys) = (loaded.hold_unknown.clone(), loaded.encryption);
+    let opened = open::store((loaded.store, keys.clone()), hold, queue_max, SystemClock::shared()).await?;
     let moved = async {
         if is_database {
             refuse_company(&opened).await?;
@@ -189,7 +190,7 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
     opened.store.close().await;
     let noted = match &moved {
         Err(_) => noted,
-        Ok(_) => note_there(&target, loaded.hold_unknown, queue_max, reason).await,
+        Ok(_) => note_there((target.clone(), keys), loaded.hold_unknown, queue_max, reason).await,
     };
     if let Err(error) = noted {
         print::note(&format!("omgate: no entry in the audit log: {error:#}"));
@@ -198,9 +199,14 @@ async fn move_closed(admin: &AdminArgs, to: &str, reason: &str) -> anyhow::Resul
 }
 
 /// Notes in the store that counts now that it was moved there.
-async fn note_there(target: &StoreSettings, hold: Vec<String>, queue_max: usize, reason: &str) -> anyhow::Result<()> {
-    let there = open::store(target.clone(), hold, queue_max, SystemClock::shared()).await?;
-    let noted = note(&there, target, reason, "done".to_owned()).await;
+async fn note_there(
+    (target, keys): (StoreSettings, Keyring),
+    hold: Vec<String>,
+    queue_max: usize,
+    reason: &str,
+) -> anyhow::Result<()> {
+    let there = open::store((target.clone(), keys), hold, queue_max, SystemClock::shared()).await?;
+    let noted = note(&there, &target, reason, "done".to_owned()).await;
     there.store.close().await;
     noted
 }
@@ -265,7 +271,8 @@ async fn give_up(admin: &AdminArgs, client: &Client, args: &Args) -> anyhow::Res
 async fn give_up_closed(admin: &AdminArgs) -> anyhow::Result<String> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
     let queue_max = loaded.server.limits.queue_max;
-    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let opened =
+        open::store((loaded.store, loaded.encryption), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let given_up = Mover::give_up(&*(opened.origin)()).await;
     opened.store.close().await;
     given_up?.map(|mark| mark.other).context("no move was begun")

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
 use crate::cli::print;
 
 /// Arguments of `notifications`.
@@ -26,6 +26,8 @@ enum Verb {
     Show {
         /// The notification's id.
         id: String,
+        #[command(flatten)]
+        unmask: UnmaskArgs,
         /// Accepted for symmetry: it is JSON anyway.
         #[arg(long)]
         json: bool,
@@ -74,8 +76,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
         Verb::Reroute(order) => reroute(&client, &order).await?,
-        Verb::Show { id, .. } => {
-            print::json(&client.get(&format!("/notifications/{id}"), &[]).await?);
+        Verb::Show { id, unmask, .. } => {
+            print::json(&client.get(&format!("/notifications/{id}"), &unmask.query()).await?);
         }
         Verb::List(filter) => {
             let mut query = vec![("limit", filter.limit.to_string())];

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
-use crate::cli::{moving, print};
+use crate::cli::{moving, print, rekey};
 use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Loaded};
 use crate::gateway::open;
@@ -62,6 +62,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Write every payload anew with the key in force ([store.encryption]), or in clear where none is, while the gateway goes
+    /// on. Without a gateway it is done on the store.
+    Rekey(ChangeArgs),
     /// Move everything into another store while the gateway goes on, and turn to that one: from a file to PostgreSQL, or back.
     /// A move that was cut off goes on with the same command.
     Move(moving::Args),
@@ -75,6 +78,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Verify { json } => verify(&args.admin, json).await,
         Verb::Prune { change, vacuum } => prune(&args.admin, &change, vacuum).await,
+        Verb::Rekey(change) => rekey::run(&args.admin, &change).await,
         Verb::Move(order) => moving::run(&args.admin, order).await,
         Verb::Backup { file, reason, json } => backup(&args.admin, &file, &reason, json).await,
     }
@@ -101,7 +105,8 @@ async fn verify(admin: &AdminArgs, json: bool) -> anyhow::Result<ExitCode> {
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let queue_max = loaded.server.limits.queue_max;
-    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let opened =
+        open::store((loaded.store, loaded.encryption), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let store = opened.store;
     let found = store.verify().await?;
     store.close().await;
@@ -205,7 +210,8 @@ async fn prune_closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<
     let (queue_max, retention) = (loaded.server.limits.queue_max, loaded.retention);
     // On a database other gateways may be at work, and must not wait for this.
     let company = if loaded.store.is_database() { pace::Company::Others } else { pace::Company::Nobody };
-    let opened = open::store(loaded.store, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let opened =
+        open::store((loaded.store, loaded.encryption), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let (store, clock) = (opened.store, opened.clock);
     let report = if change.dry_run {
         serde_json::to_value(store.prunable(retention, clock.now()).await?)?

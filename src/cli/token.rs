@@ -45,7 +45,7 @@ struct CreateArgs {
     /// viewer, operator or admin.
     #[arg(long, default_value = "viewer")]
     role: String,
-    /// Rights that are added to the role: payload, replay, edit.
+    /// Rights that are added to the role: payload, replay, edit, unmask.
     #[arg(long, value_delimiter = ',')]
     rights: Vec<String>,
     /// How long it counts, such as 90d.

@@ -11,6 +11,7 @@ use crate::config::{self, Loaded};
 use crate::store::Archive;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresArchive;
+use crate::store::sealed::SealedArchive;
 use crate::store::sqlite::SqliteArchive;
 
 mod fields;
@@ -57,7 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let archive = open(&args, &new).await?;
+    let archive = opened(&args, &new).await?;
     let in_force = archive.in_force().await?;
     let (taken, stored) = in_force.ok_or_else(|| {
         anyhow!("no gateway of this version has run on this store: there is no configuration in force to compare with")
@@ -71,7 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     {
         bail!("there is no source {source:?}, neither in the new configuration nor in the one in force");
     }
-    let mut report = Report::new(version, &old.plan.mask.with(&new.plan.mask));
+    let mut report = Report::new(version, &old.plan.mask.with(&new.plan.mask), old.masks().with(&new.masks()));
     walk(archive.as_ref(), &args, (&Side::new(&old), &Side::new(&new)), &mut report).await?;
     if args.json {
         print::json(&report.json());
@@ -79,6 +80,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         print::line(report.text(&args.config.to_string_lossy()).trim_end());
     }
     Ok(if report.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The store to look into; with its keys, where its payloads are sealed.
+async fn opened(args: &Args, new: &Loaded) -> anyhow::Result<Box<dyn Archive>> {
+    let archive = open(args, new).await?;
+    if !new.is_encrypted {
+        return Ok(archive);
+    }
+    let loaded = config::load(&args.config).map_err(|problems| anyhow!("{problems}"));
+    let loaded =
+        loaded.context("payloads are encrypted, so the secrets of the configuration are needed to read them")?;
+    Ok(Box::new(SealedArchive::new(archive, loaded.encryption)))
 }
 
 async fn open(args: &Args, new: &Loaded) -> anyhow::Result<Box<dyn Archive>> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::oidc::{self, Oidc};
 use super::read::{Field, Section, Spot};
-use super::{file, tls, value};
+use super::{encryption, file, tls, value};
+use crate::cipher::Keyring;
 use crate::deliver::egress::Egress;
 use crate::receive::proxy::Proxy;
 use crate::receive::{Limits, Tls};
@@ -254,9 +255,10 @@ pub(super) fn check_pem(section: &Section<'_, '_>, path: &str, spot: &Spot) {
     }
 }
 
-pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
+pub(super) fn store(root: &Section<'_, '_>) -> (StoreSettings, Keyring) {
     let default = || StoreSettings::at(root.desk.files.resolve("omgate.db"));
-    let Some(section) = root.section("store") else { return default() };
+    let Some(section) = root.section("store") else { return (default(), Keyring::default()) };
+    let keys = encryption::encryption(&section);
     let url = section.text("url");
     let settings = url.and_then(|url| {
         let text = url.value.reveal();
@@ -279,7 +281,7 @@ pub(super) fn store(root: &Section<'_, '_>) -> StoreSettings {
         }
     });
     section.finish();
-    settings.unwrap_or_else(default)
+    (settings.unwrap_or_else(default), keys)
 }
 
 fn store_path(url: &str) -> Result<&str, String> {

@@ -126,6 +126,7 @@ fn source(
     let unknown_organization = section.choice("unknown_organization", &words);
     let loop_per_minute = section.integer("loop_per_minute", 1..=1_000_000);
     let silence = section.duration("silence", MINUTE..=SILENCE_MAX);
+    let mask = mask(section, declared.as_deref());
     Some(receive::Source {
         name: name?.value,
         path: path?.value,
@@ -137,7 +138,21 @@ fn source(
         wsdl: text.filter(|_| expose_wsdl),
         loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
         silence: silence.map(|field| field.value),
+        mask,
     })
+}
+
+/// Fields that people are not to see. Of a WSDL they must be known: a slip of the pen would show what is to be hidden.
+fn mask(section: &Section<'_, '_>, declared: Option<&[DeclaredRecord]>) -> Vec<String> {
+    let fields = section.list("mask").unwrap_or_default();
+    for field in fields.iter().filter(|_| declared.is_some()) {
+        let known =
+            || declared.into_iter().flatten().flat_map(|record| &record.fields).map(|field| field.name.as_str());
+        if !known().any(|name| name == field.value) {
+            section.desk.unknown(&field.spot, "the WSDL declares no such field".to_owned(), &field.value, known());
+        }
+    }
+    fields.into_iter().map(|field| field.value).collect()
 }
 
 /// Where may be sent from: what is listed, and what a file lists; none: anywhere. What cannot be read lets nobody in.

@@ -280,7 +280,11 @@ impl Attempts {
             Some(older) => Cow::Owned(plan.mask.with(&older.mask)),
             None => Cow::Borrowed(&plan.mask),
         };
-        let record = match record_of(&claimed.notification, way.maker()) {
+        let read = match &claimed.unreadable {
+            Some(reason) => Err(reason.clone()),
+            None => record_of(&claimed.notification, way.maker()),
+        };
+        let record = match read {
             Ok(record) => record,
             Err(reason) => return no_call(settle::unmappable(&reason, &route.policy), ""),
         };

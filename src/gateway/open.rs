@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cipher::Keyring;
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, PostgresStore};
+use crate::store::sealed::{self, Sealed, SharedKeys, rekey};
 use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
 use crate::store::transfer::mover::Mover;
 use crate::store::transfer::taking::Ending;
@@ -27,6 +29,9 @@ pub enum OpenError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Database(#[from] postgres::OpenError),
+    /// Its payloads are sealed with other keys than are configured, or it cannot be asked for them.
+    #[error("opening the store")]
+    Keys(#[source] StoreError),
 }
 
 /// The store as the origin of a move, whenever one is begun.
@@ -41,6 +46,8 @@ pub struct Opened {
     pub clock: SharedClock,
     /// The store as the origin of a move.
     pub origin: OriginOf,
+    /// The keys that its payloads are sealed with.
+    pub keys: SharedKeys,
 }
 
 /// Opens the store. `hold_unknown` are the destinations whose deliveries are held when a gateway died during their call;
@@ -49,24 +56,41 @@ pub struct Opened {
 /// # Errors
 /// In words that tell an operator what to do.
 pub async fn store(
-    settings: StoreSettings,
+    (settings, keys): (StoreSettings, Keyring),
     hold_unknown: Vec<String>,
     queue_max: usize,
     clock: SharedClock,
 ) -> Result<Opened, OpenError> {
+    let (store, clock, origin) = beneath(settings, hold_unknown, queue_max, clock).await?;
+    if let Err(error) = rekey::adopt(&*store, &keys, clock.now()).await {
+        store.close().await;
+        return Err(OpenError::Keys(error));
+    }
+    let keys = sealed::shared(keys);
+    let store = Arc::new(Sealed::new(store, Arc::clone(&keys)));
+    Ok(Opened { store, clock, origin, keys })
+}
+
+/// The store as it is, whatever its payloads are sealed with.
+async fn beneath(
+    settings: StoreSettings,
+    hold_unknown: Vec<String>,
+    queue_max: usize,
+    clock: SharedClock,
+) -> Result<(Arc<dyn Store>, SharedClock, OriginOf), OpenError> {
     #[cfg(feature = "postgres")]
     if let Some(address) = settings.database {
         let options = postgres::Options::new(address.clone(), clock);
         let store = PostgresStore::open(postgres::Options { queue_max, hold_unknown, ..options }).await?;
         let (moved, clock) = (Arc::clone(&store), store.clock());
         let origin: OriginOf = Arc::new(move || Box::new(PostgresOrigin::of(Arc::clone(&moved), &address)));
-        return Ok(Opened { clock, store, origin });
+        return Ok((store, clock, origin));
     }
     let options = sqlite::Options::new(settings.path, Arc::clone(&clock));
     let store = SqliteStore::open(sqlite::Options { queue_max, hold_unknown, ..options })?;
     let moved = Arc::clone(&store);
     let origin: OriginOf = Arc::new(move || Box::new(SqliteOrigin::of(Arc::clone(&moved))));
-    Ok(Opened { store, clock, origin })
+    Ok((store, clock, origin))
 }
 
 /// Opens a store to be moved into.

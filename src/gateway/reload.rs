@@ -25,6 +25,7 @@ use crate::gateway::certificates::Certificates;
 use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
+use crate::store::sealed::{SharedKeys, rekey};
 use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::Alarms;
 
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) terms: Arc<ArcSwap<Terms>>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
+    pub(super) keys: SharedKeys,
     pub(super) start: Start,
 }
 
@@ -78,6 +80,7 @@ pub struct Reloader {
     terms: Arc<ArcSwap<Terms>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: People,
+    keys: SharedKeys,
     path: Option<PathBuf>,
     started: Started,
     me: Weak<Self>,
@@ -118,8 +121,21 @@ pub(super) struct Watched {
 
 impl Reloader {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, dispatch, desk, edge, certificates, alarms, clock, closing, terms, accounts, people, start } =
-            parts;
+        let Parts {
+            store,
+            dispatch,
+            desk,
+            edge,
+            certificates,
+            alarms,
+            clock,
+            closing,
+            terms,
+            accounts,
+            people,
+            keys,
+            start,
+        } = parts;
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -142,6 +158,7 @@ impl Reloader {
             terms,
             accounts,
             people,
+            keys,
             path,
             started: Started { server, settings },
             turn: tokio::sync::Mutex::new(()),
@@ -260,6 +277,10 @@ impl Reloader {
         if !reloaded.changed {
             return Ok(reloaded);
         }
+        rekey::check(&*self.store, &loaded.encryption).await.map_err(|error| match error {
+            StoreError::Conflict(reason) => Refusal::Wrong(vec![reason]),
+            other => Refusal::Store(other),
+        })?;
         let orphans_are = match (order.by, order.orphans) {
             // Nobody is there to be asked.
             (TakenBy::Signal | TakenBy::File | TakenBy::Start, None) => Some(Orphans::Keep),
@@ -283,13 +304,18 @@ impl Reloader {
 
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
-        let Loaded { server, accounts, sources, routes, plan, stored, warnings, seen, retention, .. } = loaded;
+        let masks = loaded.masks();
+        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, retention, .. } =
+            loaded;
         let now = self.clock.now();
+        rekey::note(&*self.store, &encryption, now).await?;
         let version = self.store.save_config(stored, now).await?;
         let states = self.dispatch.states(&plan).await?;
         let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
         self.store.take_config(taken.clone()).await?;
 
+        // Before all else: what is written by the new plan is read by it.
+        self.keys.store(Arc::new(encryption));
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
         let adopted = self.dispatch.adopt(Arc::clone(&plan), version, states);
         let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
@@ -302,7 +328,7 @@ impl Reloader {
         self.certificates.look();
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
-        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources) }));
+        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks }));
         self.accounts.store(Arc::new(accounts));
         self.people.store(Arc::new(super::people::provider(&server)));
         {

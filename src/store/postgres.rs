@@ -31,6 +31,7 @@ mod reroute;
 mod revise;
 mod schema;
 mod session;
+mod sealing;
 mod settle;
 mod signals;
 mod system;
@@ -61,9 +62,9 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
-    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
-    WriterFigures,
+    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
@@ -469,6 +470,27 @@ impl Store for PostgresStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.run(token::Use { id, now })
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.ask(Manner::Read, |session| Box::pin(sealing::list(session)))
+    }
+
+    fn note_sealing_key(&self, key: SealingKey) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(sealing::Note(key))
+    }
+
+    fn forget_sealing_key(&self, id: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(sealing::Forget(id))
+    }
+
+    fn rewrite_payloads(
+        &self,
+        from: PayloadMark,
+        limit: usize,
+        rewrite: Rewrite,
+    ) -> BoxFuture<'_, StoreResult<Rewritten>> {
+        self.run(sealing::Step { from, limit, rewrite })
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

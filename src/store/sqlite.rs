@@ -23,6 +23,7 @@ mod replay;
 mod reroute;
 mod revise;
 mod schema;
+mod sealing;
 mod settle;
 mod taken;
 mod token;
@@ -50,9 +51,9 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
-    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
-    WriterFigures,
+    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -62,8 +63,8 @@ pub use self::writer::Faults;
 
 /// Refused POSTs that are kept.
 const REFUSED_MAX: i64 = 1_000;
-/// What is kept of the body of a refused POST, in bytes.
-const REFUSED_BODY_MAX: usize = 64 << 10;
+/// What is kept of the body of a refused POST, in bytes: [`REFUSED_BODY_MAX`](crate::store::REFUSED_BODY_MAX), sealed.
+const REFUSED_KEPT_MAX: usize = 2 * crate::store::REFUSED_BODY_MAX;
 /// A commit that takes this long is stuck: Salesforce is answered without it by then.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 /// Due times pulled back in one command.
@@ -304,7 +305,7 @@ impl Store for SqliteStore {
     }
 
     fn refuse(&self, mut post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
-        post.body.truncate(post.body.floor_char_boundary(REFUSED_BODY_MAX));
+        post.body.truncate(post.body.floor_char_boundary(REFUSED_KEPT_MAX));
         let size = Size { rows: 2, bytes: post.body.len(), reserved: false };
         self.write(size, move |books| refuse(books, &post))
     }
@@ -507,6 +508,36 @@ impl Store for SqliteStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.write(Size::SMALL, move |books| token::used(books, &id, now))
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.read(sealing::list)
+    }
+
+    fn note_sealing_key(&self, key: SealingKey) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| sealing::note(books, &key))
+    }
+
+    fn forget_sealing_key(&self, id: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| sealing::forget(books, &id))
+    }
+
+    fn rewrite_payloads(
+        &self,
+        from: PayloadMark,
+        limit: usize,
+        rewrite: Rewrite,
+    ) -> BoxFuture<'_, StoreResult<Rewritten>> {
+        let size = Size { rows: limit, ..Size::SMALL };
+        let written = self.write(size, move |books| sealing::rewrite(books, &from, limit, &rewrite));
+        Box::pin(async move {
+            let step = written.await?;
+            if step.next.is_none() {
+                let path = self.path.clone();
+                let _ = tokio::task::spawn_blocking(move || sealing::empty_log(&path)).await;
+            }
+            Ok(step)
+        })
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

@@ -297,7 +297,7 @@ static ATTEMPT: [Column; 17] = [
 ];
 
 /// What is added up and small: handed over as a whole, when nothing changes any more.
-pub static SUMS: [Table; 9] = [
+pub static SUMS: [Table; 10] = [
     by_id(
         "system",
         &[
@@ -348,6 +348,7 @@ pub static SUMS: [Table; 9] = [
             text("revoked_by"),
         ],
     ),
+    by_id("sealing_key", &[text("id"), text("proof"), number("since")]),
     // The last number given of each kind. It may stand higher in the other store.
     by_id(SEQUENCE, &[text("kind"), number("value")]),
 ];

@@ -168,6 +168,22 @@ fn hidden(page: &str) -> String {
     page.split("name=\"form\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn masked_fields_in_clear_need_a_right_of_their_own_and_whoever_asks_is_noted() {
+    let house = House::open().await;
+    for (name, status) in [("viewer", 403), ("operator", 403), ("admin", 404)] {
+        let cookie = house.session(name).await;
+        let told = house.get("/api/v1/deliveries/999?unmask=true&reason=because", &cookie).await;
+        assert_eq!(told.status, status, "{name}: {told:?}");
+    }
+    let noted = house.entries(&house.session("admin").await, "?verb=unmask").await;
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    assert_eq!(
+        (&noted[0]["who"], &noted[0]["object_id"], &noted[0]["reason"]),
+        (&json!("account admin"), &json!("999"), &json!("because"))
+    );
+}
+
 /// An address of the table, with something in its holes.
 fn filled(path: &str) -> String {
     path.replace("{id}", "999").replace("{verb}", "hold").replace("{name}", "nowhere")

@@ -10,7 +10,12 @@
     reason = "a test fails by panicking, prints what it measured, and is steered by the environment"
 )]
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod admin;
+mod at_rest;
 mod checks;
 mod closed;
 mod config;

@@ -11,6 +11,7 @@ mod moving;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod replay;
+mod sealing;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use omgate::delivery::{After, Coalesce, ConfigVersion, DeliveryId, OnRevision, P
 use omgate::outcome::{Fault, Record};
 #[cfg(feature = "postgres")]
 use omgate::store::postgres::PostgresStore;
+use omgate::store::sealed::Sealed;
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming,
@@ -59,6 +61,8 @@ struct World {
 #[derive(Clone)]
 enum Opened {
     Sqlite(Arc<SqliteStore>),
+    /// The same, with its payloads sealed.
+    Sealed(Arc<SqliteStore>, Arc<Sealed>),
     #[cfg(feature = "postgres")]
     Postgres(Arc<PostgresStore>),
 }
@@ -94,6 +98,11 @@ impl World {
     fn open(&mut self) {
         self.store = None;
         self.store = Some(match &self.database {
+            None if both::is_sealed() => {
+                let store = SqliteStore::open(self.options()).unwrap();
+                let keys = sealing::keys(&["one"], "one");
+                Opened::Sealed(Arc::clone(&store), Arc::new(Sealed::new(store, keys)))
+            }
             None => Opened::Sqlite(SqliteStore::open(self.options()).unwrap()),
             Some(url) => both::open(url, self.clock.clone(), vec!["careful".to_owned()]),
         });
@@ -102,6 +111,16 @@ impl World {
     fn shared(&self) -> Arc<dyn Store> {
         match self.store.clone().unwrap() {
             Opened::Sqlite(store) => store,
+            Opened::Sealed(_, store) => store,
+            #[cfg(feature = "postgres")]
+            Opened::Postgres(store) => store,
+        }
+    }
+
+    /// The store as it is, whatever is sealed above it.
+    fn beneath(&self) -> Arc<dyn Store> {
+        match self.store.clone().unwrap() {
+            Opened::Sqlite(store) | Opened::Sealed(store, _) => store,
             #[cfg(feature = "postgres")]
             Opened::Postgres(store) => store,
         }
@@ -109,7 +128,7 @@ impl World {
 
     fn sqlite(&self) -> &SqliteStore {
         match self.store.as_ref().unwrap() {
-            Opened::Sqlite(store) => store,
+            Opened::Sqlite(store) | Opened::Sealed(store, _) => store,
             #[cfg(feature = "postgres")]
             Opened::Postgres(_) => panic!("it is over PostgreSQL"),
         }
@@ -124,6 +143,7 @@ impl World {
     fn store(&self) -> &dyn Store {
         match self.store.as_ref().unwrap() {
             Opened::Sqlite(store) => &**store,
+            Opened::Sealed(_, store) => &**store,
             #[cfg(feature = "postgres")]
             Opened::Postgres(store) => &**store,
         }

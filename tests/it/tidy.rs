@@ -16,6 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
     // Values that travel: no I/O, and nothing of a stage.
     ("account", &[]),
     ("certificate", &["clock"]),
+    ("cipher", &[]),
     ("clock", &[]),
     ("crash", &[]),
     ("disk", &[]),
@@ -36,7 +37,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("parse", &["envelope"]),
     ("stale", &["envelope"]),
     ("route", &["delivery", "envelope", "expression", "stale"]),
-    ("store", &["clock", "crash", "delivery", "disk", "mutation", "outcome", "secret", "stale"]),
+    ("store", &["cipher", "clock", "crash", "delivery", "disk", "mutation", "outcome", "secret", "stale"]),
     ("map", &["call", "expression", "outcome", "secret", "soap", "wsdl"]),
     (
         "deliver",
@@ -45,6 +46,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("settle", &["clock", "mutation", "outcome"]),
     ("why", &["clock", "delivery"]),
     ("issue", &["clock", "delivery"]),
+    ("masking", &["envelope", "expression", "map", "parse"]),
     // The two drivers walk the stages.
     (
         "intake",
@@ -93,6 +95,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &[
             "account",
             "certificate",
+            "cipher",
             // Whether a certificate holds today is told before it is used.
             "clock",
             "deliver",
@@ -102,6 +105,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "envelope",
             "expression",
             "map",
+            "masking",
             "receive",
             "route",
             "secret",
@@ -113,13 +117,14 @@ const WALLS: &[(&str, &[&str])] = &[
             "wsdl",
         ],
     ),
-    ("admin", &["account", "clock", "delivery", "dispatch", "issue", "person", "store", "telemetry", "why"]),
+    ("admin", &["account", "clock", "delivery", "dispatch", "issue", "masking", "person", "store", "telemetry", "why"]),
     (
         "gateway",
         &[
             "account",
             "admin",
             "certificate",
+            "cipher",
             "clock",
             "config",
             "deliver",
@@ -137,6 +142,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "account",
             "admin",
             "call",
+            "cipher",
             "clock",
             "config",
             "crash",
@@ -148,6 +154,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "expression",
             "gateway",
             "map",
+            "masking",
             "outcome",
             "parse",
             "person",

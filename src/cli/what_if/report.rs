@@ -9,6 +9,7 @@ use super::fields::{self, Fields};
 use super::made::{Made, Making, Side};
 use crate::call::Call;
 use crate::cli::print;
+use crate::masking::{HIDDEN, Masking, Masks};
 use crate::secret::Mask;
 use crate::store::{NotificationView, StoredNotification};
 
@@ -96,10 +97,25 @@ struct RouteReport {
     groups: BTreeMap<Place, Group>,
 }
 
+/// A value less what its source masks.
+fn hide(masking: &Masking, place: &Place, value: &str) -> String {
+    match place {
+        Place::Field(path) => {
+            let name = path.rsplit(['.', '/', '@']).next().unwrap_or_default().split('[').next().unwrap_or_default();
+            masking.hide_value(name, &Value::from(value)).as_str().unwrap_or(HIDDEN).to_owned()
+        }
+        Place::Line | Place::Header(_) | Place::Body | Place::Others => masking.hide_call(value),
+        Place::Made | Place::NotMade | Place::Fails(_) | Place::Mended(_) | Place::Destination | Place::Lane => {
+            masking.hide(value)
+        }
+    }
+}
+
 /// All of it.
 pub(super) struct Report {
     version: i64,
     mask: Mask,
+    masks: Masks,
     looked_at: u64,
     skipped: u64,
     /// Notifications of which something would be another.
@@ -108,8 +124,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(version: i64, mask: &Mask) -> Self {
-        Self { version, mask: mask.clone(), looked_at: 0, skipped: 0, differ: 0, routes: BTreeMap::new() }
+    pub(super) fn new(version: i64, mask: &Mask, masks: Masks) -> Self {
+        Self { version, mask: mask.clone(), masks, looked_at: 0, skipped: 0, differ: 0, routes: BTreeMap::new() }
     }
 
     /// Whether nothing would be another.
@@ -150,13 +166,16 @@ impl Report {
             return;
         }
         report.differ += 1;
+        let masking = self.masks.of_call(&notification.source, route, &notification.xml);
         for (place, old, new) in differences {
             let is_known = report.groups.contains_key(&place);
             let place = if is_known || report.groups.len() < GROUPS_MAX { place } else { Place::Others };
-            let group = report.groups.entry(place).or_default();
+            let group = report.groups.entry(place.clone()).or_default();
             group.count += 1;
             if group.examples.len() < EXAMPLES {
-                let show = |value: Option<String>| value.map(|value| cut(&self.mask.apply(&value)));
+                let masked =
+                    |value: String| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value));
+                let show = |value: Option<String>| value.map(|value| cut(&self.mask.apply(&masked(value))));
                 let name = format!("{} revision {}", notification.notification_id, notification.revision);
                 group.examples.push(Example { notification: name, old: show(old), new: show(new) });
             }

@@ -193,6 +193,7 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
         after: Default::default(),
         as_it_was: None,
         replay_of: None,
+        unreadable: None,
     };
     if claimed.notification.is_pruned() {
         let reason =

@@ -9,6 +9,7 @@ use super::session::{Session, args, read};
 use super::text;
 use super::work::Work;
 use crate::outcome::Kept;
+use crate::store::payload::searched;
 use crate::store::{Settle, StoreError};
 
 /// A chain of deliveries that come after one another is never longer.
@@ -25,12 +26,7 @@ pub(super) async fn write(work: &mut Work, settles: &[&Settle]) -> Result<(), Fa
     if all.is_empty() {
         return Ok(());
     }
-    let single = |kept: &Kept| match &kept.value {
-        Json::String(text) => Some(text::written(text).into_owned()),
-        Json::Number(number) => Some(number.to_string()),
-        Json::Bool(boolean) => Some(boolean.to_string()),
-        Json::Null | Json::Array(_) | Json::Object(_) => None,
-    };
+    let single = |kept: &Kept| searched(&kept.value).map(|text| text::written(&text).into_owned());
     let deliveries: Vec<i64> = all.keys().map(|(id, _)| *id).collect();
     let names: Vec<_> = all.keys().map(|(_, name)| text::written(name)).collect();
     let values: Vec<String> = all.values().map(|kept| text::written(&kept.value.to_string()).into_owned()).collect();

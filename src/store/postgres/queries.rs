@@ -73,15 +73,28 @@ impl Conditions {
     }
 
     /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
-    fn kept(&mut self, kept: Option<String>) {
+    /// `written_as` is all that the value may be written as, where that is something else.
+    fn kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
         let Some(kept) = kept else { return };
         let (name, value) = kept.split_once('=').map_or((kept.as_str(), None), |(name, value)| (name, Some(value)));
-        let among = "d.id IN (SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = ?";
-        self.text(&format!("{among})"), Some(name.to_owned()).filter(|_| value.is_none()));
-        let Some(value) = value else { return };
-        self.values.push((Box::new(text::written(name).into_owned()), Type::TEXT));
-        let named = among.replace('?', &format!("${}", self.values.len()));
-        self.text(&format!("{named} AND left(k.text, 64) = left(?, 64) AND k.text = ?)"), Some(value.to_owned()));
+        let name = self.place(name);
+        let mut among = format!("SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = {name}");
+        if let Some(value) = value {
+            let forms = if written_as.is_empty() { vec![value.to_owned()] } else { written_as };
+            let forms: Vec<String> = forms
+                .iter()
+                .map(|form| self.place(form))
+                .map(|form| format!("left(k.text, 64) = left({form}, 64) AND k.text = {form}"))
+                .collect();
+            among.push_str(&format!(" AND ({})", forms.join(" OR ")));
+        }
+        self.plain(format!("d.id IN ({among})"));
+    }
+
+    /// Adds a text; how a condition names it.
+    fn place(&mut self, value: &str) -> String {
+        self.values.push((Box::new(text::written(value).into_owned()), Type::TEXT));
+        format!("${}", self.values.len())
     }
 
     fn plain(&mut self, condition: String) {
@@ -121,7 +134,7 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
     conditions.text(&of("notification_id = ?"), filter.notification_id);
     conditions.text(&of("record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?"), filter.record_id);
     conditions.text("strpos(d.reason, ?) > 0", filter.text);
-    conditions.kept(filter.kept);
+    conditions.kept(filter.kept, filter.kept_as);
     conditions.number("d.id < ?", filter.before);
     let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     conditions.number("d.id > ?", filter.after);

@@ -5,13 +5,14 @@ use deadpool_postgres::{Object, Pool};
 use super::failure::{self, Failure};
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_replay.sql"),
     include_str!("migrations/0003_keep.sql"),
     include_str!("migrations/0004_move.sql"),
     include_str!("migrations/0005_not_before.sql"),
     include_str!("migrations/0006_admin.sql"),
+    include_str!("migrations/0007_sealing.sql"),
 ];
 
 /// The oldest server that is known to do.

@@ -177,6 +177,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         after,
         replay_of: columns.replay_of.map(DeliveryId),
         as_it_was: columns.as_it_was.map(ConfigVersion),
+        unreadable: None,
     }))
 }
 

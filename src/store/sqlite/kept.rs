@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::books::{Books, Failure};
 use crate::outcome::Kept;
 use crate::store::StoreError;
+use crate::store::payload::searched;
 
 /// A chain of deliveries that come after one another is never longer.
 const CHAIN_MAX: usize = 5;
@@ -15,15 +16,9 @@ const CHAIN_MAX: usize = 5;
 /// Writes what was kept of a delivery's answer.
 pub(super) fn write(books: &Books, delivery: i64, kept: &[Kept]) -> Result<(), Failure> {
     for Kept { name, value, warning } in kept {
-        let text = match value {
-            Json::String(text) => Some(text.clone()),
-            Json::Number(number) => Some(number.to_string()),
-            Json::Bool(boolean) => Some(boolean.to_string()),
-            Json::Null | Json::Array(_) | Json::Object(_) => None,
-        };
         let sql = "INSERT INTO kept (delivery, name, value, text, warning) VALUES (?1, ?2, ?3, ?4, ?5)
                    ON CONFLICT DO UPDATE SET value = excluded.value, text = excluded.text, warning = excluded.warning";
-        books.run(sql, (delivery, name, value.to_string(), text, warning))?;
+        books.run(sql, (delivery, name, value.to_string(), searched(value), warning))?;
     }
     Ok(())
 }

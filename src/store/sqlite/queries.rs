@@ -68,16 +68,24 @@ impl Conditions {
     }
 
     /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
-    fn and_kept(&mut self, kept: Option<String>) {
+    /// `written_as` is all that the value may be written as, where that is something else.
+    fn and_kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
         let Some(kept) = kept else { return };
+        let mut among = "SELECT delivery FROM kept WHERE text IS NOT NULL AND name = ".to_owned();
         let (name, text) = kept.split_once('=').map_or((kept.as_str(), None), |(name, text)| (name, Some(text)));
-        let mut among = "SELECT delivery FROM kept WHERE text IS NOT NULL".to_owned();
-        for (column, value) in [("name", Some(name)), ("text", text)] {
-            let Some(value) = value else { continue };
-            self.values.push(Box::new(value.to_owned()));
-            among.push_str(&format!(" AND {column} = ?{}", self.values.len()));
+        among.push_str(&self.place(name.to_owned()));
+        if let Some(text) = text {
+            let forms = if written_as.is_empty() { vec![text.to_owned()] } else { written_as };
+            let places: Vec<String> = forms.into_iter().map(|form| self.place(form)).collect();
+            among.push_str(&format!(" AND text IN ({})", places.join(", ")));
         }
         self.text.push(format!("d.id IN ({among})"));
+    }
+
+    /// Adds a value; how a condition names it.
+    fn place(&mut self, value: String) -> String {
+        self.values.push(Box::new(value));
+        format!("?{}", self.values.len())
     }
 
     fn and_plain(&mut self, condition: Option<String>) {
@@ -111,7 +119,7 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
     conditions.and(&of("notification_id"), filter.notification_id);
     conditions.and(&of("record_id <> '' AND record_id"), filter.record_id);
     conditions.and("instr(d.reason, ?) > 0", filter.text);
-    conditions.and_kept(filter.kept);
+    conditions.and_kept(filter.kept, filter.kept_as);
     conditions.and("d.id < ?", filter.before);
     let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     conditions.and("d.id > ?", filter.after);

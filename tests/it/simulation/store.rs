@@ -11,9 +11,9 @@ use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed, Retention, Settle,
-    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
-    WriterFigures,
+    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -430,6 +430,27 @@ impl Store for FaultyStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.real.use_token(id, now)
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.real.sealing_keys()
+    }
+
+    fn note_sealing_key(&self, key: SealingKey) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.note_sealing_key(key)
+    }
+
+    fn forget_sealing_key(&self, id: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.forget_sealing_key(id)
+    }
+
+    fn rewrite_payloads(
+        &self,
+        from: PayloadMark,
+        limit: usize,
+        rewrite: Rewrite,
+    ) -> BoxFuture<'_, StoreResult<Rewritten>> {
+        self.real.rewrite_payloads(from, limit, rewrite)
     }
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {

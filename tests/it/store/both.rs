@@ -1,4 +1,4 @@
-//! Every test of the contract once more, over PostgreSQL.
+//! Every test of the contract once more, over PostgreSQL, and with payloads sealed.
 #![cfg_attr(not(feature = "postgres"), allow(dead_code, unused_imports, reason = "there is only SQLite"))]
 
 use std::cell::RefCell;
@@ -8,6 +8,19 @@ use super::*;
 thread_local! {
     /// The database of the test that runs on this thread, when it runs over PostgreSQL: another one for each world.
     static ON_POSTGRES: RefCell<bool> = const { RefCell::new(false) };
+    /// Whether the test that runs on this thread has its payloads sealed.
+    static SEALED: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// Whether the world that is being made has its payloads sealed.
+pub(super) fn is_sealed() -> bool {
+    SEALED.with_borrow(|sealed| *sealed)
+}
+
+/// Runs a test of the contract with payloads sealed, over SQLite.
+fn sealed(test: fn()) {
+    SEALED.set(true);
+    test();
 }
 
 /// A database for the world that is being made; none when the test runs over SQLite.
@@ -70,15 +83,23 @@ macro_rules! contract {
             )*)*
         }
 
+        mod sealed {
+            $($(
+                #[test]
+                fn $name() {
+                    super::sealed(super::contract::$module::$name);
+                }
+            )*)*
+        }
+
         const LISTED: &[&str] = &[$($(stringify!($name)),*),*];
     };
 }
 
 /// The modules of the contract, by their names here.
-#[cfg(feature = "postgres")]
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::{configurations, keep, model, replay};
+    pub(super) use super::super::{configurations, keep, model, replay, sealing};
 }
 
 contract! {
@@ -204,6 +225,10 @@ contract! {
         an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year,
         each_entry_of_the_audit_log_follows_from_the_one_before_also_after_pruning,
         a_token_is_found_by_its_hash_until_it_is_forgotten;
+    sealing:
+        what_people_see_is_the_same_with_payloads_sealed_and_after_every_walk,
+        a_key_that_is_missing_or_another_is_refused_and_what_was_changed_harms_itself_alone,
+        a_walk_ends_while_others_write_and_loses_nothing_of_theirs;
 }
 
 #[test]
@@ -214,6 +239,7 @@ fn no_test_of_the_contract_is_left_out() {
         include_str!("configurations.rs"),
         include_str!("keep.rs"),
         include_str!("replay.rs"),
+        include_str!("sealing.rs"),
     ];
     for (line, next) in sources.iter().flat_map(|source| source.lines().zip(source.lines().skip(1))) {
         let name = next.strip_prefix("pub(super) ").unwrap_or(next).strip_prefix("async fn ");

@@ -227,6 +227,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
         "absence",
         "audit_chain",
         "token",
+        "sealing_key",
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }

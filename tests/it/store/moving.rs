@@ -26,7 +26,7 @@ impl World {
 
     fn origin(&self) -> Box<dyn Origin> {
         match self.store.clone().unwrap() {
-            Opened::Sqlite(store) => Box::new(SqliteOrigin::of(store)),
+            Opened::Sqlite(store) | Opened::Sealed(store, _) => Box::new(SqliteOrigin::of(store)),
             #[cfg(feature = "postgres")]
             Opened::Postgres(store) => {
                 let address = crate::postgres::address(self.database.as_ref().unwrap());
@@ -39,7 +39,7 @@ impl World {
     async fn destination(&mut self) -> Box<dyn Destination> {
         if let Some(store) = self.store.take() {
             match store {
-                Opened::Sqlite(store) => store.close().await,
+                Opened::Sqlite(store) | Opened::Sealed(store, _) => store.close().await,
                 #[cfg(feature = "postgres")]
                 Opened::Postgres(store) => store.close().await,
             }

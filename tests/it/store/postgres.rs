@@ -59,7 +59,7 @@ impl World {
         let url = self.database.as_ref().unwrap();
         match both::open(url, self.clock.clone(), vec!["careful".to_owned()]) {
             Opened::Postgres(store) => store,
-            Opened::Sqlite(_) => panic!("it is over SQLite"),
+            Opened::Sqlite(_) | Opened::Sealed(..) => panic!("it is over SQLite"),
         }
     }
 

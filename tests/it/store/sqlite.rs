@@ -138,6 +138,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
         "moving_change",
         "audit_chain",
         "token",
+        "sealing_key",
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }

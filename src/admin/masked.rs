@@ -1,0 +1,197 @@
+//! What people see less the fields that are masked, and how somebody who may sees them after all: that is noted.
+
+use std::collections::HashMap;
+
+use actix_web::HttpResponse;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::account::Right;
+use crate::admin::access::Caller;
+use crate::admin::entry::lacking;
+use crate::admin::person::Person;
+use crate::admin::{Admin, api};
+use crate::delivery::DeliveryId;
+use crate::issue::Issue;
+use crate::masking::{HIDDEN, Masking, Masks};
+use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult};
+
+/// What a detail is asked with.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    /// With masked fields in clear.
+    #[serde(default)]
+    pub(super) unmask: bool,
+    /// Why.
+    #[serde(default)]
+    pub(super) reason: String,
+}
+
+/// Whether masked fields are shown in clear: whoever asks for it must have the right, and it is noted before anything is
+/// shown.
+///
+/// # Errors
+/// The answer in place of what was asked for.
+pub(super) async fn unmasks(
+    admin: &Admin,
+    asked: Asked,
+    caller: &Caller,
+    person: Person,
+    object: (&'static str, &str),
+) -> Result<bool, HttpResponse> {
+    if !asked.unmask {
+        return Ok(false);
+    }
+    for right in [Right::Payload, Right::Unmask] {
+        if !caller.has(right) {
+            return Err(lacking(right.as_str()));
+        }
+    }
+    if asked.reason.len() > api::REASON_BYTES_MAX {
+        return Err(api::problem(400, "the reason is too long"));
+    }
+    let (by, object_id) = (By::new(person.0, asked.reason), object.1.to_owned());
+    let deed = crate::store::Deed { verb: "unmask".to_owned(), object: object.0, object_id, ..admin.deed(by, "shown") };
+    // What cannot be noted is not shown.
+    match admin.store.audit(deed).await {
+        Ok(_) => Ok(true),
+        Err(error) => Err(api::from_store(&error)),
+    }
+}
+
+/// Hides what is masked of notifications.
+pub(super) fn notifications(admin: &Admin, views: &mut [NotificationView]) {
+    let terms = admin.keep.terms.load();
+    for view in views {
+        let Some(masking) = terms.masks.of_record(&view.notification.source, &view.notification.xml) else { continue };
+        view.notification.xml = masking.hide(&view.notification.xml);
+        view.reason = view.reason.take().map(|reason| masking.hide(&reason));
+    }
+}
+
+/// Hides what is masked of deliveries: of their reasons, kept values and lanes.
+///
+/// # Errors
+/// When what their records hold cannot be read: then it is not known what is to be hidden.
+pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> StoreResult<()> {
+    let terms = admin.keep.terms.load_full();
+    if terms.masks.is_empty() {
+        return Ok(());
+    }
+    // Deliveries of one notification stand together.
+    let mut known = HashMap::new();
+    for view in views {
+        let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty();
+        if says_nothing || terms.masks.fields(&view.source).is_none() {
+            continue;
+        }
+        let row = view.notification_row;
+        if !known.contains_key(&row) {
+            known.insert(row, xml_of(admin, row).await?);
+        }
+        let xml = known.get(&row).map(String::as_str).unwrap_or_default();
+        if let Some(masking) = terms.masks.of_call(&view.source, &view.route, xml) {
+            hide(view, &masking);
+        }
+    }
+    Ok(())
+}
+
+fn hide(view: &mut DeliveryView, masking: &Masking) {
+    view.reason = view.reason.take().map(|reason| masking.hide(&reason));
+    view.lane = view.lane.take().map(|lane| masking.hide(&lane));
+    for warning in view.kept_warnings.values_mut() {
+        *warning = masking.hide(warning);
+    }
+    for (name, value) in &mut view.kept {
+        *value = masking.hide_value(name, value);
+    }
+}
+
+/// Hides what is masked of a delivery and its attempts.
+///
+/// # Errors
+/// As for [`deliveries`].
+pub(super) async fn delivery(admin: &Admin, view: &mut DeliveryView, attempts: &mut [AttemptView]) -> StoreResult<()> {
+    let terms = admin.keep.terms.load_full();
+    if terms.masks.fields(&view.source).is_none() {
+        return Ok(());
+    }
+    let xml = xml_of(admin, view.notification_row).await?;
+    let Some(masking) = terms.masks.of_call(&view.source, &view.route, &xml) else { return Ok(()) };
+    hide(view, &masking);
+    for attempt in attempts {
+        attempt.reason = attempt.reason.take().map(|reason| masking.hide(&reason));
+        let record = &mut attempt.record;
+        record.request_line = masking.hide_call(&record.request_line);
+        record.request = masking.hide_call(&record.request);
+        record.response = masking.hide_call(&record.response);
+        if let Some(fault) = &mut record.fault {
+            fault.string = masking.hide(&fault.string);
+            fault.actor = fault.actor.take().map(|actor| masking.hide(&actor));
+            fault.detail = fault.detail.take().map(|detail| masking.hide_call(&detail));
+        }
+    }
+    Ok(())
+}
+
+/// The record that a delivery carries; empty where it was pruned.
+async fn xml_of(admin: &Admin, row: i64) -> StoreResult<String> {
+    let found = admin.store.notification(row.to_string()).await?;
+    let of_row = found.into_iter().find(|view| view.notification.row == row);
+    Ok(of_row.map(|view| view.notification.xml).unwrap_or_default())
+}
+
+/// Hides what is masked of POSTs that were refused: by the names of fields alone, for they may be anything.
+pub(super) fn refused(masks: &Masks, posts: &mut [RefusedPost]) {
+    for post in posts {
+        let Some(masking) = masks.of_record(&post.source, "") else { continue };
+        post.body = masking.hide(&post.body);
+        post.reason = masking.hide(&post.reason);
+    }
+}
+
+/// Hides what is masked of issues: of their examples, and of what these have in common.
+///
+/// # Errors
+/// As for [`deliveries`].
+pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<()> {
+    let terms = admin.keep.terms.load_full();
+    if terms.masks.is_empty() {
+        return Ok(());
+    }
+    for issue in issues {
+        // One that was replayed or pruned meanwhile shows nothing of it.
+        let Ok((view, _)) = admin.store.delivery(issue.sample).await else {
+            HIDDEN.clone_into(&mut issue.example);
+            continue;
+        };
+        if terms.masks.fields(&view.source).is_none() {
+            continue;
+        }
+        let xml = xml_of(admin, view.notification_row).await?;
+        if let Some(masking) = terms.masks.of_call(&view.source, &view.route, &xml) {
+            issue.example = masking.hide(&issue.example);
+            issue.cause = masking.hide(&issue.cause);
+        }
+    }
+    Ok(())
+}
+
+/// Hides what is masked of a document that says what would become of a delivery.
+///
+/// # Errors
+/// As for [`deliveries`].
+pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> StoreResult<Json> {
+    let terms = admin.keep.terms.load_full();
+    let (view, _) = admin.store.delivery(id).await?;
+    if terms.masks.fields(&view.source).is_none() {
+        return Ok(document);
+    }
+    let xml = xml_of(admin, view.notification_row).await?;
+    // A replay may go along another route.
+    let route = document.pointer("/replay/route").and_then(Json::as_str).unwrap_or(&view.route);
+    let masking = terms.masks.of_call(&view.source, route, &xml);
+    Ok(masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document)))
+}

@@ -1,0 +1,105 @@
+//! Has every payload of the store written anew with the key in force, and says how far that is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use crate::admin::person::Person;
+use crate::admin::{Admin, api};
+use crate::clock::Timestamp;
+use crate::store::pace::Company;
+use crate::store::sealed::rekey::{self, Progress, Rekeyed};
+use crate::store::{By, StoreError, StoreResult};
+
+/// The walk under way, or the last one.
+#[derive(Debug, Default)]
+pub struct Rekeying(Mutex<Option<Walk>>);
+
+#[derive(Debug)]
+struct Walk {
+    begun_at: Timestamp,
+    dry_run: bool,
+    progress: watch::Receiver<Progress>,
+    ended: Option<StoreResult<Rekeyed>>,
+}
+
+impl Rekeying {
+    fn walk(&self) -> MutexGuard<'_, Option<Walk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config.route("/store/rekey", web::get().to(show)).route("/store/rekey", web::post().to(begin));
+}
+
+/// The body of the call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+    let Order { reason, dry_run } = order.into_inner();
+    if reason.len() > api::REASON_BYTES_MAX {
+        return api::problem(400, "the reason is too long");
+    }
+    let (sender, progress) = watch::channel(Progress::default());
+    {
+        let mut walk = admin.keep.rekeying.walk();
+        if walk.as_ref().is_some_and(|walk| walk.ended.is_none()) {
+            return api::problem(409, "payloads are being written anew already; wait for it");
+        }
+        *walk = Some(Walk { begun_at: admin.clock.now(), dry_run, progress, ended: None });
+    }
+    let (by, walking) = (By::new(person.0, reason), admin.clone());
+    tokio::spawn(async move {
+        let ended =
+            rekey::rekey(&*walking.store, &walking.keep.keys, &walking.clock, Company::Others, dry_run, &sender).await;
+        let result = match &ended {
+            Ok(rekeyed) => serde_json::to_string(rekeyed).unwrap_or_default(),
+            Err(error) => format!("failed: {error}"),
+        };
+        let changed = ended.as_ref().map_or(0, |rekeyed| rekeyed.changed);
+        tracing::info!(changed, dry_run, result, "the walk over all payloads ended");
+        if !dry_run {
+            walking.audit(by, "rekey", ("store", ""), changed, &result).await;
+        }
+        if let Some(walk) = walking.keep.rekeying.walk().as_mut() {
+            walk.ended = Some(ended);
+        }
+    });
+    HttpResponse::Accepted().json(standing(&admin))
+}
+
+async fn show(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(standing(&admin))
+}
+
+/// How the walk under way stands, or how the last one ended.
+fn standing(admin: &Admin) -> Json {
+    let keys = admin.keep.keys.load();
+    let (active, known) = (keys.active(), keys.ids().collect::<Vec<_>>());
+    let walk = admin.keep.rekeying.walk();
+    let Some(Walk { begun_at, dry_run, progress, ended }) = walk.as_ref() else {
+        return json!({"state": "none", "active": active, "keys": known});
+    };
+    let state = match ended {
+        None => "running",
+        Some(Ok(_)) => "done",
+        Some(Err(_)) => "failed",
+    };
+    let error = ended.as_ref().and_then(|ended| ended.as_ref().err()).map(StoreError::to_string);
+    let rekeyed = ended.as_ref().and_then(|ended| ended.as_ref().ok());
+    json!({
+        "state": state, "begun_at": begun_at, "dry_run": dry_run, "progress": *progress.borrow(), "error": error,
+        "rekeyed": rekeyed, "active": active, "keys": known,
+    })
+}

@@ -1,0 +1,140 @@
+//! `omgate store rekey`: has every payload written anew with the key in force.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::print;
+use crate::cli::store::{deed, may_open};
+use crate::clock::SystemClock;
+use crate::config;
+use crate::gateway::open;
+use crate::person;
+use crate::store::By;
+use crate::store::pace::Company;
+use crate::store::sealed::rekey::{self, Progress};
+
+/// How often a walk under way is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<ExitCode> {
+    let client = admin.client()?;
+    let order = json!({"reason": change.reason, "dry_run": change.dry_run});
+    let rekeyed = match client.post("/store/rekey", &order).await {
+        Ok(_) => follow(&client).await?,
+        Err(error) if may_open(admin, &error) => closed(admin, change).await.with_context(|| format!("{error:#}"))?,
+        Err(error) => return Err(error),
+    };
+    if change.json {
+        print::json(&rekeyed);
+    } else {
+        tell(&rekeyed);
+    }
+    let failed = rekeyed.get("failed").and_then(Value::as_u64).unwrap_or(0);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} rows, {per_sec}, {elapsed}: {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: &Value) {
+    bar.set_position(progress.get("rows").and_then(Value::as_u64).unwrap_or(0));
+    let changed = print::cell(progress.get("changed"));
+    bar.set_message(format!("table {}, {changed} written anew", print::cell(progress.get("table"))));
+}
+
+/// Shows how far the gateway is until it ended; what it did.
+async fn follow(client: &Client) -> anyhow::Result<Value> {
+    let bar = bar();
+    loop {
+        let mut standing = client.get("/store/rekey", &[]).await?;
+        match standing.get("state").and_then(Value::as_str) {
+            Some("running") => {
+                show(&bar, standing.get("progress").unwrap_or(&Value::Null));
+                tokio::time::sleep(LOOK).await;
+            }
+            Some("done") => {
+                bar.finish_and_clear();
+                return Ok(standing.get_mut("rekeyed").map(Value::take).unwrap_or_default());
+            }
+            _ => {
+                bar.finish_and_clear();
+                bail!("{}", print::cell(standing.get("error")));
+            }
+        }
+    }
+}
+
+/// Does it on the store of a gateway that does not run.
+async fn closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    let company = if loaded.store.is_database() { Company::Others } else { Company::Nobody };
+    let (named, queue_max) = ((loaded.store, loaded.encryption), loaded.server.limits.queue_max);
+    let opened = open::store(named, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
+    let (progress, seen) = watch::channel(Progress::default());
+    let bar = bar();
+    let walking = rekey::rekey(&*opened.store, &opened.keys, &opened.clock, company, change.dry_run, &progress);
+    let watching = async {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            show(&bar, &json!(*seen.borrow()));
+        }
+    };
+    let rekeyed = tokio::select! { rekeyed = walking => rekeyed?, () = watching => bail!("it was given up") };
+    bar.finish_and_clear();
+    if !change.dry_run {
+        let by = By::new(person::of_this_process(), &change.reason);
+        let result = serde_json::to_string(&rekeyed)?;
+        let deed = deed(opened.clock.now(), by, "rekey", "", rekeyed.changed, result);
+        opened.store.audit(deed).await.context("writing the audit log")?;
+    }
+    opened.store.close().await;
+    Ok(serde_json::to_value(rekeyed)?)
+}
+
+fn tell(rekeyed: &Value) {
+    let number = |key: &str| print::cell(rekeyed.get(key));
+    let goal = match rekeyed.get("active").and_then(Value::as_str) {
+        Some(active) => format!("key {active}"),
+        None => "no key: payloads stand in clear".to_owned(),
+    };
+    let is_dry = rekeyed.get("dry_run").and_then(Value::as_bool) == Some(true);
+    print::line(&format!("{} rows with payloads; in force: {goal}", number("rows")));
+    for (key, count) in rekeyed.get("found").and_then(Value::as_object).into_iter().flatten() {
+        let was = if key.is_empty() { "in clear".to_owned() } else { format!("under key {key}") };
+        print::line(&format!("  {} {was}", print::cell(Some(count))));
+    }
+    if !is_dry {
+        print::line(&format!("{} written anew", number("changed")));
+    }
+    for reason in rekeyed.get("reasons").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("cannot be read: {}", print::cell(Some(reason))));
+    }
+    if rekeyed.get("failed").and_then(Value::as_u64).unwrap_or(0) > 0 {
+        print::line(&format!(
+            "{} rows cannot be read and stayed as they are; their keys are still needed",
+            number("failed")
+        ));
+    }
+    let unused: Vec<String> = rekeyed
+        .get("unused")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|key| print::cell(Some(key)))
+        .collect();
+    if !unused.is_empty() {
+        let unused = unused.join(", ");
+        print::line(&format!("nothing needs these keys any more, take them out of [store.encryption] keys: {unused}"));
+    }
+}

@@ -1,0 +1,554 @@
+//! Fields that people are not to see: hidden by their names where a record is written, and in what was made of it by the
+//! names that its mapping gives them and by their values. What is sent and stored is not touched.
+//!
+//! Texts are looked through as they are, well-formed or cut: what is hidden never depends on whether they can be parsed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value as Json;
+
+use crate::envelope::Value;
+use crate::expression::{Document, Expression, Template};
+use crate::map::soap::Message;
+use crate::map::{Body, Calls, Leaf, Mapping, Tree};
+use crate::parse;
+
+/// What stands in place of a value.
+pub const HIDDEN: &str = "(masked)";
+/// Shorter values are hidden by their names alone: such a text stands everywhere.
+const VALUE_MIN: usize = 4;
+/// So much of a value is known again, with what follows of it: reasons and kept texts are cut.
+const PREFIX: usize = 16;
+/// Under these keys documents of ours hold what was sent or answered.
+const CALL_KEYS: [&str; 6] = ["request", "request_line", "response", "body", "url", "value"];
+/// Escaped in a URL.
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What is hidden, by source and by route.
+#[derive(Clone, Debug, Default)]
+pub struct Masks {
+    sources: BTreeMap<String, BTreeSet<String>>,
+    routes: BTreeMap<String, Made>,
+}
+
+/// What a mapping makes of hidden fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    /// The names under which they leave.
+    names: BTreeSet<String>,
+    /// They leave under names that cannot be told.
+    everywhere: bool,
+}
+
+/// What is to be hidden of one notification, and of what was made of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masking {
+    names: BTreeSet<String>,
+    values: Vec<String>,
+    everywhere: bool,
+}
+
+impl Masks {
+    /// Has fields of a source hidden.
+    pub fn add_source(&mut self, source: &str, fields: impl IntoIterator<Item = String>) {
+        self.sources.entry(source.to_owned()).or_default().extend(fields);
+    }
+
+    /// Learns what a route of a source makes of that source's fields.
+    pub fn add_route(&mut self, source: &str, route: &str, mapping: &Mapping) {
+        let Some(fields) = self.sources.get(source).filter(|fields| !fields.is_empty()) else { return };
+        self.routes.insert(route.to_owned(), made(mapping, fields));
+    }
+
+    /// What is hidden here or there.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        for (source, fields) in &other.sources {
+            both.add_source(source, fields.iter().cloned());
+        }
+        for (route, Made { names, everywhere }) in &other.routes {
+            let made = both.routes.entry(route.clone()).or_default();
+            made.names.extend(names.iter().cloned());
+            made.everywhere |= everywhere;
+        }
+        both
+    }
+
+    /// The fields of a source that are hidden; none: all may be seen.
+    #[must_use]
+    pub fn fields(&self, source: &str) -> Option<&BTreeSet<String>> {
+        self.sources.get(source).filter(|fields| !fields.is_empty())
+    }
+
+    /// Whether nothing is hidden at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.values().all(BTreeSet::is_empty)
+    }
+
+    /// What is to be hidden of a record of a source, as it stands in the store.
+    #[must_use]
+    pub fn of_record(&self, source: &str, xml: &str) -> Option<Masking> {
+        let fields = self.fields(source)?;
+        Some(Masking { names: fields.clone(), values: values(xml, fields), everywhere: false })
+    }
+
+    /// What is to be hidden of what a route made of a record.
+    #[must_use]
+    pub fn of_call(&self, source: &str, route: &str, xml: &str) -> Option<Masking> {
+        let mut masking = self.of_record(source, xml)?;
+        if let Some(made) = self.routes.get(route) {
+            masking.names.extend(made.names.iter().cloned());
+            masking.everywhere = made.everywhere;
+        }
+        Some(masking)
+    }
+}
+
+impl Masking {
+    /// A text less what is to be hidden: a record, a reason, a key.
+    #[must_use]
+    pub fn hide(&self, text: &str) -> String {
+        let mut text = in_pairs(text, &self.names);
+        if text.contains('<') {
+            text = in_xml(&text, &self.names);
+        }
+        if text.contains('"') {
+            text = in_json(&text, &self.names);
+        }
+        self.values.iter().fold(text, |text, value| without(text, value))
+    }
+
+    /// A value that was kept under a name, less what is to be hidden.
+    #[must_use]
+    pub fn hide_value(&self, name: &str, value: &Json) -> Json {
+        if self.names.contains(name) && !value.is_null() {
+            return Json::from(HIDDEN);
+        }
+        match value {
+            Json::String(text) => Json::from(self.hide(text)),
+            Json::Number(number) if self.hide(&number.to_string()) == HIDDEN => Json::from(HIDDEN),
+            Json::Array(items) => items.iter().map(|item| self.hide_value("", item)).collect(),
+            Json::Object(entries) => {
+                entries.iter().map(|(name, value)| (name.clone(), self.hide_value(name, value))).collect()
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
+        }
+    }
+
+    /// A document of ours less what is to be hidden: calls in it by their keys.
+    #[must_use]
+    pub fn hide_document(&self, document: &Json) -> Json {
+        let of_key = |(key, value): (&String, &Json)| {
+            let hidden = match value {
+                Json::String(text) if CALL_KEYS.contains(&key.as_str()) => Json::from(self.hide_call(text)),
+                Json::String(text) => Json::from(self.hide(text)),
+                _ => self.hide_document(value),
+            };
+            (key.clone(), hidden)
+        };
+        match document {
+            Json::Object(entries) => entries.iter().map(of_key).collect(),
+            Json::Array(items) => items.iter().map(|item| self.hide_document(item)).collect(),
+            Json::String(text) => Json::from(self.hide(text)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => document.clone(),
+        }
+    }
+
+    /// What was sent or answered, less what is to be hidden; all of it where that cannot be told.
+    #[must_use]
+    pub fn hide_call(&self, text: &str) -> String {
+        if self.everywhere && !text.is_empty() { HIDDEN.to_owned() } else { self.hide(text) }
+    }
+}
+
+/// The values of fields in a stored record, as text.
+fn values(xml: &str, fields: &BTreeSet<String>) -> Vec<String> {
+    let Ok(record) = parse::record(xml, None) else { return Vec::new() };
+    let mut values = Vec::new();
+    for field in record.fields.iter().filter(|field| fields.contains(&field.name)) {
+        texts(&field.value, &mut values);
+    }
+    values.retain(|text| text.chars().count() >= VALUE_MIN);
+    // Of two that begin alike the longer one is hidden first.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.dedup();
+    values
+}
+
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Text(text) | Value::Number(text) => into.push(text.trim().to_owned()),
+        Value::List(values) => values.iter().for_each(|value| texts(value, into)),
+        Value::Null | Value::Boolean(_) => {}
+    }
+}
+
+/// What a mapping makes of fields.
+fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
+    let mut made = Made { names: fields.clone(), everywhere: false };
+    let in_tree = |tree: &Tree, made: &mut Made| {
+        for (path, leaf) in tree.leaves() {
+            if let Leaf::Expression(expression) = leaf
+                && reads(expression.names(), fields)
+            {
+                made.names.extend(path.rsplit('.').next().map(|name| name.trim_start_matches('@').to_owned()));
+                // A raw fragment, or the value of an element that also has attributes, stands under the name above.
+                if path.ends_with("$xml") || path.ends_with("$value") {
+                    made.names.extend(path.rsplit('.').nth(1).map(str::to_owned));
+                }
+            }
+        }
+    };
+    let of_template = |template: &Template| template.holes().any(|hole| reads(hole.names(), fields));
+    let of_document = |document: &Document| reads(document.names(), fields);
+    match &mapping.calls {
+        Calls::Rest(rest) => {
+            let query =
+                rest.query.iter().filter(|(_, expression): &&(String, Expression)| reads(expression.names(), fields));
+            made.names.extend(query.map(|(name, _)| name.clone()));
+            made.everywhere |= of_template(&rest.url);
+            match &rest.body {
+                Body::None | Body::Whole => {}
+                Body::Json(tree) | Body::Form(tree) => in_tree(tree, &mut made),
+                Body::Document { document, .. } => made.everywhere |= of_document(document),
+            }
+        }
+        Calls::Soap(soap) => match &soap.message {
+            Message::Arguments(tree) => in_tree(tree, &mut made),
+            Message::Document(document) => made.everywhere |= of_document(document),
+        },
+    }
+    made
+}
+
+/// Whether an expression reads one of the fields, or the record as a whole.
+fn reads<'n>(names: impl Iterator<Item = (&'n str, usize)>, fields: &BTreeSet<String>) -> bool {
+    let mut parts = names.map(|(name, _)| name.split('.'));
+    parts.any(|mut parts| parts.next() == Some("record") && parts.next().is_none_or(|field| fields.contains(field)))
+}
+
+/// A name without its prefix.
+fn local(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+/// Text with the content of elements, and the values of attributes, of these names hidden.
+fn in_xml(text: &str, names: &BTreeSet<String>) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let (before, tag_on) = rest.split_at(at);
+        hidden.push_str(before);
+        if let Some(cdata) = tag_on.strip_prefix("<![CDATA[") {
+            let length = cdata.find("]]>").map_or(tag_on.len(), |end| end + 12);
+            let (all, behind) = tag_on.split_at(length);
+            hidden.push_str(all);
+            rest = behind;
+            continue;
+        }
+        let (tag, behind) = tag_on.split_at(tag_end(tag_on));
+        let name_end = tag.find(|c: char| c.is_whitespace() || matches!(c, '/' | '>')).filter(|end| *end > 0);
+        let name = tag.get(1..name_end.unwrap_or(tag.len())).unwrap_or_default();
+        hidden.push_str(&in_attributes(tag, names));
+        rest = behind;
+        if names.contains(local(name)) && !tag.ends_with("/>") {
+            let content = content_end(behind, name);
+            let (content, closing) = behind.split_at(content);
+            if !content.is_empty() {
+                hidden.push_str(HIDDEN);
+            }
+            rest = closing;
+        }
+    }
+    hidden.push_str(rest);
+    hidden
+}
+
+/// Where a tag ends, behind its `>`.
+fn tag_end(text: &str) -> usize {
+    let mut quote = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match (quote, byte) {
+            (Some(open), byte) if open == byte => quote = None,
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'>') => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Where the content of an element of this name ends: before its end tag, or with the text.
+fn content_end(text: &str, name: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut from = 0;
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find('<')) {
+        let at = from + found;
+        let tag = text.get(at..).unwrap_or_default();
+        let is = |start: &str| {
+            tag.strip_prefix(start)
+                .and_then(|tag| tag.strip_prefix(name))
+                .is_some_and(|tag| tag.starts_with(|c: char| c.is_whitespace() || matches!(c, '/' | '>')))
+        };
+        let end = tag_end(tag);
+        if is("</") {
+            if depth == 0 {
+                return at;
+            }
+            depth -= 1;
+        } else if is("<") && !tag.get(..end).unwrap_or_default().ends_with("/>") {
+            depth += 1;
+        }
+        from = at + end.max(1);
+    }
+    text.len()
+}
+
+/// A tag with the values of attributes of these names hidden.
+fn in_attributes(tag: &str, names: &BTreeSet<String>) -> String {
+    let mut hidden = String::with_capacity(tag.len());
+    let mut rest = tag;
+    while let Some(equals) = rest.find('=') {
+        let (before, behind) = rest.split_at(equals + 1);
+        let name =
+            before.trim_end_matches('=').trim_end().rsplit(|c: char| c.is_whitespace()).next().unwrap_or_default();
+        hidden.push_str(before);
+        let value = behind.trim_start();
+        hidden.push_str(behind.get(..behind.len() - value.len()).unwrap_or_default());
+        let Some(quote) = value.chars().next().filter(|quote| matches!(quote, '"' | '\'')) else {
+            rest = value;
+            continue;
+        };
+        let inside = value.get(1..).unwrap_or_default();
+        let length = inside.find(quote).unwrap_or(inside.len());
+        let (content, closing) = inside.split_at(length);
+        hidden.push(quote);
+        hidden.push_str(if names.contains(local(name)) && !content.is_empty() { HIDDEN } else { content });
+        rest = closing;
+        if let Some(behind) = rest.strip_prefix(quote) {
+            hidden.push(quote);
+            rest = behind;
+        }
+    }
+    hidden.push_str(rest);
+    hidden
+}
+
+/// Text with the JSON values under these keys hidden; null stays.
+fn in_json(text: &str, names: &BTreeSet<String>) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('"') {
+        let (before, quoted) = rest.split_at(at);
+        hidden.push_str(before);
+        let (string, behind) = quoted.split_at(string_end(quoted));
+        hidden.push_str(string);
+        rest = behind;
+        let value = behind.trim_start().strip_prefix(':').map(str::trim_start);
+        let Some(value) = value.filter(|_| names.contains(string.trim_matches('"'))) else { continue };
+        let gap = behind.len() - value.len();
+        hidden.push_str(behind.get(..gap).unwrap_or_default());
+        let (value, behind) = value.split_at(value_end(value));
+        let shown = matches!(value.trim(), "null" | "" | "\"\"");
+        if shown {
+            hidden.push_str(value);
+        } else {
+            hidden.push_str(&format!("\"{HIDDEN}\""));
+        }
+        rest = behind;
+    }
+    hidden.push_str(rest);
+    hidden
+}
+
+/// Where a string ends that begins with a quote, behind its other one.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Where a JSON value ends.
+fn value_end(text: &str) -> usize {
+    match text.bytes().next() {
+        Some(b'"') => string_end(text),
+        Some(b'{' | b'[') => {
+            let (mut depth, mut at) = (0_usize, 0);
+            while let Some(byte) = text.as_bytes().get(at) {
+                match byte {
+                    b'"' => {
+                        at += string_end(text.get(at..).unwrap_or_default());
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' => {
+                        depth -= 1;
+                        if depth == 0 {
+                            return at + 1;
+                        }
+                    }
+                    _ => {}
+                }
+                at += 1;
+            }
+            text.len()
+        }
+        _ => text.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | ']')).unwrap_or(text.len()),
+    }
+}
+
+/// Text with the values of `name=value` hidden, as in queries and forms.
+fn in_pairs(text: &str, names: &BTreeSet<String>) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('=') {
+        let (before, behind) = rest.split_at(at + 1);
+        let separates = |c: char| c.is_whitespace() || matches!(c, '&' | '?' | ';' | '"' | '\'' | '<' | '>');
+        let name = before.trim_end_matches('=').rsplit(separates).next().unwrap_or_default();
+        hidden.push_str(before);
+        rest = behind;
+        if names.contains(name) && !behind.starts_with(['"', '\'']) {
+            let length =
+                behind.find(|c: char| c.is_whitespace() || matches!(c, '&' | ';' | '#')).unwrap_or(behind.len());
+            let (value, behind) = behind.split_at(length);
+            if !value.is_empty() {
+                hidden.push_str(HIDDEN);
+            }
+            rest = behind;
+        }
+    }
+    hidden.push_str(rest);
+    hidden
+}
+
+/// Text without a value, in any form in which it may stand there, whole or cut, in capitals or not.
+fn without(text: String, value: &str) -> String {
+    let xml = value.replace('&', "&amp;").replace('<', "&lt;");
+    let json = Json::from(value).to_string();
+    let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
+    let url = utf8_percent_encode(value, IN_URL).to_string();
+    let form = url.replace("%20", "+");
+    let mut forms = vec![value.to_owned(), xml.clone(), xml.replace('>', "&gt;"), json, url, form];
+    forms.push(xml.replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&apos;"));
+    forms.push(xml.replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;"));
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.dedup();
+    forms.iter().fold(text, |text, form| without_form(text, form))
+}
+
+fn without_form(text: String, form: &str) -> String {
+    let (haystack, needle) = (text.to_ascii_lowercase(), form.to_ascii_lowercase());
+    let prefix = needle.get(..needle.floor_char_boundary(PREFIX)).filter(|prefix| !prefix.is_empty());
+    let Some(prefix) = prefix.filter(|prefix| haystack.contains(prefix)) else { return text };
+    let mut hidden = String::with_capacity(text.len());
+    let mut from = 0;
+    while let Some(found) = haystack.get(from..).and_then(|rest| rest.find(prefix)) {
+        let at = from + found;
+        let here = haystack.as_bytes().get(at..).unwrap_or_default();
+        let same = here.iter().zip(needle.as_bytes()).take_while(|(one, other)| one == other).count();
+        let end = haystack.ceil_char_boundary(at + same);
+        hidden.push_str(text.get(from..at).unwrap_or_default());
+        hidden.push_str(HIDDEN);
+        from = end;
+    }
+    hidden.push_str(text.get(from..).unwrap_or_default());
+    hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masking(names: &[&str], values: &[&str]) -> Masking {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Masking { names: owned(names).into_iter().collect(), values: owned(values), everywhere: false }
+    }
+
+    #[test]
+    fn what_has_a_name_is_hidden_in_every_form_of_text_whole_or_cut() {
+        let names = masking(&["Email", "SSN__c"], &[]);
+        for (text, hidden) in [
+            ("<sf:Email>a@b</sf:Email><sf:Name>x</sf:Name>", "<sf:Email>(masked)</sf:Email><sf:Name>x</sf:Name>"),
+            ("<Email a=\"<>\">a<b/>c</Email >", "<Email a=\"<>\">(masked)</Email >"),
+            ("<Email><Email>a</Email>b</Email>c", "<Email>(masked)</Email>c"),
+            ("<Email><Email/>b</Email>c", "<Email>(masked)</Email>c"),
+            ("<Email/><Email></Email><EmailX>a</EmailX>", "<Email/><Email></Email><EmailX>a</EmailX>"),
+            ("<Email>a@b is cu", "<Email>(masked)"),
+            ("<c Email='a@b' x:Email = \"a\" n=\"1\"/>", "<c Email='(masked)' x:Email = \"(masked)\" n=\"1\"/>"),
+            ("<![CDATA[<Email>]]><a>1</a>", "<![CDATA[<Email>]]><a>1</a>"),
+            ("{\"Email\": \"a\\\"b\", \"n\":1}", "{\"Email\": \"(masked)\", \"n\":1}"),
+            ("{\"Email\":[1,{\"x\":\"]\"}],\"n\":1}", "{\"Email\":\"(masked)\",\"n\":1}"),
+            ("{\"Email\":null,\"SSN__c\":4711}", "{\"Email\":null,\"SSN__c\":\"(masked)\"}"),
+            ("{\"Email\":\"a is cu", "{\"Email\":\"(masked)\""),
+            ("{\"a\":\"Email\",\"b\":\"Email: x\"}", "{\"a\":\"Email\",\"b\":\"Email: x\"}"),
+            ("Email=a%40b&n=1&SSN__c=", "Email=(masked)&n=1&SSN__c="),
+            ("POST http://crm/x?n=1&Email=a@b HTTP", "POST http://crm/x?n=1&Email=(masked) HTTP"),
+            ("", ""),
+            ("<", "<"),
+            ("\"", "\""),
+            ("=", "="),
+        ] {
+            assert_eq!(names.hide(text), hidden, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_hidden_wherever_it_stands_escaped_cut_or_in_capitals() {
+        let values = masking(&[], &["Jane O'Neil & Söhne <GmbH>"]);
+        for (text, hidden) in [
+            ("value \"Jane O'Neil & Söhne <GmbH>\" is long", "value \"(masked)\" is long"),
+            ("<n>Jane O'Neil &amp; Söhne &lt;GmbH&gt;</n>", "<n>(masked)</n>"),
+            ("<n>Jane O&apos;Neil &amp; Söhne &lt;GmbH&gt;</n>", "<n>(masked)</n>"),
+            ("JANE O'NEIL & SöHNE <GMBH>!", "(masked)!"),
+            ("PUT /c/Jane%20O%27Neil%20%26%20S%C3%B6hne%20%3CGmbH%3E/x", "PUT /c/(masked)/x"),
+            ("n=Jane+O%27Neil+%26+S%C3%B6hne+%3CGmbH%3E", "n=(masked)"),
+            ("it was Jane O'Neil & Sö…", "it was (masked)…"),
+            ("Jane Doe", "Jane Doe"),
+        ] {
+            assert_eq!(values.hide(text), hidden, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_values_of_a_record_are_found_and_short_ones_left_to_their_names() {
+        let mut masks = Masks::default();
+        masks.add_source("s", ["Email".to_owned(), "Age__c".to_owned(), "Gone".to_owned()]);
+        let xml = "<sObject xmlns:sf=\"urn:sobject.enterprise.soap.sforce.com\"><sf:Email>jane@x.org</sf:Email>\
+                   <sf:Age__c>41</sf:Age__c><sf:Name>n</sf:Name></sObject>";
+        let masking = masks.of_record("s", xml).unwrap();
+        assert_eq!(masking.values, ["jane@x.org"]);
+        let hidden = masking.hide(xml);
+        assert!(!hidden.contains("jane") && !hidden.contains("41") && hidden.contains("<sf:Name>n<"), "{hidden}");
+        assert_eq!(masks.of_record("other", xml), None);
+        assert!(!masks.is_empty() && Masks::default().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_too_odd_to_be_looked_through() {
+        let names = masking(&["Email"], &["value"]);
+        let pieces = [
+            "<", ">", "/", "\"", "'", "=", "{", "}", "[", "]", ":", "Email", "é", "\\", "&", "<Email", "![CDATA[",
+            "value",
+        ];
+        let mut seed = 7_usize;
+        for _ in 0..3_000 {
+            let text: String = (0..12)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    pieces[(seed >> 33) % pieces.len()]
+                })
+                .collect();
+            assert!(!names.hide(&text).contains("value"), "{text}");
+        }
+    }
+}

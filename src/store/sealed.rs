@@ -1,0 +1,470 @@
+//! A store whose payloads are sealed: on the way in and on the way out, whichever store it is.
+//!
+//! The store below keeps text and compares none of it, save what is found by its value; that is sealed so that equal
+//! values look equal. Ids, lanes, marks, names and counters stay in clear: the store lives by them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use tokio::sync::{broadcast, watch};
+
+use super::payload::{PayloadMark, Rewrite, Rewritten};
+use super::{
+    Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
+    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    Retention, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig,
+    Token, Unsettled, Way, WriterFigures,
+};
+use crate::cipher::{CipherError, Keyring};
+use crate::clock::{Day, Timestamp};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+
+pub mod rekey;
+mod values;
+
+/// Deliveries read at once while their reasons are searched, and pages of them until a search is given up.
+const SEARCHED_AT_ONCE: u32 = 1_000;
+const SEARCHED_MAX: u32 = 200;
+/// How many a list holds when it is not said, and at most.
+const LIST_DEFAULT: u32 = 100;
+const LIST_MAX: u32 = 1_000;
+
+/// The keys in force: exchanged as a whole when another configuration is.
+pub type SharedKeys = Arc<ArcSwap<Keyring>>;
+
+/// Keys to begin with.
+#[must_use]
+pub fn shared(keys: Keyring) -> SharedKeys {
+    Arc::new(ArcSwap::from_pointee(keys))
+}
+
+/// The store above another one that seals what it holds.
+pub struct Sealed {
+    store: Arc<dyn Store>,
+    keys: SharedKeys,
+}
+
+impl Sealed {
+    /// `store` with these keys. Without any, everything is written and read as it stands.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, keys: SharedKeys) -> Self {
+        Self { store, keys }
+    }
+
+    fn keys(&self) -> Arc<Keyring> {
+        self.keys.load_full()
+    }
+
+    /// Runs a command with what it brings sealed.
+    fn with<'a, C: Send + 'a, T: Send + 'a>(
+        &'a self,
+        mut command: C,
+        seal: impl FnOnce(&Keyring, &mut C) -> Result<(), CipherError>,
+        run: impl FnOnce(C) -> BoxFuture<'a, StoreResult<T>>,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        match seal(&self.keys.load(), &mut command) {
+            Ok(()) => run(command),
+            Err(error) => Box::pin(async move { Err(unsealed(&error)) }),
+        }
+    }
+
+    /// Opens what a store gives back.
+    fn opened<'a, T: Send + 'a>(
+        &'a self,
+        asked: BoxFuture<'a, StoreResult<T>>,
+        open: impl FnOnce(&Keyring, &mut T) + Send + 'a,
+    ) -> BoxFuture<'a, StoreResult<T>> {
+        Box::pin(async move {
+            let mut found = asked.await?;
+            open(&self.keys.load(), &mut found);
+            Ok(found)
+        })
+    }
+
+    /// Opens what was claimed. What was changed on the disk harms itself alone; without its key nothing goes out at all.
+    async fn open_claims(&self, mut claims: Claims) -> StoreResult<Claims> {
+        let keys = self.keys();
+        let mut missing = None;
+        for claimed in &mut claims.claimed {
+            match values::open_claimed(&keys, claimed) {
+                Ok(()) => {}
+                Err(error @ CipherError::UnknownKey(_)) => missing = Some(error),
+                Err(error) => claimed.unreadable = Some(format!("its content in the store cannot be read: {error}")),
+            }
+        }
+        if let Some(state) = &mut claims.state {
+            values::open_state(&keys, state);
+        }
+        let Some(error) = missing else { return Ok(claims) };
+        let leases = claims.claimed.iter().map(|claimed| (claimed.delivery, claimed.lease)).collect();
+        self.store.release(leases).await?;
+        Err(StoreError::Unavailable(format!("a payload cannot be read: {error}")))
+    }
+
+    /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
+    async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Vec<DeliveryView>> {
+        let limit = filter.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX) as usize;
+        let (mut found, mut page) = (Vec::new(), DeliveryFilter { limit: Some(SEARCHED_AT_ONCE), ..filter });
+        for _ in 0..SEARCHED_MAX {
+            let mut views = self.store.deliveries(page.clone()).await?;
+            let is_last = views.len() < SEARCHED_AT_ONCE as usize;
+            let last = views.last().map(|view| view.delivery_id.0);
+            if page.after.is_some() {
+                page.after = last
+            } else {
+                page.before = last
+            }
+            let keys = self.keys();
+            views.iter_mut().for_each(|view| values::open_delivery(&keys, view));
+            views.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
+            found.append(&mut views);
+            if is_last || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+        }
+        if found.is_empty() {
+            let looked = SEARCHED_AT_ONCE * SEARCHED_MAX;
+            let reason = format!(
+                "none of the {looked} deliveries looked through says so; their reasons are encrypted, so narrow the search, \
+                 such as by state and destination"
+            );
+            return Err(StoreError::Conflict(reason));
+        }
+        Ok(found)
+    }
+}
+
+fn unsealed(error: &CipherError) -> StoreError {
+    StoreError::Unavailable(format!("a payload cannot be written: {error}"))
+}
+
+impl Store for Sealed {
+    fn accept(&self, accept: Accept) -> BoxFuture<'_, StoreResult<Accepted>> {
+        self.with(accept, values::seal_accept, |accept| self.store.accept(accept))
+    }
+
+    fn refuse(&self, post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
+        self.with(post, values::seal_refused, |post| self.store.refuse(post))
+    }
+
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>> {
+        Box::pin(async move {
+            let claims = self.store.claim(claim).await?;
+            self.open_claims(claims).await
+        })
+    }
+
+    fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>> {
+        self.with(settle, values::seal_settle, |settle| self.store.settle(settle))
+    }
+
+    fn change(
+        &self,
+        delivery: DeliveryId,
+        change: Change,
+        by: By,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
+        self.opened(self.store.change(delivery, change, by, now), values::open_delivery)
+    }
+
+    fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
+        let seal = |keys: &Keyring, replay: &mut Replay| {
+            values::seal_planned(keys, replay.planned.as_mut_slice())?;
+            replay.edit.iter_mut().try_for_each(|edit| values::seal_xml(keys, &mut edit.xml))
+        };
+        let done = self.with(replay, seal, |replay| self.store.replay(replay));
+        self.opened(done, |keys, replayed| values::open_delivery(keys, &mut replayed.delivery))
+    }
+
+    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        let seal = |keys: &Keyring, planned: &mut Vec<Planned>| values::seal_planned(keys, planned);
+        self.with(deliveries, seal, |deliveries| self.store.reroute(row, deliveries, now))
+    }
+
+    fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {
+        self.opened(self.store.system(system), values::open_state)
+    }
+
+    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
+        self.with(state, values::seal_state, |state| self.store.set_system(system, state))
+    }
+
+    fn turn_system(
+        &self,
+        system: String,
+        from: SystemState,
+        to: SystemState,
+    ) -> BoxFuture<'_, StoreResult<SystemState>> {
+        let keys = self.keys();
+        Box::pin(async move {
+            let (mut from, mut to) = (from, to);
+            if !keys.is_empty() {
+                // No two sealed texts look the same: the one that stands is compared open, and handed on as it stands.
+                let standing = self.store.system(system.clone()).await?;
+                let mut opened = standing.clone();
+                values::open_state(&keys, &mut opened);
+                if (&opened.paused, &opened.breaker) == (&from.paused, &from.breaker) {
+                    from = SystemState { active_ms: from.active_ms, ..standing };
+                }
+                values::seal_state(&keys, &mut to).map_err(|error| unsealed(&error))?;
+            }
+            let mut state = self.store.turn_system(system, from, to).await?;
+            values::open_state(&keys, &mut state);
+            Ok(state)
+        })
+    }
+
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        self.opened(self.store.notifications(filter), |keys, views| {
+            views.iter_mut().for_each(|view| values::open_notification_view(keys, view));
+        })
+    }
+
+    fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+        self.opened(self.store.notification(id), |keys, views| {
+            views.iter_mut().for_each(|view| values::open_notification_view(keys, view));
+        })
+    }
+
+    fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+        let keys = self.keys();
+        if !keys.is_empty() {
+            if let Some((_, text)) = filter.kept.as_deref().and_then(|kept| kept.split_once('=')) {
+                filter.kept_as = values::searched_as(&keys, text);
+            }
+            if let Some(text) = filter.text.take() {
+                return Box::pin(self.search(filter, text));
+            }
+        }
+        self.opened(self.store.deliveries(filter), |keys, views| {
+            views.iter_mut().for_each(|view| values::open_delivery(keys, view));
+        })
+    }
+
+    fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {
+        self.opened(self.store.delivery(id), |keys, (view, attempts)| {
+            values::open_delivery(keys, view);
+            attempts.iter_mut().for_each(|attempt| values::open_attempt(keys, attempt));
+        })
+    }
+
+    fn refused(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<RefusedPost>>> {
+        self.opened(self.store.refused(limit), |keys, posts| {
+            posts.iter_mut().for_each(|post| values::open_refused(keys, post));
+        })
+    }
+
+    fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.release(leases)
+    }
+
+    fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.redirect(delivery, lease, way)
+    }
+
+    fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>> {
+        self.store.renew(leases, lease)
+    }
+
+    fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {
+        self.store.stands_for(deliveries)
+    }
+
+    fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>> {
+        self.store.outdated_by(delivery)
+    }
+
+    fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {
+        self.store.save_config(config, now)
+    }
+
+    fn config(&self, version: ConfigVersion) -> BoxFuture<'_, StoreResult<StoredConfig>> {
+        self.store.config(version)
+    }
+
+    fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.take_config(taken)
+    }
+
+    fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
+        self.store.taken_configs(limit)
+    }
+
+    fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
+        self.store.unsettled()
+    }
+
+    fn discard_unsettled(
+        &self,
+        ways: Vec<Way>,
+        by: By,
+        limit: u32,
+        now: Timestamp,
+    ) -> BoxFuture<'_, StoreResult<Discarded>> {
+        self.store.discard_unsettled(ways, by, limit, now)
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, StoreResult<u64>> {
+        self.store.sweep()
+    }
+
+    fn pull_back(&self, now: Timestamp, wait_max: Duration) -> BoxFuture<'_, StoreResult<u64>> {
+        self.store.pull_back(now, wait_max)
+    }
+
+    fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>> {
+        self.store.ledger()
+    }
+
+    fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>> {
+        self.store.ledger_days(filter)
+    }
+
+    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.store.gaps(since)
+    }
+
+    fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
+        self.store.heartbeat(now)
+    }
+
+    fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
+        self.store.absences()
+    }
+
+    fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
+        self.store.acknowledge(absence, by, now)
+    }
+
+    fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
+        self.store.audit(deed)
+    }
+
+    fn audit_log(&self, filter: AuditFilter) -> BoxFuture<'_, StoreResult<Vec<AuditEntry>>> {
+        self.store.audit_log(filter)
+    }
+
+    fn audit_chain(&self, after: i64, limit: u32) -> BoxFuture<'_, StoreResult<(Chain, Vec<AuditEntry>)>> {
+        self.store.audit_chain(after, limit)
+    }
+
+    fn add_token(&self, token: Token, hash: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.add_token(token, hash)
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, StoreResult<Vec<Token>>> {
+        self.store.tokens()
+    }
+
+    fn token(&self, hash: String) -> BoxFuture<'_, StoreResult<Option<Token>>> {
+        self.store.token(hash)
+    }
+
+    fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>> {
+        self.store.revoke_token(id, by, now)
+    }
+
+    fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.use_token(id, now)
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.store.sealing_keys()
+    }
+
+    fn note_sealing_key(&self, key: SealingKey) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.note_sealing_key(key)
+    }
+
+    fn forget_sealing_key(&self, id: String) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.forget_sealing_key(id)
+    }
+
+    fn rewrite_payloads(
+        &self,
+        from: PayloadMark,
+        limit: usize,
+        rewrite: Rewrite,
+    ) -> BoxFuture<'_, StoreResult<Rewritten>> {
+        self.store.rewrite_payloads(from, limit, rewrite)
+    }
+
+    fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {
+        self.store.prune(prune)
+    }
+
+    fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {
+        self.store.prunable(retention, now)
+    }
+
+    fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
+        self.store.backup(file, progress)
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {
+        self.store.backlog()
+    }
+
+    fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>> {
+        self.store.verify()
+    }
+
+    fn condition(&self) -> Health {
+        self.store.condition()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.store.health()
+    }
+
+    fn signals(&self) -> Option<broadcast::Receiver<Signal>> {
+        self.store.signals()
+    }
+
+    fn figures(&self) -> WriterFigures {
+        self.store.figures()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.store.close()
+    }
+}
+
+/// What is in a store whose payloads are sealed.
+pub struct SealedArchive {
+    archive: Box<dyn Archive>,
+    keys: Keyring,
+}
+
+impl SealedArchive {
+    /// `archive` with these keys.
+    #[must_use]
+    pub fn new(archive: Box<dyn Archive>, keys: Keyring) -> Self {
+        Self { archive, keys }
+    }
+}
+
+impl Archive for SealedArchive {
+    fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>> {
+        self.archive.in_force()
+    }
+
+    fn contents<'a>(
+        &'a self,
+        before: Option<i64>,
+        source: Option<&'a str>,
+        limit: u32,
+    ) -> BoxFuture<'a, StoreResult<Vec<NotificationView>>> {
+        Box::pin(async move {
+            let mut views = self.archive.contents(before, source, limit).await?;
+            views.iter_mut().for_each(|view| values::open_notification_view(&self.keys, view));
+            Ok(views)
+        })
+    }
+}
