@@ -12,7 +12,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use aws_lc_rs::{digest, error, hmac};
+use aws_lc_rs::{digest, error};
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use base64::{alphabet, engine::DecodePaddingMode};
@@ -67,7 +67,7 @@ pub struct Keyring {
 struct Key {
     bytes: [u8; KEY_BYTES],
     /// Makes the nonces of what is found by its value.
-    equal: hmac::Key,
+    equal: [u8; KEY_BYTES],
 }
 
 impl fmt::Debug for Keyring {
@@ -99,7 +99,7 @@ impl Key {
         let bytes = bytes_of(text.trim()).ok_or(KeyError::Bytes)?;
         let mut equal = [0; KEY_BYTES];
         derive(&bytes, b"", b"omgate equal values 1", &mut equal).map_err(|_| KeyError::Bytes)?;
-        Ok(Self { bytes, equal: hmac::Key::new(hmac::HMAC_SHA256, &equal) })
+        Ok(Self { bytes, equal })
     }
 
     /// What seals the values whose nonce begins with `half`.
@@ -109,17 +109,19 @@ impl Key {
         Ok(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes)?))
     }
 
-    /// The nonce that is made of a value.
-    fn nonce_of(&self, kind: &str, text: &str) -> [u8; NONCE_BYTES] {
-        let mut context = hmac::Context::with_key(&self.equal);
-        context.update(&u64::try_from(kind.len()).unwrap_or(u64::MAX).to_be_bytes());
-        context.update(kind.as_bytes());
-        context.update(text.as_bytes());
+    /// The nonce that is made of a value: the first step of HKDF is an HMAC of it under the key that stands for the salt.
+    fn nonce_of(&self, kind: &str, text: &str) -> Result<[u8; NONCE_BYTES], error::Unspecified> {
+        let mut value = Vec::with_capacity(8 + kind.len() + text.len());
+        value.extend_from_slice(&u64::try_from(kind.len()).unwrap_or(u64::MAX).to_be_bytes());
+        value.extend_from_slice(kind.as_bytes());
+        value.extend_from_slice(text.as_bytes());
         let mut nonce = [0; NONCE_BYTES];
-        for (to, from) in nonce.iter_mut().zip(context.sign().as_ref()) {
-            *to = *from;
-        }
-        nonce
+        derive(&value, &self.equal, b"omgate nonce 1", &mut nonce)?;
+        Ok(nonce)
+    }
+
+    fn seal_equal(&self, id: &str, kind: &str, text: &str) -> Result<String, error::Unspecified> {
+        self.seal(id, kind, self.nonce_of(kind, text)?, text)
     }
 
     fn seal(&self, id: &str, kind: &str, nonce: [u8; NONCE_BYTES], text: &str) -> Result<String, error::Unspecified> {
@@ -246,13 +248,13 @@ impl Keyring {
     /// When the library fails.
     pub fn seal_equal(&self, kind: &str, text: String) -> Result<String, CipherError> {
         let Some((id, key)) = self.sealing().filter(|_| !text.is_empty()) else { return Ok(text) };
-        key.seal(id, kind, key.nonce_of(kind, &text), &text).map_err(|_| CipherError::Failed)
+        key.seal_equal(id, kind, &text).map_err(|_| CipherError::Failed)
     }
 
     /// All that a text which is found by its value may be written as, under any of the keys or in clear.
     #[must_use]
     pub fn equals(&self, kind: &str, text: &str) -> Vec<String> {
-        let sealed = self.keys.iter().filter_map(|(id, key)| key.seal(id, kind, key.nonce_of(kind, text), text).ok());
+        let sealed = self.keys.iter().filter_map(|(id, key)| key.seal_equal(id, kind, text).ok());
         sealed.chain([text.to_owned()]).collect()
     }
 

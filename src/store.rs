@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tokio::sync::{broadcast, watch};
 
+use crate::cipher;
 use crate::clock::{Day, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
@@ -65,9 +66,6 @@ pub enum StoreError {
     #[error("the lease is no longer valid")]
     LeaseLost,
 }
-
-/// What is kept of the body of a refused POST, in bytes.
-pub const REFUSED_BODY_MAX: usize = 64 << 10;
 
 /// Shorthand for what store operations give back.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -185,6 +183,18 @@ pub struct RefusedPost {
     pub dropped_at: Option<Timestamp>,
     /// The first 64 KiB, as text, less the `SessionId`.
     pub body: String,
+}
+
+impl RefusedPost {
+    /// What is kept of a body, in bytes.
+    const BODY_MAX: usize = 64 << 10;
+
+    /// Cuts the body at its bound; one that is sealed was cut before that.
+    fn cut(&mut self) {
+        if cipher::key_of(&self.body).is_none() {
+            self.body.truncate(self.body.floor_char_boundary(Self::BODY_MAX));
+        }
+    }
 }
 
 /// Asks for the next eligible deliveries of a system.

@@ -9,10 +9,11 @@ pub(super) fn encryption(store: &Section<'_, '_>) -> Keyring {
     let mut keyring = Keyring::default();
     let Some(section) = store.section("encryption") else { return keyring };
     let desk = section.desk;
-    let mut known = true;
+    let mut ids = Vec::new();
     match section.section("keys") {
         Some(keys) => {
             for (id, name_spot, value, spot) in keys.ordered_entries() {
+                ids.push(id.clone());
                 let Some(raw) = value.as_str() else {
                     desk.error(
                         &spot,
@@ -27,7 +28,6 @@ pub(super) fn encryption(store: &Section<'_, '_>) -> Keyring {
                 }
                 // A stored configuration seals nothing, and where only the form is looked at a reference stands for itself.
                 if !(desk.files.is_disk() && is_known(&key)) {
-                    known = false;
                     continue;
                 }
                 match keyring.add(&id, &key.reveal()) {
@@ -44,16 +44,13 @@ pub(super) fn encryption(store: &Section<'_, '_>) -> Keyring {
         ),
     }
     match section.plain("active") {
+        Some(active) if !ids.contains(&active.value) => {
+            let reason = format!("{:?} is none of `keys`", active.value);
+            desk.unknown(&active.spot, reason, &active.value, ids.iter().map(String::as_str));
+        }
+        // Where keys are not at hand there is nothing to be sealed.
         Some(active) => {
-            if known && !keyring.activate(&active.value) && !desk.has_failed() {
-                let ids: Vec<&str> = keyring.ids().collect();
-                desk.unknown(
-                    &active.spot,
-                    "there is no key of this id in `keys`".to_owned(),
-                    &active.value,
-                    ids.into_iter(),
-                );
-            }
+            keyring.activate(&active.value);
         }
         None if section.has("active") => {}
         None => {

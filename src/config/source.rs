@@ -149,7 +149,8 @@ fn mask(section: &Section<'_, '_>, declared: Option<&[DeclaredRecord]>) -> Vec<S
         let known =
             || declared.into_iter().flatten().flat_map(|record| &record.fields).map(|field| field.name.as_str());
         if !known().any(|name| name == field.value) {
-            section.desk.unknown(&field.spot, "the WSDL declares no such field".to_owned(), &field.value, known());
+            let reason = format!("the WSDL declares no field {:?}", field.value);
+            section.desk.unknown(&field.spot, reason, &field.value, known());
         }
     }
     fields.into_iter().map(|field| field.value).collect()

@@ -63,8 +63,6 @@ pub use self::writer::Faults;
 
 /// Refused POSTs that are kept.
 const REFUSED_MAX: i64 = 1_000;
-/// What is kept of the body of a refused POST, in bytes: [`REFUSED_BODY_MAX`](crate::store::REFUSED_BODY_MAX), sealed.
-const REFUSED_KEPT_MAX: usize = 2 * crate::store::REFUSED_BODY_MAX;
 /// A commit that takes this long is stuck: Salesforce is answered without it by then.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 /// Due times pulled back in one command.
@@ -305,7 +303,7 @@ impl Store for SqliteStore {
     }
 
     fn refuse(&self, mut post: RefusedPost) -> BoxFuture<'_, StoreResult<()>> {
-        post.body.truncate(post.body.floor_char_boundary(REFUSED_KEPT_MAX));
+        post.cut();
         let size = Size { rows: 2, bytes: post.body.len(), reserved: false };
         self.write(size, move |books| refuse(books, &post))
     }

@@ -18,8 +18,6 @@ use crate::store::{RefusedPost, StoreResult, StoredConfig};
 
 /// Refused POSTs that are kept.
 const REFUSED_MAX: i64 = 1_000;
-/// What is kept of the body of a refused POST, in bytes: [`REFUSED_BODY_MAX`](crate::store::REFUSED_BODY_MAX), sealed.
-const REFUSED_KEPT_MAX: usize = 2 * crate::store::REFUSED_BODY_MAX;
 
 /// Refused POSTs go in groups, in the order in which they came.
 pub(super) enum Refusing {}
@@ -50,7 +48,7 @@ impl Group for Refusing {
 
 /// What is kept of a refused POST.
 pub(super) fn cut(mut post: RefusedPost) -> RefusedPost {
-    post.body.truncate(post.body.floor_char_boundary(REFUSED_KEPT_MAX));
+    post.cut();
     post
 }
 

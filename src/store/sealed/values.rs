@@ -8,8 +8,8 @@ use crate::outcome::{self, Kept};
 use crate::store::attempt;
 use crate::store::payload::{PayloadTable, Payloads, searched};
 use crate::store::{
-    Accept, AttemptView, Claimed, DeliveryView, IncomingKind, NotificationView, REFUSED_BODY_MAX, RefusedPost, Settle,
-    Settlement, StoredNotification, SystemState,
+    Accept, AttemptView, Claimed, DeliveryView, IncomingKind, NotificationView, RefusedPost, Settle, Settlement,
+    StoredNotification, SystemState,
 };
 
 type Done = Result<(), CipherError>;
@@ -75,7 +75,7 @@ pub(super) fn seal_xml(keys: &Keyring, xml: &mut String) -> Done {
 }
 
 pub(super) fn seal_refused(keys: &Keyring, post: &mut RefusedPost) -> Done {
-    post.body.truncate(post.body.floor_char_boundary(REFUSED_BODY_MAX));
+    post.cut();
     replace(&mut post.body, |text| keys.seal(BODY, text))?;
     replace(&mut post.reason, |text| keys.seal(REASON, text))
 }

@@ -274,3 +274,28 @@ async fn pruning_finds_what_it_takes_by_an_index() {
     }
     assert_eq!(looked_at, 3);
 }
+
+/// Whether a text stands in any of the store's files.
+fn stands_in(folder: &Path, text: &str) -> Vec<String> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let holds = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    files.filter(holds).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn no_file_of_the_store_holds_a_payload_also_of_before_it_was_sealed() {
+    let world = World::on(None);
+    let keys = sealing::keys(&["one"], "");
+    let sealed = Sealed::new(world.beneath(), Arc::clone(&keys));
+    sealing::fill(&world, &sealed).await;
+    assert!(!stands_in(world.folder.path(), sealing::SECRET).is_empty(), "in clear at first");
+    let mut ring = omgate::cipher::Keyring::clone(&keys.load());
+    assert!(ring.activate("one"));
+    keys.store(ring.into());
+    sealing::turn(&world, &sealed, &keys, false).await.unwrap();
+    assert_eq!(stands_in(world.folder.path(), sealing::SECRET), [""; 0], "a walk leaves nothing behind");
+    assert!(sealing::shown(&sealed).await.contains(sealing::SECRET));
+}

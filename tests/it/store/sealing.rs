@@ -1,7 +1,5 @@
 //! Payloads that are sealed: nothing of them is to be seen in the store, and a walk writes them anew.
 
-use std::path::Path;
-
 use omgate::cipher::Keyring;
 use omgate::outcome::Kept;
 use omgate::store::pace::Company;
@@ -21,10 +19,10 @@ pub(super) fn keys(ids: &[&str], active: &str) -> SharedKeys {
     shared(ring)
 }
 
-const SECRET: &str = "Jane-Doe-4711";
+pub(super) const SECRET: &str = "Jane-Doe-4711";
 
 /// Puts the secret wherever a payload may be.
-async fn fill(world: &World, store: &dyn Store) {
+pub(super) async fn fill(world: &World, store: &dyn Store) {
     let mut noted = note("1").to("a", "L");
     noted.0.xml = format!("<sObject>{SECRET}</sObject>");
     let mut dead = note("2").dead_on("b", &format!("no lane for {SECRET}"));
@@ -89,7 +87,7 @@ async fn claim(world: &World, store: &dyn Store) -> Claims {
 }
 
 /// Everything that people are shown of the store.
-async fn shown(store: &dyn Store) -> String {
+pub(super) async fn shown(store: &dyn Store) -> String {
     let mut all = String::new();
     for id in ["1", "2", "3", "4"] {
         all.push_str(&format!("{:?}\n", store.notification(id.to_owned()).await.unwrap()));
@@ -102,7 +100,7 @@ async fn shown(store: &dyn Store) -> String {
     all
 }
 
-async fn turn(world: &World, store: &dyn Store, keys: &SharedKeys, dry_run: bool) -> StoreResult<Rekeyed> {
+pub(super) async fn turn(world: &World, store: &dyn Store, keys: &SharedKeys, dry_run: bool) -> StoreResult<Rekeyed> {
     let clock: SharedClock = world.clock.clone();
     rekey::adopt(store, &keys.load(), world.now()).await?;
     rekey::rekey(store, keys, &clock, Company::Nobody, dry_run, &watch::Sender::new(Progress::default())).await
@@ -249,29 +247,4 @@ pub(super) async fn a_walk_ends_while_others_write_and_loses_nothing_of_theirs()
         assert_eq!(sealed.notification(id.to_owned()).await.unwrap()[0].notification.xml, "first");
     }
     world.assert_sound().await;
-}
-
-/// Whether a text stands in any of the store's files.
-fn stands_in(folder: &Path, text: &str) -> Vec<String> {
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let holds = |path: &std::path::PathBuf| {
-        let bytes = std::fs::read(path).unwrap();
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    };
-    files.filter(holds).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
-}
-
-#[tokio::test]
-async fn no_file_of_the_store_holds_a_payload_also_of_before_it_was_sealed() {
-    let world = World::on(None);
-    let keys = keys(&["one"], "");
-    let sealed = Sealed::new(world.beneath(), Arc::clone(&keys));
-    fill(&world, &sealed).await;
-    assert!(!stands_in(world.folder.path(), SECRET).is_empty(), "in clear at first");
-    let mut ring = Keyring::clone(&keys.load());
-    assert!(ring.activate("one"));
-    keys.store(ring.into());
-    turn(&world, &sealed, &keys, false).await.unwrap();
-    assert_eq!(stands_in(world.folder.path(), SECRET), [""; 0], "a walk leaves nothing behind");
-    assert!(shown(&sealed).await.contains(SECRET));
 }
