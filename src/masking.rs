@@ -145,7 +145,9 @@ impl Masking {
             let hidden = match value {
                 Json::String(text) if CALL_KEYS.contains(&key.as_str()) => Json::from(self.hide_call(text)),
                 Json::String(text) => Json::from(self.hide(text)),
-                _ => self.hide_document(value),
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
+                    self.hide_document(value)
+                }
             };
             (key.clone(), hidden)
         };

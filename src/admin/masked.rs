@@ -1,6 +1,7 @@
 //! What people see less the fields that are masked, and how somebody who may sees them after all: that is noted.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -87,10 +88,10 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
             continue;
         }
         let row = view.notification_row;
-        if !known.contains_key(&row) {
-            known.insert(row, xml_of(admin, row).await?);
-        }
-        let xml = known.get(&row).map(String::as_str).unwrap_or_default();
+        let xml = match known.entry(row) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(xml_of(admin, row).await?),
+        };
         if let Some(masking) = terms.masks.of_call(&view.source, &view.route, xml) {
             hide(view, &masking);
         }

@@ -277,9 +277,8 @@ impl Reloader {
         if !reloaded.changed {
             return Ok(reloaded);
         }
-        rekey::check(&*self.store, &loaded.encryption).await.map_err(|error| match error {
-            StoreError::Conflict(reason) => Refusal::Wrong(vec![reason]),
-            other => Refusal::Store(other),
+        rekey::check(&*self.store, &loaded.encryption).await.map_err(|error| {
+            if let StoreError::Conflict(reason) = error { Refusal::Wrong(vec![reason]) } else { Refusal::Store(error) }
         })?;
         let orphans_are = match (order.by, order.orphans) {
             // Nobody is there to be asked.

@@ -35,7 +35,10 @@ pub type Payloads = Vec<Option<String>>;
 
 /// What a walk does with each row: other payloads in place of those it has, or none where they may stay.
 #[derive(Clone)]
-pub struct Rewrite(pub Arc<dyn Fn(&'static PayloadTable, &Payloads) -> Option<Payloads> + Send + Sync>);
+pub struct Rewrite(pub Arc<RowRewrite>);
+
+/// See [`Rewrite`].
+pub type RowRewrite = dyn Fn(&'static PayloadTable, &Payloads) -> Option<Payloads> + Send + Sync;
 
 impl fmt::Debug for Rewrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -266,7 +266,7 @@ fn reseal_cell(keys: &Keyring, table: &str, column: &str, written: &str) -> Resu
             let Ok(value) = serde_json::from_str::<Json>(written) else { return Ok(owned()) };
             let sealed = match &value {
                 Json::Array(items) => items.first().and_then(Json::as_str).filter(|_| items.len() == 1),
-                other => other.as_str(),
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => value.as_str(),
             };
             let key = sealed.and_then(key_of);
             if value.is_null() || value.as_str() == Some("") || key == keys.active() {
