@@ -17,6 +17,11 @@ use x509_cert::time::Time;
 
 use crate::clock::Timestamp;
 
+/// Signatures of a certificate whose hash is none of SHA-256 (RFC 8017, RFC 5758).
+const SHA384: [ObjectIdentifier; 2] =
+    [ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12"), ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3")];
+const SHA512: [ObjectIdentifier; 2] =
+    [ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13"), ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4")];
 /// The subject's common name (X.520).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// So long before a certificate expires people are told.
@@ -24,6 +29,22 @@ const AHEAD: Duration = Duration::from_secs(30 * DAY_SECONDS);
 const DAY_SECONDS: u64 = 86_400;
 /// So many names of a certificate are looked at.
 const NAMES_MAX: usize = 500;
+
+/// The hash of a server's certificate by which a connection to it is known (`tls-server-end-point`, RFC 5929, 4.1): by that of
+/// its signature, and SHA-256 where that is older.
+///
+/// # Errors
+/// When it is no certificate.
+pub fn end_point(der: &[u8]) -> Result<Vec<u8>, String> {
+    let certificate = x509_cert::Certificate::from_der(der).map_err(|error| error.to_string())?;
+    let signature = certificate.signature_algorithm.oid;
+    let algorithm = match signature {
+        signature if SHA384.contains(&signature) => &digest::SHA384,
+        signature if SHA512.contains(&signature) => &digest::SHA512,
+        _ => &digest::SHA256,
+    };
+    Ok(digest::digest(algorithm, der).as_ref().to_vec())
+}
 
 /// A certificate, as far as it matters who is let in and what is served.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

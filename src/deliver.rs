@@ -377,9 +377,9 @@ impl Blueprint {
         }
     }
 
-    /// A client that makes one connection, and sends all over it.
+    /// A client that makes one connection, and sends all over it. It tells the server's certificate.
     fn pinned(&self) -> Result<Client, String> {
-        let builder = self.builder().map_err(|error| chain(&error))?;
+        let builder = self.builder().map_err(|error| chain(&error))?.tls_info(true);
         builder.connector_layer(pinned::Once::default()).build().map_err(|error| chain(&error))
     }
 }
@@ -466,10 +466,14 @@ enum Failure {
 }
 
 async fn read(target: &Target, client: &Client, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
-    let mut answer = match &target.legacy {
+    let answer = match &target.legacy {
         None => client.execute(request).await.map_err(Failure::Request)?,
         Some(legacy) => legacy.execute(request).await?,
     };
+    whole(answer, body_bytes_max).await
+}
+
+async fn whole(mut answer: reqwest::Response, body_bytes_max: usize) -> Result<Response, Failure> {
     let status = answer.status().as_u16();
     let headers = answer
         .headers()

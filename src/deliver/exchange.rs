@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use reqwest::header::{self, HeaderValue};
+use reqwest::tls::TlsInfo;
 use reqwest::{Method, Request, Url};
 
 use super::auth::digest::Digest;
 use super::auth::ntlm::{self, Ntlm};
 use super::auth::oauth::{OAuth, Token, TokenError};
 use super::auth::{Added, Outgoing, Ready};
-use super::{Departure, Failure, Target, chain, place, read, request};
+use super::{Departure, Failure, Target, chain, place, read, request, whole};
 use crate::call::Call;
+use crate::certificate;
 use crate::outcome::Response;
 
 /// What stands for a token wherever an answer repeats it.
@@ -64,7 +66,10 @@ async fn negotiated(target: &Target, call: &Call, left: &Departure, ntlm: &Ntlm)
     left.took_back();
     *first.body_mut() = None;
     first.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-    let response = read(target, &client, first, target.response_bytes_max).await?;
+    let answer = client.execute(first).await.map_err(Failure::Request)?;
+    let shown = answer.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+    let binding = shown.map(certificate::end_point).transpose().map_err(Failure::NotMade)?;
+    let response = whole(answer, target.response_bytes_max).await?;
     if response.status != 401 {
         let place = place(&call.url);
         let reason = format!(
@@ -76,7 +81,8 @@ async fn negotiated(target: &Target, call: &Call, left: &Departure, ntlm: &Ntlm)
     let Some(challenge) = ntlm::challenge(&response) else { return Ok(response) };
     let nonce = (target.freshness.nonces)().and_then(|nonce| nonce.first_chunk().copied());
     let nonce = nonce.ok_or_else(|| Failure::NotMade("the machine gives no random bytes for a nonce".to_owned()))?;
-    let header = ntlm.answers(&challenge, target.freshness.clock.now(), nonce).map_err(Failure::NotMade)?;
+    let now = target.freshness.clock.now();
+    let header = ntlm.answers(&challenge, now, nonce, binding.as_deref()).map_err(Failure::NotMade)?;
     let second = request(target, call, left, &|_| Ok(authorized(&header))).map_err(Failure::NotMade)?;
     read(target, &client, second, target.response_bytes_max).await
 }

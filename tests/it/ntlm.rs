@@ -18,6 +18,7 @@ use bytes::Bytes;
 use omgate::call::Call;
 use omgate::deliver::auth::Auth;
 use omgate::deliver::auth::ntlm::Ntlm;
+use omgate::deliver::tls::Tls;
 use omgate::deliver::{self, Target, TargetConfig};
 use omgate::outcome::Exchange;
 use omgate::secret::Text;
@@ -102,6 +103,28 @@ fn ntlm(password: &str, domain: Option<&str>) -> Target {
         workstation: Some(Text::plain("GATEWAY")),
     });
     Target::new(TargetConfig { auth: Some(auth), ..config() }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proof_is_bound_to_the_certificate_that_the_connection_goes_to() {
+    let tls = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/deliver/tls").join(name);
+    let (certificate, key) = (tls("server.pem").display().to_string(), tls("server-key.pem").display().to_string());
+    for (wrong, status) in [("", 200), ("1", 401)] {
+        let environment = [("TLS_CERTIFICATE", certificate.as_str()), ("TLS_KEY", key.as_str()), ("WRONG", wrong)];
+        let Some(acceptor) = Acceptor::start(&environment) else { return };
+        let auth = Auth::Ntlm(Ntlm {
+            username: Text::plain("omgate"),
+            password: secret("${PASSWORD}", PASSWORD),
+            domain: Some(Text::plain("CORP")),
+            workstation: None,
+        });
+        let trust = Tls { ca: Some(tls("authority.pem")), ..Tls::default() };
+        let target = Target::new(TargetConfig { auth: Some(auth), tls: trust, ..config() }).unwrap();
+        let url = acceptor.url().replace("http://127.0.0.1", "https://localhost");
+        let exchange = deliver::send(&target, &call(&url)).await;
+        let Exchange::Answered(response) = exchange else { panic!("{exchange:?}") };
+        assert_eq!(response.status, status, "{:?}", String::from_utf8_lossy(&response.body));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

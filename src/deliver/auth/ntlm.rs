@@ -32,6 +32,7 @@ const WANTED: u32 =
 const END: u16 = 0;
 const FLAGS: u16 = 6;
 const TIMESTAMP: u16 = 7;
+const CHANNEL_BINDINGS: u16 = 10;
 /// Of the flags among them: the message is protected by a MIC.
 const HAS_MIC: u32 = 2;
 
@@ -84,18 +85,20 @@ impl Ntlm {
         header_of(&negotiate())
     }
 
-    /// The header that answers a challenge.
+    /// The header that answers a challenge. `end_point` is the hash of the certificate that the connection goes to, so that
+    /// what is proved here is worth nothing to who stands between.
     pub(in crate::deliver) fn answers(
         &self,
         challenge: &[u8],
         now: Timestamp,
         nonce: [u8; 8],
+        end_point: Option<&[u8]>,
     ) -> Result<HeaderValue, String> {
         let shown = |text: &Option<Text>| text.as_ref().map(Text::reveal).unwrap_or_default();
         let (username, password) = (self.username.reveal(), self.password.reveal());
         let (domain, workstation) = (shown(&self.domain), shown(&self.workstation));
         let caller = Caller { username: &username, password: &password, domain: &domain, workstation: &workstation };
-        header_of(&authenticate(&negotiate(), challenge, &caller, &Fresh { now: now.0, nonce })?)
+        header_of(&authenticate(&negotiate(), challenge, &caller, &Fresh { now: now.0, nonce, end_point })?)
     }
 }
 
@@ -127,10 +130,12 @@ struct Caller<'a> {
 
 /// What makes one answer differ from the next.
 #[derive(Clone, Copy)]
-struct Fresh {
+struct Fresh<'a> {
     /// Milliseconds since 1970.
     now: i64,
     nonce: [u8; 8],
+    /// The hash of the server's certificate, where there is TLS.
+    end_point: Option<&'a [u8]>,
 }
 
 /// The first message: what we speak.
@@ -145,13 +150,13 @@ fn negotiate() -> Vec<u8> {
 }
 
 /// The last message: proof that we know the password, by the server's challenge.
-fn authenticate(negotiate: &[u8], challenge: &[u8], caller: &Caller<'_>, fresh: &Fresh) -> Result<Vec<u8>, String> {
+fn authenticate(negotiate: &[u8], challenge: &[u8], caller: &Caller<'_>, fresh: &Fresh<'_>) -> Result<Vec<u8>, String> {
     let read = Challenge::read(challenge)?;
     let key = ntowf_v2(caller);
     let ticks = u64::try_from(fresh.now).unwrap_or(0).saturating_mul(10_000).saturating_add(EPOCH);
     let stamped = read.pair(TIMESTAMP).and_then(|value| value.try_into().ok());
     let time: [u8; 8] = stamped.unwrap_or_else(|| ticks.to_le_bytes());
-    let info = if stamped.is_some() { read.with_mic_flag() } else { read.info.to_vec() };
+    let info = read.answered(stamped.is_some(), fresh.end_point);
     let nt = nt_response(&key, &read.nonce, &fresh.nonce, &time, &info);
     // Where the server says its time, the older response is nothing but zeros (3.1.5.1.2).
     let lm = if stamped.is_some() { vec![0; 24] } else { lm_response(&key, &read.nonce, &fresh.nonce) };
@@ -211,20 +216,36 @@ impl<'a> Challenge<'a> {
         self.pairs().find(|(id, _)| *id == wanted).map(|(_, value)| value)
     }
 
-    /// The target information that says that a MIC follows.
-    fn with_mic_flag(&self) -> Vec<u8> {
+    /// The target information as it is answered: whether a MIC follows, and which server it is for.
+    fn answered(&self, has_mic: bool, end_point: Option<&[u8]>) -> Vec<u8> {
+        if !has_mic && end_point.is_none() {
+            return self.info.to_vec();
+        }
         let flags = self.pair(FLAGS).and_then(|value| value.try_into().ok()).map_or(0, u32::from_le_bytes);
-        let mut info = Vec::with_capacity(self.info.len() + 8);
+        let mut info = Vec::with_capacity(self.info.len() + 32);
         let mut add = |id: u16, value: &[u8]| {
             info.extend_from_slice(&id.to_le_bytes());
             info.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
             info.extend_from_slice(value);
         };
-        self.pairs().filter(|(id, _)| *id != FLAGS).for_each(|(id, value)| add(id, value));
-        add(FLAGS, &(flags | HAS_MIC).to_le_bytes());
+        let ours = |id: u16| (id == FLAGS && has_mic) || (id == CHANNEL_BINDINGS && end_point.is_some());
+        self.pairs().filter(|(id, _)| !ours(*id)).for_each(|(id, value)| add(id, value));
+        if has_mic {
+            add(FLAGS, &(flags | HAS_MIC).to_le_bytes());
+        }
+        if let Some(end_point) = end_point {
+            add(CHANNEL_BINDINGS, &channel_bindings(end_point));
+        }
         add(END, &[]);
         info
     }
+}
+
+/// MD5 of a `gss_channel_bindings_struct` (RFC 2744, 3.11) without addresses, whose data is that of RFC 5929, 4.
+fn channel_bindings(end_point: &[u8]) -> [u8; 16] {
+    let data = [b"tls-server-end-point:", end_point].concat();
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX).to_le_bytes();
+    Md5::digest([&[0; 16][..], &length, &data].concat()).into()
 }
 
 fn number(message: &[u8], at: usize) -> Option<u32> {
@@ -330,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_last_message_holds_who_we_are_and_both_responses() {
-        let fresh = Fresh { now: -11_644_473_600_000, nonce: CLIENT };
+        let fresh = Fresh { now: -11_644_473_600_000, nonce: CLIENT, end_point: None };
         let message = authenticate(&negotiate(), &challenge(&bytes(INFO)), &CALLER, &fresh).unwrap();
         assert_eq!(number(&message, 8), Some(3));
         assert_eq!(part(&message, 12), bytes("86c35097ac9cec102554764a57cccc19aaaaaaaaaaaaaaaa"));
@@ -354,8 +375,29 @@ mod tests {
     }
 
     #[test]
+    fn the_last_message_says_which_certificate_it_is_for() {
+        // Example of MS-NLMP's companion: the bindings are a hash over five lengths and the data.
+        let of = |end_point| Fresh { now: 0, nonce: CLIENT, end_point };
+        let whole = challenge(&bytes(INFO));
+        let read = Challenge::read(&whole).unwrap();
+        let info = read.answered(false, Some(&[7; 32]));
+        let bound = Challenge { flags: 0, nonce: [0; 8], info: &info };
+        let mut data = vec![0; 16];
+        data.extend_from_slice(&53_u32.to_le_bytes());
+        data.extend_from_slice(b"tls-server-end-point:");
+        data.extend_from_slice(&[7; 32]);
+        assert_eq!(bound.pair(CHANNEL_BINDINGS).unwrap(), &<[u8; 16]>::from(Md5::digest(&data)));
+        assert_eq!(bound.pairs().count(), read.pairs().count() + 1, "the server's own pairs stay");
+        let caller = Caller { username: "User", password: "Password", domain: "Domain", workstation: "" };
+        let one = authenticate(&negotiate(), &whole, &caller, &of(Some(&[7; 32]))).unwrap();
+        let other = authenticate(&negotiate(), &whole, &caller, &of(Some(&[8; 32]))).unwrap();
+        assert_ne!(one, other);
+        assert_eq!(read.answered(false, None), read.info, "without TLS nothing is added");
+    }
+
+    #[test]
     fn what_is_no_challenge_is_refused_in_words_and_never_a_panic() {
-        let fresh = Fresh { now: 0, nonce: CLIENT };
+        let fresh = Fresh { now: 0, nonce: CLIENT, end_point: None };
         let whole = challenge(&bytes(INFO));
         for end in 0..whole.len() {
             let _ = authenticate(&negotiate(), &whole[..end], &CALLER, &fresh);

@@ -2,13 +2,27 @@
 # answers a challenge is judged by what was said on the same connection before. Prints its port, then a line for each
 # request: the number of its connection, its status, the length of its body.
 # CLOSE=1 closes each connection after the challenge. NTLM_USER_FILE holds DOMAIN:USER:PASSWORD.
+# TLS_CERTIFICATE and TLS_KEY: it speaks TLS, and wants the proof bound to that certificate; to another where WRONG=1.
 import base64
+import hashlib
 import os
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import spnego
+from spnego.channel_bindings import GssChannelBindings
+
+CERTIFICATE = os.environ.get("TLS_CERTIFICATE")
+BINDINGS = None
+if CERTIFICATE:
+    with open(CERTIFICATE) as file:
+        pem = file.read()
+    first = pem[: pem.index("-----END CERTIFICATE-----")] + "-----END CERTIFICATE-----\n"
+    der = ssl.PEM_cert_to_DER_cert(first[first.index("-----BEGIN") :])
+    point = hashlib.sha256(der + (b"x" if os.environ.get("WRONG") else b"")).digest()
+    BINDINGS = GssChannelBindings(application_data=b"tls-server-end-point:" + point)
 
 LOCK = threading.Lock()
 CONNECTIONS = []
@@ -33,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.user is None:
             try:
                 if self.context is None:
-                    self.context = spnego.server(protocol="ntlm")
+                    self.context = spnego.server(protocol="ntlm", channel_bindings=BINDINGS)
                 out = self.context.step(base64.b64decode(said[5:]))
             except Exception as error:
                 print(error, file=sys.stderr, flush=True)
@@ -64,5 +78,9 @@ class Handler(BaseHTTPRequestHandler):
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
+if CERTIFICATE:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE, os.environ["TLS_KEY"])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 server.serve_forever()
