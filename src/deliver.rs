@@ -238,10 +238,16 @@ impl Target {
         self.response_bytes_max
     }
 
-    /// The certificates that its calls depend on: the one we show, and those that servers showed last.
+    /// The certificates that its calls depend on: those that we show and sign with, and those that servers showed last.
     #[must_use]
     pub fn certificates(&self) -> Vec<Dated> {
-        self.known.each()
+        let signature = self.security.as_ref().and_then(|security| security.signature.as_ref());
+        let signs = signature.and_then(|signature| signature.signer.as_ref()).map(|signer| {
+            let certificate = signer.certificate().clone();
+            let place = format!("signing certificate {}", certificate.subject);
+            Dated { key: Some("security.signature.certificate"), place, certificates: vec![certificate] }
+        });
+        signs.into_iter().chain(self.known.each()).collect()
     }
 
     /// What about its connection is an alarm for as long as it is so.

@@ -280,8 +280,8 @@ impl Known {
 
 fn ours(identity: &Identity) -> Option<Dated> {
     let (key, file) = match identity {
-        Identity::Pem { certificate, .. } => ("client_certificate", certificate),
-        Identity::Pkcs12 { file, .. } => ("pkcs12", file),
+        Identity::Pem { certificate, .. } => ("tls.client_certificate", certificate),
+        Identity::Pkcs12 { file, .. } => ("tls.pkcs12", file),
     };
     // What is wrong with it is told elsewhere.
     let (chain, _) = shown(identity).ok()?;

@@ -74,7 +74,7 @@ impl Certificates {
     fn of_destinations(&self) -> Vec<InForce> {
         let all = self.dispatch.certificates().into_iter();
         all.map(|(destination, Dated { key, place, certificates })| InForce {
-            key: format!("destination.{destination}.{}", key.map_or("server".to_owned(), |key| format!("tls.{key}"))),
+            key: format!("destination.{destination}.{}", key.unwrap_or("server")),
             file: if key.is_some() { place } else { format!("{destination} {place}") },
             is_ours: key.is_some(),
             certificates,

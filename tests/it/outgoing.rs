@@ -430,8 +430,22 @@ async fn certificates_that_expire_within_a_month_are_told_of_both_sides() {
     let pair = (kept.path().join("server.pem"), kept.path().join("server.key"));
     let server = TlsServer::showing((&pair.0, &pair.1), &[&rustls::version::TLS13], Client::Ignored);
     let more = "tls = { ca = \"server.pem\", client_certificate = \"ours.pem\", client_key = \"ours.key\" }";
-    let mut process = Process::prepare(&gateway(&format!("https://localhost:{}/orders", server.port), more));
+    let signs = format!(
+        r#"
+[[destination]]
+name = "signed"
+kind = "soap"
+wsdl = "{}/wsdl/erp.wsdl"
+operation = "CreateOrder"
+endpoint = "http://127.0.0.1:9/"
+security = {{ signature = {{ certificate = "seal.pem", private_key = "seal.key" }} }}
+"#,
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = gateway(&format!("https://localhost:{}/orders", server.port), more);
+    let mut process = Process::prepare(&format!("{text}{signs}"));
     self_signed(process.folder.path(), "ours", 10, "");
+    self_signed(process.folder.path(), "seal", 5, "");
     std::fs::copy(&pair.0, process.folder.path().join("server.pem")).unwrap();
     let checked = process.command(&["check"]);
     let told = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
@@ -445,7 +459,12 @@ async fn certificates_that_expire_within_a_month_are_told_of_both_sides() {
         let all = answer["certificates"].as_array().unwrap().iter();
         all.map(|one| format!("{} {}", one["key"].as_str().unwrap(), one["days_left"])).collect::<Vec<_>>()
     };
-    let both = ["destination.erp.tls.client_certificate 9", "destination.erp.server 19"];
+    assert!(alarms.contains("signing certificate CN=seal") && alarms.contains("within 5 days: renew it"), "{alarms}");
+    let both = [
+        "destination.erp.tls.client_certificate 9",
+        "destination.erp.server 19",
+        "destination.signed.security.signature.certificate 4",
+    ];
     process.admin_until("/api/v1/status", Duration::from_secs(20), |answer| shown(answer) == both).await;
     // Renewed, it is taken, and the alarm ends.
     self_signed(process.folder.path(), "ours", 90, "");
