@@ -209,6 +209,22 @@ fn veil(document: &mut Json) {
     }
 }
 
+/// Leaves out what reasons quote: values, and with them names.
+pub(super) fn unquote(document: &mut Json) {
+    match document {
+        Json::Object(entries) => {
+            for (key, value) in entries.iter_mut() {
+                match (key.as_str(), value) {
+                    ("reason" | "text", Json::String(text)) => *text = issue::without_quotes(text),
+                    (_, value) => unquote(value),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(unquote),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
 /// Keeps the shape, for those who read by it.
 fn hide(value: &mut Json) {
     match value {

@@ -18,8 +18,9 @@ use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::{Admin, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, StoreError, SystemState,
+    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, Pause, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -124,7 +125,7 @@ async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 /// What an operator wants to see first: health, alarms, systems, backlog.
-async fn status(admin: web::Data<Admin>) -> HttpResponse {
+async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let backlog = admin.store.backlog().await;
     let health = super::metrics::readiness(&admin);
     let alarms: Vec<_> = admin
@@ -143,7 +144,7 @@ async fn status(admin: web::Data<Admin>) -> HttpResponse {
             "ready": health.is_ok(),
             "reason": health.err(),
             "alarms": alarms,
-            "systems": systems,
+            "systems": of_systems(&admin, &caller, json!(systems)),
             "oldest_unsettled": backlog.oldest_unsettled,
             "lanes_repaired": backlog.lanes_repaired,
             "certificates": edge.get("certificates"),
@@ -219,7 +220,7 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>,
     let mut shut = HashMap::new();
     let explained =
         found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
-    show(&caller, explained)
+    show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
 }
 
 async fn delivery(
@@ -259,7 +260,8 @@ pub(super) async fn told(admin: &Admin, id: DeliveryId, unmasked: bool) -> Resul
     let around = Surroundings { head, lead, ..surroundings(admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
     let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
-    Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
+    let told = json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for});
+    Ok(if unmasked { told } else { masked::reasons_to_wait(admin, told) })
 }
 
 /// A delivery that another waits for, while it is there.
@@ -389,7 +391,7 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
     if dry_run {
         return match replay::rehearse(admin, id, &wish).await {
             Ok(document) => show(caller, masked::document(admin, id, document).await),
-            Err(error) => from_store(&error),
+            Err(error) => refused_one(admin, id, error).await,
         };
     }
     let by = By::new(person.0, wish.reason.clone());
@@ -397,7 +399,18 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
     if let Ok(view) = &replayed {
         tracing::info!(delivery = id.0, sent = view.delivery_id.0, "a person had a delivery sent again");
     }
-    show(caller, hidden_one(admin, replayed).await)
+    match replayed {
+        Ok(view) => show(caller, hidden_one(admin, Ok(view)).await),
+        Err(error) => refused_one(admin, id, error).await,
+    }
+}
+
+/// Why something cannot be done with a delivery, less what is masked of it.
+async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError) -> HttpResponse {
+    if let StoreError::Conflict(reason) = error {
+        return from_store(&StoreError::Conflict(masked::reason(admin, id, reason).await));
+    }
+    from_store(&error)
 }
 
 async fn change(
@@ -650,8 +663,13 @@ async fn steer_job(
     }
 }
 
-async fn systems(admin: web::Data<Admin>) -> HttpResponse {
-    HttpResponse::Ok().json(standings(&admin))
+async fn systems(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standings(&admin))))
+}
+
+/// What is said of systems, as the caller may see it.
+fn of_systems(admin: &Admin, caller: &Caller, document: serde_json::Value) -> serde_json::Value {
+    masked::of_systems(admin, caller.shown(document))
 }
 
 async fn steer(
@@ -659,6 +677,7 @@ async fn steer(
     path: web::Path<(String, String)>,
     because: web::Json<Because>,
     person: Person,
+    caller: Caller,
 ) -> HttpResponse {
     let (name, verb) = path.into_inner();
     if !matches!(verb.as_str(), "pause" | "resume") {
@@ -699,13 +718,15 @@ async fn steer(
         admin.note(deed).await;
         tracing::info!(system = name, verb, "a person steered a system");
     }
-    HttpResponse::Ok().json(standings(&admin).remove(&name))
+    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standings(&admin).remove(&name))))
 }
 
 /// How a system stands, for the audit log.
 fn said_of(admin: &Admin, name: &str) -> String {
     let found = admin.dispatch.systems().into_iter().find(|(system, _)| system == name);
     let pause = found.and_then(|(_, state)| state.paused);
+    // The log is kept in clear for years: what an answer said does not belong there.
+    let pause = pause.map(|pause| Pause { reason: issue::without_quotes(&pause.reason), ..pause });
     pause.map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", json!(pause)))
 }
 

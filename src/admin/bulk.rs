@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::admin::{Admin, replay};
+use crate::admin::{Admin, masked, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::{self, Issues};
@@ -375,7 +375,8 @@ async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) ->
             Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             Err(error) => {
-                job.progress().refuse(id, error.to_string());
+                let reason = masked::reason(admin, id, error.to_string()).await;
+                job.progress().refuse(id, reason);
                 return Ok(());
             }
         }

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::account::Right;
-use crate::admin::access::Caller;
+use crate::admin::access::{self, Caller};
 use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::delivery::DeliveryId;
-use crate::issue::Issue;
+use crate::issue::{Issue, without_quotes};
 use crate::masking::{HIDDEN, Masking, Masks};
 use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult};
 
@@ -195,4 +195,38 @@ pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> S
     let route = document.pointer("/replay/route").and_then(Json::as_str).unwrap_or(&view.route);
     let masking = terms.masks.of_call(&view.source, route, &xml);
     Ok(masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document)))
+}
+
+/// What is said of systems, less what it quotes of anybody's deliveries where fields are masked: whose they are is not known.
+pub(super) fn of_systems(admin: &Admin, mut document: Json) -> Json {
+    if !admin.keep.terms.load().masks.is_empty() {
+        access::unquote(&mut document);
+    }
+    document
+}
+
+/// The same of why deliveries wait.
+pub(super) fn reasons_to_wait(admin: &Admin, mut document: Json) -> Json {
+    if !admin.keep.terms.load().masks.is_empty() {
+        unquote_why(&mut document);
+    }
+    document
+}
+
+fn unquote_why(document: &mut Json) {
+    match document {
+        Json::Object(entries) => {
+            for (key, value) in entries.iter_mut() {
+                if key == "why" { access::unquote(value) } else { unquote_why(value) }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(unquote_why),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+/// Why something could not be done with a delivery, less what is masked of it.
+pub(super) async fn reason(admin: &Admin, id: DeliveryId, reason: String) -> String {
+    let hidden = document(admin, id, Json::from(reason.as_str())).await;
+    hidden.ok().and_then(|hidden| hidden.as_str().map(str::to_owned)).unwrap_or_else(|| without_quotes(&reason))
 }
