@@ -17,9 +17,11 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
 mod accounts;
+mod arrival;
 mod attempt;
 mod audit;
 mod change;
+mod coalescing;
 mod days;
 mod lead;
 mod names;
@@ -27,6 +29,7 @@ pub mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod retention;
+mod revision;
 pub mod sqlite;
 mod token;
 pub mod transfer;
