@@ -24,6 +24,7 @@ mod change;
 mod coalescing;
 mod days;
 mod lead;
+mod ledger;
 mod names;
 pub mod pace;
 #[cfg(feature = "postgres")]
