@@ -505,6 +505,9 @@ pub struct SystemState {
     pub breaker: Option<Outage>,
 }
 
+/// How long a system that refused our credentials is left alone before one delivery tries again.
+pub const PROBE_AFTER: Duration = Duration::from_secs(300);
+
 /// Why a system is paused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pause {
@@ -523,6 +526,12 @@ impl Pause {
     #[must_use]
     pub fn new(reason: &str, since: Timestamp) -> Self {
         Self { reason: reason.to_owned(), since, until: None, probe_at: None }
+    }
+
+    /// How far ahead a probe at this moment may lie; what lies further was written before a clock was set back.
+    #[must_use]
+    pub fn probe_within(&self, at: Timestamp) -> Duration {
+        at.since(self.since).max(PROBE_AFTER)
     }
 }
 
