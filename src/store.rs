@@ -25,10 +25,12 @@ mod coalescing;
 mod days;
 mod lead;
 mod ledger;
+mod lists;
 mod names;
 pub mod pace;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod pruning;
 mod retention;
 mod revision;
 pub mod sqlite;

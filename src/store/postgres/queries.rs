@@ -12,15 +12,11 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
+use crate::store::lists::{self, LENGTH_MAX};
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
     StoredNotification,
 };
-
-/// The length of a list when none is asked for.
-const LIST_DEFAULT: u32 = 100;
-/// The longest list.
-const LIST_MAX: u32 = 1_000;
 
 const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
@@ -75,7 +71,7 @@ impl Conditions {
     /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
     fn kept(&mut self, kept: Option<String>) {
         let Some(kept) = kept else { return };
-        let (name, value) = kept.split_once('=').map_or((kept.as_str(), None), |(name, value)| (name, Some(value)));
+        let (name, value) = lists::kept(&kept);
         let among = "d.id IN (SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = ?";
         self.text(&format!("{among})"), Some(name.to_owned()).filter(|_| value.is_none()));
         let Some(value) = value else { return };
@@ -90,7 +86,7 @@ impl Conditions {
 
     /// `WHERE …`, in order, cut.
     pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
-        let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+        let limit = lists::length(limit);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
         format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
     }
@@ -123,7 +119,7 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
     conditions.text("strpos(d.reason, ?) > 0", filter.text);
     conditions.kept(filter.kept);
     conditions.number("d.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.number("d.id > ?", filter.after);
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
     let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
@@ -307,16 +303,15 @@ pub(super) async fn notifications(
     let mut conditions = Conditions::default();
     conditions.text("n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)", filter.source);
     // Known kinds are written out, so that the index of the odd ones can be used.
-    let known = ["unrouted", "unreadable", "quarantined"];
     match filter.kind {
-        Some(kind) if known.contains(&kind.as_str()) => conditions.plain(format!("n.kind = '{kind}'")),
+        Some(kind) if lists::is_odd(&kind) => conditions.plain(format!("n.kind = '{kind}'")),
         kind => conditions.text("n.kind = ?", kind),
     }
     conditions.text("n.notification_id = ?", filter.notification_id);
     let record = "n.record_id <> '' AND left(n.record_id, 64) = left(?, 64) AND n.record_id = ?";
     conditions.text(record, filter.record_id);
     conditions.number("n.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.number("n.id > ?", filter.after);
     let ending = conditions.ending("n.id", order, filter.limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
@@ -355,7 +350,7 @@ pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<
     let sql = format!(
         "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION}
          WHERE n.notification_id = $1 AND ($2::bigint IS NULL OR n.organization = $2)
-         ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
+         ORDER BY n.organization, n.revision LIMIT {LENGTH_MAX}"
     );
     let rows = session.query(&sql, args![TEXT text::written(id), INT8 None::<i64>]).await?;
     let by_id = read(&rows, read_notification)?;
@@ -392,7 +387,7 @@ fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure>
 /// The refused POSTs, newest first.
 pub(super) async fn refused(session: &mut Session, limit: u32) -> Result<Vec<RefusedPost>, Failure> {
     let sql = "SELECT at, source, sender, reason, dropped_at, body FROM refused ORDER BY id DESC LIMIT $1";
-    let rows = session.query(sql, args![INT8 i64::from(limit.min(LIST_MAX))]).await?;
+    let rows = session.query(sql, args![INT8 i64::from(limit.min(LENGTH_MAX))]).await?;
     read(&rows, |cells| {
         Ok(RefusedPost {
             at: cells.time()?,
