@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod clock;
 pub mod crash;
 pub mod disk;
+pub mod login;
 pub mod mutation;
 pub mod person;
 pub mod secret;
