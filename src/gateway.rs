@@ -45,6 +45,8 @@ pub use reload::Reloader;
 
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often it is looked whether a store that failed works again.
+const STORE_LOOK: Duration = Duration::from_millis(500);
 /// Wall and monotonic time that part by more than this mean that the wall clock was set.
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// How long an admin request may take to end when the gateway stops, in seconds.
@@ -608,6 +610,17 @@ impl Housekeeping {
         self.moving.look(&self.alarms).await;
         for round in 1_u64.. {
             tokio::time::sleep(HOUSEKEEPING).await;
+        tokio::join!(self.keep_house(), self.watch_store());
+    }
+
+    async fn watch_store(&self) {
+        loop {
+            tokio::time::sleep(STORE_LOOK).await;
+            self.desk.look_at_store();
+        }
+    }
+
+    async fn keep_house(&self) {
             if wall.was_set(&self.clock) {
                 tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
                 if let Err(error) = self.store.pull_back(self.clock.now(), self.reloader.wait_max()).await {
