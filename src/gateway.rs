@@ -97,6 +97,7 @@ pub struct Gateway {
     desk: Arc<Desk>,
     closing: Arc<AtomicBool>,
     reloader: Arc<Reloader>,
+    jobs: admin::Jobs,
     public_server: Running,
     admin_server: Running,
     housekeeping: JoinHandle<()>,
@@ -176,8 +177,10 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let admin_server = admin_server(parts.admin(door, &reloader, &moving, &certificates), admin_socket, admin_tls)
-            .map_err(listen("server.admin_listen", admin))?;
+        let shown = parts.admin(door, &reloader, &moving, &certificates);
+        let jobs = shown.jobs.clone();
+        let admin_server =
+            admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
         let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
@@ -196,6 +199,7 @@ impl Gateway {
             desk,
             closing,
             reloader,
+            jobs,
             public_server: Running::spawn(public_server),
             admin_server: Running::spawn(admin_server),
             housekeeping,
@@ -243,7 +247,7 @@ impl Gateway {
 
     /// Stops gracefully: POSTs are nacked, calls under way get the drain time, then the listeners and the store close.
     pub async fn shutdown(self) {
-        self.quiet().await;
+        self.quiet("the gateway was stopped, which cut it off; order it again for the rest").await;
         self.public_server.stop().await;
         self.admin_server.stop().await;
         self.upkeep.beat().await;
@@ -257,7 +261,7 @@ impl Gateway {
     /// # Errors
     /// When it does not start again.
     pub async fn switch(self) -> Result<Self, StartError> {
-        self.quiet().await;
+        self.quiet("a move of the store cut it off; order it again for the rest").await;
         self.upkeep.beat().await;
         let (standing, order) = self.moving.switch().await;
         let in_force = in_force(&self.store).await;
@@ -282,10 +286,11 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Nothing comes in, and nothing goes out any more.
-    async fn quiet(&self) {
+    /// Nothing comes in, and nothing goes out any more. `why` is why a job that is under way ends.
+    async fn quiet(&self, why: &'static str) {
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
+        self.jobs.end(why).await;
         self.housekeeping.abort();
         self.watch.abort();
         self.reloader.end().await;
@@ -605,11 +610,6 @@ struct Housekeeping {
 
 impl Housekeeping {
     async fn run(self) {
-        let mut wall = WallClock::new(&self.clock);
-        self.reloader.look_for_orphans().await;
-        self.moving.look(&self.alarms).await;
-        for round in 1_u64.. {
-            tokio::time::sleep(HOUSEKEEPING).await;
         tokio::join!(self.keep_house(), self.watch_store());
     }
 
@@ -621,6 +621,11 @@ impl Housekeeping {
     }
 
     async fn keep_house(&self) {
+        let mut wall = WallClock::new(&self.clock);
+        self.reloader.look_for_orphans().await;
+        self.moving.look(&self.alarms).await;
+        for round in 1_u64.. {
+            tokio::time::sleep(HOUSEKEEPING).await;
             if wall.was_set(&self.clock) {
                 tracing::warn!("the wall clock was set: due times are brought back within the longest wait");
                 if let Err(error) = self.store.pull_back(self.clock.now(), self.reloader.wait_max()).await {
