@@ -28,6 +28,7 @@ mod keep;
 mod login;
 mod metrics;
 pub mod moving;
+mod names;
 pub mod oidc;
 pub mod reload;
 mod person;

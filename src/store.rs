@@ -40,6 +40,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
+pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
 
@@ -1012,6 +1013,8 @@ pub trait Store: Send + Sync {
     fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>>;
     /// When which configuration came into force, newest first; at most this many.
     fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>>;
+    /// Every way that a delivery was ever made for, in order: also what is gone from the configuration.
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>>;
     /// How many deliveries are not settled, by way; in order, and only ways that have some.
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>>;
     /// Discards the newest unsettled deliveries of some ways, at most `limit` of them, for whom and why is given, as

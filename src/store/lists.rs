@@ -4,14 +4,18 @@
 const LENGTH_DEFAULT: u32 = 100;
 
 /// The longest list.
-pub(super) const LENGTH_MAX: u32 = 1_000;
+pub const LIST_MAX: u32 = 1_000;
+
+/// What notifications may be asked for by: what one was when it came first, or that it is a later revision.
+pub const NOTIFICATION_KINDS: [&str; 6] =
+    ["routed", "unrouted", "skipped_empty", "unreadable", "quarantined", "revised"];
 
 /// The kinds of notifications that are few, which an index of their own finds.
 const ODD_KINDS: [&str; 3] = ["unrouted", "unreadable", "quarantined"];
 
 /// How many of a list are given.
 pub(super) fn length(asked: Option<u32>) -> u32 {
-    asked.unwrap_or(LENGTH_DEFAULT).clamp(1, LENGTH_MAX)
+    asked.unwrap_or(LENGTH_DEFAULT).clamp(1, LIST_MAX)
 }
 
 /// The order of a list: newest first, save behind a cursor.

@@ -386,6 +386,10 @@ impl Store for SqliteStore {
         self.read(move |connection| taken::list(connection, limit))
     }
 
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>> {
+        self.read(orphans::ways)
+    }
+
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
         self.read(orphans::unsettled)
     }
@@ -633,10 +637,6 @@ impl<T: Send, F: FnMut(&mut Books) -> Result<T, Failure> + Send> Task for Job<T,
     }
 }
 
-/// Completes what an earlier process left under way, in one transaction.
-fn rescue(connection: &Connection, options: &Options) -> Result<u64, Failure> {
-    let mut books = Books::open(connection)?;
-    books.command("BEGIN IMMEDIATE")?;
 /// The connection that a store is opened with, its file made where it is absent.
 fn first_connection(path: &Path) -> Result<Connection, OpenError> {
     schema::look_at(path)?;
@@ -661,6 +661,10 @@ fn start(writer: Writer) -> Result<JoinHandle<()>, OpenError> {
     thread.map_err(|error| OpenError::Inaccessible { path, doing, reason: error.to_string() })
 }
 
+/// Completes what an earlier process left under way, in one transaction.
+fn rescue(connection: &Connection, options: &Options) -> Result<u64, Failure> {
+    let mut books = Books::open(connection)?;
+    books.command("BEGIN IMMEDIATE")?;
     let rescued = settle::rescue(&mut books, &options.hold_unknown, options.clock.now())?;
     books.accounts.keep_sheet();
     books.write_accounts()?;

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
-use crate::store::lists::{self, LENGTH_MAX};
+use crate::store::lists::{self, LIST_MAX};
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
     StoredNotification,
@@ -350,7 +350,7 @@ pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<
     let sql = format!(
         "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION}
          WHERE n.notification_id = $1 AND ($2::bigint IS NULL OR n.organization = $2)
-         ORDER BY n.organization, n.revision LIMIT {LENGTH_MAX}"
+         ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
     );
     let rows = session.query(&sql, args![TEXT text::written(id), INT8 None::<i64>]).await?;
     let by_id = read(&rows, read_notification)?;
@@ -387,7 +387,7 @@ fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure>
 /// The refused POSTs, newest first.
 pub(super) async fn refused(session: &mut Session, limit: u32) -> Result<Vec<RefusedPost>, Failure> {
     let sql = "SELECT at, source, sender, reason, dropped_at, body FROM refused ORDER BY id DESC LIMIT $1";
-    let rows = session.query(sql, args![INT8 i64::from(limit.min(LENGTH_MAX))]).await?;
+    let rows = session.query(sql, args![INT8 i64::from(limit.min(LIST_MAX))]).await?;
     read(&rows, |cells| {
         Ok(RefusedPost {
             at: cells.time()?,

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
-use crate::store::lists::{self, LENGTH_MAX};
+use crate::store::lists::{self, LIST_MAX};
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
     StoredNotification, SystemState,
@@ -320,7 +320,7 @@ pub(super) fn contents(
 pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Result<Vec<NotificationView>> {
     let sql = format!(
         "SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION} WHERE n.notification_id = ?1 AND (?2 IS NULL OR n.organization = ?2)
-         ORDER BY n.organization, n.revision LIMIT {LENGTH_MAX}"
+         ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let by_id: Vec<NotificationView> =
@@ -363,7 +363,7 @@ fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
 pub(super) fn refused(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<RefusedPost>> {
     let sql = "SELECT at, source, sender, reason, dropped_at, body FROM refused ORDER BY id DESC LIMIT ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([limit.min(LENGTH_MAX)], |row| {
+    let rows = statement.query_map([limit.min(LIST_MAX)], |row| {
         Ok(RefusedPost {
             at: Timestamp(row.get(0)?),
             source: row.get(1)?,

@@ -177,6 +177,7 @@ contract! {
         it_is_known_which_configuration_came_into_force_when_by_what_and_why,
         the_last_thousand_times_that_a_configuration_came_into_force_are_kept,
         what_is_not_settled_is_counted_by_way,
+        every_way_that_was_ever_gone_is_known,
         a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on,
         what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it,
         what_goes_to_another_destination_of_its_system_is_booked_there_with_all_that_was_tried;
