@@ -29,6 +29,7 @@ mod login;
 mod masked;
 mod metrics;
 pub mod moving;
+mod names;
 pub mod oidc;
 pub mod rekey;
 pub mod reload;

@@ -355,6 +355,12 @@ impl Dispatch {
         self.runner(system).ok()?.shut()
     }
 
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.running.load().in_force.plan)
+    }
+
     /// Whether the plan in force serves deliveries of this route to this destination, made for this system.
     #[must_use]
     pub fn knows(&self, route: &str, destination: &str, system: &str) -> Known {

@@ -46,6 +46,8 @@ pub use reload::Reloader;
 
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// How often it is looked whether a store that failed works again.
+const STORE_LOOK: Duration = Duration::from_millis(500);
 /// Wall and monotonic time that part by more than this mean that the wall clock was set.
 const CLOCK_JUMP: Duration = Duration::from_secs(60);
 /// How long an admin request may take to end when the gateway stops, in seconds.
@@ -96,6 +98,7 @@ pub struct Gateway {
     desk: Arc<Desk>,
     closing: Arc<AtomicBool>,
     reloader: Arc<Reloader>,
+    jobs: admin::Jobs,
     public_server: Running,
     admin_server: Running,
     housekeeping: JoinHandle<()>,
@@ -175,8 +178,10 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let admin_server = admin_server(parts.admin(door, &reloader, &moving, &certificates), admin_socket, admin_tls)
-            .map_err(listen("server.admin_listen", admin))?;
+        let shown = parts.admin(door, &reloader, &moving, &certificates);
+        let jobs = shown.jobs.clone();
+        let admin_server =
+            admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
         let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
@@ -195,6 +200,7 @@ impl Gateway {
             desk,
             closing,
             reloader,
+            jobs,
             public_server: Running::spawn(public_server),
             admin_server: Running::spawn(admin_server),
             housekeeping,
@@ -242,7 +248,7 @@ impl Gateway {
 
     /// Stops gracefully: POSTs are nacked, calls under way get the drain time, then the listeners and the store close.
     pub async fn shutdown(self) {
-        self.quiet().await;
+        self.quiet("the gateway was stopped, which cut it off; order it again for the rest").await;
         self.public_server.stop().await;
         self.admin_server.stop().await;
         self.upkeep.beat().await;
@@ -256,7 +262,7 @@ impl Gateway {
     /// # Errors
     /// When it does not start again.
     pub async fn switch(self) -> Result<Self, StartError> {
-        self.quiet().await;
+        self.quiet("a move of the store cut it off; order it again for the rest").await;
         self.upkeep.beat().await;
         let (standing, order) = self.moving.switch().await;
         let in_force = in_force(&self.store).await;
@@ -281,10 +287,11 @@ impl Gateway {
         Ok(gateway)
     }
 
-    /// Nothing comes in, and nothing goes out any more.
-    async fn quiet(&self) {
+    /// Nothing comes in, and nothing goes out any more. `why` is why a job that is under way ends.
+    async fn quiet(&self, why: &'static str) {
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
+        self.jobs.end(why).await;
         self.housekeeping.abort();
         self.watch.abort();
         self.reloader.end().await;
@@ -625,6 +632,17 @@ struct Housekeeping {
 
 impl Housekeeping {
     async fn run(self) {
+        tokio::join!(self.keep_house(), self.watch_store());
+    }
+
+    async fn watch_store(&self) {
+        loop {
+            tokio::time::sleep(STORE_LOOK).await;
+            self.desk.look_at_store();
+        }
+    }
+
+    async fn keep_house(&self) {
         let mut wall = WallClock::new(&self.clock);
         self.reloader.look_for_orphans().await;
         self.moving.look(&self.alarms).await;

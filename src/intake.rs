@@ -27,7 +27,8 @@ use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
 use crate::route::{self, Route};
 use crate::store::{
-    Accept, Accepted, Edit, Edits, Fate, Incoming, IncomingKind, RefusedPost, Store, StoreError, StoredNotification,
+    Accept, Accepted, Edit, Edits, Fate, Health, Incoming, IncomingKind, RefusedPost, Store, StoreError,
+    StoredNotification,
 };
 use crate::telemetry::{Alarms, Metrics};
 
@@ -490,6 +491,7 @@ impl Desk {
         match tokio::time::timeout(STORE_PATIENCE, self.store.accept(accept)).await {
             Ok(Ok(accepted)) => {
                 self.alarms.clear("overload", &desk.source.name);
+                self.alarms.clear("store", &desk.source.name);
                 self.alarms.clear("store", "");
                 for system in &accepted.woken {
                     (self.wake)(system);
@@ -502,7 +504,10 @@ impl Desk {
                 Answer::NotNow
             }
             Ok(Err(error)) => {
-                self.alarms.raise("store", "", &error.to_string());
+                // A store that fails is looked at until it works again; what it refuses of a source is no fault of its disk.
+                let failing = matches!(error, StoreError::Unavailable(_) | StoreError::Closed);
+                let subject = if failing { "" } else { desk.source.name.as_str() };
+                self.alarms.raise("store", subject, &error.to_string());
                 Answer::NotNow
             }
             Err(_) if mutation::active(Mutation::AckOfTheImpatient) => Answer::Accepted,
@@ -593,6 +598,13 @@ impl Desk {
                     format!("record {id} came {count} times within a minute: does a target write back to it?");
                 self.alarms.raise("loop", &source.name, &message);
             }
+        }
+    }
+
+    /// Once in a while: the alarm about the store ends when it can write again, whether or not anything comes in.
+    pub fn look_at_store(&self) {
+        if self.store.condition() == Health::Ready {
+            self.alarms.clear("store", "");
         }
     }
 

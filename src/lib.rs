@@ -9,6 +9,7 @@ pub mod cipher;
 pub mod clock;
 pub mod crash;
 pub mod disk;
+pub mod login;
 pub mod mutation;
 pub mod person;
 pub mod secret;

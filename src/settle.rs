@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::mutation::{self, Mutation};
 use crate::outcome::{Follow, Judgement, Outcome};
-use crate::store::{Pause, Settlement};
+use crate::store::{PROBE_AFTER, Pause, Settlement};
 
 /// How a route's deliveries to a destination are retried.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,8 +93,6 @@ const REPEATS_MAX: u32 = 12;
 const JITTER: f64 = 0.2;
 /// A delivery whose credentials were refused so often while others were taken is no reason any more to stop the system.
 const LOCKOUTS_ALONE_MAX: u32 = 2;
-/// How long a system that refused our credentials is left alone before one delivery tries again.
-pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
 /// Decides: as a rule of the destination has it, else by the outcome.
 #[must_use]

@@ -18,17 +18,23 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
 use crate::outcome;
 
 mod accounts;
+mod arrival;
 mod attempt;
 mod audit;
 mod change;
+mod coalescing;
 mod days;
 mod lead;
+mod ledger;
+mod lists;
 mod names;
 pub mod pace;
 pub mod payload;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod pruning;
 mod retention;
+mod revision;
 pub mod sealed;
 pub mod sqlite;
 mod token;
@@ -37,6 +43,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
+pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
@@ -530,6 +537,9 @@ pub struct SystemState {
     pub breaker: Option<Outage>,
 }
 
+/// How long a system that refused our credentials is left alone before one delivery tries again.
+pub const PROBE_AFTER: Duration = Duration::from_secs(300);
+
 /// Why a system is paused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pause {
@@ -548,6 +558,12 @@ impl Pause {
     #[must_use]
     pub fn new(reason: &str, since: Timestamp) -> Self {
         Self { reason: reason.to_owned(), since, until: None, probe_at: None }
+    }
+
+    /// How far ahead a probe at this moment may lie; what lies further was written before a clock was set back.
+    #[must_use]
+    pub fn probe_within(&self, at: Timestamp) -> Duration {
+        at.since(self.since).max(PROBE_AFTER)
     }
 }
 
@@ -1029,6 +1045,8 @@ pub trait Store: Send + Sync {
     fn take_config(&self, taken: TakenConfig) -> BoxFuture<'_, StoreResult<()>>;
     /// When which configuration came into force, newest first; at most this many.
     fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>>;
+    /// Every way that a delivery was ever made for, in order: also what is gone from the configuration.
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>>;
     /// How many deliveries are not settled, by way; in order, and only ways that have some.
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>>;
     /// Discards the newest unsettled deliveries of some ways, at most `limit` of them, for whom and why is given, as

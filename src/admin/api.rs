@@ -13,6 +13,7 @@ use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
+use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::{Admin, masked};
@@ -159,6 +160,11 @@ async fn notifications(
     filter: web::Query<NotificationFilter>,
     caller: Caller,
 ) -> HttpResponse {
+    let NotificationFilter { source, kind, limit, .. } = &*filter;
+    let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
+    }
     let found = admin.store.notifications(filter.into_inner()).await;
     show(
         &caller,
@@ -216,11 +222,20 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>,
     if filter.kept.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
     }
+    if let Some(fault) = asked(&filter).fault(&admin).await {
+        return fault;
+    }
     let found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
     let mut shut = HashMap::new();
     let explained =
         found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
     show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
+}
+
+/// What a list of deliveries is asked for by.
+fn asked(filter: &DeliveryFilter) -> Asked<'_> {
+    let DeliveryFilter { route, destination, limit, .. } = filter;
+    Asked { route: route.as_deref(), destination: destination.as_deref(), limit: *limit, ..Asked::default() }
 }
 
 async fn delivery(
@@ -340,6 +355,9 @@ impl From<DeliveryView> for DeadLetter {
 }
 
 async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+    if let Some(fault) = asked(&filter).fault(&admin).await {
+        return fault;
+    }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
     let views = match hidden(&admin, admin.store.deliveries(filter).await).await {
         Ok(views) => views,
@@ -539,42 +557,15 @@ async fn change_many(
     caller: Caller,
 ) -> HttpResponse {
     let many = many.into_inner();
-    let change = match change_of(&verb, many.even_if_newer, &many.reason) {
-        Ok(change) => change,
-        Err((status, detail)) => return problem(status, detail),
+    let (rate, dry_run) = (many.rate, many.dry_run);
+    let (change, mut choice, wish) = match wanted(&verb, many) {
+        Ok(wanted) => wanted,
+        Err((status, detail)) => return problem(status, &detail),
     };
-    if many.rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
-        return problem(400, &format!("the rate must be from 1 to {RATE_MAX} changes a second"));
-    }
-    let mut choice = many.choose.clone().ordered();
-    if choice.is_empty() {
-        return problem(400, "say in choose which are meant: ids, issue, state, destination, route and so on");
-    }
-    if choice.state.is_none() {
-        choice.state = match change {
-            // What is named by its id is meant as it is.
-            Change::Replay { .. } if choice.ids.is_some() => None,
-            Change::Replay { .. } => Some(State::Dead),
-            Change::Release => Some(State::Held),
-            Change::Hold | Change::Discard if choice.ids.is_none() => {
-                let rule =
-                    "name --state (state in the API) of those that are meant, such as waiting or blocked, or their ids";
-                return problem(400, rule);
-            }
-            Change::Hold | Change::Discard => None,
-        };
-    }
-    if let Some(state) = choice.state.filter(|state| !change.applies_to(*state)) {
-        return problem(400, &format!("what is {} cannot be changed so", state.as_str().replace('_', " ")));
-    }
-    let Many { reason, even_if_newer, mapping, to, rate, dry_run, .. } = many;
-    let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };
-    let is_replay = matches!(change, Change::Replay { .. });
-    if let Some(fault) = wish.fault().or_else(|| {
-        let is_odd = !is_replay && (wish.mapping != Mapped::Anew || wish.to.is_some());
-        is_odd.then_some("mapping and to belong to a replay")
-    }) {
-        return problem(400, fault);
+    let Choice { route, destination, .. } = &choice;
+    let asked = Asked { route: route.as_deref(), destination: destination.as_deref(), ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
     }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
@@ -598,6 +589,45 @@ async fn change_many(
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
+    }
+}
+
+/// What a call wants done, to which deliveries, and how; or what is wrong with it.
+fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String)> {
+    let Many { choose, reason, dry_run: _, even_if_newer, mapping, to, rate } = many;
+    let change = change_of(verb, even_if_newer, &reason).map_err(|(status, detail)| (status, detail.to_owned()))?;
+    if rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
+        return Err((400, format!("the rate must be from 1 to {RATE_MAX} changes a second")));
+    }
+    let choice = meant(&change, choose.ordered()).map_err(|detail| (400, detail))?;
+    let is_odd = !matches!(change, Change::Replay { .. }) && (mapping != Mapped::Anew || to.is_some());
+    let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };
+    let fault = wish.fault().or_else(|| is_odd.then_some("mapping and to belong to a replay"));
+    fault.map_or(Ok((change, choice, wish)), |fault| Err((400, fault.to_owned())))
+}
+
+/// The choice, with the state that the change is for where none is said.
+fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
+    if choice.is_empty() {
+        return Err("say in choose which are meant: ids, issue, state, destination, route and so on".to_owned());
+    }
+    if choice.state.is_none() {
+        choice.state = match change {
+            // What is named by its id is meant as it is.
+            Change::Replay { .. } if choice.ids.is_some() => None,
+            Change::Replay { .. } => Some(State::Dead),
+            Change::Release => Some(State::Held),
+            Change::Hold | Change::Discard if choice.ids.is_none() => {
+                let rule =
+                    "name --state (state in the API) of those that are meant, such as waiting or blocked, or their ids";
+                return Err(rule.to_owned());
+            }
+            Change::Hold | Change::Discard => None,
+        };
+    }
+    match choice.state.filter(|state| !change.applies_to(*state)) {
+        Some(state) => Err(format!("what is {} cannot be changed so", state.as_str().replace('_', " "))),
+        None => Ok(choice),
     }
 }
 
@@ -739,6 +769,9 @@ struct RefusedFilter {
 }
 
 async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
+    if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
+        return fault;
+    }
     let found = admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await;
     let masks = &admin.keep.terms.load().masks;
     show(

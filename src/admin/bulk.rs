@@ -2,6 +2,7 @@
 //! faster than a rate; paused, resumed and cancelled by a person.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const RATE: u32 = 100;
 pub(super) const RATE_MAX: u32 = 10_000;
 /// A store that does not take a change now is asked again after this long.
 const AGAIN: Duration = Duration::from_millis(500);
+/// So long it may take a job to write down that it ended, when the gateway ends it.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which deliveries.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -200,6 +203,15 @@ pub(super) enum Wish {
     Run,
     Pause,
     Cancel,
+    /// Nobody wants it: the gateway ends it, and why.
+    End(&'static str),
+}
+
+impl Wish {
+    /// Whether nothing more can be wanted.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Cancel | Self::End(_))
+    }
 }
 
 struct Job {
@@ -213,10 +225,10 @@ impl Job {
     }
 }
 
-/// The jobs of a gateway; those that ended are forgotten after a while, and all of them when it stops.
-#[derive(Default)]
+/// The jobs of a gateway; those that ended are forgotten after a while, and all of them when it stops. Clones are the same.
+#[derive(Clone, Default)]
 pub struct Jobs {
-    jobs: Mutex<BTreeMap<u64, Arc<Job>>>,
+    jobs: Arc<Mutex<BTreeMap<u64, Arc<Job>>>>,
 }
 
 /// What a job is to do.
@@ -257,7 +269,7 @@ impl Jobs {
     pub(super) fn steer(&self, id: u64, wish: Wish) -> Option<Progress> {
         let job = self.jobs().get(&id).map(Arc::clone)?;
         let changed = job.wish.send_if_modified(|standing| {
-            let changes = *standing != Wish::Cancel && *standing != wish;
+            let changes = !standing.is_last() && *standing != wish;
             if changes {
                 *standing = wish;
             }
@@ -273,6 +285,9 @@ impl Jobs {
     /// Begins a job.
     pub(super) fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> Result<Progress, StoreError> {
         let mut jobs = admin.jobs.jobs();
+        if admin.closing.load(Ordering::SeqCst) {
+            return Err(StoreError::Conflict("the gateway is stopping; order it again afterwards".to_owned()));
+        }
         let running = jobs.values().filter(|job| job.progress().ended_at.is_none()).count();
         if running >= RUNNING_MAX {
             return Err(StoreError::Conflict(format!(
@@ -298,29 +313,81 @@ impl Jobs {
             refusals: Vec::new(),
             error: None,
         };
-        let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish: watch::Sender::new(Wish::Run) });
+        let (wish, wished) = watch::channel(Wish::Run);
+        let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish });
         jobs.insert(id, Arc::clone(&job));
         drop(jobs);
         let admin = admin.clone();
-        tokio::spawn(async move { run(&admin, &order, &job).await });
+        tokio::spawn(async move { run(&admin, &order, &job, wished).await });
         Ok(progress)
+    }
+
+    /// Ends all that are under way, before the store that they work on is closed: each writes down that it failed, and why.
+    /// None is begun any more once the gateway is closing.
+    pub async fn end(&self, why: &'static str) {
+        let running: Vec<_> = self.jobs().values().filter(|job| !job.progress().has_ended()).map(Arc::clone).collect();
+        for job in &running {
+            job.wish.send_if_modified(|standing| {
+                let changes = !standing.is_last();
+                if changes {
+                    *standing = Wish::End(why);
+                }
+                changes
+            });
+        }
+        // Whoever runs one listens until all is written.
+        let ended = futures_util::future::join_all(running.iter().map(|job| job.wish.closed()));
+        if tokio::time::timeout(END_PATIENCE, ended).await.is_err() {
+            tracing::warn!("a job of changes did not end in time: the audit log has no entry of its end");
+        }
     }
 }
 
-async fn run(admin: &Admin, order: &Order, job: &Job) {
+/// How a job ended, when nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Done,
+    Cancelled,
+    /// The gateway ended it, and why.
+    CutOff(&'static str),
+}
+
+/// What somebody wants of a job, as the job hears it.
+struct Heard(watch::Receiver<Wish>);
+
+impl Heard {
+    /// How it is to end, if it is; a pause is waited for.
+    async fn end(&mut self) -> Option<Ended> {
+        // Fails only when the job is gone, and whoever runs it holds it.
+        let wish = self.0.wait_for(|wish| *wish != Wish::Pause).await.map_or(Wish::Run, |wish| *wish);
+        match wish {
+            Wish::Cancel => Some(Ended::Cancelled),
+            Wish::End(why) => Some(Ended::CutOff(why)),
+            Wish::Run | Wish::Pause => None,
+        }
+    }
+
+    /// Waits, unless it is to end.
+    async fn rest(&mut self, time: Duration) {
+        let _ = tokio::time::timeout(time, self.0.wait_for(|wish| wish.is_last())).await;
+    }
+}
+
+async fn run(admin: &Admin, order: &Order, job: &Job, wished: watch::Receiver<Wish>) {
     let id = job.progress().id.to_string();
     let begun = format!("begin {}", order.verb);
     admin.audit(order.by(), &begun, ("job", &id), order.total, "begun").await;
-    let ended = walk(admin, order, job).await;
-    let (state, error) = match ended {
-        Ok(true) => ("done", None),
-        Ok(false) => ("cancelled", None),
+    let mut heard = Heard(wished);
+    let (state, error) = match walk(admin, order, job, &mut heard).await {
+        Ok(Ended::Done) => ("done", None),
+        Ok(Ended::Cancelled) => ("cancelled", None),
+        Ok(Ended::CutOff(why)) => ("failed", Some(why.to_owned())),
         Err(error) => ("failed", Some(error.to_string())),
     };
     // Before it is told that it ended, so that whoever waits for that finds the entry.
     let changed = job.progress().changed;
-    let result = error.as_deref().unwrap_or(state);
-    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, result).await;
+    let result = error.as_ref().map_or_else(|| state.to_owned(), |error| format!("{state}: {error}"));
+    admin.audit(order.by(), &format!("end {}", order.verb), ("job", &id), changed, &result).await;
     let mut progress = job.progress();
     progress.ended_at = Some(admin.clock.now());
     progress.state = state;
@@ -329,10 +396,9 @@ async fn run(admin: &Admin, order: &Order, job: &Job) {
     tracing::info!(job = id, verb = order.verb, changed, refused, state, "a job of changes ended");
 }
 
-/// Changes one after the other; whether it came to its end.
-async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
+/// Changes one after the other.
+async fn walk(admin: &Admin, order: &Order, job: &Job, heard: &mut Heard) -> StoreResult<Ended> {
     let between = Duration::from_secs(1) / order.rate.unwrap_or(RATE).clamp(1, RATE_MAX);
-    let mut wish = job.wish.subscribe();
     // What is made from here on, by the job itself or by what comes in, was never meant.
     let newest = DeliveryFilter { limit: Some(1), ..DeliveryFilter::default() };
     let newest = admin.store.deliveries(newest).await?.first().map_or(0, |view| view.delivery_id.0);
@@ -345,19 +411,27 @@ async fn walk(admin: &Admin, order: &Order, job: &Job) -> StoreResult<bool> {
             job.progress().refuse(id, StoreError::NotFound(format!("delivery {id}")).to_string());
         }
         for view in page.views.into_iter().filter(|view| view.delivery_id.0 <= newest) {
-            // Fails only when the job is gone, and it is held here.
-            if wish.wait_for(|wish| *wish != Wish::Pause).await.is_ok_and(|wish| *wish == Wish::Cancel) {
-                return Ok(false);
+            if let Some(ended) = change(admin, order, job, heard, &view).await? {
+                return Ok(ended);
             }
-            change(admin, order, job, &view).await?;
-            tokio::time::sleep(between).await;
+            heard.rest(between).await;
         }
     }
-    Ok(true)
+    Ok(Ended::Done)
 }
 
-async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) -> StoreResult<()> {
+/// Changes one, as soon as the store takes it; how the job is to end, if somebody wants that before.
+async fn change(
+    admin: &Admin,
+    order: &Order,
+    job: &Job,
+    heard: &mut Heard,
+    view: &DeliveryView,
+) -> StoreResult<Option<Ended>> {
     loop {
+        if let Some(ended) = heard.end().await {
+            return Ok(Some(ended));
+        }
         let (id, now) = (view.delivery_id, admin.clock.now());
         let changed = match &order.change {
             Change::Replay { .. } => replay::replay(admin, id, &order.wish, order.by()).await,
@@ -370,14 +444,14 @@ async fn change(admin: &Admin, order: &Order, job: &Job, view: &DeliveryView) ->
                 job.progress().changed += 1;
                 admin.dispatch.wake(&changed.system);
                 admin.dispatch.wake_after(&changed.route);
-                return Ok(());
+                return Ok(None);
             }
-            Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
+            Err(StoreError::Overloaded | StoreError::Unavailable(_)) => heard.rest(AGAIN).await,
             Err(StoreError::Closed) => return Err(StoreError::Closed),
             Err(error) => {
                 let reason = masked::reason(admin, id, error.to_string()).await;
                 job.progress().refuse(id, reason);
-                return Ok(());
+                return Ok(None);
             }
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::rekey::Rekeying;
 use crate::admin::{Admin, api};
@@ -91,6 +92,10 @@ struct Days {
 
 async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
     let Days { from, to, source, destination } = days.into_inner();
+    let asked = Asked { source: source.as_deref(), destination: destination.as_deref(), ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
+    }
     let to = to.unwrap_or_else(|| admin.clock.now().day());
     let from = from.unwrap_or_else(|| to.plus(1 - DAYS));
     let found = admin.store.ledger_days(DayFilter { from, to, source, destination }).await;
@@ -235,6 +240,9 @@ async fn acknowledge(
 pub const ABSENCE_ALARM: &str = "absence";
 
 async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
+    if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
+        return fault;
+    }
     api::answer(admin.store.audit_log(filter.into_inner()).await)
 }
 

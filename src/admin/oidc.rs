@@ -23,6 +23,7 @@ use crate::admin::login;
 use crate::admin::session::{AGE_MAX, Holder};
 use crate::admin::throttle::network;
 use crate::admin::{Admin, api, ui};
+use crate::login::{LoginError, Person, Secrets};
 use crate::store::By;
 
 /// The cookie by which the browser is known that comes back.
@@ -40,41 +41,19 @@ const ASKED_PATIENCE: Duration = Duration::from_secs(10);
 /// Of what a provider says in the address, in characters.
 const QUOTE_MAX: usize = 200;
 
-/// What one login is made of.
-#[derive(Clone)]
-pub struct Secrets {
-    /// By which the way back is known.
-    pub state: String,
-    /// By which the provider's token is known.
-    pub nonce: String,
-    /// By which the provider knows who brings the code.
-    pub verifier: String,
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(…)")
-    }
-}
-
-/// Somebody whom the provider knows, and who may come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// As they stand in the audit log: what they call themselves, and what the provider calls them.
-    pub name: String,
-    /// What they may do.
-    pub rights: Rights,
-}
-
 /// Why nobody came in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// The provider is away.
-    Unavailable(String),
-    /// What it said does not count; why.
-    Refused(String),
-    /// It knows who it is, and nothing says what they may do here.
+#[derive(Debug)]
+enum Failed {
+    /// Nobody logged in.
+    Login(LoginError),
+    /// The provider knows who it is, and nothing says what they may do here.
     Stranger(String),
+}
+
+impl From<LoginError> for Failed {
+    fn from(error: LoginError) -> Self {
+        Self::Login(error)
+    }
 }
 
 /// Who knows people.
@@ -86,10 +65,13 @@ pub trait Provider: Send + Sync + fmt::Debug {
     fn terms(&self) -> [u8; 32];
 
     /// Where a browser goes to log in.
-    fn address<'a>(&'a self, secrets: &'a Secrets) -> BoxFuture<'a, Result<String, Failed>>;
+    fn address<'a>(&'a self, secrets: &'a Secrets) -> BoxFuture<'a, Result<String, LoginError>>;
 
     /// Who came back with a code.
-    fn person<'a>(&'a self, code: &'a str, secrets: &'a Secrets) -> BoxFuture<'a, Result<Person, Failed>>;
+    fn person<'a>(&'a self, code: &'a str, secrets: &'a Secrets) -> BoxFuture<'a, Result<Person, LoginError>>;
+
+    /// What somebody may do here; none: nothing, not even come in.
+    fn rights(&self, person: &Person) -> Option<Rights>;
 }
 
 /// The provider of the configuration in force; none: there is none.
@@ -161,7 +143,7 @@ pub(super) async fn begin(admin: web::Data<Admin>, request: HttpRequest) -> Http
     let secrets = Secrets { state, nonce, verifier };
     let place = match provider.address(&secrets).await {
         Ok(place) => place,
-        Err(failed) => return failed.answer(&admin, None).await,
+        Err(error) => return Failed::Login(error).answer(&admin, None).await,
     };
     entry.away.begin(secrets, &cookie, entry::address_of(&request), admin.clock.monotonic());
     HttpResponse::SeeOther()
@@ -207,15 +189,15 @@ pub(super) async fn back(
     let cookie = entry.cookie_of(request.headers(), COOKIE).unwrap_or_default();
     let found = match query {
         Ok(query) => known(&admin, &*provider, query.into_inner(), cookie).await,
-        Err(_) => Err(Failed::Refused("what came back from the provider cannot be read".to_owned())),
+        Err(_) => Err(LoginError::Refused("what came back from the provider cannot be read".to_owned()).into()),
     };
     let mut response = match found {
-        Ok(person) => {
+        Ok((name, rights)) => {
             entry.throttle.forgive_from(address);
-            come_in(&admin, &*provider, person, address).await
+            come_in(&admin, &*provider, (name, rights), address).await
         }
         Err(failed) => {
-            if matches!(failed, Failed::Unavailable(_)) {
+            if matches!(failed, Failed::Login(LoginError::Unavailable(_))) {
                 entry.throttle.forgive_from(address);
             }
             failed.answer(&admin, Some(address)).await
@@ -227,11 +209,11 @@ pub(super) async fn back(
     response
 }
 
-/// Who it is that came back.
-async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str) -> Result<Person, Failed> {
+/// Who it is that came back, and what they may do.
+async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str) -> Result<(String, Rights), Failed> {
     let Back { state, code, error, error_description, iss } = back;
     let entry = &admin.entry;
-    let refused = |reason: &str| Err(Failed::Refused(reason.to_owned()));
+    let refused = |reason: &str| Err(LoginError::Refused(reason.to_owned()).into());
     let Some(secrets) = entry.away.take(&state, cookie, admin.clock.monotonic()) else {
         return refused(
             "this login was not begun in this browser, was used already, or took longer than 10 minutes; log in again",
@@ -243,18 +225,26 @@ async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str)
     if !error.is_empty() {
         let words = [error, error_description].into_iter().filter(|words| !words.is_empty());
         let said: String = words.collect::<Vec<_>>().join(": ").chars().take(QUOTE_MAX).collect();
-        return Err(Failed::Refused(format!("the provider says {said:?}")));
+        return refused(&format!("the provider says {said:?}"));
     }
     let Ok(Ok(_turn)) = tokio::time::timeout(ASKED_PATIENCE, entry.asked.acquire()).await else {
-        return Err(Failed::Unavailable("too many log in at this moment; try again".to_owned()));
+        return Err(LoginError::Unavailable("too many log in at this moment; try again".to_owned()).into());
     };
-    provider.person(&code, &secrets).await
+    let person = provider.person(&code, &secrets).await?;
+    match provider.rights(&person) {
+        Some(rights) => Ok((person.known_as(), rights)),
+        None => Err(Failed::Stranger(person.known_as())),
+    }
 }
 
 /// Begins a session, and goes on to the page.
-async fn come_in(admin: &Admin, provider: &dyn Provider, person: Person, address: IpAddr) -> HttpResponse {
+async fn come_in(
+    admin: &Admin,
+    provider: &dyn Provider,
+    (name, rights): (String, Rights),
+    address: IpAddr,
+) -> HttpResponse {
     let entry = &admin.entry;
-    let Person { name, rights } = person;
     let words = rights.words().join(", ");
     let holder = Holder::Person { name: name.clone(), rights, terms: provider.terms() };
     let Ok(begun) = entry.sessions.begin(holder, admin.clock.monotonic()) else {
@@ -276,8 +266,8 @@ impl Failed {
     /// The page that says so; written into the audit log where somebody came back.
     async fn answer(self, admin: &Admin, address: Option<IpAddr>) -> HttpResponse {
         let (status, name, reason) = match self {
-            Self::Unavailable(reason) => (StatusCode::SERVICE_UNAVAILABLE, None, reason),
-            Self::Refused(reason) => (StatusCode::FORBIDDEN, None, reason),
+            Self::Login(LoginError::Unavailable(reason)) => (StatusCode::SERVICE_UNAVAILABLE, None, reason),
+            Self::Login(LoginError::Refused(reason)) => (StatusCode::FORBIDDEN, None, reason),
             Self::Stranger(name) => {
                 let reason = format!(
                     "the provider knows you as {name}, and no [[server.oidc.grant]] of the configuration says what you may do"
@@ -338,6 +328,5 @@ mod tests {
             away.begin(secrets(&format!("t{number}")), "cookie", address(2 + number), minutes(1));
         }
         assert_eq!(away.all().len(), AWAY_COUNT_MAX);
-        assert_eq!(format!("{:?}", secrets("secret-state")), "Secrets(…)");
     }
 }

@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::delivery::{Planned, State};
@@ -56,6 +57,9 @@ pub(super) struct Failed {
 
 pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
     let order = order.into_inner();
+    if let Some(fault) = (Asked { source: order.source.as_deref(), ..Asked::default() }).fault(&admin).await {
+        return fault;
+    }
     match look(&admin, &order).await {
         Ok(found) => {
             if !order.dry_run {

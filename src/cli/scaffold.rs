@@ -18,6 +18,10 @@ const WIDTH: usize = 110;
 const OPTIONAL_DEPTH_MAX: usize = 6;
 /// How many lines are written at most.
 const LINES_MAX: usize = 3_000;
+/// What stands behind a line that somebody must fill in.
+const GAP: &str = "  # GAP: ";
+/// What stands behind one that need not be: nothing is known of it, and it may be nil.
+const NIL: &str = "  # makes it nil: ";
 
 /// Arguments of `scaffold`.
 #[derive(Debug, clap::Args)]
@@ -157,7 +161,7 @@ impl<'p> Page<'p> {
 
     fn gap(&mut self, line: &str, what: &str) {
         self.gaps += 1;
-        self.line(format!("{line}  # GAP: {what}"));
+        self.line(format!("{line}{GAP}{what}"));
     }
 
     fn write(&mut self, args: &Args) {
@@ -311,7 +315,9 @@ impl<'p> Page<'p> {
         }
         if outline.is_abstract && outline.cut.is_none() && outline.children.is_empty() {
             self.describe(outline, &own);
-            return self.abstract_type(outline, &own);
+            let begun = (self.lines.len(), self.gaps);
+            self.abstract_type(outline, &own);
+            return self.nil_for_gaps(outline, &own, begun);
         }
         if outline.children.is_empty() || outline.cut.is_some() || (own.idle && own.depth > OPTIONAL_DEPTH_MAX) {
             return self.leaf(outline, &own);
@@ -325,18 +331,40 @@ impl<'p> Page<'p> {
             return later.push(Later { outline, at: own });
         }
         self.describe(outline, &own);
+        let begun = (self.lines.len(), self.gaps);
         self.abstract_type(outline, &own);
         let before = self.lines.len();
         let lists = later.len();
         self.level(&outline.children, &own, later);
-        let is_active = |line: &String| !line.starts_with('#') && !line.is_empty();
-        let filled =
-            self.lines.iter().skip(before).any(is_active) || later.iter().skip(lists).any(|list| !list.at.idle);
+        let is_filled = self.lines.iter().skip(before).any(|line| is_active(line));
+        let filled = is_filled || later.iter().skip(lists).any(|list| !list.at.idle);
         if !own.idle && outline.is_required() && !outline.nillable && !filled && !outline.is_abstract {
             self.line(format!(
                 "{} = {{}}  # must be there, and may be empty: fill in some of the above in its place",
                 keys(&own)
             ));
+        }
+        if later.len() == lists {
+            self.nil_for_gaps(outline, &own, begun);
+        }
+    }
+
+    /// What may be nil and has nothing in it but gaps is nil, until somebody fills it in. `begun` is how many lines and gaps
+    /// there were before it.
+    fn nil_for_gaps(&mut self, outline: &Outline, at: &At, (before, gaps): (usize, usize)) {
+        let is_open = |line: &String| is_active(line) && !line.contains(GAP) && !line.contains(NIL);
+        let must = outline.is_required() && !at.idle;
+        if must && outline.nillable && self.gaps > gaps && !self.lines.iter().skip(before).any(is_open) {
+            self.comment_out(before, gaps);
+            self.line(format!("{} = \"none\"{NIL}fill in some of the above in its place", keys(at)));
+        }
+    }
+
+    /// Makes comments of the lines behind so many, of which none is a gap any more.
+    fn comment_out(&mut self, before: usize, gaps: usize) {
+        self.gaps = gaps;
+        for line in self.lines.iter_mut().skip(before).filter(|line| is_active(line)) {
+            *line = format!("# {}", line.replace(GAP, "  # "));
         }
     }
 
@@ -345,8 +373,13 @@ impl<'p> Page<'p> {
         self.describe(outline, at);
         self.comment("", "its value is a list of lists, such as [[1, 2], [3, 4]]");
         let line = format!("{} = \"\"", keys(at));
-        let must = outline.is_required() && !at.idle;
-        if must { self.gap(&line, "required") } else { self.line(format!("# {line}")) }
+        match outline.is_required() && !at.idle {
+            true if outline.nillable => {
+                self.line(format!("{} = \"none\"{NIL}give it a value in its place", keys(at)));
+            }
+            true => self.gap(&line, "required"),
+            false => self.line(format!("# {line}")),
+        }
     }
 
     /// Which of several types it is has to be said.
@@ -384,9 +417,11 @@ impl<'p> Page<'p> {
         match (pair, must) {
             (Some(source), _) if !at.idle || at.depth <= 1 => self.line(format!("{key} = {}", quoted(&source))),
             (Some(source), _) => self.line(format!("# {key} = {}", quoted(&source))),
+            (None, true) if outline.nillable && names.last() != Some(&"$value") => {
+                self.line(format!("{key} = \"none\"{NIL}give it a value in its place"));
+            }
             (None, true) if !outline.builtin.is_empty() || outline.children.is_empty() => {
-                let what = if outline.nillable { "required; \"none\" makes it nil" } else { "required" };
-                self.gap(&format!("{key} = \"\""), what);
+                self.gap(&format!("{key} = \"\""), "required");
             }
             (None, _) => self.line(format!("# {key} = \"\"")),
         }
@@ -415,14 +450,15 @@ impl<'p> Page<'p> {
             self.lists(deeper);
             if at.idle {
                 // May be left out as a whole: commented out, with whatever stands in it.
-                self.gaps = gaps;
-                for line in self.lines.iter_mut().skip(before).filter(|line| !line.starts_with('#') && !line.is_empty())
-                {
-                    *line = format!("# {}", line.replace("  # GAP: ", "  # "));
-                }
+                self.comment_out(before, gaps);
             }
         }
     }
+}
+
+/// Whether a line says something to the program.
+fn is_active(line: &str) -> bool {
+    !line.starts_with('#') && !line.is_empty()
 }
 
 /// One of a choice: an element, or several that belong together.

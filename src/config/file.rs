@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::disk;
 use crate::store::StoredConfig;
@@ -27,6 +28,7 @@ pub(super) struct Files {
     stored: Option<BTreeMap<String, String>>,
     read: Mutex<BTreeMap<String, String>>,
     seen: Mutex<Seen>,
+    said: Mutex<BTreeMap<String, Result<SecretString, String>>>,
     instead: Option<Instead>,
 }
 
@@ -75,7 +77,14 @@ struct Instead {
 impl Files {
     /// Files of the disk, beside a configuration file.
     pub(super) fn disk(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), stored: None, read: Mutex::default(), seen: Mutex::default(), instead: None }
+        Self {
+            folder: folder.to_owned(),
+            stored: None,
+            read: Mutex::default(),
+            seen: Mutex::default(),
+            said: Mutex::default(),
+            instead: None,
+        }
     }
 
     /// As [`Self::disk`], with one WSDL in place of another.
@@ -109,7 +118,7 @@ impl Files {
     pub(super) fn stored(config: &StoredConfig) -> Self {
         let folder = config.files.get(FOLDER).map(PathBuf::from).unwrap_or_default();
         let stored = Some(config.files.clone());
-        Self { folder, stored, read: Mutex::default(), seen: Mutex::default(), instead: None }
+        Self { stored, ..Self::disk(&folder) }
     }
 
     /// A configured path, relative to the configuration's folder.
@@ -140,6 +149,17 @@ impl Files {
         let bytes = read(&path);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(&path, &bytes);
         bytes
+    }
+
+    /// What a program of the configuration says, or why it says nothing; asked once, however often it is named.
+    pub(super) fn said(
+        &self,
+        command: &str,
+        run: impl FnOnce(&Path) -> Result<String, String>,
+    ) -> Result<String, String> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = said.entry(command.to_owned()).or_insert_with(|| run(&self.folder).map(SecretString::from));
+        answer.as_ref().map(|secret| secret.expose_secret().to_owned()).map_err(Clone::clone)
     }
 
     /// The files of the disk that were read so far.

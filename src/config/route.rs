@@ -104,11 +104,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
     let on_revision =
         section.choice("on_revision", &[("deliver", OnRevision::Deliver), ("ignore", OnRevision::Ignore)]);
     let on_dead = section.choice("on_dead", &[("continue", OnDead::Continue), ("hold", OnDead::Hold)]);
-    let map = section.section("map").map(|map| (check.tree(&map), map.spot));
-    let template = section.plain("template").and_then(|field| check.document(&field).map(|document| (document, field)));
-    if section.has("map") && section.has("template") {
-        section.desk.error(&section.spot_of("template"), "there is a map too; one of them makes the body");
-    }
+    let (map, template) = body(section, &check);
     let (source, position) = (source?, destination?);
     let configured = parts.destinations.get(position)?;
     check.destination(configured);
@@ -117,12 +113,10 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
     let on_dead = on_dead.map(|field| field.value).unwrap_or_default();
     let holds_lane = on_dead == OnDead::Hold;
     let after = follows.clone().map(|follows| Follows { planned: After { holds_lane, ..follows.planned }, ..follows });
-    let template_name = template.as_ref().map(|(document, _)| document.file().to_owned());
+    let template_name = template.as_ref().map(|document| document.file().to_owned());
+    let name = name.map(|field| field.value).filter(|name| !name.is_empty());
     Some(Built {
-        name: name
-            .map(|field| field.value)
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| format!("{} → {}", source.name, configured.name)),
+        name: name.unwrap_or_else(|| format!("{} → {}", source.name, configured.name)),
         source: source.name.clone(),
         destination: position,
         when,
@@ -135,12 +129,22 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
         after,
         stale_by,
         coalesce,
-        mapping: check.mapping(configured, map, template.map(|(document, _)| document)),
+        mapping: check.mapping(configured, map, template),
         mapped,
         template: template_name,
         dead_without: check.dead_without.take(),
         lookup,
     })
+}
+
+/// `map` or `template`: what makes the body.
+fn body(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> (Option<(Tree, Spot)>, Option<Document>) {
+    let map = section.section("map").map(|map| (check.tree(&map), map.spot));
+    let template = section.plain("template").and_then(|field| check.document(&field));
+    if section.has("map") && section.has("template") {
+        section.desk.error(&section.spot_of("template"), "there is a map too; one of them makes the body");
+    }
+    (map, template)
 }
 
 /// `coalesce`: whether of several waiting updates only the newest goes out.

@@ -84,7 +84,7 @@ fn value(name: &str, environment: Environment<'_>, files: &Files) -> Result<(Str
         Some(("credential", credential)) => (from_credential(name, credential, environment, files)?, None),
         Some(("command", command)) => match environment(name) {
             Some(stand_in) => (stand_in, None),
-            None => (from_command(command, &files.place(Path::new("")))?, None),
+            None => (files.said(command, |folder| from_command(command, folder))?, None),
         },
         Some(_) | None => (from_environment(name, environment)?, None),
     };
@@ -253,6 +253,23 @@ mod tests {
         // Who stands in for secrets runs nothing.
         let stand_in = |name: &str| Some(format!("<{name}>"));
         assert_eq!(one("${command:false}", &stand_in, folder.path()), Ok("<command:false>".to_owned()));
+    }
+
+    #[test]
+    fn a_program_that_is_named_at_several_places_runs_once_each_time_that_they_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("vault.sh"), "echo $1 >> asked; echo s3cr3t; test $1 = erp").unwrap();
+        let (erp, crm) = ("${command:sh vault.sh erp}", "${command:sh vault.sh crm}");
+        for round in 1..=2 {
+            let files = Files::disk(folder.path());
+            for raw in [erp, &format!("user:{erp}"), crm, crm] {
+                let (text, problems) = substitute(raw, &|_| None, &files);
+                assert_eq!(problems.len(), usize::from(raw == crm), "what fails is not tried again: {problems:?}");
+                assert!(raw == crm || text.reveal().ends_with("s3cr3t"), "{raw}");
+            }
+            let asked = std::fs::read_to_string(folder.path().join("asked")).unwrap();
+            assert_eq!(asked, "erp\ncrm\n".repeat(round));
+        }
     }
 
     #[test]

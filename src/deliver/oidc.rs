@@ -20,6 +20,7 @@ use self::id_token::{Expected, Fault, Keys};
 use crate::deliver::auth::oauth::{TokenError, basic, refusal, short};
 use crate::deliver::exchange::{Asked, ask};
 use crate::deliver::{self, Target};
+use crate::login::{LoginError, Person, Secrets};
 use crate::secret::Text;
 
 mod id_token;
@@ -61,45 +62,6 @@ pub struct Settings {
     pub role_claim: String,
     /// The claim that says what somebody is called.
     pub name_claim: String,
-}
-
-/// What one login is made of, and nobody else knows.
-#[derive(Clone)]
-pub struct Secrets {
-    /// By which the way back is known.
-    pub state: String,
-    /// By which the token is known.
-    pub nonce: String,
-    /// By which the provider knows who brings the code.
-    pub verifier: String,
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(…)")
-    }
-}
-
-/// Somebody whom the provider knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// What the provider calls them; never the same for two.
-    pub subject: String,
-    /// What they call themselves, as far as it may be shown.
-    pub name: String,
-    /// What the role claim holds.
-    pub values: Vec<String>,
-}
-
-/// Why nobody logged in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// The provider is away, or talks nonsense.
-    #[error("{0}")]
-    Unavailable(String),
-    /// It refuses, or what it says does not count.
-    #[error("{0}")]
-    Refused(String),
 }
 
 /// A provider, and what is known of it.

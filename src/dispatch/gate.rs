@@ -8,8 +8,7 @@ use super::{Rate, System};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
-use crate::settle::PROBE_AFTER;
-use crate::store::{Pace, Pause, SystemState};
+use crate::store::{PROBE_AFTER, Pace, Pause, SystemState};
 use crate::why::Shut;
 
 /// Why a system is paused that the configuration pauses.
@@ -387,8 +386,7 @@ impl Gate {
         let mut over = false;
         if let Some(pause) = &mut self.paused {
             // A wall clock that was set back must not put the probe off.
-            let latest = |at: Timestamp| now.wall.plus(at.since(pause.since).max(PROBE_AFTER));
-            pause.probe_at = pause.probe_at.map(|at| at.min(latest(at)));
+            pause.probe_at = pause.probe_at.map(|at| at.min(now.wall.plus(pause.probe_within(at))));
             over = pause.until.is_some_and(|until| until <= now.wall);
         }
         if over {

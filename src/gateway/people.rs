@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::account;
-use crate::admin::oidc::{Failed, Person, Provider, Secrets};
+use crate::account::{self, Rights};
+use crate::admin::oidc::Provider;
 use crate::config::{Oidc, Server};
-use crate::deliver::oidc::{self, LoginError};
+use crate::login::{LoginError, Person, Secrets};
 
 /// The provider of a configuration, where it has one.
 pub(super) fn provider(server: &Server) -> Option<Arc<dyn Provider>> {
@@ -27,34 +27,15 @@ impl Provider for House {
         self.0.terms
     }
 
-    fn address<'a>(&'a self, secrets: &'a Secrets) -> BoxFuture<'a, Result<String, Failed>> {
-        async { Ok(self.0.provider.address(&known(secrets)).await?) }.boxed()
+    fn address<'a>(&'a self, secrets: &'a Secrets) -> BoxFuture<'a, Result<String, LoginError>> {
+        self.0.provider.address(secrets).boxed()
     }
 
-    fn person<'a>(&'a self, code: &'a str, secrets: &'a Secrets) -> BoxFuture<'a, Result<Person, Failed>> {
-        async {
-            let oidc::Person { subject, name, values } = self.0.provider.person(code, &known(secrets)).await?;
-            // Names are given by people, and several may have the same.
-            let name = if name == subject { subject } else { format!("{name} ({subject})") };
-            match account::granted(&self.0.grants, &values) {
-                Some(rights) => Ok(Person { name, rights }),
-                None => Err(Failed::Stranger(name)),
-            }
-        }
-        .boxed()
+    fn person<'a>(&'a self, code: &'a str, secrets: &'a Secrets) -> BoxFuture<'a, Result<Person, LoginError>> {
+        self.0.provider.person(code, secrets).boxed()
     }
-}
 
-fn known(secrets: &Secrets) -> oidc::Secrets {
-    let Secrets { state, nonce, verifier } = secrets.clone();
-    oidc::Secrets { state, nonce, verifier }
-}
-
-impl From<LoginError> for Failed {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Unavailable(reason) => Self::Unavailable(reason),
-            LoginError::Refused(reason) => Self::Refused(reason),
-        }
+    fn rights(&self, person: &Person) -> Option<Rights> {
+        account::granted(&self.0.grants, &person.values)
     }
 }

@@ -403,6 +403,10 @@ impl Store for PostgresStore {
         self.ask(Manner::Read, move |session| Box::pin(taken::list(session, limit)))
     }
 
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>> {
+        self.ask(Manner::Read, |session| Box::pin(orphans::ways(session)))
+    }
+
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
         self.ask(Manner::Read, |session| Box::pin(orphans::unsettled(session)))
     }

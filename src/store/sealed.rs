@@ -296,6 +296,10 @@ impl Store for Sealed {
         self.store.taken_configs(limit)
     }
 
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>> {
+        self.store.ways()
+    }
+
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
         self.store.unsettled()
     }

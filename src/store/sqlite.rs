@@ -31,8 +31,8 @@ mod transfer;
 mod words;
 mod writer;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -132,9 +132,7 @@ impl SqliteStore {
         let path = schema::real_path(&options.path)?;
         schema::look_at(&path)?;
         let lock = schema::lock(&path)?;
-        let opened = schema::look_at(&path).and_then(|()| schema::create(&path)).and_then(|()| schema::writer(&path));
-        let opened = opened.and_then(|connection| transfer::look(&connection, &path).map(|()| connection));
-        let mut connection = match opened {
+        let mut connection = match first_connection(&path) {
             Ok(connection) => connection,
             Err(error) => {
                 lock.discard();
@@ -142,27 +140,15 @@ impl SqliteStore {
             }
         };
         let wal_pages = Arc::new(AtomicI32::new(0));
-        let say = |failure: Failure| OpenError::Inaccessible {
+        let rescued = repair(&mut connection, &wal_pages, &options).map_err(|failure| OpenError::Inaccessible {
             path: path.clone(),
             doing: "read and repair what it holds",
             reason: match failure {
                 Failure::Database(error) => words::of(&error),
                 Failure::Rule(error) => error.to_string(),
             },
-        };
-        writer::watch_wal(&mut connection, &wal_pages).map_err(|error| say(error.into()))?;
-        let rescued = rescue(&connection, &options).map_err(say)?;
-        warn_when_unbalanced(&connection);
-
-        let shared = Arc::new(Shared {
-            health: watch::Sender::new(Health::Ready),
-            queued: AtomicUsize::new(0),
-            queued_bytes: AtomicUsize::new(0),
-            commits: AtomicU64::new(0),
-            commands: AtomicU64::new(0),
-            commit_sizes: Default::default(),
-            busy_since: AtomicI64::new(writer::IDLE),
-        });
+        })?;
+        let shared = Arc::new(Shared::idle());
         let (queue, commands) = channel();
         let ended = watch::Sender::new(false);
         let ended_receiver = ended.subscribe();
@@ -178,17 +164,12 @@ impl SqliteStore {
             checkpoint_at: writer::CHECKPOINT_PAGES,
             pages_max: 0,
             broken: 0,
-            broken_at: None,
+            rests_since: None,
             waiting: None,
             _lock: lock,
             ended,
         };
-        let thread = std::thread::Builder::new().name("omgate-store".to_owned()).spawn(move || writer.run());
-        let thread = thread.map_err(|error| OpenError::Inaccessible {
-            path: path.clone(),
-            doing: "start the writer's thread",
-            reason: error.to_string(),
-        })?;
+        let thread = start(writer)?;
         Ok(Arc::new(Self {
             path: path.clone(),
             queue,
@@ -214,7 +195,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// When another process works on the file, or the disk has no room.
-    pub fn compact(path: &std::path::Path) -> Result<(u64, u64), OpenError> {
+    pub fn compact(path: &Path) -> Result<(u64, u64), OpenError> {
         let path = schema::real_path(path)?;
         schema::look_at(&path)?;
         let size = || std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -402,6 +383,10 @@ impl Store for SqliteStore {
 
     fn taken_configs(&self, limit: u32) -> BoxFuture<'_, StoreResult<Vec<TakenConfig>>> {
         self.read(move |connection| taken::list(connection, limit))
+    }
+
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>> {
+        self.read(orphans::ways)
     }
 
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
@@ -679,6 +664,30 @@ impl<T: Send, F: FnMut(&mut Books) -> Result<T, Failure> + Send> Task for Job<T,
     fn bytes(&self) -> usize {
         self.size.bytes
     }
+}
+
+/// The connection that a store is opened with, its file made where it is absent.
+fn first_connection(path: &Path) -> Result<Connection, OpenError> {
+    schema::look_at(path)?;
+    schema::create(path)?;
+    let connection = schema::writer(path)?;
+    transfer::look(&connection, path)?;
+    Ok(connection)
+}
+
+/// Brings in order what an earlier process left; how many attempts it had under way.
+fn repair(connection: &mut Connection, wal_pages: &Arc<AtomicI32>, options: &Options) -> Result<u64, Failure> {
+    writer::watch_wal(connection, wal_pages)?;
+    let rescued = rescue(connection, options)?;
+    warn_when_unbalanced(connection);
+    Ok(rescued)
+}
+
+fn start(writer: Writer) -> Result<JoinHandle<()>, OpenError> {
+    let path = writer.path.clone();
+    let thread = std::thread::Builder::new().name("omgate-store".to_owned()).spawn(move || writer.run());
+    let doing = "start the writer's thread";
+    thread.map_err(|error| OpenError::Inaccessible { path, doing, reason: error.to_string() })
 }
 
 /// Completes what an earlier process left under way, in one transaction.

@@ -61,12 +61,20 @@ destination = "sink"
 /// What the loaders know: the notifications that were acknowledged, with their record and version.
 pub(crate) type Acked = Arc<Mutex<BTreeMap<String, (String, u64)>>>;
 
+/// How long a loader that is told to stop goes on with what is not acknowledged yet.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
 /// Posts rising versions of its own records, each until it is acknowledged, as Salesforce does: to one gateway after the
-/// other, where there are several.
+/// other, where there are several. What it gave up half-way could still be stored when the books are looked at, so it stops
+/// only between two envelopes.
 pub(crate) async fn loader(number: usize, public: Vec<u16>, acked: Acked, stop: Arc<AtomicBool>) {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
     let mut ports = public.iter().cycle().skip(number);
+    let mut told = None;
     for version in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
         let batch = 1 + version % 3;
         let notices: Vec<(String, String, String)> = (0..batch)
             .map(|offset| {
@@ -79,7 +87,8 @@ pub(crate) async fn loader(number: usize, public: Vec<u16>, acked: Acked, stop: 
             envelope(&notices.iter().map(|(id, record, fields)| Notice { id, record, fields }).collect::<Vec<_>>());
         loop {
             if stop.load(Ordering::SeqCst) {
-                return;
+                let told = told.get_or_insert_with(Instant::now);
+                assert!(told.elapsed() < STOP_MAX, "an envelope is never acknowledged");
             }
             let url = format!("http://127.0.0.1:{}/om/orders", ports.next().unwrap());
             let sent = http.post(&url).header("Content-Type", "text/xml").body(body.clone()).send().await;

@@ -1003,6 +1003,26 @@ async fn a_second_process_on_the_same_store_is_refused_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_alarm_about_the_store_ends_with_its_cause_though_nothing_more_comes_in() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let (database, aside) = (gateway.folder.path().join("omgate.db"), gateway.folder.path().join("aside.db"));
+    std::fs::rename(&database, &aside).unwrap();
+    assert!(gateway.post("/om/orders", one("04l1", "x")).await.unwrap().is_nack());
+    let stands = |status: &serde_json::Value| status["alarms"].to_string().contains("\"store\"");
+    gateway.admin_until("/api/v1/status", PATIENCE, stands).await;
+    std::fs::rename(&aside, &database).unwrap();
+    let status = gateway.admin_until("/api/v1/status", PATIENCE, |status| !stands(status)).await;
+    assert_eq!(status["ready"], true, "{status:#}");
+    let metrics = gateway.admin("/metrics").await;
+    let line = "omgate_alarm{alarm=\"store\",subject=\"\"} 0";
+    assert!(metrics.as_str().is_some_and(|text| text.contains(line)), "{metrics}");
+    assert!(gateway.post("/om/orders", one("04l1", "x")).await.unwrap().is_ack());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_means_nacks_until_there_is_room_again() {
     let sink = ok_sink().await;
     let mut gateway = Process::prepare(&configuration(&sink.url("")));

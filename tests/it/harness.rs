@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 pub(crate) const ORGANIZATION: &str = "00D24000000abcdEAA";
 pub(crate) const ACTION: &str = "04k24000000HfHaAAK";
 
+/// How long an answer or a start may take, on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A gateway process in a temporary folder.
 pub(crate) struct Process {
     pub(crate) folder: tempfile::TempDir,
@@ -28,7 +31,7 @@ impl Process {
     pub(crate) fn prepare(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (public, admin) = free_ports();
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let process = Self { folder, public, admin, child: None, http };
         process.configure(configuration);
         process
@@ -48,7 +51,7 @@ impl Process {
     /// Starts the gateway and waits until it is ready.
     pub(crate) async fn start(&mut self, environment: &[(&str, &str)]) {
         self.spawn(environment);
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while !self.is_ready().await {
             assert!(Instant::now() < deadline, "the gateway did not become ready: {}", self.log());
             if let Some(child) = &mut self.child

@@ -204,6 +204,49 @@ async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_word
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_a_move_or_a_stop_cuts_off_has_an_end_in_the_audit_log() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let configuration = |store: &str| {
+        configuration_with(store, "http://127.0.0.1:9/").replace("[[route]]", "paused = true\n\n[[route]]")
+    };
+    let mut gateway = Process::prepare(&configuration("sqlite:omgate.db"));
+    gateway.start(&[]).await;
+    for number in 0..20 {
+        let notice = Notice { id: &format!("04l{number:012}AAA"), record: "001000000000001AAA", fields: "" };
+        assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
+    }
+    let order = json!({"choose": {"state": "blocked"}, "reason": "not now", "rate": 1});
+    let begin = async |gateway: &Process| {
+        let (status, job) = gateway.change("/api/v1/deliveries/hold", &order).await;
+        assert_eq!(status, 202, "{job}");
+        let path = format!("/api/v1/jobs/{}", job["id"]);
+        gateway.admin_until(&path, PATIENCE, |job| job["changed"] != 0).await;
+    };
+    let ends = async |gateway: &Process| -> Vec<String> {
+        let log = gateway.admin("/api/v1/audit?verb=end%20hold").await;
+        log.as_array().unwrap().iter().map(|entry| entry["result"].as_str().unwrap().to_owned()).collect()
+    };
+    begin(&gateway).await;
+    let moved = gateway.command(&["store", "move", "--to", "sqlite:other.db", "--reason", "try"]);
+    assert!(moved.status.success(), "{}", said(&moved));
+    postgres::until("it goes on with the other store", PATIENCE, async || gateway.is_ready().await).await;
+    assert_eq!(ends(&gateway).await, ["failed: a move of the store cut it off; order it again for the rest"]);
+
+    begin(&gateway).await;
+    gateway.stop().await;
+    gateway.configure(&configuration("sqlite:other.db"));
+    gateway.start(&[]).await;
+    assert_eq!(
+        ends(&gateway).await,
+        [
+            "failed: the gateway was stopped, which cut it off; order it again for the rest",
+            "failed: a move of the store cut it off; order it again for the rest"
+        ]
+    );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_whose_database_was_moved_away_says_so_and_is_not_ready() {
     let Some(database) = postgres::database() else { return };
     let mut work = Work::start(&database).await;

@@ -17,8 +17,10 @@ mod sqlite;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use omgate::clock::{Clock, SharedClock, Timestamp};
 use omgate::delivery::{After, Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
 use omgate::outcome::{Fault, Record};
@@ -1380,6 +1382,51 @@ async fn a_system_keeps_its_pause_and_its_open_time() {
         SystemState { active_ms: 70, ..SystemState::default() },
         "open time never goes back"
     );
+}
+
+/// The way out over a store, for a configuration with the one system `erp`.
+async fn dispatch(world: &World) -> Arc<omgate::dispatch::Dispatch> {
+    let path = world.folder.path().join("omgate.toml");
+    let text = "[server]\nlisten = \"127.0.0.1:0\"\n[[source]]\nname = \"a\"\npath = \"/a\"\norganizations = [\"00D24000000abcdEAA\"]\n\
+                [[destination]]\nname = \"erp\"\nkind = \"rest\"\nurl = \"http://127.0.0.1:9/\"\n\
+                [[route]]\nsource = \"a\"\ndestination = \"erp\"\n";
+    std::fs::write(&path, text).unwrap();
+    let metrics = Arc::new(omgate::telemetry::Metrics::default());
+    let parts = omgate::dispatch::Parts {
+        store: world.shared(),
+        plan: omgate::config::load(&path).unwrap().plan,
+        config_version: ConfigVersion(1),
+        recall: Box::new(|_| None),
+        transport: Arc::new(omgate::deliver::Http),
+        clock: world.clock.clone(),
+        metrics: Arc::clone(&metrics),
+        alarms: Arc::new(omgate::telemetry::Alarms::new(metrics)),
+    };
+    omgate::dispatch::Dispatch::start(parts).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_person_wants_of_a_system_counts_at_once_and_the_last_wish_stands() {
+    let world = World::new();
+    let dispatch = dispatch(&world).await;
+    let pause = || dispatch.systems().pop().unwrap().1.paused.map(|pause| pause.reason);
+    let mut first = dispatch.pause("erp", "first", None).boxed();
+    let mut second = dispatch.resume("erp").boxed();
+    let mut third = dispatch.pause("erp", "third", None).boxed();
+    // Each is wanted while those before it are still being written.
+    for (wish, counts) in [(&mut first, Some("first")), (&mut second, None), (&mut third, Some("third"))] {
+        let is_pending = std::future::poll_fn(|context| Poll::Ready(wish.poll_unpin(context).is_pending())).await;
+        assert!(is_pending, "it is not written yet");
+        assert_eq!(pause().as_deref(), counts, "and counts already");
+    }
+    for earlier in [first, second] {
+        earlier.await.unwrap();
+        assert_eq!(pause().as_deref(), Some("third"), "what was wanted before is not wanted again");
+    }
+    third.await.unwrap();
+    let kept = world.store().system("erp".to_owned()).await.unwrap();
+    assert_eq!(kept.paused.map(|pause| pause.reason).as_deref(), Some("third"));
+    dispatch.drain(Duration::ZERO).await;
 }
 
 #[tokio::test]

@@ -22,9 +22,11 @@ use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
-use crate::store::lead::{self, Lead};
+use crate::store::arrival;
+use crate::store::coalescing;
+use crate::store::lead::Lead;
 use crate::store::names::{Kind, Way};
-use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind, StoreResult};
+use crate::store::{Accept, Accepted, Fate, Incoming, StoreResult};
 
 /// Envelopes go in groups.
 pub(super) enum Accepting {}
@@ -198,37 +200,6 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// What a notification is when it comes for the first time.
-fn first_fate(accept: &Accept, incoming: &Incoming) -> Fate {
-    if accept.quarantine.is_some() {
-        return Fate::Quarantined;
-    }
-    match (&incoming.kind, incoming.deliveries.is_empty()) {
-        (IncomingKind::Unreadable(_), _) => Fate::Unreadable,
-        (IncomingKind::Record | IncomingKind::Empty, false) => Fate::Routed,
-        (IncomingKind::Record, true) => Fate::Unrouted,
-        (IncomingKind::Empty, true) => Fate::SkippedEmpty,
-    }
-}
-
-/// The word for a fate in the rows and accounts.
-pub(super) fn kind_word(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Routed => "routed",
-        Fate::Unrouted => "unrouted",
-        Fate::SkippedEmpty => "skipped_empty",
-        Fate::Unreadable => "unreadable",
-        Fate::Quarantined => "quarantined",
-        Fate::Duplicate => "duplicate",
-        Fate::Revised => "revised",
-    }
-}
-
-/// The lane of a delivery that needs one to itself.
-pub(super) fn own_lane(delivery: i64) -> String {
-    format!("delivery {delivery}")
-}
-
 /// The lane's key of a planned delivery.
 pub(super) fn lane_key(way: &Way, planned: &Planned) -> Option<i64> {
     planned.lane.as_ref().map(|lane| locks::key(way.system, lane))
@@ -388,7 +359,7 @@ impl<'a> Desk<'a> {
         if self.known.contains_key(&key) {
             return revise::came_again(self, work, envelope, incoming, &key);
         }
-        let fate = first_fate(envelope.accept, incoming);
+        let fate = arrival::first_fate(envelope.accept, incoming);
         let row = self.add_row(envelope, incoming, 1, fate)?;
         self.known.insert(
             key,
@@ -399,22 +370,19 @@ impl<'a> Desk<'a> {
                 edited: None,
                 first: row,
                 first_source: envelope.source,
-                first_kind: kind_word(fate).to_owned(),
+                first_kind: arrival::kind_word(fate).to_owned(),
                 came_again: 0,
                 kind_changed: false,
             },
         );
         work.accounts.add(Account::source(envelope.source, "unique"), 1);
-        work.accounts.add(Account::source(envelope.source, kind_word(fate)), 1);
+        work.accounts.add(Account::source(envelope.source, arrival::kind_word(fate)), 1);
         if fate == Fate::Routed {
-            for (place, planned) in incoming.deliveries.iter().enumerate() {
-                let before = incoming.deliveries.iter().take(place);
-                if before.into_iter().all(|other| other.route != planned.route) {
-                    let made = self.deliver(work, envelope, row, row, &incoming.record_id, planned)?;
-                    let route = work.names.number(Kind::Route, &planned.route)?;
-                    // Known in case that it comes again in this very transaction; it is not written.
-                    self.newest.insert((row, route), made);
-                }
+            for planned in arrival::planned(incoming) {
+                let made = self.deliver(work, envelope, row, row, &incoming.record_id, planned)?;
+                let route = work.names.number(Kind::Route, &planned.route)?;
+                // Known in case that it comes again in this very transaction; it is not written.
+                self.newest.insert((row, route), made);
             }
             self.tell_fallen(work, envelope.now())?;
         }
@@ -429,10 +397,7 @@ impl<'a> Desk<'a> {
         revision: i64,
         kind: Fate,
     ) -> Result<i64, Failure> {
-        let reason = match (&envelope.accept.quarantine, &incoming.kind) {
-            (Some(reason), _) | (None, IncomingKind::Unreadable(reason)) => Some(reason.as_str()),
-            (None, IncomingKind::Record | IncomingKind::Empty) => None,
-        };
+        let reason = arrival::remark(envelope.accept, incoming);
         let row = match envelope.row {
             Some(row) => row,
             None => next(&mut self.numbers.envelopes)?,
@@ -479,24 +444,17 @@ impl<'a> Desk<'a> {
         let now = envelope.now();
         let coalesce_key = planned.coalesce.as_ref().map(|_| coalesce::key(envelope.organization, record_id));
         let lead = planned.after.as_ref().map(|after| self.lead(work, first, &after.route)).transpose()?.flatten();
-        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
-        let dead = planned.dead.as_ref().or(lost.as_ref());
+        let dead = arrival::dead(planned, lead);
         let newer = match (&planned.coalesce, coalesce_key) {
             (Some(coalesce), Some(key)) if dead.is_none() => {
                 coalesce::take_place(self, work, Newcomer { id, first, way: &way, key }, coalesce, now)?
             }
             _ => None,
         };
-        // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
-        let lane = planned.lane.clone().or_else(|| lead.map(|_| own_lane(id)));
+        let lane = arrival::lane(planned, lead, id);
         let lane_key = lane.as_ref().map(|lane| locks::key(way.system, lane));
-        let waits = lead.is_some_and(|lead| lead.state != State::Delivered);
-        let state = match (dead, newer, lane_key) {
-            (Some(_), _, _) => State::Dead,
-            (None, Some(_), _) => State::Superseded,
-            (None, None, Some(lane)) if waits || self.scene.is_occupied(lane) => State::Blocked,
-            (None, None, _) => State::Waiting,
-        };
+        let is_occupied = || Ok::<_, Failure>(lane_key.is_some_and(|lane| self.scene.is_occupied(lane)));
+        let state = arrival::state(dead.as_ref(), newer, lead, is_occupied)?;
         count_new(work, &way, state);
         if let (Some(lane), false) = (lane_key, record_id.is_empty()) {
             let spot = (lane, coalesce::key(envelope.organization, record_id));
@@ -514,9 +472,9 @@ impl<'a> Desk<'a> {
             lane,
             lane_key,
             state,
-            unsettled: matches!(state, State::Waiting | State::Blocked),
+            unsettled: arrival::is_unsettled(state),
             due_at: (state == State::Waiting).then_some(now.0),
-            reason: dead.cloned().or_else(|| newer.map(coalesce::reason)),
+            reason: dead.or_else(|| newer.map(coalescing::reason)),
             coalesce_key,
             mark: planned.coalesce.as_ref().and_then(|coalesce| coalesce.mark.clone()),
             superseded_by: newer,
@@ -710,7 +668,7 @@ async fn write_rows(work: &mut Work, rows: &[Row<'_>]) -> Result<(), Failure> {
     let text = |value: fn(&Incoming) -> &String| -> Vec<_> {
         rows.iter().map(|row| text::written(value(row.incoming))).collect()
     };
-    let kinds: Vec<&str> = rows.iter().map(|row| kind_word(row.kind)).collect();
+    let kinds: Vec<&str> = rows.iter().map(|row| arrival::kind_word(row.kind)).collect();
     let hashes: Vec<&[u8]> = rows.iter().map(|row| row.incoming.hash.as_slice()).collect();
     let reasons: Vec<_> = rows.iter().map(|row| row.reason.map(text::written)).collect();
     let sql =

@@ -10,12 +10,9 @@ use super::session::{args, read};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
-use crate::stale;
+use crate::store::coalescing::{self, WAITING_MAX};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
-
-/// What waits of a record: never more than a few.
-const WAITING_MAX: i64 = 100;
 
 /// What a record is known by.
 pub(super) fn key(organization: i64, record_id: &str) -> i64 {
@@ -77,21 +74,17 @@ pub(super) fn take_place(
         .filter(|place| place.attempts == 0 && matches!(place.state, State::Waiting | State::Blocked))
         .map(|place| (place.id, place.mark.clone()))
         .collect();
-    let is_newer = |mark: &Option<String>| match (&coalesce.mark, mark) {
-        (Some(mine), Some(its)) => stale::is_older(mine, its),
-        _ => false,
-    };
-    if let Some((newer, _)) = waiting.iter().find(|(_, mark)| is_newer(mark)) {
-        if own != Some(*newer) {
-            desk.standing_for_others.insert(*newer);
+    if let Some(newer) = coalescing::newer(coalesce, &waiting) {
+        if own != Some(newer) {
+            desk.standing_for_others.insert(newer);
         }
-        return Ok(Some(*newer));
+        return Ok(Some(newer));
     }
     for (older, _) in waiting {
         if own != Some(older) || desk.standing_for_others.contains(&older) {
             desk.standing_for_others.insert(id);
         }
-        let reason = reason(id);
+        let reason = coalescing::reason(id);
         let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: now };
         desk.scene.turn(work, older, turn)?;
         let place = desk.scene.change(older)?;
@@ -103,9 +96,4 @@ pub(super) fn take_place(
         }
     }
     Ok(None)
-}
-
-/// Why a delivery gave way.
-pub(super) fn reason(successor: i64) -> String {
-    format!("delivery {successor} brings a newer state of the record")
 }

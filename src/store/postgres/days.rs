@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 
-use super::audit;
 use super::failure::Failure;
 use super::session::{Session, args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::clock::{Day, Timestamp};
+use crate::store::ledger::{self, Counter};
 use crate::store::{DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence};
 
 /// Days whose shards are added up in one command.
@@ -58,10 +58,10 @@ async fn rows_of(
     {
         let sheet = sheets.entry((Day(day), name)).or_default();
         match (kind, account.as_str()) {
-            ("source", account) => audit::add_notifications(&mut sheet.notifications, account, value),
+            ("source", account) => ledger::add_notifications(&mut sheet.notifications, account, value),
             (_, "attempts") => sheet.attempts += value,
             (_, "attempts_unknown") => sheet.attempts_unknown += value,
-            (_, account) => audit::add_deliveries(&mut sheet.deliveries, account, value),
+            (_, account) => ledger::add_deliveries(&mut sheet.deliveries, account, value),
         }
     }
     let row = |((day, name), sheet): ((Day, String), Sheet)| {
@@ -77,7 +77,7 @@ async fn rows_of(
 }
 
 /// Each account's sum over all days: kind, owner, account, sum.
-pub(super) async fn sums(session: &mut Session) -> Result<Vec<(String, String, String, i64)>, Failure> {
+pub(super) async fn sums(session: &mut Session) -> Result<Vec<Counter>, Failure> {
     let sql = "SELECT d.kind, coalesce(n.text, '(unknown)'), d.account, d.value FROM
                    (SELECT kind, owner, account, sum(value)::bigint AS value FROM account_day
                     GROUP BY kind, owner, account) d

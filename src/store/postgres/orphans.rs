@@ -18,6 +18,18 @@ use crate::store::{By, Change, Discarded, Unsettled, Way};
 /// One step never discards more.
 const STEP_MAX: u32 = 300;
 
+/// Every way that a delivery was ever made for.
+pub(super) async fn ways(session: &mut Session) -> Result<Vec<Way>, Failure> {
+    let sql = "SELECT r.text, t.text, y.text FROM way w JOIN name r ON r.id = w.route
+               JOIN name t ON t.id = w.destination JOIN name y ON y.id = w.system";
+    let rows = session.query(sql, &[]).await?;
+    let mut found =
+        read(&rows, |cells| Ok(Way { route: cells.text()?, destination: cells.text()?, system: cells.text()? }))?;
+    // Whatever order of texts the database has.
+    found.sort();
+    Ok(found)
+}
+
 /// Counts what is not settled, by way. Reads nothing but the index over it.
 pub(super) async fn unsettled(session: &mut Session) -> Result<Vec<Unsettled>, Failure> {
     let sql = "SELECT r.text, t.text, y.text, open.count

@@ -20,7 +20,8 @@ use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::accounts::{self, Account};
-use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
+use crate::store::pruning::{self, AUDIT_MIN_MS, ENTRIES_AT_ONCE, Level, Mark, Walk, cutoff};
+use crate::store::{Prunable, Prune, Pruned, Retention};
 
 mod families;
 mod rows;
@@ -29,12 +30,6 @@ mod rows;
 const BATCH: usize = 50;
 /// Attempts that are handled at once.
 const ATTEMPTS_AT_ONCE: i64 = 500;
-/// Entries of the audit log that go at once.
-const ENTRIES_AT_ONCE: usize = 200;
-/// What a walk passed by is looked at again after this long.
-const AGAIN_AFTER: Duration = Duration::from_secs(86_400);
-/// No entry of the audit log goes before it is this old; a trigger guards it.
-const AUDIT_MIN_MS: i64 = 365 * 86_400_000;
 
 /// The lock of whoever prunes.
 const TURN: &str = "SELECT pg_advisory_xact_lock(-1869440886)::text";
@@ -73,32 +68,12 @@ struct Step<'s> {
     moved: bool,
 }
 
-/// How far a walk came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Mark {
-    at: i64,
-    id: i64,
-    begun_at: i64,
-}
-
-/// What is done to each settled delivery of a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Payloads,
-    Attempts,
-    Rows,
-}
-
 impl Step<'_> {
     /// Whether everything was done that is to do now.
     async fn run(&mut self) -> Result<bool, Failure> {
-        for (state, kept) in settled(&self.prune.retention) {
-            let levels = [(Level::Payloads, kept.payloads), (Level::Attempts, kept.attempts), (Level::Rows, kept.rows)];
-            for (level, age) in levels {
-                let Some(age) = age else { continue };
-                if !self.walk_deliveries(state, level, age).await? {
-                    return Ok(false);
-                }
+        for (state, level, age) in pruning::levels(&self.prune.retention) {
+            if !self.walk_deliveries(state, level, age).await? {
+                return Ok(false);
             }
         }
         Ok(self.odd_notifications().await? && self.other_notifications().await? && self.entries().await?)
@@ -125,8 +100,8 @@ impl Step<'_> {
 
     /// Walks the settled deliveries of a state that are old enough; whether it came to the end.
     async fn walk_deliveries(&mut self, state: State, level: Level, age: Duration) -> Result<bool, Failure> {
-        let walk = walk_name(state, level);
-        let before = self.begin(&walk, level == Level::Rows).await?;
+        let walk = Walk::of_deliveries(state, level);
+        let before = self.begin(&walk).await?;
         let mut mark = before;
         let cutoff = self.cutoff(age);
         let mut ended = false;
@@ -229,8 +204,7 @@ impl Step<'_> {
         let retention = &self.prune.retention;
         let kinds = [retention.delivered, retention.superseded, retention.discarded].map(|kept| kept.payloads);
         let [delivered, superseded, discarded] = kinds.map(|age| age.map(|age| self.cutoff(age)));
-        let longest = kinds.into_iter().max_by_key(|age| age.unwrap_or(Duration::MAX)).flatten();
-        let unused = longest.map(|age| self.cutoff(age));
+        let unused = pruning::unused(retention).map(|age| self.cutoff(age));
         let sql = "UPDATE notification SET xml = '' WHERE id = ANY(ARRAY(
                 SELECT DISTINCT other.id FROM delivery d JOIN notification n ON n.id = d.notification
                 JOIN notification other ON other.notification_id = n.notification_id AND other.organization = n.organization
@@ -281,46 +255,24 @@ impl Step<'_> {
 
     /// Those that never had a delivery.
     async fn odd_notifications(&mut self) -> Result<bool, Failure> {
-        let retention = &self.prune.retention;
-        let kinds = [
-            ("unrouted", retention.unrouted),
-            ("unreadable", retention.unreadable),
-            ("quarantined", retention.quarantined),
-        ];
-        for (kind, age) in kinds {
+        for (kind, age) in pruning::odd(&self.prune.retention) {
             let Some(age) = age else { continue };
-            let age = age.max(retention.dedupe);
-            let walk = format!("notifications {kind}");
-            let before = self.begin(&walk, true).await?;
             // Kinds are written out, so that the index of the odd ones is used.
-            if !self.walk_notifications(&walk, before, &format!("n.kind = '{kind}' AND"), age).await? {
+            if !self.walk_notifications(&Walk::of_odd(kind), &format!("n.kind = '{kind}' AND"), age).await? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Those whose last delivery went before they could go, and those without a record. Each revision is passed once, at an
-    /// age at which the rows of its deliveries went: the newest one of a notification finds whatever is left of it. What is
-    /// settled later goes with its last delivery. So nothing is read twice, however much is kept for good.
+    /// Those whose last delivery went before they could go, and those without a record.
     async fn other_notifications(&mut self) -> Result<bool, Failure> {
-        let retention = &self.prune.retention;
-        let rows = settled(retention).into_iter().filter_map(|(_, kept)| kept.rows);
-        let age = rows.chain(retention.skipped_empty).fold(retention.dedupe, Duration::max);
-        // Another age is another walk.
-        let seconds = |age: Option<Duration>| age.map_or_else(|| "never".to_owned(), |age| age.as_secs().to_string());
-        let walk = format!("notifications {} {}", seconds(Some(age)), seconds(retention.skipped_empty));
-        let before = self.begin(&walk, false).await?;
-        self.walk_notifications(&walk, before, "", age).await
+        let (walk, age) = Walk::of_others(&self.prune.retention);
+        self.walk_notifications(&walk, "", age).await
     }
 
-    async fn walk_notifications(
-        &mut self,
-        walk: &str,
-        before: Mark,
-        which: &str,
-        age: Duration,
-    ) -> Result<bool, Failure> {
+    async fn walk_notifications(&mut self, walk: &Walk, which: &str, age: Duration) -> Result<bool, Failure> {
+        let before = self.begin(walk).await?;
         let sql = format!(
             "SELECT n.id, e.received_at, n.organization, n.notification_id
              FROM notification n JOIN envelope e ON e.id = n.envelope WHERE {which} n.id > $1 ORDER BY n.id LIMIT $2"
@@ -381,25 +333,20 @@ impl Step<'_> {
         Ok(taken < limit)
     }
 
-    /// Where a walk goes on. One that `comes again` begins anew after a day, for what it passed by.
-    async fn begin(&mut self, walk: &str, comes_again: bool) -> Result<Mark, Failure> {
-        let mark = mark(&mut self.work.session, walk).await?.unwrap_or_default();
-        let now = self.prune.now;
-        if comes_again && now.since(Timestamp(mark.begun_at)) >= AGAIN_AFTER {
-            return Ok(Mark { at: 0, id: 0, begun_at: now.0 });
-        }
-        Ok(mark)
+    /// Where a walk goes on.
+    async fn begin(&mut self, walk: &Walk) -> Result<Mark, Failure> {
+        Ok(walk.resumed(mark(&mut self.work.session, walk).await?, self.prune.now))
     }
 
     /// Keeps how far it came, unless it came nowhere.
-    async fn keep(&mut self, walk: &str, before: Mark, mark: Mark) -> Result<(), Failure> {
+    async fn keep(&mut self, walk: &Walk, before: Mark, mark: Mark) -> Result<(), Failure> {
         if before == mark {
             return Ok(());
         }
         self.moved = true;
         let sql = "INSERT INTO prune_walk (walk, at, id, begun_at) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (walk) DO UPDATE SET at = excluded.at, id = excluded.id, begun_at = excluded.begun_at";
-        let arguments = args![TEXT walk, INT8 mark.at, INT8 mark.id, INT8 mark.begun_at];
+        let arguments = args![TEXT walk.name, INT8 mark.at, INT8 mark.id, INT8 mark.begun_at];
         self.work.session.query(sql, arguments).await.map(|_| ())
     }
 }
@@ -433,33 +380,10 @@ async fn next_settled(
     read(&rows, |cells| Ok((cells.number()?, cells.number()?)))
 }
 
-/// What is kept how long of each state in which a delivery is settled. Dead letters are kept whole.
-fn settled(retention: &Retention) -> [(State, Kept); 4] {
-    [
-        (State::Delivered, retention.delivered),
-        (State::Superseded, retention.superseded),
-        (State::Discarded, retention.discarded),
-        (State::Dead, Kept { payloads: None, attempts: None, rows: retention.dead }),
-    ]
-}
-
-fn walk_name(state: State, level: Level) -> String {
-    let level = match level {
-        Level::Payloads => "payloads",
-        Level::Attempts => "attempts",
-        Level::Rows => "rows",
-    };
-    format!("{} {level}", state.as_str())
-}
-
-async fn mark(session: &mut Session, walk: &str) -> Result<Option<Mark>, Failure> {
-    let rows = session.query("SELECT at, id, begun_at FROM prune_walk WHERE walk = $1", args![TEXT walk]).await?;
+async fn mark(session: &mut Session, walk: &Walk) -> Result<Option<Mark>, Failure> {
+    let rows = session.query("SELECT at, id, begun_at FROM prune_walk WHERE walk = $1", args![TEXT walk.name]).await?;
     let marks = read(&rows, |cells| Ok(Mark { at: cells.number()?, id: cells.number()?, begun_at: cells.number()? }))?;
     Ok(marks.first().copied())
-}
-
-fn cutoff(now: Timestamp, age: Duration) -> i64 {
-    now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn as_count(count: usize) -> u64 {
@@ -473,24 +397,19 @@ pub(super) async fn prunable(
     now: Timestamp,
 ) -> Result<Prunable, Failure> {
     let mut found = Prunable { can_shrink: true, ..Prunable::default() };
-    for (state, kept) in settled(retention) {
+    for (state, kept) in pruning::settled(retention) {
         found.payloads += count_settled(session, state, Level::Payloads, now, kept.payloads).await?;
         found.attempts += count_settled(session, state, Level::Attempts, now, kept.attempts).await?;
         found.deliveries += count_settled(session, state, Level::Rows, now, kept.rows).await?;
     }
-    let kinds = [
-        ("unrouted", retention.unrouted),
-        ("unreadable", retention.unreadable),
-        ("quarantined", retention.quarantined),
-    ];
-    for (kind, age) in kinds {
+    for (kind, age) in pruning::odd(retention) {
         let Some(age) = age else { continue };
         // Kinds are written out, so that the index of the odd ones is used.
         let sql = format!(
             "SELECT count(*) FROM notification n JOIN envelope e ON e.id = n.envelope
              WHERE n.kind = '{kind}' AND e.received_at <= $1"
         );
-        let cutoff = cutoff(now, age.max(retention.dedupe));
+        let cutoff = cutoff(now, age);
         found.notifications += count(&session.query(&sql, args![INT8 cutoff]).await?)?;
     }
     if let Some(age) = retention.audit {
@@ -512,7 +431,9 @@ async fn count_settled(
     let Some(age) = age else { return Ok(0) };
     let mark = match level {
         Level::Rows => Mark::default(),
-        Level::Payloads | Level::Attempts => mark(session, &walk_name(state, level)).await?.unwrap_or_default(),
+        Level::Payloads | Level::Attempts => {
+            mark(session, &Walk::of_deliveries(state, level)).await?.unwrap_or_default()
+        }
     };
     let sql = format!(
         "SELECT count(*) FROM delivery WHERE NOT unsettled AND state = '{}' AND (changed_at, id) > ($1, $2)

@@ -12,15 +12,11 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
+use crate::store::lists::{self, LIST_MAX};
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
     StoredNotification,
 };
-
-/// The length of a list when none is asked for.
-const LIST_DEFAULT: u32 = 100;
-/// The longest list.
-const LIST_MAX: u32 = 1_000;
 
 const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
@@ -76,7 +72,7 @@ impl Conditions {
     /// `written_as` is all that the value may be written as, where that is something else.
     fn kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
         let Some(kept) = kept else { return };
-        let (name, value) = kept.split_once('=').map_or((kept.as_str(), None), |(name, value)| (name, Some(value)));
+        let (name, value) = lists::kept(&kept);
         let name = self.place(name);
         let mut among = format!("SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = {name}");
         if let Some(value) = value {
@@ -103,7 +99,7 @@ impl Conditions {
 
     /// `WHERE …`, in order, cut.
     pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
-        let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+        let limit = lists::length(limit);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
         format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
     }
@@ -136,7 +132,7 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
     conditions.text("strpos(d.reason, ?) > 0", filter.text);
     conditions.kept(filter.kept, filter.kept_as);
     conditions.number("d.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.number("d.id > ?", filter.after);
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
     let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
@@ -320,16 +316,15 @@ pub(super) async fn notifications(
     let mut conditions = Conditions::default();
     conditions.text("n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)", filter.source);
     // Known kinds are written out, so that the index of the odd ones can be used.
-    let known = ["unrouted", "unreadable", "quarantined"];
     match filter.kind {
-        Some(kind) if known.contains(&kind.as_str()) => conditions.plain(format!("n.kind = '{kind}'")),
+        Some(kind) if lists::is_odd(&kind) => conditions.plain(format!("n.kind = '{kind}'")),
         kind => conditions.text("n.kind = ?", kind),
     }
     conditions.text("n.notification_id = ?", filter.notification_id);
     let record = "n.record_id <> '' AND left(n.record_id, 64) = left(?, 64) AND n.record_id = ?";
     conditions.text(record, filter.record_id);
     conditions.number("n.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.number("n.id > ?", filter.after);
     let ending = conditions.ending("n.id", order, filter.limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");

@@ -12,12 +12,12 @@ use super::failure::Failure;
 use super::lane::Place;
 use super::locks::{self, Class, Gate, Keys};
 use super::names::Wanted;
-use super::reroute;
 use super::revise;
 use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::arrival;
 use crate::store::change::deed;
 use crate::store::lead;
 use crate::store::names::Kind;
@@ -173,7 +173,7 @@ impl Replaying {
         }
         let mut desk = Desk::of_scene(work, scene, 1).await?;
         desk.newest = newest;
-        let accept = reroute::nothing_new(replay.now);
+        let accept = arrival::nothing_new(replay.now);
         let envelope = Envelope::of_known(&accept, 0, 0);
         let planned = Planned { coalesce: None, ..planned.clone() };
         let made = desk.deliver(work, &envelope, first, row, &record_id, &planned)?;

@@ -14,9 +14,10 @@ use super::revise;
 use super::session::{args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
-use crate::delivery::{ConfigVersion, Planned};
+use crate::delivery::Planned;
+use crate::store::StoreError;
+use crate::store::arrival;
 use crate::store::names::Kind;
-use crate::store::{Accept, StoreError};
 
 /// The command: `row` is the content that goes out, of whichever revision.
 pub(super) struct Reroute {
@@ -61,10 +62,7 @@ impl Job for Reroute {
             locks::enter(&mut work.session, gate, &keys).await?;
             // Read again: a revision may have come before the lock.
             let first = self.first(work).await?;
-            if !["unrouted", "quarantined"].contains(&first.kind.as_str()) {
-                let reason = format!("notification row {} is {}, not unrouted or quarantined", self.row, first.kind);
-                return Err(Failure::Rule(StoreError::Conflict(reason)));
-            }
+            arrival::check_reroutable(self.row, &first.kind)?;
             if self.deliveries.is_empty() {
                 work.idle = true;
                 return Ok(Vec::new());
@@ -123,7 +121,7 @@ impl Reroute {
         let mut desk = Desk::of_scene(work, scene, self.deliveries.len()).await?;
         desk.waiting = waiting;
         desk.newest = newest;
-        let nothing_new = nothing_new(self.now);
+        let nothing_new = arrival::nothing_new(self.now);
         let envelope = Envelope::of_known(&nothing_new, first.source, first.organization);
         for planned in &self.deliveries {
             let made = desk.deliver(work, &envelope, first.row, self.row, &first.record_id, planned)?;
@@ -134,23 +132,5 @@ impl Reroute {
         revise::reclassify(work, first.source, &first.kind)?;
         work.session.query("UPDATE notification SET kind = 'routed' WHERE id = $1", args![INT8 first.row]).await?;
         desk.finish(work).await
-    }
-}
-
-/// What the making of deliveries asks of an envelope: the moment.
-pub(super) fn nothing_new(now: Timestamp) -> Accept {
-    Accept {
-        source: String::new(),
-        received_at: now,
-        organization_id: String::new(),
-        organization_key: String::new(),
-        action_id: String::new(),
-        enterprise_url: String::new(),
-        partner_url: String::new(),
-        sender: String::new(),
-        quarantine: None,
-        config_version: ConfigVersion(0),
-        revision_ignored_by: Vec::new(),
-        notifications: Vec::new(),
     }
 }

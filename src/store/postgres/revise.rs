@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::accept::{self, Desk, Envelope, Key, Known};
+use super::accept::{Desk, Envelope, Key, Known};
 use super::after;
 use super::coalesce;
 use super::failure::Failure;
@@ -10,30 +10,12 @@ use super::lane::Place;
 use super::session::{Cells, args, read};
 use super::text;
 use super::work::Work;
-use crate::delivery::{OnRevision, Planned, State};
+use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
 use crate::store::names::Kind;
+use crate::store::revision::{self, Case, MATES_MAX, Old, Step};
 use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
-
-/// A route's newest delivery of the notification, and what the route wants now.
-#[derive(Debug)]
-struct Case<'a> {
-    route: i64,
-    old: Option<i64>,
-    planned: Option<&'a Planned>,
-}
-
-/// What an old delivery becomes when its notification was revised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// It carries the new content.
-    Replace,
-    /// It is superseded, and a new one is made where the route matches.
-    Supersede,
-    /// It stays as it is, and a new one is made where the route matches.
-    Keep,
-}
 
 /// The new revision.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +108,7 @@ pub(super) fn reclassify(work: &mut Work, source: i64, kind: &str) -> Result<(),
     Ok(())
 }
 
-/// Every route that matches now or has a delivery, each once, less those that ignore revisions.
+/// What becomes of each route that matches now or has a delivery.
 fn cases<'a>(
     desk: &Desk<'_>,
     work: &Work,
@@ -134,69 +116,23 @@ fn cases<'a>(
     incoming: &'a Incoming,
     first: i64,
 ) -> Result<Vec<Case<'a>>, Failure> {
-    let ignored = |route: &str| envelope.accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
-    let mut cases: Vec<Case<'a>> = Vec::new();
     let mut newest: Vec<_> = desk.newest.range((first, i64::MIN)..=(first, i64::MAX)).map(|(_, id)| *id).collect();
     newest.sort_unstable();
-    for delivery in newest {
-        let Some(old) = desk.scene.find(delivery) else { continue };
-        if !ignored(&old.way.route_name) {
-            cases.push(Case { route: old.way.route, old: Some(delivery), planned: None });
-        }
-    }
-    for planned in &incoming.deliveries {
-        if ignored(&planned.route) {
-            continue;
-        }
-        let route = work.names.number(Kind::Route, &planned.route)?;
-        match cases.iter_mut().find(|case| case.route == route) {
-            Some(case) if case.planned.is_some() => {}
-            Some(case) => case.planned = Some(planned),
-            None => cases.push(Case { route, old: None, planned: Some(planned) }),
-        }
-    }
-    cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
-    // What others come after is planned before them, and what is not planned any more is seen to first of all.
-    if incoming.deliveries.iter().any(|planned| planned.after.is_some()) {
-        let place = |case: &Case<'_>| {
-            let route = case.planned.map(|planned| &planned.route);
-            route.map(|route| incoming.deliveries.iter().position(|planned| planned.route == *route))
-        };
-        cases.sort_by_key(place);
-    }
-    Ok(cases)
+    let newest = newest.into_iter().filter_map(|id| desk.scene.find(id)).map(|place| (place.id, &place.way));
+    revision::cases(envelope.accept, incoming, newest, |route| work.names.number(Kind::Route, route))
 }
 
-/// The table of DESIGN §3.
-fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
-    match old.state {
-        // What a person had made is not for Salesforce to change.
-        State::Waiting | State::Blocked | State::Held if old.replay_of.is_some() => Step::Keep,
-        // What it comes after was attempted and stays: so does it, and both are made anew.
-        State::Waiting | State::Blocked | State::Held
-            if old.attempts == 0 && planned.is_some() && old.comes_after.is_some() && old.comes_after != lead =>
-        {
-            Step::Keep
+impl<'a> From<&'a Place> for Old<'a> {
+    fn from(place: &'a Place) -> Self {
+        Self {
+            id: place.id,
+            state: place.state,
+            is_attempted: place.attempts > 0,
+            is_replay: place.replay_of.is_some(),
+            comes_after: place.comes_after,
+            lane: place.lane.as_ref(),
+            way: &place.way,
         }
-        State::Waiting | State::Blocked | State::Held if old.attempts == 0 => {
-            let own_lane = lead.map(|_| accept::own_lane(old.id));
-            let replaceable = planned.is_some_and(|planned| {
-                planned.dead.is_none()
-                    && lead == old.comes_after
-                    && planned.lane.as_ref().or(own_lane.as_ref()) == old.lane.as_ref()
-                    && planned.destination == old.way.destination_name
-                    && planned.system == old.way.system_name
-            });
-            if replaceable { Step::Replace } else { Step::Supersede }
-        }
-        State::Dead => Step::Supersede,
-        State::Waiting
-        | State::Blocked
-        | State::Held
-        | State::InFlight
-        | State::Delivered
-        | State::Superseded
-        | State::Discarded => Step::Keep,
     }
 }
 
@@ -215,11 +151,11 @@ fn handle(
         let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
             Some(after) => {
                 let route = work.names.number(Kind::Route, &after.route)?;
-                after::lead(&desk.scene, &desk.newest, first, route).map(|lead| lead.id)
+                after::lead(&desk.scene, &desk.newest, first, route)
             }
             None => None,
         };
-        let step = match step(desk.scene.place(old)?, case.planned, lead) {
+        let step = match revision::step(Old::from(desk.scene.place(old)?), case.planned, lead) {
             Step::Replace if desk.would_overtake(old, first, coalesce::key(envelope.organization, record_id))? => {
                 Step::Keep
             }
@@ -237,7 +173,7 @@ fn handle(
                 return Ok(true);
             }
             Step::Supersede => {
-                supersede(desk, work, envelope, old, case.planned.is_some(), revision)?;
+                supersede(desk, work, envelope, old, case.planned, revision)?;
                 superseded = Some(old);
             }
             Step::Keep => {}
@@ -260,14 +196,10 @@ fn supersede(
     work: &mut Work,
     envelope: &Envelope<'_>,
     old: i64,
-    matches: bool,
+    planned: Option<&Planned>,
     revision: i64,
 ) -> Result<(), Failure> {
-    let reason = if matches {
-        format!("revision {revision} of the notification took its place")
-    } else {
-        format!("revision {revision} of the notification came, and the route does not match it")
-    };
+    let reason = revision::reason(revision, planned);
     let at = envelope.now();
     let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
     desk.scene.turn(work, old, turn)?;
@@ -282,9 +214,6 @@ fn supersede(
 
 /// Where a record has deliveries: its lane, and the record with its organization.
 pub(super) type Spot = (i64, i64);
-
-/// How many of a record's latest notifications are looked at for what stands behind a delivery.
-const MATES_MAX: i64 = 1_000;
 
 /// Reads what stands in lanes for the records of some notifications, known by their first revisions: each delivery with the
 /// first revision of its notification. The lanes must be locked.

@@ -16,9 +16,6 @@ use crate::store::{Claim, Claimed, Outage, Pause, SystemState};
 /// While other gateways have all the calls, one looks again after this long, unless it is told.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// A pause for credentials is probed within this, or within its own time.
-const PROBE_AFTER: Duration = Duration::from_secs(300);
-
 /// How a system stands, and what a claim may take of it.
 pub(super) struct Standing {
     pub(super) state: SystemState,
@@ -84,7 +81,7 @@ fn judge(claim: &Claim, state: SystemState, probing: bool, under_way: usize, wai
     // written before the clock was set back, and whoever claims has seen to that.
     let is_time = |at: Timestamp, within: Duration| at <= claim.now || at > claim.now.plus(within);
     let lets = |at, within| claim.bounds.probe && is_time(at, within) && !probing;
-    let lets_pause = |pause: &Pause| pause.probe_at.is_some_and(|at| lets(at, at.since(pause.since).max(PROBE_AFTER)));
+    let lets_pause = |pause: &Pause| pause.probe_at.is_some_and(|at| lets(at, pause.probe_within(at)));
     let lets_outage = |outage: &Outage| lets(outage.probe_at, claim.bounds.probe_within);
     let is_over = |pause: &Pause| pause.until.is_some_and(|until| until <= claim.now);
     let paused = state.paused.as_ref().filter(|pause| !is_over(pause));

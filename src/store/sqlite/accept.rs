@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use super::after;
 use super::books::{Books, Failure};
-use super::coalesce::{self, Newcomer};
+use super::coalesce::Newcomer;
 use super::lane;
 use super::revise;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
-use crate::store::lead;
+use crate::store::arrival;
+use crate::store::coalescing;
 use crate::store::names::{Kind, Way};
-use crate::store::{Accept, Accepted, Fate, Incoming, IncomingKind};
+use crate::store::{Accept, Accepted, Fate, Incoming};
 
 /// What all notifications of one envelope share.
 #[derive(Debug)]
@@ -50,54 +51,20 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
 }
 
 fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {
-    let fate = first_fate(envelope.accept, incoming);
+    let fate = arrival::first_fate(envelope.accept, incoming);
     // Nearly every notification is new: the row itself is the question whether it is.
     let Some(row) = envelope.write_row(books, incoming, 1, fate)? else {
         return revise::came_again(books, envelope, incoming);
     };
     books.accounts.add(Account::source(envelope.source, "unique"), 1);
-    books.accounts.add(Account::source(envelope.source, kind_word(fate)), 1);
+    books.accounts.add(Account::source(envelope.source, arrival::kind_word(fate)), 1);
     if fate == Fate::Routed {
-        for (place, planned) in incoming.deliveries.iter().enumerate() {
-            let before = incoming.deliveries.iter().take(place);
-            if before.into_iter().all(|other| other.route != planned.route) {
-                envelope.deliver(books, row, row, &incoming.record_id, planned)?;
-            }
+        for planned in arrival::planned(incoming) {
+            envelope.deliver(books, row, row, &incoming.record_id, planned)?;
         }
         envelope.tell_fallen(books)?;
     }
     Ok(fate)
-}
-
-/// What a notification is when it comes for the first time.
-fn first_fate(accept: &Accept, incoming: &Incoming) -> Fate {
-    if accept.quarantine.is_some() {
-        return Fate::Quarantined;
-    }
-    match (&incoming.kind, incoming.deliveries.is_empty()) {
-        (IncomingKind::Unreadable(_), _) => Fate::Unreadable,
-        (IncomingKind::Record | IncomingKind::Empty, false) => Fate::Routed,
-        (IncomingKind::Record, true) => Fate::Unrouted,
-        (IncomingKind::Empty, true) => Fate::SkippedEmpty,
-    }
-}
-
-/// The word for a fate in the rows and accounts.
-pub(super) fn kind_word(fate: Fate) -> &'static str {
-    match fate {
-        Fate::Routed => "routed",
-        Fate::Unrouted => "unrouted",
-        Fate::SkippedEmpty => "skipped_empty",
-        Fate::Unreadable => "unreadable",
-        Fate::Quarantined => "quarantined",
-        Fate::Duplicate => "duplicate",
-        Fate::Revised => "revised",
-    }
-}
-
-/// The lane of a delivery that needs one to itself.
-pub(super) fn own_lane(delivery: i64) -> String {
-    format!("delivery {delivery}")
 }
 
 impl<'a> Envelope<'a> {
@@ -126,10 +93,7 @@ impl Envelope<'_> {
         revision: u32,
         fate: Fate,
     ) -> Result<Option<i64>, Failure> {
-        let reason = match (&self.accept.quarantine, &incoming.kind) {
-            (Some(reason), _) | (None, IncomingKind::Unreadable(reason)) => Some(reason),
-            (None, IncomingKind::Record | IncomingKind::Empty) => None,
-        };
+        let reason = arrival::remark(self.accept, incoming);
         let sql = "INSERT INTO notification (envelope, source, organization, notification_id, revision, kind, hash,
                    reason, record_type, record_id, xml) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                    ON CONFLICT (notification_id, organization, revision) DO NOTHING";
@@ -141,7 +105,7 @@ impl Envelope<'_> {
                 self.organization,
                 &incoming.notification_id,
                 revision,
-                kind_word(fate),
+                arrival::kind_word(fate),
                 incoming.hash,
                 reason,
                 &incoming.record_type,
@@ -170,23 +134,16 @@ impl Envelope<'_> {
             Some(after) => after::lead(books, first, &after.route)?,
             None => None,
         };
-        let lost = planned.after.as_ref().and_then(|after| lead::refusal(after, lead));
-        let dead = planned.dead.as_ref().or(lost.as_ref());
+        let dead = arrival::dead(planned, lead);
         let newer = if dead.is_none() { self.coalesced(books, &way, id, record_id, planned)? } else { None };
-        // One that may have to wait for another has a lane, if need be to itself: there it keeps its place.
-        let lane = planned.lane.clone().or_else(|| lead.map(|_| own_lane(id)));
-        let waits = lead.is_some_and(|lead| lead.state != State::Delivered);
-        let state = match (dead, newer, &lane) {
-            (Some(_), _, _) => State::Dead,
-            (None, Some(_), _) => State::Superseded,
-            (None, None, Some(lane)) if waits || lane::is_occupied(books, way.system, lane)? => State::Blocked,
-            (None, None, _) => State::Waiting,
-        };
-        let reason = dead.cloned().or_else(|| newer.map(coalesce::reason));
+        let lane = arrival::lane(planned, lead, id);
+        let is_occupied = || lane.as_ref().map_or(Ok(false), |lane| lane::is_occupied(books, way.system, lane));
+        let state = arrival::state(dead.as_ref(), newer, lead, is_occupied)?;
+        let reason = dead.or_else(|| newer.map(coalescing::reason));
         let due_at = (state == State::Waiting).then_some(now.0);
         let sql = "INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, created_at,
                    changed_at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
-        let unsettled = matches!(state, State::Waiting | State::Blocked);
+        let unsettled = arrival::is_unsettled(state);
         books.run(sql, (id, row, way.id, way.system, &lane, state.as_str(), unsettled, due_at, now.0, &reason))?;
         if let Some(after) = &planned.after {
             after::note(books, id, after, lead)?;

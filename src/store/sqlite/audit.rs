@@ -1,105 +1,23 @@
 //! The ledger, and its comparison with the rows.
 
-use std::collections::BTreeMap;
-
 use rusqlite::Connection;
 
 use super::days;
 use crate::clock::Timestamp;
-use crate::store::{AttemptCounts, Backlog, DeliveryCounts, Discrepancy, Ledger, NotificationCounts};
-
-/// An account's name in words, such as `destination erp-create, delivered`, and what it holds.
-type Sums = BTreeMap<String, i64>;
+use crate::store::ledger::{self, Counter, Group, Rows};
+use crate::store::{Backlog, Discrepancy, Ledger};
 
 /// The accounts.
 pub(super) fn ledger(connection: &Connection) -> rusqlite::Result<Ledger> {
-    let mut ledger = Ledger::default();
-    for (kind, owner, account, value) in counters(connection)? {
-        match kind.as_str() {
-            "source" => add_notifications(ledger.sources.entry(owner).or_default(), &account, value),
-            "destination" => match account.as_str() {
-                "attempts" => ledger.attempts.total += value,
-                "attempts_unknown" => ledger.attempts.unknown += value,
-                _ => add_deliveries(ledger.destinations.entry(owner).or_default(), &account, value),
-            },
-            _ => {}
-        }
-    }
-    for counts in ledger.sources.values() {
-        sum_notifications(&mut ledger.notifications, counts);
-    }
-    for counts in ledger.destinations.values() {
-        sum_deliveries(&mut ledger.deliveries, counts);
-    }
-    let AttemptCounts { total, unknown } = ledger.attempts;
-    ledger.balanced = ledger.sources.values().all(NotificationCounts::balanced)
-        && ledger.destinations.values().all(DeliveryCounts::balanced)
-        && (0..=total).contains(&unknown);
-    Ok(ledger)
+    Ok(ledger::ledger(counters(connection)?))
 }
 
-fn counters(connection: &Connection) -> rusqlite::Result<Vec<(String, String, String, i64)>> {
+fn counters(connection: &Connection) -> rusqlite::Result<Vec<Counter>> {
     let sql =
         "SELECT c.kind, coalesce(n.text, ''), c.account, c.value FROM counter c LEFT JOIN name n ON n.id = c.owner";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     rows.collect()
-}
-
-fn add_notifications(counts: &mut NotificationCounts, account: &str, value: i64) {
-    let count = match account {
-        "received" => &mut counts.received,
-        "unique" => &mut counts.unique,
-        "duplicate" => &mut counts.duplicate,
-        "revised" => &mut counts.revised,
-        "routed" => &mut counts.routed,
-        "unrouted" => &mut counts.unrouted,
-        "skipped_empty" => &mut counts.skipped_empty,
-        "unreadable" => &mut counts.unreadable,
-        "quarantined" => &mut counts.quarantined,
-        _ => return,
-    };
-    *count += value;
-}
-
-fn sum_notifications(sum: &mut NotificationCounts, counts: &NotificationCounts) {
-    sum.received += counts.received;
-    sum.unique += counts.unique;
-    sum.duplicate += counts.duplicate;
-    sum.revised += counts.revised;
-    sum.routed += counts.routed;
-    sum.unrouted += counts.unrouted;
-    sum.skipped_empty += counts.skipped_empty;
-    sum.unreadable += counts.unreadable;
-    sum.quarantined += counts.quarantined;
-}
-
-fn add_deliveries(counts: &mut DeliveryCounts, account: &str, value: i64) {
-    let count = match account {
-        "routed" => &mut counts.routed,
-        "waiting" => &mut counts.waiting,
-        "blocked" => &mut counts.blocked,
-        "in_flight" => &mut counts.in_flight,
-        "held" => &mut counts.held,
-        "delivered" => &mut counts.delivered,
-        "dead" => &mut counts.dead,
-        "superseded" => &mut counts.superseded,
-        "discarded" => &mut counts.discarded,
-        _ => return,
-    };
-    *count += value;
-}
-
-fn sum_deliveries(sum: &mut DeliveryCounts, counts: &DeliveryCounts) {
-    sum.routed += counts.routed;
-    sum.waiting += counts.waiting;
-    sum.blocked += counts.blocked;
-    sum.in_flight += counts.in_flight;
-    sum.held += counts.held;
-    sum.delivered += counts.delivered;
-    sum.dead += counts.dead;
-    sum.superseded += counts.superseded;
-    sum.discarded += counts.discarded;
 }
 
 /// What waits, and since when.
@@ -133,96 +51,30 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<Vec<Discrepanc
     Ok(found)
 }
 
-/// Counters that differ from the rows and what was pruned of them, or from the sum of their days.
-///
-/// What came again with the same content is counted for the source it came from, and noted on the row it repeats, which
-/// may be another source's: `received` and `duplicate` are compared in sum.
+/// Counters that differ from the rows, or from the sum of their days.
 fn disagreements(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
-    let by_day = differing_days(connection)?;
-    let mut counted = counted(connection)?;
-    let found = found(connection)?;
-    for account in found.keys() {
-        counted.entry(account.clone()).or_insert(0);
-    }
-    let compare = |(account, counter): (String, i64)| {
-        let rows = found.get(&account).copied().unwrap_or(0);
-        (rows != counter).then_some(Discrepancy { account, counter, rows })
-    };
-    Ok(counted.into_iter().filter_map(compare).chain(by_day).collect())
-}
-
-/// Counters that differ from the sum of what their days say.
-fn differing_days(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
-    let mut pairs: BTreeMap<String, (i64, i64)> = BTreeMap::new();
-    for (kind, owner, account, sum) in days::sums(connection)? {
-        pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().1 += sum;
-    }
-    for (kind, owner, account, value) in counters(connection)? {
-        if matches!(kind.as_str(), "source" | "destination") {
-            pairs.entry(format!("{kind} {owner}, {account}, by day")).or_default().0 += value;
-        }
-    }
-    let differ = |(account, (counter, rows))| (counter != rows).then_some(Discrepancy { account, counter, rows });
-    Ok(pairs.into_iter().filter_map(differ).collect())
-}
-
-fn counted(connection: &Connection) -> rusqlite::Result<Sums> {
-    let mut sums = Sums::new();
-    for (kind, owner, account, value) in counters(connection)? {
-        let name = match (kind.as_str(), account.as_str()) {
-            ("source", "received" | "duplicate") => format!("all sources, {account}"),
-            ("source" | "destination", _) => format!("{kind} {owner}, {account}"),
-            _ => continue,
-        };
-        *sums.entry(name).or_insert(0) += value;
-    }
-    Ok(sums)
-}
-
-fn found(connection: &Connection) -> rusqlite::Result<Sums> {
-    let mut sums = Sums::new();
-    let mut add = |name: String, value: i64| *sums.entry(name).or_insert(0) += value;
-    // What a person edited did not come in, and is counted nowhere.
-    let sql = "SELECT s.text, g.kind, g.rows, g.duplicates FROM
+    let notifications = "SELECT s.text, g.kind, g.rows, g.duplicates FROM
                (SELECT source, kind, count(*) AS rows, sum(duplicates) AS duplicates FROM notification
                 WHERE edited_from IS NULL GROUP BY source, kind) g
                LEFT JOIN name s ON s.id = g.source";
-    for (source, kind, rows, duplicates) in grouped(connection, sql)? {
-        add("all sources, received".to_owned(), rows + duplicates);
-        add("all sources, duplicate".to_owned(), duplicates);
-        if kind != "revised" {
-            add(format!("source {source}, unique"), rows);
-        }
-        add(format!("source {source}, {kind}"), rows);
-    }
-    let sql = "SELECT t.text, g.state, g.rows, 0 FROM
+    let deliveries = "SELECT t.text, g.state, g.rows, 0 FROM
                (SELECT way, state, count(*) AS rows FROM delivery GROUP BY way, state) g
                LEFT JOIN way w ON w.id = g.way LEFT JOIN name t ON t.id = w.destination";
-    for (destination, state, rows, _) in grouped(connection, sql)? {
-        add(format!("destination {destination}, {state}"), rows);
-        add(format!("destination {destination}, routed"), rows);
-    }
-    let sql = "SELECT t.text, '', g.rows, g.unknown FROM
+    let attempts = "SELECT t.text, '', g.rows, g.unknown FROM
                (SELECT d.way AS way, count(*) AS rows, sum(a.outcome IS 'unknown') AS unknown
                 FROM attempt a LEFT JOIN delivery d ON d.id = a.delivery GROUP BY d.way) g
                LEFT JOIN way w ON w.id = g.way LEFT JOIN name t ON t.id = w.destination";
-    for (destination, _, rows, unknown) in grouped(connection, sql)? {
-        add(format!("destination {destination}, attempts"), rows);
-        add(format!("destination {destination}, attempts_unknown"), unknown);
-    }
-    for (kind, owner, account, value) in counters(connection)? {
-        match (kind.as_str(), account.as_str()) {
-            ("pruned_source", "received" | "duplicate") => add(format!("all sources, {account}"), value),
-            ("pruned_source", _) => add(format!("source {owner}, {account}"), value),
-            ("pruned_destination", _) => add(format!("destination {owner}, {account}"), value),
-            _ => {}
-        }
-    }
-    Ok(sums)
+    let rows = Rows {
+        notifications: grouped(connection, notifications)?,
+        deliveries: grouped(connection, deliveries)?,
+        attempts: grouped(connection, attempts)?,
+        days: days::sums(connection)?,
+    };
+    Ok(ledger::disagreements(&counters(connection)?, &rows))
 }
 
 /// A name, a word and two sums of each group.
-fn grouped(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<(String, String, i64, i64)>> {
+fn grouped(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Group>> {
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], |row| {
         let name: Option<String> = row.get(0)?;

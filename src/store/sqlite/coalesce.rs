@@ -6,7 +6,7 @@ use super::books::{Books, Failure};
 use super::lane;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
-use crate::stale;
+use crate::store::coalescing::{self, WAITING_MAX};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
 
@@ -22,9 +22,6 @@ pub(super) struct Newcomer<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What waits of the record: never more than a few.
-const WAITING_MAX: i64 = 100;
-
 impl Newcomer<'_> {
     /// Supersedes what waits of the same record on the same way and was not attempted yet. The one that is newer than the
     /// newcomer, if there is such a one: then it is the newcomer that gives way, and nothing was superseded. What others come
@@ -36,12 +33,8 @@ impl Newcomer<'_> {
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?));
         let waiting: Vec<(i64, Option<String>)> =
             books.list(sql, (self.way.id, self.key, self.id, WAITING_MAX), read)?;
-        let is_newer = |mark: &Option<String>| match (&self.coalesce.mark, mark) {
-            (Some(mine), Some(its)) => stale::is_older(mine, its),
-            _ => false,
-        };
-        if let Some((newer, _)) = waiting.iter().find(|(_, mark)| is_newer(mark)) {
-            return Ok(Some(*newer));
+        if let Some(newer) = coalescing::newer(self.coalesce, &waiting) {
+            return Ok(Some(newer));
         }
         for (older, _) in waiting {
             if self.supersede(books, older)? {
@@ -54,7 +47,7 @@ impl Newcomer<'_> {
     /// Whether others come after it.
     fn supersede(&self, books: &mut Books, older: i64) -> Result<bool, Failure> {
         let place = lane::place_of(books, older)?;
-        let reason = reason(self.id);
+        let reason = coalescing::reason(self.id);
         let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: self.now };
         lane::turn(books, &place, turn)?;
         books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [older, self.id])?;
@@ -67,9 +60,4 @@ impl Newcomer<'_> {
         let sql = "UPDATE delivery SET coalesce_key = ?2, mark = ?3, superseded_by = ?4 WHERE id = ?1";
         books.run(sql, (self.id, self.key, &self.coalesce.mark, superseded_by)).map(|_| ())
     }
-}
-
-/// Why a delivery gave way.
-pub(super) fn reason(successor: i64) -> String {
-    format!("delivery {successor} brings a newer state of the record")
 }

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 
 use super::books::{Books, Failure};
 use crate::clock::{Day, Timestamp};
+use crate::store::ledger::Counter;
 use crate::store::{DayChange, DayFilter, DeliveryCounts, Gap, LedgerDay, LedgerDays, NotificationCounts, Silence};
 
 /// The accounts of a source, in the order of their columns.
@@ -247,7 +248,7 @@ fn delivery_counts(row: &Row<'_>) -> rusqlite::Result<DeliveryCounts> {
 }
 
 /// Each account's sum over all days: kind, owner, account, sum.
-pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, String, &'static str, i64)>> {
+pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<Counter>> {
     let mut sums = Vec::new();
     for (kind, names) in [("source", SOURCE.as_slice()), ("destination", DESTINATION.as_slice())] {
         let each: Vec<String> = names.iter().map(|name| format!("sum(d.\"{name}\")")).collect();
@@ -261,7 +262,7 @@ pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<(&'static st
         while let Some(row) = rows.next()? {
             let owner: String = row.get(0)?;
             for (place, name) in names.iter().enumerate() {
-                sums.push((kind, owner.clone(), *name, row.get(place + 1)?));
+                sums.push((kind.to_owned(), owner.clone(), (*name).to_owned(), row.get(place + 1)?));
             }
         }
     }

@@ -9,6 +9,15 @@ use crate::delivery::DeliveryId;
 use crate::store::names::Kind;
 use crate::store::{By, Change, Discarded, Unsettled, Way};
 
+/// Every way that a delivery was ever made for.
+pub(super) fn ways(connection: &Connection) -> rusqlite::Result<Vec<Way>> {
+    let sql = "SELECT r.text, t.text, y.text FROM way w CROSS JOIN name r ON r.id = w.route
+               CROSS JOIN name t ON t.id = w.destination CROSS JOIN name y ON y.id = w.system
+               ORDER BY r.text, t.text, y.text";
+    let read = |row: &rusqlite::Row<'_>| Ok(Way { route: row.get(0)?, destination: row.get(1)?, system: row.get(2)? });
+    connection.prepare_cached(sql)?.query_map([], read)?.collect()
+}
+
 /// Counts what is not settled, by way. Reads nothing but the index over it.
 pub(super) fn unsettled(connection: &Connection) -> rusqlite::Result<Vec<Unsettled>> {
     let sql = "SELECT r.text, t.text, y.text, open.count

@@ -14,24 +14,16 @@ use super::lane::{self, Place};
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::State;
 use crate::store::accounts::{self, Account};
-use crate::store::{Kept, Prunable, Prune, Pruned, Retention};
+use crate::store::pruning::{
+    self, AUDIT_MIN_MS, EARLIER_MAX, ENTRIES_AT_ONCE, Level, Mark, REVISIONS_MAX, Revision, SUCCESSORS_MAX, Walk,
+    cutoff,
+};
+use crate::store::{Prunable, Prune, Pruned, Retention};
 
 /// Attempts of one delivery that are handled at once.
 const ATTEMPTS_AT_ONCE: i64 = 50;
 /// Notifications that are read at once.
 const NOTIFICATIONS_AT_ONCE: i64 = 20;
-/// Revisions of one notification that go at once.
-const REVISIONS_AT_ONCE: i64 = 200;
-/// Deliveries between one and the last that took its place: more are not shown, and not looked at.
-const SUCCESSORS_MAX: i64 = 100;
-/// Earlier notifications of a record that are looked through for what a pruned delivery outdates.
-const EARLIER_MAX: i64 = 1_000;
-/// Entries of the audit log that go at once.
-const ENTRIES_AT_ONCE: usize = 200;
-/// What a walk passed by is looked at again after this long.
-const AGAIN_AFTER: Duration = Duration::from_secs(86_400);
-/// No entry of the audit log goes before it is this old; a trigger guards it.
-const AUDIT_MIN_MS: i64 = 365 * 86_400_000;
 /// Free pages that stay in the file at least, and one in so many of all its pages: they are used again soon.
 const FREE_PAGES_KEPT: i64 = 256;
 const FREE_SHARE_KEPT: i64 = 20;
@@ -48,22 +40,6 @@ struct Step<'s, 'c> {
     pruned: Pruned,
 }
 
-/// How far a walk came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Mark {
-    at: i64,
-    id: i64,
-    begun_at: i64,
-}
-
-/// What is done to each settled delivery of a walk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Payloads,
-    Attempts,
-    Rows,
-}
-
 /// Executes the command.
 pub(super) fn step(books: &mut Books, prune: &Prune, clock: &SharedClock) -> Result<Pruned, Failure> {
     let started = clock.monotonic();
@@ -75,17 +51,9 @@ pub(super) fn step(books: &mut Books, prune: &Prune, clock: &SharedClock) -> Res
 impl Step<'_, '_> {
     /// Whether everything was done that is to do now.
     fn run(&mut self) -> Result<bool, Failure> {
-        let retention = &self.prune.retention;
-        for (state, kept) in settled(retention) {
-            let levels = [(Level::Payloads, kept.payloads), (Level::Attempts, kept.attempts), (Level::Rows, kept.rows)];
-            for (level, age) in levels {
-                let done = match age {
-                    Some(age) => self.walk_deliveries(state, level, age)?,
-                    None => true,
-                };
-                if !done {
-                    return Ok(false);
-                }
+        for (state, level, age) in pruning::levels(&self.prune.retention) {
+            if !self.walk_deliveries(state, level, age)? {
+                return Ok(false);
             }
         }
         let done = self.odd_notifications()? && self.other_notifications()? && self.entries()?;
@@ -109,8 +77,8 @@ impl Step<'_, '_> {
 
     /// Walks the settled deliveries of a state that are old enough; whether it came to the end.
     fn walk_deliveries(&mut self, state: State, level: Level, age: Duration) -> Result<bool, Failure> {
-        let walk = walk_name(state, level);
-        let before = self.begin(&walk, level == Level::Rows)?;
+        let walk = Walk::of_deliveries(state, level);
+        let before = self.begin(&walk)?;
         let mut mark = before;
         let cutoff = self.cutoff(age);
         let mut ended = false;
@@ -159,7 +127,7 @@ impl Step<'_, '_> {
                    CROSS JOIN notification other ON other.notification_id = n.notification_id
                    AND other.organization = n.organization
                    WHERE d.id = ?1 AND octet_length(other.xml) > 0 LIMIT ?2";
-        let rows: Vec<i64> = self.books.list(sql, (place.id, REVISIONS_AT_ONCE), |row| row.get(0))?;
+        let rows: Vec<i64> = self.books.list(sql, (place.id, REVISIONS_MAX), |row| row.get(0))?;
         for row in rows {
             if !self.is_needed(row)? {
                 self.books.run("UPDATE notification SET xml = '' WHERE id = ?1", [row])?;
@@ -181,12 +149,10 @@ impl Step<'_, '_> {
             let sql =
                 "SELECT e.received_at FROM notification n CROSS JOIN envelope e ON e.id = n.envelope WHERE n.id = ?1";
             let received: Option<i64> = self.books.find(sql, [row], |found| found.get(0))?;
-            let age = [retention.delivered, retention.superseded, retention.discarded].map(|kept| kept.payloads);
-            let age = age.into_iter().max_by_key(|age| age.unwrap_or(Duration::MAX)).flatten();
-            return Ok(!is_due(received, self.prune.now, age));
+            return Ok(!is_due(received, self.prune.now, pruning::unused(retention)));
         }
         Ok(deliveries.into_iter().any(|(state, unsettled, changed_at)| {
-            let kept = settled(retention).into_iter().find(|(known, _)| known.as_str() == state);
+            let kept = pruning::settled(retention).into_iter().find(|(known, _)| known.as_str() == state);
             let age = kept.and_then(|(_, kept)| kept.payloads);
             unsettled || !is_due(Some(changed_at), self.prune.now, age)
         }))
@@ -285,22 +251,12 @@ impl Step<'_, '_> {
         Ok(true)
     }
 
-    /// Takes a notification away, all its revisions, when it has no delivery, was kept long enough, and a repeat is not to be
-    /// expected any more. Always finished with it: what must stay is looked at again by its own walk.
+    /// Takes a notification away, all its revisions, when it may go. Always finished with it: what must stay is looked at
+    /// again by its own walk.
     fn take_notification(&mut self, row: i64) -> Result<bool, Failure> {
-        let Some(family) = family(self.books, row)? else { return Ok(true) };
-        let Some(first) = family.last().filter(|first| first.revision == 1) else { return Ok(true) };
-        let retention = &self.prune.retention;
-        let age = match first.kind.as_str() {
-            "unrouted" => retention.unrouted,
-            "unreadable" => retention.unreadable,
-            "quarantined" => retention.quarantined,
-            "skipped_empty" => retention.skipped_empty,
-            _ => Some(retention.dedupe),
-        };
-        let Some(age) = age else { return Ok(true) };
-        let cutoff = self.cutoff(age.max(retention.dedupe));
-        if family.iter().any(|revision| revision.received_at.is_none_or(|at| at > cutoff) || revision.is_used) {
+        let family = family(self.books, row)?;
+        let Some(first) = family.last() else { return Ok(true) };
+        if !pruning::may_go(&family, &self.prune.retention, self.prune.now) {
             return Ok(true);
         }
         let newest: Option<i64> = self.books.find("SELECT max(id) FROM notification", [], |found| found.get(0))?;
@@ -335,44 +291,23 @@ impl Step<'_, '_> {
 
     /// Those that never had a delivery.
     fn odd_notifications(&mut self) -> Result<bool, Failure> {
-        let retention = &self.prune.retention;
-        let kinds = [
-            ("unrouted", ODD_UNROUTED, retention.unrouted),
-            ("unreadable", ODD_UNREADABLE, retention.unreadable),
-            ("quarantined", ODD_QUARANTINED, retention.quarantined),
-        ];
-        for (kind, sql, age) in kinds {
+        for ((kind, age), sql) in pruning::odd(&self.prune.retention).into_iter().zip(ODD) {
             let Some(age) = age else { continue };
-            let age = age.max(retention.dedupe);
-            let before = self.begin(&format!("notifications {kind}"), true)?;
-            if !self.walk_notifications(&format!("notifications {kind}"), before, sql, age)? {
+            if !self.walk_notifications(&Walk::of_odd(kind), sql, age)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Those whose last delivery went before they could go, and those without a record. Each revision is passed once, at an
-    /// age at which the rows of its deliveries went: the newest one of a notification finds whatever is left of it. What is
-    /// settled later goes with its last delivery. So nothing is read twice, however much is kept for good.
+    /// Those whose last delivery went before they could go, and those without a record.
     fn other_notifications(&mut self) -> Result<bool, Failure> {
-        let retention = &self.prune.retention;
-        let rows = settled(retention).into_iter().filter_map(|(_, kept)| kept.rows);
-        let age = rows.chain(retention.skipped_empty).fold(retention.dedupe, Duration::max);
-        // Another age is another walk.
-        let seconds = |age: Option<Duration>| age.map_or_else(|| "never".to_owned(), |age| age.as_secs().to_string());
-        let walk = format!("notifications {} {}", seconds(Some(age)), seconds(retention.skipped_empty));
-        let before = self.begin(&walk, false)?;
-        self.walk_notifications(&walk, before, EVERY_NOTIFICATION, age)
+        let (walk, age) = Walk::of_others(&self.prune.retention);
+        self.walk_notifications(&walk, EVERY_NOTIFICATION, age)
     }
 
-    fn walk_notifications(
-        &mut self,
-        walk: &str,
-        before: Mark,
-        sql: &'static str,
-        age: Duration,
-    ) -> Result<bool, Failure> {
+    fn walk_notifications(&mut self, walk: &Walk, sql: &'static str, age: Duration) -> Result<bool, Failure> {
+        let before = self.begin(walk)?;
         let mut mark = before;
         let cutoff = self.cutoff(age);
         while self.has_room() {
@@ -455,51 +390,30 @@ impl Step<'_, '_> {
         Ok(!space.can_shrink || free <= kept)
     }
 
-    /// Where a walk goes on. One that `comes again` begins anew after a day, for what it passed by.
-    fn begin(&self, walk: &str, comes_again: bool) -> Result<Mark, Failure> {
-        let mark = mark(self.books.connection, walk)?.unwrap_or_default();
-        let now = self.prune.now;
-        if comes_again && now.since(Timestamp(mark.begun_at)) >= AGAIN_AFTER {
-            return Ok(Mark { at: 0, id: 0, begun_at: now.0 });
-        }
-        Ok(mark)
+    /// Where a walk goes on.
+    fn begin(&self, walk: &Walk) -> Result<Mark, Failure> {
+        Ok(walk.resumed(mark(self.books.connection, walk)?, self.prune.now))
     }
 
     /// Keeps how far it came, unless it came nowhere.
-    fn keep(&self, walk: &str, before: Mark, mark: Mark) -> Result<(), Failure> {
+    fn keep(&self, walk: &Walk, before: Mark, mark: Mark) -> Result<(), Failure> {
         if before == mark {
             return Ok(());
         }
         let sql = "INSERT INTO prune_walk (walk, at, id, begun_at) VALUES (?1, ?2, ?3, ?4)
                    ON CONFLICT DO UPDATE SET at = excluded.at, id = excluded.id, begun_at = excluded.begun_at";
-        self.books.run(sql, (walk, mark.at, mark.id, mark.begun_at)).map(|_| ())
+        self.books.run(sql, (&walk.name, mark.at, mark.id, mark.begun_at)).map(|_| ())
     }
 }
 
-/// One revision of a notification.
-#[derive(Debug)]
-struct Revision {
-    row: i64,
-    revision: u32,
-    envelope: i64,
-    source: i64,
-    kind: String,
-    duplicates: i64,
-    received_at: Option<i64>,
-    /// Whether a person edited it: then it did not come in, and is counted nowhere.
-    is_edited: bool,
-    /// Whether a delivery carries it.
-    is_used: bool,
-}
-
-/// All revisions of a notification, the first one last; none when it has too many to look at or is gone.
-fn family(books: &Books, row: i64) -> Result<Option<Vec<Revision>>, Failure> {
+/// All revisions of a notification, the first one last, as far as they are looked at; none when it is gone.
+fn family(books: &Books, row: i64) -> Result<Vec<Revision>, Failure> {
     let sql = "SELECT n.id, n.revision, n.envelope, n.source, n.kind, n.duplicates, e.received_at,
                n.edited_from IS NOT NULL, EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)
                FROM notification this CROSS JOIN notification n ON n.notification_id = this.notification_id
                AND n.organization = this.organization LEFT JOIN envelope e ON e.id = n.envelope
                WHERE this.id = ?1 ORDER BY n.revision DESC LIMIT ?2";
-    let family = books.list(sql, (row, REVISIONS_AT_ONCE), |found| {
+    books.list(sql, (row, REVISIONS_MAX), |found| {
         Ok(Revision {
             row: found.get(0)?,
             revision: found.get(1)?,
@@ -511,11 +425,11 @@ fn family(books: &Books, row: i64) -> Result<Option<Vec<Revision>>, Failure> {
             is_edited: found.get(7)?,
             is_used: found.get(8)?,
         })
-    })?;
-    Ok(Some(family).filter(|family| !family.is_empty()))
+    })
 }
 
-/// Kinds are written out, so that the index of the odd ones is used.
+/// In the order of [`pruning::odd`]. Kinds are written out, so that the index of the odd ones is used.
+const ODD: [&str; 3] = [ODD_UNROUTED, ODD_UNREADABLE, ODD_QUARANTINED];
 const ODD_UNROUTED: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
     CROSS JOIN envelope e ON e.id = n.envelope WHERE n.kind = 'unrouted' AND n.id > ?1 ORDER BY n.id LIMIT ?2";
 const ODD_UNREADABLE: &str = "SELECT n.id, e.received_at FROM notification n INDEXED BY notification_odd
@@ -551,33 +465,10 @@ fn next_settled(
     books.list(sql, (state.as_str(), mark.at, cutoff, limit), read)
 }
 
-/// What is kept how long of each state in which a delivery is settled. Dead letters are kept whole.
-fn settled(retention: &Retention) -> [(State, Kept); 4] {
-    [
-        (State::Delivered, retention.delivered),
-        (State::Superseded, retention.superseded),
-        (State::Discarded, retention.discarded),
-        (State::Dead, Kept { payloads: None, attempts: None, rows: retention.dead }),
-    ]
-}
-
-fn walk_name(state: State, level: Level) -> String {
-    let level = match level {
-        Level::Payloads => "payloads",
-        Level::Attempts => "attempts",
-        Level::Rows => "rows",
-    };
-    format!("{} {level}", state.as_str())
-}
-
-fn mark(connection: &Connection, walk: &str) -> rusqlite::Result<Option<Mark>> {
+fn mark(connection: &Connection, walk: &Walk) -> rusqlite::Result<Option<Mark>> {
     let sql = "SELECT at, id, begun_at FROM prune_walk WHERE walk = ?1";
     let read = |row: &rusqlite::Row<'_>| Ok(Mark { at: row.get(0)?, id: row.get(1)?, begun_at: row.get(2)? });
-    connection.prepare_cached(sql)?.query_row([walk], read).optional()
-}
-
-fn cutoff(now: Timestamp, age: Duration) -> i64 {
-    now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    connection.prepare_cached(sql)?.query_row([&walk.name], read).optional()
 }
 
 /// Whether what happened then is older than an age; never when it is for good.
@@ -621,24 +512,19 @@ pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Time
         can_shrink: space.can_shrink,
         ..Prunable::default()
     };
-    for (state, kept) in settled(retention) {
+    for (state, kept) in pruning::settled(retention) {
         found.payloads += count_settled(connection, state, Level::Payloads, now, kept.payloads)?;
         found.attempts += count_settled(connection, state, Level::Attempts, now, kept.attempts)?;
         found.deliveries += count_settled(connection, state, Level::Rows, now, kept.rows)?;
     }
-    let kinds = [
-        ("unrouted", retention.unrouted),
-        ("unreadable", retention.unreadable),
-        ("quarantined", retention.quarantined),
-    ];
-    for (kind, age) in kinds {
+    for (kind, age) in pruning::odd(retention) {
         let Some(age) = age else { continue };
         // Kinds are written out, so that the index of the odd ones is used.
         let sql = format!(
             "SELECT count(*) FROM notification n CROSS JOIN envelope e ON e.id = n.envelope
              WHERE n.kind = '{kind}' AND e.received_at <= ?1"
         );
-        let cutoff = cutoff(now, age.max(retention.dedupe));
+        let cutoff = cutoff(now, age);
         found.notifications += connection.query_row(&sql, [cutoff], |row| row.get(0)).map(not_negative)?;
     }
     if let Some(age) = retention.audit {
@@ -660,7 +546,7 @@ fn count_settled(
     let Some(age) = age else { return Ok(0) };
     let mark = match level {
         Level::Rows => Mark::default(),
-        Level::Payloads | Level::Attempts => mark(connection, &walk_name(state, level))?.unwrap_or_default(),
+        Level::Payloads | Level::Attempts => mark(connection, &Walk::of_deliveries(state, level))?.unwrap_or_default(),
     };
     let sql = "SELECT count(*) FROM delivery INDEXED BY delivery_settled
                WHERE unsettled = 0 AND state = ?1 AND changed_at >= ?2 AND changed_at <= ?3

@@ -11,15 +11,11 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
+use crate::store::lists::{self, LIST_MAX};
 use crate::store::{
     AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
     StoredNotification, SystemState,
 };
-
-/// The length of a list when none is asked for.
-const LIST_DEFAULT: u32 = 100;
-/// The longest list.
-const LIST_MAX: u32 = 1_000;
 
 const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
@@ -72,7 +68,7 @@ impl Conditions {
     fn and_kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
         let Some(kept) = kept else { return };
         let mut among = "SELECT delivery FROM kept WHERE text IS NOT NULL AND name = ".to_owned();
-        let (name, text) = kept.split_once('=').map_or((kept.as_str(), None), |(name, text)| (name, Some(text)));
+        let (name, text) = lists::kept(&kept);
         among.push_str(&self.place(name.to_owned()));
         if let Some(text) = text {
             let forms = if written_as.is_empty() { vec![text.to_owned()] } else { written_as };
@@ -94,7 +90,7 @@ impl Conditions {
 
     /// `WHERE …`, in order, cut.
     pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
-        let limit = limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX);
+        let limit = lists::length(limit);
         let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
         format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
     }
@@ -121,7 +117,7 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
     conditions.and("instr(d.reason, ?) > 0", filter.text);
     conditions.and_kept(filter.kept, filter.kept_as);
     conditions.and("d.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.and("d.id > ?", filter.after);
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
     let mut statement = connection.prepare_cached(&sql)?;
@@ -286,15 +282,14 @@ pub(super) fn notifications(
     let source = "n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)";
     conditions.and(source, filter.source);
     // Known kinds are written out, so that the index of the odd ones can be used.
-    let known = ["unrouted", "unreadable", "quarantined"];
     match filter.kind {
-        Some(kind) if known.contains(&kind.as_str()) => conditions.and_plain(Some(format!("n.kind = '{kind}'"))),
+        Some(kind) if lists::is_odd(&kind) => conditions.and_plain(Some(format!("n.kind = '{kind}'"))),
         kind => conditions.and("n.kind = ?", kind),
     }
     conditions.and("n.notification_id = ?", filter.notification_id);
     conditions.and("n.record_id <> '' AND n.record_id = ?", filter.record_id);
     conditions.and("n.id < ?", filter.before);
-    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
+    let order = lists::order(filter.after);
     conditions.and("n.id > ?", filter.after);
     let ending = conditions.ending("n.id", order, filter.limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");

@@ -6,8 +6,9 @@ use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::change;
 use super::lane::{self, Place};
-use super::{after, reroute, revise};
+use super::{after, revise};
 use crate::delivery::{DeliveryId, Planned, State};
+use crate::store::arrival;
 use crate::store::lead;
 use crate::store::names::Kind;
 use crate::store::turn::Turn;
@@ -70,7 +71,7 @@ fn linked(books: &mut Books, replay: &Replay, place: &Place, planned: &Planned) 
     {
         return conflict(format!("delivery {}: {reason}", place.id));
     }
-    let accept = reroute::nothing_new(replay.now);
+    let accept = arrival::nothing_new(replay.now);
     let mut envelope = Envelope::of_known(&accept, 0, 0);
     let planned = Planned { coalesce: None, ..planned.clone() };
     let made = envelope.deliver(books, first, carried.row, &carried.record_id, &planned)?;

@@ -4,8 +4,9 @@ use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::revise;
 use crate::clock::Timestamp;
-use crate::delivery::{ConfigVersion, Planned};
-use crate::store::{Accept, StoreError};
+use crate::delivery::Planned;
+use crate::store::StoreError;
+use crate::store::arrival;
 
 /// Executes the command: `row` is the content that goes out, of whichever revision.
 pub(super) fn reroute(
@@ -29,15 +30,12 @@ pub(super) fn reroute(
     let Some((first, source, organization, kind, record_id)) = found else {
         return Err(Failure::Rule(StoreError::NotFound(format!("notification row {row}"))));
     };
-    if !["unrouted", "quarantined"].contains(&kind.as_str()) {
-        let reason = format!("notification row {row} is {kind}, not unrouted or quarantined");
-        return Err(Failure::Rule(StoreError::Conflict(reason)));
-    }
+    arrival::check_reroutable(row, &kind)?;
     if deliveries.is_empty() {
         return Ok(Vec::new());
     }
     books.accounts.at(now);
-    let accept = nothing_new(now);
+    let accept = arrival::nothing_new(now);
     let mut envelope = Envelope::of_known(&accept, source, organization);
     for planned in deliveries {
         let made = envelope.deliver(books, first, row, &record_id, planned)?;
@@ -46,22 +44,4 @@ pub(super) fn reroute(
     envelope.tell_fallen(books)?;
     revise::reclassify(books, first, source, &kind)?;
     Ok(envelope.woken())
-}
-
-/// What the making of deliveries asks of an envelope: the moment.
-pub(super) fn nothing_new(now: Timestamp) -> Accept {
-    Accept {
-        source: String::new(),
-        received_at: now,
-        organization_id: String::new(),
-        organization_key: String::new(),
-        action_id: String::new(),
-        enterprise_url: String::new(),
-        partner_url: String::new(),
-        sender: String::new(),
-        quarantine: None,
-        config_version: ConfigVersion(0),
-        revision_ignored_by: Vec::new(),
-        notifications: Vec::new(),
-    }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::accept::{self, Envelope};
+use super::accept::Envelope;
 use super::after;
 use super::books::{Books, Failure};
 use super::lane::{self, Place};
-use crate::delivery::{OnRevision, Planned, State};
+use crate::delivery::{Planned, State};
 use crate::mutation::{self, Mutation};
 use crate::store::accounts::{self, Account};
 use crate::store::names::Kind;
+use crate::store::revision::{self, Case, MATES_MAX, Old, Step};
 use crate::store::turn::Turn;
 use crate::store::{Fate, Incoming, IncomingKind, StoreError};
 
@@ -24,31 +25,12 @@ struct Known {
     edited: Option<[u8; 32]>,
 }
 
-/// A route's newest delivery of the notification, and what the route wants now.
-#[derive(Debug)]
-struct Case<'a> {
-    route: i64,
-    old: Option<i64>,
-    planned: Option<&'a Planned>,
-}
-
 /// The content of the new revision.
 #[derive(Clone, Copy, Debug)]
 struct Content<'a> {
     row: i64,
     revision: u32,
     record_id: &'a str,
-}
-
-/// What an old delivery becomes when its notification was revised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// It carries the new content.
-    Replace,
-    /// It is superseded, and a new one is made where the route matches.
-    Supersede,
-    /// It stays as it is, and a new one is made where the route matches.
-    Keep,
 }
 
 /// A notification whose first revision is in the store already.
@@ -127,44 +109,33 @@ pub(super) fn reclassify(books: &mut Books, first: i64, source: i64, kind: &str)
     Ok(())
 }
 
-/// Every route that matches now or has a delivery, each once, less those that ignore revisions.
+/// What becomes of each route that matches now or has a delivery.
 fn cases<'a>(
     books: &mut Books,
     envelope: &Envelope<'_>,
     incoming: &'a Incoming,
     first: i64,
 ) -> Result<Vec<Case<'a>>, Failure> {
-    let ignored = |route: &str| envelope.accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
-    let mut cases: Vec<Case<'a>> = Vec::new();
+    let mut newest = Vec::new();
     for delivery in newest_deliveries(books, first)? {
-        let Some(old) = lane::place(books, delivery)? else { continue };
-        // Ids rise: of two deliveries of a route the later one is the newest.
-        cases.retain(|case| case.route != old.way.route);
-        if !ignored(&old.way.route_name) {
-            cases.push(Case { route: old.way.route, old: Some(delivery), planned: None });
+        newest.extend(lane::place(books, delivery)?.map(|place| (delivery, place.way)));
+    }
+    let number = |route: &str| books.names.number(books.connection, Kind::Route, route);
+    revision::cases(envelope.accept, incoming, newest, number)
+}
+
+impl<'a> From<&'a Place> for Old<'a> {
+    fn from(place: &'a Place) -> Self {
+        Self {
+            id: place.id,
+            state: place.state,
+            is_attempted: place.attempts > 0,
+            is_replay: place.is_replay,
+            comes_after: place.comes_after,
+            lane: place.lane.as_ref(),
+            way: &place.way,
         }
     }
-    for planned in &incoming.deliveries {
-        if ignored(&planned.route) {
-            continue;
-        }
-        let route = books.names.number(books.connection, Kind::Route, &planned.route)?;
-        match cases.iter_mut().find(|case| case.route == route) {
-            Some(case) if case.planned.is_some() => {}
-            Some(case) => case.planned = Some(planned),
-            None => cases.push(Case { route, old: None, planned: Some(planned) }),
-        }
-    }
-    cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
-    // What others come after is planned before them, and what is not planned any more is seen to first of all.
-    if incoming.deliveries.iter().any(|planned| planned.after.is_some()) {
-        let place = |case: &Case<'_>| {
-            let route = case.planned.map(|planned| &planned.route);
-            route.map(|route| incoming.deliveries.iter().position(|planned| planned.route == *route))
-        };
-        cases.sort_by_key(place);
-    }
-    Ok(cases)
 }
 
 /// The newest delivery of each route, lowest id first.
@@ -172,40 +143,6 @@ pub(super) fn newest_deliveries(books: &Books, first: i64) -> Result<Vec<i64>, F
     let sql = "SELECT delivery FROM newest_delivery WHERE notification = ?1
                UNION SELECT id FROM delivery WHERE notification = ?1 ORDER BY 1";
     books.list(sql, [first], |row| row.get(0))
-}
-
-/// The table of DESIGN §3.
-fn step(old: &Place, planned: Option<&Planned>, lead: Option<i64>) -> Step {
-    let untouched = old.attempts == 0 || mutation::active(Mutation::RevisionReplacesAttempted);
-    match old.state {
-        // What a person had made is not for Salesforce to change.
-        State::Waiting | State::Blocked | State::Held if old.is_replay => Step::Keep,
-        // What it comes after was attempted and stays: so does it, and both are made anew.
-        State::Waiting | State::Blocked | State::Held
-            if old.attempts == 0 && planned.is_some() && old.comes_after.is_some() && old.comes_after != lead =>
-        {
-            Step::Keep
-        }
-        State::Waiting | State::Blocked | State::Held if untouched => {
-            let own_lane = lead.map(|_| accept::own_lane(old.id));
-            let replaceable = planned.is_some_and(|planned| {
-                planned.dead.is_none()
-                    && lead == old.comes_after
-                    && planned.lane.as_ref().or(own_lane.as_ref()) == old.lane.as_ref()
-                    && planned.destination == old.way.destination_name
-                    && planned.system == old.way.system_name
-            });
-            if replaceable { Step::Replace } else { Step::Supersede }
-        }
-        State::Dead => Step::Supersede,
-        State::Waiting
-        | State::Blocked
-        | State::Held
-        | State::InFlight
-        | State::Delivered
-        | State::Superseded
-        | State::Discarded => Step::Keep,
-    }
 }
 
 /// Handles one route; whether it has a delivery of this revision now.
@@ -222,10 +159,10 @@ fn handle(
         // Read only now: superseding the delivery of another route may have moved it.
         let old = lane::place_of(books, old)?;
         let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
-            Some(after) => after::lead(books, first, &after.route)?.map(|lead| lead.id),
+            Some(after) => after::lead(books, first, &after.route)?,
             None => None,
         };
-        let step = match step(&old, case.planned, lead) {
+        let step = match revision::step(Old::from(&old), case.planned, lead) {
             Step::Replace if would_overtake(books, envelope, &old, first, record_id)? => Step::Keep,
             Step::Supersede if case.planned.is_none() && stands_for_others(books, old.id, first)? => Step::Keep,
             step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
@@ -239,7 +176,7 @@ fn handle(
                 return Ok(true);
             }
             Step::Supersede => {
-                supersede(books, envelope, &old, case.planned.is_some(), revision)?;
+                supersede(books, envelope, &old, case.planned, revision)?;
                 superseded = Some(old.id);
             }
             Step::Keep => {}
@@ -254,9 +191,6 @@ fn handle(
     remember(books, first, case.route, made)?;
     Ok(true)
 }
-
-/// How many of a record's latest notifications are looked at for what stands behind a delivery.
-const MATES_MAX: i64 = 1_000;
 
 /// Whether another notification's state of the same record stands behind a delivery in its lane: it is older than what came
 /// now, so the new content must not go out before it.
@@ -297,14 +231,10 @@ fn supersede(
     books: &mut Books,
     envelope: &mut Envelope<'_>,
     old: &Place,
-    matches: bool,
+    planned: Option<&Planned>,
     revision: u32,
 ) -> Result<(), Failure> {
-    let reason = if matches {
-        format!("revision {revision} of the notification took its place")
-    } else {
-        format!("revision {revision} of the notification came, and the route does not match it")
-    };
+    let reason = revision::reason(i64::from(revision), planned);
     let at = envelope.now();
     lane::turn(books, old, Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at })?;
     if lane::promote(books, old.way.system, old.lane.as_deref(), at)? {

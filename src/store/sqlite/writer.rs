@@ -65,9 +65,22 @@ pub(super) struct Shared {
 }
 
 /// The writer waits for commands.
-pub(super) const IDLE: i64 = -1;
+const IDLE: i64 = -1;
 
 impl Shared {
+    /// Of a writer that has nothing to do yet.
+    pub(super) fn idle() -> Self {
+        Self {
+            health: watch::Sender::new(Health::Ready),
+            queued: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            commits: AtomicU64::new(0),
+            commands: AtomicU64::new(0),
+            commit_sizes: Default::default(),
+            busy_since: AtomicI64::new(IDLE),
+        }
+    }
+
     /// How long the writer has been at what it does.
     pub(super) fn busy_for(&self, now: Duration) -> Duration {
         match u64::try_from(self.busy_since.load(Ordering::SeqCst)) {
@@ -184,8 +197,8 @@ pub(super) struct Writer {
     pub(super) pages_max: u32,
     /// Connections that broke since the disk last worked.
     pub(super) broken: u32,
-    /// When the last one did, until the disk may be tried again.
-    pub(super) broken_at: Option<Duration>,
+    /// Since when the disk is left alone, until it may be tried again.
+    pub(super) rests_since: Option<Duration>,
     /// A command that came when the rest was over.
     pub(super) waiting: Option<Box<dyn Task>>,
     /// Held as long as the thread lives.
@@ -229,7 +242,7 @@ impl Writer {
         let mut next = Next::Reconnect;
         while next != Next::Stop {
             next = match self.rests() {
-                Some(reason) => self.refuse_for_a_while(&reason),
+                Some(reason) => self.refuse_one(&reason),
                 None => self.try_disk(),
             };
         }
@@ -244,23 +257,29 @@ impl Writer {
             Some(first) => Ok(first),
             None => self.connect(),
         };
-        let next = match connection {
+        match connection {
             Ok(connection) => self.work(&connection),
-            Err(reason) => self.refuse_for_a_while(&reason),
-        };
-        if next == Next::Reconnect {
-            self.broken = self.broken.saturating_add(1);
-            self.broken_at = Some(self.clock.monotonic());
+            Err(reason) => self.cannot_open(&reason),
         }
-        next
+    }
+
+    /// There is nothing to serve with: the disk rests, and only what breaks at work is counted.
+    fn cannot_open(&mut self, reason: &str) -> Next {
+        self.fail(reason);
+        self.rest();
+        Next::Reconnect
+    }
+
+    fn rest(&mut self) {
+        self.rests_since = Some(self.clock.monotonic());
     }
 
     /// Serves with one connection for as long as it can be trusted.
     fn work(&mut self, connection: &Connection) -> Next {
         let mut books = match Books::open(connection) {
             Ok(books) => books,
-            Err(Failure::Database(error)) => return self.refuse_for_a_while(&words::of(&error)),
-            Err(Failure::Rule(error)) => return self.refuse_for_a_while(&error.to_string()),
+            Err(Failure::Database(error)) => return self.cannot_open(&words::of(&error)),
+            Err(Failure::Rule(error)) => return self.cannot_open(&error.to_string()),
         };
         self.pages_max = 0;
         let mut next = Next::Serve;
@@ -274,6 +293,11 @@ impl Writer {
         if next == Next::Stop {
             // What stays in the log is recovered when the store is opened again.
             let _ = checkpoint(connection, "TRUNCATE");
+        } else {
+            self.broken = self.broken.saturating_add(1);
+            if self.broken >= BROKEN_AT_ONCE {
+                self.rest();
+            }
         }
         next
     }
@@ -296,9 +320,9 @@ impl Writer {
 
     /// Why the disk is left alone for now.
     fn rests(&self) -> Option<String> {
-        let since = self.clock.monotonic().saturating_sub(self.broken_at?);
+        let since = self.clock.monotonic().saturating_sub(self.rests_since?);
         match &*self.shared.health.borrow() {
-            Health::Failing(reason) if self.broken >= BROKEN_AT_ONCE && since < PROBE_EVERY => Some(reason.clone()),
+            Health::Failing(reason) if since < PROBE_EVERY => Some(reason.clone()),
             Health::Failing(_) | Health::Ready => None,
         }
     }
@@ -311,12 +335,10 @@ impl Writer {
         Ok(connection)
     }
 
-    /// The database cannot be opened, or rests: what comes next is refused, and then it is tried again.
-    fn refuse_for_a_while(&mut self, reason: &str) -> Next {
-        self.fail(reason);
-        let rested = self.rests().is_some();
+    /// The disk rests: what comes next is refused, unless the rest is over by then.
+    fn refuse_one(&mut self, reason: &str) -> Next {
         match self.receive() {
-            Ok(Message::Task(task)) if rested && self.rests().is_none() => {
+            Ok(Message::Task(task)) if self.rests().is_none() => {
                 self.waiting = Some(task);
                 Next::Reconnect
             }
@@ -326,7 +348,7 @@ impl Writer {
                 Next::Reconnect
             }
             Err(RecvTimeoutError::Timeout) => {
-                self.broken_at = None;
+                self.rests_since = None;
                 Next::Reconnect
             }
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => Next::Stop,
@@ -561,7 +583,7 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the store can write again");
                 self.shared.health.send_replace(Health::Ready);
-                self.broken = 0;
+                (self.broken, self.rests_since) = (0, None);
                 Next::Serve
             }
             Err(error) => {
@@ -644,4 +666,43 @@ fn run_guarded(books: &mut Books<'_>, done: &mut Done) -> Result<(), rusqlite::E
 /// Copies the write-ahead log into the database.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn a_database_that_cannot_be_opened_rests_once_and_breaks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone.db");
+        let (_queue, commands) = channel();
+        let mut writer = Writer {
+            file: None,
+            first: None,
+            queue: commands,
+            shared: Arc::new(Shared::idle()),
+            faults: Faults::default(),
+            clock: SystemClock::shared(),
+            wal_pages: Arc::default(),
+            checkpoint_at: CHECKPOINT_PAGES,
+            pages_max: 0,
+            broken: 0,
+            rests_since: None,
+            waiting: None,
+            _lock: schema::lock(&path).unwrap(),
+            ended: watch::Sender::new(false),
+            path,
+        };
+        for _ in 0..=BROKEN_AT_ONCE {
+            let began = writer.clock.monotonic();
+            assert_eq!(writer.try_disk(), Next::Reconnect);
+            assert_eq!(writer.broken, 0);
+            assert!(writer.rests_since.is_some_and(|since| since >= began), "it rests from the trial on");
+            assert!(writer.is_failing());
+        }
+    }
 }

@@ -5,8 +5,9 @@ mod real;
 
 use std::collections::HashMap;
 
-use omgate::deliver::oidc::{LoginError, Provider, Secrets, Settings};
+use omgate::deliver::oidc::{Provider, Settings};
 use omgate::deliver::{Target, TargetConfig};
+use omgate::login::{LoginError, Secrets};
 use omgate::secret::Text;
 use reqwest::Url;
 use serde_json::{Value, json};

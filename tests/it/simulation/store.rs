@@ -366,6 +366,10 @@ impl Store for FaultyStore {
         self.real.taken_configs(limit)
     }
 
+    fn ways(&self) -> BoxFuture<'_, StoreResult<Vec<Way>>> {
+        self.real.ways()
+    }
+
     fn unsettled(&self) -> BoxFuture<'_, StoreResult<Vec<Unsettled>>> {
         self.real.unsettled()
     }

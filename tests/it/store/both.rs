@@ -164,6 +164,7 @@ contract! {
         without_a_lane_a_change_concerns_one_delivery_alone,
         a_change_that_the_state_forbids_is_refused_in_words,
         a_system_keeps_its_pause_and_its_open_time,
+        what_a_person_wants_of_a_system_counts_at_once_and_the_last_wish_stands,
         an_equal_configuration_is_kept_once,
         the_last_thousand_refused_posts_are_kept_each_cut_at_its_bound,
         due_times_too_far_ahead_are_pulled_back,
@@ -197,6 +198,7 @@ contract! {
     configurations:
         it_is_known_which_configuration_came_into_force_when_by_what_and_why,
         the_last_thousand_times_that_a_configuration_came_into_force_are_kept,
+        every_way_that_was_ever_gone_is_known,
         what_is_not_settled_is_counted_by_way,
         a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on,
         what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it,

@@ -39,6 +39,18 @@ pub(super) async fn the_last_thousand_times_that_a_configuration_came_into_force
 }
 
 #[tokio::test]
+pub(super) async fn every_way_that_was_ever_gone_is_known() {
+    let world = World::new();
+    assert_eq!(world.store().ways().await.unwrap(), []);
+    world.post([note("1").to("b", "L"), note("2").to("a", "M"), note("3").to("a", "N")]).await;
+    world.post([note("4").towards("a", "careful", "O")]).await;
+    let first = world.claim_one().await;
+    world.deliver(&first).await;
+    let expected = [way("a", "careful"), way("a", "create"), way("b", "create")];
+    assert_eq!(world.store().ways().await.unwrap(), expected, "whatever became of what went there");
+}
+
+#[tokio::test]
 pub(super) async fn what_is_not_settled_is_counted_by_way() {
     let world = World::new();
     assert_eq!(world.store().unsettled().await.unwrap(), []);

@@ -6,36 +6,19 @@ use super::super::failure::Failure;
 use super::super::session::{args, read};
 use super::{Step, as_count};
 use crate::store::accounts;
-
-/// Revisions of one notification that are looked at.
-const REVISIONS_MAX: i64 = 200;
-
-/// One revision of a notification.
-#[derive(Debug)]
-struct Revision {
-    row: i64,
-    revision: i64,
-    envelope: i64,
-    source: i64,
-    kind: String,
-    duplicates: i64,
-    received_at: Option<i64>,
-    /// Whether a person edited it: then it did not come in, and is counted nowhere.
-    is_edited: bool,
-    /// Whether a delivery carries it.
-    is_used: bool,
-}
+use crate::store::pruning::{self, REVISIONS_MAX, Revision};
 
 impl Step<'_> {
-    /// Takes notifications away, all their revisions, when they have no delivery, were kept long enough, and a repeat is not
-    /// to be expected any more. Always finished with them: what must stay is looked at again by its own walk. Nobody
-    /// else may be at work on them.
+    /// Takes notifications away, all their revisions, where they may go. Always finished with them: what must stay is looked
+    /// at again by its own walk. Nobody else may be at work on them.
     pub(super) async fn take_notifications(&mut self, rows: &[i64]) -> Result<(), Failure> {
         if rows.is_empty() {
             return Ok(());
         }
         let families = self.families(rows).await?;
-        let going: Vec<&Vec<Revision>> = families.values().filter(|family| self.may_go(family)).collect();
+        let prune = self.prune;
+        let going: Vec<&Vec<Revision>> =
+            families.values().filter(|family| pruning::may_go(family, &prune.retention, prune.now)).collect();
         let revisions: Vec<&Revision> = going.into_iter().flatten().collect();
         if revisions.is_empty() {
             return Ok(());
@@ -88,20 +71,5 @@ impl Step<'_> {
             families.entry(key).or_default().push(revision);
         }
         Ok(families)
-    }
-
-    fn may_go(&self, family: &[Revision]) -> bool {
-        let Some(first) = family.last().filter(|first| first.revision == 1) else { return false };
-        let retention = &self.prune.retention;
-        let age = match first.kind.as_str() {
-            "unrouted" => retention.unrouted,
-            "unreadable" => retention.unreadable,
-            "quarantined" => retention.quarantined,
-            "skipped_empty" => retention.skipped_empty,
-            _ => Some(retention.dedupe),
-        };
-        let Some(age) = age else { return false };
-        let cutoff = self.cutoff(age.max(retention.dedupe));
-        family.iter().all(|revision| !revision.is_used && revision.received_at.is_some_and(|at| at <= cutoff))
     }
 }

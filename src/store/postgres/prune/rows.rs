@@ -7,11 +7,7 @@ use super::super::session::{Cells, args, read};
 use super::{Step, as_count};
 use crate::delivery::State;
 use crate::store::accounts;
-
-/// Deliveries between one and the last that took its place: more are not shown, and not looked at.
-const SUCCESSORS_MAX: i64 = 100;
-/// Earlier notifications of a record that are looked through for what a pruned delivery outdates.
-const EARLIER_MAX: i64 = 1_000;
+use crate::store::pruning::{EARLIER_MAX, SUCCESSORS_MAX};
 
 impl Step<'_> {
     /// Takes deliveries away that are held, and the notifications of which they were the last; whether it is finished.

@@ -1,0 +1,216 @@
+//! Notifications that come again with other content: what becomes of the deliveries that are there.
+
+use super::arrival;
+use super::lead::Lead;
+use super::names::Way;
+use super::{Accept, Incoming};
+use crate::delivery::{OnRevision, Planned, State};
+use crate::mutation::{self, Mutation};
+
+/// How many of a record's latest notifications are looked at for what stands behind a delivery.
+pub(super) const MATES_MAX: i64 = 1_000;
+
+/// A route's newest delivery of the notification, and what the route wants now.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    pub(super) route: i64,
+    pub(super) old: Option<i64>,
+    pub(super) planned: Option<&'a Planned>,
+}
+
+/// What an old delivery becomes when its notification was revised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It carries the new content.
+    Replace,
+    /// It is superseded, and a new one is made where the route matches.
+    Supersede,
+    /// It stays as it is, and a new one is made where the route matches.
+    Keep,
+}
+
+/// An old delivery, as far as its step depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Old<'a> {
+    pub(super) id: i64,
+    pub(super) state: State,
+    pub(super) is_attempted: bool,
+    /// Whether a person had it made.
+    pub(super) is_replay: bool,
+    /// The delivery that it comes after.
+    pub(super) comes_after: Option<i64>,
+    pub(super) lane: Option<&'a String>,
+    pub(super) way: &'a Way,
+}
+
+/// Every route that matches now or has a delivery, each once, less those that ignore revisions. `newest`: the deliveries of
+/// the notification, lowest id first, each with its way; `number` tells the number of a route.
+pub(super) fn cases<'a, W: AsRef<Way>, E>(
+    accept: &Accept,
+    incoming: &'a Incoming,
+    newest: impl IntoIterator<Item = (i64, W)>,
+    mut number: impl FnMut(&str) -> Result<i64, E>,
+) -> Result<Vec<Case<'a>>, E> {
+    let ignored = |route: &str| accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    for (delivery, way) in newest {
+        let way = way.as_ref();
+        // Ids rise: of two deliveries of a route the later one is the newest.
+        cases.retain(|case| case.route != way.route);
+        if !ignored(&way.route_name) {
+            cases.push(Case { route: way.route, old: Some(delivery), planned: None });
+        }
+    }
+    for planned in &incoming.deliveries {
+        if ignored(&planned.route) {
+            continue;
+        }
+        let route = number(&planned.route)?;
+        match cases.iter_mut().find(|case| case.route == route) {
+            Some(case) if case.planned.is_some() => {}
+            Some(case) => case.planned = Some(planned),
+            None => cases.push(Case { route, old: None, planned: Some(planned) }),
+        }
+    }
+    cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
+    // What others come after is planned before them, and what is not planned any more is seen to first of all.
+    if incoming.deliveries.iter().any(|planned| planned.after.is_some()) {
+        let place = |case: &Case<'_>| {
+            let route = case.planned.map(|planned| &planned.route);
+            route.map(|route| incoming.deliveries.iter().position(|planned| planned.route == *route))
+        };
+        cases.sort_by_key(place);
+    }
+    Ok(cases)
+}
+
+/// What an old delivery becomes by what its route wants now; `lead` is what that would come after.
+pub(super) fn step(old: Old<'_>, planned: Option<&Planned>, lead: Option<Lead>) -> Step {
+    let untouched = !old.is_attempted || mutation::active(Mutation::RevisionReplacesAttempted);
+    let moves = old.comes_after != lead.map(|lead| lead.id);
+    match old.state {
+        // What a person had made is not for Salesforce to change.
+        State::Waiting | State::Blocked | State::Held if old.is_replay => Step::Keep,
+        // What it comes after was attempted and stays: so does it, and both are made anew.
+        State::Waiting | State::Blocked | State::Held
+            if !old.is_attempted && planned.is_some() && old.comes_after.is_some() && moves =>
+        {
+            Step::Keep
+        }
+        State::Waiting | State::Blocked | State::Held if untouched => {
+            let replaceable = planned.is_some_and(|planned| {
+                planned.dead.is_none()
+                    && !moves
+                    && arrival::lane(planned, lead, old.id).as_ref() == old.lane
+                    && planned.destination == old.way.destination_name
+                    && planned.system == old.way.system_name
+            });
+            if replaceable { Step::Replace } else { Step::Supersede }
+        }
+        State::Dead => Step::Supersede,
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::InFlight
+        | State::Delivered
+        | State::Superseded
+        | State::Discarded => Step::Keep,
+    }
+}
+
+/// Why an old delivery was superseded; `planned` is what its route wants now.
+pub(super) fn reason(revision: i64, planned: Option<&Planned>) -> String {
+    match planned {
+        Some(_) => format!("revision {revision} of the notification took its place"),
+        None => format!("revision {revision} of the notification came, and the route does not match it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::delivery::After;
+    use crate::store::IncomingKind;
+
+    fn way(route: i64, name: &str) -> Arc<Way> {
+        let (route_name, destination_name, system_name) = (name.to_owned(), "erp".to_owned(), "sap".to_owned());
+        Arc::new(Way { id: route, route, destination: 0, system: 0, route_name, destination_name, system_name })
+    }
+
+    fn planned(route: &str) -> Planned {
+        Planned {
+            route: route.to_owned(),
+            destination: "erp".to_owned(),
+            system: "sap".to_owned(),
+            lane: Some("l".to_owned()),
+            on_revision: OnRevision::Deliver,
+            coalesce: None,
+            after: None,
+            dead: None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_attempted_carries_the_new_content_where_nothing_else_changes() {
+        let (lane, way, plan) = ("l".to_owned(), way(1, "a"), planned("a"));
+        let old = |state| Old {
+            id: 5,
+            state,
+            is_attempted: false,
+            is_replay: false,
+            comes_after: None,
+            lane: Some(&lane),
+            way: way.as_ref(),
+        };
+        let waiting = old(State::Waiting);
+        let elsewhere = Planned { destination: "crm".to_owned(), ..plan.clone() };
+        let dead = Planned { dead: Some("no lane".to_owned()), ..plan.clone() };
+        let other_lane = Planned { lane: None, ..plan.clone() };
+        let lead = |id| Some(Lead { id, state: State::Waiting });
+        let behind = |id| Old { comes_after: Some(id), ..waiting };
+        for (old, planned, lead, expected) in [
+            (waiting, Some(&plan), None, Step::Replace),
+            (old(State::Held), Some(&plan), None, Step::Replace),
+            (waiting, Some(&elsewhere), None, Step::Supersede),
+            (waiting, Some(&dead), None, Step::Supersede),
+            (waiting, Some(&other_lane), None, Step::Supersede),
+            (waiting, None, None, Step::Supersede),
+            (Old { is_attempted: true, ..waiting }, Some(&plan), None, Step::Keep),
+            (Old { is_replay: true, ..waiting }, None, None, Step::Keep),
+            (behind(3), Some(&plan), lead(3), Step::Replace),
+            (behind(3), Some(&plan), lead(4), Step::Keep),
+            (behind(3), None, None, Step::Supersede),
+            (waiting, Some(&plan), lead(4), Step::Supersede),
+            (old(State::Dead), Some(&plan), None, Step::Supersede),
+            (old(State::InFlight), Some(&plan), None, Step::Keep),
+            (old(State::Delivered), None, None, Step::Keep),
+        ] {
+            assert_eq!(step(old, planned, lead), expected, "{old:?}, {planned:?}, {lead:?}");
+        }
+    }
+
+    #[test]
+    fn every_route_that_matches_or_has_a_delivery_is_looked_at_once_and_those_before_others_come_first() {
+        let after = Some(After { route: "b".to_owned(), holds_lane: true });
+        let ignoring = Planned { on_revision: OnRevision::Ignore, ..planned("d") };
+        let incoming = Incoming {
+            notification_id: "n".to_owned(),
+            hash: [0; 32],
+            kind: IncomingKind::Record,
+            record_type: String::new(),
+            record_id: String::new(),
+            xml: String::new(),
+            deliveries: vec![planned("b"), Planned { after, ..planned("a") }, planned("c"), ignoring],
+        };
+        let accept = Accept { revision_ignored_by: vec!["c".to_owned()], ..arrival::nothing_new(Timestamp(1)) };
+        let newest = [(10, way(1, "a")), (11, way(3, "c")), (12, way(5, "gone")), (13, way(1, "a"))];
+        let number =
+            |route: &str| Ok::<i64, ()>(["", "a", "b", "c", "d"].iter().position(|it| *it == route).unwrap() as i64);
+        let cases = cases(&accept, &incoming, newest, number).unwrap();
+        let seen: Vec<_> = cases.iter().map(|case| (case.route, case.old, case.planned.is_some())).collect();
+        assert_eq!(seen, [(5, Some(12), false), (2, None, true), (1, Some(13), true)]);
+    }
+}
