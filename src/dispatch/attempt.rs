@@ -188,13 +188,15 @@ impl Attempts {
     }
 
     /// Takes a leased delivery through to its settlement, by the plan that it was claimed under.
-    /// `lockouts_alone` is how often it alone stopped the system.
+    /// `lockouts_alone` is how often it alone stopped the system; `handed_over` hears when the verdict of a call that went
+    /// well is with the store.
     pub(super) async fn run(
         &self,
         claimed: Claimed,
         in_force: &InForce,
         lockouts_alone: u32,
         active_ms: impl Fn() -> i64,
+        handed_over: impl FnOnce(),
     ) -> After {
         crash::point("after-claim");
         if *self.stop.borrow() != Stop::No {
@@ -229,7 +231,14 @@ impl Attempts {
             }
             (None, None) => decided.after.clone().unwrap_or(After::NoCall),
         };
-        self.settle(self.settlement(&claimed, decided, active_ms())).await;
+        // What failed may mean something for the system, which is to be known before another call begins.
+        let is_delivered = matches!(decided.verdict.settlement, Settlement::Delivered);
+        let heard = || {
+            if is_delivered {
+                handed_over()
+            }
+        };
+        self.settle(self.settlement(&claimed, decided, active_ms()), heard).await;
         after
     }
 
@@ -472,10 +481,16 @@ impl Attempts {
         }
     }
 
-    /// Stores the verdict. Until that succeeds it stays here and keeps its slot.
-    async fn settle(&self, settle: Settle) {
+    /// Stores the verdict. Until that succeeds it stays here and keeps its slot. `handed_over` hears when the store has it:
+    /// what is asked of the store from then on comes behind it.
+    async fn settle(&self, settle: Settle, handed_over: impl FnOnce()) {
+        let mut handed_over = Some(handed_over);
         loop {
-            match self.store.settle(settle.clone()).await {
+            let storing = self.store.settle(settle.clone());
+            if let Some(handed_over) = handed_over.take() {
+                handed_over();
+            }
+            match storing.await {
                 Ok(()) => return self.alarms.clear("settle", ""),
                 Err(StoreError::Unavailable(reason)) => {
                     self.alarms.raise("settle", "", &format!("verdicts wait for the store: {reason}"));
@@ -514,7 +529,7 @@ impl Attempts {
             stale_mark: None,
             kept: Vec::new(),
         };
-        self.settle(settle).await;
+        self.settle(settle, || {}).await;
         After::Ended { answered: false, sign: Sign::Nothing }
     }
 

@@ -1,7 +1,7 @@
 //! The slots of a system: how many of its calls are under way, and how many more may begin.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -9,21 +9,36 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(super) struct Slots {
     limit: AtomicUsize,
-    taken: watch::Sender<usize>,
+    taken: watch::Sender<Taken>,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    /// Calls.
+    calls: usize,
+    /// Calls that ended well, whose verdict is on its way to the store.
+    settling: usize,
 }
 
 /// One call under way; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot(Arc<Slots>);
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    settles: AtomicBool,
+}
 
 impl Slots {
     pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: AtomicUsize::new(limit), taken: watch::Sender::new(0) })
+        Arc::new(Self { limit: AtomicUsize::new(limit), taken: watch::Sender::new(Taken::default()) })
     }
 
-    /// How many calls may begin now.
+    /// How many calls may begin now. A verdict on its way to the store is no call any more; but there are never more of
+    /// those than there may be calls, so that a store that takes none stops it all.
     pub(super) fn free(&self) -> usize {
-        self.limit.load(Ordering::Relaxed).saturating_sub(*self.taken.borrow())
+        let limit = self.limit.load(Ordering::Relaxed);
+        let Taken { calls, settling } = *self.taken.borrow();
+        limit.saturating_sub(calls).min(limit.saturating_mul(2).saturating_sub(calls.saturating_add(settling)))
     }
 
     /// From now on so many at once; calls under way go on.
@@ -33,25 +48,41 @@ impl Slots {
 
     /// A call begins. Whoever takes slots asked before how many are free; what was promised then is kept.
     pub(super) fn take(self: &Arc<Self>) -> Slot {
-        self.taken.send_modify(|taken| *taken = taken.saturating_add(1));
-        Slot(Arc::clone(self))
+        self.taken.send_modify(|taken| taken.calls = taken.calls.saturating_add(1));
+        Slot { slots: Arc::clone(self), settles: AtomicBool::new(false) }
     }
 
-    /// Whether no call is under way.
+    /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        *self.taken.borrow() == 0
+        *self.taken.borrow() == Taken::default()
     }
 
-    /// Resolves when no call is under way.
+    /// Resolves when nothing is under way.
     pub(super) async fn idle(&self) {
         // Fails only when the sender is gone, and it is held here.
-        let _ = self.taken.subscribe().wait_for(|taken| *taken == 0).await;
+        let _ = self.taken.subscribe().wait_for(|taken| *taken == Taken::default()).await;
+    }
+}
+
+impl Slot {
+    /// Its call is over, and the verdict is with the store: another call may begin.
+    pub(super) fn settle(&self) {
+        if !self.settles.swap(true, Ordering::SeqCst) {
+            self.slots.taken.send_modify(|taken| {
+                taken.calls = taken.calls.saturating_sub(1);
+                taken.settling = taken.settling.saturating_add(1);
+            });
+        }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.taken.send_modify(|taken| *taken = taken.saturating_sub(1));
+        let settles = *self.settles.get_mut();
+        self.slots.taken.send_modify(|taken| {
+            let count = if settles { &mut taken.settling } else { &mut taken.calls };
+            *count = count.saturating_sub(1);
+        });
     }
 }
 
@@ -79,6 +110,23 @@ mod tests {
         });
         drop(call);
         waiting.await.unwrap();
+        assert!(slots.is_idle());
+    }
+
+    #[test]
+    fn a_verdict_on_its_way_makes_room_for_a_call_but_not_without_end() {
+        let slots = Slots::new(2);
+        let calls = [slots.take(), slots.take()];
+        calls.iter().for_each(Slot::settle);
+        calls.iter().for_each(Slot::settle);
+        assert_eq!((slots.free(), slots.is_idle()), (2, false), "twice is once");
+        let more = [slots.take(), slots.take()];
+        assert_eq!(slots.free(), 0);
+        more.iter().for_each(Slot::settle);
+        assert_eq!(slots.free(), 0, "four verdicts wait: the store takes none");
+        drop(calls);
+        assert_eq!(slots.free(), 2);
+        drop(more);
         assert!(slots.is_idle());
     }
 }

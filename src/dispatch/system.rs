@@ -180,7 +180,9 @@ impl Runner {
             };
             tokio::select! {
                 biased;
-                () = self.awake.notified() => {}
+                // Whoever wakes it is rarely alone: what was settled in one commit ends one after the other, and one claim
+                // for all of it costs one commit.
+                () = self.awake.notified() => tokio::task::yield_now().await,
                 () = tokio::time::sleep(wait.min(LOOK_AGAIN)) => {}
                 _ = stop.changed() => {}
             }
@@ -314,7 +316,14 @@ impl Runner {
     async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot) {
         let (delivery, lease, route) = (claimed.delivery, claimed.lease, claimed.route.clone());
         let lockouts_alone = self.gate().lockouts_alone(delivery);
-        let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms());
+        // Where others share the store it counts calls by what is settled.
+        let handed_over = || {
+            if !self.attempts.shared && !self.gate().is_probing() {
+                slot.settle();
+                self.wake();
+            }
+        };
+        let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms(), handed_over);
         let run = AssertUnwindSafe(run).catch_unwind();
         let ended = if self.attempts.shared { self.renewing(delivery, lease, run).await } else { run.await };
         let after = match ended {
