@@ -17,6 +17,8 @@ use x509_cert::time::Time;
 
 use crate::clock::Timestamp;
 
+pub mod strength;
+
 /// Signatures of a certificate whose hash is none of SHA-256 (RFC 8017, RFC 5758).
 const SHA384: [ObjectIdentifier; 2] =
     [ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12"), ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3")];
@@ -127,7 +129,9 @@ impl Certificate {
         self.expiry(now).map(|expiry| format!("{expiry}: {advice}"))
     }
 
-    fn is_issued_by_itself(&self) -> bool {
+    /// Whether nobody else vouches for it.
+    #[must_use]
+    pub fn is_issued_by_itself(&self) -> bool {
         self.subject_der == self.issuer_der
     }
 

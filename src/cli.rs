@@ -12,6 +12,7 @@ pub mod client;
 pub mod completions;
 pub mod deliveries;
 pub mod demo;
+pub mod doctor;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
@@ -64,6 +65,8 @@ enum Command {
     Send(send::Args),
     /// Show what omgate sees in an envelope, as JSON.
     Inspect(inspect::Args),
+    /// Look for what stands in the way: listeners, certificates, clock, store, destinations; one line each and what to do.
+    Doctor(doctor::Args),
     /// How a running gateway stands, and its accounts.
     Status(status::Args),
     /// Have a running gateway read its configuration again.
@@ -116,6 +119,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Reload(args) => reload::run(args).await,
         Command::Ledger(args) => ledger::run(args).await,

@@ -52,7 +52,7 @@ mod value;
 
 pub use adopt::{Adopted, adopted};
 pub use file::Seen;
-pub use hand::ByHand;
+pub use hand::{ByHand, Whereabouts};
 pub use oidc::Oidc;
 pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};

@@ -36,6 +36,7 @@ pub mod egress;
 mod exchange;
 pub mod keep;
 pub mod legacy;
+pub mod look;
 pub mod oidc;
 mod pinned;
 pub mod rules;
@@ -348,6 +349,8 @@ fn legacy(config: &TargetConfig, gate: &Gate, known: &Known) -> Result<Option<Le
 /// What clients are made by.
 struct Blueprint {
     connect_timeout: Duration,
+    /// As configured.
+    settings: Tls,
     tls: rustls::ClientConfig,
     proxy: Option<Url>,
     gate: Gate,
@@ -360,7 +363,8 @@ impl Blueprint {
             tls::client(&config.tls, known.seen.clone()).map_err(|error| wrong_tls(config, error))?;
         // A proxy that no client takes is told as such.
         proxy.as_ref().map_or(Ok(()), |proxy| Proxy::all(proxy.clone()).map(drop)).map_err(|_| wrong_proxy(config))?;
-        Ok((Self { connect_timeout: config.connect_timeout, tls, proxy, gate }, without_authorities))
+        let (connect_timeout, settings) = (config.connect_timeout, config.tls.clone());
+        Ok((Self { connect_timeout, settings, tls, proxy, gate }, without_authorities))
     }
 
     fn builder(&self) -> reqwest::Result<ClientBuilder> {

@@ -257,6 +257,12 @@ impl Model {
 }
 
 impl Operation {
+    /// The whole WSDL that it is of.
+    #[must_use]
+    pub fn wsdl(&self) -> Model {
+        Model { inner: Arc::clone(&self.model) }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -135,7 +135,7 @@ impl AdminArgs {
 }
 
 /// Where this machine reaches a listener: one on all addresses by way of loopback.
-fn reached(listen: SocketAddr) -> SocketAddr {
+pub(in crate::cli) fn reached(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -12,7 +12,7 @@ mod check;
 mod decode;
 mod diff;
 mod encode;
-mod fetch;
+pub(in crate::cli) mod fetch;
 mod sample;
 mod show;
 pub(in crate::cli) mod tree;

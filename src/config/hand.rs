@@ -9,6 +9,8 @@ use super::route::soap_calls;
 use crate::expression::Template;
 use crate::map::soap::Message;
 use crate::map::{Body, Calls, Leaf, Mapping, Node, RestCalls, Tree};
+use crate::secret::Text;
+use crate::wsdl::Operation;
 
 /// How a destination is called, without what is sent.
 #[derive(Clone)]
@@ -17,6 +19,21 @@ pub struct ByHand {
     headers: Vec<(String, Template)>,
     idempotency_header: Option<String>,
     timeout: Duration,
+}
+
+/// Where a destination is, and what its calls have in common.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    /// Its address, up to the first hole.
+    pub url: Text,
+    /// Its address as configured.
+    pub shown: String,
+    /// The headers that are the same for every call.
+    pub headers: Vec<(String, Text)>,
+    /// The operation, with SOAP.
+    pub operation: Option<Operation>,
+    /// How long a call may take.
+    pub timeout: Duration,
 }
 
 impl std::fmt::Debug for ByHand {
@@ -33,6 +50,21 @@ impl ByHand {
             idempotency_header: configured.idempotency_header.clone(),
             timeout: configured.timeout,
         }
+    }
+
+    /// Where it is, without any record; none for a destination that is wrong.
+    #[must_use]
+    pub fn whereabouts(&self) -> Option<Whereabouts> {
+        let (url, shown, operation) = match &self.kind {
+            Kind::Broken => return None,
+            Kind::Soap(soap) => (soap.endpoint.clone(), soap.endpoint.masked(), Some(soap.operation.clone())),
+            Kind::Rest(rest) => {
+                let fixed = rest.url.whole().unwrap_or_else(|| Text::plain(rest.url.before_first_hole()));
+                (fixed, rest.url.source(), None)
+            }
+        };
+        let headers = self.headers.iter().filter_map(|(name, value)| Some((name.clone(), value.whole()?))).collect();
+        Some(Whereabouts { url, shown, headers, operation, timeout: self.timeout })
     }
 
     /// A mapping that sends these values, whatever the record: target names with text, lists and objects as JSON. None

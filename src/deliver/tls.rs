@@ -110,19 +110,17 @@ pub(super) enum TlsError {
 /// What connections are made with; and whether the machine has no authorities, so that every handshake will fail.
 pub(super) fn client(tls: &Tls, seen: Seen) -> Result<(ClientConfig, bool), TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let trust = trust(tls, &provider)?;
-    let without_authorities = matches!(trust, Trust::Nobody);
+    let (verifier, without_authorities) = verifier(tls, seen, &provider)?;
     let versions: &[_] = match tls.version_min {
         Version::Tls12 => &[&TLS13, &TLS12],
         Version::Tls13 => &[&TLS13],
     };
-    let verifier = Verifier { trust, pins: tls.pins.clone(), seen, provider: Arc::clone(&provider) };
     let other = |error: rustls::Error| TlsError::Other(error.to_string());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(verifier);
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -134,6 +132,18 @@ pub(super) fn client(tls: &Tls, seen: Seen) -> Result<(ClientConfig, bool), TlsE
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((config, without_authorities))
+}
+
+/// Who judges the certificate of a server; and whether the machine has no authorities.
+pub(super) fn verifier(
+    tls: &Tls,
+    seen: Seen,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(Arc<dyn ServerCertVerifier>, bool), TlsError> {
+    let trust = trust(tls, provider)?;
+    let without_authorities = matches!(trust, Trust::Nobody);
+    let verifier = Verifier { trust, pins: tls.pins.clone(), seen, provider: Arc::clone(provider) };
+    Ok((Arc::new(verifier) as _, without_authorities))
 }
 
 fn trust(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {

@@ -72,6 +72,19 @@ impl Template {
         }
     }
 
+    /// The whole text, where it has no holes.
+    #[must_use]
+    pub fn whole(&self) -> Option<Text> {
+        let mut whole = Text::default();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => whole.push_text(text),
+                Part::Hole(_) => return None,
+            }
+        }
+        Some(whole)
+    }
+
     /// The text as configured, secrets as references.
     #[must_use]
     pub fn source(&self) -> String {

@@ -34,6 +34,7 @@ mod session;
 mod sealing;
 mod settle;
 mod signals;
+mod standing;
 mod system;
 mod taken;
 mod text;
@@ -70,6 +71,7 @@ use crate::store::{
 pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
+pub use self::standing::{Standing, standing};
 pub use self::transfer::{PostgresDestination, PostgresOrigin};
 
 /// Transactions that accept envelopes at once: while the commit of one is on its way, others go on.

@@ -84,7 +84,7 @@ pub(crate) fn self_signed(folder: &Path, name: &str, days: u32, more: &str) {
 }
 
 /// Makes `NAME.pem` and `NAME.key`, signed by `AUTHORITY.pem`, with these extensions.
-fn signed_by(folder: &Path, authority: &str, name: &str, days: i32, extensions: &str) {
+pub(crate) fn signed_by(folder: &Path, authority: &str, name: &str, days: i32, extensions: &str) {
     fs::write(folder.join(format!("{name}.ext")), extensions).unwrap();
     let key = format!(
         "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"

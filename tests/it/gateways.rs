@@ -305,15 +305,15 @@ async fn two_gateways_together_keep_the_rate_of_a_system() {
 
 // ---- a pooler in transaction mode ----
 
-struct Pooler {
+pub(crate) struct Pooler {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     _folder: tempfile::TempDir,
 }
 
 impl Pooler {
     /// `PgBouncer` before a server; none when it is not installed.
-    fn start(server: u16) -> Option<Self> {
+    pub(crate) fn start(server: u16) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let settings = folder.path().join("pgbouncer.ini");

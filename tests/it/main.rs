@@ -24,6 +24,7 @@ mod crash;
 mod credentials;
 mod deliver;
 mod demo;
+mod doctor;
 mod edge;
 mod engineer;
 mod envelopes;

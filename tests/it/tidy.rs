@@ -171,6 +171,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "account",
             "admin",
             "call",
+            "certificate",
             "cipher",
             "clock",
             "config",
@@ -236,7 +237,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rpassword", &["cli"]),
     ("actix_http", &["receive"]),
     ("actix_service", &["receive"]),
-    ("tokio_rustls", &["receive"]),
+    // Beside the way in: a handshake that is only looked at, and no call.
+    ("tokio_rustls", &["receive", "deliver::look"]),
+    ("rustix", &["cli::doctor"]),
     ("x509_cert", &["certificate"]),
     ("ipnet", &["receive", "deliver"]),
     ("rustls", &["admin", "receive", "deliver", "gateway", "signing", "store::postgres"]),

@@ -69,10 +69,10 @@ pub(super) struct Args {
 }
 
 /// A document as it came, and where its links lead.
-struct Fetched {
-    url: Url,
-    name: String,
-    linked: Linked,
+pub(in crate::cli) struct Fetched {
+    pub(in crate::cli) url: Url,
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) linked: Linked,
 }
 
 /// A location that was not followed.
@@ -148,7 +148,7 @@ fn address(text: &str) -> anyhow::Result<Url> {
 }
 
 /// The documents as they are written: every location that was followed names a file of the folder.
-fn rewritten(documents: &[Fetched]) -> BTreeMap<String, String> {
+pub(in crate::cli) fn rewritten(documents: &[Fetched]) -> BTreeMap<String, String> {
     let names: BTreeMap<&str, &str> =
         documents.iter().map(|document| (document.url.as_str(), document.name.as_str())).collect();
     let text = |document: &Fetched| {
@@ -192,7 +192,7 @@ fn write(folder: &Path, files: &BTreeMap<String, String>, replace: bool) -> anyh
 }
 
 /// The address that a location names, seen from a document; less its fragment.
-fn joined(base: &Url, location: &str) -> Option<Url> {
+pub(in crate::cli) fn joined(base: &Url, location: &str) -> Option<Url> {
     let mut url = base.join(location).ok()?;
     url.set_fragment(None);
     Some(url)
@@ -329,7 +329,7 @@ impl Courier {
     }
 }
 
-fn charset(content_type: &str) -> Option<String> {
+pub(in crate::cli) fn charset(content_type: &str) -> Option<String> {
     let (_, parameters) = content_type.split_once(';')?;
     parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -391,7 +391,7 @@ fn value(text: &str, option: &str) -> anyhow::Result<HeaderValue> {
 }
 
 /// A name for the file, that no other document has: `orders?wsdl` → `orders.wsdl`, `orders?xsd=xsd0` → `orders.xsd0.xsd`.
-fn file_name(url: &Url, kind: Kind, names: &mut BTreeSet<String>) -> String {
+pub(in crate::cli) fn file_name(url: &Url, kind: Kind, names: &mut BTreeSet<String>) -> String {
     let extension = match kind {
         Kind::Wsdl => "wsdl",
         Kind::Schema => "xsd",

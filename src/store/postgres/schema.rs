@@ -175,8 +175,13 @@ async fn create_schema(connection: &Object) -> Result<(), tokio_postgres::Error>
     connection.batch_execute(sql).await
 }
 
+/// The version that this omgate works with.
+pub(super) fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// How many migrations ran.
-async fn version(connection: &Object) -> Result<i64, tokio_postgres::Error> {
+pub(super) async fn version(connection: &Object) -> Result<i64, tokio_postgres::Error> {
     // Read from the catalogue itself: a name that was not found once would be remembered as missing.
     let there = "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                 WHERE n.nspname = 'omgate' AND c.relname = 'schema_version')";
