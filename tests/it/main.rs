@@ -37,6 +37,7 @@ mod interop;
 mod keep;
 #[cfg(feature = "postgres")]
 mod line;
+mod linear;
 mod lists;
 mod messages;
 #[cfg(feature = "postgres")]
