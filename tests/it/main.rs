@@ -27,6 +27,7 @@ mod demo;
 mod edge;
 mod engineer;
 mod envelopes;
+mod fuzz;
 mod gateway;
 #[cfg(feature = "postgres")]
 mod gateways;
