@@ -234,6 +234,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_path_to_error", &["config"]),
     ("argon2", &["account"]),
     ("rpassword", &["cli"]),
+    ("rustix", &["cli"]),
     ("actix_http", &["receive"]),
     ("actix_service", &["receive"]),
     ("tokio_rustls", &["receive"]),
