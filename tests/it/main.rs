@@ -45,6 +45,7 @@ mod messages;
 mod moving;
 mod ntlm;
 mod outgoing;
+mod planted;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod power;
