@@ -109,6 +109,7 @@ enum Command {
 /// What went wrong, for a person.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     outlive_file_limits();
+    leave_no_core();
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Check(args) => check::run(args).await,
@@ -149,5 +150,21 @@ fn outlive_file_limits() {
     let heard = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_TOO_LARGE));
     if let Err(error) = heard {
         tracing::debug!(%error, "the limit of a file's size ends the process");
+    }
+}
+
+/// A core dump would hold every secret that the process knows. So none is written, and nobody but root may look into its
+/// memory or its environment.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::debug!(%error, "the size of core dumps cannot be limited");
+    }
+    // A pipe that takes core dumps, as systemd's does, does not ask for that limit.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::debug!(%error, "core dumps cannot be turned off");
     }
 }

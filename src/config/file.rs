@@ -181,7 +181,8 @@ impl wsdl::Files for Files {
         let name = path.to_string_lossy().into_owned();
         let bytes = match &self.stored {
             None => self.disk_bytes(path)?,
-            Some(files) => unpacked(files.get(&name))?,
+            // Without a name stands the configuration itself, which is no file that it names.
+            Some(files) => unpacked(files.get(&name).filter(|_| !name.is_empty()))?,
         };
         self.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name, packed(&bytes));
         Ok(bytes)

@@ -63,9 +63,15 @@ impl<'d> Desk<'d> {
         self.failed.get()
     }
 
-    /// All problems, in the order of their places, and all secrets that were used.
+    /// All problems, in the order of their places and without secrets, and all secrets that were used.
     pub(super) fn finish(self) -> (Vec<Problem>, Vec<(String, SecretString)>) {
+        let mask = self.mask();
         let mut problems = self.problems.into_inner();
+        for problem in &mut problems {
+            problem.reason = mask.apply(&problem.reason);
+            problem.key = mask.apply(&problem.key);
+            problem.suggestion = problem.suggestion.as_deref().map(|text| mask.apply(text));
+        }
         let own = |problem: &Problem| problem.file != self.file;
         problems.sort_by(|a, b| {
             (own(a), &a.file, a.line, a.column, &a.key).cmp(&(own(b), &b.file, b.line, b.column, &b.key))
@@ -98,11 +104,15 @@ impl<'d> Desk<'d> {
 
     /// A text about an address without the secrets in it, which stand there in small letters.
     pub(super) fn masked(&self, text: &str) -> String {
+        self.mask().apply(text)
+    }
+
+    fn mask(&self) -> Mask {
         let secrets = self.secrets.borrow();
         let small = |(reference, value): &(String, SecretString)| {
             (reference.clone(), SecretString::from(value.expose_secret().to_lowercase()))
         };
-        Mask::new(secrets.iter().map(small).chain(secrets.iter().cloned())).apply(text)
+        Mask::new(secrets.iter().map(small).chain(secrets.iter().cloned()))
     }
 
     /// What is wrong in an expression that stands at a spot.

@@ -778,7 +778,13 @@ fn recorded(call: &Call, exchange: &Exchange, reply: Option<&Reply>, mask: &Mask
     }
     if let Some(Reply::Fault(fault)) = reply {
         let mut fault = fault.clone();
-        fault.string = mask.apply(&fault.string);
+        for text in [&mut fault.code, &mut fault.code_namespace, &mut fault.string].into_iter().chain(&mut fault.actor)
+        {
+            *text = mask.apply(text);
+        }
+        for text in fault.subcodes.iter_mut().chain(&mut fault.subcode_namespaces) {
+            *text = mask.apply(text);
+        }
         fault.detail = fault.detail.map(|detail| cut(detail.as_bytes(), mask).0);
         fault.content = serde_json::Value::Null;
         record.fault = Some(fault);

@@ -52,7 +52,7 @@ pub fn sobject(text: &str, limits: &Limits, types: Option<&RecordTypes>) -> Resu
     reader.capture(&root);
     let mut raw = Raw::default();
     let (found, end) = raw.read(&mut reader, limits.fields)?;
-    let xml = reader.captured(&root, end);
+    let xml = reader.captured(&root, end)?;
     while !matches!(reader.next()?, Event::Complete) {}
     match found {
         Found::Fields => Ok(Edited { record: raw.record(types), hash: raw.hash(), xml }),

@@ -216,7 +216,7 @@ impl<'a> Walk<'a, '_> {
             parts.problem.get_or_insert_with(|| "the notification has no Id".to_owned());
         }
         if let Some(reason) = parts.problem {
-            let xml = self.reader.captured(start, end);
+            let xml = self.reader.captured(start, end)?;
             return Ok(Notification {
                 hash: record::sha256(xml.as_bytes()),
                 content: Content::Unreadable { xml, reason },
@@ -258,7 +258,7 @@ impl<'a> Walk<'a, '_> {
         }
         match found {
             Found::Fields if parts.problem.is_none() => {
-                let xml = self.reader.captured(child, end);
+                let xml = self.reader.captured(child, end)?;
                 parts.record = Some((self.raw.record(self.types), self.raw.hash(), xml));
             }
             Found::Fields | Found::Nothing => self.reader.abandon(),

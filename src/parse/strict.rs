@@ -14,6 +14,8 @@ use super::{ParseError, Place};
 
 /// More attributes on one element are refused.
 const ATTRIBUTES_MAX: usize = 1_024;
+/// So many bytes of declarations, and as many as the text has, may be written into fragments cut out of it.
+const DECLARATION_BYTES_MAX: usize = 64 << 10;
 
 /// Something in the document. Comments and processing instructions are checked and passed over.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub(crate) struct Reader<'a> {
     /// For each open element, the declarations in scope before its own.
     open: Vec<usize>,
     attributes: Vec<Attribute<'a>>,
+    /// How many bytes of declarations more may be written into fragments.
+    declaration_bytes: usize,
     root_seen: bool,
     /// Where an empty element ended whose end is still to be told.
     empty_until: Option<usize>,
@@ -97,6 +101,7 @@ impl<'a> Reader<'a> {
             scope: Scope::default(),
             open: Vec::with_capacity(16),
             attributes: Vec::with_capacity(8),
+            declaration_bytes: text.len().saturating_add(DECLARATION_BYTES_MAX),
             root_seen: false,
             empty_until: None,
         };
@@ -198,10 +203,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The element that began with `start` and ended at `to`, as a fragment that stands alone. Ends the capture.
-    pub(crate) fn captured(&mut self, start: &Start<'a>, to: usize) -> String {
+    ///
+    /// # Errors
+    /// When the declarations that fragments need again and again come to more than the text itself: one of a megabyte
+    /// around a hundred records would become a hundred megabytes.
+    pub(crate) fn captured(&mut self, start: &Start<'a>, to: usize) -> Result<String, ParseError> {
         let declarations = self.scope.captured();
         let name_end = start.from + 1 + start.name.len();
         let added: usize = declarations.iter().map(|declaration| declaration.len() + 1).sum();
+        self.declaration_bytes = self.declaration_bytes.checked_sub(added).ok_or_else(|| ParseError::Foreign {
+            place: self.place(start.from),
+            problem: "the namespace declarations that its notifications share are too long to be kept with each"
+                .to_owned(),
+        })?;
         let mut fragment = String::with_capacity(to.saturating_sub(start.from) + added);
         fragment.push_str(self.slice(start.from, name_end));
         for declaration in declarations {
@@ -209,7 +223,7 @@ impl<'a> Reader<'a> {
             fragment.push_str(declaration);
         }
         fragment.push_str(self.slice(name_end, to));
-        fragment
+        Ok(fragment)
     }
 
     /// Ends the capture without a fragment.

@@ -9,6 +9,7 @@ use roxmltree::{Node, NodeId};
 use serde_json::{Map, Number, Value};
 
 use super::encoded::{ENC11, ENC12, XSD};
+use super::fragment::Allowance;
 use super::matching::{self, Event};
 use super::members::{add, push, with_type};
 use super::references::{self, References};
@@ -199,6 +200,8 @@ struct Reader<'a, 'i> {
     open: RefCell<Vec<NodeId>>,
     /// How much may still be read: references may multiply what they refer to.
     left: Cell<usize>,
+    /// What namespaces may still take where they are written out.
+    allowance: Allowance,
     /// Why the answer cannot be read.
     broken: RefCell<Option<String>>,
 }
@@ -207,8 +210,9 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn of(schemas: &'a Schemas, encoded: bool, body: Node<'a, 'i>) -> Self {
         let references = if encoded { References::of(body) } else { References::default() };
         let left = Cell::new(references.expansion_max());
-        let unknown = Unknown::ByName;
-        Self { schemas, encoded, unknown, references, open: RefCell::default(), left, broken: RefCell::default() }
+        let (unknown, allowance) = (Unknown::ByName, Allowance::of(body));
+        let (open, broken) = (RefCell::default(), RefCell::default());
+        Self { schemas, encoded, unknown, references, open, left, allowance, broken }
     }
 
     /// What was read, if all of it could be.
@@ -236,7 +240,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             });
             // An rpc answer's one part may have any name (SOAP 1.1 7.1).
             let only = output.parts.first().filter(|_| output.wrapper.is_some() && output.parts.len() == 1);
-            let part = part.or_else(|| only.filter(|_| elements(parent).count() == 1));
+            let part = part.or_else(|| only.filter(|_| elements(parent).nth(1).is_none()));
             let (key, value) = match part {
                 Some(part) => {
                     let type_id = match part.holds {
@@ -311,7 +315,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         match &self.schemas.types[type_id].definition {
             Definition::Any => self.any(node),
             Definition::Simple(_) if node.first_element_child().is_some() => untyped(node),
-            Definition::Simple(simple) => scalar_at(self.schemas, simple, node, &text_of(node)),
+            Definition::Simple(simple) => self.scalar_at(simple, node, &text_of(node)),
             Definition::Complex(complex) => {
                 let value = self.complex(node, complex);
                 if type_id == declared { value } else { with_type(self.schemas, value, type_id) }
@@ -417,7 +421,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
         let text = text_of(node);
         if !text.trim().is_empty() && node.first_element_child().is_some() {
-            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
+            object.insert("$xml".to_owned(), self.fragment(fragment::mixed(node, &self.allowance), node));
             return Value::Object(object);
         }
         for child in elements(node) {
@@ -443,7 +447,7 @@ impl<'a, 'i> Reader<'a, 'i> {
             }
             let simple = declared.and_then(|declared| self.schemas.simple(declared.type_id));
             let value = match simple {
-                Some(simple) => scalar_at(self.schemas, simple, node, given.value()),
+                Some(simple) => self.scalar_at(simple, node, given.value()),
                 None => Value::String(given.value().to_owned()),
             };
             let twins = complex.attributes.iter().filter(|known| *known.name.local == *name).count();
@@ -458,7 +462,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         self.attributes(node, complex, &mut object);
         if let Content::Simple(inner) = complex.content {
             let value = match &self.schemas.types[inner].definition {
-                Definition::Simple(simple) => scalar_at(self.schemas, simple, node, &text_of(node)),
+                Definition::Simple(simple) => self.scalar_at(simple, node, &text_of(node)),
                 Definition::Any | Definition::Complex(_) => Value::String(text_of(node)),
             };
             if object.is_empty() && complex.attributes.is_empty() {
@@ -469,7 +473,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         }
         // Text between elements has its place there, which only a fragment keeps.
         if complex.mixed && node.first_element_child().is_some() && !text_of(node).trim().is_empty() {
-            object.insert("$xml".to_owned(), Value::String(fragment::mixed(node)));
+            object.insert("$xml".to_owned(), self.fragment(fragment::mixed(node, &self.allowance), node));
             return Value::Object(object);
         }
         if !self.grouped(node, complex, &mut object) {
@@ -491,7 +495,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         let Some(found) = found else {
             let global = self.schemas.global_elements.get(&name);
             if global.is_none() && self.unknown == Unknown::AsFragment && self.is_open(complex) {
-                return add(object, "$xml", Value::String(fragment::outer(child)));
+                return add(object, "$xml", self.fragment(fragment::outer(child, &self.allowance), child));
             }
             let type_id = global.map_or(self.schemas.any_type, |id| self.schemas.elements[*id].type_id);
             return add(object, &name.local, self.value(child, type_id));
@@ -503,6 +507,33 @@ impl<'a, 'i> Reader<'a, 'i> {
             true => push(object, &key, value),
             false => add(object, &key, value),
         }
+    }
+
+    /// A fragment of what is read, or why there is none.
+    fn fragment(&self, made: Result<String, String>, node: Node<'a, 'i>) -> Value {
+        match made {
+            Ok(text) => Value::String(text),
+            Err(reason) => {
+                self.broken.replace(Some(format!(
+                    "<{}>: {reason} ({})",
+                    clip(node.tag_name().name(), 60),
+                    place(node)
+                )));
+                Value::Null
+            }
+        }
+    }
+
+    /// A text by its type, where it stands: a qualified name has its namespace.
+    fn scalar_at(&self, simple: &Simple, node: Node<'a, 'i>, text: &str) -> Value {
+        if matches!(simple.variety, Variety::Atomic(simple::Builtin::QName)) {
+            let (prefix, local) = split_qname(text.trim());
+            if let Some(namespace) = node.lookup_namespace_uri(prefix).filter(|namespace| !namespace.is_empty()) {
+                let spent = self.allowance.spend(namespace.len());
+                return self.fragment(spent.map(|()| format!("{{{namespace}}}{local}")), node);
+            }
+        }
+        scalar(self.schemas, simple, text)
     }
 
     fn is_open(&self, complex: &Complex) -> bool {
@@ -578,17 +609,6 @@ fn place(node: Node<'_, '_>) -> String {
 
 fn name_of(node: Node<'_, '_>) -> Name {
     Name::new(node.tag_name().namespace().unwrap_or_default(), node.tag_name().name())
-}
-
-/// A text by its type, where it stands: a qualified name has its namespace.
-fn scalar_at(schemas: &Schemas, simple: &Simple, node: Node<'_, '_>, text: &str) -> Value {
-    if matches!(simple.variety, Variety::Atomic(simple::Builtin::QName)) {
-        let (prefix, local) = split_qname(text.trim());
-        if let Some(namespace) = node.lookup_namespace_uri(prefix).filter(|namespace| !namespace.is_empty()) {
-            return Value::String(format!("{{{namespace}}}{local}"));
-        }
-    }
-    scalar(schemas, simple, text)
 }
 
 /// A text by its type: numbers keep their digits, strings everything.

@@ -1,5 +1,6 @@
 //! Pieces of XML that are kept as text.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use roxmltree::Node;
@@ -22,29 +23,66 @@ pub(crate) fn check(text: &str) -> Result<&str, String> {
     }
 }
 
-/// The content of an element as text: its child elements, each with the namespaces it takes from outside; else its
-/// text. None when there is neither.
-pub(crate) fn inner(node: Node<'_, '_>) -> Option<String> {
-    let children: Vec<String> = document::elements(node).map(outer).collect();
-    if !children.is_empty() {
-        return Some(children.concat());
+/// How many bytes of namespaces may still be written into what is cut out of a document: as many as it has, and some more.
+/// One of a megabyte, used a thousand times, would else become a gigabyte.
+#[derive(Debug)]
+pub(crate) struct Allowance(Cell<usize>);
+
+impl Allowance {
+    /// Besides those of the document itself.
+    const BYTES_MIN: usize = 64 << 10;
+
+    /// That of a node's document.
+    pub(crate) fn of(node: Node<'_, '_>) -> Self {
+        Self(Cell::new(node.document().input_text().len().saturating_add(Self::BYTES_MIN)))
     }
-    let text = document::text_of(node);
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+
+    /// Takes some of it.
+    ///
+    /// # Errors
+    /// In words, when there is not so much left.
+    pub(crate) fn spend(&self, bytes: usize) -> Result<(), String> {
+        let left = self.0.get().checked_sub(bytes);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| "its namespaces are too long to be written wherever they are used".to_owned())
+    }
+}
+
+/// The content of an element as text: its child elements, each with the namespaces it takes from outside; else its
+/// text. None when there is neither. Where the namespaces would be longer than the document, none is written.
+pub(crate) fn inner(node: Node<'_, '_>) -> Option<String> {
+    let allowance = Allowance::of(node);
+    let children: Result<Vec<String>, String> =
+        document::elements(node).map(|child| outer(child, &allowance)).collect();
+    match children {
+        Ok(children) if children.is_empty() => {
+            let text = document::text_of(node);
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        }
+        Ok(children) => Some(children.concat()),
+        Err(_) => Some(document::elements(node).map(as_it_stands).collect()),
+    }
 }
 
 /// The content of an element as text, its texts and elements in their order.
-pub(crate) fn mixed(node: Node<'_, '_>) -> String {
+///
+/// # Errors
+/// As [`Allowance::spend`].
+pub(crate) fn mixed(node: Node<'_, '_>, allowance: &Allowance) -> Result<String, String> {
     let mut out = String::new();
     for child in node.children() {
         if child.is_element() {
-            out.push_str(&outer(child));
+            out.push_str(&outer(child, allowance)?);
         } else if child.is_text() {
             escape_text(&mut out, child.text().unwrap_or_default());
         }
     }
-    out
+    Ok(out)
+}
+
+fn as_it_stands<'i>(node: Node<'_, 'i>) -> &'i str {
+    node.document().input_text().get(node.range()).unwrap_or_default()
 }
 
 /// Whether a fragment holds text beside its elements.
@@ -56,22 +94,26 @@ pub(crate) fn has_text(text: &str) -> bool {
 }
 
 /// An element as text that stands alone.
-pub(crate) fn outer(node: Node<'_, '_>) -> String {
-    let text = node.document().input_text().get(node.range()).unwrap_or_default();
+///
+/// # Errors
+/// As [`Allowance::spend`].
+pub(crate) fn outer(node: Node<'_, '_>, allowance: &Allowance) -> Result<String, String> {
+    let text = as_it_stands(node);
     let name_end = text.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/')).unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(name_end).unwrap_or((text, ""));
-    let parent: HashSet<(Option<&str>, &str)> = node
-        .parent_element()
-        .map(|parent| parent.namespaces().map(|namespace| (namespace.name(), namespace.uri())).collect())
-        .unwrap_or_default();
     let used = prefixes(text);
     let mut out = name.to_owned();
-    for namespace in node.namespaces().filter(|namespace| namespace.name() != Some("xml")) {
-        let inherited = parent.contains(&(namespace.name(), namespace.uri()));
-        let wanted = namespace.name().is_none_or(|prefix| used.contains(prefix));
-        if !inherited || !wanted || declares(node, namespace.name()) {
+    for namespace in node.namespaces().filter(|namespace| namespace.name().is_none_or(|prefix| used.contains(prefix))) {
+        let is_inherited = |parent: Node<'_, '_>| {
+            let same =
+                |outer: &roxmltree::Namespace<'_>| (outer.name(), outer.uri()) == (namespace.name(), namespace.uri());
+            parent.namespaces().any(same)
+        };
+        let inherited = node.parent_element().is_some_and(is_inherited);
+        if namespace.name() == Some("xml") || !inherited || declares(node, namespace.name()) {
             continue;
         }
+        allowance.spend(namespace.uri().len())?;
         match namespace.name() {
             Some(prefix) => out.push_str(&format!(" xmlns:{prefix}=\"")),
             None => out.push_str(" xmlns=\""),
@@ -80,7 +122,7 @@ pub(crate) fn outer(node: Node<'_, '_>) -> String {
         out.push('"');
     }
     out.push_str(rest);
-    out
+    Ok(out)
 }
 
 /// Whether an element's own start tag declares a prefix.

@@ -15,6 +15,9 @@ use roxmltree::{Document, Node};
 pub(crate) const DEPTH_MAX: usize = 256;
 const ATTRIBUTES_MAX: usize = 1_000;
 const BINDINGS_MAX: usize = 1_000;
+/// Each element that declares something has all that is in scope noted anew: so often, and this many times for each byte.
+const NOTES_MIN: usize = 100_000;
+const NOTES_A_BYTE: usize = 2;
 /// How far from `xmlns` its value is looked for.
 const PREFIX_BYTES_MAX: usize = 200;
 /// How much of a component's documentation is kept.
@@ -114,6 +117,7 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
     let mut reader = Reader::from_str(text);
     let mut open: Vec<usize> = Vec::new();
     let mut bindings = 0usize;
+    let mut notes = text.len().saturating_mul(NOTES_A_BYTE).saturating_add(NOTES_MIN);
     let mut roots = 0usize;
     loop {
         let start = reader.buffer_position();
@@ -124,6 +128,7 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
                 roots += usize::from(open.is_empty());
                 let declared = declarations(&start).map_err(|reason| here("XML", reason))?;
                 bindings += declared;
+                notes = notes.saturating_sub(if declared > 0 { bindings } else { 0 });
                 open.push(declared);
                 if open.len() > depth_max {
                     return Err(here("bounds", format!("nests deeper than {depth_max} elements")));
@@ -131,7 +136,8 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
             }
             Event::Empty(start) => {
                 roots += usize::from(open.is_empty());
-                declarations(&start).map_err(|reason| here("XML", reason))?;
+                let declared = declarations(&start).map_err(|reason| here("XML", reason))?;
+                notes = notes.saturating_sub(if declared > 0 { bindings + declared } else { 0 });
             }
             Event::End(_) => bindings -= open.pop().unwrap_or(0),
             Event::DocType(_) => return Err(here("DTD", "has a DOCTYPE, which is never read".to_owned())),
@@ -143,6 +149,10 @@ pub(crate) fn gate(text: &str, depth_max: usize) -> Result<(), Defect> {
             | Event::Decl(_)
             | Event::PI(_)
             | Event::GeneralRef(_) => {}
+        }
+        if notes == 0 {
+            let reason = "declares namespaces again and again while too many others are in scope".to_owned();
+            return Err(at(text, start, "bounds", reason));
         }
         if bindings > BINDINGS_MAX {
             let reason = format!("has more than {BINDINGS_MAX} namespace declarations in scope");

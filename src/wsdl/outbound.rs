@@ -10,7 +10,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use crate::envelope::{FieldType, IntegerType, RecordType, RecordTypes};
 use crate::parse;
-use crate::wsdl::{Finding, Severity};
+use crate::wsdl::{Finding, Severity, document};
 
 const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
 const WSDL: &str = "http://schemas.xmlsoap.org/wsdl/";
@@ -93,6 +93,10 @@ pub fn declared(file: &str, text: &str) -> Result<Vec<DeclaredRecord>, Vec<Findi
         let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let place = error.place().map_or((0, 0), |place| (number(place.line), number(place.column)));
         vec![finding(file, place, "not-xml", format!("the file cannot be read as XML: {error}; {ADVICE}"))]
+    })?;
+    document::gate(text, DEPTH_MAX).map_err(|defect| {
+        let reason = format!("the file cannot be read as XML: {defect}; {ADVICE}");
+        vec![finding(file, (defect.line, defect.column), "not-xml", reason)]
     })?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {

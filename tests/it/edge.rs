@@ -3,6 +3,7 @@
 mod adopt;
 mod certificates;
 mod clients;
+mod fronts;
 mod proxies;
 mod senders;
 

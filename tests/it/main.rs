@@ -28,6 +28,7 @@ mod doctor;
 mod edge;
 mod engineer;
 mod envelopes;
+mod fuzz;
 mod gateway;
 #[cfg(feature = "postgres")]
 mod gateways;
@@ -38,12 +39,14 @@ mod interop;
 mod keep;
 #[cfg(feature = "postgres")]
 mod line;
+mod linear;
 mod lists;
 mod messages;
 #[cfg(feature = "postgres")]
 mod moving;
 mod ntlm;
 mod outgoing;
+mod planted;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod power;

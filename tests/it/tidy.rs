@@ -235,6 +235,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_path_to_error", &["config"]),
     ("argon2", &["account"]),
     ("rpassword", &["cli"]),
+    ("rustix", &["cli"]),
     ("actix_http", &["receive"]),
     ("actix_service", &["receive"]),
     // Beside the way in: a handshake that is only looked at, and no call.
