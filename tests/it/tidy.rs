@@ -240,7 +240,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix_service", &["receive"]),
     // Beside the way in: a handshake that is only looked at, and no call.
     ("tokio_rustls", &["receive", "deliver::look"]),
-    ("rustix", &["cli::doctor"]),
     ("x509_cert", &["certificate"]),
     ("ipnet", &["receive", "deliver"]),
     ("rustls", &["admin", "receive", "deliver", "gateway", "signing", "store::postgres"]),
