@@ -19,6 +19,10 @@ use base64::{alphabet, engine::DecodePaddingMode};
 
 /// Before every sealed value: no XML and no text of a person begins with it.
 const MARK: &str = "\u{1}1:";
+/// The first character of what is not as it looks, and what stands before a text in clear that begins with it: nothing that
+/// comes from outside is taken for sealed.
+const FIRST: char = '\u{1}';
+const IN_CLEAR: &str = "\u{1}0:";
 /// The bytes of a key.
 const KEY_BYTES: usize = 32;
 /// The bytes of a nonce: the half that makes a value's key, and the half that AES-GCM takes.
@@ -181,6 +185,17 @@ fn parts(written: &str) -> Option<(&str, &str)> {
     is_id(id).then_some((id, encoded))
 }
 
+/// A text that is written in clear.
+fn in_clear(text: String) -> String {
+    if text.starts_with(FIRST) { format!("{IN_CLEAR}{text}") } else { text }
+}
+
+/// Whether a text may have been written otherwise than it is read.
+#[must_use]
+pub fn is_marked(written: &str) -> bool {
+    written.starts_with(FIRST)
+}
+
 /// The id of the key that a value was sealed with; none: it stands in clear.
 #[must_use]
 pub fn key_of(written: &str) -> Option<&str> {
@@ -236,7 +251,7 @@ impl Keyring {
     /// # Errors
     /// When there are no random numbers to be had.
     pub fn seal(&self, kind: &str, text: String) -> Result<String, CipherError> {
-        let Some((id, key)) = self.sealing().filter(|_| !text.is_empty()) else { return Ok(text) };
+        let Some((id, key)) = self.sealing().filter(|_| !text.is_empty()) else { return Ok(in_clear(text)) };
         let mut nonce = [0; NONCE_BYTES];
         SystemRandom::new().fill(&mut nonce).map_err(|_| CipherError::Failed)?;
         key.seal(id, kind, nonce, &text).map_err(|_| CipherError::Failed)
@@ -247,7 +262,7 @@ impl Keyring {
     /// # Errors
     /// When the library fails.
     pub fn seal_equal(&self, kind: &str, text: String) -> Result<String, CipherError> {
-        let Some((id, key)) = self.sealing().filter(|_| !text.is_empty()) else { return Ok(text) };
+        let Some((id, key)) = self.sealing().filter(|_| !text.is_empty()) else { return Ok(in_clear(text)) };
         key.seal_equal(id, kind, &text).map_err(|_| CipherError::Failed)
     }
 
@@ -255,7 +270,7 @@ impl Keyring {
     #[must_use]
     pub fn equals(&self, kind: &str, text: &str) -> Vec<String> {
         let sealed = self.keys.iter().filter_map(|(id, key)| key.seal_equal(id, kind, text).ok());
-        sealed.chain([text.to_owned()]).collect()
+        sealed.chain([in_clear(text.to_owned())]).collect()
     }
 
     /// Opens what was written. What was never sealed comes back as it is.
@@ -263,6 +278,9 @@ impl Keyring {
     /// # Errors
     /// When its key is unknown, or it was changed.
     pub fn open(&self, kind: &str, written: String) -> Result<String, CipherError> {
+        if let Some(text) = written.strip_prefix(IN_CLEAR) {
+            return Ok(text.to_owned());
+        }
         let Some((id, encoded)) = parts(&written) else { return Ok(written) };
         let key = self.keys.get(id).ok_or_else(|| CipherError::UnknownKey(id.to_owned()))?;
         key.open(kind, encoded).ok_or_else(|| CipherError::Broken(id.to_owned()))
@@ -336,7 +354,17 @@ mod tests {
         let (with, without) = (ring("two"), Keyring::default());
         for text in ["plain", "", "1:one:x", "\u{1}", "\u{1}1:", "\u{1}1:a b:x"] {
             assert_eq!(with.open("xml", text.to_owned()).unwrap(), text);
-            assert_eq!(without.seal("xml", text.to_owned()).unwrap(), text);
+        }
+        // Whatever comes from outside is read as it came, also what looks as if it had been sealed.
+        for text in ["plain", "", "\u{1}", "\u{1}1:k9:AAAA", "\u{1}0:x", "\u{1}0:\u{1}1:one:AAAA"] {
+            for ring in [&with, &without, &ring("")] {
+                for sealed in
+                    [ring.seal("xml", text.to_owned()).unwrap(), ring.seal_equal("xml", text.to_owned()).unwrap()]
+                {
+                    assert_eq!(with.open("xml", sealed.clone()).unwrap(), text);
+                    assert!(!sealed.starts_with("\u{1}1:k9:"), "{sealed:?}");
+                }
+            }
         }
         assert!(with.is_outdated("plain") && !with.is_outdated(""));
         assert!(!without.is_outdated("plain"));

@@ -16,7 +16,7 @@ use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
 use crate::masking::Masks;
 use crate::receive;
-use crate::route::Route;
+use crate::route::{Lane, Route};
 use crate::secret::{Mask, Text};
 use crate::settle::{OnUnknown, Policy};
 use crate::store::{Retention, StoredConfig};
@@ -119,7 +119,8 @@ impl Loaded {
             masks.add_source(&source.name, source.mask.iter().cloned());
             for route in self.routes.get(&source.name).into_iter().flatten() {
                 if let Some(made) = self.plan.routes.get(&route.name) {
-                    masks.add_route(&source.name, &route.name, &made.mapping);
+                    let lane = if let Lane::Expression(lane) = &route.lane { Some(lane) } else { None };
+                    masks.add_route(&source.name, &route.name, &made.mapping, lane);
                 }
             }
         }

@@ -154,9 +154,20 @@ pub fn cause(reason: &str) -> String {
 }
 
 /// What stands between quotes, or back quotes, becomes `…`.
-/// A text without what stands in its quotes: names and values.
+/// A reason without what a record or an answer may have brought into it: what it quotes, and the words of a fault.
 #[must_use]
-pub fn without_quotes(text: &str) -> String {
+pub fn without_values(reason: &str) -> String {
+    const FAULT: &str = "SOAP fault ";
+    const STATUS: &str = ", HTTP status ";
+    let reason = without_quotes(reason);
+    let Some((before, rest)) = reason.split_once(FAULT) else { return reason };
+    let Some((code, words)) = rest.split_once(": ") else { return reason };
+    let status = words.rfind(STATUS).and_then(|at| words.get(at..)).unwrap_or_default();
+    format!("{before}{FAULT}{code}: …{status}")
+}
+
+/// A text without what stands in its quotes: names and values.
+fn without_quotes(text: &str) -> String {
     let mut found = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['"', '`']) {
@@ -174,6 +185,22 @@ pub fn without_quotes(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_not_see_payloads_reads_reasons_without_values() {
+        for (reason, expected) in [
+            ("answered 409 Conflict", "answered 409 Conflict"),
+            ("Amount: \"12 EUR\" is no number", "Amount: … is no number"),
+            (
+                "refused: SOAP fault Client/Order: no customer jane@x.org (detail: a: b), HTTP status 500, which rule 1 calls dead",
+                "refused: SOAP fault Client/Order: …, HTTP status 500, which rule 1 calls dead",
+            ),
+            ("SOAP fault Server: busy", "SOAP fault Server: …"),
+            ("a SOAP fault ", "a SOAP fault "),
+        ] {
+            assert_eq!(without_values(reason), expected);
+        }
+    }
 
     #[test]
     fn a_cause_is_what_reasons_have_in_common() {

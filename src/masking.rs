@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::envelope::Value;
 use crate::expression::{Document, Expression, Template};
@@ -18,12 +18,17 @@ use crate::parse;
 pub const HIDDEN: &str = "(masked)";
 /// Shorter values are hidden by their names alone: such a text stands everywhere.
 const VALUE_MIN: usize = 4;
-/// So much of a value is known again, with what follows of it: reasons and kept texts are cut.
-const PREFIX: usize = 16;
+/// So many characters of a value are known again, with what follows of it: reasons and kept texts are cut.
+const PREFIX: usize = 8;
+/// And so many where a text ends with them.
+const PREFIX_AT_END: usize = 4;
 /// Under these keys documents of ours hold what was sent or answered.
 const CALL_KEYS: [&str; 6] = ["request", "request_line", "response", "body", "url", "value"];
 /// Escaped in a URL.
 const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Escaped in a path, where more may stand as it is.
+const IN_PATH: &AsciiSet = &IN_URL.remove(b'@').remove(b'/').remove(b':').remove(b'+');
 
 /// What is hidden, by source and by route.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +44,8 @@ pub struct Made {
     names: BTreeSet<String>,
     /// They leave under names that cannot be told.
     everywhere: bool,
+    /// They make lanes.
+    lane: bool,
 }
 
 /// What is to be hidden of one notification, and of what was made of it.
@@ -47,6 +54,9 @@ pub struct Masking {
     names: BTreeSet<String>,
     values: Vec<String>,
     everywhere: bool,
+    lane: bool,
+    /// What it was is not known any more.
+    unknown: bool,
 }
 
 impl Masks {
@@ -56,9 +66,10 @@ impl Masks {
     }
 
     /// Learns what a route of a source makes of that source's fields.
-    pub fn add_route(&mut self, source: &str, route: &str, mapping: &Mapping) {
+    pub fn add_route(&mut self, source: &str, route: &str, mapping: &Mapping, lane: Option<&Expression>) {
         let Some(fields) = self.sources.get(source).filter(|fields| !fields.is_empty()) else { return };
-        self.routes.insert(route.to_owned(), made(mapping, fields));
+        let lane = lane.is_some_and(|lane| reads(lane.names(), fields));
+        self.routes.insert(route.to_owned(), Made { lane, ..made(mapping, fields) });
     }
 
     /// What is hidden here or there.
@@ -68,18 +79,19 @@ impl Masks {
         for (source, fields) in &other.sources {
             both.add_source(source, fields.iter().cloned());
         }
-        for (route, Made { names, everywhere }) in &other.routes {
+        for (route, Made { names, everywhere, lane }) in &other.routes {
             let made = both.routes.entry(route.clone()).or_default();
             made.names.extend(names.iter().cloned());
             made.everywhere |= everywhere;
+            made.lane |= lane;
         }
         both
     }
 
-    /// The fields of a source that are hidden; none: all may be seen.
+    /// Whether something of a source is hidden.
     #[must_use]
-    pub fn fields(&self, source: &str) -> Option<&BTreeSet<String>> {
-        self.sources.get(source).filter(|fields| !fields.is_empty())
+    pub fn hides(&self, source: &str) -> bool {
+        !self.is_empty() && self.sources.get(source).is_none_or(|fields| !fields.is_empty())
     }
 
     /// Whether nothing is hidden at all.
@@ -91,18 +103,40 @@ impl Masks {
     /// What is to be hidden of a record of a source, as it stands in the store.
     #[must_use]
     pub fn of_record(&self, source: &str, xml: &str) -> Option<Masking> {
-        let fields = self.fields(source)?;
-        Some(Masking { names: fields.clone(), values: values(xml, fields), everywhere: false })
+        if self.is_empty() {
+            return None;
+        }
+        // Of a source that is gone nobody knows what it masked.
+        let Some(fields) = self.sources.get(source) else {
+            return Some(Masking { everywhere: true, unknown: true, ..Masking::default() });
+        };
+        if fields.is_empty() {
+            return None;
+        }
+        Some(Masking { names: fields.clone(), values: values(xml, fields), ..Masking::default() })
+    }
+
+    /// What is to be hidden of what a source sent that is no record.
+    #[must_use]
+    pub fn of_names(&self, source: &str) -> Option<Masking> {
+        self.of_record(source, "")
     }
 
     /// What is to be hidden of what a route made of a record.
     #[must_use]
     pub fn of_call(&self, source: &str, route: &str, xml: &str) -> Option<Masking> {
         let mut masking = self.of_record(source, xml)?;
-        if let Some(made) = self.routes.get(route) {
-            masking.names.extend(made.names.iter().cloned());
-            masking.everywhere = made.everywhere;
+        match self.routes.get(route) {
+            Some(made) => {
+                masking.names.extend(made.names.iter().cloned());
+                masking.everywhere |= made.everywhere;
+                masking.lane = made.lane;
+            }
+            // Of a route that is gone nobody knows what it made of them.
+            None => (masking.everywhere, masking.lane) = (true, true),
         }
+        // Without the record its values are not known.
+        masking.unknown |= xml.is_empty();
         Some(masking)
     }
 }
@@ -111,6 +145,9 @@ impl Masking {
     /// A text less what is to be hidden: a record, a reason, a key.
     #[must_use]
     pub fn hide(&self, text: &str) -> String {
+        if self.unknown && !text.is_empty() {
+            return HIDDEN.to_owned();
+        }
         let mut text = in_pairs(text, &self.names);
         if text.contains('<') {
             text = in_xml(&text, &self.names);
@@ -132,10 +169,29 @@ impl Masking {
             Json::Number(number) if self.hide(&number.to_string()) == HIDDEN => Json::from(HIDDEN),
             Json::Array(items) => items.iter().map(|item| self.hide_value("", item)).collect(),
             Json::Object(entries) => {
-                entries.iter().map(|(name, value)| (name.clone(), self.hide_value(name, value))).collect()
+                entries.iter().map(|(name, value)| (self.hide(name), self.hide_value(name, value))).collect()
             }
-            Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
+            Json::Null => Json::Null,
+            Json::Bool(_) | Json::Number(_) if self.unknown => Json::from(HIDDEN),
+            Json::Bool(_) | Json::Number(_) => value.clone(),
         }
+    }
+
+    /// The key of a lane, less what is to be hidden; a record's id may always be seen.
+    #[must_use]
+    pub fn hide_lane(&self, lane: &str, record_id: &str) -> String {
+        if lane == record_id {
+            return lane.to_owned();
+        }
+        if self.lane { HIDDEN.to_owned() } else { self.hide(lane) }
+    }
+
+    /// What is to be hidden of either.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.names.extend(other.names);
+        self.values.extend(other.values);
+        Self { everywhere: self.everywhere || other.everywhere, unknown: self.unknown || other.unknown, ..self }
     }
 
     /// A document of ours less what is to be hidden: calls in it by their keys.
@@ -152,6 +208,13 @@ impl Masking {
             (key.clone(), hidden)
         };
         match document {
+            // A header: its name stands beside its value.
+            Json::Object(entries) if is_named(entries, &self.names) => {
+                let hidden = |(key, value): (&String, &Json)| {
+                    (key.clone(), if key == "value" { Json::from(HIDDEN) } else { value.clone() })
+                };
+                entries.iter().map(hidden).collect()
+            }
             Json::Object(entries) => entries.iter().map(of_key).collect(),
             Json::Array(items) => items.iter().map(|item| self.hide_document(item)).collect(),
             Json::String(text) => Json::from(self.hide(text)),
@@ -164,6 +227,11 @@ impl Masking {
     pub fn hide_call(&self, text: &str) -> String {
         if self.everywhere && !text.is_empty() { HIDDEN.to_owned() } else { self.hide(text) }
     }
+}
+
+/// Whether it is the pair of one of these names and its value.
+fn is_named(entries: &Map<String, Json>, names: &BTreeSet<String>) -> bool {
+    entries.contains_key("value") && entries.get("name").and_then(Json::as_str).is_some_and(|name| names.contains(name))
 }
 
 /// The values of fields in a stored record, as text.
@@ -190,7 +258,7 @@ fn texts(value: &Value, into: &mut Vec<String>) {
 
 /// What a mapping makes of fields.
 fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
-    let mut made = Made { names: fields.clone(), everywhere: false };
+    let mut made = Made { names: fields.clone(), ..Made::default() };
     let in_tree = |tree: &Tree, made: &mut Made| {
         for (path, leaf) in tree.leaves() {
             if let Leaf::Expression(expression) = leaf
@@ -206,6 +274,8 @@ fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
     };
     let of_template = |template: &Template| template.holes().any(|hole| reads(hole.names(), fields));
     let of_document = |document: &Document| reads(document.names(), fields);
+    let headers = mapping.headers.iter().filter(|(_, template)| of_template(template));
+    made.names.extend(headers.map(|(name, _)| name.clone()));
     match &mapping.calls {
         Calls::Rest(rest) => {
             let query =
@@ -244,11 +314,10 @@ fn in_xml(text: &str, names: &BTreeSet<String>) -> String {
     while let Some(at) = rest.find('<') {
         let (before, tag_on) = rest.split_at(at);
         hidden.push_str(before);
-        if let Some(cdata) = tag_on.strip_prefix("<![CDATA[") {
-            let length = cdata.find("]]>").map_or(tag_on.len(), |end| end + 12);
-            let (all, behind) = tag_on.split_at(length);
-            hidden.push_str(all);
-            rest = behind;
+        // What stands within comments and CDATA is looked through like all else.
+        if let Some(mark) = ["<!--", "<![CDATA[", "<!", "<?"].into_iter().find(|mark| tag_on.starts_with(mark)) {
+            hidden.push_str(mark);
+            rest = tag_on.get(mark.len()..).unwrap_or_default();
             continue;
         }
         let (tag, behind) = tag_on.split_at(tag_end(tag_on));
@@ -280,7 +349,9 @@ fn tag_end(text: &str) -> usize {
             _ => {}
         }
     }
-    text.len()
+    // A quote that nobody closes hides nothing.
+    let first = if quote.is_some() { text.find('>') } else { None };
+    first.map_or(text.len(), |at| at + 1)
 }
 
 /// Where the content of an element of this name ends: before its end tag, or with the text.
@@ -436,32 +507,77 @@ fn in_pairs(text: &str, names: &BTreeSet<String>) -> String {
 /// Text without a value, in any form in which it may stand there, whole or cut, in capitals or not.
 fn without(text: String, value: &str) -> String {
     let xml = value.replace('&', "&amp;").replace('<', "&lt;");
+    let closed = xml.replace('>', "&gt;");
     let json = Json::from(value).to_string();
     let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_owned();
     let url = utf8_percent_encode(value, IN_URL).to_string();
     let form = url.replace("%20", "+");
-    let mut forms = vec![value.to_owned(), xml.clone(), xml.replace('>', "&gt;"), json, url, form];
-    forms.push(xml.replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&apos;"));
-    forms.push(xml.replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;"));
+    let in_path = utf8_percent_encode(value, IN_PATH).to_string();
+    let all_numbered = |written: &dyn Fn(char) -> String| {
+        let is_safe = |c: char| c.is_ascii() && !matches!(c, '&' | '<' | '>' | '"' | '\'');
+        value.chars().map(|c| if is_safe(c) { c.to_string() } else { written(c) }).collect::<String>()
+    };
+    let in_json = in_ascii(&json, utf16);
+    let mut forms = vec![
+        value.to_owned(),
+        closed.replace('"', "&quot;").replace('\'', "&apos;"),
+        closed.replace('"', "&quot;").replace('\'', "&#39;"),
+        closed.replace('"', "&#34;").replace('\'', "&#39;"),
+        all_numbered(&|c| format!("&#{};", u32::from(c))),
+        all_numbered(&|c| format!("&#x{:x};", u32::from(c))),
+        in_ascii(&closed, |c| format!("&#{};", u32::from(c))),
+        in_ascii(&closed, |c| format!("&#x{:x};", u32::from(c))),
+        xml,
+        closed,
+        in_json,
+        json,
+        url,
+        form,
+        in_path,
+    ];
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.dedup();
     forms.iter().fold(text, |text, form| without_form(text, form))
 }
 
+/// A text in which every other character is written by those of ASCII.
+fn in_ascii(text: &str, written: impl Fn(char) -> String) -> String {
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { written(c) }).collect()
+}
+
+/// As JSON writes a character in ASCII.
+fn utf16(c: char) -> String {
+    c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+/// A character as it is compared.
+fn folded(c: char) -> char {
+    c.to_lowercase().next().unwrap_or(c)
+}
+
 fn without_form(text: String, form: &str) -> String {
-    let (haystack, needle) = (text.to_ascii_lowercase(), form.to_ascii_lowercase());
-    let prefix = needle.get(..needle.floor_char_boundary(PREFIX)).filter(|prefix| !prefix.is_empty());
-    let Some(prefix) = prefix.filter(|prefix| haystack.contains(prefix)) else { return text };
+    let needle: Vec<char> = form.chars().map(folded).collect();
+    let Some(first) = needle.first().copied() else { return text };
+    let haystack: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, folded(c))).collect();
+    let offset = |place: usize| haystack.get(place).map_or(text.len(), |(at, _)| *at);
     let mut hidden = String::with_capacity(text.len());
-    let mut from = 0;
-    while let Some(found) = haystack.get(from..).and_then(|rest| rest.find(prefix)) {
-        let at = from + found;
-        let here = haystack.as_bytes().get(at..).unwrap_or_default();
-        let same = here.iter().zip(needle.as_bytes()).take_while(|(one, other)| one == other).count();
-        let end = haystack.ceil_char_boundary(at + same);
-        hidden.push_str(text.get(from..at).unwrap_or_default());
-        hidden.push_str(HIDDEN);
-        from = end;
+    let (mut place, mut from) = (0, 0);
+    while let Some((_, here)) = haystack.get(place) {
+        if *here != first {
+            place += 1;
+            continue;
+        }
+        let rest = haystack.get(place..).unwrap_or_default();
+        let same = rest.iter().zip(&needle).take_while(|((_, one), other)| one == *other).count();
+        let ends = rest.get(same).is_none_or(|(_, next)| *next == '…');
+        if same == needle.len() || same >= PREFIX || (ends && same >= PREFIX_AT_END) {
+            hidden.push_str(text.get(from..offset(place)).unwrap_or_default());
+            hidden.push_str(HIDDEN);
+            place += same;
+            from = offset(place);
+        } else {
+            place += 1;
+        }
     }
     hidden.push_str(text.get(from..).unwrap_or_default());
     hidden
@@ -473,7 +589,7 @@ mod tests {
 
     fn masking(names: &[&str], values: &[&str]) -> Masking {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Masking { names: owned(names).into_iter().collect(), values: owned(values), everywhere: false }
+        Masking { names: owned(names).into_iter().collect(), values: owned(values), ..Masking::default() }
     }
 
     #[test]
@@ -487,7 +603,9 @@ mod tests {
             ("<Email/><Email></Email><EmailX>a</EmailX>", "<Email/><Email></Email><EmailX>a</EmailX>"),
             ("<Email>a@b is cu", "<Email>(masked)"),
             ("<c Email='a@b' x:Email = \"a\" n=\"1\"/>", "<c Email='(masked)' x:Email = \"(masked)\" n=\"1\"/>"),
-            ("<![CDATA[<Email>]]><a>1</a>", "<![CDATA[<Email>]]><a>1</a>"),
+            ("<![CDATA[<Email>a</Email>]]><a>1</a>", "<![CDATA[<Email>(masked)</Email>]]><a>1</a>"),
+            ("<!-- don't --><Email>a</Email>", "<!-- don't --><Email>(masked)</Email>"),
+            ("<a b='c><Email>a</Email>", "<a b='c><Email>(masked)</Email>"),
             ("{\"Email\": \"a\\\"b\", \"n\":1}", "{\"Email\": \"(masked)\", \"n\":1}"),
             ("{\"Email\":[1,{\"x\":\"]\"}],\"n\":1}", "{\"Email\":\"(masked)\",\"n\":1}"),
             ("{\"Email\":null,\"SSN__c\":4711}", "{\"Email\":null,\"SSN__c\":\"(masked)\"}"),
@@ -511,10 +629,16 @@ mod tests {
             ("value \"Jane O'Neil & Söhne <GmbH>\" is long", "value \"(masked)\" is long"),
             ("<n>Jane O'Neil &amp; Söhne &lt;GmbH&gt;</n>", "<n>(masked)</n>"),
             ("<n>Jane O&apos;Neil &amp; Söhne &lt;GmbH&gt;</n>", "<n>(masked)</n>"),
-            ("JANE O'NEIL & SöHNE <GMBH>!", "(masked)!"),
             ("PUT /c/Jane%20O%27Neil%20%26%20S%C3%B6hne%20%3CGmbH%3E/x", "PUT /c/(masked)/x"),
             ("n=Jane+O%27Neil+%26+S%C3%B6hne+%3CGmbH%3E", "n=(masked)"),
             ("it was Jane O'Neil & Sö…", "it was (masked)…"),
+            ("it was Jane…", "it was (masked)…"),
+            ("it was Jane", "it was (masked)"),
+            ("it was Jane O'Neil, or not", "it was (masked), or not"),
+            ("JANE O'NEIL & SÖHNE <GMBH>!", "(masked)!"),
+            ("{\"n\":\"Jane O'Neil & S\\u00f6hne <GmbH>\"}", "{\"n\":\"(masked)\"}"),
+            ("<n>Jane O'Neil &amp; S&#246;hne &lt;GmbH&gt;</n>", "<n>(masked)</n>"),
+            ("<n>Jane O&#39;Neil &#38; S&#246;hne &#60;GmbH&#62;</n>", "<n>(masked)</n>"),
             ("Jane Doe", "Jane Doe"),
         ] {
             assert_eq!(values.hide(text), hidden, "{text}");
@@ -531,7 +655,11 @@ mod tests {
         assert_eq!(masking.values, ["jane@x.org"]);
         let hidden = masking.hide(xml);
         assert!(!hidden.contains("jane") && !hidden.contains("41") && hidden.contains("<sf:Name>n<"), "{hidden}");
-        assert_eq!(masks.of_record("other", xml), None);
+        assert_eq!(masks.of_record("gone", xml).unwrap().hide("x"), HIDDEN, "nobody knows what it masked");
+        masks.add_source("open", []);
+        assert_eq!(masks.of_record("open", xml), None);
+        assert_eq!(masks.of_call("s", "gone", xml).unwrap().hide_call("x"), HIDDEN);
+        assert_eq!(masks.of_call("s", "gone", "").unwrap().hide_value("a", &Json::from(7)), Json::from(HIDDEN));
         assert!(!masks.is_empty() && Masks::default().is_empty());
     }
 

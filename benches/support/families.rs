@@ -143,8 +143,11 @@ fn bindings(size: usize) -> String {
     format!("{open}{}{}", repeat("<p0-0:x/>", size / 2), "</x>".repeat(40))
 }
 
+/// A name, and what makes so many bytes of it.
+type Made = (&'static str, fn(usize) -> String);
+
 /// What may stand inside of an element, wherever that is.
-const CONTENT: &[(&str, fn(usize) -> String)] = &[
+const CONTENT: &[Made] = &[
     ("depth", |size| towers(size, "<a>", "</a>")),
     ("depth beyond the bound", |size| repeat("<a>", size)),
     ("depth with declarations", |size| towers(size, "<a xmlns='urn:a' xmlns:p='urn:p'>", "</a>")),

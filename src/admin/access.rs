@@ -199,7 +199,9 @@ fn veil(document: &mut Json) {
                     // The code of a fault is the system's own.
                     ("string" | "actor" | "detail", value @ Json::String(_)) => hide(value),
                     // What a reason quotes are values.
-                    ("reason" | "example" | "text", Json::String(text)) => *text = issue::without_quotes(text),
+                    ("reason" | "example" | "cause" | "text", Json::String(text)) => {
+                        *text = issue::without_values(text)
+                    }
                     (_, value) => veil(value),
                 }
             }
@@ -215,7 +217,7 @@ pub(super) fn unquote(document: &mut Json) {
         Json::Object(entries) => {
             for (key, value) in entries.iter_mut() {
                 match (key.as_str(), value) {
-                    ("reason" | "text", Json::String(text)) => *text = issue::without_quotes(text),
+                    ("reason" | "text", Json::String(text)) => *text = issue::without_values(text),
                     (_, value) => unquote(value),
                 }
             }

@@ -225,11 +225,25 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>,
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
-    let found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
+    let (text, kept) = (filter.text.clone(), filter.kept.clone());
+    let mut found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
+    if let Ok(views) = &mut found {
+        unveil_nothing(&caller, views, text.as_deref(), kept.as_deref());
+    }
     let mut shut = HashMap::new();
     let explained =
         found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
     show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
+}
+
+/// Leaves of what was found by a text what the caller sees it in.
+fn unveil_nothing(caller: &Caller, views: &mut Vec<DeliveryView>, text: Option<&str>, kept: Option<&str>) {
+    if !caller.has(Right::Payload) {
+        for view in views.iter_mut() {
+            view.reason = view.reason.take().map(|reason| issue::without_values(&reason));
+        }
+    }
+    masked::only_what_shows(views, text, kept);
 }
 
 /// What a list of deliveries is asked for by.
@@ -358,11 +372,16 @@ async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, calle
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
+    if filter.kept.is_some() && !caller.has(Right::Payload) {
+        return lacking(Right::Payload.as_str());
+    }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let views = match hidden(&admin, admin.store.deliveries(filter).await).await {
+    let (text, kept) = (filter.text.clone(), filter.kept.clone());
+    let mut views = match hidden(&admin, admin.store.deliveries(filter).await).await {
         Ok(views) => views,
         Err(error) => return from_store(&error),
     };
+    unveil_nothing(&caller, &mut views, text.as_deref(), kept.as_deref());
     let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
     show(
         &caller,
@@ -567,6 +586,10 @@ async fn change_many(
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
+    // Whoever may choose by a text learns what stands in it.
+    if choice.text.is_some() && !caller.has(Right::Payload) {
+        return lacking(Right::Payload.as_str());
+    }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
     }
@@ -634,7 +657,7 @@ fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
 async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<Forecast, StoreError> {
     let mut forecast = Forecast::default();
     let mut after = 0;
-    while let Some(bulk::Page { mut views, missing, last }) = choice.page(admin.store.as_ref(), after).await? {
+    while let Some(bulk::Page { mut views, missing, last }) = choice.shown(admin, after).await? {
         after = last;
         forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
         views.retain(|view| change.applies_to(view.state));
@@ -756,7 +779,7 @@ fn said_of(admin: &Admin, name: &str) -> String {
     let found = admin.dispatch.systems().into_iter().find(|(system, _)| system == name);
     let pause = found.and_then(|(_, state)| state.paused);
     // The log is kept in clear for years: what an answer said does not belong there.
-    let pause = pause.map(|pause| Pause { reason: issue::without_quotes(&pause.reason), ..pause });
+    let pause = pause.map(|pause| Pause { reason: issue::without_values(&pause.reason), ..pause });
     pause.map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", json!(pause)))
 }
 

@@ -1,7 +1,7 @@
 //! Changes of many deliveries: chosen by ids, by a filter or by an issue; one after the other in the order of their ids, no
 //! faster than a rate; paused, resumed and cancelled by a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -113,8 +113,22 @@ impl Choice {
         Ok(())
     }
 
+    /// The next deliveries above an id, less those in which the text that was asked for is masked; none when there are no
+    /// more.
+    pub(super) async fn shown(&self, admin: &Admin, after: i64) -> StoreResult<Option<Page>> {
+        let mut page = self.page(admin.store.as_ref(), after).await?;
+        if let (Some(page), Some(text)) = (&mut page, &self.text) {
+            let mut views = page.views.clone();
+            masked::deliveries(admin, &mut views).await?;
+            masked::only_what_shows(&mut views, Some(text), None);
+            let ids: BTreeSet<i64> = views.iter().map(|view| view.delivery_id.0).collect();
+            page.views.retain(|view| ids.contains(&view.delivery_id.0));
+        }
+        Ok(page)
+    }
+
     /// The next deliveries above an id; none when there are no more.
-    pub(super) async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<Page>> {
+    async fn page(&self, store: &dyn Store, after: i64) -> StoreResult<Option<Page>> {
         let mut page = match &self.ids {
             Some(ids) => named(store, ids, after).await?,
             None => {
@@ -404,7 +418,7 @@ async fn walk(admin: &Admin, order: &Order, job: &Job, heard: &mut Heard) -> Sto
     let newest = admin.store.deliveries(newest).await?.first().map_or(0, |view| view.delivery_id.0);
     let mut after = 0;
     while (after < newest || order.choice.ids.is_some())
-        && let Some(page) = order.choice.page(admin.store.as_ref(), after).await?
+        && let Some(page) = order.choice.shown(admin, after).await?
     {
         after = page.last;
         for id in page.missing {

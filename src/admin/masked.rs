@@ -13,7 +13,7 @@ use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::delivery::DeliveryId;
-use crate::issue::{Issue, without_quotes};
+use crate::issue::{Issue, without_values};
 use crate::masking::{HIDDEN, Masking, Masks};
 use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult};
 
@@ -48,6 +48,9 @@ pub(super) async fn unmasks(
         if !caller.has(right) {
             return Err(lacking(right.as_str()));
         }
+    }
+    if asked.reason.trim().is_empty() {
+        return Err(api::problem(400, "say in reason why masked fields are to be seen (--reason)"));
     }
     if asked.reason.len() > api::REASON_BYTES_MAX {
         return Err(api::problem(400, "the reason is too long"));
@@ -84,7 +87,7 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
     let mut known = HashMap::new();
     for view in views {
         let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty();
-        if says_nothing || terms.masks.fields(&view.source).is_none() {
+        if says_nothing || !terms.masks.hides(&view.source) {
             continue;
         }
         let row = view.notification_row;
@@ -101,7 +104,7 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
 
 fn hide(view: &mut DeliveryView, masking: &Masking) {
     view.reason = view.reason.take().map(|reason| masking.hide(&reason));
-    view.lane = view.lane.take().map(|lane| masking.hide(&lane));
+    view.lane = view.lane.take().map(|lane| masking.hide_lane(&lane, &view.record_id));
     for warning in view.kept_warnings.values_mut() {
         *warning = masking.hide(warning);
     }
@@ -116,7 +119,7 @@ fn hide(view: &mut DeliveryView, masking: &Masking) {
 /// As for [`deliveries`].
 pub(super) async fn delivery(admin: &Admin, view: &mut DeliveryView, attempts: &mut [AttemptView]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
-    if terms.masks.fields(&view.source).is_none() {
+    if !terms.masks.hides(&view.source) {
         return Ok(());
     }
     let xml = xml_of(admin, view.notification_row).await?;
@@ -125,6 +128,8 @@ pub(super) async fn delivery(admin: &Admin, view: &mut DeliveryView, attempts: &
     for attempt in attempts {
         attempt.reason = attempt.reason.take().map(|reason| masking.hide(&reason));
         let record = &mut attempt.record;
+        // Short values could be tried until it fits.
+        record.call_hash = None;
         record.request_line = masking.hide_call(&record.request_line);
         record.request = masking.hide_call(&record.request);
         record.response = masking.hide_call(&record.response);
@@ -147,7 +152,7 @@ async fn xml_of(admin: &Admin, row: i64) -> StoreResult<String> {
 /// Hides what is masked of POSTs that were refused: by the names of fields alone, for they may be anything.
 pub(super) fn refused(masks: &Masks, posts: &mut [RefusedPost]) {
     for post in posts {
-        let Some(masking) = masks.of_record(&post.source, "") else { continue };
+        let Some(masking) = masks.of_names(&post.source) else { continue };
         post.body = masking.hide(&post.body);
         post.reason = masking.hide(&post.reason);
     }
@@ -168,7 +173,7 @@ pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<(
             HIDDEN.clone_into(&mut issue.example);
             continue;
         };
-        if terms.masks.fields(&view.source).is_none() {
+        if !terms.masks.hides(&view.source) {
             continue;
         }
         let xml = xml_of(admin, view.notification_row).await?;
@@ -187,14 +192,34 @@ pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<(
 pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> StoreResult<Json> {
     let terms = admin.keep.terms.load_full();
     let (view, _) = admin.store.delivery(id).await?;
-    if terms.masks.fields(&view.source).is_none() {
+    if !terms.masks.hides(&view.source) {
         return Ok(document);
     }
     let xml = xml_of(admin, view.notification_row).await?;
-    // A replay may go along another route.
-    let route = document.pointer("/replay/route").and_then(Json::as_str).unwrap_or(&view.route);
-    let masking = terms.masks.of_call(&view.source, route, &xml);
-    Ok(masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document)))
+    let of_route = |route: &str| terms.masks.of_call(&view.source, route, &xml);
+    // A replay may go along another route than the attempts of before.
+    let other = document.pointer("/replay/route").and_then(Json::as_str).and_then(of_route);
+    let masking = of_route(&view.route).into_iter().chain(other).reduce(Masking::with);
+    let mut hidden = masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document));
+    // What was edited could be tried until it fits.
+    forget_hashes(&mut hidden);
+    Ok(hidden)
+}
+
+fn forget_hashes(document: &mut Json) {
+    match document {
+        Json::Object(entries) => {
+            for (key, value) in entries.iter_mut() {
+                if key == "same_as_last" || key.ends_with("sha256") {
+                    *value = Json::Null
+                } else {
+                    forget_hashes(value)
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(forget_hashes),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
 }
 
 /// What is said of systems, less what it quotes of anybody's deliveries where fields are masked: whose they are is not known.
@@ -228,5 +253,17 @@ fn unquote_why(document: &mut Json) {
 /// Why something could not be done with a delivery, less what is masked of it.
 pub(super) async fn reason(admin: &Admin, id: DeliveryId, reason: String) -> String {
     let hidden = document(admin, id, Json::from(reason.as_str())).await;
-    hidden.ok().and_then(|hidden| hidden.as_str().map(str::to_owned)).unwrap_or_else(|| without_quotes(&reason))
+    hidden.ok().and_then(|hidden| hidden.as_str().map(str::to_owned)).unwrap_or_else(|| without_values(&reason))
+}
+
+/// Of what was found by a text or a kept value, that in which the caller sees it too: nobody learns by searching what is
+/// hidden from him. The views are masked already.
+pub(super) fn only_what_shows(views: &mut Vec<DeliveryView>, text: Option<&str>, kept: Option<&str>) {
+    if let Some(text) = text {
+        views.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(text)));
+    }
+    if let Some((name, value)) = kept.and_then(|kept| kept.split_once('=')) {
+        let is_shown = |shown: &Json| shown.as_str().map_or_else(|| shown.to_string(), str::to_owned) == value;
+        views.retain(|view| view.kept.get(name).is_some_and(is_shown));
+    }
 }

@@ -106,7 +106,7 @@ pub(super) async fn dead(html: &mut String, admin: &Admin, caller: &Caller) {
     for view in dead {
         let (id, mut reason) = (view.delivery_id, view.reason.unwrap_or_default());
         if !caller.has(Right::Payload) {
-            reason = issue::without_quotes(&reason);
+            reason = issue::without_values(&reason);
         }
         let (destination, reason) = (ui::escape(&view.destination), ui::escape(&reason));
         let link = format!("<a href=\"/deliveries/{id}\">{id}</a>");

@@ -18,6 +18,7 @@ use crate::person;
 use crate::store::By;
 use crate::store::pace::Company;
 use crate::store::sealed::rekey::{self, Progress};
+use crate::store::sqlite::SqliteStore;
 
 /// How often a walk under way is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -79,6 +80,7 @@ async fn follow(client: &Client) -> anyhow::Result<Value> {
 async fn closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
     let company = if loaded.store.is_database() { Company::Others } else { Company::Nobody };
+    let file = Some(loaded.store.path.clone()).filter(|_| !loaded.store.is_database());
     let (named, queue_max) = ((loaded.store, loaded.encryption), loaded.server.limits.queue_max);
     let opened = open::store(named, loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let (progress, seen) = watch::channel(Progress::default());
@@ -99,7 +101,22 @@ async fn closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value>
         opened.store.audit(deed).await.context("writing the audit log")?;
     }
     opened.store.close().await;
+    // Pieces of what stood there in clear may be left in pages that are in use.
+    if let Some(file) = file.filter(|_| !change.dry_run && was_in_clear(&json!(rekeyed))) {
+        drop(opened);
+        SqliteStore::compact(&file)?;
+        let mut told = serde_json::to_value(rekeyed)?;
+        if let Some(told) = told.as_object_mut() {
+            told.insert("written_anew".to_owned(), json!(true));
+        }
+        return Ok(told);
+    }
     Ok(serde_json::to_value(rekeyed)?)
+}
+
+/// Whether payloads that are encrypted now were found in clear.
+fn was_in_clear(rekeyed: &Value) -> bool {
+    rekeyed.get("active").is_some_and(Value::is_string) && rekeyed.pointer("/found/").is_some()
 }
 
 fn tell(rekeyed: &Value) {
@@ -125,6 +142,12 @@ fn tell(rekeyed: &Value) {
             "{} rows cannot be read and stayed as they are; their keys are still needed",
             number("failed")
         ));
+    }
+    if !is_dry && was_in_clear(rekeyed) && rekeyed.get("written_anew").is_none() {
+        print::line(
+            "pages of a SQLite file may still hold pieces of what stood there in clear: stop the gateway once and run `omgate \
+             store prune --vacuum`; then make a new backup",
+        );
     }
     let unused: Vec<String> = rekeyed
         .get("unused")

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
@@ -46,13 +46,15 @@ pub fn shared(keys: Keyring) -> SharedKeys {
 pub struct Sealed {
     store: Arc<dyn Store>,
     keys: SharedKeys,
+    /// Why nothing can be sent: a key is missing that another gateway writes with.
+    blind: ArcSwapOption<String>,
 }
 
 impl Sealed {
     /// `store` with these keys. Without any, everything is written and read as it stands.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, keys: SharedKeys) -> Self {
-        Self { store, keys }
+        Self { store, keys, blind: ArcSwapOption::empty() }
     }
 
     fn keys(&self) -> Arc<Keyring> {
@@ -85,24 +87,34 @@ impl Sealed {
         })
     }
 
-    /// Opens what was claimed. What was changed on the disk harms itself alone; without its key nothing goes out at all.
+    /// Opens what was claimed. What was changed on the disk harms itself alone. Where this gateway lacks a key that the store
+    /// knows, nothing goes out at all, and it is not ready.
     async fn open_claims(&self, mut claims: Claims) -> StoreResult<Claims> {
         let keys = self.keys();
-        let mut missing = None;
+        let mut missing = Vec::new();
         for claimed in &mut claims.claimed {
-            match values::open_claimed(&keys, claimed) {
-                Ok(()) => {}
-                Err(error @ CipherError::UnknownKey(_)) => missing = Some(error),
-                Err(error) => claimed.unreadable = Some(format!("its content in the store cannot be read: {error}")),
+            let Err(error) = values::open_claimed(&keys, claimed) else { continue };
+            claimed.unreadable = Some(format!("its content in the store cannot be read: {error}"));
+            if let CipherError::UnknownKey(id) = error {
+                missing.push(id);
             }
         }
         if let Some(state) = &mut claims.state {
             values::open_state(&keys, state);
         }
-        let Some(error) = missing else { return Ok(claims) };
+        let known = if missing.is_empty() { Vec::new() } else { self.store.sealing_keys().await? };
+        let Some(lacks) = known.into_iter().find(|key| missing.contains(&key.id)) else {
+            if !claims.claimed.is_empty() {
+                self.blind.store(None);
+            }
+            return Ok(claims);
+        };
         let leases = claims.claimed.iter().map(|claimed| (claimed.delivery, claimed.lease)).collect();
         self.store.release(leases).await?;
-        Err(StoreError::Unavailable(format!("a payload cannot be read: {error}")))
+        let reason = rekey::missing_key(&lacks);
+        tracing::error!("nothing is sent: {reason}");
+        self.blind.store(Some(Arc::new(reason.clone())));
+        Err(StoreError::Unavailable(reason))
     }
 
     /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
@@ -335,7 +347,11 @@ impl Store for Sealed {
     }
 
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {
-        self.store.heartbeat(now)
+        Box::pin(async move {
+            // Another gateway may have seen no payload under this key any more, and forgotten it.
+            rekey::note(&*self.store, &self.keys(), now).await?;
+            self.store.heartbeat(now).await
+        })
     }
 
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
@@ -420,7 +436,10 @@ impl Store for Sealed {
     }
 
     fn condition(&self) -> Health {
-        self.store.condition()
+        match (self.store.condition(), &*self.blind.load()) {
+            (Health::Ready, Some(reason)) => Health::Failing(reason.as_ref().clone()),
+            (condition, _) => condition,
+        }
     }
 
     fn health(&self) -> watch::Receiver<Health> {
@@ -467,7 +486,13 @@ impl Archive for SealedArchive {
     ) -> BoxFuture<'a, StoreResult<Vec<NotificationView>>> {
         Box::pin(async move {
             let mut views = self.archive.contents(before, source, limit).await?;
-            views.iter_mut().for_each(|view| values::open_notification_view(&self.keys, view));
+            for view in &mut views {
+                let id = &view.notification.notification_id;
+                let unread =
+                    |error: CipherError| StoreError::Conflict(format!("notification {id} cannot be read: {error}"));
+                values::check_notification(&self.keys, &view.notification).map_err(unread)?;
+                values::open_notification_view(&self.keys, view);
+            }
             Ok(views)
         })
     }

@@ -105,7 +105,10 @@ impl Heard {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if ["secrets", "credentials"].contains(&name.as_str()) || name.ends_with(".key") || name.ends_with(".p12") {
+            if ["secrets", "credentials", "fixtures"].contains(&name.as_str())
+                || name.ends_with(".key")
+                || name.ends_with(".p12")
+            {
                 continue;
             }
             if path.is_dir() {
@@ -278,13 +281,15 @@ fn plant(folder: &Path) -> Vec<Needle> {
     for name in ["jwt.key", "signing.key"] {
         let pem = fs::read_to_string(folder.join(name)).unwrap();
         fs::rename(folder.join(name), folder.join("secrets").join(name)).unwrap();
-        let lines = pem.lines().filter(|line| line.len() > 40 && !line.starts_with("-----")).skip(1);
-        needles.extend(lines.take(2).map(|line| Needle::new(name, line)));
+        // What comes first in a short key and last in a long one is private; in between the public half stands too.
+        let lines: Vec<_> = pem.lines().filter(|line| line.len() == 64 && !line.starts_with("-----")).collect();
+        let private = if lines.len() > 4 { &lines[lines.len() - 2..] } else { &lines[..1] };
+        needles.extend(private.iter().map(|line| Needle::new(name, line)));
     }
     needles
 }
 
-/// Envelopes as Salesforce sends them with a SessionId: whole ones, one with a broken record, and what is refused.
+/// Envelopes as Salesforce sends them with a `SessionId`: whole ones, one with a broken record, and what is refused.
 fn envelopes(round: &str) -> Vec<String> {
     let whole = |id: &str, name: &str| {
         format!(
@@ -482,7 +487,6 @@ fn misplaced(process: &Process, heard: &mut Heard) -> usize {
         "R\n[route.map]\n\"S..a\" = \"1\"",
         "R\ntemplate = \"S\"",
         "[[table]]\nname = \"t\"\nfile = \"S\"\nkey = \"S\"\nvalue = \"S\"",
-        "[[table]]\nname = \"t\"\nfile = \"secrets/bearer\"\nkey = \"S\"\nvalue = \"b\"",
         "unknown = \"S\"",
         "[server]\nnonsense = \"S\"",
         "[server]\nlisten = \"${file:S}\"",
@@ -496,7 +500,7 @@ fn misplaced(process: &Process, heard: &mut Heard) -> usize {
             let source = if text.contains("[[source]]") { "" } else { source };
             fs::write(&path, format!("{}\n{source}", last_of_each_key(&text))).unwrap();
             let said = match config::load(&path) {
-                Ok(loaded) => format!("{loaded:?}\n{}", serde_json::to_string(&loaded.warnings).unwrap()),
+                Ok(loaded) => serde_json::to_string(&(&loaded.warnings, &loaded.stored)).unwrap(),
                 Err(problems) => format!("{problems}\n{}", serde_json::to_string(&problems.0).unwrap()),
             };
             heard.add(format!("a check of {text}"), said);

@@ -20,6 +20,8 @@ const TRIES: u32 = 100;
 const WALKS: u32 = 5;
 /// What cannot be read is named so often, and counted beyond.
 const REASONS_MAX: usize = 5;
+/// Every gateway says once a minute which key it writes with.
+const OTHERS_SAY: Duration = Duration::from_secs(75);
 /// Between two steps the store is free for so many times as long as the step took, and at most so long.
 const REST_SHARE: u32 = 2;
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -89,7 +91,7 @@ pub async fn note(store: &dyn Store, keys: &Keyring, now: Timestamp) -> StoreRes
     store.note_sealing_key(SealingKey { id: id.to_owned(), proof, since: now }).await
 }
 
-fn missing_key(key: &SealingKey) -> String {
+pub(super) fn missing_key(key: &SealingKey) -> String {
     format!(
         "payloads in the store are encrypted with key {:?}, in use since {}, which [store.encryption] keys does not have: add \
          it there; `omgate store rekey` then makes it unnecessary",
@@ -146,6 +148,9 @@ pub async fn rekey(
         if changed == 0 {
             if !dry_run && rekeyed.failed == 0 {
                 rekeyed.unused = forget(store, &keys).await?;
+                if company == Company::Others && store.signals().is_some() {
+                    nobody_writes_with(store, &rekeyed.unused).await?;
+                }
             }
             return Ok(rekeyed);
         }
@@ -210,6 +215,19 @@ async fn walk(
             Company::Others => tokio::time::sleep((took * REST_SHARE).clamp(Duration::from_millis(1), REST_MAX)).await,
             Company::Nobody => tokio::task::yield_now().await,
         }
+    }
+}
+
+/// Waits until every other gateway has said which key it writes with; a conflict when one of those is an old one.
+async fn nobody_writes_with(store: &dyn Store, old: &[String]) -> StoreResult<()> {
+    tokio::time::sleep(OTHERS_SAY).await;
+    match store.sealing_keys().await?.into_iter().find(|key| old.contains(&key.id)) {
+        None => Ok(()),
+        Some(key) => Err(StoreError::Conflict(format!(
+            "another gateway on this database still writes with key {:?}: make the new one active there and reload it, then run \
+             this again",
+            key.id
+        ))),
     }
 }
 

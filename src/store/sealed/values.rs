@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::cipher::{CipherError, Keyring, key_of};
+use crate::cipher::{CipherError, Keyring, is_marked, key_of};
 use crate::delivery::Planned;
 use crate::outcome::{self, Kept};
 use crate::store::attempt;
@@ -43,7 +43,7 @@ fn replace_maybe(text: &mut Option<String>, with: impl FnOnce(String) -> Result<
 
 /// What cannot be opened is shown by the reason why.
 fn shown(keys: &Keyring, kind: &str, text: &mut String) {
-    if key_of(text).is_some() {
+    if is_marked(text) {
         *text = keys.open(kind, std::mem::take(text)).unwrap_or_else(|error| format!("({error})"));
     }
 }
@@ -115,25 +115,37 @@ fn seal_kept(keys: &Keyring, kept: &mut Kept) -> Done {
 
 /// A value that is searched stays a text; any other becomes a list of one, which no search finds.
 fn seal_value(keys: &Keyring, value: Json) -> Result<Json, CipherError> {
-    if keys.active().is_none() {
-        return Ok(value);
-    }
+    let is_clear = keys.active().is_none();
     let found_by = |kind, text: String| keys.seal_equal(kind, text).map(Json::String);
     match value {
-        Json::Null => Ok(Json::Null),
         Json::String(text) => found_by(TEXT, text),
-        Json::Number(number) => found_by(NUMBER, number.to_string()),
-        Json::Bool(boolean) => found_by(BOOLEAN, boolean.to_string()),
-        other @ (Json::Array(_) | Json::Object(_)) => {
+        Json::Number(number) if !is_clear => found_by(NUMBER, number.to_string()),
+        Json::Bool(boolean) if !is_clear => found_by(BOOLEAN, boolean.to_string()),
+        // In clear a list of one text must not look like what is sealed.
+        Json::Array(items) if is_clear => {
+            let is_one = items.len() == 1;
+            let written = items.into_iter().map(|item| match item {
+                Json::String(text) if is_one => found_by(STRUCTURE, text),
+                other @ (Json::Null
+                | Json::Bool(_)
+                | Json::Number(_)
+                | Json::String(_)
+                | Json::Array(_)
+                | Json::Object(_)) => Ok(other),
+            });
+            written.collect::<Result<Vec<_>, _>>().map(Json::Array)
+        }
+        other @ (Json::Array(_) | Json::Object(_)) if !is_clear => {
             Ok(Json::Array(vec![Json::String(keys.seal(STRUCTURE, other.to_string())?)]))
         }
+        other @ (Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_)) => Ok(other),
     }
 }
 
 fn open_value(keys: &Keyring, value: &Json) -> Result<Json, CipherError> {
     let parsed = |text: String| serde_json::from_str(&text).unwrap_or(Json::String(text));
     match value {
-        Json::String(text) if key_of(text).is_some() => match keys.open(TEXT, text.clone()) {
+        Json::String(text) if is_marked(text) => match keys.open(TEXT, text.clone()) {
             Ok(text) => Ok(Json::String(text)),
             // What it was is bound to it, and said nowhere else.
             Err(CipherError::Broken(_)) => {
@@ -143,6 +155,9 @@ fn open_value(keys: &Keyring, value: &Json) -> Result<Json, CipherError> {
         },
         Json::Array(items) => match items.as_slice() {
             [Json::String(text)] if key_of(text).is_some() => keys.open(STRUCTURE, text.clone()).map(parsed),
+            [Json::String(text)] if is_marked(text) => {
+                keys.open(STRUCTURE, text.clone()).map(|text| Json::Array(vec![Json::String(text)]))
+            }
             _ => Ok(value.clone()),
         },
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => Ok(value.clone()),
@@ -159,6 +174,11 @@ pub(super) fn searched_as(keys: &Keyring, text: &str) -> Vec<String> {
 
 pub(super) fn open_notification(keys: &Keyring, notification: &mut StoredNotification) {
     shown(keys, XML, &mut notification.xml);
+}
+
+/// Whether a record can be opened.
+pub(super) fn check_notification(keys: &Keyring, notification: &StoredNotification) -> Done {
+    keys.open(XML, notification.xml.clone()).map(drop)
 }
 
 pub(super) fn open_notification_view(keys: &Keyring, view: &mut NotificationView) {
@@ -272,6 +292,7 @@ fn reseal_cell(keys: &Keyring, table: &str, column: &str, written: &str) -> Resu
             if value.is_null() || value.as_str() == Some("") || key == keys.active() {
                 return Ok(owned());
             }
+            // What is no JSON of ours any more is left to be read as it stands.
             Ok(seal_value(keys, open_value(keys, &value)?)?.to_string())
         }
         // It follows from the value.
@@ -359,7 +380,16 @@ mod tests {
             (json!(["a"]), None),
             (json!({"a": [1, "x"]}), None),
             (serde_json::from_str("1.50").unwrap(), Some("1.50")),
+            (json!("\u{1}1:k9:AAAA"), Some("\u{1}1:k9:AAAA")),
+            (json!(["\u{1}1:k9:AAAA"]), None),
+            (json!(["\u{1}0:a"]), None),
         ] {
+            // Without a key it comes back as it was too, whatever it looks like.
+            for clear in [Keyring::default(), ring("")] {
+                let written = seal_value(&clear, value.clone()).unwrap();
+                assert_eq!(open_value(&clear, &written).unwrap(), value);
+                assert_eq!(open_value(&keys, &written).unwrap(), value);
+            }
             let sealed = seal_value(&keys, value.clone()).unwrap();
             assert_eq!(open_value(&keys, &sealed).unwrap(), value);
             match (searched(&sealed), text) {

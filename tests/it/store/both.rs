@@ -230,6 +230,7 @@ contract! {
     sealing:
         what_people_see_is_the_same_with_payloads_sealed_and_after_every_walk,
         a_key_that_is_missing_or_another_is_refused_and_what_was_changed_harms_itself_alone,
+        what_comes_from_outside_is_never_taken_for_sealed,
         a_walk_ends_while_others_write_and_loses_nothing_of_theirs;
 }
 

@@ -192,6 +192,11 @@ pub(super) async fn a_key_that_is_missing_or_another_is_refused_and_what_was_cha
     };
     let refused = claim_of(&blind as &dyn Store).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Unavailable(reason) if reason.contains("key \"one\"")), "{refused}");
+    let condition = blind.condition();
+    assert!(
+        matches!(&condition, omgate::store::Health::Failing(reason) if reason.contains("\"one\"")),
+        "{condition:?}"
+    );
     assert_eq!(world.beneath().ledger().await.unwrap().deliveries.waiting, 2);
     assert_eq!(world.beneath().ledger().await.unwrap().attempts.total, 0);
 
@@ -214,6 +219,38 @@ pub(super) async fn a_key_that_is_missing_or_another_is_refused_and_what_was_cha
     let did = turn(&world, &sealed, &one, false).await.unwrap();
     assert_eq!((did.failed, did.unused.is_empty()), (1, true), "{did:?}");
     assert!(did.reasons[0].contains("a row of table notification"), "{did:?}");
+}
+
+#[tokio::test]
+pub(super) async fn what_comes_from_outside_is_never_taken_for_sealed() {
+    const LIKE: &str = "\u{1}1:k9:AAAA";
+    let world = World::new();
+    let keys = keys(&["one"], "");
+    for (ring, id) in [(Keyring::default(), "1"), (Keyring::clone(&keys.load()), "2")] {
+        let sealed = Sealed::new(world.beneath(), shared(ring));
+        let mut odd = note(id).to("a", id);
+        odd.0.xml = LIKE.to_owned();
+        sealed.accept(world.envelope([odd])).await.unwrap();
+        let claimed = claim(&world, &sealed).await.claimed.remove(0);
+        assert_eq!((claimed.notification.xml.as_str(), claimed.unreadable.as_ref()), (LIKE, None));
+        let mut settle = world.settling(&claimed, "delivered", Settlement::Delivered);
+        settle.record.response = LIKE.to_owned();
+        let kept = |name: &str, value| Kept { name: name.to_owned(), value, warning: None };
+        settle.kept = vec![kept("one", serde_json::json!(LIKE)), kept("list", serde_json::json!([LIKE]))];
+        sealed.settle(settle).await.unwrap();
+    }
+    let mut ring = Keyring::clone(&keys.load());
+    assert!(ring.activate("one"));
+    keys.store(ring.into());
+    let sealed = Sealed::new(world.beneath(), Arc::clone(&keys));
+    let did = turn(&world, &sealed, &keys, false).await.unwrap();
+    assert_eq!((did.failed, did.reasons.len()), (0, 0), "{did:?}");
+    for id in 1..=2 {
+        let (view, attempts) = sealed.delivery(DeliveryId(id)).await.unwrap();
+        assert_eq!(attempts[0].record.response, LIKE);
+        assert_eq!(view.kept["one"], LIKE);
+        assert_eq!(view.kept["list"], serde_json::json!([LIKE]));
+    }
 }
 
 #[tokio::test]
