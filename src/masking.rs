@@ -535,9 +535,10 @@ fn without(text: String, value: &str) -> String {
         form,
         in_path,
     ];
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.sort_unstable();
     forms.dedup();
-    forms.iter().fold(text, |text, form| without_form(text, form))
+    let forms: Vec<Vec<char>> = forms.iter().map(|form| form.chars().map(folded).collect()).collect();
+    without_forms(text, &forms)
 }
 
 /// A text in which every other character is written by those of ASCII.
@@ -555,32 +556,35 @@ fn folded(c: char) -> char {
     c.to_lowercase().next().unwrap_or(c)
 }
 
-fn without_form(text: String, form: &str) -> String {
-    let needle: Vec<char> = form.chars().map(folded).collect();
-    let Some(first) = needle.first().copied() else { return text };
+/// A text less what one of the forms has in common with it, from its beginning on and far enough.
+fn without_forms(text: String, forms: &[Vec<char>]) -> String {
     let haystack: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, folded(c))).collect();
     let offset = |place: usize| haystack.get(place).map_or(text.len(), |(at, _)| *at);
+    let firsts: BTreeSet<char> = forms.iter().filter_map(|form| form.first().copied()).collect();
     let mut hidden = String::with_capacity(text.len());
     let (mut place, mut from) = (0, 0);
     while let Some((_, here)) = haystack.get(place) {
-        if *here != first {
-            place += 1;
-            continue;
-        }
         let rest = haystack.get(place..).unwrap_or_default();
-        let same = rest.iter().zip(&needle).take_while(|((_, one), other)| one == *other).count();
-        let ends = rest.get(same).is_none_or(|(_, next)| *next == '…');
-        if same == needle.len() || same >= PREFIX || (ends && same >= PREFIX_AT_END) {
-            hidden.push_str(text.get(from..offset(place)).unwrap_or_default());
-            hidden.push_str(HIDDEN);
-            place += same;
-            from = offset(place);
-        } else {
-            place += 1;
+        let same = if firsts.contains(here) { forms.iter().map(|form| in_common(rest, form)).max() } else { None };
+        match same.unwrap_or_default() {
+            0 => place += 1,
+            same => {
+                hidden.push_str(text.get(from..offset(place)).unwrap_or_default());
+                hidden.push_str(HIDDEN);
+                place += same;
+                from = offset(place);
+            }
         }
     }
     hidden.push_str(text.get(from..).unwrap_or_default());
     hidden
+}
+
+/// How many characters a text begins with that are those of a form; none where it is too few to tell.
+fn in_common(text: &[(usize, char)], form: &[char]) -> usize {
+    let same = text.iter().zip(form).take_while(|((_, one), other)| one == *other).count();
+    let ends = text.get(same).is_none_or(|(_, next)| *next == '…');
+    if same == form.len() || same >= PREFIX || (ends && same >= PREFIX_AT_END) { same } else { 0 }
 }
 
 #[cfg(test)]
