@@ -153,6 +153,14 @@ fn outlive_file_limits() {
     }
 }
 
+/// Neither this process nor a program that it runs ever gains privileges, such as those of a program that is set-uid.
+pub fn gain_no_privileges() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_no_new_privs(true) {
+        tracing::debug!(%error, "privileges could be gained");
+    }
+}
+
 /// A core dump would hold every secret that the process knows. So none is written, and nobody but root may look into its
 /// memory or its environment.
 fn leave_no_core() {

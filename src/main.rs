@@ -8,13 +8,20 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match omgate::cli::run(omgate::cli::Cli::parse()).await {
+fn main() -> ExitCode {
+    let cli = omgate::cli::Cli::parse();
+    // Before there are other threads: what a thread may not, those may not that it begins.
+    omgate::cli::gain_no_privileges();
+    match run(cli) {
         Ok(code) => code,
         Err(error) => {
             omgate::cli::print::note(&format!("omgate: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+#[tokio::main]
+async fn run(cli: omgate::cli::Cli) -> anyhow::Result<ExitCode> {
+    omgate::cli::run(cli).await
 }

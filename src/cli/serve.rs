@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::reload::{Order, Reload};
@@ -35,6 +36,8 @@ pub struct Args {
 /// # Errors
 /// What stood in the way of starting. A wrong configuration is printed and exits with 64 before any port is bound.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // What it writes nobody else reads.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(problems) => {

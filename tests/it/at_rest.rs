@@ -209,6 +209,20 @@ async fn payloads_are_encrypted_the_key_is_changed_while_it_runs_and_nothing_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_process_gains_no_privileges_and_writes_what_its_user_alone_reads() {
+    let sink = sink().await;
+    let mut process = Process::prepare(&configuration("", "", &sink));
+    process.start(&[]).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    for line in ["NoNewPrivs:\t1", "Umask:\t0077"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |name: &str| std::fs::metadata(process.folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("omgate.db"), mode("omgate.db-wal"), mode("omgate.db-lock")], [0o600; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn masked_fields_are_shown_nowhere_and_in_clear_only_to_whom_it_is_noted_of() {
     let sink = sink().await;
     let mut process = Process::prepare(&configuration("", "mask = [\"Email\", \"SSN__c\"]", &sink));
