@@ -46,8 +46,8 @@ pub fn shared(keys: Keyring) -> SharedKeys {
 pub struct Sealed {
     store: Arc<dyn Store>,
     keys: SharedKeys,
-    /// Why nothing can be sent: a key is missing that another gateway writes with.
-    blind: ArcSwapOption<String>,
+    /// The key that was missed when something was to be sent, which another gateway writes with.
+    blind: ArcSwapOption<SealingKey>,
 }
 
 impl Sealed {
@@ -113,7 +113,7 @@ impl Sealed {
         self.store.release(leases).await?;
         let reason = rekey::missing_key(&lacks);
         tracing::error!("nothing is sent: {reason}");
-        self.blind.store(Some(Arc::new(reason.clone())));
+        self.blind.store(Some(Arc::new(lacks)));
         Err(StoreError::Unavailable(reason))
     }
 
@@ -437,7 +437,10 @@ impl Store for Sealed {
 
     fn condition(&self) -> Health {
         match (self.store.condition(), &*self.blind.load()) {
-            (Health::Ready, Some(reason)) => Health::Failing(reason.as_ref().clone()),
+            // It may have been given since.
+            (Health::Ready, Some(lacks)) if self.keys.load().proof(&lacks.id).is_none() => {
+                Health::Failing(rekey::missing_key(lacks))
+            }
             (condition, _) => condition,
         }
     }

@@ -168,7 +168,8 @@ pub(super) async fn a_key_that_is_missing_or_another_is_refused_and_what_was_cha
     assert!(another.contains("is not the one of that id"), "{another}");
 
     // Without its key nothing is claimed, and nothing stays in flight.
-    let blind = Sealed::new(world.beneath(), keys(&["two"], "two"));
+    let sight = keys(&["two"], "two");
+    let blind = Sealed::new(world.beneath(), Arc::clone(&sight));
     let mut asked = world.envelope([]);
     asked.notifications.clear();
     let claim_of = |store| {
@@ -197,6 +198,8 @@ pub(super) async fn a_key_that_is_missing_or_another_is_refused_and_what_was_cha
         matches!(&condition, omgate::store::Health::Failing(reason) if reason.contains("\"one\"")),
         "{condition:?}"
     );
+    sight.store(keys(&["one", "two"], "two").load_full());
+    assert_eq!(blind.condition(), omgate::store::Health::Ready, "the key was given");
     assert_eq!(world.beneath().ledger().await.unwrap().deliveries.waiting, 2);
     assert_eq!(world.beneath().ledger().await.unwrap().attempts.total, 0);
 
