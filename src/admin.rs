@@ -15,12 +15,14 @@ use actix_web::{HttpMessage, HttpResponse, web};
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
+use crate::facts::Considered;
 use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
 use crate::telemetry::{Alarms, Metrics};
 
 pub mod access;
 mod adopt;
 mod api;
+mod book;
 mod bulk;
 pub mod certificate;
 mod entry;
@@ -30,17 +32,19 @@ mod masked;
 mod metrics;
 pub mod moving;
 mod names;
+mod needs;
 pub mod oidc;
 pub mod rekey;
 pub mod reload;
 mod person;
 mod replay;
 mod reroute;
+pub mod sample;
 mod session;
-mod sheet;
 mod throttle;
 mod token;
 mod ui;
+pub mod workbench;
 
 pub use bulk::Jobs;
 pub use entry::{Door, Entry};
@@ -57,6 +61,9 @@ pub type PlanTo = Box<dyn Fn(&StoredNotification, &str) -> Result<Planned, Strin
 
 /// Edited content; or what is wrong with it.
 pub type Editor = Box<dyn Fn(&StoredNotification, &Edits) -> Result<Edit, String> + Send + Sync>;
+
+/// What the configuration in force makes of a stored notification, route by route; or why it cannot be said.
+pub type Consider = Box<dyn Fn(&StoredNotification) -> Result<Considered, String> + Send + Sync>;
 
 /// Whether a source takes an organization; none when there is no such source.
 pub type Takes = Box<dyn Fn(&str, &str) -> Option<bool> + Send + Sync>;
@@ -89,12 +96,20 @@ pub struct Admin {
     pub plan_to: PlanTo,
     /// The content of a stored notification as a person wants it.
     pub edit: Editor,
+    /// What the routes make of a stored notification, and why some make nothing.
+    pub consider: Consider,
     /// Whether a source takes an organization.
     pub takes: Takes,
     /// Whether the source of a stored notification takes it.
     pub admits: Admits,
     /// The certificates of the public listener, and those that it refused.
     pub edge: EdgeShown,
+    /// Where this machine listens for Salesforce: scheme and address.
+    pub public: String,
+    /// What a configuration would make of a message.
+    pub trial: workbench::Try,
+    /// Takes an envelope as if it had been posted.
+    pub take: sample::Take,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.
@@ -131,14 +146,12 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
     config.app_data(web::Data::from(admin)).service(
         web::scope("")
             .wrap(from_fn(guard))
-            .route("/", web::get().to(ui::page))
-            .route("/ui.css", web::get().to(ui::style))
+            .configure(ui::configure)
             .route("/login", web::get().to(login::page))
             .route("/login", web::post().to(login::login))
             .route("/login/oidc", web::get().to(oidc::begin))
             .route("/login/oidc/back", web::get().to(oidc::back))
             .route("/logout", web::post().to(login::logout))
-            .route("/deliveries/{id}", web::get().to(sheet::page))
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))

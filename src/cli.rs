@@ -19,7 +19,6 @@ pub mod jobs;
 pub mod ledger;
 pub mod moving;
 pub mod notifications;
-pub mod pretty;
 pub mod print;
 pub mod rekey;
 pub mod reload;

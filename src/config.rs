@@ -14,6 +14,7 @@ use crate::account::Account;
 use crate::cipher::Keyring;
 use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
+use crate::facts::Facts;
 use crate::masking::Masks;
 use crate::receive;
 use crate::route::{Lane, Route};
@@ -29,6 +30,7 @@ mod auth;
 mod destination;
 mod egress;
 mod encryption;
+mod facts;
 mod file;
 mod fit;
 mod hand;
@@ -49,6 +51,7 @@ mod summary;
 mod table;
 mod tls;
 mod value;
+mod variant;
 
 pub use adopt::{Adopted, adopted};
 pub use file::Seen;
@@ -58,8 +61,8 @@ pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
 pub use server::{Server, StoreSettings, needs_restart};
-pub use summary::RouteSummary;
 pub use value::duration;
+pub use variant::with_route;
 
 use destination::Configured;
 use file::Files;
@@ -98,8 +101,8 @@ pub struct Loaded {
     pub hold_unknown: Vec<String>,
     /// `[retention]`.
     pub retention: Retention,
-    /// What each route does, for people.
-    pub summary: Vec<RouteSummary>,
+    /// What it says, for people.
+    pub facts: Facts,
     /// Every destination, for calls without a route.
     pub by_hand: HashMap<String, ByHand>,
     /// What the WSDLs of sources declare, by the source's name.
@@ -302,6 +305,7 @@ fn read(name: String, text: &str, files: &Files, environment: secret::Environmen
             if let Some(plan) = Arc::get_mut(&mut loaded.plan) {
                 plan.mask = Mask::new(secrets);
             }
+            loaded.facts.warnings = problems.iter().map(ToString::to_string).collect();
             loaded.warnings = problems;
             Ok(loaded)
         }
@@ -327,11 +331,24 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     warn_of_idle(desk, &root, &sources, &destinations, &built);
     let targets: Vec<Option<Target>> =
         destinations.iter().map(|configured| destination::target(&root, configured, &destinations, &egress)).collect();
+    if desk.has_failed() {
+        root.finish();
+        return None;
+    }
+    let facts = facts::facts(
+        &root,
+        &facts::Parts {
+            sources: &sources,
+            declarations: &declarations,
+            destinations: &destinations,
+            systems: &systems,
+            built: &built,
+        },
+    );
     root.finish();
     if desk.has_failed() {
         return None;
     }
-    let summary = built.iter().filter_map(|route| summary::route(route, &sources, &destinations, &systems)).collect();
     let by_hand = destinations.iter().map(|configured| (configured.name.clone(), ByHand::of(configured))).collect();
     let hold_unknown = destinations
         .iter()
@@ -355,7 +372,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         warnings: Vec::new(),
         hold_unknown,
         retention,
-        summary,
+        facts,
         by_hand,
         declarations,
         path: None,

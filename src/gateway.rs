@@ -23,6 +23,7 @@ use crate::deliver;
 use crate::dispatch::{self, Dispatch};
 use crate::gateway::open::{OpenError, OriginOf};
 use crate::intake::{self, Desk};
+use crate::receive::answer::Answer;
 use crate::receive::front::Standing as Front;
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
@@ -37,6 +38,7 @@ mod people;
 mod reload;
 mod upkeep;
 mod watch;
+mod workbench;
 
 use self::certificates::Certificates;
 use self::moving::Order;
@@ -178,7 +180,7 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let shown = parts.admin(door, &reloader, &moving, &certificates);
+        let shown = parts.admin((door, format!("{scheme}://{public}")), &reloader, &moving, &certificates);
         let jobs = shown.jobs.clone();
         let admin_server =
             admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
@@ -403,6 +405,23 @@ fn admin_server(admin: Arc<Admin>, socket: TcpListener, tls: Option<rustls::Serv
     Ok(server.run())
 }
 
+/// Takes an envelope from this process as if it had been posted.
+fn taker_of(desk: &Arc<Desk>) -> admin::sample::Take {
+    let desk = Arc::clone(desk);
+    Box::new(move |source, envelope| {
+        let desk = Arc::clone(&desk);
+        Box::pin(async move {
+            let post = receive::Post { source, body: envelope.into(), charset: None, sender: "this gateway".to_owned() };
+            match desk.take(post).await {
+                Answer::Accepted => Ok(()),
+                Answer::NotNow => Err("the store or the gateway cannot take it now".to_owned()),
+                Answer::Refused(refusal) => Err(refusal.reason),
+                Answer::TooLarge(reason) => Err(reason),
+            }
+        })
+    })
+}
+
 /// For how long each source may be silent.
 fn silences(sources: &[Arc<Source>]) -> BTreeMap<String, Option<Duration>> {
     sources.iter().map(|source| (source.name.clone(), source.silence)).collect()
@@ -439,6 +458,7 @@ impl Parts {
             stored,
             hold_unknown,
             retention,
+            facts,
             path,
             seen,
             ..
@@ -464,7 +484,7 @@ impl Parts {
         .await?;
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
-        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources), masks }));
+        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources), masks, facts: Arc::new(facts) }));
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
             rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits.clone(), config_version },
@@ -529,21 +549,25 @@ impl Parts {
 
     fn admin(
         &self,
-        door: admin::Door,
+        (door, public): (admin::Door, String),
         reloader: &Arc<Reloader>,
         moving: &Arc<Moving>,
         certificates: &Arc<Certificates>,
     ) -> Arc<Admin> {
         let certificates = Arc::clone(certificates);
-        let (taker, guard) = (Arc::clone(&self.desk), Arc::clone(&self.desk));
+        let (taker, guard, considerer) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             plan: Box::new(move |stored| desk.plan(stored)),
             plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
             edit: Box::new(move |stored, edits| editor.edit(stored, edits)),
+            consider: Box::new(move |stored| considerer.consider(stored)),
             takes: Box::new(move |source, organization| taker.takes(source, organization)),
             admits: Box::new(move |stored| guard.admits(stored)),
             edge: Box::new(move || certificates.shown()),
+            public,
+            trial: Box::new(workbench::tried),
+            take: taker_of(&self.desk),
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),

@@ -19,6 +19,7 @@ use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
 use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
+use crate::facts::{Considered, RouteTold};
 use crate::mutation::{self, Mutation};
 use crate::parse::{self, Edited, ParseError};
 use crate::receive::answer::{Answer, Cause, Refusal};
@@ -351,6 +352,47 @@ impl Desk {
         }
         let subject = subject_of(stored, notification.record());
         Ok(route::deliveries(&desk.routes, &notification, &subject))
+    }
+
+    /// What the routes of its source make of a stored notification now, and why some make nothing.
+    ///
+    /// # Errors
+    /// When its source is gone, or what was stored cannot be read.
+    pub fn consider(&self, stored: &StoredNotification) -> Result<Considered, String> {
+        let rules = self.rules.load_full();
+        let desk = rules.sources.get(&stored.source);
+        let desk = desk.ok_or_else(|| format!("the configuration has no source {:?} any more", stored.source))?;
+        let types = desk.source.record_types.as_deref();
+        let record = match stored.xml.as_str() {
+            "" => None,
+            xml => Some(parse::record(xml, types).map_err(|error| format!("it cannot be read: {error}"))?),
+        };
+        let drift: Vec<Drift> = record.as_ref().map(|record| record.drift.clone()).unwrap_or_default();
+        let type_of = |name: &str| {
+            let declared = types.zip(record.as_ref()).and_then(|(types, record)| types.0.get(&record.record_type));
+            declared.and_then(|declared| declared.field(name)).map(|known| known.to_string())
+        };
+        let fields = record.iter().flat_map(|record| &record.fields);
+        let fields = fields.map(|field| (field.name.clone(), type_of(&field.name))).collect();
+        if let Some(unknown) = drift.iter().find(|drift| matches!(drift, Drift::UnknownRecordType(_))) {
+            return Err(format!("no route is asked: {unknown}"));
+        }
+        let subject = subject_of(stored, record.as_ref());
+        let routes = route::considered(&desk.routes, record.is_none(), &subject);
+        let told = |(route, decided): (&Route, Result<Planned, route::Passed>)| {
+            let (name, destination) = (route.name.clone(), route.destination.clone());
+            match decided {
+                Ok(planned) => RouteTold { name, destination, matches: true, lane: planned.lane, because: planned.dead },
+                Err(passed) => {
+                    RouteTold { name, destination, matches: false, lane: None, because: Some(passed.to_string()) }
+                }
+            }
+        };
+        Ok(Considered {
+            fields,
+            drift: drift.iter().map(ToString::to_string).collect(),
+            routes: routes.into_iter().map(told).collect(),
+        })
     }
 
     /// The delivery that one route of its source makes of a notification that was stored before: the route with this name, or

@@ -9,6 +9,9 @@ pub mod cipher;
 pub mod clock;
 pub mod crash;
 pub mod disk;
+pub mod facts;
+pub mod fields;
+pub mod pretty;
 pub mod login;
 pub mod mutation;
 pub mod person;
@@ -41,6 +44,7 @@ pub mod dispatch;
 
 pub mod telemetry;
 pub mod config;
+pub mod preview;
 pub mod admin;
 pub mod gateway;
 pub mod cli;

@@ -1,5 +1,7 @@
 //! Which deliveries a notification becomes, and in which lanes. Pure.
 
+use std::fmt;
+
 use serde_json::Value as Json;
 
 use crate::delivery::{After, Coalesce, OnRevision, Planned};
@@ -74,7 +76,39 @@ pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subje
         Content::Empty { .. } => true,
         Content::Record { .. } => false,
     };
-    routes.iter().filter_map(|route| delivery(route, is_empty, subject)).collect()
+    routes.iter().filter_map(|route| delivery(route, is_empty, subject).ok()).collect()
+}
+
+/// Why a route makes no delivery of a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// Its condition does not hold.
+    When(String),
+    /// The notification has no sObject, and the route skips those.
+    Empty,
+    /// The record says that it was deleted, and the route skips those.
+    Deleted(String),
+}
+
+impl fmt::Display for Passed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::When(when) => write!(f, "its condition `{when}` does not hold"),
+            Self::Empty => f.write_str("the notification has no sObject, and the route says on_empty = \"skip\""),
+            Self::Deleted(when) => {
+                write!(f, "`{when}` says that the record was deleted, and the route says on_deleted = \"skip\"")
+            }
+        }
+    }
+}
+
+/// What each route makes of a notification that can be read, and why it makes nothing where it makes nothing.
+pub fn considered<'r>(
+    routes: &'r [Route],
+    is_empty: bool,
+    subject: &Subject<'_>,
+) -> Vec<(&'r Route, Result<Planned, Passed>)> {
+    routes.iter().map(|route| (route, delivery(route, is_empty, subject))).collect()
 }
 
 /// The delivery that a route makes of a notification which a person wants to go along it, whatever its `when` says.
@@ -87,30 +121,30 @@ pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> 
     Ok(planned(route, lane, None))
 }
 
-fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Planned> {
+fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Planned, Passed> {
     if is_empty {
         match route.on_empty {
-            OnEmpty::Skip => return None,
+            OnEmpty::Skip => return Err(Passed::Empty),
             OnEmpty::Deliver => {}
             OnEmpty::Dead => {
                 let reason = "the notification has no sObject (the record was deleted before it was sent), and the \
                               route says on_empty = \"dead\"";
-                return Some(planned(route, record_lane(subject), Some(reason.to_owned())));
+                return Ok(planned(route, record_lane(subject), Some(reason.to_owned())));
             }
         }
     }
     if !is_empty && let Some(decided) = tombstone(route, subject) {
         return decided;
     }
-    match route.when.as_ref().map(|when| when.holds(subject)) {
-        Some(Ok(false)) => return None,
-        Some(Err(error)) => {
+    match route.when.as_ref().map(|when| (when, when.holds(subject))) {
+        Some((when, Ok(false))) => return Err(Passed::When(when.to_string())),
+        Some((_, Err(error))) => {
             let reason = format!("route {}: deciding `when`: {error}", route.name);
-            return Some(planned(route, record_lane(subject), Some(reason)));
+            return Ok(planned(route, record_lane(subject), Some(reason)));
         }
-        Some(Ok(true)) | None => {}
+        Some((_, Ok(true))) | None => {}
     }
-    Some(match lane(&route.lane, subject) {
+    Ok(match lane(&route.lane, subject) {
         Ok(lane) => {
             let coalesce = coalesce(route, lane.as_ref(), subject);
             Planned { coalesce, ..planned(route, lane, None) }
@@ -122,19 +156,20 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Option<Plan
 }
 
 /// What becomes of a record that says that it was deleted; none when `when` decides as of any other.
-fn tombstone(route: &Route, subject: &Subject<'_>) -> Option<Option<Planned>> {
-    match route.deleted_when.as_ref()?.holds(subject) {
+fn tombstone(route: &Route, subject: &Subject<'_>) -> Option<Result<Planned, Passed>> {
+    let when = route.deleted_when.as_ref()?;
+    match when.holds(subject) {
         Ok(false) => None,
         Err(error) => {
             let reason = format!("route {}: deciding `deleted_when`: {error}", route.name);
-            Some(Some(planned(route, record_lane(subject), Some(reason))))
+            Some(Ok(planned(route, record_lane(subject), Some(reason))))
         }
         Ok(true) => match route.on_deleted {
-            OnEmpty::Skip => Some(None),
+            OnEmpty::Skip => Some(Err(Passed::Deleted(when.to_string()))),
             OnEmpty::Deliver => None,
             OnEmpty::Dead => {
                 let reason = "the record says that it was deleted, and the route says on_deleted = \"dead\"";
-                Some(Some(planned(route, record_lane(subject), Some(reason.to_owned()))))
+                Some(Ok(planned(route, record_lane(subject), Some(reason.to_owned()))))
             }
         },
     }
@@ -245,7 +280,7 @@ mod tests {
                 source: "orders",
                 after: None,
             };
-            delivery(&route, false, &subject).map(|planned| planned.dead)
+            delivery(&route, false, &subject).ok().map(|planned| planned.dead)
         };
         let dead =
             Some(Some("the record says that it was deleted, and the route says on_deleted = \"dead\"".to_owned()));

@@ -740,6 +740,22 @@ impl NotificationCounts {
 }
 
 impl DeliveryCounts {
+    /// The sum of both.
+    #[must_use]
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            routed: self.routed + other.routed,
+            waiting: self.waiting + other.waiting,
+            blocked: self.blocked + other.blocked,
+            in_flight: self.in_flight + other.in_flight,
+            held: self.held + other.held,
+            delivered: self.delivered + other.delivered,
+            dead: self.dead + other.dead,
+            superseded: self.superseded + other.superseded,
+            discarded: self.discarded + other.discarded,
+        }
+    }
+
     /// Each count with its name in the ledger.
     #[must_use]
     pub fn by_name(&self) -> [(&'static str, i64); 9] {

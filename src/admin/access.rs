@@ -21,6 +21,7 @@ pub enum Need {
 
 const OPEN: Need = Need::Nothing;
 const VIEW: Need = Need::Right(Right::View);
+const PAYLOAD: Need = Need::Right(Right::Payload);
 const REPLAY: Need = Need::Right(Right::Replay);
 const OPERATE: Need = Need::Right(Right::Operate);
 const ADMINISTER: Need = Need::Right(Right::Administer);
@@ -31,8 +32,22 @@ const ADMINISTER: Need = Need::Right(Right::Administer);
 /// Whoever lacks the right `payload` sees these without what records hold; edited content needs `edit` besides.
 pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/", VIEW),
+    ("GET", "/assets/{digest}/{name}", OPEN),
+    ("GET", "/notifications", VIEW),
+    ("GET", "/notifications/{id}", VIEW),
+    ("GET", "/deliveries", VIEW),
     ("GET", "/deliveries/{id}", VIEW),
-    ("GET", "/ui.css", OPEN),
+    ("GET", "/deliveries/{id}/edit", VIEW),
+    ("GET", "/workbench", VIEW),
+    ("GET", "/start", VIEW),
+    ("GET", "/dead", VIEW),
+    ("GET", "/destinations", VIEW),
+    ("GET", "/destinations/{name}", VIEW),
+    ("GET", "/sources", VIEW),
+    ("GET", "/sources/{name}", VIEW),
+    ("GET", "/refused", VIEW),
+    ("GET", "/audit", VIEW),
+    ("GET", "/configuration", VIEW),
     ("GET", "/login", OPEN),
     ("POST", "/login", OPEN),
     ("GET", "/login/oidc", OPEN),
@@ -45,10 +60,18 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/ledger/days", VIEW),
     ("GET", "/api/v1/status", VIEW),
     ("GET", "/api/v1/config", VIEW),
+    ("GET", "/api/v1/config/facts", VIEW),
+    ("POST", "/api/v1/preview", PAYLOAD),
     ("POST", "/api/v1/reload", ADMINISTER),
+    ("GET", "/api/v1/sources", VIEW),
+    ("GET", "/api/v1/sources/{name}", VIEW),
+    ("GET", "/api/v1/destinations", VIEW),
+    ("GET", "/api/v1/destinations/{name}", VIEW),
     ("GET", "/api/v1/notifications", VIEW),
     ("POST", "/api/v1/notifications/reroute", OPERATE),
     ("POST", "/api/v1/sources/{name}/adopt", OPERATE),
+    ("POST", "/api/v1/sources/{name}/sample", OPERATE),
+    ("POST", "/api/v1/destinations/{name}/test", OPERATE),
     ("GET", "/api/v1/notifications/{id}", VIEW),
     ("GET", "/api/v1/deliveries", VIEW),
     ("GET", "/api/v1/deliveries/{id}", VIEW),
@@ -186,7 +209,7 @@ impl FromRequest for Caller {
 }
 
 /// Under these keys stands what records hold, or what was made of it.
-const PAYLOAD_KEYS: [&str; 7] = ["xml", "request", "request_line", "response", "body", "headers", "kept"];
+const PAYLOAD_KEYS: [&str; 8] = ["xml", "values", "request", "request_line", "response", "body", "headers", "kept"];
 /// What stands in its place.
 pub(super) const VEIL: &str = "(needs the right payload)";
 

@@ -16,12 +16,15 @@ use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
+use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::{Admin, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::fields;
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, Pause, StoreError, SystemState,
+    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Edits, Health, Ledger, NotificationFilter,
+    NotificationView, Pause, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -34,6 +37,7 @@ pub(super) const REASON_BYTES_MAX: usize = 1_000;
 const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
+    super::book::configure(config);
     super::keep::configure(config);
     super::rekey::configure(config);
     super::moving::configure(config);
@@ -42,9 +46,11 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
         .route("/config", web::get().to(super::reload::config))
+        .route("/preview", web::post().to(super::workbench::preview))
         .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))
         .route("/sources/{name}/adopt", web::post().to(super::adopt::adopt))
+        .route("/sources/{name}/sample", web::post().to(super::sample::sample))
         .route("/notifications/reroute", web::post().to(super::reroute::reroute))
         .route("/notifications/{id}", web::get().to(notification))
         .route("/deliveries", web::get().to(deliveries))
@@ -121,17 +127,21 @@ pub(super) fn show<T: Serialize>(caller: &Caller, result: Result<T, StoreError>)
     answer(result.map(|value| caller.shown(json!(value))))
 }
 
-async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.ledger().await)
 }
 
 /// What an operator wants to see first: health, alarms, systems, backlog.
-async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let backlog = admin.store.backlog().await;
+    let ledger = match admin.store.ledger().await {
+        Ok(ledger) => ledger,
+        Err(error) => return from_store(&error),
+    };
     let health = super::metrics::readiness(&admin);
-    let alarms: Vec<_> = admin
-        .alarms
-        .standing()
+    let standing = admin.alarms.standing();
+    let needs = of_systems(&admin, &caller, json!(needs_person(&admin, &ledger, &standing)));
+    let alarms: Vec<_> = standing
         .into_iter()
         .map(|(alarm, subject, message)| json!({"alarm": alarm, "subject": subject, "message": message}))
         .collect();
@@ -144,6 +154,7 @@ async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
         json!({
             "ready": health.is_ok(),
             "reason": health.err(),
+            "needs": needs,
             "alarms": alarms,
             "systems": of_systems(&admin, &caller, json!(systems)),
             "oldest_unsettled": backlog.oldest_unsettled,
@@ -155,7 +166,28 @@ async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     }))
 }
 
-async fn notifications(
+/// What needs a person now.
+fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String, String)]) -> Vec<NeedsPerson> {
+    let plan = admin.dispatch.plan();
+    let shut: Vec<(String, Shut)> = admin
+        .dispatch
+        .systems()
+        .into_iter()
+        .filter_map(|(name, _)| admin.dispatch.shut(&name).map(|shut| (name, shut)))
+        .collect();
+    let counts = |system: &str| {
+        let own = ledger.destinations.iter();
+        let own = own.filter(|(name, _)| plan.destinations.get(*name).is_some_and(|known| known.system == system));
+        own.fold(DeliveryCounts::default(), |sum, (_, counts)| sum.with(counts))
+    };
+    let systems: Vec<_> =
+        shut.iter().map(|(name, shut)| needs::System { name, shut, counts: counts(name) }).collect();
+    let health = super::metrics::readiness(admin);
+    let not_ready = health.as_ref().err().map(String::as_str);
+    needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
+}
+
+pub(super) async fn notifications(
     admin: web::Data<Admin>,
     filter: web::Query<NotificationFilter>,
     caller: Caller,
@@ -175,7 +207,7 @@ async fn notifications(
     )
 }
 
-async fn notification(
+pub(super) async fn notification(
     admin: web::Data<Admin>,
     id: web::Path<String>,
     asked: web::Query<masked::Asked>,
@@ -196,11 +228,31 @@ async fn notification(
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
     let mut found = admin.store.deliveries(filter).await;
+    let mut considered = revisions.last().map(|view| considered(&admin, view)).unwrap_or_default();
     if !unmasked {
+        considered = masked::considered(&admin, &revisions, considered);
         masked::notifications(&admin, &mut revisions);
         found = hidden(&admin, found).await;
     }
-    show(&caller, found.map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})))
+    let values = revisions.last().and_then(|view| fields::of("text/xml", &view.notification.xml));
+    show(
+        &caller,
+        found.map(|deliveries| {
+            let mut document = json!({"revisions": revisions, "deliveries": deliveries, "values": values});
+            if let (Some(document), Some(considered)) = (document.as_object_mut(), considered.as_object_mut()) {
+                document.append(considered);
+            }
+            document
+        }),
+    )
+}
+
+/// What the configuration in force makes of a notification: its typed fields, drift, and each route's answer.
+fn considered(admin: &Admin, view: &NotificationView) -> serde_json::Value {
+    match (admin.consider)(&view.notification) {
+        Ok(considered) => json!({"record": considered.fields, "drift": considered.drift, "routes": considered.routes}),
+        Err(reason) => json!({"unconsidered": reason}),
+    }
 }
 
 /// A delivery less what is masked.
@@ -217,7 +269,7 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
-async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
     // Whoever may look for values learns them.
     if filter.kept.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
@@ -252,7 +304,7 @@ fn asked(filter: &DeliveryFilter) -> Asked<'_> {
     Asked { route: route.as_deref(), destination: destination.as_deref(), limit: *limit, ..Asked::default() }
 }
 
-async fn delivery(
+pub(super) async fn delivery(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
     asked: web::Query<masked::Asked>,
@@ -368,7 +420,7 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
-async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
@@ -522,7 +574,7 @@ fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u
 }
 
 /// Dead letters, grouped by destination and cause.
-async fn issues(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+pub(super) async fn issues(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let mut issues = match bulk::issues(admin.store.as_ref()).await {
         Ok(issues) => issues.list(),
         Err(error) => return from_store(&error),
@@ -676,7 +728,7 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
     Ok(forecast)
 }
 
-async fn jobs(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn jobs(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(admin.jobs.list())
 }
 
@@ -716,8 +768,13 @@ async fn steer_job(
     }
 }
 
-async fn systems(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
-    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standings(&admin))))
+pub(super) async fn systems(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    HttpResponse::Ok().json(shown_systems(&admin, &caller))
+}
+
+/// How all systems stand, as the caller may see it.
+pub(super) fn shown_systems(admin: &Admin, caller: &Caller) -> serde_json::Value {
+    of_systems(admin, caller, json!(standings(admin)))
 }
 
 /// What is said of systems, as the caller may see it.
@@ -786,12 +843,12 @@ fn said_of(admin: &Admin, name: &str) -> String {
 /// Which refused POSTs to list.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RefusedFilter {
+pub(super) struct RefusedFilter {
     /// At most this many (default 100, at most 1,000).
     limit: Option<u32>,
 }
 
-async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
     }

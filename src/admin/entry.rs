@@ -332,7 +332,7 @@ pub(super) fn address_of(request: &HttpRequest) -> IpAddr {
 
 /// The headers that every answer has.
 pub(super) fn harden(headers: &mut HeaderMap, door: Door) {
-    let policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
@@ -343,7 +343,10 @@ pub(super) fn harden(headers: &mut HeaderMap, door: Door) {
         ("cross-origin-resource-policy", "same-origin"),
         ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
     ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        // Assets say for themselves how long they may be kept.
+        if name != "cache-control" || !headers.contains_key(name) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
     }
     if door.is_tls {
         let year = HeaderValue::from_static("max-age=31536000");

@@ -16,6 +16,7 @@ use crate::admin::person::Person;
 use crate::admin::rekey::Rekeying;
 use crate::admin::{Admin, api};
 use crate::clock::{Day, Timestamp};
+use crate::facts::Facts;
 use crate::masking::Masks;
 use crate::store::sealed::SharedKeys;
 use crate::store::{
@@ -50,6 +51,8 @@ pub struct Terms {
     pub sources: BTreeMap<String, Option<Duration>>,
     /// What people are not to see.
     pub masks: Masks,
+    /// What the configuration says, for people.
+    pub facts: Arc<Facts>,
 }
 
 /// A backup under way, or how it ended.
@@ -83,14 +86,14 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// Which days.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Days {
+pub(super) struct Days {
     from: Option<Day>,
     to: Option<Day>,
     source: Option<String>,
     destination: Option<String>,
 }
 
-async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
+pub(super) async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
     let Days { from, to, source, destination } = days.into_inner();
     let asked = Asked { source: source.as_deref(), destination: destination.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -105,7 +108,7 @@ async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
 /// How far back to look for silence.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Window {
+pub(super) struct Window {
     days: Option<u16>,
 }
 
@@ -122,7 +125,7 @@ struct Heard {
     alarm: bool,
 }
 
-async fn gaps(admin: web::Data<Admin>, window: web::Query<Window>) -> HttpResponse {
+pub(super) async fn gaps(admin: web::Data<Admin>, window: web::Query<Window>) -> HttpResponse {
     let now = admin.clock.now();
     let days = window.days.map_or(DAYS, i64::from).max(1);
     let found = match admin.store.gaps(now.day().plus(1 - days)).await {
@@ -180,7 +183,7 @@ fn tell(absence: Absence, now: Timestamp) -> Told {
     }
 }
 
-async fn absences(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn absences(admin: web::Data<Admin>) -> HttpResponse {
     let now = admin.clock.now();
     let found = admin.store.absences().await;
     api::answer(found.map(|found| found.into_iter().map(|absence| tell(absence, now)).collect::<Vec<_>>()))
@@ -239,7 +242,7 @@ async fn acknowledge(
 /// The alarm that stands for an absence.
 pub const ABSENCE_ALARM: &str = "absence";
 
-async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
+pub(super) async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
     }

@@ -1,10 +1,9 @@
-//! The page where people log in, and the way out again. No script: forms that the gateway itself made.
-
-use std::fmt::Write as _;
+//! The page where people log in, and the way out again. Forms that the gateway itself made.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use actix_web::http::header::{HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use askama::Template;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::Deserialize;
 
@@ -34,6 +33,17 @@ pub(super) struct Logout {
     form: String,
 }
 
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    fault: &'a str,
+    /// Where others vouch for people.
+    provider: Option<String>,
+    has_accounts: bool,
+    form: &'a str,
+    style: String,
+}
+
 /// The page.
 pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     if admin.entry.is_open() || caller.who != Who::Nobody {
@@ -44,32 +54,22 @@ pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpRespons
 
 pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpResponse {
     let Ok(form) = account::secret() else { return HttpResponse::ServiceUnavailable().finish() };
-    let mut html = ui::head("omgate: log in");
-    html.push_str("<h1>omgate</h1>");
-    if !fault.is_empty() {
-        ui::warning(&mut html, fault);
-    }
-    if let Some(provider) = admin.entry.provider() {
+    let provider = admin.entry.provider().map(|provider| {
         let place = provider.issuer().split("://").nth(1).unwrap_or_default();
-        let place = ui::escape(place.split('/').next().unwrap_or_default());
-        let _ = write!(html, "<p class=\"login\"><a href=\"/login/oidc\">Log in at {place}</a></p>");
+        place.split('/').next().unwrap_or_default().to_owned()
+    });
+    let page = LoginPage {
+        fault,
+        provider,
+        has_accounts: admin.entry.has_accounts(),
+        form: &form,
+        style: ui::assets::address("style.css"),
+    };
+    let mut response = ui::html(status, &page);
+    if let Ok(cookie) = HeaderValue::from_str(&admin.entry.cookie(FORM, &form, None)) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
     }
-    if admin.entry.has_accounts() {
-        fields(&mut html, &form);
-    }
-    html.push_str("</body></html>");
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((SET_COOKIE, admin.entry.cookie(FORM, &form, None)))
-        .body(html)
-}
-
-fn fields(html: &mut String, form: &str) {
-    html.push_str("<form class=\"login\" method=\"post\" action=\"/login\">");
-    let _ = write!(html, "<input type=\"hidden\" name=\"form\" value=\"{form}\">");
-    html.push_str("<label>Name <input name=\"name\" autocomplete=\"username\" maxlength=\"64\" required></label>");
-    html.push_str("<label>Password <input type=\"password\" name=\"password\" autocomplete=\"current-password\" ");
-    html.push_str("maxlength=\"1024\" required></label><button>Log in</button></form>");
+    response
 }
 
 fn see(place: &'static str) -> HttpResponseBuilder {
@@ -141,17 +141,6 @@ pub(super) async fn logout(
     let mut response = see("/login");
     response.insert_header((SET_COOKIE, entry.cookie(SESSION, "", Some(std::time::Duration::ZERO))));
     response.finish()
-}
-
-/// Who is logged in, and the way out, for the top of a page.
-pub(super) fn bar(html: &mut String, caller: &Caller) {
-    let (Who::Account(name) | Who::Person(name), Some(form)) = (&caller.who, &caller.form) else { return };
-    let name = ui::escape(name);
-    html.push_str("<form class=\"bar\" method=\"post\" action=\"/logout\">");
-    let _ = write!(
-        html,
-        "<input type=\"hidden\" name=\"form\" value=\"{form}\">Logged in as {name}. <button>Log out</button></form>"
-    );
 }
 
 /// Compared in the same time whatever differs.

@@ -74,6 +74,14 @@ pub(super) fn notifications(admin: &Admin, views: &mut [NotificationView]) {
     }
 }
 
+/// Hides what is masked of what a notification would become.
+pub(super) fn considered(admin: &Admin, revisions: &[NotificationView], document: Json) -> Json {
+    let terms = admin.keep.terms.load();
+    let Some(view) = revisions.last() else { return document };
+    let masking = terms.masks.of_record(&view.notification.source, &view.notification.xml);
+    masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document))
+}
+
 /// Hides what is masked of deliveries: of their reasons, kept values and lanes.
 ///
 /// # Errors

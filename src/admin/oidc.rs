@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use askama::Template;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -237,6 +238,13 @@ async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str)
     }
 }
 
+#[derive(Template)]
+#[template(path = "welcome.html")]
+struct Welcome<'a> {
+    name: &'a str,
+    style: String,
+}
+
 /// Begins a session, and goes on to the page.
 async fn come_in(
     admin: &Admin,
@@ -252,14 +260,13 @@ async fn come_in(
     };
     let by = By::new(format!("oidc {name}"), "");
     admin.audit(by, "login", ("oidc", &name), 1, &format!("done, from {address}; may {words}")).await;
-    let mut html = ui::head("omgate: logged in");
-    let shown = ui::escape(&name);
-    html.push_str(&format!("<p>Logged in as {shown}. <a href=\"/\">Go on</a></p></body></html>"));
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((HeaderName::from_static("refresh"), "0; url=/"))
-        .insert_header((SET_COOKIE, entry.cookie("session", &begun.cookie, Some(AGE_MAX))))
-        .body(html)
+    let mut response = ui::html(StatusCode::OK, &Welcome { name: &name, style: ui::assets::address("style.css") });
+    // From a page of our own: what leads here comes from another site, and to that no cookie of a session is sent.
+    response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("0; url=/"));
+    if let Ok(cookie) = HeaderValue::from_str(&entry.cookie("session", &begun.cookie, Some(AGE_MAX))) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
 }
 
 impl Failed {

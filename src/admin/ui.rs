@@ -1,122 +1,245 @@
-//! The page at `/`: how the gateway stands, in one look.
+//! The pages. They are made of the API's own answers and of nothing else, so nobody reads on a page what the API would not
+//! tell him; what a page changes, its script asks of the API.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, LINK};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use askama::Template;
+use serde_json::Value as Json;
 
-use crate::admin::access::Caller;
-use crate::admin::{Admin, login};
-use crate::store::{Ledger, TakenConfig};
-use crate::why::Shut;
+use crate::account::Right;
+use crate::admin::access::{Caller, Who};
 
-const STYLE: &str = include_str!("ui.css");
+pub(super) mod assets;
+pub(super) mod document;
+pub(super) mod lists;
+pub(super) mod message;
+pub(super) mod overview;
+pub(super) mod places;
+pub(super) mod records;
+pub(super) mod workbench;
 
-pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
-    let mut html = head("omgate");
-    login::bar(&mut html, &caller);
-    html.push_str("<h1>omgate</h1>");
-    standing(&mut html, &admin);
-    match admin.store.ledger().await {
-        Ok(ledger) => accounts(&mut html, &ledger),
-        Err(error) => paragraph(&mut html, &format!("The ledger cannot be read: {error}")),
-    }
-    super::sheet::dead(&mut html, &admin, &caller).await;
-    html.push_str(
-        "<p class=\"links\"><a href=\"/api/v1/ledger\">ledger</a> <a href=\"/api/v1/deliveries\">deliveries</a> ",
-    );
-    html.push_str("<a href=\"/api/v1/dead\">dead letters</a> <a href=\"/api/v1/issues\">issues</a> <a href=\"/api/v1/systems\">systems</a> <a href=\"/api/v1/notifications\">notifications</a> ");
-    html.push_str("<a href=\"/api/v1/refused\">refused</a> <a href=\"/api/v1/status\">status</a> <a href=\"/api/v1/config\">configuration</a> <a href=\"/metrics\">metrics</a></p>");
-    html.push_str("</body></html>");
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(html)
+/// The pages, by their addresses.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(overview::overview))
+        .route("/assets/{digest}/{name}", web::get().to(assets::asset))
+        .route("/notifications", web::get().to(lists::notifications))
+        .route("/notifications/{id}", web::get().to(message::notification))
+        .route("/deliveries", web::get().to(lists::deliveries))
+        .route("/deliveries/{id}", web::get().to(message::delivery))
+        .route("/dead", web::get().to(lists::dead))
+        .route("/destinations", web::get().to(places::destinations))
+        .route("/destinations/{name}", web::get().to(places::destination))
+        .route("/sources", web::get().to(places::sources))
+        .route("/sources/{name}", web::get().to(places::source))
+        .route("/refused", web::get().to(places::refused))
+        .route("/audit", web::get().to(records::audit))
+        .route("/configuration", web::get().to(records::configuration))
+        .route("/deliveries/{id}/edit", web::get().to(workbench::edit))
+        .route("/workbench", web::get().to(workbench::workbench))
+        .route("/start", web::get().to(workbench::start));
 }
 
-/// Where a page begins.
-pub(super) fn head(title: &str) -> String {
-    let mut html = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
-    let _ = write!(html, "<title>{}</title>", escape(title));
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    html.push_str("<link rel=\"stylesheet\" href=\"/ui.css\"></head><body>");
-    html
+/// The largest answer of the API that a page is made of, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What every page has around it.
+pub(super) struct Shell {
+    /// What the page is about.
+    pub(super) title: String,
+    /// Which part of the menu it belongs to.
+    pub(super) area: &'static str,
+    /// Path and query.
+    pub(super) here: String,
+    /// Who is logged in, where people log in.
+    pub(super) who: Option<String>,
+    /// What the form to log out must bring along.
+    pub(super) form: String,
+    /// What the caller may do besides looking.
+    pub(super) may: May,
 }
 
-pub(super) async fn style() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/css; charset=utf-8")).body(STYLE)
+/// What the caller may do: what he may not is not offered to him.
+#[derive(Clone, Copy)]
+pub(super) struct May {
+    pub(super) operate: bool,
+    pub(super) replay: bool,
+    pub(super) edit: bool,
+    pub(super) administer: bool,
+    pub(super) payload: bool,
+    pub(super) unmask: bool,
 }
 
-fn standing(html: &mut String, admin: &Admin) {
-    match super::metrics::readiness(admin) {
-        Ok(()) => paragraph(html, "Ready: envelopes are taken."),
-        Err(reason) => paragraph(html, &format!("Not ready: {reason}")),
-    }
-    if let Some(config) = admin.reload.as_ref().map(|reloader| reloader.standing()) {
-        let TakenConfig { version, at, by, .. } = config.taken;
-        paragraph(html, &format!("Configuration {} in force since {at}, by {}.", version.0, by.as_str()));
-        for key in config.needs_restart {
-            warning(html, &format!("{key} in the configuration counts from the next start."));
+impl Shell {
+    pub(super) fn new(request: &HttpRequest, caller: &Caller, area: &'static str, title: impl Into<String>) -> Self {
+        let who = match &caller.who {
+            Who::Account(name) | Who::Person(name) => Some(name.clone()),
+            Who::Nobody | Who::Machine | Who::Token(_) => None,
+        };
+        Self {
+            title: title.into(),
+            area,
+            here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
+            who,
+            form: caller.form.clone().unwrap_or_default(),
+            may: May {
+                operate: caller.has(Right::Operate),
+                replay: caller.has(Right::Replay),
+                edit: caller.has(Right::Edit),
+                administer: caller.has(Right::Administer),
+                payload: caller.has(Right::Payload),
+                unmask: caller.has(Right::Payload) && caller.has(Right::Unmask),
+            },
         }
     }
-    for (system, _) in admin.dispatch.systems() {
-        if let Some(shut) = admin.dispatch.shut(&system).filter(Shut::is_outage) {
-            warning(html, &format!("System {system} {shut}."));
+
+    /// Where an asset is: its address changes with what it holds.
+    pub(super) fn asset(&self, name: &str) -> String {
+        assets::address(name)
+    }
+
+    pub(super) fn is_at(&self, href: &str) -> bool {
+        self.area == href
+    }
+
+    /// The menu: address, words.
+    pub(super) fn menu(&self) -> [(&'static str, &'static str); 11] {
+        [
+            ("/", "Overview"),
+            ("/notifications", "Notifications"),
+            ("/deliveries", "Deliveries"),
+            ("/dead", "Dead letters"),
+            ("/lanes", "Lanes"),
+            ("/destinations", "Destinations"),
+            ("/sources", "Sources"),
+            ("/refused", "Refused"),
+            ("/audit", "Audit"),
+            ("/configuration", "Configuration"),
+            ("/workbench", "Workbench"),
+        ]
+    }
+}
+
+/// Why there is no page, as the API says it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+    style: String,
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let page = ProblemPage {
+            status: self.status.as_u16(),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            detail: &self.detail,
+            style: assets::address("style.css"),
+        };
+        html(self.status, &page)
+    }
+}
+
+/// A page, or why there is none.
+pub(super) type Page = Result<HttpResponse, Problem>;
+
+/// A page as it is sent.
+pub(super) fn page(template: &impl Template) -> Page {
+    Ok(html(StatusCode::OK, template))
+}
+
+pub(super) fn html(status: StatusCode, template: &impl Template) -> HttpResponse {
+    match template.render() {
+        Ok(text) => HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(text),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            HttpResponse::InternalServerError().body("The page could not be made; the log says why.")
         }
     }
-    for (alarm, subject, message) in admin.alarms.standing() {
-        warning(html, &format!("Alarm {alarm} ({subject}): {message}"));
+}
+
+/// What the API answered.
+pub(super) struct Answer {
+    pub(super) document: Json,
+    /// The query of the next page of a list, where there may be one.
+    pub(super) next: Option<String>,
+}
+
+/// The document of an answer of the API.
+pub(super) async fn read(answer: HttpResponse) -> Result<Answer, Problem> {
+    let status = answer.status();
+    let next = answer.headers().get(LINK).and_then(|link| link.to_str().ok()).and_then(next_query);
+    let Ok(Ok(bytes)) = actix_web::body::to_bytes_limited(answer.into_body(), ANSWER_BYTES_MAX).await else {
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too long for a page"));
+    };
+    let document: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+    if status.is_success() {
+        return Ok(Answer { document, next });
     }
+    let detail = document.get("detail").and_then(Json::as_str).unwrap_or("it cannot be shown");
+    Err(Problem::new(status, detail))
 }
 
-fn accounts(html: &mut String, ledger: &Ledger) {
-    paragraph(html, if ledger.balanced { "The ledger balances." } else { "THE LEDGER DOES NOT BALANCE." });
-    html.push_str("<h2>Notifications</h2>");
-    table(html, "sources", std::iter::once(("all", ledger.notifications.by_name())));
-    html.push_str("<h2>Deliveries</h2>");
-    let all = std::iter::once(("all", ledger.deliveries.by_name()));
-    let each = ledger.destinations.iter().map(|(name, counts)| (name.as_str(), counts.by_name()));
-    table(html, "destination", all.chain(each));
-    paragraph(
-        html,
-        &format!("Calls begun: {}; with an unknown outcome: {}.", ledger.attempts.total, ledger.attempts.unknown),
-    );
+/// The query behind `rel="next"` of a `Link` header.
+fn next_query(link: &str) -> Option<String> {
+    let next = link.split(',').find(|one| one.contains("rel=\"next\""))?;
+    let address = next.split('<').nth(1)?.split('>').next()?;
+    Some(address.split_once('?')?.1.to_owned())
 }
 
-fn table<'a>(html: &mut String, head: &str, rows: impl Iterator<Item = (&'a str, [(&'static str, i64); 9])>) {
-    html.push_str("<div class=\"wide\"><table>");
-    for (position, (name, counts)) in rows.enumerate() {
-        if position == 0 {
-            let _ = write!(html, "<tr><th>{}</th>", escape(head));
-            for (state, _) in counts {
-                let _ = write!(html, "<th>{}</th>", escape(&state.replace('_', " ")));
-            }
-            html.push_str("</tr>");
-        }
-        let _ = write!(html, "<tr><td>{}</td>", escape(name));
-        for (_, count) in counts {
-            let _ = write!(html, "<td class=\"count\">{count}</td>");
-        }
-        html.push_str("</tr>");
-    }
-    html.push_str("</table></div>");
+/// What is asked of a list: the query less what is empty and what only the page knows.
+pub(super) fn query_of(request: &HttpRequest, own: &[&str], defaults: &[(&str, &str)]) -> String {
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(request.query_string().as_bytes())
+        .filter(|(name, value)| !value.trim().is_empty() && !own.contains(&name.as_ref()))
+        .map(|(name, value)| (name.into_owned(), value.trim().to_owned()))
+        .collect();
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(&pairs);
+    query.extend_pairs(defaults.iter().filter(|(name, _)| pairs.iter().all(|(known, _)| known != name)));
+    query.finish()
 }
 
-pub(super) fn warning(html: &mut String, text: &str) {
-    let _ = write!(html, "<p class=\"warning\">{}</p>", escape(text));
-}
-
-fn paragraph(html: &mut String, text: &str) {
-    let _ = write!(html, "<p>{}</p>", escape(text));
-}
-
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// What one key of a query says; empty when nothing.
+pub(super) fn asked(request: &HttpRequest, name: &str) -> String {
+    let mut pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+    pairs.find(|(known, _)| known == name).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::*;
 
     #[test]
-    fn markup_in_names_is_shown_not_obeyed() {
-        assert_eq!(escape("<b a=\"&\">"), "&lt;b a=&quot;&amp;&quot;&gt;");
+    fn the_next_page_is_found_in_a_link() {
+        let link = "</api/v1/deliveries?state=dead&before=7>; rel=\"next\"";
+        assert_eq!(next_query(link).as_deref(), Some("state=dead&before=7"));
+        assert_eq!(next_query("</x?y=1>; rel=\"prev\""), None);
     }
 }

@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
-use crate::cli::{pretty, print};
+use crate::cli::{print};
+use crate::pretty;
 use crate::clock::SystemClock;
 use crate::config::{self, Loaded};
 use crate::deliver::{self, classify};

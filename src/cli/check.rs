@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::print;
-use crate::config::{self, Loaded, Problem, RouteSummary, Severity};
+use crate::config::{self, Loaded, Problem, Severity};
+use crate::facts::{RouteFacts, RouteSummary};
 
 mod trial;
 
@@ -64,11 +65,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn checked(loaded: &Loaded) -> Vec<Checked> {
-    let check = |summary: &RouteSummary| {
+    let check = |RouteFacts { summary, .. }: &RouteFacts| {
         let (trials, never) = trial::trials(loaded, &summary.route, &summary.source);
         Checked { trials, never, summary: summary.clone() }
     };
-    loaded.summary.iter().map(check).collect()
+    loaded.facts.routes.iter().map(check).collect()
 }
 
 fn as_json(route: &Checked) -> serde_json::Value {

@@ -8,17 +8,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::print;
 use crate::config::{self, Loaded};
+use crate::preview::Side;
 use crate::store::Archive;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresArchive;
 use crate::store::sealed::SealedArchive;
 use crate::store::sqlite::SqliteArchive;
 
-mod fields;
-mod made;
 mod report;
 
-use made::Side;
 use report::Report;
 
 /// How many notifications are read at once.

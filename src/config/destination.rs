@@ -68,6 +68,11 @@ pub(super) struct Configured {
 }
 
 impl Configured {
+    /// How long a connection may take, and how large an answer may be, in bytes.
+    pub(super) fn bounds(&self) -> (Duration, usize) {
+        (self.target.connect_timeout, self.target.response_bytes_max)
+    }
+
     /// The WS-Security header that it says for its system.
     pub(super) fn security(&self) -> Option<&Security> {
         self.shared.security.as_ref().map(|field| &field.value)

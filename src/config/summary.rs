@@ -2,47 +2,15 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
-
 use super::destination::{Configured, Kind, Retry};
 use super::route::Built;
 use super::value::written;
 use crate::dispatch::System;
 use crate::dispatch::breaker::Settings;
+use crate::facts::RouteSummary;
 use crate::receive;
 use crate::route::{Lane, OnEmpty};
 use crate::settle::OnUnknown;
-
-/// What one route does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouteSummary {
-    /// The route's name.
-    pub route: String,
-    /// The source's name.
-    pub source: String,
-    /// The path that Salesforce posts to.
-    pub path: String,
-    /// Whose messages are taken; `any`.
-    pub organizations: String,
-    /// The condition; `always`.
-    pub when: String,
-    /// What keeps its order: an expression, `record.Id`, `none`.
-    pub lane: String,
-    /// What becomes of a notification without sObject.
-    pub on_empty: String,
-    /// The destination's name, with its system when that has another.
-    pub destination: String,
-    /// Method and URL, or operation and endpoint.
-    pub call: String,
-    /// What makes the body.
-    pub body: String,
-    /// How it is retried.
-    pub retry: String,
-    /// What else holds where it is not as usual: of the route, its destination and its system.
-    pub also: Vec<String>,
-    /// Target paths that must be there and whose values may be none: without them, a dead letter.
-    pub dead_without: Vec<String>,
-}
 
 pub(super) fn route(
     built: &Built,
@@ -126,7 +94,7 @@ fn organizations(source: &receive::Source) -> String {
     }
 }
 
-fn call(kind: &Kind) -> String {
+pub(super) fn call(kind: &Kind) -> String {
     match kind {
         Kind::Rest(rest) => format!("{} {}", rest.method, rest.url.source()),
         Kind::Soap(soap) => format!("{} at {}", soap.operation.name(), soap.endpoint.masked()),

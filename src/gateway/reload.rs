@@ -304,8 +304,9 @@ impl Reloader {
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
         let masks = loaded.masks();
-        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, retention, .. } =
+        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, retention, facts, .. } =
             loaded;
+        let facts = Arc::new(facts);
         let now = self.clock.now();
         rekey::note(&*self.store, &encryption, now).await?;
         let version = self.store.save_config(stored, now).await?;
@@ -327,7 +328,7 @@ impl Reloader {
         self.certificates.look();
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
-        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks }));
+        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks, facts }));
         self.accounts.store(Arc::new(accounts));
         self.people.store(Arc::new(super::people::provider(&server)));
         {

@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use crate::cli::{pretty, print};
+use crate::cli::{print};
+use crate::pretty;
 use crate::disk;
 
 /// How large edited content may be.

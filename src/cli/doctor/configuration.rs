@@ -10,7 +10,7 @@ pub(super) fn look(path: &Path) -> (Option<Loaded>, Findings) {
     let mut findings = Findings::about("configuration");
     match config::load(path) {
         Ok(loaded) => {
-            let (sources, routes) = (loaded.sources.len(), loaded.summary.len());
+            let (sources, routes) = (loaded.sources.len(), loaded.facts.routes.len());
             let destinations = loaded.by_hand.len();
             findings.ok(
                 "file",

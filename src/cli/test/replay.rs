@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::call::Call;
-use crate::cli::{check, pretty};
+use crate::cli::check;
+use crate::pretty;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::delivery::Planned;

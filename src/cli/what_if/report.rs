@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::fields::{self, Fields};
-use super::made::{Made, Making, Side};
+use crate::fields::{self, Fields};
+use crate::preview::{Made, Making, Side};
 use crate::call::Call;
 use crate::cli::print;
 use crate::masking::{HIDDEN, Masking, Masks};

@@ -116,7 +116,7 @@ fn affected(config: &Path, args: &Args, changes: &[Change]) -> Result<Vec<Affect
     };
     let problems: Vec<&Problem> = problems.iter().filter(is_new).collect();
     let mut affected = Vec::new();
-    for (position, summary) in before.summary.iter().enumerate() {
+    for (position, crate::facts::RouteFacts { summary, .. }) in before.facts.routes.iter().enumerate() {
         let Some(planned) = before.plan.routes.get(&summary.route) else { continue };
         let is_user = |kind: &str, name: &str| users.iter().any(|user| *user == format!("{kind}.{name}.wsdl"));
         let uses = (is_user("source", &summary.source), is_user("destination", &planned.destination));

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::call::Call;
+use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::delivery::Planned;
 use crate::dispatch;
-use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId};
+use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
 use crate::map::{self, Identity};
 use crate::parse;
@@ -14,46 +15,58 @@ use crate::receive::{Source, UnknownOrganization, guard};
 use crate::route;
 use crate::store::StoredNotification;
 
-/// One of the two configurations.
-pub(super) struct Side<'l> {
+/// What was not received was received at 2026-01-01T00:00:00.000Z.
+const RECEIVED_AT: Timestamp = Timestamp(1_767_225_600_000);
+
+/// A configuration, asked what it would make of notifications.
+pub struct Side<'l> {
     loaded: &'l Loaded,
 }
 
 /// What a route makes of a notification.
 #[derive(Debug)]
-pub(super) struct Made {
-    pub(super) destination: String,
-    pub(super) lane: Option<String>,
+pub struct Made {
+    /// Where it leads.
+    pub destination: String,
+    /// Its lane; none: no order to keep.
+    pub lane: Option<String>,
     /// The call, or why the delivery is dead before one is made.
-    pub(super) call: Result<Call, String>,
+    pub call: Result<Call, String>,
 }
 
 /// What a configuration makes of a notification.
 #[derive(Debug, Default)]
-pub(super) struct Making {
+pub struct Making {
     /// By the route's name.
-    pub(super) routes: BTreeMap<String, Made>,
+    pub routes: BTreeMap<String, Made>,
+    /// Why other routes make nothing, by their names.
+    pub passed: BTreeMap<String, String>,
     /// Why no route was asked at all.
-    pub(super) refused: Option<String>,
+    pub refused: Option<String>,
 }
 
 impl Making {
     fn refused(reason: String) -> Self {
-        Self { routes: BTreeMap::new(), refused: Some(reason) }
+        Self { refused: Some(reason), ..Self::default() }
     }
 }
 
 impl<'l> Side<'l> {
-    pub(super) fn new(loaded: &'l Loaded) -> Self {
+    /// Of a configuration.
+    #[must_use]
+    pub fn new(loaded: &'l Loaded) -> Self {
         Self { loaded }
     }
 
-    pub(super) fn has_route(&self, route: &str) -> bool {
+    /// Whether it has a route of this name.
+    #[must_use]
+    pub fn has_route(&self, route: &str) -> bool {
         self.loaded.plan.routes.contains_key(route)
     }
 
     /// What it makes of a notification that comes now.
-    pub(super) fn make(&self, stored: &StoredNotification) -> Making {
+    #[must_use]
+    pub fn make(&self, stored: &StoredNotification) -> Making {
         let Some(source) = self.loaded.sources.iter().find(|source| source.name == stored.source) else {
             return Making::refused(format!("there is no source {:?}", stored.source));
         };
@@ -69,9 +82,15 @@ impl<'l> Side<'l> {
         }
         let subject = dispatch::subject_of(stored, notification.record());
         let routes = self.loaded.routes.get(&stored.source).map(Vec::as_slice).unwrap_or_default();
-        let planned = route::deliveries(routes, &notification, &subject);
-        let routes = planned.into_iter().map(|planned| (planned.route.clone(), self.delivery(planned, &subject)));
-        Making { routes: routes.collect(), refused: None }
+        let is_empty = matches!(notification.content, Content::Empty { .. });
+        let mut making = Making::default();
+        for (route, decided) in route::considered(routes, is_empty, &subject) {
+            match decided {
+                Ok(planned) => drop(making.routes.insert(planned.route.clone(), self.delivery(planned, &subject))),
+                Err(passed) => drop(making.passed.insert(route.name.clone(), passed.to_string())),
+            }
+        }
+        making
     }
 
     fn delivery(&self, planned: Planned, subject: &Subject<'_>) -> Made {
@@ -87,6 +106,40 @@ impl<'l> Side<'l> {
         };
         Made { destination, lane, call }
     }
+}
+
+/// The notifications of an envelope as they would be stored, and why some could not be read.
+///
+/// # Errors
+/// When it is no envelope that the source takes, in words.
+pub fn notifications(loaded: &Loaded, source: &Source, body: &[u8]) -> Result<Vec<Result<StoredNotification, String>>, String> {
+    let limits = &loaded.server.limits;
+    let limits =
+        parse::Limits { depth: limits.depth_max, notifications: limits.notifications_max, fields: limits.fields_max };
+    let envelope =
+        parse::envelope(body, None, &limits, source.record_types.as_deref()).map_err(|error| error.to_string())?;
+    let stored = |notification: &Notification| {
+        let (id, xml, record) = match &notification.content {
+            Content::Record { id, xml, record } => (id, xml.clone(), Some(record)),
+            Content::Empty { id } => (id, String::new(), None),
+            Content::Unreadable { reason, .. } => return Err(reason.clone()),
+        };
+        Ok(StoredNotification {
+            row: 0,
+            notification_id: id.as_str().to_owned(),
+            revision: 1,
+            source: source.name.clone(),
+            organization_id: envelope.organization_id.as_str().to_owned(),
+            action_id: envelope.action_id.as_str().to_owned(),
+            enterprise_url: envelope.enterprise_url.clone(),
+            partner_url: envelope.partner_url.clone(),
+            received_at: RECEIVED_AT,
+            record_type: record.map(|record| record.record_type.clone()).unwrap_or_default(),
+            record_id: record.and_then(Record::id).unwrap_or_default().to_owned(),
+            xml,
+        })
+    };
+    Ok(envelope.notifications.iter().map(stored).collect())
 }
 
 /// Whether the source would take it; one that sets strangers aside routes them no more than one that refuses them.

@@ -1,14 +1,15 @@
 //! A body as fields: the path of each value, so that two bodies can be compared value by value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 /// Path → values at it; lists have places in their paths, so there is one value but for texts beside elements.
-pub(super) type Fields = BTreeMap<String, String>;
+pub type Fields = BTreeMap<String, String>;
 
 /// The fields of a body by its content type; none when it cannot be taken apart.
-pub(super) fn of(content_type: &str, body: &str) -> Option<Fields> {
+#[must_use]
+pub fn of(content_type: &str, body: &str) -> Option<Fields> {
     let mut fields = Fields::new();
     if body.is_empty() {
         return Some(fields);
@@ -95,6 +96,30 @@ fn shown(path: &str) -> String {
         None if path.is_empty() => "document".to_owned(),
         None => path.to_owned(),
     }
+}
+
+/// How a value of one body differs from that of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Where.
+    pub path: String,
+    /// What stood there; none: nothing.
+    pub before: Option<String>,
+    /// What stands there; none: nothing.
+    pub after: Option<String>,
+}
+
+/// How two bodies differ, in the order of their paths.
+#[must_use]
+pub fn differences(before: &Fields, after: &Fields) -> Vec<Difference> {
+    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = paths.into_iter().filter(|path| before.get(*path) != after.get(*path));
+    let each = differing.map(|path| Difference {
+        path: path.clone(),
+        before: before.get(path).cloned(),
+        after: after.get(path).cloned(),
+    });
+    each.collect()
 }
 
 #[cfg(test)]

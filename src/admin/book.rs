@@ -1,0 +1,197 @@
+//! What the configuration in force says, and how what it names stands: sources, destinations, the configuration itself.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::admin::access::Caller;
+use crate::admin::names::Asked;
+use crate::admin::{Admin, api, masked, reload};
+use crate::delivery::State;
+use crate::facts::{DestinationFacts, RouteFacts, SourceFacts};
+use crate::store::{DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult};
+
+/// How many of a destination's latest troubles are told.
+const TROUBLES: u32 = 10;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .route("/sources", web::get().to(sources))
+        .route("/sources/{name}", web::get().to(source))
+        .route("/destinations", web::get().to(destinations))
+        .route("/destinations/{name}", web::get().to(destination))
+        .route("/config/facts", web::get().to(facts));
+}
+
+/// A source: what is configured, and how it stands.
+#[derive(Serialize)]
+struct Source<'a> {
+    #[serde(flatten)]
+    facts: &'a SourceFacts,
+    /// Where this machine listens for it; what Salesforce must call is the same path at the name of the host or proxy.
+    address: String,
+    /// The routes that start here.
+    routes: Vec<&'a str>,
+    counts: NotificationCounts,
+    last_envelope: Option<crate::clock::Timestamp>,
+    silent_s: Option<u64>,
+    /// What stands against it now.
+    alarms: Vec<Alarm>,
+}
+
+/// An alarm that stands.
+#[derive(Serialize)]
+struct Alarm {
+    alarm: &'static str,
+    message: String,
+}
+
+fn alarms_of(admin: &Admin, subject: &str) -> Vec<Alarm> {
+    let own = admin.alarms.standing().into_iter().filter(|(_, of, _)| of == subject);
+    own.map(|(alarm, _, message)| Alarm { alarm, message }).collect()
+}
+
+pub(super) async fn sources(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    api::show(&caller, all_sources(&admin).await)
+}
+
+async fn all_sources(admin: &Admin) -> StoreResult<Json> {
+    let terms = admin.keep.terms.load_full();
+    let ledger = admin.store.ledger().await?;
+    let gaps = admin.store.gaps(admin.clock.now().day()).await?;
+    let now = admin.clock.now();
+    let each = terms.facts.sources.iter().map(|facts| {
+        let gap: Option<&Gap> = gaps.iter().find(|gap| gap.source == facts.name);
+        let last_envelope = gap.map(|gap| gap.last_envelope);
+        let routes = &terms.facts.routes;
+        Source {
+            facts,
+            address: format!("{}{}", admin.public, facts.path),
+            routes: routes.iter().filter(|known| known.summary.source == facts.name).map(name_of).collect(),
+            counts: ledger.sources.get(&facts.name).cloned().unwrap_or_default(),
+            last_envelope,
+            silent_s: last_envelope.map(|last| now.since(last).as_secs()),
+            alarms: alarms_of(admin, &facts.name),
+        }
+    });
+    Ok(json!(each.collect::<Vec<_>>()))
+}
+
+fn name_of(route: &RouteFacts) -> &str {
+    &route.summary.route
+}
+
+/// One of a list, by its name.
+fn named(list: Json, name: &str) -> Option<Json> {
+    let Json::Array(list) = list else { return None };
+    list.into_iter().find(|one| one.get("name").and_then(Json::as_str) == Some(name))
+}
+
+pub(super) async fn source(admin: web::Data<Admin>, name: web::Path<String>, caller: Caller) -> HttpResponse {
+    let asked = Asked { source: Some(&name), ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
+    }
+    match all_sources(&admin).await {
+        Ok(list) => named(list, &name).map_or_else(|| gone("source", &name), |found| api::show(&caller, Ok(found))),
+        Err(error) => api::from_store(&error),
+    }
+}
+
+fn gone(what: &str, name: &str) -> HttpResponse {
+    api::problem(404, &format!("the configuration in force has no {what} {name:?} any more"))
+}
+
+/// A destination: what is configured, and how it and its system stand.
+#[derive(Serialize)]
+struct Destination<'a> {
+    #[serde(flatten)]
+    facts: &'a DestinationFacts,
+    /// The routes that lead here.
+    routes: Vec<&'a str>,
+    counts: DeliveryCounts,
+    oldest_unsettled: Option<crate::clock::Timestamp>,
+    /// How its system stands, as `GET /systems` has it.
+    standing: Json,
+    /// What stands against it or its system now.
+    alarms: Vec<Alarm>,
+}
+
+pub(super) async fn destinations(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    api::show(&caller, all_destinations(&admin, &caller).await)
+}
+
+async fn all_destinations(admin: &Admin, caller: &Caller) -> StoreResult<Json> {
+    let terms = admin.keep.terms.load_full();
+    let plan = admin.dispatch.plan();
+    let ledger = admin.store.ledger().await?;
+    let backlog = admin.store.backlog().await?;
+    let standings = api::shown_systems(admin, caller);
+    let each = terms.facts.destinations.iter().map(|facts| {
+        let routes = &terms.facts.routes;
+        let leads = |known: &&RouteFacts| {
+            plan.routes.get(&known.summary.route).is_some_and(|route| route.destination == facts.name)
+        };
+        let mut alarms = alarms_of(admin, &facts.name);
+        if facts.system != facts.name {
+            alarms.extend(alarms_of(admin, &facts.system));
+        }
+        Destination {
+            facts,
+            routes: routes.iter().filter(leads).map(name_of).collect(),
+            counts: ledger.destinations.get(&facts.name).cloned().unwrap_or_default(),
+            oldest_unsettled: backlog.oldest_unsettled.get(&facts.name).copied(),
+            standing: standings.get(&facts.system).cloned().unwrap_or_default(),
+            alarms,
+        }
+    });
+    Ok(json!(each.collect::<Vec<_>>()))
+}
+
+pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>, caller: Caller) -> HttpResponse {
+    let asked = Asked { destination: Some(&name), ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
+    }
+    let found = match all_destinations(&admin, &caller).await {
+        Ok(list) => named(list, &name),
+        Err(error) => return api::from_store(&error),
+    };
+    let Some(mut found) = found else { return gone("destination", &name) };
+    match troubles(&admin, &name).await {
+        Ok(troubles) => {
+            if let Some(found) = found.as_object_mut() {
+                found.insert("troubles".to_owned(), json!(troubles));
+            }
+            api::show(&caller, Ok(found))
+        }
+        Err(error) => api::from_store(&error),
+    }
+}
+
+/// The latest deliveries of a destination that died, and of those that wait the ones whose last attempt came to nothing.
+async fn troubles(admin: &Admin, destination: &str) -> StoreResult<Vec<DeliveryView>> {
+    let mut troubles = Vec::new();
+    for state in [State::Dead, State::Held, State::Waiting] {
+        let filter = DeliveryFilter {
+            state: Some(state),
+            destination: Some(destination.to_owned()),
+            limit: Some(TROUBLES),
+            ..DeliveryFilter::default()
+        };
+        troubles.extend(admin.store.deliveries(filter).await?.into_iter().filter(|view| view.reason.is_some()));
+    }
+    masked::deliveries(admin, &mut troubles).await?;
+    Ok(troubles)
+}
+
+/// The configuration as it was loaded: sources, destinations, routes with their mappings, and what is remarkable in it.
+pub(super) async fn facts(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+    let terms = admin.keep.terms.load_full();
+    let standing = admin.reload.as_ref().map(|reloader: &std::sync::Arc<dyn reload::Reload>| reloader.standing());
+    let is_stopping = admin.closing.load(Ordering::SeqCst);
+    let body = json!({"facts": terms.facts.as_ref(), "standing": standing, "is_stopping": is_stopping});
+    api::show(&caller, Ok(body))
+}

@@ -1,0 +1,207 @@
+//! What needs a person now, in plain words: the same on the first page, in the API and in the command line. Pure.
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::store::{DeliveryCounts, Ledger, NotificationCounts};
+use crate::why::Shut;
+
+/// Something that needs a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct NeedsPerson {
+    /// A word for programs.
+    pub(super) what: &'static str,
+    /// The system, destination, source or file that it is about; may be empty.
+    pub(super) subject: String,
+    /// In plain words.
+    pub(super) text: String,
+    /// What may be behind it, as a question; may be empty.
+    pub(super) hint: &'static str,
+    /// The page on which something can be done about it.
+    pub(super) href: String,
+}
+
+/// What is known of a system that is not called.
+pub(super) struct System<'a> {
+    pub(super) name: &'a str,
+    pub(super) shut: &'a Shut,
+    /// Of all its destinations.
+    pub(super) counts: DeliveryCounts,
+}
+
+/// What there is to look at.
+pub(super) struct Seen<'a> {
+    /// Why nothing is taken, if so.
+    pub(super) not_ready: Option<&'a str>,
+    pub(super) systems: &'a [System<'a>],
+    /// Alarms that stand: name, subject, message.
+    pub(super) alarms: &'a [(&'static str, String, String)],
+    pub(super) ledger: &'a Ledger,
+}
+
+/// Alarms that say again what is said of a system.
+const OF_SYSTEMS: [&str; 2] = ["paused", "breaker"];
+
+/// What needs a person, the most urgent first.
+pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
+    let mut list = Vec::new();
+    if let Some(reason) = seen.not_ready {
+        list.push(need("not_ready", "", format!("No envelope is taken: {reason}."), hint(reason), "/configuration"));
+    }
+    if !seen.ledger.balanced {
+        let text = "The ledger does not balance: something was counted that is not there, or the reverse. \
+                    Run `omgate store verify` and keep the database as it is.";
+        list.push(need("unbalanced", "", text.to_owned(), "", "/"));
+    }
+    list.extend(seen.systems.iter().filter_map(of_system));
+    let of_systems = |alarm: &str| OF_SYSTEMS.contains(&alarm);
+    for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !of_systems(alarm)) {
+        let text = if subject.is_empty() { message.clone() } else { format!("{subject}: {message}") };
+        list.push(need(alarm, subject, text, hint(message), href_of(alarm)));
+    }
+    for (destination, counts) in &seen.ledger.destinations {
+        if counts.dead > 0 {
+            let text = format!("{destination}: {}.", plural(counts.dead, "dead letter", "dead letters"));
+            let href = format!("/dead?destination={}", encoded(destination));
+            list.push(NeedsPerson { what: "dead", subject: destination.clone(), text, hint: "", href });
+        }
+        if counts.held > 0 {
+            let text = format!("{destination}: {} for a person's decision.", plural(counts.held, "delivery waits", "deliveries wait"));
+            let href = format!("/deliveries?state=held&destination={}", encoded(destination));
+            list.push(NeedsPerson { what: "held", subject: destination.clone(), text, hint: "", href });
+        }
+    }
+    for (source, counts) in &seen.ledger.sources {
+        list.extend(of_source(source, counts));
+    }
+    list
+}
+
+fn need(what: &'static str, subject: &str, text: String, hint: &'static str, href: &str) -> NeedsPerson {
+    NeedsPerson { what, subject: subject.to_owned(), text, hint, href: href.to_owned() }
+}
+
+/// `erp refuses since 02:14: 401; 312 wait`.
+fn of_system(system: &System<'_>) -> Option<NeedsPerson> {
+    let System { name, shut, counts } = system;
+    let waiting = plural(counts.waiting + counts.blocked + counts.in_flight, "delivery waits", "deliveries wait");
+    let (what, text, reason) = match shut {
+        Shut::Paused(pause) => {
+            let until = match (pause.probe_at, pause.until) {
+                (Some(at), _) => format!("one delivery is tried at {}", clock(at)),
+                (None, Some(until)) => format!("until {}", clock(until)),
+                (None, None) => "until a person resumes it".to_owned(),
+            };
+            let (since, reason) = (clock(pause.since), ended(&pause.reason));
+            ("paused", format!("{name} is paused since {since}: {reason}; {waiting}, {until}."), pause.reason.as_str())
+        }
+        Shut::Broken(outage) => {
+            let (since, at, reason) = (clock(outage.since), clock(outage.probe_at), ended(&outage.reason));
+            let text = format!("{name} fails since {since}: {reason}; {waiting}, and one is tried at {at}.");
+            ("breaker", text, outage.reason.as_str())
+        }
+        // Hours that are closed, and limits, need nobody.
+        Shut::Closed { .. } | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => return None,
+    };
+    let href = format!("/destinations?system={}", encoded(name));
+    Some(NeedsPerson { what, subject: (*name).to_owned(), text, hint: hint(reason), href })
+}
+
+fn of_source(source: &str, counts: &NotificationCounts) -> Vec<NeedsPerson> {
+    let kinds = [
+        ("quarantined", counts.quarantined, "of an organization that is not known"),
+        ("unrouted", counts.unrouted, "that no route takes"),
+        ("unreadable", counts.unreadable, "that cannot be read"),
+    ];
+    let some = kinds.into_iter().filter(|(_, count, _)| *count > 0);
+    let each = some.map(|(kind, count, why)| NeedsPerson {
+        what: kind,
+        subject: source.to_owned(),
+        text: format!("{source}: {} {why}.", plural(count, "notification", "notifications")),
+        hint: "",
+        href: format!("/notifications?kind={kind}&source={}", encoded(source)),
+    });
+    each.collect()
+}
+
+/// Where something can be done about an alarm.
+fn href_of(alarm: &str) -> &'static str {
+    match alarm {
+        "refused" | "stranger" => "/refused",
+        "silence" | "drift" | "loop" | "overload" | "quarantine" | "record_type" => "/sources",
+        "reload" | "orphans" | "certificate" | "store" => "/configuration",
+        _ => "/",
+    }
+}
+
+/// What may be behind a reason, as one would ask at night.
+fn hint(reason: &str) -> &'static str {
+    let reason = reason.to_lowercase();
+    let hints: [(&[&str], &str); 8] = [
+        (&["401", "403", "unauthorized", "credential", "token"], "Did its password, token or certificate expire?"),
+        (&["certificate", "tls", "handshake"], "Was its certificate renewed, or did it expire?"),
+        (&["connection refused", "refused the connection"], "Is it running, and on that port?"),
+        (&["timed out", "timeout", "no answer"], "Is it overloaded, or does a firewall swallow the calls?"),
+        (&["resolve", "dns", "no such host", "lookup"], "Is its name right, and does the name server answer?"),
+        (&["429", "too many requests"], "Is the rate of calls above what it allows?"),
+        (&["no space", "disk", "database or disk is full"], "Is the disk full?"),
+        (&["500", "502", "503", "504"], "What do its own logs say at that moment?"),
+    ];
+    let found = hints.into_iter().find(|(words, _)| words.iter().any(|word| reason.contains(word)));
+    found.map_or("", |(_, hint)| hint)
+}
+
+fn ended(text: &str) -> &str {
+    text.trim_end_matches(['.', ' ', ';'])
+}
+
+/// A moment of today by its hour; the day too where the text is longer than that.
+fn clock(at: Timestamp) -> String {
+    at.to_string().replace('T', " ").split('.').next().unwrap_or_default().to_owned() + " UTC"
+}
+
+fn plural(count: i64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Outage, Pause};
+
+    #[test]
+    fn a_system_that_refuses_our_credentials_is_said_in_one_line_with_a_guess() {
+        let shut = Shut::Paused(Pause::new("HTTP 401 Unauthorized", Timestamp(0)));
+        let counts = DeliveryCounts { waiting: 311, blocked: 1, ..DeliveryCounts::default() };
+        let ledger = Ledger { balanced: true, ..Ledger::default() };
+        let systems = [System { name: "erp", shut: &shut, counts }];
+        let seen = Seen { not_ready: None, systems: &systems, alarms: &[], ledger: &ledger };
+        let found = needs(&seen);
+        assert_eq!(found.len(), 1);
+        let text = "erp is paused since 1970-01-01 00:00:00 UTC: HTTP 401 Unauthorized; 312 deliveries wait, until a person resumes it.";
+        assert_eq!((found[0].text.as_str(), found[0].hint), (text, "Did its password, token or certificate expire?"));
+    }
+
+    #[test]
+    fn nothing_is_said_when_all_is_well_and_everything_that_is_not_has_a_page() {
+        let mut ledger = Ledger { balanced: true, ..Ledger::default() };
+        let well = Seen { not_ready: None, systems: &[], alarms: &[], ledger: &ledger };
+        assert!(needs(&well).is_empty());
+        ledger.balanced = false;
+        ledger.destinations.insert("a b".to_owned(), DeliveryCounts { dead: 1, held: 2, ..DeliveryCounts::default() });
+        ledger.sources.insert("s".to_owned(), NotificationCounts { unrouted: 3, ..NotificationCounts::default() });
+        let outage = Outage { reason: "timed out".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
+        let shut = Shut::Broken(outage);
+        let systems = [System { name: "x", shut: &shut, counts: DeliveryCounts::default() }];
+        let alarms = [("breaker", "x".to_owned(), "again".to_owned()), ("silence", "s".to_owned(), "silent".to_owned())];
+        let found = needs(&Seen { not_ready: Some("no space left"), systems: &systems, alarms: &alarms, ledger: &ledger });
+        let what: Vec<_> = found.iter().map(|need| need.what).collect();
+        assert_eq!(what, ["not_ready", "unbalanced", "breaker", "silence", "dead", "held", "unrouted"]);
+        assert_eq!(found[4].href, "/dead?destination=a+b");
+        assert!(found.iter().all(|need| need.href.starts_with('/')));
+    }
+}

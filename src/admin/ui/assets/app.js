@@ -1,0 +1,261 @@
+// What the pages do beside links and forms: commands with their count first, times that people read, saved views, copying.
+// It asks the API of this gateway alone, as a command line would.
+"use strict";
+
+(() => {
+  const byId = (id) => document.getElementById(id);
+
+  // ---- Moments: the reader's own time, how long ago as a title ----
+  const ago = (ms) => {
+    const s = Math.round(ms / 1000);
+    if (s < 60) return `${s} s`;
+    if (s < 3600) return `${Math.floor(s / 60)} min`;
+    if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s / 60) % 60)} min`;
+    return `${Math.floor(s / 86400)} d ${Math.floor((s / 3600) % 24)} h`;
+  };
+  const times = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const at = new Date(time.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      const past = Date.now() - at.getTime();
+      const iso = at.toISOString();
+      const plain = `${iso.slice(0, 10)} ${iso.slice(11, 19)}`;
+      time.textContent = time.classList.contains("age") ? ago(Math.max(past, 0)) : plain;
+      time.title = `${iso} (UTC), ${past >= 0 ? `${ago(past)} ago` : `in ${ago(-past)}`}, here ${at.toLocaleString()}`;
+    }
+  };
+
+  // ---- The API ----
+  const call = async (method, address, body) => {
+    const init = { method, headers: { Accept: "application/json" } };
+    if (body !== undefined) {
+      init.headers["Content-Type"] = "application/json";
+      init.body = JSON.stringify(body);
+      init.headers["Idempotency-Key"] = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2);
+    }
+    let response;
+    try {
+      response = await fetch(address, init);
+    } catch (error) {
+      throw new Error("The gateway does not answer. Is it running?");
+    }
+    const text = await response.text();
+    let document = null;
+    try { document = text ? JSON.parse(text) : null; } catch (error) { /* not JSON */ }
+    if (!response.ok) {
+      const lines = document && (document.problems || []).join("\n");
+      throw new Error(`${(document && document.detail) || text || response.statusText}${lines ? `\n${lines}` : ""}`);
+    }
+    return document;
+  };
+
+  let toasting;
+  const toast = (text) => {
+    byId("toast").textContent = text;
+    clearTimeout(toasting);
+    toasting = setTimeout(() => { byId("toast").textContent = ""; }, 8000);
+  };
+
+  // ---- Commands: a button says what it does in data-…; the dialog shows the count and asks for the reason ----
+  const dialog = byId("command");
+  let pending = null;
+
+  const selected = () => [...document.querySelectorAll("input[name=pick]:checked")].map((box) => Number(box.value));
+
+  const bodyOf = (button) => {
+    const body = JSON.parse(button.dataset.body || "{}");
+    if (button.dataset.choose) {
+      const ids = selected();
+      body.choose = ids.length && !button.hasAttribute("data-all") ? { ids } : JSON.parse(button.dataset.choose);
+    }
+    return body;
+  };
+
+  const wants = (id, yes) => { byId(`${id}-label`).hidden = !yes; };
+
+  const sampleOf = (found) => {
+    const holder = byId("command-sample");
+    holder.replaceChildren();
+    const rows = found && found.sample ? found.sample : [];
+    if (!rows.length) return;
+    const table = document.createElement("table");
+    for (const row of rows.slice(0, 8)) {
+      const line = table.insertRow();
+      for (const key of ["delivery_id", "record_id", "destination", "state", "reason"]) {
+        line.insertCell().textContent = row[key] === null || row[key] === undefined ? "" : String(row[key]);
+      }
+    }
+    const wide = document.createElement("div");
+    wide.className = "wide";
+    wide.append(table);
+    holder.append(wide);
+  };
+
+  const open = async (button) => {
+    const { command, verb } = button.dataset;
+    const body = bodyOf(button);
+    pending = { button, command, body };
+    byId("command-title").textContent = verb;
+    byId("command-error").textContent = "";
+    byId("command-reason").value = "";
+    byId("command-rate").value = "";
+    byId("command-until").value = "";
+    byId("command-newer").checked = false;
+    byId("command-sample").replaceChildren();
+    byId("command-text").textContent = button.dataset.text || "";
+    byId("command-yes").textContent = verb;
+    byId("command-yes").disabled = false;
+    wants("command-rate", Boolean(body.choose));
+    wants("command-until", button.hasAttribute("data-until"));
+    wants("command-newer", button.hasAttribute("data-newer"));
+    dialog.showModal();
+    byId("command-reason").focus();
+    if (!button.hasAttribute("data-dry")) return;
+    byId("command-text").textContent = "Counting…";
+    try {
+      const found = await call("POST", command, { ...body, dry_run: true });
+      let text = button.dataset.text || "";
+      if (found && typeof found.count === "number") {
+        text = `${found.count.toLocaleString()} ${found.count === 1 ? "delivery" : "deliveries"}.`;
+        if (found.missing) text += ` ${found.missing} of those named are gone.`;
+        if (found.outdated && found.outdated.length) {
+          text += ` Of the first ${found.sample.length}, ${found.outdated.length} would be refused: a newer state of the record was already delivered.`;
+        }
+        byId("command-yes").disabled = found.count === 0;
+        sampleOf(found);
+      } else if (found && found.replay && found.replay.error) {
+        throw new Error(found.replay.error);
+      } else if (found && found.replay && found.replay.call) {
+        text = `It would call: ${found.replay.call.request_line}`;
+      }
+      byId("command-text").textContent = text;
+    } catch (error) {
+      byId("command-text").textContent = "";
+      byId("command-error").textContent = error.message;
+    }
+  };
+
+  const confirm = async () => {
+    const { button, command, body } = pending;
+    const reason = byId("command-reason").value.trim();
+    if (button.hasAttribute("data-needs-reason") && !reason) {
+      byId("command-error").textContent = "Say why: the reason stands in the audit log.";
+      byId("command-reason").focus();
+      return;
+    }
+    const order = { ...body };
+    if (!button.hasAttribute("data-without-reason")) order.reason = reason;
+    if (byId("command-rate").value) order.rate = Number(byId("command-rate").value);
+    if (byId("command-newer").checked) order.even_if_newer = true;
+    if (byId("command-until").value) order.until = new Date(byId("command-until").value).toISOString();
+    byId("command-yes").disabled = true;
+    try {
+      const answer = await call("POST", command, order);
+      dialog.close();
+      if (answer && answer.id !== undefined && answer.total !== undefined) {
+        follow(answer);
+      } else {
+        sessionStorage.setItem("toast", `${button.dataset.verb}: done.`);
+        location.href = button.dataset.then && answer ? button.dataset.then.replace("{id}", answer.delivery_id || answer.id) : location.href;
+        location.reload();
+      }
+    } catch (error) {
+      byId("command-yes").disabled = false;
+      byId("command-error").textContent = error.message;
+    }
+  };
+
+  // ---- A job: how far it is, until it ended ----
+  const follow = async (job) => {
+    for (;;) {
+      toast(`${job.verb}: ${job.changed} of ${job.total} done${job.refused ? `, ${job.refused} refused` : ""} (${job.state}).`);
+      if (job.ended_at) break;
+      await new Promise((done) => { setTimeout(done, 700); });
+      try { job = await call("GET", `/api/v1/jobs/${job.id}`); } catch (error) { break; }
+    }
+    sessionStorage.setItem("toast", byId("toast").textContent);
+    location.reload();
+  };
+
+  // ---- Saved views: names for addresses, kept in this browser ----
+  const VIEWS = "omgate.views";
+  const saved = () => { try { return JSON.parse(localStorage.getItem(VIEWS) || "[]"); } catch (error) { return []; } };
+  const views = () => {
+    const holder = document.querySelector("[data-views]");
+    if (!holder) return;
+    const list = holder.querySelector("ul");
+    list.replaceChildren();
+    for (const view of saved().filter((known) => known.path === location.pathname)) {
+      const item = document.createElement("li");
+      const link = document.createElement("a");
+      link.href = view.path + view.query;
+      link.textContent = view.name;
+      const drop = document.createElement("button");
+      drop.type = "button";
+      drop.textContent = "×";
+      drop.setAttribute("aria-label", `Forget the view ${view.name}`);
+      drop.addEventListener("click", () => {
+        localStorage.setItem(VIEWS, JSON.stringify(saved().filter((known) => known.name !== view.name || known.path !== view.path)));
+        views();
+      });
+      item.append(link, " ", drop);
+      list.append(item);
+    }
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.command) { event.preventDefault(); open(button); }
+    if (button.id === "command-yes") confirm();
+    if (button.hasAttribute("data-save-view")) {
+      const name = byId("view-name").value.trim();
+      if (!name) { byId("view-name").focus(); return; }
+      const others = saved().filter((known) => known.name !== name || known.path !== location.pathname);
+      localStorage.setItem(VIEWS, JSON.stringify([...others, { name, path: location.pathname, query: location.search }]));
+      byId("view-name").value = "";
+      views();
+    }
+    if (button.dataset.copy) {
+      const text = byId(button.dataset.copy).textContent;
+      navigator.clipboard.writeText(text).then(() => toast("Copied."), () => toast("The browser does not let me copy."));
+    }
+    if (button.dataset.download) {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([byId(button.dataset.download).textContent], { type: "text/plain" }));
+      link.download = button.dataset.name || "omgate.txt";
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    }
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.closest("#command") && event.target.tagName === "INPUT") {
+      event.preventDefault();
+      confirm();
+    }
+    if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName)) {
+      const first = document.querySelector("form.filters input");
+      if (first) { event.preventDefault(); first.focus(); }
+    }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "pick-all") {
+      for (const box of document.querySelectorAll("input[name=pick]")) box.checked = event.target.checked;
+    }
+    if (event.target.name === "pick" || event.target.id === "pick-all") {
+      const count = selected().length;
+      for (const span of document.querySelectorAll("[data-selected]")) {
+        span.textContent = count ? `${count} selected` : span.dataset.selected;
+      }
+    }
+  });
+  document.addEventListener("htmx:afterSettle", (event) => times(event.target.parentElement || document));
+  document.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden) event.preventDefault(); });
+
+  times(document);
+  views();
+  setInterval(() => times(document), 10000);
+  const left = sessionStorage.getItem("toast");
+  if (left) { sessionStorage.removeItem("toast"); toast(left); }
+  window.omgate = { call, toast };
+})();

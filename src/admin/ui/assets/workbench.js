@@ -1,0 +1,185 @@
+// The workbench: a message, a route's expressions, and the call that they make, tried anew with each change.
+"use strict";
+
+(() => {
+  const form = document.getElementById("workbench");
+  if (!form) return;
+  const byId = (id) => document.getElementById(id);
+  const routes = JSON.parse(byId("wb-routes").textContent);
+  const mayEdit = form.dataset.mayEdit === "true";
+  const make = (tag, text, className) => {
+    const element = document.createElement(tag);
+    if (text !== undefined) element.textContent = text;
+    if (className) element.className = className;
+    return element;
+  };
+
+  const current = () => routes.find((route) => route.route === byId("wb-route").value) || { map: [], when: "always" };
+
+  const addRow = (target, expression, isNew) => {
+    const row = byId("wb-map").insertRow();
+    const name = row.insertCell();
+    if (isNew) {
+      const input = make("input");
+      input.placeholder = "Customer.Id";
+      input.setAttribute("aria-label", "Element");
+      input.className = "wb-target";
+      name.append(input);
+    } else {
+      name.append(make("code", target));
+    }
+    const input = make("input");
+    input.className = "wb-expression";
+    input.value = expression;
+    input.spellcheck = false;
+    input.size = 48;
+    input.readOnly = !mayEdit;
+    input.setAttribute("aria-label", `Expression of ${target || "the new element"}`);
+    row.insertCell().append(input, make("div", "", "problem"));
+    row.dataset.target = target;
+    row.dataset.was = expression;
+    return row;
+  };
+
+  const show = () => {
+    const route = current();
+    byId("wb-map").replaceChildren();
+    for (const [target, expression] of route.map) addRow(target, expression, false);
+    byId("wb-when").value = route.when === "always" ? "" : route.when;
+    byId("wb-when").dataset.was = byId("wb-when").value;
+  };
+
+  const rows = () => [...byId("wb-map").rows].map((row) => ({
+    row,
+    target: row.dataset.target || (row.querySelector(".wb-target") || { value: "" }).value.trim(),
+    expression: row.querySelector(".wb-expression").value,
+  }));
+
+  const edit = () => {
+    const map = rows().filter(({ row, target, expression }) => target && expression !== row.dataset.was)
+      .map(({ target, expression }) => [target, expression]);
+    const when = byId("wb-when").value.trim();
+    const whenChanged = when !== byId("wb-when").dataset.was;
+    if (!map.length && !whenChanged) return undefined;
+    return { route: byId("wb-route").value, map, ...(whenChanged ? { when } : {}) };
+  };
+
+  const pre = (text) => { const element = make("pre", text); element.tabIndex = 0; return element; };
+
+  const pretty = (text) => {
+    try { return JSON.stringify(JSON.parse(text), null, 2); } catch (error) { /* not JSON */ }
+    if (!text.trim().startsWith("<")) return text;
+    let depth = 0;
+    return text.replace(/>\s*</g, ">\n<").split("\n").map((line) => {
+      if (/^<\//.test(line)) depth = Math.max(depth - 1, 0);
+      const out = "  ".repeat(depth) + line;
+      if (/^<[^!?/][^>]*[^/]>$/.test(line) && !/<\//.test(line)) depth += 1;
+      return out;
+    }).join("\n");
+  };
+
+  const compare = (before, after) => {
+    const box = make("pre");
+    box.tabIndex = 0;
+    const [old, now] = [pretty(before).split("\n"), pretty(after).split("\n")];
+    // The longest common lines; calls are small.
+    const table = Array.from({ length: old.length + 1 }, () => new Uint16Array(now.length + 1));
+    for (let i = old.length - 1; i >= 0; i -= 1) {
+      for (let j = now.length - 1; j >= 0; j -= 1) {
+        table[i][j] = old[i] === now[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      }
+    }
+    let [i, j] = [0, 0];
+    const line = (text, className) => { const span = make("span", `${text}\n`, className); box.append(span); };
+    while (i < old.length || j < now.length) {
+      if (i < old.length && j < now.length && old[i] === now[j]) { line(`  ${now[j]}`); i += 1; j += 1; }
+      else if (j < now.length && (i >= old.length || table[i][j + 1] >= table[i + 1][j])) { line(`+ ${now[j]}`, "added"); j += 1; }
+      else { line(`- ${old[i]}`, "removed"); i += 1; }
+    }
+    return box;
+  };
+
+  const routeCard = (made, was) => {
+    const card = make("section", undefined, "card");
+    card.append(make("h3", `${made.route}${made.destination ? ` → ${made.destination}` : ""}`));
+    if (!made.matches) { card.append(make("p", `Does not take it: ${made.because}`, "quiet")); return card; }
+    card.append(make("p", made.lane ? `Lane ${made.lane}` : "No order to keep", "quiet"));
+    if (made.dead) { card.append(make("p", `A dead letter: ${made.dead}`, "problem")); return card; }
+    card.append(make("code", made.call.request_line));
+    const list = make("dl");
+    for (const [name, value] of made.call.headers) list.append(make("dt", name), make("dd", value));
+    card.append(list);
+    if (was && was.call && was.call.request !== made.call.request) {
+      card.append(make("p", "Against what is in force:", "quiet"), compare(was.call.request, made.call.request));
+    } else {
+      card.append(pre(pretty(made.call.request)));
+    }
+    if (was && !was.call) card.append(make("p", `In force: ${was.dead ? `a dead letter: ${was.dead}` : `does not take it: ${was.because}`}`, "quiet"));
+    return card;
+  };
+
+  const problems = (list) => {
+    const left = [];
+    for (const { row } of rows()) row.querySelector(".problem").textContent = "";
+    for (const problem of list) {
+      const text = problem.reason + (problem.suggestion ? ` Did you mean ${problem.suggestion}?` : "");
+      const own = rows().find(({ target }) => target && problem.key.endsWith(`.map.${target}`));
+      if (own) own.row.querySelector(".problem").textContent = text; else left.push(`${problem.key}: ${text}`);
+    }
+    byId("wb-error").textContent = left.join("\n");
+  };
+
+  let last = 0;
+  const attempt = async () => {
+    const turn = (last += 1);
+    const envelope = byId("wb-envelope").value.trim();
+    const notification = byId("wb-notification").value.trim();
+    if (!envelope && !notification) { byId("wb-error").textContent = "Name a notification, or paste an envelope."; return; }
+    const route = current();
+    const body = notification ? { notification } : { envelope, source: route.source };
+    const wanted = edit();
+    if (wanted) body.edit = wanted;
+    try {
+      const found = await window.omgate.call("POST", "/api/v1/preview", body);
+      if (turn !== last) return;
+      problems(found.problems || []);
+      if (found.problems && found.problems.length) return;
+      const result = byId("wb-result");
+      result.replaceChildren();
+      for (const warning of found.warnings || []) result.append(make("p", warning, "warning"));
+      for (const one of found.notifications) {
+        if (one.unreadable) { result.append(make("p", `Unreadable: ${one.unreadable}`, "problem")); continue; }
+        result.append(make("h2", `${one.record_type} ${one.record_id}`));
+        if (one.made.refused) { result.append(make("p", one.made.refused, "problem")); continue; }
+        const before = new Map(((one.was || {}).routes || []).map((was) => [was.route, was]));
+        for (const made of one.made.routes) result.append(routeCard(made, before.get(made.route)));
+      }
+    } catch (error) {
+      if (turn === last) byId("wb-error").textContent = error.message;
+    }
+  };
+
+  let waiting;
+  const soon = () => { clearTimeout(waiting); waiting = setTimeout(attempt, 400); };
+  form.addEventListener("submit", (event) => { event.preventDefault(); attempt(); });
+  form.addEventListener("input", (event) => {
+    if (event.target.id === "wb-route") { show(); }
+    if (byId("wb-notification").value || byId("wb-envelope").value) soon();
+  });
+  form.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.notification) { byId("wb-notification").value = button.dataset.notification; attempt(); }
+    if (button.id === "wb-add") addRow("", "", true).querySelector("input").focus();
+    if (button.id === "wb-toml") {
+      const quoted = (text) => JSON.stringify(text);
+      const key = (target) => target.split(".").map((part) => (/^[A-Za-z0-9_-]+$/.test(part) ? part : quoted(part))).join(".");
+      const when = byId("wb-when").value.trim();
+      const lines = rows().filter(({ target, expression }) => target && expression).map(({ target, expression }) => `${key(target)} = ${quoted(expression)}`);
+      navigator.clipboard.writeText(`${when ? `when = ${quoted(when)}\n` : ""}[route.map]\n${lines.join("\n")}\n`)
+        .then(() => window.omgate.toast("Copied."), () => window.omgate.toast("The browser does not let me copy."));
+    }
+  });
+  show();
+  if (byId("wb-notification").value) attempt();
+})();

@@ -1,0 +1,204 @@
+//! Lists: notifications, deliveries, dead letters by issue, lanes. Each is the API's list of the same query.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
+use askama::Template;
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use super::document::Doc;
+use super::{Page, Problem, Shell, asked, page, query_of, read};
+use crate::admin::access::Caller;
+use crate::admin::{Admin, api, book};
+use crate::store::{DeliveryFilter, NotificationFilter};
+
+/// How many rows a page has unless it is said.
+const ROWS: &str = "50";
+/// What of a query only the page knows.
+const OWN: [&str; 1] = ["live"];
+
+/// A query as the API takes it.
+pub(super) fn parsed<T: DeserializeOwned>(query: &str) -> Result<web::Query<T>, Problem> {
+    web::Query::from_query(query)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the query is not understood: {error}")))
+}
+
+/// What a form of filters offers, and what is asked now.
+pub(super) struct Filters {
+    /// Each value of the query, for the form to begin with.
+    asked: Vec<(String, String)>,
+    pub(super) sources: Vec<String>,
+    pub(super) destinations: Vec<String>,
+    pub(super) routes: Vec<String>,
+    /// Whether the list follows what happens.
+    pub(super) is_live: bool,
+}
+
+impl Filters {
+    async fn of(admin: &web::Data<Admin>, request: &HttpRequest, caller: &Caller) -> Result<Self, Problem> {
+        let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+        let names = |list: &str, key: &str| {
+            let all = Doc::new(&facts).at(list).list();
+            let mut names: Vec<String> = all.into_iter().map(|one| one.at(key).text()).collect();
+            names.sort();
+            names
+        };
+        let asked = url::form_urlencoded::parse(request.query_string().as_bytes());
+        Ok(Self {
+            asked: asked.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+            sources: names("facts.sources", "name"),
+            destinations: names("facts.destinations", "name"),
+            routes: names("facts.routes", "route"),
+            is_live: request.query_string().contains("live=1"),
+        })
+    }
+
+    /// What is asked of one key.
+    pub(super) fn value(&self, name: &str) -> &str {
+        let found = self.asked.iter().find(|(known, _)| known == name);
+        found.map_or("", |(_, value)| value.as_str())
+    }
+
+    pub(super) fn is(&self, name: &str, value: &str) -> bool {
+        self.value(name) == value
+    }
+}
+
+/// Where the next page is: as the API says, or below the last row of a full page.
+fn next_page(path: &str, request: &HttpRequest, rows: &[Doc<'_>], key: &str, next: Option<String>) -> Option<String> {
+    let before = match next {
+        Some(query) => url::form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| name == "before")
+            .map(|(_, value)| value.into_owned())?,
+        None if rows.len() >= ROWS.parse().unwrap_or(usize::MAX) => rows.last()?.at(key).text(),
+        None => return None,
+    };
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let kept = url::form_urlencoded::parse(request.query_string().as_bytes());
+    query.extend_pairs(kept.filter(|(name, value)| name != "before" && name != "live" && !value.is_empty()));
+    query.append_pair("before", &before);
+    Some(format!("{path}?{}", query.finish()))
+}
+
+/// What a change of everything that the list shows chooses by.
+fn choice(query: &str) -> String {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    let kept = pairs.filter(|(name, _)| !["limit", "before", "after", "kept"].contains(&name.as_ref()));
+    let choose: serde_json::Map<String, Json> = kept
+        .map(|(name, value)| {
+            let is_number = ["status", "attempts"].contains(&name.as_ref());
+            let number = value.parse::<u64>().ok().filter(|_| is_number);
+            (name.into_owned(), number.map_or_else(|| json!(value), |number| json!(number)))
+        })
+        .collect();
+    json!(choose).to_string()
+}
+
+#[derive(Template)]
+#[template(path = "notifications.html")]
+struct Notifications<'a> {
+    shell: Shell,
+    filters: Filters,
+    rows: Vec<Doc<'a>>,
+    next: Option<String>,
+}
+
+pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let query = query_of(&request, &OWN, &[("limit", ROWS)]);
+    let filter = parsed::<NotificationFilter>(&query)?;
+    let answer = read(api::notifications(admin.clone(), filter, caller.clone()).await).await?;
+    let filters = Filters::of(&admin, &request, &caller).await?;
+    let rows = Doc::new(&answer.document).list();
+    let next = next_page("/notifications", &request, &rows, "row", answer.next);
+    page(&Notifications { shell: Shell::new(&request, &caller, "/notifications", "Notifications"), filters, rows, next })
+}
+
+#[derive(Template)]
+#[template(path = "deliveries.html")]
+struct Deliveries<'a> {
+    shell: Shell,
+    filters: Filters,
+    rows: Vec<Doc<'a>>,
+    next: Option<String>,
+    /// For a change of all that is asked for.
+    choose: String,
+    /// The verbs that fit the state that is asked for: verb, words, whether it needs a reason.
+    verbs: Vec<(&'static str, &'static str, bool)>,
+}
+
+const STATES: [&str; 8] =
+    ["waiting", "blocked", "in_flight", "held", "delivered", "dead", "superseded", "discarded"];
+
+impl Deliveries<'_> {
+    /// Whether the caller may do it.
+    fn may(&self, verb: &str) -> bool {
+        if verb == "replay" { self.shell.may.replay } else { self.shell.may.operate }
+    }
+
+    fn states(&self) -> [&'static str; 8] {
+        STATES
+    }
+}
+
+/// What can be done with all that is in a state.
+fn verbs(state: &str) -> Vec<(&'static str, &'static str, bool)> {
+    let (replay, hold) = (("replay", "Replay", false), ("hold", "Hold", false));
+    let (release, discard) = (("release", "Release", false), ("discard", "Discard", true));
+    match state {
+        "dead" => vec![replay, discard],
+        "delivered" | "superseded" => vec![replay],
+        "held" => vec![release, discard],
+        "waiting" | "blocked" => vec![hold, discard],
+        // What is picked by hand may be in any.
+        "" => vec![replay, hold, release, discard],
+        _ => Vec::new(),
+    }
+}
+
+pub(in crate::admin) async fn deliveries(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let query = query_of(&request, &OWN, &[("limit", ROWS)]);
+    let filter = parsed::<DeliveryFilter>(&query)?;
+    let answer = read(api::deliveries(admin.clone(), filter, caller.clone()).await).await?;
+    let filters = Filters::of(&admin, &request, &caller).await?;
+    let rows = Doc::new(&answer.document).list();
+    let next = next_page("/deliveries", &request, &rows, "delivery_id", answer.next);
+    page(&Deliveries {
+        shell: Shell::new(&request, &caller, "/deliveries", "Deliveries"),
+        verbs: verbs(filters.value("state")),
+        filters,
+        rows,
+        next,
+        choose: choice(&query),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "dead.html")]
+struct Dead<'a> {
+    shell: Shell,
+    issues: Vec<Doc<'a>>,
+    destination: String,
+    jobs: Vec<Doc<'a>>,
+}
+
+pub(in crate::admin) async fn dead(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let issues = read(api::issues(admin.clone(), caller.clone()).await).await?.document;
+    let jobs = read(api::jobs(admin.clone()).await).await?.document;
+    let destination = asked(&request, "destination");
+    let shown = |issue: &Doc<'_>| destination.is_empty() || issue.at("destination").is(&destination);
+    let shell = Shell::new(&request, &caller, "/dead", "Dead letters");
+    let (issues, jobs) = (Doc::new(&issues).list(), Doc::new(&jobs).list());
+    page(&Dead { shell, issues: issues.into_iter().filter(shown).collect(), destination: destination.clone(), jobs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_chosen_is_what_the_list_shows() {
+        let query = "state=dead&status=401&limit=50&before=9&changed_since=2026-01-01T00%3A00%3A00Z";
+        let expected = json!({"state": "dead", "status": 401, "changed_since": "2026-01-01T00:00:00Z"});
+        assert_eq!(serde_json::from_str::<Json>(&choice(query)).unwrap(), expected);
+    }
+}

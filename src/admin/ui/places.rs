@@ -1,0 +1,89 @@
+//! Where messages come from and go to: sources, destinations, lanes.
+
+use actix_web::{HttpRequest, web};
+use askama::Template;
+
+use super::document::Doc;
+use super::{Page, Shell, asked, page, read};
+use crate::admin::access::Caller;
+use crate::admin::{Admin, api, book};
+
+#[derive(Template)]
+#[template(path = "destinations.html")]
+struct Destinations<'a> {
+    shell: Shell,
+    rows: Vec<Doc<'a>>,
+    system: String,
+}
+
+pub(in crate::admin) async fn destinations(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let found = read(book::destinations(admin, caller.clone()).await).await?.document;
+    let system = asked(&request, "system");
+    let is_asked = |one: &Doc<'_>| system.is_empty() || one.at("system").is(&system);
+    let rows = Doc::new(&found).list().into_iter().filter(is_asked).collect();
+    let shell = Shell::new(&request, &caller, "/destinations", "Destinations");
+    page(&Destinations { shell, rows, system: system.clone() })
+}
+
+#[derive(Template)]
+#[template(path = "destination.html")]
+struct Destination<'a> {
+    shell: Shell,
+    one: Doc<'a>,
+}
+
+pub(in crate::admin) async fn destination(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    caller: Caller,
+) -> Page {
+    let title = format!("Destination {name}");
+    let found = read(book::destination(admin, name, caller.clone()).await).await?.document;
+    page(&Destination { shell: Shell::new(&request, &caller, "/destinations", title), one: Doc::new(&found) })
+}
+
+#[derive(Template)]
+#[template(path = "sources.html")]
+struct Sources<'a> {
+    shell: Shell,
+    rows: Vec<Doc<'a>>,
+}
+
+pub(in crate::admin) async fn sources(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let found = read(book::sources(admin, caller.clone()).await).await?.document;
+    let rows = Doc::new(&found).list();
+    page(&Sources { shell: Shell::new(&request, &caller, "/sources", "Sources"), rows })
+}
+
+#[derive(Template)]
+#[template(path = "source.html")]
+struct Source<'a> {
+    shell: Shell,
+    one: Doc<'a>,
+}
+
+pub(in crate::admin) async fn source(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    name: web::Path<String>,
+    caller: Caller,
+) -> Page {
+    let title = format!("Source {name}");
+    let found = read(book::source(admin, name, caller.clone()).await).await?.document;
+    page(&Source { shell: Shell::new(&request, &caller, "/sources", title), one: Doc::new(&found) })
+}
+
+#[derive(Template)]
+#[template(path = "refused.html")]
+struct Refused<'a> {
+    shell: Shell,
+    rows: Vec<Doc<'a>>,
+}
+
+pub(in crate::admin) async fn refused(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let filter = super::lists::parsed::<api::RefusedFilter>("limit=100")?;
+    let found = read(api::refused(admin, filter, caller.clone()).await).await?.document;
+    let rows = Doc::new(&found).list();
+    page(&Refused { shell: Shell::new(&request, &caller, "/refused", "Refused"), rows })
+}

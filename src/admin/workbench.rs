@@ -1,0 +1,121 @@
+//! `POST /api/v1/preview`: the calls that each route would make of a message, with the expressions in force or with others.
+//! It stores nothing, sends nothing, and changes no configuration.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use crate::account::Right;
+use crate::admin::access::Caller;
+use crate::admin::entry::lacking;
+use crate::admin::{Admin, api};
+use crate::store::{StoredConfig, StoredNotification};
+
+/// What is to be tried.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The configuration in force.
+    pub stored: StoredConfig,
+    /// What is replaced in it.
+    pub edit: Option<RouteEdit>,
+    /// What it is tried with.
+    pub message: Message,
+}
+
+/// What a route is tried with in place of what it says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteEdit {
+    /// The route's name.
+    pub route: String,
+    /// Target → expression.
+    #[serde(default)]
+    pub map: Vec<(String, String)>,
+    /// Another condition; empty: none.
+    pub when: Option<String>,
+}
+
+/// A message to try things with.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// One that is in the store.
+    Stored(Box<StoredNotification>),
+    /// An envelope as Salesforce posts it.
+    Envelope {
+        /// The source that it is for; none: the first.
+        source: Option<String>,
+        /// Its text.
+        xml: String,
+    },
+}
+
+/// What comes of a trial; or why it cannot be tried.
+pub type Try = Box<dyn Fn(&Trial) -> Result<Json, String> + Send + Sync>;
+
+/// The body of a preview.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Preview {
+    /// An envelope as Salesforce posts it.
+    envelope: Option<String>,
+    /// The source that the envelope is for.
+    source: Option<String>,
+    /// In place of an envelope: a notification of the store, by its id or row.
+    notification: Option<String>,
+    #[serde(default)]
+    edit: Option<RouteEdit>,
+}
+
+pub(super) async fn preview(admin: web::Data<Admin>, wanted: web::Json<Preview>, caller: Caller) -> HttpResponse {
+    let Preview { envelope, source, notification, edit } = wanted.into_inner();
+    if edit.is_some() && !caller.has(Right::Edit) {
+        return lacking(Right::Edit.as_str());
+    }
+    let message = match (envelope, notification) {
+        (Some(xml), None) => Message::Envelope { source, xml },
+        (None, Some(id)) => match stored(&admin, id, edit.is_some(), &caller).await {
+            Ok(stored) => Message::Stored(Box::new(stored)),
+            Err(answer) => return answer,
+        },
+        (Some(_), Some(_)) | (None, None) => {
+            return api::problem(400, "give an envelope, or the id of a notification that is stored: one of the two");
+        }
+    };
+    let config = match admin.store.taken_configs(1).await.map(|taken| taken.into_iter().next()) {
+        Ok(Some(taken)) => admin.store.config(taken.version).await,
+        Ok(None) => return api::problem(404, "no configuration is in force yet"),
+        Err(error) => Err(error),
+    };
+    let trial = match config {
+        Ok(stored) => Trial { stored, edit, message },
+        Err(error) => return api::from_store(&error),
+    };
+    // It loads a configuration: WSDLs may be large.
+    let admin = Arc::clone(&admin);
+    match web::block(move || (admin.trial)(&trial)).await {
+        Ok(Ok(tried)) => HttpResponse::Ok().json(tried),
+        Ok(Err(reason)) => api::problem(422, &reason),
+        Err(error) => api::problem(503, &error.to_string()),
+    }
+}
+
+/// A notification of the store.
+async fn stored(
+    admin: &Admin,
+    id: String,
+    is_edited: bool,
+    caller: &Caller,
+) -> Result<StoredNotification, HttpResponse> {
+    let revisions = admin.store.notification(id).await.map_err(|error| api::from_store(&error))?;
+    let newest = revisions.into_iter().next_back().map(|view| view.notification);
+    let Some(stored) = newest else { return Err(api::problem(404, "no such notification")) };
+    // An expression of one's own could turn a masked value into another form, which nobody knows again.
+    if is_edited && admin.keep.terms.load().masks.hides(&stored.source) && !caller.has(Right::Unmask) {
+        let detail = "this source masks fields: to try other expressions with its stored messages needs the right unmask; \
+                      paste an envelope in its place";
+        return Err(api::problem(403, detail));
+    }
+    Ok(stored)
+}

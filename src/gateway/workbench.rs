@@ -1,0 +1,98 @@
+//! What the configuration in force, or one with other expressions, would make of a message: nothing is stored, nothing sent.
+
+use serde_json::{Value as Json, json};
+
+use crate::admin::workbench::{Message, Trial};
+use crate::config::{self, Loaded};
+use crate::facts::Facts;
+use crate::preview::{self, Made, Making, Side};
+use crate::store::StoredNotification;
+
+/// What comes of a trial, as `POST /api/v1/preview` answers.
+///
+/// # Errors
+/// Why nothing can be tried, in words.
+pub(super) fn tried(trial: &Trial) -> Result<Json, String> {
+    let loaded = config::load_stored_without_secrets(&trial.stored)
+        .map_err(|problems| format!("the configuration in force cannot be used to try things: {problems}"))?;
+    let edited = match &trial.edit {
+        None => None,
+        Some(edit) => {
+            let variant = config::with_route(&trial.stored, &edit.route, &edit.map, edit.when.as_deref())?;
+            match config::load_stored_without_secrets(&variant) {
+                Ok(edited) => Some(edited),
+                Err(problems) => return Ok(json!({"problems": problems_of(&problems)})),
+            }
+        }
+    };
+    let messages = messages(&loaded, trial)?;
+    let new = edited.as_ref().unwrap_or(&loaded);
+    let (now, before) = (Side::new(new), Side::new(&loaded));
+    let each = messages.iter().map(|message| match message {
+        Err(reason) => json!({"unreadable": reason}),
+        Ok(stored) => {
+            let made = told(new, stored, &now.make(stored));
+            let was = edited.as_ref().map(|_| told(&loaded, stored, &before.make(stored)));
+            json!({
+                "notification_id": stored.notification_id, "record_type": stored.record_type,
+                "record_id": stored.record_id, "source": stored.source, "made": made, "was": was,
+            })
+        }
+    });
+    let warnings = edited.as_ref().map(|edited| &edited.facts).map(|facts| new_warnings(&loaded.facts, facts));
+    Ok(json!({"notifications": each.collect::<Vec<_>>(), "problems": [], "warnings": warnings.unwrap_or_default()}))
+}
+
+fn problems_of(problems: &config::Problems) -> Vec<Json> {
+    let each = problems.0.iter().filter(|problem| problem.severity == config::Severity::Error);
+    each.map(|problem| json!({"key": problem.key, "reason": problem.reason, "suggestion": problem.suggestion})).collect()
+}
+
+fn new_warnings(before: &Facts, after: &Facts) -> Vec<String> {
+    after.warnings.iter().filter(|warning| !before.warnings.contains(warning)).cloned().collect()
+}
+
+/// The notifications that are tried.
+fn messages(loaded: &Loaded, trial: &Trial) -> Result<Vec<Result<StoredNotification, String>>, String> {
+    match &trial.message {
+        Message::Stored(stored) => Ok(vec![Ok(StoredNotification::clone(stored))]),
+        Message::Envelope { source, xml } => {
+            let named = loaded.sources.iter().find(|known| source.as_ref().is_none_or(|name| known.name == *name));
+            let source = named.ok_or_else(|| match source {
+                Some(name) => format!("the configuration in force has no source {name:?}"),
+                None => "the configuration in force has no source".to_owned(),
+            })?;
+            preview::notifications(loaded, source, xml.as_bytes()).map_err(|reason| format!("the envelope: {reason}"))
+        }
+    }
+}
+
+/// What each route makes.
+fn told(loaded: &Loaded, stored: &StoredNotification, making: &Making) -> Json {
+    let made = making.routes.iter().map(|(route, made)| call(loaded, stored, route, made));
+    let passed = making.passed.iter().map(|(route, because)| json!({"route": route, "matches": false, "because": because}));
+    json!({"refused": making.refused, "routes": made.chain(passed).collect::<Vec<_>>()})
+}
+
+fn call(loaded: &Loaded, stored: &StoredNotification, route: &str, made: &Made) -> Json {
+    let Made { destination, lane, call } = made;
+    let mut told = json!({"route": route, "matches": true, "destination": destination, "lane": lane});
+    let mask = &loaded.plan.mask;
+    let (key, value) = match call {
+        Err(reason) => ("dead", json!(mask.apply(reason))),
+        Ok(call) => {
+            let headers: Vec<(String, String)> =
+                call.headers.iter().map(|(name, value)| (name.clone(), mask.apply(&value.masked()))).collect();
+            let body = mask.apply(&String::from_utf8_lossy(&call.body));
+            let line = format!("{} {}", call.method, mask.apply(&call.url.masked()));
+            ("call", json!({"request_line": line, "headers": headers, "request": body}))
+        }
+    };
+    if let Some(told) = told.as_object_mut() {
+        told.insert(key.to_owned(), value);
+    }
+    match loaded.masks().of_call(&stored.source, route, &stored.xml) {
+        Some(masking) => masking.hide_document(&told),
+        None => told,
+    }
+}
