@@ -412,7 +412,7 @@ fn taker_of(desk: &Arc<Desk>) -> admin::sample::Take {
         let desk = Arc::clone(&desk);
         Box::pin(async move {
             let post = receive::Post { source, body: envelope.into(), charset: None, sender: "this gateway".to_owned() };
-            match desk.take(post).await {
+            match receive::Intake::take(desk.as_ref(), post).await {
                 Answer::Accepted => Ok(()),
                 Answer::NotNow => Err("the store or the gateway cannot take it now".to_owned()),
                 Answer::Refused(refusal) => Err(refusal.reason),
