@@ -145,7 +145,7 @@ struct TargetParts {
 pub(super) fn destinations(root: &Section<'_, '_>, tables: &Tables) -> Vec<Configured> {
     let mut destinations: Vec<Configured> = Vec::new();
     let sections = root.sections("destination");
-    if sections.is_empty() {
+    if sections.is_empty() && !root.is_yet_to_be_filled() {
         root.desk.error(&root.spot_of("destination"), "there is no [[destination]]: nothing could be delivered");
     }
     for section in sections {

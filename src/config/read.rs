@@ -262,6 +262,13 @@ impl<'s, 'd> Section<'s, 'd> {
         self.table.contains_key(key)
     }
 
+    /// Whether this is the root of a configuration that says where to listen or what to store, and nothing of messages yet:
+    /// a gateway's first. A file in which nothing stands at all is none: it may have been cut off.
+    pub(super) fn is_yet_to_be_filled(&self) -> bool {
+        let has_any = |keys: &[&str]| keys.iter().any(|key| self.has(key));
+        has_any(&["server", "store"]) && !has_any(&["source", "destination", "route"])
+    }
+
     /// Whether a key is there and holds a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| value.get_ref().is_table())

@@ -30,7 +30,7 @@ pub(super) fn sources(root: &Section<'_, '_>) -> (Vec<receive::Source>, Declarat
     let mut sources: Vec<receive::Source> = Vec::new();
     let mut declarations = Declarations::new();
     let sections = root.sections("source");
-    if sections.is_empty() {
+    if sections.is_empty() && !root.is_yet_to_be_filled() {
         let spot = root.spot_of("source");
         root.desk.error(&spot, "there is no [[source]]: nothing could be received");
     }

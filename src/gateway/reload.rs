@@ -277,6 +277,11 @@ impl Reloader {
         if !reloaded.changed {
             return Ok(reloaded);
         }
+        if loaded.sources.is_empty() && !self.known().sources.is_empty() {
+            let reason = "it has no [[source]], [[destination]] and [[route]] any more, as a file that was cut off; to end all \
+                          flows on purpose stop the gateway, and start it with that file";
+            return Err(Refusal::Wrong(vec![reason.to_owned()]));
+        }
         rekey::check(&*self.store, &loaded.encryption).await.map_err(|error| {
             if let StoreError::Conflict(reason) = error { Refusal::Wrong(vec![reason]) } else { Refusal::Store(error) }
         })?;

@@ -132,7 +132,7 @@ async fn one_system_gets_what_another_answered_and_people_find_it() {
     assert_eq!((&shown["followed_by"], &shown["after"]), (&json!([2]), &Value::Null));
     let page = gateway.admin("/deliveries/1").await;
     let page = page.as_str().unwrap();
-    assert!(page.contains("order = 4711") && page.contains("<a href=\"/deliveries/2\">2</a>"), "{page}");
+    assert!(page.contains("<dt>kept: order</dt><dd>4711</dd>") && page.contains("<a href=\"/deliveries/2\">2</a>"), "{page}");
     let listed = gateway.command(&["deliveries", "list", "--kept", "order=4711", "--json"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!((listed.as_array().unwrap().len(), &listed[0]["delivery_id"]), (1, &json!(1)));
@@ -143,7 +143,7 @@ async fn one_system_gets_what_another_answered_and_people_find_it() {
     status.store(422, Ordering::SeqCst);
     post(&gateway, notice("04l2", "006B", "lamp")).await;
     until(&gateway, 4, "dead").await;
-    assert!(gateway.admin("/").await.as_str().unwrap().contains("<a href=\"/deliveries/4\">4</a>"));
+    assert!(gateway.admin("/dead").await.as_str().unwrap().contains("<a href=\"/deliveries/4\">4</a>"));
     let (code, told) = replay(&gateway, 4, json!({"dry_run": true})).await;
     assert!(code == 409 && told["detail"].as_str().unwrap().contains("delivery 3 is dead"), "{told}");
     let (code, problem) = replay(&gateway, 4, json!({})).await;

@@ -19,11 +19,6 @@ impl<'a> Doc<'a> {
         path.split('.').try_fold(json, |json, key| json.get(key)).map_or_else(Self::default, Self::new)
     }
 
-    /// What stands under one key, dots included.
-    pub(in crate::admin) fn key(self, key: &str) -> Self {
-        self.0.and_then(|json| json.get(key)).map_or_else(Self::default, Self::new)
-    }
-
     pub(in crate::admin) fn list(self) -> Vec<Self> {
         self.0.and_then(Json::as_array).into_iter().flatten().map(Self::new).collect()
     }
@@ -119,10 +114,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_nothing_and_never_a_fault() {
-        let document = json!({"a": {"b.c": [1, null], "d": "x"}, "n": null, "z": 0});
+        let document = json!({"a": {"b": [1, null], "d": "x"}, "n": null, "z": 0});
         let doc = Doc::new(&document);
         assert_eq!(doc.at("a.d").text(), "x");
-        assert_eq!(doc.at("a").key("b.c").list().len(), 2);
+        assert_eq!(doc.at("a.b").list().len(), 2);
         assert!(!doc.at("a.q.r").there() && !doc.at("n").there() && doc.at("z").there());
         assert_eq!((doc.at("q").to_string(), doc.at("q").number(), doc.at("q").json()), (String::new(), 0, "null".to_owned()));
     }

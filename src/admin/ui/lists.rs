@@ -59,6 +59,14 @@ impl Filters {
         found.map_or("", |(_, value)| value.as_str())
     }
 
+    /// Whether a filter is asked for that is not among the first.
+    pub(super) fn has_more(&self) -> bool {
+        const MORE: [&str; 9] = [
+            "notification_id", "organization", "attempts", "search", "kept", "since", "until", "changed_since", "changed_until",
+        ];
+        MORE.iter().any(|name| !self.value(name).is_empty())
+    }
+
     pub(super) fn is(&self, name: &str, value: &str) -> bool {
         self.value(name) == value
     }
