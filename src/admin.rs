@@ -22,7 +22,7 @@ use crate::telemetry::{Alarms, Metrics};
 pub mod access;
 mod adopt;
 mod api;
-mod book;
+pub mod book;
 mod bulk;
 pub mod certificate;
 mod entry;
@@ -110,6 +110,8 @@ pub struct Admin {
     pub trial: workbench::Try,
     /// Takes an envelope as if it had been posted.
     pub take: sample::Take,
+    /// Looks at a destination from here; none where nobody can.
+    pub probe: Option<book::Probe>,
     /// What reads the configuration again; none where there is no file.
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.

@@ -15,6 +15,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::account::Account;
+use crate::admin::book::Probe;
 use crate::admin::moving::Standing;
 use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
@@ -88,6 +89,7 @@ pub enum StartError {
 /// A running gateway.
 pub struct Gateway {
     sockets: Sockets,
+    probe: Option<Probe>,
     /// The clock of this machine.
     clock: SharedClock,
     path: Option<PathBuf>,
@@ -147,12 +149,20 @@ impl Gateway {
     /// # Errors
     /// What stood in the way; nothing is left running then.
     pub async fn start(loaded: Loaded, clock: SharedClock) -> Result<Self, StartError> {
+        Self::start_with(loaded, clock, None).await
+    }
+
+    /// The same, with what looks at a destination when somebody wants one to be tried.
+    ///
+    /// # Errors
+    /// As for [`Gateway::start`].
+    pub async fn start_with(loaded: Loaded, clock: SharedClock, probe: Option<Probe>) -> Result<Self, StartError> {
         let sockets = Sockets::bind(&loaded.server)?;
-        Self::start_on(sockets, loaded, clock, None).await
+        Self::start_on((sockets, probe), loaded, clock, None).await
     }
 
     async fn start_on(
-        sockets: Sockets,
+        (sockets, probe): (Sockets, Option<Probe>),
         loaded: Loaded,
         clock: SharedClock,
         earlier: Option<Standing>,
@@ -180,7 +190,7 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let shown = parts.admin((door, format!("{scheme}://{public}")), &reloader, &moving, &certificates);
+        let shown = parts.admin(Outside { door, public: format!("{scheme}://{public}"), probe: probe.clone() }, &reloader, &moving, &certificates);
         let jobs = shown.jobs.clone();
         let admin_server =
             admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
@@ -191,6 +201,7 @@ impl Gateway {
         let Parts { store, dispatch, desk, closing, .. } = parts;
         Ok(Self {
             sockets,
+            probe,
             clock,
             path,
             settings,
@@ -270,7 +281,7 @@ impl Gateway {
         let in_force = in_force(&self.store).await;
         tokio::join!(self.public_server.stop(), self.admin_server.stop());
         self.store.close().await;
-        let Self { sockets, clock, path, settings, .. } = self;
+        let Self { sockets, probe, clock, path, settings, .. } = self;
         let read = path.as_deref().map(config::load);
         let loaded = match (read, in_force) {
             (Some(Ok(loaded)), _) => loaded,
@@ -282,7 +293,7 @@ impl Gateway {
         let named = loaded.store.clone();
         let store = order.as_ref().map_or(settings, |order| order.settings.clone());
         open::until_there(&store, &clock).await;
-        let gateway = Self::start_on(sockets, Loaded { store, ..loaded }, clock, Some(standing)).await?;
+        let gateway = Self::start_on((sockets, probe), Loaded { store, ..loaded }, clock, Some(standing)).await?;
         if let Some(order) = order {
             gateway.arrived(order, &named).await;
         }
@@ -403,6 +414,13 @@ fn admin_server(admin: Arc<Admin>, socket: TcpListener, tls: Option<rustls::Serv
         None => server.listen(socket)?,
     };
     Ok(server.run())
+}
+
+/// How the admin listener is reached, where the public one is, and what tries destinations.
+struct Outside {
+    door: admin::Door,
+    public: String,
+    probe: Option<Probe>,
 }
 
 /// Takes an envelope from this process as if it had been posted.
@@ -549,11 +567,12 @@ impl Parts {
 
     fn admin(
         &self,
-        (door, public): (admin::Door, String),
+        outside: Outside,
         reloader: &Arc<Reloader>,
         moving: &Arc<Moving>,
         certificates: &Arc<Certificates>,
     ) -> Arc<Admin> {
+        let Outside { door, public, probe } = outside;
         let certificates = Arc::clone(certificates);
         let (taker, guard, considerer) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
@@ -568,6 +587,7 @@ impl Parts {
             public,
             trial: Box::new(workbench::tried),
             take: taker_of(&self.desk),
+            probe,
             store: Arc::clone(&self.store),
             dispatch: Arc::clone(&self.dispatch),
             metrics: Arc::clone(&self.metrics),

@@ -1,17 +1,23 @@
 //! What the configuration in force says, and how what it names stands: sources, destinations, the configuration itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
 use crate::admin::names::Asked;
+use crate::admin::person::Person;
 use crate::admin::{Admin, api, masked, reload};
 use crate::delivery::State;
 use crate::facts::{DestinationFacts, RouteFacts, SourceFacts};
-use crate::store::{DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult};
+use crate::store::{By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult, StoredConfig};
+
+/// Looks at a destination of a configuration: its findings, `{"ok","findings":[…]}`; or why it cannot be looked at.
+pub type Probe = Arc<dyn Fn(StoredConfig, String) -> BoxFuture<'static, Result<Json, String>> + Send + Sync>;
 
 /// How many of a destination's latest troubles are told.
 const TROUBLES: u32 = 10;
@@ -22,6 +28,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/sources/{name}", web::get().to(source))
         .route("/destinations", web::get().to(destinations))
         .route("/destinations/{name}", web::get().to(destination))
+        .route("/destinations/{name}/test", web::post().to(test))
         .route("/config/facts", web::get().to(facts));
 }
 
@@ -171,6 +178,50 @@ pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>
     }
 }
 
+/// The body of a call that tries a destination.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Because {
+    #[serde(default)]
+    reason: String,
+}
+
+/// Looks at a destination as `omgate doctor` does: resolves, connects, shakes hands, asks a question that changes nothing.
+async fn test(
+    admin: web::Data<Admin>,
+    name: web::Path<String>,
+    because: web::Json<Because>,
+    person: Person,
+    caller: Caller,
+) -> HttpResponse {
+    let name = name.into_inner();
+    let asked = Asked { destination: Some(&name), ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
+        return fault;
+    }
+    let Some(probe) = &admin.probe else {
+        return api::problem(501, "this gateway cannot look at destinations; run omgate doctor in its place");
+    };
+    let taken = admin.store.taken_configs(1).await.map(|taken| taken.into_iter().next());
+    let config = match taken {
+        Ok(Some(taken)) => admin.store.config(taken.version).await,
+        Ok(None) => return api::problem(404, "no configuration is in force yet"),
+        Err(error) => Err(error),
+    };
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return api::from_store(&error),
+    };
+    let found = probe(config, name.clone()).await;
+    let is_well = found.as_ref().is_ok_and(|found| found.get("ok").and_then(Json::as_bool) == Some(true));
+    let by = By::new(person.0, because.into_inner().reason);
+    admin.audit(by, "test", ("destination", &name), 1, if is_well { "well" } else { "not well" }).await;
+    match found {
+        Ok(found) => api::show(&caller, Ok(found)),
+        Err(reason) => api::problem(422, &reason),
+    }
+}
+
 /// The latest deliveries of a destination that died, and of those that wait the ones whose last attempt came to nothing.
 async fn troubles(admin: &Admin, destination: &str) -> StoreResult<Vec<DeliveryView>> {
     let mut troubles = Vec::new();
@@ -190,7 +241,7 @@ async fn troubles(admin: &Admin, destination: &str) -> StoreResult<Vec<DeliveryV
 /// The configuration as it was loaded: sources, destinations, routes with their mappings, and what is remarkable in it.
 pub(super) async fn facts(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let terms = admin.keep.terms.load_full();
-    let standing = admin.reload.as_ref().map(|reloader: &std::sync::Arc<dyn reload::Reload>| reloader.standing());
+    let standing = admin.reload.as_ref().map(|reloader: &Arc<dyn reload::Reload>| reloader.standing());
     let is_stopping = admin.closing.load(Ordering::SeqCst);
     let body = json!({"facts": terms.facts.as_ref(), "standing": standing, "is_stopping": is_stopping});
     api::show(&caller, Ok(body))

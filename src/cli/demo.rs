@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::cli::print;
+use crate::cli::{doctor, print};
 use crate::cli::send;
 use crate::cli::stub::{ERP_WSDL, ERP_XSD, Speaks, Stub};
 use crate::clock::SystemClock;
@@ -57,7 +57,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let crm = Stub::start(Speaks::Rest).context("starting the REST stub")?;
     write_files(folder.path(), erp.port(), crm.port())?;
     let loaded = config::load(&folder.path().join("omgate.toml")).map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let gateway = Gateway::start(loaded, SystemClock::shared()).await?;
+    let gateway = Gateway::start_with(loaded, SystemClock::shared(), Some(doctor::probe())).await?;
     introduce(&gateway, &erp, &crm, folder.path());
     let demo = Demo { gateway, erp, crm, screen: Screen::new(), sent: Sent::default() };
     let succeeded = if args.once { demo.once().await? } else { demo.until_interrupted().await? };

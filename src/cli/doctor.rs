@@ -79,6 +79,28 @@ enum Verb {
     },
 }
 
+/// Looks at one destination of a stored configuration, for the page of a gateway that runs.
+#[must_use]
+pub fn probe() -> crate::admin::book::Probe {
+    std::sync::Arc::new(|stored, name| {
+        Box::pin(async move {
+            let loaded = crate::config::load_stored(&stored)
+                .map_err(|problems| format!("the configuration in force cannot be loaded again: {problems}"))?;
+            let now = SystemClock::shared().now();
+            let whereabouts = loaded.by_hand.get(&name).and_then(crate::config::ByHand::whereabouts);
+            let known = whereabouts.zip(loaded.plan.destinations.get(&name));
+            let (whereabouts, destination) = known.ok_or_else(|| format!("there is no destination {name:?} any more"))?;
+            let patience = PATIENCE.min(whereabouts.timeout);
+            let patient = Patient { name: &name, target: &destination.target, whereabouts, now, patience };
+            let (findings, _) = destination::look(&patient).await;
+            let mask = |text: &str| loaded.plan.mask.apply(text);
+            let all: Vec<Finding> = findings.list.into_iter().map(|finding| finding.shown(mask)).collect();
+            let ok = !all.iter().any(|finding| finding.level == Level::Failed);
+            Ok(json!({"ok": ok, "findings": all}))
+        })
+    })
+}
+
 /// Looks at everything. Exit code 1 when something failed.
 ///
 /// # Errors

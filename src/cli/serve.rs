@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::reload::{Order, Reload};
-use crate::cli::print;
+use crate::cli::{doctor, print};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::crash;
@@ -56,7 +56,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     // Listened for before anything runs: unheard, this signal ends a process.
     let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
-    let mut gateway = Gateway::start(loaded, SystemClock::shared()).await?;
+    let mut gateway = Gateway::start_with(loaded, SystemClock::shared(), Some(doctor::probe())).await?;
     loop {
         let moving = gateway.moving();
         tokio::select! {

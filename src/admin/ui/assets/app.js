@@ -135,6 +135,20 @@
     }
   };
 
+  // What was found stays in the dialog, a line each.
+  const told = (answer) => {
+    const list = document.createElement("ul");
+    for (const one of answer.findings || []) {
+      const item = document.createElement("li");
+      item.textContent = `${one.level}: ${one.check}: ${one.found}${one.advice ? ` — ${one.advice}` : ""}`;
+      if (one.level === "failed") item.className = "bad";
+      list.append(item);
+    }
+    byId("command-text").textContent = answer.ok ? "It is well." : "Something is in the way.";
+    byId("command-sample").replaceChildren(list);
+    byId("command-yes").disabled = false;
+  };
+
   const confirm = async () => {
     const { button, command, body } = pending;
     const reason = byId("command-reason").value.trim();
@@ -151,6 +165,7 @@
     byId("command-yes").disabled = true;
     try {
       const answer = await call("POST", command, order);
+      if (button.hasAttribute("data-result")) { told(answer); return; }
       dialog.close();
       if (answer && answer.id !== undefined && answer.total !== undefined) {
         follow(answer);

@@ -1,0 +1,239 @@
+// Walks every page of the admin listener in a real browser, and does on it what people do: `node walk.mjs ADDRESS FOLDER`.
+//
+// It says one line for each thing that it tried, `ok …` or `FAILED …`, and leaves a picture of each page in FOLDER. It fails
+// when anything failed, when a page wrote to its console, broke its own policy, asked anybody but the gateway for anything,
+// or has a serious finding of axe.
+import { createRequire } from "node:module";
+import { mkdirSync, readFileSync } from "node:fs";
+
+const [address, folder, chromium] = process.argv.slice(2);
+const require = createRequire(`${process.cwd()}/`);
+const { chromium: engine } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(folder, { recursive: true });
+
+let failures = 0;
+const say = (ok, text) => { console.log(`${ok ? "ok    " : "FAILED"} ${text}`); if (!ok) failures += 1; };
+const check = (condition, text) => say(Boolean(condition), text);
+
+const browser = await engine.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: false });
+const page = await context.newPage();
+page.setDefaultTimeout(15000);
+page.on("console", (message) => { if (["error", "warning"].includes(message.type())) say(false, `console of ${page.url()}: ${message.text()}`); });
+page.on("pageerror", (error) => say(false, `script of ${page.url()}: ${error.message}`));
+page.on("request", (request) => {
+  if (!request.url().startsWith(address) && !request.url().startsWith("data:") && !request.url().startsWith("blob:")) {
+    say(false, `${page.url()} asks ${request.url()}`);
+  }
+});
+
+const api = async (path) => (await context.request.get(`${address}/api/v1${path}`)).json();
+const open = async (path) => { await page.goto(`${address}${path}`); await page.waitForLoadState("networkidle"); };
+
+const look = async (name) => {
+  // Evaluated by the debugger, so that the page's own policy stays as it is.
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  const grave = found.violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  check(grave.length === 0, `${name}: axe ${grave.map((one) => `${one.id}: ${one.nodes.map((node) => node.target).slice(0, 3).join(" ")}`).join("; ") || "has nothing serious"}`);
+  await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
+  await page.setViewportSize({ width: 390, height: 844 });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  check(wide <= 1, `${name}: at 390 pixels nothing sticks out (${wide})`);
+  await page.screenshot({ path: `${folder}/${name}-390.png`, fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 900 });
+};
+
+const visit = async (name, path, words) => {
+  await open(path);
+  check(await page.title() !== "", `${name}: has a title`);
+  for (const word of words) check(await page.locator("main").getByText(word).filter({ visible: true }).count() > 0, `${name}: shows ${JSON.stringify(String(word))}`);
+  await look(name);
+};
+
+// Opens the dialog of a button, waits for the count, gives the reason and does it.
+const command = async (button, reason, options = {}) => {
+  await button.click();
+  const dialog = page.locator("#command");
+  await dialog.waitFor({ state: "visible" });
+  if (options.counts) await page.getByText(options.counts).waitFor();
+  if (options.picture) await page.screenshot({ path: `${folder}/${options.picture}.png` });
+  if (options.refusesWithout) {
+    await page.locator("#command-yes").click();
+    check(await page.getByText("Say why").isVisible(), "a change that needs a reason is not made without one");
+  }
+  await page.locator("#command-reason").fill(reason);
+  if (options.before) await options.before();
+  await page.locator("#command-yes").click();
+  await dialog.waitFor({ state: "hidden" });
+  await page.waitForLoadState("networkidle");
+};
+const until = async (what, test) => {
+  for (let turn = 0; turn < 100; turn += 1) {
+    if (await test()) return say(true, what);
+    await new Promise((done) => { setTimeout(done, 150); });
+  }
+  return say(false, what);
+};
+
+try {
+  // ---- Every page ----
+  await visit("overview", "/", ["What needs a person now", "The ledger balances", /billing is paused/, /password/]);
+  await visit("notifications", "/notifications", ["order-won", "Opportunity"]);
+  await visit("deliveries", "/deliveries", ["delivered", "dead"]);
+  await visit("dead", "/dead", [/422/]);
+  await visit("lanes", "/lanes", ["Lanes"]);
+  await visit("destinations", "/destinations", ["erp", "crm", "billing"]);
+  await visit("destination", "/destinations/erp", ["Limits in force, and what made them so", /destination erp, line/]);
+  await visit("sources", "/sources", ["order-won"]);
+  await visit("source", "/sources/order-won", ["Set it up in Salesforce", /\/om\/order-won/]);
+  await visit("refused", "/refused", [/not well-formed|unknown organization|organization/]);
+  await visit("audit", "/audit", ["Audit"]);
+  await visit("configuration", "/configuration", ["What check says of it", "won-orders"]);
+  await visit("workbench", "/workbench", ["Mapping workbench"]);
+  await visit("start", "/start", ["A source: what Salesforce sends", "A message, delivered"]);
+  const [delivered] = await api("/deliveries?state=delivered&limit=1&destination=erp");
+  await visit("delivery", `/deliveries/${delivered.delivery_id}`, ["Attempt 1", "From record to call"]);
+  await visit("message", `/notifications/${delivered.notification_row}`, ["Which routes take it now", "What the Salesforce administrator sees", "The record's history"]);
+  check((await page.getByText("open in Salesforce").getAttribute("href")).startsWith("https://"), "message: links to Salesforce");
+  check(await page.locator("nav a[aria-current]").count() === 1, "the menu says where one is");
+
+  // ---- Filters stand in the address; a view is saved under a name ----
+  await open("/deliveries");
+  await page.locator("select[name=state]").selectOption("dead");
+  await page.locator("select[name=destination]").selectOption("crm");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.waitForLoadState("networkidle");
+  check(page.url().includes("state=dead") && page.url().includes("destination=crm"), "a filter stands in the address");
+  const states = await page.locator("#rows .state").allTextContents();
+  check(states.length > 0 && states.every((state) => state === "dead"), "the list shows what is asked for");
+  await page.locator("#view-name").fill("dead of crm");
+  await page.getByRole("button", { name: "Save" }).click();
+  await open("/deliveries");
+  await page.getByRole("link", { name: "dead of crm" }).click();
+  await page.waitForLoadState("networkidle");
+  check(page.url().includes("destination=crm"), "a saved view leads back");
+  await page.getByRole("button", { name: "Forget the view dead of crm" }).click();
+  check(await page.getByRole("link", { name: "dead of crm" }).count() === 0, "a saved view is forgotten");
+
+  // ---- By keyboard alone ----
+  await open("/deliveries?state=dead");
+  await page.keyboard.press("Tab");
+  check(await page.evaluate(() => document.activeElement.className) === "skip", "the first Tab offers to skip the menu");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("/");
+  check(await page.evaluate(() => document.activeElement.tagName) === "INPUT", "a slash goes to the filters");
+
+  // ---- One dead letter is replayed, with its call shown first ----
+  const [dead] = await api("/deliveries?state=dead&destination=crm&limit=1");
+  await open(`/deliveries/${dead.delivery_id}`);
+  await command(page.getByRole("button", { name: "Replay…", exact: true }), "the address was corrected", { counts: /It would call: PUT/, picture: "dialog-replay" });
+  await until("a replayed dead letter goes out again", async () => (await api(`/deliveries/${dead.delivery_id}`)).delivery.attempts >= 2);
+
+  // ---- Edit and resend ----
+  const [wrong] = await api("/deliveries?state=dead&destination=erp&limit=1");
+  await open(`/deliveries/${wrong.delivery_id}/edit`);
+  await page.locator("[data-field=Amount]").fill("12.50");
+  await page.locator("#edit-reason").fill("typo in the amount");
+  await page.getByRole("button", { name: "See what would be sent" }).click();
+  await page.getByText("It would be sent").waitFor();
+  check(await page.locator("#edit-result pre").textContent().then((text) => text.includes("12.50")), "edit: the call with the edited value is shown");
+  await page.screenshot({ path: `${folder}/edit-preview.png`, fullPage: true });
+  await page.locator("#edit-send").click();
+  await page.waitForURL(/\/deliveries\/\d+$/);
+  const edited = Number(page.url().split("/").pop());
+  await until("edit: what was edited is delivered", async () => (await api(`/deliveries/${edited}`)).delivery.state === "delivered");
+
+  // ---- A selection is held and released; all that a filter finds is held ----
+  await open("/deliveries?state=waiting&destination=billing");
+  await page.locator("input[name=pick]").nth(0).check();
+  await page.locator("input[name=pick]").nth(1).check();
+  check(await page.getByText("2 selected").isVisible(), "a selection is counted");
+  await command(page.getByRole("button", { name: "Hold…" }), "look at these two first", { counts: "2 deliveries." });
+  await until("a selection is held", async () => (await api("/deliveries?state=held&destination=billing")).length === 2);
+  await open("/deliveries?state=held&destination=billing");
+  await command(page.getByRole("button", { name: "Release…" }), "they are fine", { counts: "2 deliveries." });
+  await until("a filter is released", async () => (await api("/deliveries?state=held&destination=billing")).length === 0);
+  await open("/deliveries?state=waiting&destination=billing");
+  await page.locator("input[name=pick]").nth(0).check();
+  await command(page.getByRole("button", { name: "Discard…" }), "a test order", { counts: "1 delivery.", refusesWithout: true });
+  await until("one is discarded", async () => (await api("/deliveries?state=discarded&destination=billing")).length === 1);
+
+  // ---- A whole issue is replayed ----
+  const issues = await api("/issues");
+  await open("/dead");
+  check(await page.locator("article.card").count() === issues.length, "dead letters are grouped as the API groups them");
+  await command(page.getByRole("button", { name: "Replay all…" }).first(), "fixed at their side", { counts: /deliver(y|ies)\./ });
+  await until("an issue is replayed as a job", async () => (await api("/jobs")).some((job) => job.verb === "replay" && job.ended_at));
+
+  // ---- The ERP is stopped for an hour, and goes on ----
+  await open("/destinations/erp");
+  await command(page.getByRole("button", { name: "Pause…" }), "maintenance", {
+    refusesWithout: true,
+    before: async () => {
+      const later = new Date(Date.now() + 3600000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+      await page.locator("#command-until").fill(later);
+    },
+  });
+  check((await api("/systems")).erp.paused.until, "a pause has an end");
+  check(await page.getByText(/is paused since/).first().isVisible(), "a paused destination says so");
+  await command(page.getByRole("button", { name: "Resume…" }), "done earlier");
+  check((await api("/systems")).erp.paused === null, "a paused destination goes on");
+
+  // ---- A destination is tried ----
+  await page.getByRole("button", { name: "Test the connection" }).click();
+  await page.locator("#command").waitFor({ state: "visible" });
+  await page.locator("#command-yes").click();
+  await page.getByText(/connect/i).first().waitFor();
+  say(true, "a destination is tried");
+  await page.keyboard.press("Escape");
+
+  // ---- The workbench ----
+  await open(`/workbench?route=won-orders&notification=${delivered.notification_row}`);
+  await page.getByText("POST http").first().waitFor();
+  await page.getByLabel("Expression of Currency").fill("'USD'");
+  await page.getByText("Against what is in force").first().waitFor();
+  check(await page.locator(".added").first().textContent().then((text) => text.includes("USD")), "workbench: an edited expression shows in the call");
+  await page.screenshot({ path: `${folder}/workbench-edited.png`, fullPage: true });
+  await page.getByLabel("Expression of Currency").fill("record.Nmae");
+  await page.locator("#wb-map .problem:not(:empty)").first().waitFor();
+  check(await page.locator("#wb-map .problem:not(:empty)").first().textContent().then((text) => /Name/.test(text)), "workbench: an error stands at its place, with the nearest name");
+  await page.screenshot({ path: `${folder}/workbench-error.png`, fullPage: true });
+
+  // ---- A sample goes the whole way ----
+  const before = (await api("/ledger")).notifications.received;
+  await open("/start");
+  await command(page.getByRole("button", { name: "Send a sample of order-won…" }), "does it work?");
+  await until("a sample is taken", async () => (await api("/ledger")).notifications.received > before);
+
+  // ---- Reload, the audit of all this ----
+  await open("/configuration");
+  await command(page.getByRole("button", { name: "Reload…" }), "nothing new");
+  await open("/audit");
+  for (const verb of ["pause", "resume", "replay", "discard", "reload", "sample"]) {
+    check(await page.getByRole("cell", { name: verb, exact: true }).count() > 0, `the audit log has ${verb}`);
+  }
+
+  // ---- What the page says is what the API says ----
+  await open("/");
+  const ledger = await api("/ledger");
+  const figure = (text) => page.locator(".figures div", { hasText: text }).locator("b").textContent().then((shown) => Number(shown.replace(/\D/g, "")));
+  check(await figure(/dead$/) === ledger.deliveries.dead, "the first page and the ledger agree on dead letters");
+  check(await figure(/ in$/) === ledger.notifications.received, "the first page and the ledger agree on what came in");
+  const dark = await browser.newContext({ colorScheme: "dark", viewport: { width: 1280, height: 900 } });
+  const night = await dark.newPage();
+  await night.goto(address);
+  await night.screenshot({ path: `${folder}/overview-dark.png`, fullPage: true });
+  const ground = await night.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  check(ground !== "rgb(255, 255, 255)", `at night the page is dark (${ground})`);
+  await night.evaluate(axe);
+  const found = await night.evaluate(() => window.axe.run(document, { runOnly: ["color-contrast"] }));
+  check(found.violations.length === 0, "at night everything can be read");
+} catch (error) {
+  say(false, `${page.url()}: ${error.message.split("\n").slice(0, 4).join(" | ")}`);
+  await page.screenshot({ path: `${folder}/failure.png`, fullPage: true }).catch(() => {});
+}
+await browser.close();
+console.log(failures === 0 ? "all is well" : `${failures} failed`);
+process.exit(failures === 0 ? 0 : 1);
