@@ -511,7 +511,7 @@ async fn change(
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
     let id = DeliveryId(id);
-    let change = match change_of(&verb, because.even_if_newer, &because.reason) {
+    let change = match change_of(&verb, because.even_if_newer, (&because.reason, because.dry_run)) {
         Ok(change) => change,
         Err((status, detail)) => return problem(status, detail),
     };
@@ -556,7 +556,8 @@ fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
     admin.dispatch.systems().into_iter().map(standing).collect()
 }
 
-fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u16, &'static str)> {
+/// The change that a verb means. What is only asked for needs no reason: it changes nothing.
+fn change_of(verb: &str, even_if_newer: bool, (reason, dry_run): (&str, bool)) -> Result<Change, (u16, &'static str)> {
     let change = match verb {
         "replay" => Change::Replay { even_if_newer },
         "hold" => Change::Hold,
@@ -567,7 +568,7 @@ fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u
     if reason.len() > REASON_BYTES_MAX {
         return Err((400, "the reason is too long"));
     }
-    if change == Change::Discard && reason.trim().is_empty() {
+    if change == Change::Discard && reason.trim().is_empty() && !dry_run {
         return Err((400, "to discard a delivery needs a reason"));
     }
     Ok(change)
@@ -669,8 +670,8 @@ async fn change_many(
 
 /// What a call wants done, to which deliveries, and how; or what is wrong with it.
 fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String)> {
-    let Many { choose, reason, dry_run: _, even_if_newer, mapping, to, rate } = many;
-    let change = change_of(verb, even_if_newer, &reason).map_err(|(status, detail)| (status, detail.to_owned()))?;
+    let Many { choose, reason, dry_run, even_if_newer, mapping, to, rate } = many;
+    let change = change_of(verb, even_if_newer, (&reason, dry_run)).map_err(|(status, detail)| (status, detail.to_owned()))?;
     if rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
         return Err((400, format!("the rate must be from 1 to {RATE_MAX} changes a second")));
     }

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
-mod servers;
+pub(crate) mod servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

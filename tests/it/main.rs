@@ -46,6 +46,7 @@ mod messages;
 mod moving;
 mod ntlm;
 mod outgoing;
+mod pages;
 mod planted;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -187,8 +187,8 @@ async fn what_does_not_count_lets_nobody_in_and_is_said_in_words() {
         (claims(json!({"iss": "https://evil.example"})), 403, "was issued by"),
         (claims(json!({"sub": ""})), 403, "(sub)"),
         (Lie { signer: Signer::Stranger, ..right() }, 403, "signature that is not right"),
-        (Lie { signer: Signer::Unsigned, ..right() }, 403, "signed with &quot;none&quot;"),
-        (Lie { signer: Signer::Shared, ..right() }, 403, "signed with &quot;HS256&quot;"),
+        (Lie { signer: Signer::Unsigned, ..right() }, 403, "signed with &#34;none&#34;"),
+        (Lie { signer: Signer::Shared, ..right() }, 403, "signed with &#34;HS256&#34;"),
         (Lie { signer: Signer::Nobody, ..right() }, 403, "no signed token"),
         (roles(&["strangers"]), 403, "knows you as alice (248289), and no [[server.oidc.grant]]"),
         (roles(&[]), 403, "no [[server.oidc.grant]]"),
@@ -250,7 +250,7 @@ async fn only_the_browser_that_left_comes_back_and_only_once() {
     assert!(told.status == 403 && told.text.contains("invalid_grant"), "the same code twice: {told:?}");
 
     for (query, words) in [
-        (vec![("error", "access_denied"), ("error_description", "<b>not you</b>")], "access_denied: &lt;b&gt;not you"),
+        (vec![("error", "access_denied"), ("error_description", "<b>not you</b>")], "access_denied: &#60;b&#62;not you"),
         (vec![("code", "x"), ("iss", "https://evil.example")], "another provider"),
         (vec![("code", "")], "empty or too long"),
         (vec![("code", "a"), ("code", "b")], "cannot be read"),

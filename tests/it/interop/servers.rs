@@ -68,7 +68,7 @@ pub(super) fn folder() -> PathBuf {
 }
 
 /// Where `.ci/run` puts what comes from Python's and Node's own registries: `python` and `node`.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("../interop")
 }
 

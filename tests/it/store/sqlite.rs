@@ -361,6 +361,11 @@ async fn readyz(world: &World) -> (u16, String) {
         entry: admin::Entry::default(),
         plan_to: Box::new(|_, _| Err(String::new())),
         edit: Box::new(|_, _| Err(String::new())),
+        consider: Box::new(|_| Err(String::new())),
+        probe: None,
+        public: String::new(),
+        take: Box::new(|_, _| Box::pin(async { Err(String::new()) })),
+        trial: Box::new(|_| Err(String::new())),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

@@ -1,0 +1,219 @@
+//! The pages: in a real browser, over every page and every action; an empty gateway that is filled; who sees what.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Arrived, Notice, Process, Sink, envelope};
+use crate::interop::servers::installed;
+
+/// What a mapping cannot make a number of, so that there is a dead letter without a call.
+const NO_NUMBER: &str = "<sf:Name>ACME-9</sf:Name><sf:Amount>plenty</sf:Amount><sf:StageName>Open</sf:StageName>";
+const FINE: &str = "<sf:Name>ACME-1</sf:Name><sf:Amount>12.5</sf:Amount><sf:StageName>Closed Won</sf:StageName>";
+/// No page may have it for whoever lacks the right `payload`.
+const SECRET: &str = "Zebra-4711-Quagga";
+
+/// Three destinations: one takes all, one refuses every third record for good, one refuses our credentials.
+fn configuration(url: &str, more: &str) -> String {
+    let wsdl = concat!(env!("CARGO_MANIFEST_DIR"), "/wsdl");
+    format!(
+        r#"{more}
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+
+[store]
+url = "sqlite:omgate.db"
+
+[[source]]
+name = "order-won"
+path = "/om/order-won"
+organizations = ["00D24000000abcdEAA"]
+wsdl = "{wsdl}/order-won.wsdl"
+
+[[destination]]
+name = "erp"
+kind = "soap"
+wsdl = "{wsdl}/erp.wsdl"
+operation = "CreateOrder"
+endpoint = "{url}/orders"
+rate = "200/s"
+keep = {{ order = "response.body.OrderId" }}
+
+[[destination]]
+name = "crm"
+kind = "rest"
+method = "PUT"
+url = "{url}/picky/{{{{ record.Id }}}}"
+
+[[destination]]
+name = "billing"
+kind = "rest"
+url = "{url}/locked"
+
+[[route]]
+name = "won-orders"
+source = "order-won"
+destination = "erp"
+[route.map]
+OrderNumber = "record.Name | default('none') | truncate(20)"
+Total = "record.Amount | default(0) | decimal(2)"
+Currency = "'EUR'"
+Country = "'DE'"
+Customer.Id = "record.AccountId | default(record.Id)"
+
+[[route]]
+name = "customers"
+source = "order-won"
+destination = "crm"
+
+[[route]]
+name = "invoices"
+source = "order-won"
+destination = "billing"
+when = "record.StageName == 'Closed Won'"
+"#
+    )
+}
+
+fn answer(_: usize, arrived: &Arrived) -> Option<(u16, String)> {
+    let order = "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+                 <CreateOrderResponse xmlns=\"urn:example:erp:orders\"><OrderId>4711</OrderId></CreateOrderResponse>\
+                 </s:Body></s:Envelope>";
+    Some(match arrived.path.as_str() {
+        "/orders" => (200, order.to_owned()),
+        "/locked" => (401, String::new()),
+        path if path.ends_with("0AAA") || path.ends_with("5AAA") => (422, "{\"error\":\"unknown country\"}".to_owned()),
+        _ => (200, "{}".to_owned()),
+    })
+}
+
+async fn post(process: &Process, number: usize, fields: &str) {
+    let (id, record) = (format!("04l{number:012}AAA"), format!("006{number:012}AAA"));
+    let body = envelope(&[Notice { id: &id, record: &record, fields }]);
+    assert!(process.post("/om/order-won", body).await.unwrap().is_ack());
+}
+
+/// A gateway with a bit of everything on its pages.
+async fn busy(more: &str) -> (Process, Sink) {
+    let sink = Sink::start(Box::new(answer)).await;
+    let url = sink.url("");
+    let mut process = Process::prepare(&configuration(&url, more));
+    process.start(&[]).await;
+    for number in 1..=20 {
+        post(&process, number, FINE).await;
+    }
+    post(&process, 21, NO_NUMBER).await;
+    assert_eq!(process.post("/om/order-won", "<a").await.unwrap().status, 500);
+    (process, sink)
+}
+
+/// Chromium, Node and what the walk needs; or why not.
+fn browser() -> Result<(PathBuf, PathBuf), String> {
+    let known = ["chromium", "chromium-browser", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).flat_map(|folder| known.map(|name| folder.join(name)));
+    let chromium = found.into_iter().find(|path| path.is_file()).ok_or("there is no chromium")?;
+    let node = installed().join("node");
+    for package in ["playwright-core", "axe-core"] {
+        if !node.join("node_modules").join(package).is_dir() {
+            return Err(format!("{package} is not installed in {}", node.display()));
+        }
+    }
+    Command::new("node").arg("--version").output().map_err(|error| format!("there is no node: {error}"))?;
+    Ok((chromium, node))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_and_action_works_in_a_browser() {
+    let (chromium, node) = match browser() {
+        Ok(found) => found,
+        Err(reason) => return println!("skipped: {reason}; .ci/run installs it"),
+    };
+    let (process, _sink) = busy("").await;
+    let settled = |ledger: &Value| {
+        let deliveries = &ledger["deliveries"];
+        deliveries["in_flight"] == 0 && deliveries["dead"].as_i64() >= Some(5) && deliveries["delivered"].as_i64() >= Some(36)
+    };
+    process.until(Duration::from_secs(60), settled).await;
+    process.admin_until("/api/v1/systems", Duration::from_secs(30), |systems| !systems["billing"]["paused"].is_null()).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pages");
+    let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/walk.mjs");
+    let mut command = Command::new("timeout");
+    command.args(["300", "node", walk, &format!("http://127.0.0.1:{}", process.admin), folder]).arg(chromium);
+    let walked = tokio::task::spawn_blocking(move || command.current_dir(node).output().unwrap()).await.unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
+    println!("{said}pictures are in {folder}");
+    assert!(walked.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_gateway_guides_to_a_message_delivered_and_no_cut_off_file_empties_it() {
+    let sink = Sink::start(Box::new(answer)).await;
+    let empty = "[server]\nlisten = \"127.0.0.1:{public}\"\nadmin_listen = \"127.0.0.1:{admin}\"\n[store]\nurl = \"sqlite:omgate.db\"\n";
+    let mut process = Process::prepare(empty);
+    process.start(&[]).await;
+    let page = async |path: &str| process.admin(path).await.as_str().unwrap_or_default().to_owned();
+    assert!(page("/").await.contains("Nothing is set up yet"));
+    let guide = page("/start").await;
+    assert!(guide.contains("[[source]]") && guide.contains("{{ record.Id }}"), "{guide}");
+    process.configure(&configuration(&sink.url(""), ""));
+    process.hang_up();
+    let is_there = |sources: &Value| sources.as_array().is_some_and(|list| list.len() == 1);
+    process.admin_until("/api/v1/sources", Duration::from_secs(30), is_there).await;
+    let sample = json!({"reason": "does it work?", "dry_run": true});
+    let (status, dry) = process.change("/api/v1/sources/order-won/sample", &sample).await;
+    assert!(status == 200 && dry["envelope"].as_str().unwrap().contains("sf:Opportunity"), "{dry}");
+    assert_eq!(process.ledger().await["notifications"]["received"], 0);
+    let (status, made) = process.change("/api/v1/sources/order-won/sample", &json!({"reason": "does it work?"})).await;
+    assert_eq!(status, 200, "{made}");
+    process.until(Duration::from_secs(30), |ledger| ledger["destinations"]["erp"]["delivered"] == 1).await;
+    assert!(page("/start").await.contains("It works: a message was delivered"));
+    let audit = process.admin("/api/v1/audit?verb=sample").await;
+    assert_eq!((&audit[0]["object_id"], &audit[0]["reason"]), (&json!("order-won"), &json!("does it work?")));
+    process.configure(empty);
+    let (status, refused) = process.change("/api/v1/reload", &json!({})).await;
+    assert!(status == 422 && refused["detail"].as_str().unwrap().contains("cut off"), "{refused}");
+    assert!(is_there(&process.admin("/api/v1/sources").await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workbench_shows_calls_and_mistakes_and_changes_nothing() {
+    let (process, sink) = busy("").await;
+    process.until(Duration::from_secs(60), |ledger| ledger["destinations"]["erp"]["delivered"] == 20).await;
+    let (calls, ledger) = (sink.arrived().len(), process.ledger().await);
+    let try_it = async |body: Value| process.change("/api/v1/preview", &body).await;
+    let of = |made: &Value, route: &str| {
+        made["routes"].as_array().unwrap().iter().find(|one| one["route"] == route).cloned().unwrap()
+    };
+    let (status, plain) = try_it(json!({"notification": "1"})).await;
+    assert_eq!(status, 200, "{plain}");
+    let made = of(&plain["notifications"][0]["made"], "won-orders");
+    assert!(made["call"]["request"].as_str().unwrap().contains("<ns1:Total>12.50</ns1:Total>"), "{made}");
+    let edit = json!({"route": "won-orders", "map": [["Total", "record.Amount * 2 | decimal(2)"]], "when": "record.Name == 'no'"});
+    let (_, edited) = try_it(json!({"notification": "1", "edit": edit})).await;
+    let now = of(&edited["notifications"][0]["made"], "won-orders");
+    assert_eq!((&now["matches"], &now["because"]), (&json!(false), &json!("its condition `record.Name == 'no'` does not hold")));
+    assert_eq!(of(&edited["notifications"][0]["was"], "won-orders")["matches"], true);
+    let edit = json!({"route": "won-orders", "map": [["Total", "record.Amuont"]]});
+    let (status, wrong) = try_it(json!({"notification": "1", "edit": edit})).await;
+    assert_eq!(status, 200);
+    let problem = &wrong["problems"][0];
+    assert!(problem["key"].as_str().unwrap().ends_with("won-orders.map.Total") && problem["suggestion"] == "Amount", "{wrong}");
+    let pasted = envelope(&[Notice { id: "04lX", record: "006X", fields: NO_NUMBER }]);
+    let (_, dead) = try_it(json!({"envelope": pasted})).await;
+    let made = of(&dead["notifications"][0]["made"], "won-orders");
+    assert!(made["dead"].as_str().unwrap().contains("decimal needs a number"), "{made}");
+    for (body, code, words) in [
+        (json!({}), 400, "one of the two"),
+        (json!({"notification": "nobody"}), 404, "is not in the store"),
+        (json!({"envelope": "<a"}), 422, "the envelope"),
+        (json!({"notification": "1", "edit": {"route": "nobody"}}), 422, "no route"),
+    ] {
+        let (status, told) = try_it(body.clone()).await;
+        assert!(status == code && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
+    }
+    assert_eq!((sink.arrived().len(), process.ledger().await), (calls, ledger), "something was sent or stored");
+}
