@@ -21,6 +21,8 @@ const TARGETS: &[Target] = &[
     ("configuration", properties::configuration, &["fixtures", "fixtures/config-errors", "fixtures/what-if"]),
     ("expression", properties::expression, &["fixtures/config-errors/files"]),
     ("certificate", properties::certificate, &["tests/it/deliver/tls"]),
+    ("front", properties::front, &["fixtures/envelopes"]),
+    ("packed", properties::packed, &["fixtures/envelopes"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
