@@ -593,7 +593,11 @@ fn caller(peer: IpAddr) -> Caller {
 
 /// Who sent is who connected, or who a listed proxy says; whatever others wrote to the left of that changes nothing.
 pub fn believes_listed_proxies_alone(headers: &HeaderMap) {
-    assert_eq!(proxy::sender(Some(&PROXY), &caller(STRANGER), headers), STRANGER, "no proxy is believed that is not listed");
+    assert_eq!(
+        proxy::sender(Some(&PROXY), &caller(STRANGER), headers),
+        STRANGER,
+        "no proxy is believed that is not listed"
+    );
     assert_eq!(proxy::sender(None, &caller(LISTED), headers), LISTED, "none is when none is listed");
     let sender = proxy::sender(Some(&PROXY), &caller(LISTED), headers);
     if PROXY.addresses.contain(sender) {
@@ -603,7 +607,11 @@ pub fn believes_listed_proxies_alone(headers: &HeaderMap) {
     let mut forged = HeaderMap::new();
     forged.append(name.clone(), HeaderValue::from_static("198.51.100.66, not an address"));
     headers.get_all(&name).for_each(|value| forged.append(name.clone(), value.clone()));
-    assert_eq!(proxy::sender(Some(&PROXY), &caller(LISTED), &forged), sender, "what a sender wrote himself is believed");
+    assert_eq!(
+        proxy::sender(Some(&PROXY), &caller(LISTED), &forged),
+        sender,
+        "what a sender wrote himself is believed"
+    );
 }
 
 /// Who shows no certificate is let in by no header but one that holds the certificate that is pinned, from a listed proxy.

@@ -31,6 +31,7 @@ mod metrics;
 pub mod moving;
 mod names;
 pub mod oidc;
+mod page;
 pub mod rekey;
 pub mod reload;
 mod person;

@@ -43,7 +43,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
-pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS};
+pub use self::lists::{LIST_DEFAULT, LIST_MAX, NOTIFICATION_KINDS};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
@@ -1128,6 +1128,8 @@ pub trait Store: Send + Sync {
     fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
     /// All revisions of a notification, by row or by notification id, oldest first.
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// The XML of notifications, by their rows: of those that are there, and empty where it was pruned.
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>>;
     /// A list of deliveries.
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>>;
     /// One delivery and its attempts, oldest first.

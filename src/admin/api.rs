@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
-use crate::admin::{Admin, masked};
+use crate::admin::{Admin, masked, page};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue;
@@ -166,13 +166,11 @@ async fn notifications(
         return fault;
     }
     let found = admin.store.notifications(filter.into_inner()).await;
-    show(
-        &caller,
-        found.map(|mut views| {
-            masked::notifications(&admin, &mut views);
-            views
-        }),
-    )
+    let mut views = match found {
+        Ok(views) => views,
+        Err(error) => return from_store(&error),
+    };
+    show(&caller, masked::notifications(&admin, &mut views).await.map(|()| views))
 }
 
 async fn notification(
@@ -197,7 +195,9 @@ async fn notification(
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
     let mut found = admin.store.deliveries(filter).await;
     if !unmasked {
-        masked::notifications(&admin, &mut revisions);
+        if let Err(error) = masked::notifications(&admin, &mut revisions).await {
+            return from_store(&error);
+        }
         found = hidden(&admin, found).await;
     }
     show(&caller, found.map(|deliveries| json!({"revisions": revisions, "deliveries": deliveries})))
@@ -217,7 +217,12 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
-async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+async fn deliveries(
+    admin: web::Data<Admin>,
+    filter: web::Query<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
     // Whoever may look for values learns them.
     if filter.kept.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
@@ -225,25 +230,14 @@ async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>,
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
-    if let Ok(views) = &mut found {
-        unveil_nothing(&caller, views, text.as_deref(), kept.as_deref());
-    }
+    let page = match page::of_deliveries(&admin, &caller, filter.into_inner()).await {
+        Ok(page) => page,
+        Err(error) => return from_store(&error),
+    };
+    let link = page.link(&request);
     let mut shut = HashMap::new();
-    let explained =
-        found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
-    show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
-}
-
-/// Leaves of what was found by a text what the caller sees it in.
-fn unveil_nothing(caller: &Caller, views: &mut Vec<DeliveryView>, text: Option<&str>, kept: Option<&str>) {
-    if !caller.has(Right::Payload) {
-        for view in views.iter_mut() {
-            view.reason = view.reason.take().map(|reason| issue::without_values(&reason));
-        }
-    }
-    masked::only_what_shows(views, text, kept);
+    let explained: Vec<_> = page.views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
+    page::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), link)
 }
 
 /// What a list of deliveries is asked for by.
@@ -368,7 +362,12 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
-async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+async fn dead(
+    admin: web::Data<Admin>,
+    filter: web::Query<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
@@ -376,20 +375,17 @@ async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, calle
         return lacking(Right::Payload.as_str());
     }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut views = match hidden(&admin, admin.store.deliveries(filter).await).await {
-        Ok(views) => views,
+    let page = match page::of_deliveries(&admin, &caller, filter).await {
+        Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    unveil_nothing(&caller, &mut views, text.as_deref(), kept.as_deref());
-    let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
-    show(
-        &caller,
-        stands_for.map(|each| {
-            let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
-            views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
-        }),
-    )
+    let link = page.link(&request);
+    let stands_for = admin.store.stands_for(page.views.iter().map(|view| view.delivery_id).collect()).await;
+    let letters = stands_for.map(|each| {
+        let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
+        page.views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+    });
+    page::linked(show(&caller, letters), link)
 }
 
 /// The body of every changing call.

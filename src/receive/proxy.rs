@@ -162,10 +162,7 @@ fn chain_of(value: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 ///
 /// # Errors
 /// What was wrong with it.
-pub async fn preamble(
-    socket: &mut (impl AsyncRead + Unpin),
-    protocol: Protocol,
-) -> Result<Option<SocketAddr>, String> {
+pub async fn preamble(socket: &mut (impl AsyncRead + Unpin), protocol: Protocol) -> Result<Option<SocketAddr>, String> {
     let broken = |error: std::io::Error| format!("the connection ended within the PROXY header: {error}");
     let mut start = [0; SIGNATURE.len()];
     socket.read_exact(&mut start).await.map_err(broken)?;

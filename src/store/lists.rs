@@ -1,7 +1,7 @@
 //! How long lists are, in which order they stand, and how what was kept is asked for.
 
 /// The length of a list when none is asked for.
-const LENGTH_DEFAULT: u32 = 100;
+pub const LIST_DEFAULT: u32 = 100;
 
 /// The longest list.
 pub const LIST_MAX: u32 = 1_000;
@@ -15,7 +15,7 @@ const ODD_KINDS: [&str; 3] = ["unrouted", "unreadable", "quarantined"];
 
 /// How many of a list are given.
 pub(super) fn length(asked: Option<u32>) -> u32 {
-    asked.unwrap_or(LENGTH_DEFAULT).clamp(1, LIST_MAX)
+    asked.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX)
 }
 
 /// The order of a list: newest first, save behind a cursor.
