@@ -35,6 +35,7 @@ mod page;
 pub mod rekey;
 pub mod reload;
 mod person;
+mod question;
 mod replay;
 mod reroute;
 mod session;

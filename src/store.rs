@@ -41,7 +41,7 @@ mod token;
 pub mod transfer;
 mod turn;
 
-pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
+pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
 pub use self::lists::{LIST_DEFAULT, LIST_MAX, NOTIFICATION_KINDS};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
@@ -798,6 +798,7 @@ pub struct NotificationFilter {
 #[serde(deny_unknown_fields)]
 pub struct DeliveryFilter {
     /// In this state.
+    #[serde(default, deserialize_with = "lists::state")]
     pub state: Option<State>,
     /// Of this destination.
     pub destination: Option<String>,
@@ -976,6 +977,11 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>>;
+    /// Keys that payloads were sealed with, by id.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>>;
     /// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more than
     /// about 8 MiB of them at once. Empty when there are no more.
     ///

@@ -291,6 +291,7 @@ mod tests {
             "oidc.rs",
             "page.rs",
             "person.rs",
+            "question.rs",
             "reload.rs",
             "replay.rs",
             "reroute.rs",

@@ -15,6 +15,7 @@ use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
+use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::{Admin, masked, page};
 use crate::clock::Timestamp;
@@ -61,10 +62,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(
-            web::QueryConfig::default()
-                .error_handler(|error, _| failed(400, format!("the query is not understood: {error}"))),
-        )
         .app_data(
             web::JsonConfig::default()
                 .limit(BODY_BYTES_MAX)
@@ -155,11 +152,7 @@ async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     }))
 }
 
-async fn notifications(
-    admin: web::Data<Admin>,
-    filter: web::Query<NotificationFilter>,
-    caller: Caller,
-) -> HttpResponse {
+async fn notifications(admin: web::Data<Admin>, filter: Question<NotificationFilter>, caller: Caller) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
     let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -176,7 +169,7 @@ async fn notifications(
 async fn notification(
     admin: web::Data<Admin>,
     id: web::Path<String>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
@@ -219,7 +212,7 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
 
 async fn deliveries(
     admin: web::Data<Admin>,
-    filter: web::Query<DeliveryFilter>,
+    filter: Question<DeliveryFilter>,
     caller: Caller,
     request: HttpRequest,
 ) -> HttpResponse {
@@ -249,7 +242,7 @@ fn asked(filter: &DeliveryFilter) -> Asked<'_> {
 async fn delivery(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
@@ -364,7 +357,7 @@ impl From<DeliveryView> for DeadLetter {
 
 async fn dead(
     admin: web::Data<Admin>,
-    filter: web::Query<DeliveryFilter>,
+    filter: Question<DeliveryFilter>,
     caller: Caller,
     request: HttpRequest,
 ) -> HttpResponse {
@@ -420,6 +413,9 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
     let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
     if let Some(fault) = wish.fault() {
         return problem(400, fault);
+    }
+    if let Some(fault) = (Asked { to: wish.to.as_deref(), ..Asked::default() }).fault(admin).await {
+        return fault;
     }
     if dry_run {
         return match replay::rehearse(admin, id, &wish).await {
@@ -518,7 +514,7 @@ fn change_of(verb: &str, even_if_newer: bool, reason: &str) -> Result<Change, (u
 }
 
 /// Dead letters, grouped by destination and cause.
-async fn issues(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
     let mut issues = match bulk::issues(admin.store.as_ref()).await {
         Ok(issues) => issues.list(),
         Err(error) => return from_store(&error),
@@ -578,7 +574,8 @@ async fn change_many(
         Err((status, detail)) => return problem(status, &detail),
     };
     let Choice { route, destination, .. } = &choice;
-    let asked = Asked { route: route.as_deref(), destination: destination.as_deref(), ..Asked::default() };
+    let (route, destination) = (route.as_deref(), destination.as_deref());
+    let asked = Asked { route, destination, to: wish.to.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
@@ -672,7 +669,7 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
     Ok(forecast)
 }
 
-async fn jobs(admin: web::Data<Admin>) -> HttpResponse {
+async fn jobs(admin: web::Data<Admin>, _: Question<Nothing>) -> HttpResponse {
     HttpResponse::Ok().json(admin.jobs.list())
 }
 
@@ -787,7 +784,7 @@ struct RefusedFilter {
     limit: Option<u32>,
 }
 
-async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
+async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
     }

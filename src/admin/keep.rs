@@ -13,14 +13,15 @@ use tokio::sync::watch;
 
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
+use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;
 use crate::admin::{Admin, api};
 use crate::clock::{Day, Timestamp};
 use crate::masking::Masks;
 use crate::store::sealed::SharedKeys;
 use crate::store::{
-    Absence, AuditFilter, Backup, By, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError, StoreResult,
-    pace,
+    Absence, AuditFilter, Backup, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError,
+    StoreResult, pace,
 };
 
 /// How many days the accounts and the silence are shown of when it is not said.
@@ -90,7 +91,7 @@ struct Days {
     destination: Option<String>,
 }
 
-async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
+async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpResponse {
     let Days { from, to, source, destination } = days.into_inner();
     let asked = Asked { source: source.as_deref(), destination: destination.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -106,7 +107,7 @@ async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Window {
-    days: Option<u16>,
+    days: Option<i64>,
 }
 
 /// A source's silence, and whether it is too long.
@@ -122,9 +123,12 @@ struct Heard {
     alarm: bool,
 }
 
-async fn gaps(admin: web::Data<Admin>, window: web::Query<Window>) -> HttpResponse {
+async fn gaps(admin: web::Data<Admin>, window: Question<Window>) -> HttpResponse {
     let now = admin.clock.now();
-    let days = window.days.map_or(DAYS, i64::from).max(1);
+    let days = window.days.unwrap_or(DAYS);
+    if !(1..=DAYS_MAX).contains(&days) {
+        return api::problem(400, &format!("days is {days}: ask for 1 to {DAYS_MAX}"));
+    }
     let found = match admin.store.gaps(now.day().plus(1 - days)).await {
         Ok(found) => found,
         Err(error) => return api::from_store(&error),
@@ -239,8 +243,10 @@ async fn acknowledge(
 /// The alarm that stands for an absence.
 pub const ABSENCE_ALARM: &str = "absence";
 
-async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
-    if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
+async fn audit(admin: web::Data<Admin>, filter: Question<AuditFilter>) -> HttpResponse {
+    let AuditFilter { verb, object, limit, .. } = &*filter;
+    let asked = Asked { verb: verb.as_deref(), object: object.as_deref(), limit: *limit, ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
     api::answer(admin.store.audit_log(filter.into_inner()).await)
@@ -257,7 +263,7 @@ struct After {
 /// How many entries of the chain are told at once.
 const CHAIN_LIMIT: u32 = 1_000;
 
-async fn chain(admin: web::Data<Admin>, after: web::Query<After>) -> HttpResponse {
+async fn chain(admin: web::Data<Admin>, after: Question<After>) -> HttpResponse {
     let found = admin.store.audit_chain(after.after, CHAIN_LIMIT).await;
     api::answer(found.map(|(chain, entries)| json!({"chain": chain, "entries": entries})))
 }

@@ -28,6 +28,7 @@ mod database;
 mod destination;
 mod disk;
 mod edge;
+mod encryption;
 mod explain;
 mod finding;
 mod listens;
@@ -153,6 +154,7 @@ async fn examined(loaded: &Loaded, args: &Args, public: Option<&Url>) -> Vec<Fin
     all.list.extend(salesforce::look(loaded, public).list);
     let (findings, reading) = store::look(&loaded.store, args.offline).await;
     all.list.extend(findings.list);
+    all.list.extend(encryption::look(&loaded.store, &loaded.encryption, args.offline).await.list);
     all.list.extend(process::look(loaded, is_running).list);
     let (findings, mut readings) = destinations(loaded, args.offline, now).await;
     readings.extend(reading);

@@ -486,6 +486,10 @@ impl Archive for SealedArchive {
         self.archive.in_force()
     }
 
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.archive.sealing_keys()
+    }
+
     fn contents<'a>(
         &'a self,
         before: Option<i64>,
