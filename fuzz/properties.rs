@@ -520,7 +520,7 @@ const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const THEN: Timestamp = Timestamp(1_900_000_000_000);
 const CLIENT: &[u8] = include_bytes!("corpus/certificate/client.der");
 
-static PROXY: LazyLock<Proxy> = LazyLock::new(|| {
+pub static PROXY: LazyLock<Proxy> = LazyLock::new(|| {
     let pins = vec![Certificate::read(CLIENT).unwrap().sha256];
     let rules = Rules { auth: ClientAuth::Required, pins, ..Rules::default() };
     let clients = Clients::new(&rules, &|_| Err(io::ErrorKind::NotFound.into())).unwrap();
@@ -563,8 +563,8 @@ pub fn front(data: &[u8]) {
     }
     let rest = any.map_or(data, |(_, bytes)| &data[bytes..]);
     let headers = headers(rest);
-    believes_listed_proxies_alone(&headers);
-    lets_in_the_certificate_alone(&headers);
+    believes_listed_proxies_alone(&PROXY, &headers);
+    lets_in_the_certificate_alone(&PROXY, &headers);
 }
 
 /// An address that a proxy said is understood as the same when it is written as the PROXY protocol has it.
@@ -575,7 +575,7 @@ fn said_again(address: &SocketAddr) {
 }
 
 /// The lines of a head that are headers.
-fn headers(head: &[u8]) -> HeaderMap {
+pub fn headers(head: &[u8]) -> HeaderMap {
     let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let pairs = lines.filter_map(|line| {
         let at = line.iter().position(|byte| *byte == b':')?;
@@ -592,33 +592,29 @@ fn caller(peer: IpAddr) -> Caller {
 }
 
 /// Who sent is who connected, or who a listed proxy says; whatever others wrote to the left of that changes nothing.
-pub fn believes_listed_proxies_alone(headers: &HeaderMap) {
+pub fn believes_listed_proxies_alone(known: &Proxy, headers: &HeaderMap) {
     assert_eq!(
-        proxy::sender(Some(&PROXY), &caller(STRANGER), headers),
+        proxy::sender(Some(known), &caller(STRANGER), headers),
         STRANGER,
         "no proxy is believed that is not listed"
     );
     assert_eq!(proxy::sender(None, &caller(LISTED), headers), LISTED, "none is when none is listed");
-    let sender = proxy::sender(Some(&PROXY), &caller(LISTED), headers);
-    if PROXY.addresses.contain(sender) {
+    let sender = proxy::sender(Some(known), &caller(LISTED), headers);
+    if known.addresses.contain(sender) {
         return;
     }
     let name = HeaderName::from_static("x-forwarded-for");
     let mut forged = HeaderMap::new();
     forged.append(name.clone(), HeaderValue::from_static("198.51.100.66, not an address"));
     headers.get_all(&name).for_each(|value| forged.append(name.clone(), value.clone()));
-    assert_eq!(
-        proxy::sender(Some(&PROXY), &caller(LISTED), &forged),
-        sender,
-        "what a sender wrote himself is believed"
-    );
+    assert_eq!(proxy::sender(Some(known), &caller(LISTED), &forged), sender, "what a sender wrote himself is believed");
 }
 
 /// Who shows no certificate is let in by no header but one that holds the certificate that is pinned, from a listed proxy.
-pub fn lets_in_the_certificate_alone(headers: &HeaderMap) {
-    assert!(proxy::identify(&PROXY, &caller(STRANGER), headers, THEN).is_err(), "a stranger is believed");
-    let judged = proxy::identify(&PROXY, &caller(LISTED), headers, THEN);
-    assert_eq!(judged.is_ok(), proxy::identify(&PROXY, &caller(LISTED), headers, THEN).is_ok(), "twice the same");
+pub fn lets_in_the_certificate_alone(known: &Proxy, headers: &HeaderMap) {
+    assert!(proxy::identify(known, &caller(STRANGER), headers, THEN).is_err(), "a stranger is believed");
+    let judged = proxy::identify(known, &caller(LISTED), headers, THEN);
+    assert_eq!(judged.is_ok(), proxy::identify(known, &caller(LISTED), headers, THEN).is_ok(), "twice the same");
     match judged {
         Ok(()) => {
             let value = headers.get("client-cert").and_then(|value| value.to_str().ok()).expect("somebody was let in");

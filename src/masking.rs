@@ -639,6 +639,22 @@ mod tests {
     }
 
     #[test]
+    fn of_what_could_not_be_read_values_are_hidden_too_and_of_what_is_gone_everything() {
+        let mut masks = Masks::default();
+        masks.add_source("contacts", ["Email".to_owned()]);
+        masks.add_source("orders", []);
+        let reason = "it came from jane@example.org, of nobody";
+        let two = "<Notification><Id>1</Id><Id>2</Id><sObject><sf:Email> jane@example.org </sf:Email></sObject></Notification>";
+        let record = "<sObject xmlns:sf=\"urn:sf\"><sf:Email>jane@example.org</sf:Email></sObject>";
+        for xml in [two, record] {
+            let masking = masks.of_notification("contacts", xml).unwrap();
+            assert_eq!(masking.hide(reason), "it came from (masked), of nobody", "{xml}");
+        }
+        assert_eq!(masks.of_notification("contacts", "").unwrap().hide(reason), HIDDEN);
+        assert_eq!(masks.of_notification("orders", record), None);
+    }
+
+    #[test]
     fn a_value_is_hidden_wherever_it_stands_escaped_cut_or_in_capitals() {
         let values = masking(&[], &["Jane O'Neil & Söhne <GmbH>"]);
         for (text, hidden) in [

@@ -62,7 +62,7 @@ fn asked<T: DeserializeOwned>(query: &str) -> Result<T, String> {
 
 fn reason(error: &impl ToString) -> String {
     let said = error.to_string();
-    said.strip_prefix("Query deserialize failed: ").unwrap_or(&said).to_owned()
+    said.strip_prefix("Query deserialize error: ").unwrap_or(&said).to_owned()
 }
 
 fn refused(pair: &str, reason: &str) -> String {
