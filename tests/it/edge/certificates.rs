@@ -48,8 +48,12 @@ async fn a_renewed_certificate_is_served_without_a_restart_and_a_wrong_one_is_no
 fn greeting(version: u8) -> Vec<u8> {
     let mut hello = vec![3, version];
     hello.extend([7; 32]);
-    // No session, two suites with RSA, no compression, no extensions.
-    hello.extend([0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0]);
+    // No session, two suites (ECDHE, AES-GCM), no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
+    let signatures = [0, 13, 0, 8, 0, 6, 8, 4, 4, 3, 4, 1];
+    let groups = [0, 10, 0, 4, 0, 2, 0, 23];
+    let points_and_master_secret = [0, 11, 0, 2, 1, 0, 0, 23, 0, 0];
+    hello.extend([[0, 30].as_slice(), &signatures, &groups, &points_and_master_secret].concat());
     let length = u8::try_from(hello.len()).unwrap();
     [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], hello.as_slice()].concat()
 }
@@ -71,14 +75,15 @@ async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         let client = builder.tls_version_min(version).tls_version_max(version).build().unwrap();
         assert!(post_tls(&gateway, &client, number).await.unwrap().is_ack(), "{version:?}");
     }
-    // The alert protocol_version, which is fatal; SSL 3.0, TLS 1.0 and 1.1.
-    for version in [0, 1, 2] {
+    // The same greeting is answered for TLS 1.2, and refused for TLS 1.1, 1.0 and SSL 3.0: the alert protocol_version.
+    let (answered, refused) = (&[22, 3, 3][..], &[21, 3, 3, 0, 2, 2, 70][..]);
+    for (version, expected) in [(3, answered), (2, refused), (1, refused), (0, refused)] {
         let mut socket = std::net::TcpStream::connect(("127.0.0.1", gateway.public)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(&greeting(version)).unwrap();
-        let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer);
-        assert!(answer.len() == 7 && answer[0] == 21 && answer[5..] == [2, 70], "3.{version}: {answer:?}");
+        let mut answer = vec![0; expected.len()];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, expected, "3.{version}");
     }
 }
 
