@@ -20,6 +20,18 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::Compression;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
+
 use omgate::certificate::Certificate;
 use omgate::clock::Timestamp;
 use omgate::config;
@@ -27,6 +39,12 @@ use omgate::envelope::{Content, Envelope, Notification, Record, RecordTypes};
 use omgate::expression::{self, Document, Expression, Place, ResponseScope, Subject, Table, Tables, Template};
 use omgate::outcome::Response;
 use omgate::parse::{self, Limits};
+use omgate::receive::ClientAuth;
+use omgate::receive::client::{Clients, Rules};
+use omgate::receive::front::Caller;
+use omgate::receive::network::{self, Networks};
+use omgate::receive::proxy::{self, Header, Protocol, Proxy};
+use omgate::receive::unpack::{Packing, Stop, Unpacked};
 use omgate::secret::Text;
 use omgate::soap::{self, EncodeOptions, Extent, Reply};
 use omgate::store::StoredConfig;
@@ -489,5 +507,201 @@ pub fn certificate(data: &[u8]) {
             let _ = omgate::certificate::faults(&[certificate]);
         }
         Err(reason) => assert!(!reason.is_empty()),
+    }
+}
+
+/// The most that a PROXY header takes of a connection: version 2, with all that proxies may add (`receive::proxy`).
+const PROXY_HEADER_MAX: usize = 16 + (4 << 10);
+/// A proxy that is listed.
+const LISTED: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+/// A machine that is none.
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// A time at which the certificate of the seeds holds.
+const THEN: Timestamp = Timestamp(1_900_000_000_000);
+const CLIENT: &[u8] = include_bytes!("corpus/certificate/client.der");
+
+pub static PROXY: LazyLock<Proxy> = LazyLock::new(|| {
+    let pins = vec![Certificate::read(CLIENT).unwrap().sha256];
+    let rules = Rules { auth: ClientAuth::Required, pins, ..Rules::default() };
+    let clients = Clients::new(&rules, &|_| Err(io::ErrorKind::NotFound.into())).unwrap();
+    Proxy {
+        addresses: Networks::new(vec![network::parse("10.0.0.0/8").unwrap(), network::parse("fd00::/8").unwrap()]),
+        address_header: Some(Header::parse("X-Forwarded-For").unwrap()),
+        certificate_header: Some(Header::parse("Client-Cert").unwrap()),
+        protocol: Some(Protocol::Any),
+        clients: clients.map(Arc::new),
+    }
+});
+
+/// What was understood of a PROXY header, and how many bytes it took.
+type Preamble = Result<(Option<SocketAddr>, usize), String>;
+
+fn preamble(data: &[u8], protocol: Protocol) -> Preamble {
+    let mut rest = data;
+    let said = proxy::preamble(&mut rest, protocol).now_or_never().expect("bytes that are there need no waiting")?;
+    Ok((said, data.len() - rest.len()))
+}
+
+/// What a connection begins with: the header of the PROXY protocol, and the headers of a request in which proxies speak.
+pub fn front(data: &[u8]) {
+    let any = preamble(data, Protocol::Any);
+    let each = [Protocol::V1, Protocol::V2].map(|protocol| preamble(data, protocol));
+    match &any {
+        Ok((said, bytes)) => {
+            assert!(each.contains(&any), "either version is one of the two: {each:?}");
+            assert!(each.iter().any(Result::is_err), "and not both: {each:?}");
+            assert!(*bytes <= PROXY_HEADER_MAX, "{bytes} bytes were taken");
+            assert_eq!(preamble(&data[..*bytes], Protocol::Any), any, "what follows says nothing of it");
+            assert!(preamble(&data[..bytes - 1], Protocol::Any).is_err(), "it has an end");
+            said.iter().for_each(said_again);
+        }
+        Err(reason) => {
+            assert!(each.iter().all(Result::is_err), "{reason}: {each:?}");
+            assert!(!reason.is_empty() && reason.len() < 1_000, "{reason}");
+            assert!(!reason.contains(char::is_control), "it would break a line of the log: {reason:?}");
+        }
+    }
+    let rest = any.map_or(data, |(_, bytes)| &data[bytes..]);
+    let headers = headers(rest);
+    believes_listed_proxies_alone(&PROXY, &headers);
+    lets_in_the_certificate_alone(&PROXY, &headers);
+}
+
+/// An address that a proxy said is understood as the same when it is written as the PROXY protocol has it.
+fn said_again(address: &SocketAddr) {
+    let (family, to) = if address.is_ipv4() { ("TCP4", "10.0.0.1") } else { ("TCP6", "::1") };
+    let line = format!("PROXY {family} {} {to} {} 443\r\n", address.ip(), address.port());
+    assert_eq!(preamble(line.as_bytes(), Protocol::V1), Ok((Some(*address), line.len())), "{line}");
+}
+
+/// The lines of a head that are headers.
+pub fn headers(head: &[u8]) -> HeaderMap {
+    let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let pairs = lines.filter_map(|line| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..at]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[at + 1..].trim_ascii()).ok()?))
+    });
+    let mut headers = HeaderMap::new();
+    pairs.for_each(|(name, value)| headers.append(name, value));
+    headers
+}
+
+fn caller(peer: IpAddr) -> Caller {
+    Caller { peer, address: peer, certificate: None }
+}
+
+/// Who sent is who connected, or who a listed proxy says; whatever others wrote to the left of that changes nothing.
+pub fn believes_listed_proxies_alone(known: &Proxy, headers: &HeaderMap) {
+    assert_eq!(
+        proxy::sender(Some(known), &caller(STRANGER), headers),
+        STRANGER,
+        "no proxy is believed that is not listed"
+    );
+    assert_eq!(proxy::sender(None, &caller(LISTED), headers), LISTED, "none is when none is listed");
+    let sender = proxy::sender(Some(known), &caller(LISTED), headers);
+    if known.addresses.contain(sender) {
+        return;
+    }
+    let name = HeaderName::from_static("x-forwarded-for");
+    let mut forged = HeaderMap::new();
+    forged.append(name.clone(), HeaderValue::from_static("198.51.100.66, not an address"));
+    headers.get_all(&name).for_each(|value| forged.append(name.clone(), value.clone()));
+    assert_eq!(proxy::sender(Some(known), &caller(LISTED), &forged), sender, "what a sender wrote himself is believed");
+}
+
+/// Who shows no certificate is let in by no header but one that holds the certificate that is pinned, from a listed proxy.
+pub fn lets_in_the_certificate_alone(known: &Proxy, headers: &HeaderMap) {
+    assert!(proxy::identify(known, &caller(STRANGER), headers, THEN).is_err(), "a stranger is believed");
+    let judged = proxy::identify(known, &caller(LISTED), headers, THEN);
+    assert_eq!(judged.is_ok(), proxy::identify(known, &caller(LISTED), headers, THEN).is_ok(), "twice the same");
+    match judged {
+        Ok(()) => {
+            let value = headers.get("client-cert").and_then(|value| value.to_str().ok()).expect("somebody was let in");
+            let decoded = percent_decode_str(value).decode_utf8().expect("what is let in is text");
+            let bare: String = decoded.chars().filter(|c| !c.is_whitespace()).collect();
+            assert!(bare.contains(&STANDARD.encode(CLIENT)), "let in by {value}");
+        }
+        Err(refused) => assert!(!refused.reason.is_empty()),
+    }
+}
+
+/// The bound of an unpacked body here: small, so that inputs reach it.
+const BODY_MAX: usize = 64 << 10;
+
+/// A body unpacked from pieces of one size, or why it was not.
+fn unpack(packing: Packing, data: &[u8], piece: usize) -> Result<Vec<u8>, Stop> {
+    let mut held = 0;
+    let mut body = Unpacked::new(packing, BODY_MAX, 0, |more| {
+        held += more;
+        true
+    });
+    let whole = data.chunks(piece).try_for_each(|chunk| body.push(chunk)).and_then(|()| body.finish());
+    let bytes = body.take();
+    drop(body);
+    assert!(held <= BODY_MAX, "{held} bytes were held");
+    assert_eq!(bytes.len(), held, "what is held was asked for");
+    whole.map(|()| bytes.to_vec())
+}
+
+/// The same by the library's own reader, which wants it whole.
+fn unpacked_by_another(packing: Packing, data: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = BODY_MAX as u64 + 1;
+    match packing {
+        Packing::Plain => Ok(bytes.extend_from_slice(data)).map(|()| 0),
+        Packing::Gzip => MultiGzDecoder::new(data).take(most).read_to_end(&mut bytes),
+        Packing::Deflate => ZlibDecoder::new(data).take(most).read_to_end(&mut bytes),
+    }
+    .ok()
+    .map(|_: usize| bytes)
+}
+
+fn pack(packing: Packing, data: &[u8]) -> Vec<u8> {
+    let level = Compression::fast();
+    let packed = match packing {
+        Packing::Plain => Ok(data.to_vec()),
+        Packing::Gzip => {
+            let mut encoder = GzEncoder::new(Vec::new(), level);
+            encoder.write_all(data).and_then(|()| encoder.finish())
+        }
+        Packing::Deflate => {
+            let mut encoder = ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(data).and_then(|()| encoder.finish())
+        }
+    };
+    packed.expect("memory takes it")
+}
+
+/// A body that came packed: within its bounds, the same in whatever pieces it comes, and what was packed is what comes out.
+pub fn packed(data: &[u8]) {
+    for packing in [Packing::Plain, Packing::Gzip, Packing::Deflate] {
+        let whole = unpack(packing, data, usize::MAX);
+        for piece in [1, 7, 1_000] {
+            let again = unpack(packing, data, piece);
+            assert_eq!(again.as_ref().ok(), whole.as_ref().ok(), "{packing:?} in pieces of {piece}");
+        }
+        match &whole {
+            Ok(bytes) => {
+                let other = unpacked_by_another(packing, data);
+                assert_eq!(other.as_ref(), Some(bytes), "{packing:?}, by another reader");
+                comes_out(packing, bytes);
+            }
+            Err(Stop::TooLarge) => {
+                let other = unpacked_by_another(packing, data);
+                assert!(other.is_none_or(|bytes| bytes.len() > BODY_MAX), "{packing:?} was not too large");
+            }
+            Err(Stop::Broken(error)) => assert!(!error.to_string().is_empty()),
+            Err(Stop::NoRoom) => panic!("there was room"),
+        }
+        comes_out(packing, data);
+    }
+}
+
+/// What is packed comes out as it was, or is too large.
+fn comes_out(packing: Packing, data: &[u8]) {
+    match unpack(packing, &pack(packing, data), 1_000) {
+        Ok(bytes) => assert_eq!(bytes, data, "{packing:?}"),
+        Err(stop) => assert!(data.len() > BODY_MAX && matches!(stop, Stop::TooLarge), "{packing:?}: {stop:?}"),
     }
 }

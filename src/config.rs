@@ -330,7 +330,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
     if root.is_yet_to_be_filled() {
-        let reason = "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
+        let reason =
+            "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
         desk.warning(&root.spot_of("source"), reason);
     }
     let targets: Vec<Option<Target>> =

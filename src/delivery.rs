@@ -84,13 +84,20 @@ impl fmt::Display for State {
     }
 }
 
+/// States less like a wrong one are not proposed.
+const ALIKE_MIN: f64 = 0.75;
+
 impl FromStr for State {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
-            let states = Self::ALL.map(Self::as_str).join(", ");
-            format!("{text:?} is not a state; there is {states}")
+            let likeness = |state: &Self| strsim::jaro_winkler(text, state.as_str());
+            let near = Self::ALL.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+            match near.filter(|near| likeness(near) >= ALIKE_MIN) {
+                Some(near) => format!("there is no such state; did you mean {:?}?", near.as_str()),
+                None => format!("there is no such state; there are {}", Self::ALL.map(Self::as_str).join(", ")),
+            }
         })
     }
 }

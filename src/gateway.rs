@@ -190,7 +190,12 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let shown = parts.admin(Outside { door, public: format!("{scheme}://{public}"), probe: probe.clone() }, &reloader, &moving, &certificates);
+        let shown = parts.admin(
+            Outside { door, public: format!("{scheme}://{public}"), probe: probe.clone() },
+            &reloader,
+            &moving,
+            &certificates,
+        );
         let jobs = shown.jobs.clone();
         let admin_server =
             admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
@@ -429,7 +434,8 @@ fn taker_of(desk: &Arc<Desk>) -> admin::sample::Take {
     Box::new(move |source, envelope| {
         let desk = Arc::clone(&desk);
         Box::pin(async move {
-            let post = receive::Post { source, body: envelope.into(), charset: None, sender: "this gateway".to_owned() };
+            let post =
+                receive::Post { source, body: envelope.into(), charset: None, sender: "this gateway".to_owned() };
             match receive::Intake::take(desk.as_ref(), post).await {
                 Answer::Accepted => Ok(()),
                 Answer::NotNow => Err("the store or the gateway cannot take it now".to_owned()),
@@ -502,7 +508,12 @@ impl Parts {
         .await?;
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
-        let terms = Arc::new(ArcSwap::from_pointee(Terms { retention, sources: silences(&sources), masks, facts: Arc::new(facts) }));
+        let terms = Arc::new(ArcSwap::from_pointee(Terms {
+            retention,
+            sources: silences(&sources),
+            masks,
+            facts: Arc::new(facts),
+        }));
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
             rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits.clone(), config_version },

@@ -382,7 +382,9 @@ impl Desk {
         let told = |(route, decided): (&Route, Result<Planned, route::Passed>)| {
             let (name, destination) = (route.name.clone(), route.destination.clone());
             match decided {
-                Ok(planned) => RouteTold { name, destination, matches: true, lane: planned.lane, because: planned.dead },
+                Ok(planned) => {
+                    RouteTold { name, destination, matches: true, lane: planned.lane, because: planned.dead }
+                }
                 Err(passed) => {
                     RouteTold { name, destination, matches: false, lane: None, because: Some(passed.to_string()) }
                 }

@@ -116,6 +116,14 @@ impl Masks {
         Some(Masking { names: fields.clone(), values: values(xml, fields), ..Masking::default() })
     }
 
+    /// What is to be hidden of a notification of a source, whose record may be pruned.
+    #[must_use]
+    pub fn of_notification(&self, source: &str, xml: &str) -> Option<Masking> {
+        let masking = self.of_record(source, xml)?;
+        // Without the record its values are not known.
+        Some(Masking { unknown: masking.unknown || xml.is_empty(), ..masking })
+    }
+
     /// What is to be hidden of what a source sent that is no record.
     #[must_use]
     pub fn of_names(&self, source: &str) -> Option<Masking> {
@@ -150,7 +158,7 @@ impl Masking {
         }
         let mut text = in_pairs(text, &self.names);
         if text.contains('<') {
-            text = in_xml(&text, &self.names);
+            text = in_xml(&text, &self.names, &mut |_| {});
         }
         if text.contains('"') {
             text = in_json(&text, &self.names);
@@ -234,12 +242,15 @@ fn is_named(entries: &Map<String, Json>, names: &BTreeSet<String>) -> bool {
     entries.contains_key("value") && entries.get("name").and_then(Json::as_str).is_some_and(|name| names.contains(name))
 }
 
-/// The values of fields in a stored record, as text.
+/// The values of fields in a stored record, or in what is stored of a notification that could not be read, as text.
 fn values(xml: &str, fields: &BTreeSet<String>) -> Vec<String> {
-    let Ok(record) = parse::record(xml, None) else { return Vec::new() };
     let mut values = Vec::new();
-    for field in record.fields.iter().filter(|field| fields.contains(&field.name)) {
+    let record = parse::record(xml, None).ok();
+    for field in record.iter().flat_map(|record| &record.fields).filter(|field| fields.contains(&field.name)) {
         texts(&field.value, &mut values);
+    }
+    if values.is_empty() {
+        in_xml(xml, fields, &mut |content| values.push(content.trim().to_owned()));
     }
     values.retain(|text| text.chars().count() >= VALUE_MIN);
     // Of two that begin alike the longer one is hidden first.
@@ -307,8 +318,8 @@ fn local(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-/// Text with the content of elements, and the values of attributes, of these names hidden.
-fn in_xml(text: &str, names: &BTreeSet<String>) -> String {
+/// Text with the content of elements, and the values of attributes, of these names hidden. `tell` hears of such content.
+fn in_xml(text: &str, names: &BTreeSet<String>, tell: &mut impl FnMut(&str)) -> String {
     let mut hidden = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('<') {
@@ -330,6 +341,7 @@ fn in_xml(text: &str, names: &BTreeSet<String>) -> String {
             let (content, closing) = behind.split_at(content);
             if !content.is_empty() {
                 hidden.push_str(HIDDEN);
+                tell(content);
             }
             rest = closing;
         }
@@ -624,6 +636,22 @@ mod tests {
         ] {
             assert_eq!(names.hide(text), hidden, "{text}");
         }
+    }
+
+    #[test]
+    fn of_what_could_not_be_read_values_are_hidden_too_and_of_what_is_gone_everything() {
+        let mut masks = Masks::default();
+        masks.add_source("contacts", ["Email".to_owned()]);
+        masks.add_source("orders", []);
+        let reason = "it came from jane@example.org, of nobody";
+        let two = "<Notification><Id>1</Id><Id>2</Id><sObject><sf:Email> jane@example.org </sf:Email></sObject></Notification>";
+        let record = "<sObject xmlns:sf=\"urn:sf\"><sf:Email>jane@example.org</sf:Email></sObject>";
+        for xml in [two, record] {
+            let masking = masks.of_notification("contacts", xml).unwrap();
+            assert_eq!(masking.hide(reason), "it came from (masked), of nobody", "{xml}");
+        }
+        assert_eq!(masks.of_notification("contacts", "").unwrap().hide(reason), HIDDEN);
+        assert_eq!(masks.of_notification("orders", record), None);
     }
 
     #[test]

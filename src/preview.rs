@@ -112,7 +112,11 @@ impl<'l> Side<'l> {
 ///
 /// # Errors
 /// When it is no envelope that the source takes, in words.
-pub fn notifications(loaded: &Loaded, source: &Source, body: &[u8]) -> Result<Vec<Result<StoredNotification, String>>, String> {
+pub fn notifications(
+    loaded: &Loaded,
+    source: &Source,
+    body: &[u8],
+) -> Result<Vec<Result<StoredNotification, String>>, String> {
     let limits = &loaded.server.limits;
     let limits =
         parse::Limits { depth: limits.depth_max, notifications: limits.notifications_max, fields: limits.fields_max };

@@ -36,7 +36,7 @@ pub mod guard;
 pub mod network;
 pub mod proxy;
 pub mod tls;
-mod unpack;
+pub mod unpack;
 
 /// A POST as it came, whole and within its bounds.
 #[derive(Clone, Debug)]

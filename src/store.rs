@@ -41,9 +41,9 @@ mod token;
 pub mod transfer;
 mod turn;
 
-pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
+pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
-pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS};
+pub use self::lists::{LIST_DEFAULT, LIST_MAX, NOTIFICATION_KINDS};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
@@ -814,6 +814,7 @@ pub struct NotificationFilter {
 #[serde(deny_unknown_fields)]
 pub struct DeliveryFilter {
     /// In this state.
+    #[serde(default, deserialize_with = "lists::state")]
     pub state: Option<State>,
     /// Of this destination.
     pub destination: Option<String>,
@@ -992,6 +993,11 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>>;
+    /// Keys that payloads were sealed with, by id.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>>;
     /// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more than
     /// about 8 MiB of them at once. Empty when there are no more.
     ///
@@ -1144,6 +1150,8 @@ pub trait Store: Send + Sync {
     fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
     /// All revisions of a notification, by row or by notification id, oldest first.
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// The XML of notifications, by their rows: of those that are there, and empty where it was pruned.
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>>;
     /// A list of deliveries.
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>>;
     /// One delivery and its attempts, oldest first.

@@ -214,40 +214,43 @@ const PAYLOAD_KEYS: [&str; 8] = ["xml", "values", "request", "request_line", "re
 pub(super) const VEIL: &str = "(needs the right payload)";
 
 fn veil(document: &mut Json) {
-    match document {
-        Json::Object(entries) => {
-            for (key, value) in entries.iter_mut() {
-                match (key.as_str(), value) {
-                    (key, value) if PAYLOAD_KEYS.contains(&key) => hide(value),
-                    // The code of a fault is the system's own.
-                    ("string" | "actor" | "detail", value @ Json::String(_)) => hide(value),
-                    // What a reason quotes are values.
-                    ("reason" | "example" | "cause" | "text", Json::String(text)) => {
-                        *text = issue::without_values(text)
-                    }
-                    (_, value) => veil(value),
-                }
-            }
-        }
-        Json::Array(items) => items.iter_mut().for_each(veil),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-    }
+    walk(document, &mut |key, value| match (key, value) {
+        (key, value) if PAYLOAD_KEYS.contains(&key) => done(hide(value)),
+        // The code of a fault is the system's own.
+        ("string" | "actor" | "detail", value @ Json::String(_)) => done(hide(value)),
+        // What a reason quotes are values.
+        ("reason" | "example" | "cause" | "text", Json::String(text)) => done(*text = issue::without_values(text)),
+        _ => false,
+    });
 }
 
 /// Leaves out what reasons quote: values, and with them names.
 pub(super) fn unquote(document: &mut Json) {
+    walk(document, &mut |key, value| match (key, value) {
+        ("reason" | "text", Json::String(text)) => done(*text = issue::without_values(text)),
+        _ => false,
+    });
+}
+
+/// Goes through the entries of a document, from the outermost. `see` says whether an entry is done with; else the walk goes
+/// on within it.
+pub(super) fn walk<F: FnMut(&str, &mut Json) -> bool>(document: &mut Json, see: &mut F) {
     match document {
         Json::Object(entries) => {
             for (key, value) in entries.iter_mut() {
-                match (key.as_str(), value) {
-                    ("reason" | "text", Json::String(text)) => *text = issue::without_values(text),
-                    (_, value) => unquote(value),
+                if !see(key, value) {
+                    walk(value, see);
                 }
             }
         }
-        Json::Array(items) => items.iter_mut().for_each(unquote),
+        Json::Array(items) => items.iter_mut().for_each(|item| walk(item, see)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
+}
+
+/// An entry that is done with.
+pub(super) fn done((): ()) -> bool {
+    true
 }
 
 /// Keeps the shape, for those who read by it.
@@ -309,7 +312,9 @@ mod tests {
             "masked.rs",
             "metrics.rs",
             "oidc.rs",
+            "page.rs",
             "person.rs",
+            "question.rs",
             "reload.rs",
             "replay.rs",
             "reroute.rs",

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -14,10 +14,11 @@ use crate::admin::access::Caller;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
-use crate::admin::person::Person;
-use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::needs::{self, NeedsPerson};
-use crate::admin::{Admin, masked};
+use crate::admin::person::Person;
+use crate::admin::question::{Nothing, Question};
+use crate::admin::replay::{self, Mapped, Wish};
+use crate::admin::{Admin, masked, page};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::fields;
@@ -67,10 +68,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(
-            web::QueryConfig::default()
-                .error_handler(|error, _| failed(400, format!("the query is not understood: {error}"))),
-        )
         .app_data(
             web::JsonConfig::default()
                 .limit(BODY_BYTES_MAX)
@@ -180,8 +177,7 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
         let own = own.filter(|(name, _)| plan.destinations.get(*name).is_some_and(|known| known.system == system));
         own.fold(DeliveryCounts::default(), |sum, (_, counts)| sum.with(counts))
     };
-    let systems: Vec<_> =
-        shut.iter().map(|(name, shut)| needs::System { name, shut, counts: counts(name) }).collect();
+    let systems: Vec<_> = shut.iter().map(|(name, shut)| needs::System { name, shut, counts: counts(name) }).collect();
     let health = super::metrics::readiness(admin);
     let not_ready = health.as_ref().err().map(String::as_str);
     needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
@@ -189,7 +185,7 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
 
 pub(super) async fn notifications(
     admin: web::Data<Admin>,
-    filter: web::Query<NotificationFilter>,
+    filter: Question<NotificationFilter>,
     caller: Caller,
 ) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
@@ -198,19 +194,17 @@ pub(super) async fn notifications(
         return fault;
     }
     let found = admin.store.notifications(filter.into_inner()).await;
-    show(
-        &caller,
-        found.map(|mut views| {
-            masked::notifications(&admin, &mut views);
-            views
-        }),
-    )
+    let mut views = match found {
+        Ok(views) => views,
+        Err(error) => return from_store(&error),
+    };
+    show(&caller, masked::notifications(&admin, &mut views).await.map(|()| views))
 }
 
 pub(super) async fn notification(
     admin: web::Data<Admin>,
     id: web::Path<String>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
@@ -231,7 +225,9 @@ pub(super) async fn notification(
     let mut considered = revisions.last().map(|view| considered(&admin, view)).unwrap_or_default();
     if !unmasked {
         considered = masked::considered(&admin, &revisions, considered);
-        masked::notifications(&admin, &mut revisions);
+        if let Err(error) = masked::notifications(&admin, &mut revisions).await {
+            return from_store(&error);
+        }
         found = hidden(&admin, found).await;
     }
     let values = revisions.last().and_then(|view| fields::of("text/xml", &view.notification.xml));
@@ -269,7 +265,12 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
-pub(super) async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn deliveries(
+    admin: web::Data<Admin>,
+    filter: Question<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
     // Whoever may look for values learns them.
     if filter.kept.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
@@ -277,25 +278,14 @@ pub(super) async fn deliveries(admin: web::Data<Admin>, filter: web::Query<Deliv
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
-    if let Ok(views) = &mut found {
-        unveil_nothing(&caller, views, text.as_deref(), kept.as_deref());
-    }
+    let page = match page::of_deliveries(&admin, &caller, filter.into_inner()).await {
+        Ok(page) => page,
+        Err(error) => return from_store(&error),
+    };
+    let link = page.link(&request);
     let mut shut = HashMap::new();
-    let explained =
-        found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
-    show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
-}
-
-/// Leaves of what was found by a text what the caller sees it in.
-fn unveil_nothing(caller: &Caller, views: &mut Vec<DeliveryView>, text: Option<&str>, kept: Option<&str>) {
-    if !caller.has(Right::Payload) {
-        for view in views.iter_mut() {
-            view.reason = view.reason.take().map(|reason| issue::without_values(&reason));
-        }
-    }
-    masked::only_what_shows(views, text, kept);
+    let explained: Vec<_> = page.views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
+    page::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), link)
 }
 
 /// What a list of deliveries is asked for by.
@@ -307,7 +297,7 @@ fn asked(filter: &DeliveryFilter) -> Asked<'_> {
 pub(super) async fn delivery(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
@@ -420,7 +410,12 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
-pub(super) async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn dead(
+    admin: web::Data<Admin>,
+    filter: Question<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
     if let Some(fault) = asked(&filter).fault(&admin).await {
         return fault;
     }
@@ -428,20 +423,17 @@ pub(super) async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFil
         return lacking(Right::Payload.as_str());
     }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut views = match hidden(&admin, admin.store.deliveries(filter).await).await {
-        Ok(views) => views,
+    let page = match page::of_deliveries(&admin, &caller, filter).await {
+        Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    unveil_nothing(&caller, &mut views, text.as_deref(), kept.as_deref());
-    let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
-    show(
-        &caller,
-        stands_for.map(|each| {
-            let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
-            views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
-        }),
-    )
+    let link = page.link(&request);
+    let stands_for = admin.store.stands_for(page.views.iter().map(|view| view.delivery_id).collect()).await;
+    let letters = stands_for.map(|each| {
+        let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
+        page.views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+    });
+    page::linked(show(&caller, letters), link)
 }
 
 /// The body of every changing call.
@@ -476,6 +468,9 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
     let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
     if let Some(fault) = wish.fault() {
         return problem(400, fault);
+    }
+    if let Some(fault) = (Asked { to: wish.to.as_deref(), ..Asked::default() }).fault(admin).await {
+        return fault;
     }
     if dry_run {
         return match replay::rehearse(admin, id, &wish).await {
@@ -575,7 +570,7 @@ fn change_of(verb: &str, even_if_newer: bool, (reason, dry_run): (&str, bool)) -
 }
 
 /// Dead letters, grouped by destination and cause.
-pub(super) async fn issues(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
     let mut issues = match bulk::issues(admin.store.as_ref()).await {
         Ok(issues) => issues.list(),
         Err(error) => return from_store(&error),
@@ -635,7 +630,8 @@ async fn change_many(
         Err((status, detail)) => return problem(status, &detail),
     };
     let Choice { route, destination, .. } = &choice;
-    let asked = Asked { route: route.as_deref(), destination: destination.as_deref(), ..Asked::default() };
+    let (route, destination) = (route.as_deref(), destination.as_deref());
+    let asked = Asked { route, destination, to: wish.to.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
@@ -671,7 +667,8 @@ async fn change_many(
 /// What a call wants done, to which deliveries, and how; or what is wrong with it.
 fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String)> {
     let Many { choose, reason, dry_run, even_if_newer, mapping, to, rate } = many;
-    let change = change_of(verb, even_if_newer, (&reason, dry_run)).map_err(|(status, detail)| (status, detail.to_owned()))?;
+    let change =
+        change_of(verb, even_if_newer, (&reason, dry_run)).map_err(|(status, detail)| (status, detail.to_owned()))?;
     if rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
         return Err((400, format!("the rate must be from 1 to {RATE_MAX} changes a second")));
     }
@@ -729,7 +726,7 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
     Ok(forecast)
 }
 
-pub(super) async fn jobs(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn jobs(admin: web::Data<Admin>, _: Question<Nothing>) -> HttpResponse {
     HttpResponse::Ok().json(admin.jobs.list())
 }
 
@@ -849,7 +846,7 @@ pub(super) struct RefusedFilter {
     limit: Option<u32>,
 }
 
-pub(super) async fn refused(admin: web::Data<Admin>, filter: web::Query<RefusedFilter>, caller: Caller) -> HttpResponse {
+pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
     }

@@ -14,7 +14,9 @@ use crate::admin::person::Person;
 use crate::admin::{Admin, api, masked, reload};
 use crate::delivery::State;
 use crate::facts::{DestinationFacts, RouteFacts, SourceFacts};
-use crate::store::{By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult, StoredConfig};
+use crate::store::{
+    By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult, StoredConfig,
+};
 
 /// Looks at a destination of a configuration: its findings, `{"ok","findings":[…]}`; or why it cannot be looked at.
 pub type Probe = Arc<dyn Fn(StoredConfig, String) -> BoxFuture<'static, Result<Json, String>> + Send + Sync>;

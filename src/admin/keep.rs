@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
+use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;
 use crate::admin::{Admin, api};
 use crate::clock::{Day, Timestamp};
@@ -20,8 +21,8 @@ use crate::facts::Facts;
 use crate::masking::Masks;
 use crate::store::sealed::SharedKeys;
 use crate::store::{
-    Absence, AuditFilter, Backup, By, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError, StoreResult,
-    pace,
+    Absence, AuditFilter, Backup, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError,
+    StoreResult, pace,
 };
 
 /// How many days the accounts and the silence are shown of when it is not said.
@@ -93,7 +94,7 @@ pub(super) struct Days {
     destination: Option<String>,
 }
 
-pub(super) async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> HttpResponse {
+pub(super) async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpResponse {
     let Days { from, to, source, destination } = days.into_inner();
     let asked = Asked { source: source.as_deref(), destination: destination.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -109,7 +110,7 @@ pub(super) async fn days(admin: web::Data<Admin>, days: web::Query<Days>) -> Htt
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Window {
-    days: Option<u16>,
+    days: Option<i64>,
 }
 
 /// A source's silence, and whether it is too long.
@@ -125,9 +126,12 @@ struct Heard {
     alarm: bool,
 }
 
-pub(super) async fn gaps(admin: web::Data<Admin>, window: web::Query<Window>) -> HttpResponse {
+pub(super) async fn gaps(admin: web::Data<Admin>, window: Question<Window>) -> HttpResponse {
     let now = admin.clock.now();
-    let days = window.days.map_or(DAYS, i64::from).max(1);
+    let days = window.days.unwrap_or(DAYS);
+    if !(1..=DAYS_MAX).contains(&days) {
+        return api::problem(400, &format!("days is {days}: ask for 1 to {DAYS_MAX}"));
+    }
     let found = match admin.store.gaps(now.day().plus(1 - days)).await {
         Ok(found) => found,
         Err(error) => return api::from_store(&error),
@@ -242,8 +246,10 @@ async fn acknowledge(
 /// The alarm that stands for an absence.
 pub const ABSENCE_ALARM: &str = "absence";
 
-pub(super) async fn audit(admin: web::Data<Admin>, filter: web::Query<AuditFilter>) -> HttpResponse {
-    if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
+pub(super) async fn audit(admin: web::Data<Admin>, filter: Question<AuditFilter>) -> HttpResponse {
+    let AuditFilter { verb, object, limit, .. } = &*filter;
+    let asked = Asked { verb: verb.as_deref(), object: object.as_deref(), limit: *limit, ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
     api::answer(admin.store.audit_log(filter.into_inner()).await)
@@ -260,7 +266,7 @@ struct After {
 /// How many entries of the chain are told at once.
 const CHAIN_LIMIT: u32 = 1_000;
 
-async fn chain(admin: web::Data<Admin>, after: web::Query<After>) -> HttpResponse {
+async fn chain(admin: web::Data<Admin>, after: Question<After>) -> HttpResponse {
     let found = admin.store.audit_chain(after.after, CHAIN_LIMIT).await;
     api::answer(found.map(|(chain, entries)| json!({"chain": chain, "entries": entries})))
 }

@@ -1,21 +1,20 @@
 //! What people see less the fields that are masked, and how somebody who may sees them after all: that is noted.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::account::Right;
-use crate::admin::access::{self, Caller};
+use crate::admin::access::{self, Caller, done, walk};
 use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::delivery::DeliveryId;
 use crate::issue::{Issue, without_values};
 use crate::masking::{HIDDEN, Masking, Masks};
-use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult};
+use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult, StoredNotification};
 
 /// What a detail is asked with.
 #[derive(Debug, Default, Deserialize)]
@@ -64,14 +63,30 @@ pub(super) async fn unmasks(
     }
 }
 
-/// Hides what is masked of notifications.
-pub(super) fn notifications(admin: &Admin, views: &mut [NotificationView]) {
-    let terms = admin.keep.terms.load();
-    for view in views {
-        let Some(masking) = terms.masks.of_record(&view.notification.source, &view.notification.xml) else { continue };
-        view.notification.xml = masking.hide(&view.notification.xml);
-        view.reason = view.reason.take().map(|reason| masking.hide(&reason));
+/// Records that are read at once: each may be as long as a POST.
+const RECORDS_AT_ONCE: usize = 20;
+
+/// Hides what is masked of notifications. Lists bring no XML; it is read of those that have a reason to be hidden in.
+///
+/// # Errors
+/// When it cannot be read: then it is not known what is to be hidden.
+pub(super) async fn notifications(admin: &Admin, views: &mut [NotificationView]) -> StoreResult<()> {
+    let terms = admin.keep.terms.load_full();
+    for some in views.chunks_mut(RECORDS_AT_ONCE) {
+        let lacks = |view: &&NotificationView| {
+            let NotificationView { notification, reason, .. } = view;
+            reason.is_some() && notification.xml.is_empty() && terms.masks.hides(&notification.source)
+        };
+        let records = records(admin, some.iter().filter(lacks).map(|view| view.notification.row)).await?;
+        for view in some {
+            let StoredNotification { row, source, xml, .. } = &mut view.notification;
+            let record = records.get(row).unwrap_or(xml);
+            let Some(masking) = terms.masks.of_notification(source, record) else { continue };
+            *xml = masking.hide(xml);
+            view.reason = view.reason.take().map(|reason| masking.hide(&reason));
+        }
     }
+    Ok(())
 }
 
 /// Hides what is masked of what a notification would become.
@@ -85,26 +100,21 @@ pub(super) fn considered(admin: &Admin, revisions: &[NotificationView], document
 /// Hides what is masked of deliveries: of their reasons, kept values and lanes.
 ///
 /// # Errors
-/// When what their records hold cannot be read: then it is not known what is to be hidden.
+/// As for [`notifications`].
 pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
-    if terms.masks.is_empty() {
-        return Ok(());
-    }
-    // Deliveries of one notification stand together.
-    let mut known = HashMap::new();
-    for view in views {
+    let says = |view: &DeliveryView| {
         let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty();
-        if says_nothing || !terms.masks.hides(&view.source) {
-            continue;
-        }
-        let row = view.notification_row;
-        let xml = match known.entry(row) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(xml_of(admin, row).await?),
-        };
-        if let Some(masking) = terms.masks.of_call(&view.source, &view.route, xml) {
-            hide(view, &masking);
+        !says_nothing && terms.masks.hides(&view.source)
+    };
+    for some in views.chunks_mut(RECORDS_AT_ONCE) {
+        let speaking = some.iter().filter(|view| says(view));
+        let records = records(admin, speaking.map(|view| view.notification_row)).await?;
+        for view in some.iter_mut().filter(|view| says(view)) {
+            let xml = records.get(&view.notification_row).map_or("", String::as_str);
+            if let Some(masking) = terms.masks.of_call(&view.source, &view.route, xml) {
+                hide(view, &masking);
+            }
         }
     }
     Ok(())
@@ -124,7 +134,7 @@ fn hide(view: &mut DeliveryView, masking: &Masking) {
 /// Hides what is masked of a delivery and its attempts.
 ///
 /// # Errors
-/// As for [`deliveries`].
+/// As for [`notifications`].
 pub(super) async fn delivery(admin: &Admin, view: &mut DeliveryView, attempts: &mut [AttemptView]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
     if !terms.masks.hides(&view.source) {
@@ -150,11 +160,16 @@ pub(super) async fn delivery(admin: &Admin, view: &mut DeliveryView, attempts: &
     Ok(())
 }
 
+/// The records of notifications, by their rows.
+async fn records(admin: &Admin, rows: impl Iterator<Item = i64>) -> StoreResult<BTreeMap<i64, String>> {
+    // Deliveries of one notification stand together.
+    let rows: BTreeSet<i64> = rows.collect();
+    if rows.is_empty() { Ok(BTreeMap::new()) } else { admin.store.records(rows.into_iter().collect()).await }
+}
+
 /// The record that a delivery carries; empty where it was pruned.
 async fn xml_of(admin: &Admin, row: i64) -> StoreResult<String> {
-    let found = admin.store.notification(row.to_string()).await?;
-    let of_row = found.into_iter().find(|view| view.notification.row == row);
-    Ok(of_row.map(|view| view.notification.xml).unwrap_or_default())
+    Ok(records(admin, std::iter::once(row)).await?.remove(&row).unwrap_or_default())
 }
 
 /// Hides what is masked of POSTs that were refused: by the names of fields alone, for they may be anything.
@@ -169,7 +184,7 @@ pub(super) fn refused(masks: &Masks, posts: &mut [RefusedPost]) {
 /// Hides what is masked of issues: of their examples, and of what these have in common.
 ///
 /// # Errors
-/// As for [`deliveries`].
+/// As for [`notifications`].
 pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
     if terms.masks.is_empty() {
@@ -196,7 +211,7 @@ pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<(
 /// Hides what is masked of a document that says what would become of a delivery.
 ///
 /// # Errors
-/// As for [`deliveries`].
+/// As for [`notifications`].
 pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> StoreResult<Json> {
     let terms = admin.keep.terms.load_full();
     let (view, _) = admin.store.delivery(id).await?;
@@ -215,19 +230,7 @@ pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> S
 }
 
 fn forget_hashes(document: &mut Json) {
-    match document {
-        Json::Object(entries) => {
-            for (key, value) in entries.iter_mut() {
-                if key == "same_as_last" || key.ends_with("sha256") {
-                    *value = Json::Null
-                } else {
-                    forget_hashes(value)
-                }
-            }
-        }
-        Json::Array(items) => items.iter_mut().for_each(forget_hashes),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-    }
+    walk(document, &mut |key, value| (key == "same_as_last" || key.ends_with("sha256")) && done(*value = Json::Null));
 }
 
 /// What is said of systems, less what it quotes of anybody's deliveries where fields are masked: whose they are is not known.
@@ -241,21 +244,9 @@ pub(super) fn of_systems(admin: &Admin, mut document: Json) -> Json {
 /// The same of why deliveries wait.
 pub(super) fn reasons_to_wait(admin: &Admin, mut document: Json) -> Json {
     if !admin.keep.terms.load().masks.is_empty() {
-        unquote_why(&mut document);
+        walk(&mut document, &mut |key, value| key == "why" && done(access::unquote(value)));
     }
     document
-}
-
-fn unquote_why(document: &mut Json) {
-    match document {
-        Json::Object(entries) => {
-            for (key, value) in entries.iter_mut() {
-                if key == "why" { access::unquote(value) } else { unquote_why(value) }
-            }
-        }
-        Json::Array(items) => items.iter_mut().for_each(unquote_why),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-    }
 }
 
 /// Why something could not be done with a delivery, less what is masked of it.

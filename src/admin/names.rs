@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use actix_web::HttpResponse;
 
 use crate::admin::{Admin, api};
-use crate::store::{LIST_MAX, NOTIFICATION_KINDS, StoreResult};
+use crate::store::{AUDIT_OBJECTS, AUDIT_VERBS, AuditFilter, LIST_MAX, NOTIFICATION_KINDS, StoreResult};
 
 /// How many names are proposed.
 const PROPOSED_MAX: usize = 3;
@@ -25,6 +25,11 @@ pub(super) struct Asked<'q> {
     pub(super) destination: Option<&'q str>,
     /// Of notifications.
     pub(super) kind: Option<&'q str>,
+    /// A route, or a destination that one leads to: where something is to be sent again.
+    pub(super) to: Option<&'q str>,
+    /// Of the audit log.
+    pub(super) verb: Option<&'q str>,
+    pub(super) object: Option<&'q str>,
     pub(super) limit: Option<u32>,
 }
 
@@ -40,11 +45,35 @@ impl Asked<'_> {
             let known = NOTIFICATION_KINDS.join(", ");
             return Some(api::problem(400, &format!("there is no kind {:?}; there are {known}", clipped(kind))));
         }
-        match self.unknown(admin).await {
+        if let Some(reason) = self.to.and_then(|to| leads_nowhere(admin, to)) {
+            return Some(api::problem(400, &reason));
+        }
+        let unknown = match self.unknown(admin).await {
+            Ok(None) => self.unheard_of(admin).await,
+            unknown => unknown,
+        };
+        match unknown {
             Ok(None) => None,
             Ok(Some(reason)) => Some(api::problem(400, &reason)),
             Err(error) => Some(api::from_store(&error)),
         }
+    }
+
+    /// What of it the audit log does not say of anything, in words. The log is asked only for what nobody does any more.
+    async fn unheard_of(self, admin: &Admin) -> StoreResult<Option<String>> {
+        let filter = AuditFilter { limit: Some(1), ..AuditFilter::default() };
+        for (what, asked, known) in [("verb", self.verb, AUDIT_VERBS), ("object", self.object, AUDIT_OBJECTS)] {
+            let Some(name) = asked.filter(|name| !known.contains(name)) else { continue };
+            let filter = match what {
+                "verb" => AuditFilter { verb: Some(name.to_owned()), ..filter.clone() },
+                _ => AuditFilter { object: Some(name.to_owned()), ..filter.clone() },
+            };
+            if admin.store.audit_log(filter).await?.is_empty() {
+                let hint = hint(name, &known.iter().copied().collect());
+                return Ok(Some(format!("the audit log has no {what} {:?}; {hint}", clipped(name))));
+            }
+        }
+        Ok(None)
     }
 
     /// What of its names is neither in the configuration in force nor in the store, in words. The store is asked only for
@@ -75,19 +104,34 @@ impl Asked<'_> {
     }
 }
 
+/// That nothing leads to where something is to be sent again, and which names are near.
+fn leads_nowhere(admin: &Admin, to: &str) -> Option<String> {
+    let plan = admin.dispatch.plan();
+    if plan.routes.contains_key(to) || plan.destinations.contains_key(to) {
+        return None;
+    }
+    let known: BTreeSet<&str> = plan.routes.keys().chain(plan.destinations.keys()).map(String::as_str).collect();
+    Some(format!("to is {:?}: there is no such route or destination; {}", clipped(to), hint(to, &known)))
+}
+
 /// That nobody has a name, and which are near.
 fn nobodys<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n String>) -> String {
     let known: BTreeSet<&str> = known.map(String::as_str).collect();
-    let near: Vec<String> = nearest(name, &known).into_iter().map(|near| format!("{near:?}")).collect();
-    let hint = if known.is_empty() {
+    let hint = hint(name, &known);
+    format!("neither the configuration nor the store has a {what} {:?}; {hint}", clipped(name))
+}
+
+/// Which names are near, or which there are.
+fn hint(name: &str, known: &BTreeSet<&str>) -> String {
+    let near: Vec<String> = nearest(name, known).into_iter().map(|near| format!("{near:?}")).collect();
+    if known.is_empty() {
         "there is none at all".to_owned()
     } else if near.is_empty() {
         let more = if known.len() > SHOWN_MAX { ", …" } else { "" };
-        format!("there are {}{more}", known.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join(", "))
+        format!("there are {}{more}", known.iter().copied().take(SHOWN_MAX).collect::<Vec<_>>().join(", "))
     } else {
         format!("did you mean {}?", near.join(" or "))
-    };
-    format!("neither the configuration nor the store has a {what} {:?}; {hint}", clipped(name))
+    }
 }
 
 /// Those that are most alike, the nearest first.
@@ -100,7 +144,8 @@ fn nearest<'n>(name: &str, known: &BTreeSet<&'n str>) -> Vec<&'n str> {
     near.into_iter().take(PROPOSED_MAX).map(|(_, name)| name).collect()
 }
 
-fn clipped(name: &str) -> String {
+/// So much of a wrong name as is shown.
+pub(super) fn clipped(name: &str) -> String {
     name.chars().take(NAME_MAX).collect()
 }
 

@@ -66,7 +66,10 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
             list.push(NeedsPerson { what: "dead", subject: destination.clone(), text, hint: "", href });
         }
         if counts.held > 0 {
-            let text = format!("{destination}: {} for a person's decision.", plural(counts.held, "delivery waits", "deliveries wait"));
+            let text = format!(
+                "{destination}: {} for a person's decision.",
+                plural(counts.held, "delivery waits", "deliveries wait")
+            );
             let href = format!("/deliveries?state=held&destination={}", encoded(destination));
             list.push(NeedsPerson { what: "held", subject: destination.clone(), text, hint: "", href });
         }
@@ -197,8 +200,10 @@ mod tests {
         let outage = Outage { reason: "timed out".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
         let shut = Shut::Broken(outage);
         let systems = [System { name: "x", shut: &shut, counts: DeliveryCounts::default() }];
-        let alarms = [("breaker", "x".to_owned(), "again".to_owned()), ("silence", "s".to_owned(), "silent".to_owned())];
-        let found = needs(&Seen { not_ready: Some("no space left"), systems: &systems, alarms: &alarms, ledger: &ledger });
+        let alarms =
+            [("breaker", "x".to_owned(), "again".to_owned()), ("silence", "s".to_owned(), "silent".to_owned())];
+        let found =
+            needs(&Seen { not_ready: Some("no space left"), systems: &systems, alarms: &alarms, ledger: &ledger });
         let what: Vec<_> = found.iter().map(|need| need.what).collect();
         assert_eq!(what, ["not_ready", "unbalanced", "breaker", "silence", "dead", "held", "unrouted"]);
         assert_eq!(found[4].href, "/dead?destination=a+b");

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
-use askama::Template;
 use actix_web::{HttpRequest, HttpResponse, web};
 use arc_swap::ArcSwap;
+use askama::Template;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;

@@ -101,7 +101,9 @@ fn value(name: &str, kind: &str, now: Timestamp) -> String {
         "dateTime" => moment,
         "time" => "12:00:00.000Z".to_owned(),
         "base64Binary" => "c2FtcGxl".to_owned(),
-        kind if kind.contains("int") || kind.contains("long") || kind.contains("short") || kind.contains("byte") => "1".to_owned(),
+        kind if kind.contains("int") || kind.contains("long") || kind.contains("short") || kind.contains("byte") => {
+            "1".to_owned()
+        }
         _ => format!("Sample {name}"),
     }
 }

@@ -8,8 +8,7 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
-use crate::cli::{print};
-use crate::pretty;
+use crate::cli::print;
 use crate::clock::SystemClock;
 use crate::config::{self, Loaded};
 use crate::deliver::{self, classify};
@@ -17,6 +16,7 @@ use crate::envelope::{self, Record};
 use crate::expression::Subject;
 use crate::map::{self, Identity, Mapping};
 use crate::outcome::{Exchange, Outcome};
+use crate::pretty;
 
 /// How deep and how often a path may repeat.
 const ITEMS_MAX: usize = 10_000;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::cli::{doctor, print};
 use crate::cli::send;
 use crate::cli::stub::{ERP_WSDL, ERP_XSD, Speaks, Stub};
+use crate::cli::{doctor, print};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::gateway::Gateway;

@@ -28,6 +28,7 @@ mod database;
 mod destination;
 mod disk;
 mod edge;
+mod encryption;
 mod explain;
 mod finding;
 mod listens;
@@ -89,7 +90,8 @@ pub fn probe() -> crate::admin::book::Probe {
             let now = SystemClock::shared().now();
             let whereabouts = loaded.by_hand.get(&name).and_then(crate::config::ByHand::whereabouts);
             let known = whereabouts.zip(loaded.plan.destinations.get(&name));
-            let (whereabouts, destination) = known.ok_or_else(|| format!("there is no destination {name:?} any more"))?;
+            let (whereabouts, destination) =
+                known.ok_or_else(|| format!("there is no destination {name:?} any more"))?;
             let patience = PATIENCE.min(whereabouts.timeout);
             let patient = Patient { name: &name, target: &destination.target, whereabouts, now, patience };
             let (findings, _) = destination::look(&patient).await;
@@ -175,6 +177,7 @@ async fn examined(loaded: &Loaded, args: &Args, public: Option<&Url>) -> Vec<Fin
     all.list.extend(salesforce::look(loaded, public).list);
     let (findings, reading) = store::look(&loaded.store, args.offline).await;
     all.list.extend(findings.list);
+    all.list.extend(encryption::look(&loaded.store, &loaded.encryption, args.offline).await.list);
     all.list.extend(process::look(loaded, is_running).list);
     let (findings, mut readings) = destinations(loaded, args.offline, now).await;
     readings.extend(reading);

@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::print;
-use crate::cli::store::{deed, may_open};
+use crate::cli::store::{deed, follow, may_open};
 use crate::clock::SystemClock;
 use crate::config;
 use crate::gateway::open;
@@ -27,7 +27,7 @@ pub(super) async fn run(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Resul
     let client = admin.client()?;
     let order = json!({"reason": change.reason, "dry_run": change.dry_run});
     let rekeyed = match client.post("/store/rekey", &order).await {
-        Ok(_) => follow(&client).await?,
+        Ok(_) => follow(&client, ("rekey", "rekeyed"), bar(), show_walk).await?,
         Err(error) if may_open(admin, &error) => closed(admin, change).await.with_context(|| format!("{error:#}"))?,
         Err(error) => return Err(error),
     };
@@ -54,26 +54,8 @@ fn show(bar: &ProgressBar, progress: &Value) {
     bar.set_message(format!("table {}, {changed} written anew", print::cell(progress.get("table"))));
 }
 
-/// Shows how far the gateway is until it ended; what it did.
-async fn follow(client: &Client) -> anyhow::Result<Value> {
-    let bar = bar();
-    loop {
-        let mut standing = client.get("/store/rekey", &[]).await?;
-        match standing.get("state").and_then(Value::as_str) {
-            Some("running") => {
-                show(&bar, standing.get("progress").unwrap_or(&Value::Null));
-                tokio::time::sleep(LOOK).await;
-            }
-            Some("done") => {
-                bar.finish_and_clear();
-                return Ok(standing.get_mut("rekeyed").map(Value::take).unwrap_or_default());
-            }
-            _ => {
-                bar.finish_and_clear();
-                bail!("{}", print::cell(standing.get("error")));
-            }
-        }
-    }
+fn show_walk(bar: &ProgressBar, standing: &Value) {
+    show(bar, standing.get("progress").unwrap_or(&Value::Null));
 }
 
 /// Does it on the store of a gateway that does not run.

@@ -261,7 +261,7 @@ async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: b
     let client = admin.client()?;
     let body = json!({"file": file, "reason": reason});
     let made = match client.post("/store/backup", &body).await {
-        Ok(_) => follow(&client).await?,
+        Ok(_) => follow(&client, ("backup", "backup"), pages(), show_pages).await?,
         Err(error) if may_open(admin, &error) => {
             let made = backup_file(admin, file, reason).await.with_context(|| format!("{error:#}"))?;
             serde_json::to_value(made)?
@@ -283,29 +283,39 @@ async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: b
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows how far a backup is until it ended; what was made.
-async fn follow(client: &Client) -> anyhow::Result<Value> {
+fn pages() -> ProgressBar {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos} of {len} pages, {eta} left") {
         bar.set_style(style);
     }
-    loop {
-        let mut backup = client.get("/store/backup", &[]).await?;
-        let number = |key: &str| backup.get(key).and_then(Value::as_u64).unwrap_or(0);
-        bar.set_length(number("pages"));
-        bar.set_position(number("pages_copied"));
-        match backup.get("state").and_then(Value::as_str) {
-            Some("running") => tokio::time::sleep(LOOK).await,
-            Some("done") => {
-                bar.finish_and_clear();
-                return Ok(backup.get_mut("backup").map(Value::take).unwrap_or_default());
-            }
-            _ => {
-                bar.finish_and_clear();
-                bail!("{}", print::cell(backup.get("error")));
-            }
-        }
+    bar
+}
+
+fn show_pages(bar: &ProgressBar, backup: &Value) {
+    let number = |key: &str| backup.get(key).and_then(Value::as_u64).unwrap_or(0);
+    bar.set_length(number("pages"));
+    bar.set_position(number("pages_copied"));
+}
+
+/// Shows how far a gateway is with its store until that ended; what came of it, which stands under `done`.
+pub(super) async fn follow(
+    client: &Client,
+    (what, done): (&str, &str),
+    bar: ProgressBar,
+    show: fn(&ProgressBar, &Value),
+) -> anyhow::Result<Value> {
+    let path = format!("/store/{what}");
+    let mut standing = client.get(&path, &[]).await?;
+    while standing.get("state").and_then(Value::as_str) == Some("running") {
+        show(&bar, &standing);
+        tokio::time::sleep(LOOK).await;
+        standing = client.get(&path, &[]).await?;
     }
+    bar.finish_and_clear();
+    if standing.get("state").and_then(Value::as_str) != Some("done") {
+        bail!("{}", print::cell(standing.get("error")));
+    }
+    Ok(standing.get_mut(done).map(Value::take).unwrap_or_default())
 }
 
 async fn backup_file(admin: &AdminArgs, file: PathBuf, reason: &str) -> anyhow::Result<Backup> {

@@ -99,10 +99,9 @@ fn destination(configured: &Configured, parts: &Parts<'_>, sections: &Sections<'
 }
 
 fn of_the_system(system: &System) -> Vec<(&'static str, String)> {
-    let rate = system.rate.map_or_else(
-        || "no limit".to_owned(),
-        |rate| format!("{} calls in {}", rate.calls, written(rate.per)),
-    );
+    let rate = system
+        .rate
+        .map_or_else(|| "no limit".to_owned(), |rate| format!("{} calls in {}", rate.calls, written(rate.per)));
     let calendar = system.calendar.as_ref().map_or_else(|| "always open".to_owned(), ToString::to_string);
     let breaker = system.breaker.as_ref().map_or_else(|| "off".to_owned(), breaker_in_words);
     let burst = system.burst.map_or_else(|| "next to none".to_owned(), |burst| burst.to_string());
@@ -122,7 +121,11 @@ fn of_the_system(system: &System) -> Vec<(&'static str, String)> {
 }
 
 fn breaker_in_words(breaker: &breaker::Settings) -> String {
-    let share = breaker.share.as_ref().map(|share| format!(" or {}% of the last {}", share.part * 100.0, share.calls)).unwrap_or_default();
+    let share = breaker
+        .share
+        .as_ref()
+        .map(|share| format!(" or {}% of the last {}", share.part * 100.0, share.calls))
+        .unwrap_or_default();
     let (wait, most) = (written(breaker.wait), written(breaker.wait_max));
     format!("opens after {} failures in a row{share}; tries again after {wait} to {most}", breaker.failures)
 }
@@ -200,7 +203,10 @@ fn add_leaves(leaves: &mut Vec<(String, String)>, path: String, value: &DeValue<
             add_leaves(leaves, format!("{path}[{}]", position + 1), item.get_ref());
         }
     } else {
-        let text = value.as_str().map_or_else(|| super::destination::constant(value).map_or_else(String::new, |constant| constant.to_string()), str::to_owned);
+        let text = value.as_str().map_or_else(
+            || super::destination::constant(value).map_or_else(String::new, |constant| constant.to_string()),
+            str::to_owned,
+        );
         leaves.push((path, text));
     }
 }

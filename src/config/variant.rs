@@ -19,7 +19,8 @@ pub fn with_route(
     when: Option<&str>,
 ) -> Result<StoredConfig, String> {
     let text = stored.files.get(ITSELF).map(String::as_str).unwrap_or_default();
-    let mut root: Table = text.parse().map_err(|error| format!("the configuration in force cannot be read: {error}"))?;
+    let mut root: Table =
+        text.parse().map_err(|error| format!("the configuration in force cannot be read: {error}"))?;
     let routes = root.get_mut("route").and_then(Value::as_array_mut);
     let tables = routes.into_iter().flatten().filter_map(Value::as_table_mut);
     let mut named = tables.filter(|table| name_of(table) == route);
@@ -38,7 +39,8 @@ pub fn with_route(
             }
         }
     }
-    let text = toml::to_string(&root).map_err(|error| format!("the edited configuration cannot be written: {error}"))?;
+    let text =
+        toml::to_string(&root).map_err(|error| format!("the edited configuration cannot be written: {error}"))?;
     let mut variant = stored.clone();
     variant.files.insert(ITSELF.to_owned(), text);
     Ok(variant)

@@ -309,8 +309,20 @@ impl Reloader {
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
         let masks = loaded.masks();
-        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, retention, facts, .. } =
-            loaded;
+        let Loaded {
+            server,
+            accounts,
+            encryption,
+            sources,
+            routes,
+            plan,
+            stored,
+            warnings,
+            seen,
+            retention,
+            facts,
+            ..
+        } = loaded;
         let facts = Arc::new(facts);
         let now = self.clock.now();
         rekey::note(&*self.store, &encryption, now).await?;

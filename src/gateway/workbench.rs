@@ -45,7 +45,8 @@ pub(super) fn tried(trial: &Trial) -> Result<Json, String> {
 
 fn problems_of(problems: &config::Problems) -> Vec<Json> {
     let each = problems.0.iter().filter(|problem| problem.severity == config::Severity::Error);
-    each.map(|problem| json!({"key": problem.key, "reason": problem.reason, "suggestion": problem.suggestion})).collect()
+    each.map(|problem| json!({"key": problem.key, "reason": problem.reason, "suggestion": problem.suggestion}))
+        .collect()
 }
 
 fn new_warnings(before: &Facts, after: &Facts) -> Vec<String> {
@@ -70,7 +71,8 @@ fn messages(loaded: &Loaded, trial: &Trial) -> Result<Vec<Result<StoredNotificat
 /// What each route makes.
 fn told(loaded: &Loaded, stored: &StoredNotification, making: &Making) -> Json {
     let made = making.routes.iter().map(|(route, made)| call(loaded, stored, route, made));
-    let passed = making.passed.iter().map(|(route, because)| json!({"route": route, "matches": false, "because": because}));
+    let passed =
+        making.passed.iter().map(|(route, because)| json!({"route": route, "matches": false, "because": because}));
     json!({"refused": making.refused, "routes": made.chain(passed).collect::<Vec<_>>()})
 }
 

@@ -70,7 +70,8 @@ pub enum Protocol {
 }
 
 /// Who sent a request: the rightmost address that is no proxy's, as far as proxies are to be believed.
-pub(super) fn sender(proxy: Option<&Proxy>, caller: &Caller, headers: &HeaderMap) -> IpAddr {
+#[must_use]
+pub fn sender(proxy: Option<&Proxy>, caller: &Caller, headers: &HeaderMap) -> IpAddr {
     let mut sender = caller.address;
     let Some(proxy) = proxy else { return sender };
     let Some(Header(name)) = &proxy.address_header else { return sender };
@@ -100,7 +101,7 @@ fn address_of(text: &str) -> Option<IpAddr> {
 ///
 /// # Errors
 /// Why not.
-pub(super) fn identify(proxy: &Proxy, caller: &Caller, headers: &HeaderMap, now: Timestamp) -> Result<(), Refused> {
+pub fn identify(proxy: &Proxy, caller: &Caller, headers: &HeaderMap, now: Timestamp) -> Result<(), Refused> {
     let (Some(clients), Some(Header(name))) = (&proxy.clients, &proxy.certificate_header) else { return Ok(()) };
     let refused = |denial, reason: String| Refused { denial, reason, certificate: None };
     if !proxy.addresses.contain(caller.peer) {
@@ -161,10 +162,7 @@ fn chain_of(value: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 ///
 /// # Errors
 /// What was wrong with it.
-pub(super) async fn preamble(
-    socket: &mut (impl AsyncRead + Unpin),
-    protocol: Protocol,
-) -> Result<Option<SocketAddr>, String> {
+pub async fn preamble(socket: &mut (impl AsyncRead + Unpin), protocol: Protocol) -> Result<Option<SocketAddr>, String> {
     let broken = |error: std::io::Error| format!("the connection ended within the PROXY header: {error}");
     let mut start = [0; SIGNATURE.len()];
     socket.read_exact(&mut start).await.map_err(broken)?;

@@ -7,8 +7,10 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
 /// How a body is packed: a Content-Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
+pub enum Packing {
+    /// Not at all.
     Plain,
+    /// RFC 1952; of several members, all.
     Gzip,
     /// What HTTP calls deflate, which is zlib's format (RFC 9110, §8.4.1.2).
     Deflate,
@@ -16,7 +18,8 @@ pub(super) enum Packing {
 
 impl Packing {
     /// What a Content-Encoding means; `x-gzip` is an old name of gzip (RFC 9110, §8.4.1.3).
-    pub(super) fn named(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "identity" | "" => Some(Self::Plain),
             "gzip" | "x-gzip" => Some(Self::Gzip),
@@ -28,7 +31,7 @@ impl Packing {
 
 /// Why a body grows no further.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// It is larger than its bound.
     TooLarge,
     /// All bodies together are.
@@ -65,7 +68,7 @@ impl<G: FnMut(usize) -> bool> Write for Held<G> {
 }
 
 /// A body that grows.
-pub(super) struct Unpacked<G: FnMut(usize) -> bool>(Inner<G>);
+pub struct Unpacked<G: FnMut(usize) -> bool>(Inner<G>);
 
 enum Inner<G: FnMut(usize) -> bool> {
     Plain(Held<G>),
@@ -75,7 +78,7 @@ enum Inner<G: FnMut(usize) -> bool> {
 
 impl<G: FnMut(usize) -> bool> Unpacked<G> {
     /// An empty body of at most so many bytes, unpacked; `reserve` of them are expected.
-    pub(super) fn new(packing: Packing, bytes_max: usize, reserve: usize, grow: G) -> Self {
+    pub fn new(packing: Packing, bytes_max: usize, reserve: usize, grow: G) -> Self {
         let held = Held { bytes: BytesMut::with_capacity(reserve), bytes_max, grow, stop: None };
         Self(match packing {
             Packing::Plain => Inner::Plain(held),
@@ -88,7 +91,7 @@ impl<G: FnMut(usize) -> bool> Unpacked<G> {
     ///
     /// # Errors
     /// When it grows beyond a bound, or is not packed as it says.
-    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), Stop> {
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), Stop> {
         let written = match &mut self.0 {
             Inner::Plain(held) => held.write_all(chunk),
             Inner::Gzip(decoder) => decoder.write_all(chunk),
@@ -101,7 +104,7 @@ impl<G: FnMut(usize) -> bool> Unpacked<G> {
     ///
     /// # Errors
     /// When it is not packed to its end.
-    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+    pub fn finish(&mut self) -> Result<(), Stop> {
         let finished = match &mut self.0 {
             Inner::Plain(_) => Ok(()),
             Inner::Gzip(decoder) => decoder.try_finish(),
@@ -123,7 +126,7 @@ impl<G: FnMut(usize) -> bool> Unpacked<G> {
     }
 
     /// What there is of it. It grows no more: a decoder that is dropped gives out what it still has.
-    pub(super) fn take(&mut self) -> Bytes {
+    pub fn take(&mut self) -> Bytes {
         let held = self.held();
         held.bytes_max = 0;
         std::mem::take(&mut held.bytes).freeze()

@@ -229,6 +229,52 @@ impl Walk {
     }
 }
 
+/// What people do, as the log says it; jobs over many deliveries `begin` and `end` what they do.
+pub const AUDIT_VERBS: &[&str] = &[
+    "acknowledge",
+    "adopt",
+    "backup",
+    "begin discard",
+    "begin hold",
+    "begin release",
+    "begin replay",
+    "cancel",
+    "create",
+    "discard",
+    "end discard",
+    "end hold",
+    "end release",
+    "end replay",
+    "hold",
+    "login",
+    "move",
+    "pause",
+    "prune",
+    "refuse",
+    "rekey",
+    "release",
+    "reload",
+    "replay",
+    "reroute",
+    "resume",
+    "revoke",
+    "unmask",
+];
+/// What they do it to.
+pub const AUDIT_OBJECTS: &[&str] = &[
+    "absence",
+    "account",
+    "configuration",
+    "delivery",
+    "job",
+    "notification",
+    "oidc",
+    "source",
+    "store",
+    "system",
+    "token",
+];
+
 /// Which entries to list; newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,7 +1,11 @@
 //! How long lists are, in which order they stand, and how what was kept is asked for.
 
+use serde::de::{Deserialize, Deserializer, Error};
+
+use crate::delivery::State;
+
 /// The length of a list when none is asked for.
-const LENGTH_DEFAULT: u32 = 100;
+pub const LIST_DEFAULT: u32 = 100;
 
 /// The longest list.
 pub const LIST_MAX: u32 = 1_000;
@@ -15,7 +19,13 @@ const ODD_KINDS: [&str; 3] = ["unrouted", "unreadable", "quarantined"];
 
 /// How many of a list are given.
 pub(super) fn length(asked: Option<u32>) -> u32 {
-    asked.unwrap_or(LENGTH_DEFAULT).clamp(1, LIST_MAX)
+    asked.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX)
+}
+
+/// A state that is asked for; in words when there is no such one.
+pub(super) fn state<'de, D: Deserializer<'de>>(asked: D) -> Result<Option<State>, D::Error> {
+    let text = Option::<String>::deserialize(asked)?;
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 /// The order of a list: newest first, save behind a cursor.

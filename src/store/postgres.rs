@@ -43,7 +43,7 @@ mod token;
 mod transfer;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -608,6 +608,10 @@ impl Store for PostgresStore {
             let revisions = found.await?;
             if revisions.is_empty() { Err(StoreError::NotFound(format!("notification {id}"))) } else { Ok(revisions) }
         })
+    }
+
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
+        self.ask(Manner::Read, move |session| Box::pin(async move { queries::records(session, &rows).await }))
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {

@@ -3,6 +3,7 @@
 //! The store below keeps text and compares none of it, save what is found by its value; that is sealed so that equal
 //! values look equal. Ids, lanes, marks, names and counters stay in clear: the store lives by them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
+use super::lists;
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
@@ -29,9 +31,6 @@ mod values;
 /// Deliveries read at once while their reasons are searched, and pages of them until a search is given up.
 const SEARCHED_AT_ONCE: u32 = 1_000;
 const SEARCHED_MAX: u32 = 200;
-/// How many a list holds when it is not said, and at most.
-const LIST_DEFAULT: u32 = 100;
-const LIST_MAX: u32 = 1_000;
 
 /// The keys in force: exchanged as a whole when another configuration is.
 pub type SharedKeys = Arc<ArcSwap<Keyring>>;
@@ -119,7 +118,7 @@ impl Sealed {
 
     /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
     async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Vec<DeliveryView>> {
-        let limit = filter.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX) as usize;
+        let limit = lists::length(filter.limit) as usize;
         let (mut found, mut page) = (Vec::new(), DeliveryFilter { limit: Some(SEARCHED_AT_ONCE), ..filter });
         for _ in 0..SEARCHED_MAX {
             let mut views = self.store.deliveries(page.clone()).await?;
@@ -241,6 +240,12 @@ impl Store for Sealed {
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
         self.opened(self.store.notification(id), |keys, views| {
             views.iter_mut().for_each(|view| values::open_notification_view(keys, view));
+        })
+    }
+
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
+        self.opened(self.store.records(rows), |keys, records| {
+            records.values_mut().for_each(|xml| values::open_xml(keys, xml));
         })
     }
 
@@ -479,6 +484,10 @@ impl SealedArchive {
 impl Archive for SealedArchive {
     fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>> {
         self.archive.in_force()
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        self.archive.sealing_keys()
     }
 
     fn contents<'a>(

@@ -31,6 +31,7 @@ mod transfer;
 mod words;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -555,6 +556,10 @@ impl Store for SqliteStore {
             let revisions = self.readers.ask(move |connection| queries::notification(connection, &asked)).await?;
             if revisions.is_empty() { Err(StoreError::NotFound(format!("notification {id}"))) } else { Ok(revisions) }
         })
+    }
+
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
+        self.read(move |connection| queries::records(connection, &rows))
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {

@@ -10,6 +10,7 @@ use super::compile::Compiler;
 use super::document::Place;
 use super::model::{ElementId, Name, TypeId};
 use super::profile::Broken;
+use super::simple::is_name;
 use super::skeleton::{self, Binding, BindingOperation, BoundIo, Definitions, Io, Message, PortOperation, PortType};
 
 /// How many parts the messages of all operations may have together.
@@ -369,6 +370,9 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         if unsupported.is_none() {
             unsupported = self.refuse_text_in_body(context, bound, rpc, &input);
         }
+        if unsupported.is_none() {
+            unsupported = self.refuse_names(context, bound, &input);
+        }
         let style = match (rpc, input.usage) {
             (true, Usage::Literal) => Style::RpcLiteral,
             (true, Usage::Encoded) => Style::RpcEncoded,
@@ -403,6 +407,17 @@ impl<'i: 'd, 'd> Joiner<'_, '_, '_, 'd, 'i> {
         );
         self.error(context.file, &bound.at, "R2204", message);
         Some(format!("its part {part} is text that no element holds"))
+    }
+
+    /// Why an operation cannot be called that would be written with an element of a name that XML has not: of an rpc message
+    /// the wrapper and the parts (WSDL 1.1 3.5).
+    fn refuse_names(&mut self, context: &Context<'_>, bound: &BindingOperation, input: &Body) -> Option<String> {
+        let wrapper = input.wrapper.as_ref()?;
+        let mut names = std::iter::once(&*wrapper.local).chain(input.parts.iter().map(|part| part.name.as_str()));
+        let reason =
+            format!("{:?} is no name that an element of XML can have", names.find(|name| !is_name(name, false))?);
+        self.error(context.file, &bound.at, "WSDL 3.5", format!("operation {} is rpc, and {reason}", bound.name));
+        Some(reason)
     }
 
     /// A document/literal part that is text of a type (Basic Profile R2204).

@@ -16,7 +16,7 @@ use super::model::{
     Arena, AttributeUse, Complex, Content, Definition, Element, ElementId, Name, Namespaces, Particle, ParticleId,
     Schemas, Simple, Term, Type, TypeId, Variety, Wildcard,
 };
-use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace};
+use super::simple::{Bound, Builtin, Facets, Pattern, WhiteSpace, is_name};
 use super::{Severity, nearest, pattern};
 
 /// How many particles a content model may have, groups and base types written out.
@@ -159,8 +159,24 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.sources.get(source.file)?.document.get_node(source.node)
     }
 
+    /// What has a name must have one of XML, or it could not be written (XML Schema part 1, 3.3.2 and others: an NCName).
+    fn check_names(&mut self, schema: usize, root: Node<'d, 'i>) {
+        let named = root.descendants().filter(|node| node.tag_name().namespace().is_some_and(is_xsd));
+        for node in named {
+            let name = node.attribute("name").map(str::trim);
+            let Some(name) = name.filter(|name| !is_name(name, false)) else { continue };
+            // What is said for people declares nothing.
+            if node.ancestors().any(|outer| outer.tag_name().name() == "annotation") {
+                continue;
+            }
+            let message = format!("{} has the name {name:?}, which is none in XML", node.tag_name().name());
+            self.finding_as(Severity::Error, At { node, schema }, "s4s-att-invalid-value", message);
+        }
+    }
+
     fn index(&mut self, schema: usize) {
         let Some(root) = self.root(schema) else { return };
+        self.check_names(schema, root);
         for child in elements(root).filter(|child| child.tag_name().namespace().is_some_and(is_xsd)) {
             if child.tag_name().name() == "redefine" {
                 for component in elements(child) {

@@ -344,7 +344,11 @@ async fn every_answer_has_the_headers_that_keep_other_sites_out() {
         assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
         assert!(!policy.contains("unsafe") && policy.contains("script-src 'self';"), "{policy}");
         let is_inline = |tag: &str| tag.starts_with("<script") && !tag.contains("src=\"/assets/");
-        let tags: Vec<&str> = told.text.match_indices("<script").map(|(at, _)| &told.text[at..told.text[at..].find('>').unwrap() + at]).collect();
+        let tags: Vec<&str> = told
+            .text
+            .match_indices("<script")
+            .map(|(at, _)| &told.text[at..told.text[at..].find('>').unwrap() + at])
+            .collect();
         assert!(!tags.iter().any(|tag| is_inline(tag)) && !told.text.contains("style=\""), "{path}: {told:?}");
     }
 }

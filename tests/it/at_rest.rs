@@ -310,3 +310,107 @@ async fn masked_fields_are_shown_nowhere_and_in_clear_only_to_whom_it_is_noted_o
         ]
     );
 }
+
+/// A gateway of which each delivery dies, with a reason that quotes the value that is looked up.
+fn quoting(sink: &Sink) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:{{public}}"
+admin_listen = "127.0.0.1:{{admin}}"
+
+[[source]]
+name = "contacts"
+path = "/om/contacts"
+organizations = ["00D24000000abcdEAA"]
+unknown_organization = "quarantine"
+mask = ["Email", "Owner__c"]
+
+[[table]]
+name = "people"
+file = "people.csv"
+key = "who"
+value = "number"
+on_missing = "dead"
+
+[[destination]]
+name = "crm"
+kind = "rest"
+url = "{url}"
+
+[[route]]
+name = "crm"
+source = "contacts"
+destination = "crm"
+[route.map]
+Person = "record.Email | default(record.Name) | lookup('people')"
+"#,
+        url = sink.url("/")
+    )
+}
+
+/// Ids of a page, and where the next one is.
+async fn page(process: &Process, path: &str) -> (Vec<i64>, Option<String>) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("http://127.0.0.1:{}{path}", process.admin)).send().await.unwrap();
+    let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+    let rows: Vec<Value> = answer.json().await.unwrap();
+    (rows.iter().map(|row| row["delivery_id"].as_i64().unwrap()).collect(), link)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_full_though_much_of_what_was_found_is_masked() {
+    let sink = sink().await;
+    let mut process = Process::prepare(&quoting(&sink));
+    std::fs::write(process.folder.path().join("people.csv"), "who,number\nnobody,0\n").unwrap();
+    process.start(&[]).await;
+    // Three that show the word, and above them so many that hide it that they are read in several goes.
+    const HIDDEN: usize = 300;
+    for first in (0..3 + HIDDEN).step_by(100) {
+        let of = |number: usize| match number {
+            0..3 => format!("<sf:Name>quota {number}</sf:Name>"),
+            _ => format!("<sf:Email>quota{number}@example.org</sf:Email>"),
+        };
+        let numbers = first..(first + 100).min(3 + HIDDEN);
+        let parts: Vec<_> =
+            numbers.map(|number| (format!("04l{number:012}AAA"), format!("003{number:012}AAA"), of(number))).collect();
+        let notices: Vec<Notice> = parts.iter().map(|(id, record, fields)| Notice { id, record, fields }).collect();
+        assert!(process.post("/om/contacts", envelope(&notices)).await.unwrap().is_ack());
+    }
+    process.until(Duration::from_secs(60), |ledger| ledger["deliveries"]["dead"] == 3 + HIDDEN).await;
+    let said = process.admin("/api/v1/deliveries?limit=1").await.to_string();
+    assert!(said.contains("has no row for") && said.contains("(masked)"), "{said}");
+    for list in ["/api/v1/deliveries", "/api/v1/dead"] {
+        let next = |query: &str| Some(format!("<{list}?{query}>; rel=\"next\""));
+        let all = page(&process, &format!("{list}?text=quota&limit=2")).await;
+        assert_eq!(all, (vec![3, 2], next("text=quota&limit=2&before=2")));
+        assert_eq!(page(&process, &format!("{list}?text=quota&limit=2&before=2")).await, (vec![1], None));
+        let up = page(&process, &format!("{list}?after=0&text=quota&limit=2")).await;
+        assert_eq!(up, (vec![1, 2], next("text=quota&limit=2&after=2")));
+        assert_eq!(page(&process, &format!("{list}?text=quota&limit=2&after=2")).await, (vec![3], None));
+        assert_eq!(
+            page(&process, &format!("{list}?text=quota299")).await,
+            (Vec::new(), None),
+            "nobody learns it by asking"
+        );
+        assert_eq!(page(&process, &format!("{list}?limit=1&before=3")).await, (vec![2], next("limit=1&before=2")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reasons_of_notifications_are_hidden_by_values_in_lists_too() {
+    let sink = sink().await;
+    let mut process = Process::prepare(&quoting(&sink));
+    std::fs::write(process.folder.path().join("people.csv"), "who,number\nnobody,0\n").unwrap();
+    process.start(&[]).await;
+    let fields = "<sf:Owner__c>00D99000000zzzzEAA</sf:Owner__c>";
+    for (id, fields) in [("04l000000000001AAA", fields), ("04l000000000002AAA", "<sf:Name>Jane</sf:Name>")] {
+        let body = envelope(&[Notice { id, record: "003000000000001AAA", fields }]);
+        let body = body.replace("<OrganizationId>00D24000000abcdEAA", "<OrganizationId>00D99000000zzzzEAA");
+        assert!(process.post("/om/contacts", body).await.unwrap().is_ack());
+    }
+    let listed = process.admin("/api/v1/notifications?kind=quarantined").await;
+    let reason = |place: usize| listed[place]["reason"].as_str().unwrap().to_owned();
+    assert!(reason(0).contains("00D99000000zzzz"), "{listed}");
+    assert!(reason(1).contains("(masked)") && !reason(1).contains("00D99000000zzzz"), "{listed}");
+}

@@ -26,17 +26,22 @@ impl Default for Setup<'_> {
 
 impl Setup<'_> {
     fn prepare(&self) -> Process {
+        Process::prepare(&self.text())
+    }
+
+    /// Its configuration.
+    fn text(&self) -> String {
         let Self { server, store, source, destinations } = self;
         let crm = "[[destination]]\nname = \"crm\"\nkind = \"rest\"\nurl = \"http://127.0.0.1:9/\"\npaused = true\n";
         let destinations = if destinations.is_empty() { crm } else { destinations };
         // One to a SOAP system would need a map.
         let route = "[[route]]\nsource = \"orders\"\ndestination = \"crm\"\n";
         let route = if destinations.contains("kind = \"soap\"") { "" } else { route };
-        Process::prepare(&format!(
+        format!(
             "[server]\nlisten = \"127.0.0.1:{{public}}\"\nadmin_listen = \"127.0.0.1:{{admin}}\"\n{server}\n\
              [store]\nurl = \"{store}\"\n\
              [[source]]\nname = \"orders\"\norganizations = [\"00D24000000abcdEAA\"]\n{source}\n{destinations}\n{route}"
-        ))
+        )
     }
 }
 
@@ -121,6 +126,8 @@ fn findings_have_one_shape_and_without_a_network_the_same_are_made() {
         "store, free space",
         "store, fsync",
         "store, contents",
+        "encryption, keys",
+        "encryption, store",
         "process, open files",
         "process, user",
         "process, umask",
@@ -140,7 +147,7 @@ fn for_people_each_finding_is_one_line_with_a_mark() {
     let text = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let (last, lines) = lines.split_last().unwrap();
-    assert_eq!(lines.len(), 22, "{text}");
+    assert_eq!(lines.len(), 24, "{text}");
     for line in lines {
         assert!(["ok ", "warn ", "fail ", "skipped "].iter().any(|mark| line.starts_with(mark)), "{line}");
         assert_eq!(line.starts_with("warn") || line.starts_with("fail"), line.contains(" — "), "{line}");

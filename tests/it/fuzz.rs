@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use omgate::config::{Problem, Severity};
 use omgate::envelope::{Content, Notification};
 use omgate::parse::{self, Limits};
+use omgate::receive::network::{self, Networks};
+use omgate::receive::proxy::Proxy;
 
 #[path = "../../fuzz/properties.rs"]
 mod properties;
@@ -21,6 +23,8 @@ const TARGETS: &[Target] = &[
     ("configuration", properties::configuration, &["fixtures", "fixtures/config-errors", "fixtures/what-if"]),
     ("expression", properties::expression, &["fixtures/config-errors/files"]),
     ("certificate", properties::certificate, &["tests/it/deliver/tls"]),
+    ("front", properties::front, &["fixtures/envelopes"]),
+    ("packed", properties::packed, &["fixtures/envelopes"]),
 ];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -88,6 +92,21 @@ fn the_properties_can_fail() {
     ] {
         assert!(panic::catch_unwind(|| properties::reads_again(&altered, None)).is_err());
     }
+    let headers = properties::headers(b"X-Forwarded-For: 203.0.113.7\r\n");
+    let proxy = &*properties::PROXY;
+    properties::believes_listed_proxies_alone(proxy, &headers);
+    properties::lets_in_the_certificate_alone(proxy, &headers);
+    // Whoever believes anybody, and whoever asks nobody for a certificate.
+    let anybody = Networks::new(vec![network::parse("0.0.0.0/0").unwrap()]);
+    let believing = Proxy { addresses: anybody, ..proxy.clone() };
+    assert!(
+        panic::catch_unwind(AssertUnwindSafe(|| properties::believes_listed_proxies_alone(&believing, &headers)))
+            .is_err()
+    );
+    let open = Proxy { clients: None, ..proxy.clone() };
+    assert!(
+        panic::catch_unwind(AssertUnwindSafe(|| properties::lets_in_the_certificate_alone(&open, &headers))).is_err()
+    );
     let problem = |line, column| Problem {
         severity: Severity::Error,
         file: "stored configuration".to_owned(),

@@ -319,7 +319,12 @@ async fn a_pause_has_bounds_and_a_dead_letter_names_what_it_stands_for() {
     let (_, shown) = run(&gateway, &["deliveries", "show", "2"]);
     assert!(shown.contains("stands for        1\n"), "{shown}");
     let page = gateway.admin("/deliveries/2").await;
-    assert!(page.as_str().unwrap().contains("<dt>stands for</dt><dd><a href=\"/deliveries/1\">1</a> , which gave way to it</dd>"), "{page}");
+    assert!(
+        page.as_str()
+            .unwrap()
+            .contains("<dt>stands for</dt><dd><a href=\"/deliveries/1\">1</a> , which gave way to it</dd>"),
+        "{page}"
+    );
     let (_, listed) = run(&gateway, &["dead", "list"]);
     assert!(listed.contains("stands for"), "{listed}");
 }

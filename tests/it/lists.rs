@@ -68,7 +68,16 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
         ("notifications?kind=lost", "there is no kind \"lost\"; there are routed, unrouted,".to_owned()),
         ("ledger/days?source=zzz", format!("a source \"zzz\"; {all}")),
         ("ledger/days?destination=erp-creat", format!("a destination \"erp-creat\"; {near}")),
-        ("deliveries?state=lost", "unknown variant `lost`, expected one of `waiting`,".to_owned()),
+        ("deliveries?state=lost", "state is \"lost\": there is no such state; there are waiting, blocked,".to_owned()),
+        ("deliveries?state=ded", "state is \"ded\": there is no such state; did you mean \"dead\"?".to_owned()),
+        ("deliveries?stat=dead", "there is no parameter \"stat\" here; expected one of `state`,".to_owned()),
+        ("audit?verb=replai", "the audit log has no verb \"replai\"; did you mean \"replay\"".to_owned()),
+        ("audit?object=zzz", "the audit log has no object \"zzz\"; there are absence, account,".to_owned()),
+        ("audit?from=yesterday", "from is \"yesterday\": ".to_owned()),
+        ("gaps?days=0", "days is 0: ask for 1 to 366".to_owned()),
+        ("gaps?days=many", "days is \"many\": it must be a whole number".to_owned()),
+        ("issues?limit=0", "there is no parameter \"limit\" here; this address takes none".to_owned()),
+        ("jobs?limit=0", "there is no parameter \"limit\" here; this address takes none".to_owned()),
     ] {
         let answer = gateway.admin(&format!("/api/v1/{query}")).await;
         assert_eq!(answer["status"], 400, "{query}: {answer}");
@@ -77,6 +86,10 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     let choose = json!({"choose": {"destination": "erp-creat"}, "dry_run": true});
     let (status, answer) = gateway.change("/api/v1/deliveries/replay", &choose).await;
     assert_eq!(status, 400, "{answer}");
+    let to = json!({"choose": {"state": "dead"}, "to": "to-cmr", "dry_run": true});
+    let (status, answer) = gateway.change("/api/v1/deliveries/replay", &to).await;
+    let words = "to is \"to-cmr\": there is no such route or destination; did you mean \"to-crm\"";
+    assert!(status == 400 && answer["detail"].as_str().unwrap().starts_with(words), "{answer}");
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"source": "zzz"})).await;
     assert_eq!(status, 400, "{answer}");
     for arguments in [

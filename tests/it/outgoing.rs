@@ -509,6 +509,41 @@ fn a_configuration_whose_calls_could_go_nowhere_is_refused_beforehand() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_up_goes_only_where_calls_may_go() {
+    // Nobody knows what became of the call, so it is looked up.
+    let erp = Sink::start(Box::new(|_, _| None)).await;
+    let archive = Sink::start(Box::new(|_, _| Some((200, "{}".to_owned())))).await;
+    let (erp_url, archive_url) = (erp.url("/orders"), archive.url("").replace("127.0.0.1", "localhost"));
+    let host = |url: &str| url::Url::parse(url).unwrap().port().unwrap();
+    let configured = |allow: &str| {
+        let more = format!(
+            "unknown = \"probe\"\nretry = {{ first = \"20ms\", max_wait = \"50ms\" }}\n\
+             [[destination]]\nname = \"find\"\nsystem = \"erp\"\nkind = \"rest\"\nmethod = \"GET\"\n\
+             url = \"{archive_url}/{{{{ record.Id }}}}\"\n"
+        );
+        let probe = "[route.probe]\ndestination = \"find\"\nfound_when = \"response.status == 200\"\n";
+        let allow = format!("[egress]\nallow = [\"127.0.0.1:{}\", {allow}]\n", host(&erp_url));
+        format!("{}{probe}{allow}", gateway(&erp_url, &more))
+    };
+    // By its name it could be there; that it is not is seen when the name is resolved.
+    let mut process = Process::prepare(&configured("\"10.0.0.0/8\""));
+    process.start(&[]).await;
+    let notice = Notice { id: "04l240000000001AAA", record: "006240000000001AAA", fields: "" };
+    assert!(process.post("/in", envelope(&[notice])).await.unwrap().is_ack());
+    let patience = Duration::from_secs(20);
+    let refused = |delivery: &serde_json::Value| delivery.to_string().contains("[egress] allow");
+    let told = process.admin_until("/api/v1/deliveries/1", patience, refused).await;
+    assert!(told.to_string().contains("whether it arrived could not be looked up"), "{told}");
+    assert!(archive.arrived().is_empty(), "nobody was asked");
+    assert_eq!(erp.arrived().len(), 1, "while nobody knows, nothing is sent again");
+    process.configure(&configured(&format!("\"127.0.0.1:{}\"", host(&archive_url))));
+    process.hang_up();
+    process.until(patience, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert_eq!((archive.arrived().len(), erp.arrived().len()), (1, 1));
+    process.stop().await;
+}
+
 #[tokio::test]
 async fn what_a_record_says_cannot_turn_a_call_elsewhere() {
     use omgate::expression::{Expression, Place, Subject, Tables, Template};

@@ -135,10 +135,14 @@ async fn every_page_and_action_works_in_a_browser() {
     let (process, _sink) = busy("").await;
     let settled = |ledger: &Value| {
         let deliveries = &ledger["deliveries"];
-        deliveries["in_flight"] == 0 && deliveries["dead"].as_i64() >= Some(5) && deliveries["delivered"].as_i64() >= Some(36)
+        deliveries["in_flight"] == 0
+            && deliveries["dead"].as_i64() >= Some(5)
+            && deliveries["delivered"].as_i64() >= Some(36)
     };
     process.until(Duration::from_secs(60), settled).await;
-    process.admin_until("/api/v1/systems", Duration::from_secs(30), |systems| !systems["billing"]["paused"].is_null()).await;
+    process
+        .admin_until("/api/v1/systems", Duration::from_secs(30), |systems| !systems["billing"]["paused"].is_null())
+        .await;
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pages");
     let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/walk.mjs");
     let mut command = Command::new("timeout");
@@ -195,13 +199,19 @@ async fn the_workbench_shows_calls_and_mistakes_and_changes_nothing() {
     let edit = json!({"route": "won-orders", "map": [["Total", "record.Amount * 2 | decimal(2)"]], "when": "record.Name == 'no'"});
     let (_, edited) = try_it(json!({"notification": "1", "edit": edit})).await;
     let now = of(&edited["notifications"][0]["made"], "won-orders");
-    assert_eq!((&now["matches"], &now["because"]), (&json!(false), &json!("its condition `record.Name == 'no'` does not hold")));
+    assert_eq!(
+        (&now["matches"], &now["because"]),
+        (&json!(false), &json!("its condition `record.Name == 'no'` does not hold"))
+    );
     assert_eq!(of(&edited["notifications"][0]["was"], "won-orders")["matches"], true);
     let edit = json!({"route": "won-orders", "map": [["Total", "record.Amuont"]]});
     let (status, wrong) = try_it(json!({"notification": "1", "edit": edit})).await;
     assert_eq!(status, 200);
     let problem = &wrong["problems"][0];
-    assert!(problem["key"].as_str().unwrap().ends_with("won-orders.map.Total") && problem["suggestion"] == "Amount", "{wrong}");
+    assert!(
+        problem["key"].as_str().unwrap().ends_with("won-orders.map.Total") && problem["suggestion"] == "Amount",
+        "{wrong}"
+    );
     let pasted = envelope(&[Notice { id: "04lX", record: "006X", fields: NO_NUMBER }]);
     let (_, dead) = try_it(json!({"envelope": pasted})).await;
     let made = of(&dead["notifications"][0]["made"], "won-orders");

@@ -72,7 +72,8 @@ impl Needle {
         let mut forms =
             vec![secret.to_owned(), xml.replace('"', "&quot;"), xml, percent(secret, true), percent(secret, false)];
         let numeric = [('<', "&#60;"), ('>', "&#62;"), ('"', "&#34;"), ('\'', "&#39;")];
-        let numeric = numeric.iter().fold(secret.replace('&', "&#38;"), |text, (plain, shown)| text.replace(*plain, shown));
+        let numeric =
+            numeric.iter().fold(secret.replace('&', "&#38;"), |text, (plain, shown)| text.replace(*plain, shown));
         forms.extend([json[1..json.len() - 1].to_owned(), hex.to_uppercase(), hex, numeric]);
         for (before, first) in [(0, 0), (1, 2), (2, 3)] {
             let bytes = [&vec![0; before][..], secret.as_bytes()].concat();

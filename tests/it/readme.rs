@@ -10,6 +10,7 @@ use omgate::expression::{Expression, FILTERS, Subject, TESTS, Tables};
 
 const README: &str = include_str!("../../README.md");
 const SERVICE: &str = include_str!("../../packaging/omgate.toml");
+const UNIT: &str = include_str!("../../packaging/omgate.service");
 const COUNTRIES: &str = "name,iso\nGermany,DE\n";
 
 /// The text of the first fenced block of a language below a heading.
@@ -210,5 +211,47 @@ fn every_rule_that_the_check_names_is_in_the_readme() {
     assert!(found.len() >= 7, "{found:?}");
     for rule in found {
         assert!(documented.contains(&rule.as_str()), "the README has no rule {rule}");
+    }
+}
+
+/// What the unit keeps from the process: all that it does not need.
+#[test]
+fn the_unit_leaves_the_service_what_it_needs_and_nothing_else() {
+    let service = UNIT.split_once("[Service]").unwrap().1.split_once("[Install]").unwrap().0;
+    let lines: Vec<&str> = service.lines().collect();
+    for line in [
+        "User=omgate",
+        "UMask=0077",
+        "StateDirectoryMode=0700",
+        "LimitCORE=0",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "ProtectHome=yes",
+        "PrivateTmp=yes",
+        "PrivateDevices=yes",
+        "ProtectClock=yes",
+        "ProtectHostname=yes",
+        "ProtectKernelLogs=yes",
+        "ProtectKernelModules=yes",
+        "ProtectKernelTunables=yes",
+        "ProtectControlGroups=yes",
+        "ProtectProc=invisible",
+        "ProcSubset=pid",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX",
+        "RestrictNamespaces=yes",
+        "RestrictRealtime=yes",
+        "RestrictSUIDSGID=yes",
+        "LockPersonality=yes",
+        "MemoryDenyWriteExecute=yes",
+        "SystemCallArchitectures=native",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+        "CapabilityBoundingSet=",
+        "AmbientCapabilities=",
+    ] {
+        assert_eq!(lines.iter().filter(|other| **other == line).count(), 1, "{line}");
+    }
+    for taken_back in ["User=root", "ReadWritePaths=/", "DeviceAllow=", "CapabilityBoundingSet=CAP"] {
+        assert!(!lines.iter().any(|line| line.starts_with(taken_back)), "{taken_back}");
     }
 }

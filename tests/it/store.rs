@@ -896,6 +896,21 @@ async fn many_revisions_replace_what_was_never_tried() {
 }
 
 #[tokio::test]
+async fn records_are_read_by_their_rows_and_of_rows_that_are_not_there_none() {
+    let world = World::new();
+    world.post([note("77").to("a", "L"), note("x").says("\u{1}other")]).await;
+    world.post([note("77").says("second").to("a", "L")]).await;
+    let rows = |id: &'static str| async { world.store().notification(id.to_owned()).await.unwrap() };
+    let (revised, other) = (rows("77").await, rows("x").await);
+    let [first, second, other] = [&revised[0], &revised[1], &other[0]].map(|view| view.notification.row);
+    let records = world.store().records(vec![second, other, 4711, second]).await.unwrap();
+    let expected = [(second, "second"), (other, "\u{1}other")].map(|(row, xml)| (row, xml.to_owned()));
+    assert_eq!(records, BTreeMap::from(expected));
+    assert_eq!(world.store().records(vec![first]).await.unwrap()[&first], "first", "each revision has its own");
+    assert!(world.store().records(Vec::new()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_notification_can_be_found_by_its_id_or_by_any_of_its_rows() {
     let world = World::new();
     world.post([note("77").to("a", "L"), note("x")]).await;

@@ -329,6 +329,16 @@ fn external_crates_and_the_outside_world_are_confined() {
 }
 
 #[test]
+fn nothing_of_ours_is_unsafe_and_the_compiler_sees_to_it() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\nunsafe_code = \"forbid\"\n"), "the lint that cannot be allowed again is gone");
+    let is_unsafe = |text: &str| code(text).split(|c| !is_word(c)).any(|word| word == "unsafe");
+    assert!(is_unsafe("fn a() { unsafe { b() } }") && !is_unsafe("// unsafe\nlet a = \"unsafe\";"));
+    let all = files("src");
+    report(&all.into_iter().filter(|(_, text)| is_unsafe(text)).map(|(path, _)| path).collect::<Vec<_>>());
+}
+
+#[test]
 fn every_file_says_first_what_it_is_for() {
     let all = [files("src"), files("tests"), files("benches")].concat();
     let without: Vec<String> =

@@ -119,12 +119,18 @@ mod tests {
         assert_eq!(doc.at("a.d").text(), "x");
         assert_eq!(doc.at("a.b").list().len(), 2);
         assert!(!doc.at("a.q.r").there() && !doc.at("n").there() && doc.at("z").there());
-        assert_eq!((doc.at("q").to_string(), doc.at("q").number(), doc.at("q").json()), (String::new(), 0, "null".to_owned()));
+        assert_eq!(
+            (doc.at("q").to_string(), doc.at("q").number(), doc.at("q").json()),
+            (String::new(), 0, "null".to_owned())
+        );
     }
 
     #[test]
     fn numbers_and_spans_are_read_by_people() {
-        assert_eq!([0, 999, 1_000, 1_234_567, -1_000].map(grouped), ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567", "-1\u{202f}000"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567, -1_000].map(grouped),
+            ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567", "-1\u{202f}000"]
+        );
         assert_eq!([5, 65, 3_700, 90_000].map(spoken), ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::document::Doc;
 use super::{Page, Problem, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
+use crate::admin::question::Question;
 use crate::admin::{Admin, api, book};
 use crate::store::{DeliveryFilter, NotificationFilter};
 
@@ -18,9 +19,8 @@ const ROWS: &str = "50";
 const OWN: [&str; 1] = ["live"];
 
 /// A query as the API takes it.
-pub(super) fn parsed<T: DeserializeOwned>(query: &str) -> Result<web::Query<T>, Problem> {
-    web::Query::from_query(query)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the query is not understood: {error}")))
+pub(super) fn parsed<T: DeserializeOwned>(query: &str) -> Result<Question<T>, Problem> {
+    Question::of(query).map_err(|reason| Problem::new(StatusCode::BAD_REQUEST, reason))
 }
 
 /// What a form of filters offers, and what is asked now.
@@ -62,7 +62,15 @@ impl Filters {
     /// Whether a filter is asked for that is not among the first.
     pub(super) fn has_more(&self) -> bool {
         const MORE: [&str; 9] = [
-            "notification_id", "organization", "attempts", "search", "kept", "since", "until", "changed_since", "changed_until",
+            "notification_id",
+            "organization",
+            "attempts",
+            "search",
+            "kept",
+            "since",
+            "until",
+            "changed_since",
+            "changed_until",
         ];
         MORE.iter().any(|name| !self.value(name).is_empty())
     }
@@ -118,7 +126,12 @@ pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: Ht
     let filters = Filters::of(&admin, &request, &caller).await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/notifications", &request, &rows, "row", answer.next);
-    page(&Notifications { shell: Shell::new(&request, &caller, "/notifications", "Notifications"), filters, rows, next })
+    page(&Notifications {
+        shell: Shell::new(&request, &caller, "/notifications", "Notifications"),
+        filters,
+        rows,
+        next,
+    })
 }
 
 #[derive(Template)]
@@ -134,8 +147,7 @@ struct Deliveries<'a> {
     verbs: Vec<(&'static str, &'static str, bool)>,
 }
 
-const STATES: [&str; 8] =
-    ["waiting", "blocked", "in_flight", "held", "delivered", "dead", "superseded", "discarded"];
+const STATES: [&str; 8] = ["waiting", "blocked", "in_flight", "held", "delivered", "dead", "superseded", "discarded"];
 
 impl Deliveries<'_> {
     /// Whether the caller may do it.
@@ -166,7 +178,7 @@ fn verbs(state: &str) -> Vec<(&'static str, &'static str, bool)> {
 pub(in crate::admin) async fn deliveries(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let query = query_of(&request, &OWN, &[("limit", ROWS)]);
     let filter = parsed::<DeliveryFilter>(&query)?;
-    let answer = read(api::deliveries(admin.clone(), filter, caller.clone()).await).await?;
+    let answer = read(api::deliveries(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
     let filters = Filters::of(&admin, &request, &caller).await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/deliveries", &request, &rows, "delivery_id", answer.next);
@@ -190,8 +202,8 @@ struct Dead<'a> {
 }
 
 pub(in crate::admin) async fn dead(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let issues = read(api::issues(admin.clone(), caller.clone()).await).await?.document;
-    let jobs = read(api::jobs(admin.clone()).await).await?.document;
+    let issues = read(api::issues(admin.clone(), parsed("")?, caller.clone()).await).await?.document;
+    let jobs = read(api::jobs(admin.clone(), parsed("")?).await).await?.document;
     let destination = asked(&request, "destination");
     let shown = |issue: &Doc<'_>| destination.is_empty() || issue.at("destination").is(&destination);
     let shell = Shell::new(&request, &caller, "/dead", "Dead letters");

@@ -10,6 +10,7 @@ use super::lists::parsed;
 use super::{Page, Problem, Shell, page, read};
 use crate::admin::access::Caller;
 use crate::admin::person::Person;
+use crate::admin::question::Question;
 use crate::admin::{Admin, api, book, keep, masked};
 use crate::fields::{self, Difference, Fields};
 use crate::pretty;
@@ -160,21 +161,26 @@ async fn audit_of(admin: &web::Data<Admin>, object: &str, id: &str) -> Result<Js
 }
 
 /// The latest deliveries of a record.
-async fn history_of(admin: &web::Data<Admin>, caller: &Caller, record: &str) -> Result<Json, Problem> {
+async fn history_of(
+    admin: &web::Data<Admin>,
+    request: &HttpRequest,
+    caller: &Caller,
+    record: &str,
+) -> Result<Json, Problem> {
     if record.is_empty() {
         return Ok(Json::Null);
     }
     let query = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("record_id", record), ("limit", "30")])
         .finish();
-    Ok(read(api::deliveries(admin.clone(), parsed(&query)?, caller.clone()).await).await?.document)
+    Ok(read(api::deliveries(admin.clone(), parsed(&query)?, caller.clone(), request.clone()).await).await?.document)
 }
 
 pub(in crate::admin) async fn notification(
     admin: web::Data<Admin>,
     request: HttpRequest,
     id: web::Path<String>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> Page {
@@ -192,11 +198,16 @@ pub(in crate::admin) async fn notification(
         let told = read(api::show(&caller, told)).await?.document;
         whole.push(shown(told, Doc::new(&facts)));
     }
-    let history = history_of(&admin, &caller, &newest.at("record_id").text()).await?;
+    let history = history_of(&admin, &request, &caller, &newest.at("record_id").text()).await?;
     let audit = audit_of(&admin, "notification", &newest.at("notification_id").text()).await?;
     let xml = newest.at("xml").text();
     page(&Message {
-        shell: Shell::new(&request, &caller, "/notifications", format!("Notification {}", newest.at("notification_id"))),
+        shell: Shell::new(
+            &request,
+            &caller,
+            "/notifications",
+            format!("Notification {}", newest.at("notification_id")),
+        ),
         found: doc,
         newest,
         xml: pretty::body("text/xml", &xml),
@@ -230,7 +241,7 @@ pub(in crate::admin) async fn delivery(
     admin: web::Data<Admin>,
     request: HttpRequest,
     id: web::Path<i64>,
-    asked: web::Query<masked::Asked>,
+    asked: Question<masked::Asked>,
     caller: Caller,
     person: Person,
 ) -> Page {
@@ -238,7 +249,7 @@ pub(in crate::admin) async fn delivery(
     let told = read(api::delivery(admin.clone(), id, asked, caller.clone(), person).await).await?.document;
     let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
     let record = Doc::new(&told).at("delivery.record_id").text();
-    let history = history_of(&admin, &caller, &record).await?;
+    let history = history_of(&admin, &request, &caller, &record).await?;
     let audit = audit_of(&admin, "delivery", &number.to_string()).await?;
     page(&Delivery {
         shell: Shell::new(&request, &caller, "/deliveries", format!("Delivery {number}")),
@@ -256,7 +267,8 @@ mod tests {
 
     #[test]
     fn only_salesforce_itself_is_linked_to() {
-        let link = |url: &str, record: &str| in_salesforce(Doc::new(&json!({"enterprise_url": url, "record_id": record})));
+        let link =
+            |url: &str, record: &str| in_salesforce(Doc::new(&json!({"enterprise_url": url, "record_id": record})));
         let url = "https://acme.my.salesforce.com/services/Soap/c/61.0/00D";
         assert_eq!(link(url, "006A").as_deref(), Some("https://acme.my.salesforce.com/006A"));
         for (url, record) in [

@@ -9,6 +9,7 @@ use super::lists::parsed;
 use super::{Page, Problem, Shell, asked, page, read};
 use crate::admin::access::Caller;
 use crate::admin::person::Person;
+use crate::admin::question::Question;
 use crate::admin::{Admin, api, book, masked};
 use crate::pretty;
 use crate::store::NotificationFilter;
@@ -68,7 +69,7 @@ pub(in crate::admin) async fn edit(
     let told = read(api::show(&caller, told)).await?.document;
     let delivery = Doc::new(&told).at("delivery");
     let row = web::Path::from(delivery.at("notification_row").text());
-    let plain = web::Query(masked::Asked::default());
+    let plain = Question(masked::Asked::default());
     let found = read(api::notification(admin, row, plain, caller.clone(), person).await).await?.document;
     let values = Doc::new(&found).at("values").entries().into_iter();
     let values = values.filter(|(name, _)| !name.contains(['{', '@', '.', '[']) && *name != "Id");

@@ -8,9 +8,9 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use similar::TextDiff;
 
-use crate::cli::{print};
-use crate::pretty;
+use crate::cli::print;
 use crate::disk;
+use crate::pretty;
 
 /// How large edited content may be.
 const EDIT_BYTES_MAX: u64 = 16 << 20;

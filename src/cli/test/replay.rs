@@ -5,7 +5,6 @@ use std::path::Path;
 
 use crate::call::Call;
 use crate::cli::check;
-use crate::pretty;
 use crate::clock::Timestamp;
 use crate::config::Loaded;
 use crate::delivery::Planned;
@@ -13,6 +12,7 @@ use crate::envelope::{Content, Drift, Envelope, Notification};
 use crate::expression::Subject;
 use crate::map::{self, Identity};
 use crate::parse;
+use crate::pretty;
 use crate::receive::{Source, UnknownOrganization, guard};
 use crate::route;
 

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::fields::{self, Fields};
-use crate::preview::{Made, Making, Side};
 use crate::call::Call;
 use crate::cli::print;
+use crate::fields::{self, Fields};
 use crate::masking::{HIDDEN, Masking, Masks};
+use crate::preview::{Made, Making, Side};
 use crate::secret::Mask;
 use crate::store::{NotificationView, StoredNotification};
 

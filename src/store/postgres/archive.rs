@@ -7,8 +7,8 @@ use super::connect::Address;
 use super::failure::Failure;
 use super::schema::{self, OpenError};
 use super::session::{Manner, Session};
-use super::{queries, taken};
-use crate::store::{Archive, NotificationView, StoreError, StoreResult, StoredConfig, TakenConfig};
+use super::{queries, sealing, taken};
+use crate::store::{Archive, NotificationView, SealingKey, StoreError, StoreResult, StoredConfig, TakenConfig};
 
 /// What is read at once of contents, in bytes.
 const PAGE_BYTES_MAX: i64 = 8 << 20;
@@ -62,6 +62,15 @@ impl Archive for PostgresArchive {
                 StoreError::Refused(format!("reading configuration version {}: {error}", last.version.0))
             })?;
             Ok(Some((last, StoredConfig { files })))
+        })
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        Box::pin(async move {
+            let mut session = self.session().await?;
+            let keys = sealing::list(&mut session).await.map_err(unreadable)?;
+            session.end().await.map_err(unreadable)?;
+            Ok(keys)
         })
     }
 

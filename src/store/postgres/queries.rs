@@ -376,6 +376,12 @@ pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<
     read(&rows, read_notification)
 }
 
+/// The XML of notifications, by their rows.
+pub(super) async fn records(session: &mut Session, rows: &[i64]) -> Result<BTreeMap<i64, String>, Failure> {
+    let found = session.query("SELECT id, xml FROM notification WHERE id = ANY($1)", args![INT8_ARRAY rows]).await?;
+    Ok(read(&found, |cells| Ok((cells.number()?, cells.text()?)))?.into_iter().collect())
+}
+
 fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure> {
     let mut notification = StoredNotification {
         row: cells.number()?,

@@ -72,14 +72,18 @@ pub async fn adopt(store: &dyn Store, keys: &Keyring, now: Timestamp) -> StoreRe
 /// # Errors
 /// `Conflict` in words when a key is missing or is another; or when the store cannot be asked.
 pub async fn check(store: &dyn Store, keys: &Keyring) -> StoreResult<()> {
-    for key in &store.sealing_keys().await? {
-        match keys.proof(&key.id) {
-            Some(proof) if proof == key.proof => {}
-            Some(_) => return Err(StoreError::Conflict(another_key(&key.id))),
-            None => return Err(StoreError::Conflict(missing_key(key))),
-        }
+    let known = store.sealing_keys().await?;
+    known.iter().find_map(|key| wrong_with(key, keys)).map_or(Ok(()), |reason| Err(StoreError::Conflict(reason)))
+}
+
+/// Why payloads that were sealed with a key cannot be read with those that are configured; none when they can.
+#[must_use]
+pub fn wrong_with(key: &SealingKey, keys: &Keyring) -> Option<String> {
+    match keys.proof(&key.id) {
+        Some(proof) if proof == key.proof => None,
+        Some(_) => Some(another_key(&key.id)),
+        None => Some(missing_key(key)),
     }
-    Ok(())
 }
 
 /// Remembers the key that seals what is written from now on. With one that only reads nothing is written.

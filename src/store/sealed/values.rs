@@ -173,7 +173,11 @@ pub(super) fn searched_as(keys: &Keyring, text: &str) -> Vec<String> {
 }
 
 pub(super) fn open_notification(keys: &Keyring, notification: &mut StoredNotification) {
-    shown(keys, XML, &mut notification.xml);
+    open_xml(keys, &mut notification.xml);
+}
+
+pub(super) fn open_xml(keys: &Keyring, xml: &mut String) {
+    shown(keys, XML, xml);
 }
 
 /// Whether a record can be opened.

@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::schema::{self, OpenError};
-use super::{queries, taken, words};
+use super::{queries, sealing, taken, words};
 use crate::clock::Timestamp;
-use crate::store::{Archive, NotificationView, StoreError, StoreResult, StoredConfig, TakenConfig};
+use crate::store::{Archive, NotificationView, SealingKey, StoreError, StoreResult, StoredConfig, TakenConfig};
 
 /// What is read at once of contents, in bytes.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -63,6 +63,10 @@ impl SqliteArchive {
 impl Archive for SqliteArchive {
     fn in_force(&self) -> BoxFuture<'_, StoreResult<Option<(TakenConfig, StoredConfig)>>> {
         Box::pin(async { self.last() })
+    }
+
+    fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {
+        Box::pin(async { sealing::list(&self.connection()).map_err(unreadable) })
     }
 
     fn contents<'a>(

@@ -344,6 +344,16 @@ pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Resul
     }
 }
 
+/// The XML of notifications, by their rows.
+pub(super) fn records(connection: &Connection, rows: &[i64]) -> rusqlite::Result<BTreeMap<i64, String>> {
+    let mut statement = connection.prepare_cached("SELECT xml FROM notification WHERE id = ?1")?;
+    let mut found = BTreeMap::new();
+    for row in rows {
+        found.extend(statement.query_row([row], |found| Ok((*row, found.get(0)?))).optional()?);
+    }
+    Ok(found)
+}
+
 fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
     Ok(NotificationView {
         notification: StoredNotification {

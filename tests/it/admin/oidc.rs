@@ -250,7 +250,10 @@ async fn only_the_browser_that_left_comes_back_and_only_once() {
     assert!(told.status == 403 && told.text.contains("invalid_grant"), "the same code twice: {told:?}");
 
     for (query, words) in [
-        (vec![("error", "access_denied"), ("error_description", "<b>not you</b>")], "access_denied: &#60;b&#62;not you"),
+        (
+            vec![("error", "access_denied"), ("error_description", "<b>not you</b>")],
+            "access_denied: &#60;b&#62;not you",
+        ),
         (vec![("code", "x"), ("iss", "https://evil.example")], "another provider"),
         (vec![("code", "")], "empty or too long"),
         (vec![("code", "a"), ("code", "b")], "cannot be read"),

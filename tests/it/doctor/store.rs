@@ -77,3 +77,47 @@ mod database {
         assert_eq!(code, Some(1));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_payloads_are_looked_at_and_those_that_the_store_needs() {
+    let write = |process: &crate::harness::Process, name: &str, text: &str, mode: u32| {
+        let path = process.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let one = "01".repeat(32);
+    let configured = |encryption: &str| {
+        let store = format!("sqlite:omgate.db\"\n[store.encryption]\n{encryption}\n# ");
+        Setup { store: &store, ..Setup::default() }.text()
+    };
+    let first = "active = \"k1\"\nkeys = { k1 = \"${file:k1.key}\" }";
+    let mut process = crate::harness::Process::prepare(&configured(first));
+    write(&process, "k1.key", &one, 0o644);
+    write(&process, "k2.key", &"02".repeat(32), 0o600);
+    let (code, document) = examined(&process, &["--offline"], &[]);
+    says(&document, "encryption", "keys", "ok", &["k1 can be read, 32 bytes each", "k1 encrypts"]);
+    says(&document, "encryption", "store", "skipped", &["there is no such file"]);
+    says(&document, "configuration", "file", "warning", &["every user of this machine may read it", "chmod 0600"]);
+    assert_eq!(code, Some(0), "{document:#}");
+    process.start(&[]).await;
+    process.stop().await;
+    write(&process, "k1.key", &one, 0o600);
+    let (_, document) = examined(&process, &["--offline"], &[]);
+    says(&document, "encryption", "store", "ok", &["are there: k1"]);
+    let judge = |encryption: &str| {
+        process.configure(&configured(encryption));
+        examined(&process, &["--offline"], &[])
+    };
+    let (code, document) = judge("active = \"k2\"\nkeys = { k1 = \"${file:k1.key}\", k2 = \"${file:k2.key}\" }");
+    says(&document, "encryption", "store", "warning", &["k1, which is not the active key", "omgate store rekey"]);
+    assert_eq!(code, Some(0), "{document:#}");
+    let (code, document) = judge("active = \"k2\"\nkeys = { k2 = \"${file:k2.key}\" }");
+    says(&document, "encryption", "store", "failed", &["encrypted with key \"k1\"", "does not start"]);
+    assert_eq!(code, Some(1));
+    let (code, document) = judge("active = \"k1\"\nkeys = { k1 = \"${file:k2.key}\" }");
+    says(&document, "encryption", "store", "failed", &["is not the one of that id"]);
+    assert_eq!(code, Some(1));
+    let (code, document) = judge("active = \"k3\"\nkeys = { k1 = \"${file:nowhere.key}\" }");
+    says(&document, "configuration", "file", "failed", &["nowhere.key"]);
+    assert_eq!(code, Some(1));
+}

@@ -44,6 +44,49 @@ async fn a_renewed_certificate_is_served_without_a_restart_and_a_wrong_one_is_no
     assert_eq!(gateway.admin("/api/v1/config").await["needs_restart"], serde_json::json!([]));
 }
 
+/// A greeting that offers TLS up to a version and no more, as it was written before TLS 1.3.
+fn greeting(version: u8) -> Vec<u8> {
+    let mut hello = vec![3, version];
+    hello.extend([7; 32]);
+    // No session, two suites (ECDHE, AES-GCM), no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
+    let signatures = [0, 13, 0, 8, 0, 6, 8, 4, 4, 3, 4, 1];
+    let groups = [0, 10, 0, 4, 0, 2, 0, 23];
+    let points_and_master_secret = [0, 11, 0, 2, 1, 0, 0, 23, 0, 0];
+    hello.extend([[0, 30].as_slice(), &signatures, &groups, &points_and_master_secret].concat());
+    let length = u8::try_from(hello.len()).unwrap();
+    [&[22, 3, 1, 0, length + 4, 1, 0, 0, length], hello.as_slice()].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
+    use std::io::{Read as _, Write as _};
+    if !has_openssl() {
+        return;
+    }
+    let mut gateway = Process::prepare(&configuration(TLS, ""));
+    let folder = gateway.folder.path().to_owned();
+    self_signed(&folder, "ours", 90, LOCALHOST);
+    serve(&gateway, "ours", "ours");
+    gateway.start(&[]).await;
+    let authority = reqwest::Certificate::from_pem(&fs::read(folder.join("ours.pem")).unwrap()).unwrap();
+    for (number, version) in [(1, reqwest::tls::Version::TLS_1_2), (2, reqwest::tls::Version::TLS_1_3)] {
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([authority.clone()]);
+        let client = builder.tls_version_min(version).tls_version_max(version).build().unwrap();
+        assert!(post_tls(&gateway, &client, number).await.unwrap().is_ack(), "{version:?}");
+    }
+    // The same greeting is answered for TLS 1.2, and refused for TLS 1.1, 1.0 and SSL 3.0: the alert protocol_version.
+    let (answered, refused) = (&[22, 3, 3][..], &[21, 3, 3, 0, 2, 2, 70][..]);
+    for (version, expected) in [(3, answered), (2, refused), (1, refused), (0, refused)] {
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", gateway.public)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&greeting(version)).unwrap();
+        let mut answer = vec![0; expected.len()];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, expected, "3.{version}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_open_while_the_certificate_changes_is_not_dropped() {
     if !has_openssl() {

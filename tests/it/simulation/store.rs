@@ -1,5 +1,6 @@
 //! A store that faults by order, around a real one; and the disks that real ones stand on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -483,6 +484,10 @@ impl Store for FaultyStore {
 
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
         self.real.notification(id)
+    }
+
+    fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
+        self.real.records(rows)
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {

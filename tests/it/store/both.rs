@@ -138,6 +138,7 @@ contract! {
         a_revision_that_is_routed_at_last_moves_the_notification_to_routed,
         a_quarantined_notification_that_comes_again_from_a_known_sender_is_routed,
         many_revisions_replace_what_was_never_tried,
+        records_are_read_by_their_rows_and_of_rows_that_are_not_there_none,
         a_notification_can_be_found_by_its_id_or_by_any_of_its_rows,
         a_claim_takes_what_fell_due_first_and_no_more_than_it_asked_for,
         a_claim_may_ask_for_what_fell_due_last,
