@@ -41,6 +41,7 @@ mod keep;
 mod line;
 mod linear;
 mod lists;
+mod looks;
 mod messages;
 #[cfg(feature = "postgres")]
 mod moving;
