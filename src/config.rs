@@ -24,6 +24,7 @@ use crate::wsdl::outbound::DeclaredRecord;
 
 mod account;
 mod adopt;
+mod alarms;
 mod after;
 mod auth;
 mod destination;
@@ -51,6 +52,7 @@ mod tls;
 mod value;
 
 pub use adopt::{Adopted, adopted};
+pub use alarms::{Alarming, Notify};
 pub use file::Seen;
 pub use hand::{ByHand, Whereabouts};
 pub use oidc::Oidc;
@@ -98,6 +100,8 @@ pub struct Loaded {
     pub hold_unknown: Vec<String>,
     /// `[retention]`.
     pub retention: Retention,
+    /// `[alarms]` and `[[notify]]`.
+    pub alarms: Alarming,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
     /// Every destination, for calls without a route.
@@ -317,6 +321,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let (store, encryption) = server::store(&root);
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
+    let alarms = alarms::alarms(&root, &egress, &server.name);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -355,6 +360,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         warnings: Vec::new(),
         hold_unknown,
         retention,
+        alarms,
         summary,
         by_hand,
         declarations,

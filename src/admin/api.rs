@@ -34,6 +34,7 @@ pub(super) const REASON_BYTES_MAX: usize = 1_000;
 const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
+    super::alarms::configure(config);
     super::keep::configure(config);
     super::rekey::configure(config);
     super::moving::configure(config);

@@ -22,6 +22,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan};
 use crate::gateway::certificates::Certificates;
+use crate::gateway::heralds::Telling;
 use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) terms: Arc<ArcSwap<Terms>>,
+    pub(super) telling: Arc<ArcSwap<Telling>>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
     pub(super) keys: SharedKeys,
@@ -78,6 +80,7 @@ pub struct Reloader {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    telling: Arc<ArcSwap<Telling>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: People,
     keys: SharedKeys,
@@ -131,6 +134,7 @@ impl Reloader {
             clock,
             closing,
             terms,
+            telling,
             accounts,
             people,
             keys,
@@ -156,6 +160,7 @@ impl Reloader {
             clock,
             closing,
             terms,
+            telling,
             accounts,
             people,
             keys,
@@ -304,8 +309,8 @@ impl Reloader {
     /// Takes a configuration. Whatever may fail comes first; then nothing does.
     async fn take(&self, loaded: Loaded, order: &Order, mut reloaded: Reloaded) -> Result<Reloaded, StoreError> {
         let masks = loaded.masks();
-        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, retention, .. } =
-            loaded;
+        let Loaded { server, accounts, encryption, sources, routes, plan, stored, warnings, seen, .. } = loaded;
+        let Loaded { retention, alarms: alarming, .. } = loaded;
         let now = self.clock.now();
         rekey::note(&*self.store, &encryption, now).await?;
         let version = self.store.save_config(stored, now).await?;
@@ -328,6 +333,7 @@ impl Reloader {
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks }));
+        self.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
         self.accounts.store(Arc::new(accounts));
         self.people.store(Arc::new(super::people::provider(&server)));
         {
