@@ -43,6 +43,7 @@ mod line;
 mod linear;
 mod lists;
 mod messages;
+mod metrics;
 #[cfg(feature = "postgres")]
 mod moving;
 mod ntlm;
