@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod account;
+pub mod alarms;
 pub mod audit;
 pub mod call;
 pub mod check;
@@ -106,6 +107,8 @@ enum Command {
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
     Systems(systems::Args),
+    /// List what stands and who is told of it, or tell them that this is a test.
+    Alarms(alarms::Args),
     /// What people did.
     Audit(audit::Args),
     /// Tokens of the admin API: create, list, revoke.
@@ -169,6 +172,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Issues(args) => issues::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
+        Command::Alarms(args) => alarms::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Account(args) => account::run(&args),

@@ -86,6 +86,8 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/jobs/{id}/{verb}", OPERATE),
     ("GET", "/api/v1/systems", VIEW),
     ("POST", "/api/v1/systems/{name}/{verb}", OPERATE),
+    ("GET", "/api/v1/alarms", VIEW),
+    ("POST", "/api/v1/alarms/test", OPERATE),
     ("GET", "/api/v1/refused", VIEW),
     ("GET", "/api/v1/gaps", VIEW),
     ("GET", "/api/v1/absences", VIEW),

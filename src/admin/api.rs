@@ -39,6 +39,7 @@ const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
+    super::alarms::configure(config);
     super::keep::configure(config);
     super::rekey::configure(config);
     super::moving::configure(config);
