@@ -13,8 +13,6 @@ use crate::interop::servers::installed;
 const NO_NUMBER: &str = "<sf:Name>ACME-9</sf:Name><sf:Amount>plenty</sf:Amount><sf:StageName>Open</sf:StageName>";
 pub(crate) const FINE: &str =
     "<sf:Name>ACME-1</sf:Name><sf:Amount>12.5</sf:Amount><sf:StageName>Closed Won</sf:StageName>";
-/// No page may have it for whoever lacks the right `payload`.
-const SECRET: &str = "Zebra-4711-Quagga";
 
 /// Three destinations: one takes all, one refuses every third record for good, one refuses our credentials.
 fn configuration(url: &str, more: &str) -> String {
