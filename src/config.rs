@@ -334,7 +334,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
-    if root.is_yet_to_be_filled() {
+    if root.is_yet_to_be_filled() && !desk.has_failed() {
         let reason =
             "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
         desk.warning(&root.spot_of("source"), reason);
