@@ -649,7 +649,7 @@ fn unpacked_by_another(packing: Packing, data: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = BODY_MAX as u64 + 1;
     match packing {
-        Packing::Plain => Ok(bytes.extend_from_slice(data)).map(|()| 0),
+        Packing::Plain => return Some(data.to_vec()),
         Packing::Gzip => MultiGzDecoder::new(data).take(most).read_to_end(&mut bytes),
         Packing::Deflate => ZlibDecoder::new(data).take(most).read_to_end(&mut bytes),
     }

@@ -216,15 +216,18 @@ const PAYLOAD_KEYS: [&str; 8] = ["xml", "values", "request", "request_line", "re
 pub(super) const VEIL: &str = "(needs the right payload)";
 
 fn veil(document: &mut Json) {
-    walk(document, &mut |key, value| match (key, value) {
-        (key, value) if PAYLOAD_KEYS.contains(&key) => done(hide(value)),
-        // A lane is named by a value of the record; an id says nothing of what it holds.
-        ("lane", Json::String(lane)) if !is_id(lane) => done(VEIL.clone_into(lane)),
-        // The code of a fault is the system's own.
-        ("string" | "actor" | "detail", value @ Json::String(_)) => done(hide(value)),
-        // What a reason quotes are values.
-        ("reason" | "example" | "cause" | "text", Json::String(text)) => done(*text = issue::without_values(text)),
-        _ => false,
+    walk(document, &mut |key, value| {
+        match (key, value) {
+            (key, value) if PAYLOAD_KEYS.contains(&key) => hide(value),
+            // A lane is named by a value of the record; an id says nothing of what it holds.
+            ("lane", Json::String(lane)) if !is_id(lane) => VEIL.clone_into(lane),
+            // The code of a fault is the system's own.
+            ("string" | "actor" | "detail", value @ Json::String(_)) => hide(value),
+            // What a reason quotes are values.
+            ("reason" | "example" | "cause" | "text", Json::String(text)) => *text = issue::without_values(text),
+            _ => return true,
+        }
+        false
     });
 }
 
@@ -235,19 +238,20 @@ fn is_id(text: &str) -> bool {
 
 /// Leaves out what reasons quote: values, and with them names.
 pub(super) fn unquote(document: &mut Json) {
-    walk(document, &mut |key, value| match (key, value) {
-        ("reason" | "text", Json::String(text)) => done(*text = issue::without_values(text)),
-        _ => false,
+    walk(document, &mut |key, value| {
+        if let ("reason" | "text", Json::String(text)) = (key, value) {
+            *text = issue::without_values(text);
+        }
+        true
     });
 }
 
-/// Goes through the entries of a document, from the outermost. `see` says whether an entry is done with; else the walk goes
-/// on within it.
+/// Goes through the entries of a document, from the outermost. `see` says whether to go on within an entry.
 pub(super) fn walk<F: FnMut(&str, &mut Json) -> bool>(document: &mut Json, see: &mut F) {
     match document {
         Json::Object(entries) => {
             for (key, value) in entries.iter_mut() {
-                if !see(key, value) {
+                if see(key, value) {
                     walk(value, see);
                 }
             }
@@ -255,11 +259,6 @@ pub(super) fn walk<F: FnMut(&str, &mut Json) -> bool>(document: &mut Json, see: 
         Json::Array(items) => items.iter_mut().for_each(|item| walk(item, see)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
-}
-
-/// An entry that is done with.
-pub(super) fn done((): ()) -> bool {
-    true
 }
 
 /// Keeps the shape, for those who read by it.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::account::Right;
-use crate::admin::access::{self, Caller, done, walk};
+use crate::admin::access::{self, Caller, walk};
 use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -230,7 +230,12 @@ pub(super) async fn document(admin: &Admin, id: DeliveryId, document: Json) -> S
 }
 
 fn forget_hashes(document: &mut Json) {
-    walk(document, &mut |key, value| (key == "same_as_last" || key.ends_with("sha256")) && done(*value = Json::Null));
+    walk(document, &mut |key, value| {
+        if key == "same_as_last" || key.ends_with("sha256") {
+            *value = Json::Null;
+        }
+        true
+    });
 }
 
 /// What is said of systems, less what it quotes of anybody's deliveries where fields are masked: whose they are is not known.
@@ -244,7 +249,12 @@ pub(super) fn of_systems(admin: &Admin, mut document: Json) -> Json {
 /// The same of why deliveries wait.
 pub(super) fn reasons_to_wait(admin: &Admin, mut document: Json) -> Json {
     if !admin.keep.terms.load().masks.is_empty() {
-        walk(&mut document, &mut |key, value| key == "why" && done(access::unquote(value)));
+        walk(&mut document, &mut |key, value| {
+            if key == "why" {
+                access::unquote(value);
+            }
+            true
+        });
     }
     document
 }

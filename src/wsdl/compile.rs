@@ -159,7 +159,7 @@ impl<'b, 'd, 'i: 'd> Compiler<'b, 'd, 'i> {
         self.sources.get(source.file)?.document.get_node(source.node)
     }
 
-    /// What has a name must have one of XML, or it could not be written (XML Schema part 1, 3.3.2 and others: an NCName).
+    /// What has a name must have one of XML, or it could not be written (XML Schema part 1, 3.3.2 and others: an `NCName`).
     fn check_names(&mut self, schema: usize, root: Node<'d, 'i>) {
         let named = root.descendants().filter(|node| node.tag_name().namespace().is_some_and(is_xsd));
         for node in named {
