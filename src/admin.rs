@@ -25,6 +25,7 @@ mod bulk;
 pub mod certificate;
 mod entry;
 mod keep;
+mod lists;
 mod login;
 mod masked;
 mod metrics;

@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod issues;
 pub mod jobs;
 pub mod ledger;
+pub mod moment;
 pub mod moving;
 pub mod notifications;
 pub mod pretty;

@@ -272,6 +272,7 @@ mod tests {
             record_id: String::new(),
             record_type: String::new(),
             source: String::new(),
+            organization_id: String::new(),
             route: String::new(),
             destination: "erp".to_owned(),
             system: "erp".to_owned(),

@@ -43,7 +43,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
-pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS};
+pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
@@ -774,17 +774,25 @@ impl DeliveryCounts {
 }
 
 /// Which notifications to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationFilter {
     /// Of this source.
     pub source: Option<String>,
+    /// Of this organization: the first 15 characters count.
+    pub organization: Option<String>,
     /// With this fate: `routed`, `unrouted`, `skipped_empty`, `unreadable`, `quarantined`.
     pub kind: Option<String>,
     /// With this notification id.
     pub notification_id: Option<String>,
     /// Of this record.
     pub record_id: Option<String>,
+    /// Received then or later; content that a person edited: made then or later.
+    pub since: Option<Timestamp>,
+    /// Received, or made, before then.
+    pub until: Option<Timestamp>,
+    /// Whose reason holds this text.
+    pub text: Option<String>,
     /// Below this row: the cursor.
     pub before: Option<i64>,
     /// Above this row; then the oldest come first.
@@ -794,11 +802,15 @@ pub struct NotificationFilter {
 }
 
 /// Which deliveries to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryFilter {
     /// In this state.
     pub state: Option<State>,
+    /// From this source.
+    pub source: Option<String>,
+    /// Of this organization: the first 15 characters count.
+    pub organization: Option<String>,
     /// Of this destination.
     pub destination: Option<String>,
     /// Of this route.
@@ -807,6 +819,18 @@ pub struct DeliveryFilter {
     pub notification_id: Option<String>,
     /// Of this record.
     pub record_id: Option<String>,
+    /// Made then or later.
+    pub since: Option<Timestamp>,
+    /// Made before then.
+    pub until: Option<Timestamp>,
+    /// Which changed last then or later.
+    pub changed_since: Option<Timestamp>,
+    /// Which changed last before then.
+    pub changed_until: Option<Timestamp>,
+    /// With so many attempts at least.
+    pub attempts: Option<u32>,
+    /// Whose last attempt was answered with this HTTP status.
+    pub status: Option<u16>,
     /// Whose reason holds this text.
     pub text: Option<String>,
     /// Of whose answer this was kept: `order=4711`, or `order` alone for any single value.
@@ -856,6 +880,8 @@ pub struct DeliveryView {
     pub record_type: String,
     /// Source, route, destination, system.
     pub source: String,
+    /// The organization, as its envelope named it.
+    pub organization_id: String,
     /// The route's name.
     pub route: String,
     /// The destination's name.
@@ -1124,12 +1150,12 @@ pub trait Store: Send + Sync {
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
     /// Compares every counter with the rows and what was pruned of them, and with its days; and the rows with one another.
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
-    /// A list of notifications, XML left empty.
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// A list of notifications, XML left empty. A page may be short, or empty, and yet name where the list goes on.
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>>;
     /// All revisions of a notification, by row or by notification id, oldest first.
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
-    /// A list of deliveries.
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>>;
+    /// A list of deliveries. A page may be short, or empty, and yet name where the list goes on.
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>>;
     /// One delivery and its attempts, oldest first.
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
     /// The refused POSTs, newest first.

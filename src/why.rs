@@ -351,6 +351,7 @@ mod tests {
             record_id: "006".to_owned(),
             record_type: "Order".to_owned(),
             source: "orders".to_owned(),
+            organization_id: String::new(),
             route: "orders → erp".to_owned(),
             destination: "erp".to_owned(),
             system: "erp".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,12 +16,13 @@ use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::replay::{self, Mapped, Wish};
-use crate::admin::{Admin, masked};
+use crate::admin::{Admin, lists, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, Pause, StoreError, SystemState,
+    By, Change, Deed, DeliveryFilter, DeliveryView, Edits, Health, NotificationFilter, Page, Pause, StoreError,
+    SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -159,20 +160,17 @@ async fn notifications(
     admin: web::Data<Admin>,
     filter: web::Query<NotificationFilter>,
     caller: Caller,
+    request: HttpRequest,
 ) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
     let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    let found = admin.store.notifications(filter.into_inner()).await;
-    show(
-        &caller,
-        found.map(|mut views| {
-            masked::notifications(&admin, &mut views);
-            views
-        }),
-    )
+    match lists::notifications(&admin, &caller, filter.into_inner()).await {
+        Ok(page) => lists::linked(show(&caller, Ok(page.rows)), &request, page.next),
+        Err(error) => from_store(&error),
+    }
 }
 
 async fn notification(
@@ -195,7 +193,7 @@ async fn notification(
         Err(answer) => return answer,
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
-    let mut found = admin.store.deliveries(filter).await;
+    let mut found = admin.store.deliveries(filter).await.map(|page| page.rows);
     if !unmasked {
         masked::notifications(&admin, &mut revisions);
         found = hidden(&admin, found).await;
@@ -217,39 +215,33 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
-async fn deliveries(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
-    // Whoever may look for values learns them.
-    if filter.kept.is_some() && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
-    }
-    if let Some(fault) = asked(&filter).fault(&admin).await {
+async fn deliveries(
+    admin: web::Data<Admin>,
+    filter: web::Query<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
+    if let Some(fault) = unanswered(&admin, &caller, &filter).await {
         return fault;
     }
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut found = hidden(&admin, admin.store.deliveries(filter.into_inner()).await).await;
-    if let Ok(views) = &mut found {
-        unveil_nothing(&caller, views, text.as_deref(), kept.as_deref());
-    }
+    let Page { rows, next } = match lists::deliveries(&admin, &caller, filter.into_inner()).await {
+        Ok(page) => page,
+        Err(error) => return from_store(&error),
+    };
     let mut shut = HashMap::new();
-    let explained =
-        found.map(|views| views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect::<Vec<_>>());
-    show(&caller, explained.map(|views| masked::reasons_to_wait(&admin, json!(views))))
+    let explained: Vec<_> = rows.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
+    lists::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), &request, next)
 }
 
-/// Leaves of what was found by a text what the caller sees it in.
-fn unveil_nothing(caller: &Caller, views: &mut Vec<DeliveryView>, text: Option<&str>, kept: Option<&str>) {
-    if !caller.has(Right::Payload) {
-        for view in views.iter_mut() {
-            view.reason = view.reason.take().map(|reason| issue::without_values(&reason));
-        }
+/// The answer in place of a list of deliveries that cannot be meant, or that the caller may not ask for.
+async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> Option<HttpResponse> {
+    // Whoever may look for values learns them.
+    if filter.kept.is_some() && !caller.has(Right::Payload) {
+        return Some(lacking(Right::Payload.as_str()));
     }
-    masked::only_what_shows(views, text, kept);
-}
-
-/// What a list of deliveries is asked for by.
-fn asked(filter: &DeliveryFilter) -> Asked<'_> {
-    let DeliveryFilter { route, destination, limit, .. } = filter;
-    Asked { route: route.as_deref(), destination: destination.as_deref(), limit: *limit, ..Asked::default() }
+    let DeliveryFilter { source, route, destination, limit, .. } = filter;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    Asked { source, route, destination, limit: *limit, ..Asked::default() }.fault(admin).await
 }
 
 async fn delivery(
@@ -368,28 +360,26 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
-async fn dead(admin: web::Data<Admin>, filter: web::Query<DeliveryFilter>, caller: Caller) -> HttpResponse {
-    if let Some(fault) = asked(&filter).fault(&admin).await {
+async fn dead(
+    admin: web::Data<Admin>,
+    filter: web::Query<DeliveryFilter>,
+    caller: Caller,
+    request: HttpRequest,
+) -> HttpResponse {
+    if let Some(fault) = unanswered(&admin, &caller, &filter).await {
         return fault;
     }
-    if filter.kept.is_some() && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
-    }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let (text, kept) = (filter.text.clone(), filter.kept.clone());
-    let mut views = match hidden(&admin, admin.store.deliveries(filter).await).await {
-        Ok(views) => views,
+    let Page { rows, next } = match lists::deliveries(&admin, &caller, filter).await {
+        Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    unveil_nothing(&caller, &mut views, text.as_deref(), kept.as_deref());
-    let stands_for = admin.store.stands_for(views.iter().map(|view| view.delivery_id).collect()).await;
-    show(
-        &caller,
-        stands_for.map(|each| {
-            let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
-            views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
-        }),
-    )
+    let stands_for = admin.store.stands_for(rows.iter().map(|view| view.delivery_id).collect()).await;
+    let letters = stands_for.map(|each| {
+        let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
+        rows.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+    });
+    lists::linked(show(&caller, letters), &request, next)
 }
 
 /// The body of every changing call.
@@ -581,8 +571,9 @@ async fn change_many(
         Ok(wanted) => wanted,
         Err((status, detail)) => return problem(status, &detail),
     };
-    let Choice { route, destination, .. } = &choice;
-    let asked = Asked { route: route.as_deref(), destination: destination.as_deref(), ..Asked::default() };
+    let Choice { source, route, destination, .. } = &choice;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    let asked = Asked { source, route, destination, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }

@@ -41,10 +41,18 @@ pub(super) struct Choice {
     /// These alone, none of them if it is empty; without the key whichever the filter leaves. See [`Choice::ordered`].
     pub(super) ids: Option<Vec<DeliveryId>>,
     pub(super) state: Option<State>,
+    pub(super) source: Option<String>,
+    pub(super) organization: Option<String>,
     pub(super) destination: Option<String>,
     pub(super) route: Option<String>,
     pub(super) record_id: Option<String>,
     pub(super) notification_id: Option<String>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) changed_since: Option<Timestamp>,
+    pub(super) changed_until: Option<Timestamp>,
+    pub(super) attempts: Option<u32>,
+    pub(super) status: Option<u16>,
     pub(super) text: Option<String>,
     /// Of this issue.
     pub(super) issue: Option<String>,
@@ -74,35 +82,28 @@ impl Choice {
 
     /// Whether it says nothing at all: that would be everything.
     pub(super) fn is_empty(&self) -> bool {
-        let texts = [&self.destination, &self.route, &self.record_id, &self.notification_id, &self.text, &self.issue];
-        self.ids.is_none() && self.state.is_none() && texts.iter().all(|text| text.is_none())
+        self.ids.is_none() && self.issue.is_none() && self.filter() == DeliveryFilter::default()
     }
 
-    fn filter(&self, after: i64) -> DeliveryFilter {
+    /// What it asks for, besides ids and an issue.
+    fn filter(&self) -> DeliveryFilter {
         DeliveryFilter {
             state: self.state,
+            source: self.source.clone(),
+            organization: self.organization.clone(),
             destination: self.destination.clone(),
             route: self.route.clone(),
             notification_id: self.notification_id.clone(),
             record_id: self.record_id.clone(),
+            since: self.since,
+            until: self.until,
+            changed_since: self.changed_since,
+            changed_until: self.changed_until,
+            attempts: self.attempts,
+            status: self.status,
             text: self.text.clone(),
-            kept: None,
-            kept_as: Vec::new(),
-            before: None,
-            after: Some(after),
-            limit: Some(PAGE),
+            ..DeliveryFilter::default()
         }
-    }
-
-    fn takes(&self, view: &DeliveryView) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        self.ids.is_none()
-            || (self.state.is_none_or(|state| state == view.state)
-                && is(&self.destination, &view.destination)
-                && is(&self.route, &view.route)
-                && is(&self.record_id, &view.record_id)
-                && is(&self.notification_id, &view.notification_id)
-                && self.text.as_ref().is_none_or(|text| view.reason.as_ref().is_some_and(|all| all.contains(text))))
     }
 
     /// Finds out which dead letters its issue has.
@@ -132,13 +133,19 @@ impl Choice {
         let mut page = match &self.ids {
             Some(ids) => named(store, ids, after).await?,
             None => {
-                let views = store.deliveries(self.filter(after)).await?;
-                let last = views.last().map(|view| view.delivery_id.0);
-                last.map(|last| Page { views, missing: Vec::new(), last })
+                let filter = DeliveryFilter { after: Some(after), limit: Some(PAGE), ..self.filter() };
+                let found = store.deliveries(filter).await?;
+                let last = found.next.or_else(|| found.last().map(|view| view.delivery_id.0));
+                last.map(|last| Page { views: found.rows, missing: Vec::new(), last })
             }
         };
         if let Some(page) = &mut page {
-            page.views.retain(|view| self.takes(view) && self.members.as_ref().is_none_or(|all| all.have(view)));
+            let filter = self.ids.is_some().then(|| self.filter());
+            let is_meant = |view: &DeliveryView| {
+                filter.as_ref().is_none_or(|filter| filter.takes(view))
+                    && self.members.as_ref().is_none_or(|members| members.have(view))
+            };
+            page.views.retain(is_meant);
         }
         Ok(page)
     }

@@ -19,6 +19,7 @@ mod days;
 mod failure;
 mod kept;
 mod lane;
+mod lists;
 mod locks;
 mod names;
 mod orphans;
@@ -63,7 +64,7 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
     Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
@@ -596,8 +597,8 @@ impl Store for PostgresStore {
         self.ask(Manner::Audit, |session| Box::pin(audit::verify(session)))
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
-        self.ask(Manner::Read, move |session| Box::pin(queries::notifications(session, filter)))
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        self.ask(Manner::Read, move |session| Box::pin(lists::notifications(session, filter)))
     }
 
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
@@ -610,8 +611,8 @@ impl Store for PostgresStore {
         })
     }
 
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
-        self.ask(Manner::Read, move |session| Box::pin(queries::deliveries(session, filter)))
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.ask(Manner::Read, move |session| Box::pin(lists::deliveries(session, filter)))
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

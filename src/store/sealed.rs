@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
+use super::lists::{LIST_MAX, Page};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
@@ -26,12 +27,8 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 pub mod rekey;
 mod values;
 
-/// Deliveries read at once while their reasons are searched, and pages of them until a search is given up.
-const SEARCHED_AT_ONCE: u32 = 1_000;
-const SEARCHED_MAX: u32 = 200;
-/// How many a list holds when it is not said, and at most.
-const LIST_DEFAULT: u32 = 100;
-const LIST_MAX: u32 = 1_000;
+/// How many pages are read, as long as a list can be, while reasons are searched: then the one who asks goes on.
+const SEARCHED_MAX: u32 = 20;
 
 /// The keys in force: exchanged as a whole when another configuration is.
 pub type SharedKeys = Arc<ArcSwap<Keyring>>;
@@ -118,36 +115,43 @@ impl Sealed {
     }
 
     /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
-    async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Vec<DeliveryView>> {
-        let limit = filter.limit.unwrap_or(LIST_DEFAULT).clamp(1, LIST_MAX) as usize;
-        let (mut found, mut page) = (Vec::new(), DeliveryFilter { limit: Some(SEARCHED_AT_ONCE), ..filter });
+    async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Page<DeliveryView>> {
+        let (mut found, mut asked) = (Page::default(), DeliveryFilter { limit: Some(LIST_MAX), ..filter.clone() });
         for _ in 0..SEARCHED_MAX {
-            let mut views = self.store.deliveries(page.clone()).await?;
-            let is_last = views.len() < SEARCHED_AT_ONCE as usize;
-            let last = views.last().map(|view| view.delivery_id.0);
-            if page.after.is_some() {
-                page.after = last
-            } else {
-                page.before = last
-            }
+            let Page { mut rows, next } = self.store.deliveries(asked.clone()).await?;
             let keys = self.keys();
-            views.iter_mut().for_each(|view| values::open_delivery(&keys, view));
-            views.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
-            found.append(&mut views);
-            if is_last || found.len() >= limit {
-                found.truncate(limit);
-                return Ok(found);
+            rows.iter_mut().for_each(|view| values::open_delivery(&keys, view));
+            rows.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
+            found.append(&mut rows);
+            found.next = next;
+            if found.len() >= filter.length() || next.is_none() {
+                break;
             }
+            asked.go_on(next);
         }
-        if found.is_empty() {
-            let looked = SEARCHED_AT_ONCE * SEARCHED_MAX;
-            let reason = format!(
-                "none of the {looked} deliveries looked through says so; their reasons are encrypted, so narrow the search, \
-                 such as by state and destination"
-            );
-            return Err(StoreError::Conflict(reason));
+        Ok(found.cut(filter.length(), |view| view.delivery_id.0))
+    }
+
+    /// The same of notifications.
+    async fn search_notifications(
+        &self,
+        filter: NotificationFilter,
+        text: String,
+    ) -> StoreResult<Page<NotificationView>> {
+        let (mut found, mut asked) = (Page::default(), NotificationFilter { limit: Some(LIST_MAX), ..filter.clone() });
+        for _ in 0..SEARCHED_MAX {
+            let Page { mut rows, next } = self.store.notifications(asked.clone()).await?;
+            let keys = self.keys();
+            rows.iter_mut().for_each(|view| values::open_notification_view(&keys, view));
+            rows.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
+            found.append(&mut rows);
+            found.next = next;
+            if found.len() >= filter.length() || next.is_none() {
+                break;
+            }
+            asked.go_on(next);
         }
-        Ok(found)
+        Ok(found.cut(filter.length(), |view| view.notification.row))
     }
 }
 
@@ -232,7 +236,10 @@ impl Store for Sealed {
         })
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+    fn notifications(&self, mut filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        if let Some(text) = filter.text.take_if(|_| !self.keys().is_empty()) {
+            return Box::pin(self.search_notifications(filter, text));
+        }
         self.opened(self.store.notifications(filter), |keys, views| {
             views.iter_mut().for_each(|view| values::open_notification_view(keys, view));
         })
@@ -244,7 +251,7 @@ impl Store for Sealed {
         })
     }
 
-    fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+    fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         let keys = self.keys();
         if !keys.is_empty() {
             if let Some((_, text)) = filter.kept.as_deref().and_then(|kept| kept.split_once('=')) {

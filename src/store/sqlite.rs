@@ -14,6 +14,7 @@ mod coalesce;
 mod days;
 mod kept;
 mod lane;
+mod lists;
 mod names;
 mod orphans;
 mod prune;
@@ -51,7 +52,7 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
     Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
@@ -545,8 +546,8 @@ impl Store for SqliteStore {
         self.read(audit::verify)
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
-        self.read(move |connection| queries::notifications(connection, filter))
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        self.read(move |connection| lists::notifications(connection, filter))
     }
 
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
@@ -557,8 +558,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
-        self.read(move |connection| queries::deliveries(connection, filter))
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.read(move |connection| lists::deliveries(connection, filter))
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

@@ -6,6 +6,7 @@ mod both;
 mod configurations;
 mod file;
 mod keep;
+mod lists;
 mod model;
 mod moving;
 #[cfg(feature = "postgres")]
@@ -252,7 +253,7 @@ impl World {
 
     async fn all(&self) -> Vec<DeliveryView> {
         let filter = DeliveryFilter { limit: Some(1_000), ..DeliveryFilter::default() };
-        let mut all = self.store().deliveries(filter).await.unwrap();
+        let mut all = self.store().deliveries(filter).await.unwrap().rows;
         all.reverse();
         all
     }

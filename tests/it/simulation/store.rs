@@ -11,7 +11,7 @@ use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
+    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
     Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
@@ -477,7 +477,7 @@ impl Store for FaultyStore {
         self.real.verify()
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
         self.real.notifications(filter)
     }
 
@@ -485,7 +485,7 @@ impl Store for FaultyStore {
         self.real.notification(id)
     }
 
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         self.real.deliveries(filter)
     }
 

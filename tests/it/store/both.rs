@@ -99,7 +99,7 @@ macro_rules! contract {
 /// The modules of the contract, by their names here.
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::{configurations, keep, model, replay, sealing};
+    pub(super) use super::super::{configurations, keep, lists, model, replay, sealing};
 }
 
 contract! {
@@ -173,6 +173,10 @@ contract! {
         the_backlog_knows_since_when_the_oldest_waits,
         what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held,
         a_closed_store_says_so_and_keeps_what_was_queued;
+    lists:
+        deliveries_are_found_by_all_that_a_filter_says,
+        notifications_are_found_by_all_that_a_filter_says,
+        looking_ends_before_the_list_does_and_the_page_says_where_it_goes_on;
     model:
         any_history_leaves_the_store_sound,
         everything_that_is_not_stopped_is_delivered_in_the_end;
@@ -241,6 +245,7 @@ fn no_test_of_the_contract_is_left_out() {
         include_str!("model.rs"),
         include_str!("configurations.rs"),
         include_str!("keep.rs"),
+        include_str!("lists.rs"),
         include_str!("replay.rs"),
         include_str!("sealing.rs"),
     ];
