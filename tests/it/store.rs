@@ -305,6 +305,7 @@ fn note(id: &str) -> Note {
         record_type: "Opportunity".to_owned(),
         record_id: format!("006-{id}"),
         xml: "first".to_owned(),
+        search: Default::default(),
         deliveries: Vec::new(),
     })
 }
