@@ -1,6 +1,6 @@
 //! The contract of every store about lists: what filters leave, in which order, and that looking has an end.
 
-use omgate::store::{Edit, LaneFilter, LaneView, Page, Prune, Replay, Retention};
+use omgate::store::{Acks, Edit, Figures, LaneFilter, LaneView, Page, Prune, Replay, Retention, SAMPLE_EVERY, Sample};
 
 use super::*;
 
@@ -307,4 +307,35 @@ pub(super) async fn lanes_that_do_not_go_on_are_listed_with_what_stops_them() {
     assert_eq!(ids(&lane("alone", 0, 3).await.unwrap()), Vec::<i64>::new(), "what is settled stands in no lane");
     assert_eq!(ids(&lane("tried", 0, 3).await.unwrap()), [5]);
     assert_eq!(ids(&lane("nowhere", 0, 3).await.unwrap()), Vec::<i64>::new());
+}
+
+#[tokio::test]
+pub(super) async fn what_is_measured_is_kept_once_for_all_and_once_of_each_gateway_and_not_for_ever() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("c", "2")]).await;
+    let (ledger, backlog) = (world.store().ledger().await.unwrap(), world.store().backlog().await.unwrap());
+    let figures = Figures::of(&ledger, &backlog);
+    assert_eq!((figures.sources["orders"], figures.destinations["create"].waiting), (2, 1));
+    let at = world.now().step(SAMPLE_EVERY);
+    let acks = |count| Acks { count, p50_ms: 1.5, p99_ms: 20.0 };
+    let add = async |at, figures: &Figures, gateway: &str, count| {
+        let acks = BTreeMap::from([(gateway.to_owned(), acks(count))]);
+        world.store().add_sample(Sample { at, figures: Some(figures.clone()), acks }).await.unwrap();
+    };
+    add(at, &figures, "left", 1).await;
+    let late = Figures { attempts: 7, ..figures.clone() };
+    add(at, &late, "right", 2).await;
+    let next = at.plus(SAMPLE_EVERY);
+    add(next, &late, "left", 3).await;
+    let both = BTreeMap::from([("left".to_owned(), acks(1)), ("right".to_owned(), acks(2))]);
+    let first = Sample { at, figures: Some(figures.clone()), acks: both };
+    let second = Sample { at: next, figures: Some(late.clone()), acks: BTreeMap::from([("left".to_owned(), acks(3))]) };
+    assert_eq!(world.store().samples(at).await.unwrap(), [first, second.clone()]);
+    assert_eq!(world.store().samples(next).await.unwrap(), [second.clone()]);
+    let days_later = next.plus(Duration::from_secs(8 * 86_400));
+    add(days_later, &figures, "left", 4).await;
+    let kept: Vec<_> = world.store().samples(Timestamp(0)).await.unwrap().iter().map(|sample| sample.at).collect();
+    assert_eq!(kept, [next, days_later]);
+    world.reopen().await;
+    assert_eq!(world.store().samples(next).await.unwrap()[0], second);
 }
