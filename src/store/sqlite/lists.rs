@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn what_a_page_costs_does_not_grow_with_the_store() {
         let folder = tempfile::tempdir().unwrap();
-        let mut stores = [40_000, 160_000].map(|count| filled(&folder.path().join(format!("{count}.db")), count));
+        let mut stores = [100_000, 300_000].map(|count| filled(&folder.path().join(format!("{count}.db")), count));
         let is_flat = |[small, large]: [u64; 2]| large <= small + small / 2 + 40;
         for filter in delivery_filters() {
             for after in [None, Some(0)] {
