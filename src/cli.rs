@@ -19,8 +19,10 @@ pub mod follow;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
+pub mod lanes;
 pub mod ledger;
 pub mod man;
+pub mod moment;
 pub mod moving;
 pub mod notifications;
 pub mod print;
@@ -103,6 +105,8 @@ enum Command {
     Why(why::Args),
     /// Dead letters grouped by destination and cause.
     Issues(issues::Args),
+    /// Lanes that do not go on, and what stands in one.
+    Lanes(lanes::Args),
     /// Changes of many deliveries: list, pause, resume, cancel.
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
@@ -170,6 +174,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(args) => deliveries::run_dead(args).await,
         Command::Why(args) => why::run(args).await,
         Command::Issues(args) => issues::run(args).await,
+        Command::Lanes(args) => lanes::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Alarms(args) => alarms::run(args).await,

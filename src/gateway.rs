@@ -47,7 +47,7 @@ use self::certificates::Certificates;
 use self::heralds::{Heralds, Telling};
 use self::lookout::Lookout;
 use self::moving::Order;
-use self::upkeep::Upkeep;
+use self::upkeep::{Sampled, Upkeep};
 pub use moving::Moving;
 pub use reload::Reloader;
 
@@ -642,6 +642,8 @@ impl Parts {
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             terms: Arc::clone(&self.terms),
+            metrics: Arc::clone(&self.metrics),
+            sampled: Sampled::default(),
         }
     }
 

@@ -34,6 +34,7 @@ pub mod payload;
 pub mod postgres;
 mod pruning;
 mod retention;
+mod sample;
 mod revision;
 pub mod sealed;
 pub mod sqlite;
@@ -43,9 +44,10 @@ mod turn;
 
 pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
-pub use self::lists::{LIST_DEFAULT, LIST_MAX, NOTIFICATION_KINDS};
+pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchable};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
+pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
 pub use self::token::{TOKENS_MAX, Token};
 
 /// Why the store did not do what it was asked.
@@ -131,6 +133,8 @@ pub struct Incoming {
     pub record_id: String,
     /// The `sObject` fragment, or the raw `Notification` of an unreadable one; empty for an empty one.
     pub xml: String,
+    /// The fields that it is found by, and what they hold: see [`searchable`].
+    pub search: BTreeMap<String, String>,
     /// Where it goes. No delivery for a record: unrouted. For an empty one: `skipped_empty`.
     pub deliveries: Vec<Planned>,
 }
@@ -504,6 +508,8 @@ pub struct Edit {
     pub record_id: String,
     /// The `sObject` fragment.
     pub xml: String,
+    /// The fields that it is found by, and what they hold: see [`searchable`].
+    pub search: BTreeMap<String, String>,
 }
 
 /// What a person wants of a record that it is not.
@@ -790,17 +796,31 @@ impl DeliveryCounts {
 }
 
 /// Which notifications to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NotificationFilter {
     /// Of this source.
     pub source: Option<String>,
+    /// Of this organization: the first 15 characters count.
+    pub organization: Option<String>,
     /// With this fate: `routed`, `unrouted`, `skipped_empty`, `unreadable`, `quarantined`.
     pub kind: Option<String>,
     /// With this notification id.
     pub notification_id: Option<String>,
     /// Of this record.
     pub record_id: Option<String>,
+    /// Received then or later; content that a person edited: made then or later.
+    pub since: Option<Timestamp>,
+    /// Received, or made, before then.
+    pub until: Option<Timestamp>,
+    /// Whose reason holds this text.
+    pub text: Option<String>,
+    /// With this value in a field that its source names in `search`: `Name=ACME-4711`, `Name=ACME*` for all that begin so,
+    /// or `Name` for any.
+    pub search: Option<String>,
+    /// Where the value of `search` is sealed: all that it may be written as.
+    #[serde(skip)]
+    pub search_as: Vec<String>,
     /// Below this row: the cursor.
     pub before: Option<i64>,
     /// Above this row; then the oldest come first.
@@ -810,12 +830,16 @@ pub struct NotificationFilter {
 }
 
 /// Which deliveries to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeliveryFilter {
     /// In this state.
     #[serde(default, deserialize_with = "lists::state")]
     pub state: Option<State>,
+    /// From this source.
+    pub source: Option<String>,
+    /// Of this organization: the first 15 characters count.
+    pub organization: Option<String>,
     /// Of this destination.
     pub destination: Option<String>,
     /// Of this route.
@@ -824,6 +848,18 @@ pub struct DeliveryFilter {
     pub notification_id: Option<String>,
     /// Of this record.
     pub record_id: Option<String>,
+    /// Made then or later.
+    pub since: Option<Timestamp>,
+    /// Made before then.
+    pub until: Option<Timestamp>,
+    /// Which changed last then or later.
+    pub changed_since: Option<Timestamp>,
+    /// Which changed last before then.
+    pub changed_until: Option<Timestamp>,
+    /// With so many attempts at least.
+    pub attempts: Option<u32>,
+    /// Whose last attempt was answered with this HTTP status.
+    pub status: Option<u16>,
     /// Whose reason holds this text.
     pub text: Option<String>,
     /// Of whose answer this was kept: `order=4711`, or `order` alone for any single value.
@@ -831,6 +867,11 @@ pub struct DeliveryFilter {
     /// Where the value of `kept` is sealed: all that it may be written as.
     #[serde(skip)]
     pub kept_as: Vec<String>,
+    /// Of whose notification a field has this value: as for notifications.
+    pub search: Option<String>,
+    /// Where the value of `search` is sealed: all that it may be written as.
+    #[serde(skip)]
+    pub search_as: Vec<String>,
     /// Below this id: the cursor.
     pub before: Option<i64>,
     /// Above this id; then the oldest come first.
@@ -854,6 +895,8 @@ pub struct NotificationView {
     pub duplicates: i64,
     /// The row of the content that a person edited to make this one; none: Salesforce sent it.
     pub edited_from: Option<i64>,
+    /// The fields that it is found by, and what they hold.
+    pub search: BTreeMap<String, String>,
 }
 
 /// A delivery in a list or alone.
@@ -873,6 +916,8 @@ pub struct DeliveryView {
     pub record_type: String,
     /// Source, route, destination, system.
     pub source: String,
+    /// The organization, as its envelope named it.
+    pub organization_id: String,
     /// The route's name.
     pub route: String,
     /// The destination's name.
@@ -901,6 +946,8 @@ pub struct DeliveryView {
     pub lane_head: Option<DeliveryId>,
     /// What brought a newer state of the record in its place.
     pub superseded_by: Option<DeliveryId>,
+    /// The fields that its notification is found by, and what they hold.
+    pub search: BTreeMap<String, String>,
     /// What was kept of the answer, by name.
     pub kept: Map<String, Json>,
     /// Why something could not be kept, by name.
@@ -909,6 +956,42 @@ pub struct DeliveryView {
     /// Which others it belongs to.
     #[serde(flatten)]
     pub links: Links,
+}
+
+/// Which lanes to list: those in which something is blocked, or that a dead or held delivery stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneFilter {
+    /// Of this system.
+    pub system: Option<String>,
+    /// Behind this one: its system and its key.
+    pub after: Option<(String, String)>,
+    /// At most this many (default 100, at most 1,000).
+    pub limit: Option<u32>,
+}
+
+/// A lane that does not go on by itself, or not yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneView {
+    /// The delivery that all others of it wait for.
+    pub head: DeliveryView,
+    /// How many stand behind it, counted no further than [`BEHIND_MAX`].
+    pub behind: u32,
+    /// Whether there are more than that.
+    pub is_more: bool,
+    /// Since when something waits: since the head is dead or held, or since the first behind it was made.
+    pub since: Timestamp,
+}
+
+/// So far those are counted that stand behind the head of a lane.
+pub const BEHIND_MAX: u32 = 1_000;
+
+/// Some lanes, and where the list goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Lanes {
+    /// The lanes, each once, in an order of the store's own.
+    pub rows: Vec<LaneView>,
+    /// Behind which lane it goes on: its system and its key; none: there is nothing more.
+    pub next: Option<(String, String)>,
 }
 
 /// How a delivery and others belong together.
@@ -1098,6 +1181,10 @@ pub trait Store: Send + Sync {
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>>;
     /// A person took note of an absence; an entry in the audit log too.
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>>;
+    /// Keeps what was measured at a moment, for eight days. What all gateways share is kept once, whoever comes first.
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>>;
+    /// What was measured at a moment or later, the oldest first.
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>>;
     /// Writes an entry of the audit log; its number.
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>>;
     /// Entries of the audit log, newest first.
@@ -1146,14 +1233,24 @@ pub trait Store: Send + Sync {
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
     /// Compares every counter with the rows and what was pruned of them, and with its days; and the rows with one another.
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
-    /// A list of notifications, XML left empty.
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
+    /// A list of notifications, XML left empty. A page may be short, or empty, and yet name where the list goes on.
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>>;
     /// All revisions of a notification, by row or by notification id, oldest first.
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
     /// The XML of notifications, by their rows: of those that are there, and empty where it was pruned.
     fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>>;
-    /// A list of deliveries.
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>>;
+    /// A list of deliveries. A page may be short, or empty, and yet name where the list goes on.
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>>;
+    /// Lanes that do not go on. A page may be short, or empty, and yet name where the list goes on.
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>>;
+    /// What is not settled in a lane of a system, in order, above an id; at most so many.
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>>;
     /// One delivery and its attempts, oldest first.
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
     /// The refused POSTs, newest first.

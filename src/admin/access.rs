@@ -41,6 +41,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/workbench", VIEW),
     ("GET", "/start", VIEW),
     ("GET", "/dead", VIEW),
+    ("GET", "/lanes", VIEW),
     ("GET", "/destinations", VIEW),
     ("GET", "/destinations/{name}", VIEW),
     ("GET", "/sources", VIEW),
@@ -58,6 +59,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/metrics", VIEW),
     ("GET", "/api/v1/ledger", VIEW),
     ("GET", "/api/v1/ledger/days", VIEW),
+    ("GET", "/api/v1/series", VIEW),
     ("GET", "/api/v1/status", VIEW),
     ("GET", "/api/v1/config", VIEW),
     ("GET", "/api/v1/config/facts", VIEW),
@@ -79,6 +81,8 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/deliveries/{verb}", OPERATE),
     ("POST", "/api/v1/deliveries/{id}/replay", REPLAY),
     ("POST", "/api/v1/deliveries/{id}/{verb}", OPERATE),
+    ("GET", "/api/v1/lanes", VIEW),
+    ("GET", "/api/v1/lanes/{system}/{lane}", VIEW),
     ("GET", "/api/v1/dead", VIEW),
     ("GET", "/api/v1/issues", VIEW),
     ("GET", "/api/v1/jobs", VIEW),
@@ -211,7 +215,8 @@ impl FromRequest for Caller {
 }
 
 /// Under these keys stands what records hold, or what was made of it.
-const PAYLOAD_KEYS: [&str; 8] = ["xml", "values", "request", "request_line", "response", "body", "headers", "kept"];
+const PAYLOAD_KEYS: [&str; 9] =
+    ["xml", "values", "request", "request_line", "response", "body", "headers", "kept", "search"];
 /// What stands in its place.
 pub(super) const VEIL: &str = "(needs the right payload)";
 
@@ -280,12 +285,14 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 6] = [
+    const SOURCES: [(&str, &str); 8] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
         ("/api/v1", include_str!("keep.rs")),
+        ("/api/v1", include_str!("lanes.rs")),
         ("/api/v1", include_str!("moving.rs")),
         ("/api/v1", include_str!("rekey.rs")),
+        ("/api/v1", include_str!("series.rs")),
         ("/api/v1", include_str!("token.rs")),
     ];
 

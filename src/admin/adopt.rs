@@ -92,9 +92,7 @@ async fn look(admin: &Admin, source: &str, order: &Order, in_force: bool) -> Res
     };
     let quarantined = admin.store.notifications(filter).await?;
     let mut found = Found { in_force, ..Found::default() };
-    if quarantined.len() == AT_ONCE as usize {
-        found.next = quarantined.last().map(|view| view.notification.row);
-    }
+    found.next = quarantined.next;
     let wanted = reroute::organization_key(&order.organization);
     for view in quarantined.iter().map(|view| &view.notification) {
         if reroute::organization_key(&view.organization_id) != wanted {

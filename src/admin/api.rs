@@ -18,14 +18,14 @@ use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
-use crate::admin::{Admin, masked, page};
+use crate::admin::{Admin, lists, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::fields;
 use crate::issue;
 use crate::store::{
     By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Edits, Health, Ledger, NotificationFilter,
-    NotificationView, Pause, StoreError, SystemState,
+    NotificationView, Page, Pause, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -44,6 +44,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::rekey::configure(config);
     super::moving::configure(config);
     super::token::configure(config);
+    super::lanes::configure(config);
+    super::series::configure(config);
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
@@ -156,6 +158,7 @@ pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpRespo
             "alarms": alarms,
             "systems": of_systems(&admin, &caller, json!(systems)),
             "oldest_unsettled": backlog.oldest_unsettled,
+            "ack_p99_ms": admin.metrics.ack_times().lately().percentile_ms(99.0),
             "lanes_repaired": backlog.lanes_repaired,
             "certificates": edge.get("certificates"),
             "refused_certificates": edge.get("refused_certificates"),
@@ -188,18 +191,21 @@ pub(super) async fn notifications(
     admin: web::Data<Admin>,
     filter: Question<NotificationFilter>,
     caller: Caller,
+    request: HttpRequest,
 ) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
+    // Whoever may look for values learns them.
+    if filter.search.is_some() && !caller.has(Right::Payload) {
+        return lacking(Right::Payload.as_str());
+    }
     let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    let found = admin.store.notifications(filter.into_inner()).await;
-    let mut views = match found {
-        Ok(views) => views,
-        Err(error) => return from_store(&error),
-    };
-    show(&caller, masked::notifications(&admin, &mut views).await.map(|()| views))
+    match lists::notifications(&admin, &caller, filter.into_inner()).await {
+        Ok(page) => lists::linked(show(&caller, Ok(page.rows)), &request, page.next),
+        Err(error) => from_store(&error),
+    }
 }
 
 pub(super) async fn notification(
@@ -222,7 +228,7 @@ pub(super) async fn notification(
         Err(answer) => return answer,
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
-    let mut found = admin.store.deliveries(filter).await;
+    let mut found = admin.store.deliveries(filter).await.map(|page| page.rows);
     let mut considered = revisions.last().map(|view| considered(&admin, view)).unwrap_or_default();
     if !unmasked {
         considered = masked::considered(&admin, &revisions, considered);
@@ -272,27 +278,27 @@ pub(super) async fn deliveries(
     caller: Caller,
     request: HttpRequest,
 ) -> HttpResponse {
-    // Whoever may look for values learns them.
-    if filter.kept.is_some() && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
-    }
-    if let Some(fault) = asked(&filter).fault(&admin).await {
+    if let Some(fault) = unanswered(&admin, &caller, &filter).await {
         return fault;
     }
-    let page = match page::of_deliveries(&admin, &caller, filter.into_inner()).await {
+    let Page { rows, next } = match lists::deliveries(&admin, &caller, filter.into_inner()).await {
         Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    let link = page.link(&request);
     let mut shut = HashMap::new();
-    let explained: Vec<_> = page.views.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
-    page::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), link)
+    let explained: Vec<_> = rows.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
+    lists::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), &request, next)
 }
 
-/// What a list of deliveries is asked for by.
-fn asked(filter: &DeliveryFilter) -> Asked<'_> {
-    let DeliveryFilter { route, destination, limit, .. } = filter;
-    Asked { route: route.as_deref(), destination: destination.as_deref(), limit: *limit, ..Asked::default() }
+/// The answer in place of a list of deliveries that cannot be meant, or that the caller may not ask for.
+async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> Option<HttpResponse> {
+    // Whoever may look for values learns them.
+    if (filter.kept.is_some() || filter.search.is_some()) && !caller.has(Right::Payload) {
+        return Some(lacking(Right::Payload.as_str()));
+    }
+    let DeliveryFilter { source, route, destination, limit, .. } = filter;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    Asked { source, route, destination, limit: *limit, ..Asked::default() }.fault(admin).await
 }
 
 pub(super) async fn delivery(
@@ -347,16 +353,16 @@ async fn other(admin: &Admin, id: DeliveryId, unmasked: bool) -> Option<Delivery
 
 /// A delivery, and why it is not under way.
 #[derive(Serialize)]
-struct Explained {
+pub(super) struct Explained {
     #[serde(flatten)]
     delivery: DeliveryView,
     why: Option<Why>,
 }
 
 /// Why systems are not called, each found out once for a list.
-type Shuts = HashMap<String, Option<Shut>>;
+pub(super) type Shuts = HashMap<String, Option<Shut>>;
 
-fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
+pub(super) fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
     let why = why::why(&delivery, &surroundings(admin, shuts, &delivery));
     Explained { delivery, why }
 }
@@ -417,24 +423,20 @@ pub(super) async fn dead(
     caller: Caller,
     request: HttpRequest,
 ) -> HttpResponse {
-    if let Some(fault) = asked(&filter).fault(&admin).await {
+    if let Some(fault) = unanswered(&admin, &caller, &filter).await {
         return fault;
     }
-    if filter.kept.is_some() && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
-    }
     let filter = DeliveryFilter { state: Some(State::Dead), ..filter.into_inner() };
-    let page = match page::of_deliveries(&admin, &caller, filter).await {
+    let Page { rows, next } = match lists::deliveries(&admin, &caller, filter).await {
         Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    let link = page.link(&request);
-    let stands_for = admin.store.stands_for(page.views.iter().map(|view| view.delivery_id).collect()).await;
+    let stands_for = admin.store.stands_for(rows.iter().map(|view| view.delivery_id).collect()).await;
     let letters = stands_for.map(|each| {
         let letter = |(view, stands_for): (DeliveryView, _)| DeadLetter { stands_for, ..view.into() };
-        page.views.into_iter().zip(each).map(letter).collect::<Vec<_>>()
+        rows.into_iter().zip(each).map(letter).collect::<Vec<_>>()
     });
-    page::linked(show(&caller, letters), link)
+    lists::linked(show(&caller, letters), &request, next)
 }
 
 /// The body of every changing call.
@@ -630,14 +632,14 @@ async fn change_many(
         Ok(wanted) => wanted,
         Err((status, detail)) => return problem(status, &detail),
     };
-    let Choice { route, destination, .. } = &choice;
-    let (route, destination) = (route.as_deref(), destination.as_deref());
-    let asked = Asked { route, destination, to: wish.to.as_deref(), ..Asked::default() };
+    let Choice { source, route, destination, .. } = &choice;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    let asked = Asked { source, route, destination, to: wish.to.as_deref(), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    // Whoever may choose by a text learns what stands in it.
-    if choice.text.is_some() && !caller.has(Right::Payload) {
+    // Whoever may choose by a text or a value learns what stands in it.
+    if (choice.text.is_some() || choice.search.is_some()) && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
     }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {

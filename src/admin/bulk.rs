@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::admin::{Admin, masked, replay};
+use crate::admin::{Admin, lists, masked, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::{self, Issues};
@@ -41,11 +41,20 @@ pub(super) struct Choice {
     /// These alone, none of them if it is empty; without the key whichever the filter leaves. See [`Choice::ordered`].
     pub(super) ids: Option<Vec<DeliveryId>>,
     pub(super) state: Option<State>,
+    pub(super) source: Option<String>,
+    pub(super) organization: Option<String>,
     pub(super) destination: Option<String>,
     pub(super) route: Option<String>,
     pub(super) record_id: Option<String>,
     pub(super) notification_id: Option<String>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) changed_since: Option<Timestamp>,
+    pub(super) changed_until: Option<Timestamp>,
+    pub(super) attempts: Option<u32>,
+    pub(super) status: Option<u16>,
     pub(super) text: Option<String>,
+    pub(super) search: Option<String>,
     /// Of this issue.
     pub(super) issue: Option<String>,
     /// Which those are, as it stood when the choice was made.
@@ -74,35 +83,29 @@ impl Choice {
 
     /// Whether it says nothing at all: that would be everything.
     pub(super) fn is_empty(&self) -> bool {
-        let texts = [&self.destination, &self.route, &self.record_id, &self.notification_id, &self.text, &self.issue];
-        self.ids.is_none() && self.state.is_none() && texts.iter().all(|text| text.is_none())
+        self.ids.is_none() && self.issue.is_none() && self.filter() == DeliveryFilter::default()
     }
 
-    fn filter(&self, after: i64) -> DeliveryFilter {
+    /// What it asks for, besides ids and an issue.
+    fn filter(&self) -> DeliveryFilter {
         DeliveryFilter {
             state: self.state,
+            source: self.source.clone(),
+            organization: self.organization.clone(),
             destination: self.destination.clone(),
             route: self.route.clone(),
             notification_id: self.notification_id.clone(),
             record_id: self.record_id.clone(),
+            since: self.since,
+            until: self.until,
+            changed_since: self.changed_since,
+            changed_until: self.changed_until,
+            attempts: self.attempts,
+            status: self.status,
             text: self.text.clone(),
-            kept: None,
-            kept_as: Vec::new(),
-            before: None,
-            after: Some(after),
-            limit: Some(PAGE),
+            search: self.search.clone(),
+            ..DeliveryFilter::default()
         }
-    }
-
-    fn takes(&self, view: &DeliveryView) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
-        self.ids.is_none()
-            || (self.state.is_none_or(|state| state == view.state)
-                && is(&self.destination, &view.destination)
-                && is(&self.route, &view.route)
-                && is(&self.record_id, &view.record_id)
-                && is(&self.notification_id, &view.notification_id)
-                && self.text.as_ref().is_none_or(|text| view.reason.as_ref().is_some_and(|all| all.contains(text))))
     }
 
     /// Finds out which dead letters its issue has.
@@ -113,14 +116,15 @@ impl Choice {
         Ok(())
     }
 
-    /// The next deliveries above an id, less those in which the text that was asked for is masked; none when there are no
+    /// The next deliveries above an id, less those in which what was asked for is masked; none when there are no
     /// more.
     pub(super) async fn shown(&self, admin: &Admin, after: i64) -> StoreResult<Option<Page>> {
         let mut page = self.page(admin.store.as_ref(), after).await?;
-        if let (Some(page), Some(text)) = (&mut page, &self.text) {
+        let (text, search) = (self.text.as_deref(), self.search.as_deref());
+        if let Some(page) = page.as_mut().filter(|_| text.is_some() || search.is_some()) {
             let mut views = page.views.clone();
             masked::deliveries(admin, &mut views).await?;
-            masked::only_what_shows(&mut views, Some(text), None);
+            lists::keep_what_shows(&mut views, text, None, search);
             let ids: BTreeSet<i64> = views.iter().map(|view| view.delivery_id.0).collect();
             page.views.retain(|view| ids.contains(&view.delivery_id.0));
         }
@@ -132,13 +136,19 @@ impl Choice {
         let mut page = match &self.ids {
             Some(ids) => named(store, ids, after).await?,
             None => {
-                let views = store.deliveries(self.filter(after)).await?;
-                let last = views.last().map(|view| view.delivery_id.0);
-                last.map(|last| Page { views, missing: Vec::new(), last })
+                let filter = DeliveryFilter { after: Some(after), limit: Some(PAGE), ..self.filter() };
+                let found = store.deliveries(filter).await?;
+                let last = found.next.or_else(|| found.last().map(|view| view.delivery_id.0));
+                last.map(|last| Page { views: found.rows, missing: Vec::new(), last })
             }
         };
         if let Some(page) = &mut page {
-            page.views.retain(|view| self.takes(view) && self.members.as_ref().is_none_or(|all| all.have(view)));
+            let filter = self.ids.is_some().then(|| self.filter());
+            let is_meant = |view: &DeliveryView| {
+                filter.as_ref().is_none_or(|filter| filter.takes(view))
+                    && self.members.as_ref().is_none_or(|members| members.have(view))
+            };
+            page.views.retain(is_meant);
         }
         Ok(page)
     }

@@ -83,6 +83,7 @@ pub(super) async fn notifications(admin: &Admin, views: &mut [NotificationView])
             let record = records.get(row).unwrap_or(xml);
             let Some(masking) = terms.masks.of_notification(source, record) else { continue };
             *xml = masking.hide(xml);
+            hide_fields(&masking, &mut view.search);
             view.reason = view.reason.take().map(|reason| masking.hide(&reason));
         }
     }
@@ -104,7 +105,7 @@ pub(super) fn considered(admin: &Admin, revisions: &[NotificationView], document
 pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
     let says = |view: &DeliveryView| {
-        let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty();
+        let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty() && view.search.is_empty();
         !says_nothing && terms.masks.hides(&view.source)
     };
     for some in views.chunks_mut(RECORDS_AT_ONCE) {
@@ -120,7 +121,15 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
     Ok(())
 }
 
+fn hide_fields(masking: &Masking, fields: &mut BTreeMap<String, String>) {
+    for (name, value) in fields {
+        let shown = masking.hide_value(name, &Json::from(value.as_str()));
+        *value = shown.as_str().unwrap_or(HIDDEN).to_owned();
+    }
+}
+
 fn hide(view: &mut DeliveryView, masking: &Masking) {
+    hide_fields(masking, &mut view.search);
     view.reason = view.reason.take().map(|reason| masking.hide(&reason));
     view.lane = view.lane.take().map(|lane| masking.hide_lane(&lane, &view.record_id));
     for warning in view.kept_warnings.values_mut() {

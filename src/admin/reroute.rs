@@ -89,9 +89,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
     };
     let unrouted = admin.store.notifications(filter).await?;
     let mut found = Found::default();
-    if unrouted.len() == AT_ONCE as usize {
-        found.next = unrouted.last().map(|view| view.notification.row);
-    }
+    found.next = unrouted.next;
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();

@@ -31,6 +31,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/deliveries", web::get().to(lists::deliveries))
         .route("/deliveries/{id}", web::get().to(message::delivery))
         .route("/dead", web::get().to(lists::dead))
+        .route("/lanes", web::get().to(places::lanes))
         .route("/destinations", web::get().to(places::destinations))
         .route("/destinations/{name}", web::get().to(places::destination))
         .route("/sources", web::get().to(places::sources))

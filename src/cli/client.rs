@@ -165,6 +165,25 @@ impl Client {
         self.send(self.http.get(format!("{}/api/v1{path}", self.base)).query(query)).await
     }
 
+    /// The rows of a list, page after page, until there are so many or no more.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or says no; in its own words.
+    pub async fn list(&self, path: &str, query: &[(&str, String)], wanted: u32) -> anyhow::Result<Value> {
+        let mut rows = Vec::new();
+        let mut url = Some(self.http.get(format!("{}/api/v1{path}", self.base)).query(query));
+        while let Some(request) = url.take() {
+            let (page, next) = self.ask(request).await?;
+            let Value::Array(page) = page else { bail!("{} answered no list: is it the admin address?", self.base) };
+            rows.extend(page);
+            if rows.len() < wanted as usize {
+                url = next.map(|query| self.http.get(format!("{}/api/v1{path}?{query}", self.base)));
+            }
+        }
+        rows.truncate(wanted as usize);
+        Ok(Value::Array(rows))
+    }
+
     /// Makes a changing call.
     ///
     /// # Errors
@@ -199,6 +218,11 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        self.ask(request).await.map(|(value, _)| value)
+    }
+
+    /// What is answered; and what to ask for the next page, where there is one.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<(Value, Option<String>)> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -209,19 +233,34 @@ impl Client {
             .map_err(reqwest::Error::without_url)
             .with_context(|| format!("talking to the gateway at {}: does it run?", self.base))?;
         let status = response.status();
+        let link = response.headers().get(reqwest::header::LINK).and_then(|link| link.to_str().ok());
+        let next = link.and_then(next_page).map(str::to_owned);
         let body = response.bytes().await.context("reading the gateway's answer")?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|_| anyhow!("{} answered HTTP {status} and no JSON: is it the admin address?", self.base))?;
         if !status.is_success() {
             bail!("{}", value.get("detail").and_then(Value::as_str).unwrap_or("the gateway refused"));
         }
-        Ok(value)
+        Ok((value, next))
     }
+}
+
+/// The query of the next page, as a `Link` header names it.
+fn next_page(link: &str) -> Option<&str> {
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    relation.contains("rel=\"next\"").then_some(address)?.split_once('?').map(|(_, query)| query)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_goes_on_as_its_link_says() {
+        assert_eq!(next_page("</api/v1/dead?text=a&before=7>; rel=\"next\""), Some("text=a&before=7"));
+        assert_eq!(next_page("</api/v1/dead?before=7>; rel=\"prev\""), None);
+        assert_eq!(next_page("nonsense"), None);
+    }
 
     #[test]
     fn a_token_goes_over_tls_or_stays_on_this_machine() {

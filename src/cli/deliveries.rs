@@ -10,7 +10,10 @@ use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
 
+mod filter;
 mod replay;
+
+use self::filter::FilterArgs;
 
 /// Arguments of `deliveries` and `dead`.
 #[derive(Debug, clap::Args)]
@@ -47,21 +50,8 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct ListArgs {
-    /// Only in this state.
-    #[arg(long)]
-    state: Option<State>,
-    /// Only to this destination.
-    #[arg(long)]
-    destination: Option<String>,
-    /// Only along this route.
-    #[arg(long)]
-    route: Option<String>,
-    /// Only of this record.
-    #[arg(long)]
-    record_id: Option<String>,
-    /// Only of this notification.
-    #[arg(long)]
-    notification_id: Option<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// Only those of whose answer this was kept: `order=4711`, or `order` for any.
     #[arg(long, value_name = "NAME=VALUE")]
     kept: Option<String>,
@@ -78,32 +68,15 @@ struct ListArgs {
 
 /// Which deliveries: by their ids, or all that the options leave.
 #[derive(Debug, clap::Args)]
-#[group(id = "choice", required = true, multiple = true)]
+#[group(id = "choice", required = true, multiple = true, args = filter::OPTIONS)]
 struct ChoiceArgs {
     /// The deliveries' ids.
-    #[arg(group = "choice")]
     ids: Vec<i64>,
     /// All of this issue (`omgate issues list`).
-    #[arg(long, group = "choice")]
+    #[arg(long)]
     issue: Option<String>,
-    /// All to this destination.
-    #[arg(long, group = "choice")]
-    destination: Option<String>,
-    /// All along this route.
-    #[arg(long, group = "choice")]
-    route: Option<String>,
-    /// All of this record.
-    #[arg(long, group = "choice")]
-    record_id: Option<String>,
-    /// All of this notification.
-    #[arg(long, group = "choice")]
-    notification_id: Option<String>,
-    /// All whose reason holds this text.
-    #[arg(long, group = "choice")]
-    text: Option<String>,
-    /// All in this state.
-    #[arg(long, group = "choice")]
-    state: Option<State>,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -164,7 +137,7 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
                 // Said twice, it must not send twice what went out meanwhile.
                 match some.choice.is_by_ids() && some.choice.ids.len() == 1 {
                     true => more.push(("state", json!("dead"))),
-                    false => some.choice.state = some.choice.state.or(Some(State::Dead)),
+                    false => some.choice.filter.state = some.choice.filter.state.or(Some(State::Dead)),
                 }
             }
             return change(&client, some, "replay", more).await;
@@ -173,7 +146,7 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
         Verb::Release(some) => return change(&client, some, "release", Vec::new()).await,
         Verb::Discard(mut some) => {
             if list_path == "/dead" && !some.choice.is_by_ids() {
-                some.choice.state = some.choice.state.or(Some(State::Dead));
+                some.choice.filter.state = some.choice.filter.state.or(Some(State::Dead));
             }
             return change(&client, some, "discard", Vec::new()).await;
         }
@@ -182,18 +155,15 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<()> {
-    let mut query = vec![("limit", filter.limit.to_string())];
-    let texts = [
-        ("state", filter.state.map(|state| state.as_str().to_owned())),
-        ("destination", filter.destination),
-        ("route", filter.route),
-        ("record_id", filter.record_id),
-        ("notification_id", filter.notification_id),
+    let mut query = filter.filter.query();
+    let more = [
+        ("limit", Some(filter.limit.to_string())),
         ("kept", filter.kept),
         ("before", filter.before.map(|id| id.to_string())),
     ];
-    query.extend(texts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
-    let mut found = client.get(path, &query).await?;
+    query.extend(more.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))));
+    let query: Vec<(&str, String)> = query.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    let mut found = client.list(path, &query, filter.limit).await?;
     if filter.json {
         print::json(&found);
     } else if path == "/dead" {
@@ -364,33 +334,19 @@ fn set(body: &mut Value, key: &str, value: Value) {
 }
 
 impl ChoiceArgs {
-    fn options(&self) -> [(&'static str, Option<&str>); 7] {
-        [
-            ("issue", self.issue.as_deref()),
-            ("destination", self.destination.as_deref()),
-            ("route", self.route.as_deref()),
-            ("record_id", self.record_id.as_deref()),
-            ("notification_id", self.notification_id.as_deref()),
-            ("text", self.text.as_deref()),
-            ("state", self.state.map(State::as_str)),
-        ]
-    }
-
     fn is_by_ids(&self) -> bool {
-        self.options().iter().all(|(_, value)| value.is_none())
+        self.issue.is_none() && self.filter.given().is_empty()
     }
 
     fn body(&self) -> Value {
-        let mut body = json!({});
+        let mut body = self.filter.given();
         if !self.ids.is_empty() {
-            set(&mut body, "ids", json!(self.ids));
+            body.insert("ids".to_owned(), json!(self.ids));
         }
-        for (key, value) in self.options() {
-            if let Some(value) = value {
-                set(&mut body, key, json!(value));
-            }
+        if let Some(issue) = &self.issue {
+            body.insert("issue".to_owned(), json!(issue));
         }
-        body
+        Value::Object(body)
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
-use crate::cli::print;
+use crate::cli::{moment, print};
+use crate::clock::Timestamp;
 
 /// Arguments of `notifications`.
 #[derive(Debug, clap::Args)]
@@ -42,9 +43,28 @@ struct ListArgs {
     /// Only of this kind: routed, unrouted, `skipped_empty`, unreadable, quarantined.
     #[arg(long)]
     kind: Option<String>,
+    /// Only of this organization; the first 15 characters count.
+    #[arg(long)]
+    organization: Option<String>,
+    /// Only with this notification id.
+    #[arg(long)]
+    notification_id: Option<String>,
     /// Only of this record.
     #[arg(long)]
     record_id: Option<String>,
+    /// Only those received then or later: a date and time, or how long ago, such as 24h.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    since: Option<Timestamp>,
+    /// Only those received before then.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    until: Option<Timestamp>,
+    /// Only those whose reason holds this text.
+    #[arg(long)]
+    text: Option<String>,
+    /// Only those of whose record a field has this value, such as Name=ACME-4711; Name=ACME* for all that begin so. The
+    /// source names such fields in `search`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    search: Option<String>,
     /// Below this row: the next page.
     #[arg(long)]
     before: Option<i64>,
@@ -84,11 +104,17 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let texts = [
                 ("source", filter.source),
                 ("kind", filter.kind),
+                ("organization", filter.organization),
+                ("notification_id", filter.notification_id),
                 ("record_id", filter.record_id),
+                ("since", filter.since.map(|since| since.to_string())),
+                ("until", filter.until.map(|until| until.to_string())),
+                ("text", filter.text),
+                ("search", filter.search),
                 ("before", filter.before.map(|row| row.to_string())),
             ];
             query.extend(texts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
-            let found = client.get("/notifications", &query).await?;
+            let found = client.list("/notifications", &query, filter.limit).await?;
             if filter.json {
                 print::json(&found);
             } else {

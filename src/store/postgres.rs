@@ -19,6 +19,8 @@ mod days;
 mod failure;
 mod kept;
 mod lane;
+mod lanes;
+mod lists;
 mod locks;
 mod names;
 mod orphans;
@@ -29,7 +31,9 @@ mod refuse;
 mod replay;
 mod reroute;
 mod revise;
+mod samples;
 mod schema;
+mod searched;
 mod session;
 mod sealing;
 mod settle;
@@ -62,10 +66,10 @@ use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
@@ -446,6 +450,14 @@ impl Store for PostgresStore {
         self.run(alive::Acknowledge { absence, by, now })
     }
 
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(samples::Add(sample))
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.ask(Manner::Read, move |session| Box::pin(samples::list(session, since)))
+    }
+
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
         self.run(audit_log::Note(deed))
     }
@@ -596,8 +608,8 @@ impl Store for PostgresStore {
         self.ask(Manner::Audit, |session| Box::pin(audit::verify(session)))
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
-        self.ask(Manner::Read, move |session| Box::pin(queries::notifications(session, filter)))
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        self.ask(Manner::Read, move |session| Box::pin(lists::notifications(session, filter)))
     }
 
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
@@ -614,8 +626,24 @@ impl Store for PostgresStore {
         self.ask(Manner::Read, move |session| Box::pin(async move { queries::records(session, &rows).await }))
     }
 
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
-        self.ask(Manner::Read, move |session| Box::pin(queries::deliveries(session, filter)))
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.ask(Manner::Read, move |session| Box::pin(lists::deliveries(session, filter)))
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.ask(Manner::Read, move |session| Box::pin(async move { lanes::list(session, &filter).await }))
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.ask(Manner::Read, move |session| {
+            Box::pin(async move { lanes::show(session, &system, &lane, after, limit).await })
+        })
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

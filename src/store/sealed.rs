@@ -12,14 +12,14 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
-use super::lists;
+use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
-    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger,
-    LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig,
-    Token, Unsettled, Way, WriterFigures,
+    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
+    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState,
+    TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
@@ -28,9 +28,8 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 pub mod rekey;
 mod values;
 
-/// Deliveries read at once while their reasons are searched, and pages of them until a search is given up.
-const SEARCHED_AT_ONCE: u32 = 1_000;
-const SEARCHED_MAX: u32 = 200;
+/// How many pages are read, as long as a list can be, while reasons are searched: then the one who asks goes on.
+const SEARCHED_MAX: u32 = 20;
 
 /// The keys in force: exchanged as a whole when another configuration is.
 pub type SharedKeys = Arc<ArcSwap<Keyring>>;
@@ -117,36 +116,57 @@ impl Sealed {
     }
 
     /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
-    async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Vec<DeliveryView>> {
-        let limit = lists::length(filter.limit) as usize;
-        let (mut found, mut page) = (Vec::new(), DeliveryFilter { limit: Some(SEARCHED_AT_ONCE), ..filter });
+    async fn search(&self, filter: DeliveryFilter, text: String) -> StoreResult<Page<DeliveryView>> {
+        let (mut found, mut asked) = (Page::default(), DeliveryFilter { limit: Some(LIST_MAX), ..filter.clone() });
         for _ in 0..SEARCHED_MAX {
-            let mut views = self.store.deliveries(page.clone()).await?;
-            let is_last = views.len() < SEARCHED_AT_ONCE as usize;
-            let last = views.last().map(|view| view.delivery_id.0);
-            if page.after.is_some() {
-                page.after = last
-            } else {
-                page.before = last
-            }
+            let Page { mut rows, next } = self.store.deliveries(asked.clone()).await?;
             let keys = self.keys();
-            views.iter_mut().for_each(|view| values::open_delivery(&keys, view));
-            views.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
-            found.append(&mut views);
-            if is_last || found.len() >= limit {
-                found.truncate(limit);
-                return Ok(found);
+            rows.iter_mut().for_each(|view| values::open_delivery(&keys, view));
+            rows.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
+            found.append(&mut rows);
+            found.next = next;
+            if found.len() >= filter.length() || next.is_none() {
+                break;
             }
+            asked.go_on(next);
         }
-        if found.is_empty() {
-            let looked = SEARCHED_AT_ONCE * SEARCHED_MAX;
+        Ok(found.cut(filter.length(), |view| view.delivery_id.0))
+    }
+
+    /// The same of notifications.
+    async fn search_notifications(
+        &self,
+        filter: NotificationFilter,
+        text: String,
+    ) -> StoreResult<Page<NotificationView>> {
+        let (mut found, mut asked) = (Page::default(), NotificationFilter { limit: Some(LIST_MAX), ..filter.clone() });
+        for _ in 0..SEARCHED_MAX {
+            let Page { mut rows, next } = self.store.notifications(asked.clone()).await?;
+            let keys = self.keys();
+            rows.iter_mut().for_each(|view| values::open_notification_view(&keys, view));
+            rows.retain(|view| view.reason.as_ref().is_some_and(|reason| reason.contains(&text)));
+            found.append(&mut rows);
+            found.next = next;
+            if found.len() >= filter.length() || next.is_none() {
+                break;
+            }
+            asked.go_on(next);
+        }
+        Ok(found.cut(filter.length(), |view| view.notification.row))
+    }
+}
+
+/// All that a value which is searched for may be written as; nothing where it stands in clear.
+fn sought_as(keys: &Keyring, asked: Option<&str>) -> StoreResult<Vec<String>> {
+    match asked.filter(|_| !keys.is_empty()).map(lists::sought) {
+        None | Some((_, Sought::Any)) => Ok(Vec::new()),
+        Some((_, Sought::Whole(text))) => Ok(values::sought_as(keys, text)),
+        Some((name, Sought::Beginning(_))) => {
             let reason = format!(
-                "none of the {looked} deliveries looked through says so; their reasons are encrypted, so narrow the search, \
-                 such as by state and destination"
+                "what {name} holds is encrypted in the store, so it is found by the whole value alone: leave the * out"
             );
-            return Err(StoreError::Conflict(reason));
+            Err(StoreError::Conflict(reason))
         }
-        Ok(found)
     }
 }
 
@@ -187,7 +207,7 @@ impl Store for Sealed {
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
         let seal = |keys: &Keyring, replay: &mut Replay| {
             values::seal_planned(keys, replay.planned.as_mut_slice())?;
-            replay.edit.iter_mut().try_for_each(|edit| values::seal_xml(keys, &mut edit.xml))
+            replay.edit.iter_mut().try_for_each(|edit| values::seal_edit(keys, edit))
         };
         let done = self.with(replay, seal, |replay| self.store.replay(replay));
         self.opened(done, |keys, replayed| values::open_delivery(keys, &mut replayed.delivery))
@@ -231,7 +251,14 @@ impl Store for Sealed {
         })
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
+    fn notifications(&self, mut filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        match sought_as(&self.keys(), filter.search.as_deref()) {
+            Ok(forms) => filter.search_as = forms,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
+        if let Some(text) = filter.text.take_if(|_| !self.keys().is_empty()) {
+            return Box::pin(self.search_notifications(filter, text));
+        }
         self.opened(self.store.notifications(filter), |keys, views| {
             views.iter_mut().for_each(|view| values::open_notification_view(keys, view));
         })
@@ -249,8 +276,12 @@ impl Store for Sealed {
         })
     }
 
-    fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
+    fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         let keys = self.keys();
+        match sought_as(&keys, filter.search.as_deref()) {
+            Ok(forms) => filter.search_as = forms,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
         if !keys.is_empty() {
             if let Some((_, text)) = filter.kept.as_deref().and_then(|kept| kept.split_once('=')) {
                 filter.kept_as = values::searched_as(&keys, text);
@@ -260,6 +291,24 @@ impl Store for Sealed {
             }
         }
         self.opened(self.store.deliveries(filter), |keys, views| {
+            views.iter_mut().for_each(|view| values::open_delivery(keys, view));
+        })
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.opened(self.store.lanes(filter), |keys, lanes| {
+            lanes.rows.iter_mut().for_each(|lane| values::open_delivery(keys, &mut lane.head));
+        })
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.opened(self.store.lane(system, lane, after, limit), |keys, views| {
             views.iter_mut().for_each(|view| values::open_delivery(keys, view));
         })
     }
@@ -365,6 +414,14 @@ impl Store for Sealed {
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
         self.store.acknowledge(absence, by, now)
+    }
+
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.add_sample(sample)
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.store.samples(since)
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {

@@ -14,6 +14,8 @@ mod coalesce;
 mod days;
 mod kept;
 mod lane;
+mod lanes;
+mod lists;
 mod names;
 mod orphans;
 mod prune;
@@ -22,7 +24,9 @@ mod readers;
 mod replay;
 mod reroute;
 mod revise;
+mod samples;
 mod schema;
+mod searched;
 mod sealing;
 mod settle;
 mod taken;
@@ -51,10 +55,10 @@ use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -462,6 +466,14 @@ impl Store for SqliteStore {
         self.write(Size::SMALL, move |books| alive::acknowledge(books, absence, &by, now))
     }
 
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| samples::add(books, &sample))
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.read(move |connection| samples::list(connection, since))
+    }
+
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {
         self.write(Size::SMALL, move |books| audit_log::write(books, &deed))
     }
@@ -546,8 +558,8 @@ impl Store for SqliteStore {
         self.read(audit::verify)
     }
 
-    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
-        self.read(move |connection| queries::notifications(connection, filter))
+    fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        self.read(move |connection| lists::notifications(connection, filter))
     }
 
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>> {
@@ -562,8 +574,22 @@ impl Store for SqliteStore {
         self.read(move |connection| queries::records(connection, &rows))
     }
 
-    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Vec<DeliveryView>>> {
-        self.read(move |connection| queries::deliveries(connection, filter))
+    fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.read(move |connection| lists::deliveries(connection, filter))
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.read(move |connection| lanes::list(connection, &filter))
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.read(move |connection| lanes::show(connection, &system, &lane, after, limit))
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

@@ -122,7 +122,7 @@ struct Notifications<'a> {
 pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let query = query_of(&request, &OWN, &[("limit", ROWS)]);
     let filter = parsed::<NotificationFilter>(&query)?;
-    let answer = read(api::notifications(admin.clone(), filter, caller.clone()).await).await?;
+    let answer = read(api::notifications(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
     let filters = Filters::of(&admin, &request).await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/notifications", &request, &rows, "row", answer.next);

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, web};
 use askama::Template;
 
 use super::document::Doc;
-use super::{Page, Shell, asked, page, read};
+use super::{Page, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::{Admin, api, book};
 
@@ -86,4 +86,47 @@ pub(in crate::admin) async fn refused(admin: web::Data<Admin>, request: HttpRequ
     let found = read(api::refused(admin, filter, caller.clone()).await).await?.document;
     let rows = Doc::new(&found).list();
     page(&Refused { shell: Shell::new(&request, &caller, "/refused", "Refused"), rows })
+}
+
+#[derive(Template)]
+#[template(path = "lanes.html")]
+struct Lanes<'a> {
+    shell: Shell,
+    systems: Vec<String>,
+    system: String,
+    /// The lane that is looked into; empty: all that do not go on.
+    lane: String,
+    rows: Vec<Doc<'a>>,
+    next: Option<String>,
+}
+
+pub(in crate::admin) async fn lanes(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let (system, lane) = (asked(&request, "system"), asked(&request, "lane"));
+    let all = read(api::systems(admin.clone(), caller.clone()).await).await?.document;
+    let systems = Doc::new(&all).entries().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let answer = if lane.is_empty() {
+        let query = query_of(&request, &[], &[("limit", "50")]);
+        let found = crate::admin::lanes::lanes(admin, super::lists::parsed(&query)?, caller.clone(), request.clone());
+        read(found.await).await?
+    } else {
+        let query = query_of(&request, &["system", "lane"], &[]);
+        let path = web::Path::from((system.clone(), lane.clone()));
+        let within = super::lists::parsed(&query)?;
+        read(crate::admin::lanes::lane(admin, path, within, caller.clone(), request.clone()).await).await?
+    };
+    let next = answer.next.as_ref().map(|query| {
+        let cursor = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "after");
+        let mut next = url::form_urlencoded::Serializer::new(String::new());
+        next.extend_pairs([("system", &system), ("lane", &lane)].into_iter().filter(|(_, value)| !value.is_empty()));
+        next.extend_pairs(cursor);
+        format!("/lanes?{}", next.finish())
+    });
+    page(&Lanes {
+        shell: Shell::new(&request, &caller, "/lanes", "Lanes"),
+        systems,
+        system,
+        lane,
+        rows: Doc::new(&answer.document).list(),
+        next,
+    })
 }

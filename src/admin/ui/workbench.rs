@@ -29,7 +29,7 @@ struct Workbench<'a> {
 pub(in crate::admin) async fn workbench(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let facts = read(book::facts(admin.clone()).await).await?.document;
     let filter = parsed::<NotificationFilter>("limit=5&kind=routed")?;
-    let newest = read(api::notifications(admin, filter, caller.clone()).await).await?.document;
+    let newest = read(api::notifications(admin, filter, caller.clone(), request.clone()).await).await?.document;
     let routes = Doc::new(&facts).at("facts.routes");
     page(&Workbench {
         shell: Shell::new(&request, &caller, "/workbench", "Mapping workbench"),

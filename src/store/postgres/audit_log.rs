@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use super::failure::Failure;
-use super::queries::Conditions;
+use super::lists::Conditions;
 use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};

@@ -1,24 +1,19 @@
-//! What people and other parts ask: lists, single rows.
+//! What people and other parts ask: single rows.
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::types::{ToSql, Type};
-
 use super::failure::Failure;
-use super::kept;
 use super::session::{Cells, Session, args, read};
 use super::text;
+use super::{kept, searched};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
-use crate::store::lists::{self, LIST_MAX};
-use crate::store::{
-    AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, RefusedPost,
-    StoredNotification,
-};
+use crate::store::lists::LIST_MAX;
+use crate::store::{AttemptView, DeliveryView, Links, NotificationView, RefusedPost, StoredNotification};
 
-const DELIVERY: &str = "
+pub(super) const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
            d.lane, d.state, d.due_at, d.attempts, d.reason, d.status, d.created_at, d.changed_at,
            CASE WHEN d.state = 'blocked' THEN coalesce(
@@ -30,117 +25,22 @@ const DELIVERY: &str = "
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.state = 'in_flight'),
                (SELECT b.id FROM delivery b WHERE b.lane_key = d.lane_key AND b.unsettled ORDER BY b.lane_key, b.id LIMIT 1)
            ) END,
-           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers
+           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers, e.organization_id
     FROM delivery d JOIN notification n ON n.id = d.notification JOIN name s ON s.id = n.source
+    JOIN envelope e ON e.id = n.envelope
     JOIN way w ON w.id = d.way JOIN name r ON r.id = w.route JOIN name t ON t.id = w.destination
     JOIN name y ON y.id = w.system";
 
-const NOTIFICATION: &str = "FROM notification n JOIN envelope e ON e.id = n.envelope JOIN name s ON s.id = n.source";
+pub(super) const NOTIFICATION: &str =
+    "FROM notification n JOIN envelope e ON e.id = n.envelope JOIN name s ON s.id = n.source";
 
-const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
+pub(super) const NOTIFICATION_COLUMNS: &str =
+    "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
     e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates,
     n.edited_from";
 
-/// Conditions of a list, each with its value.
-#[derive(Default)]
-pub(super) struct Conditions {
-    text: Vec<String>,
-    values: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
-}
-
-impl Conditions {
-    fn push(&mut self, condition: &str, value: Box<dyn ToSql + Sync + Send>, kind: Type) {
-        self.values.push((value, kind));
-        self.text.push(condition.replace('?', &format!("${}", self.values.len())));
-    }
-
-    /// Adds a condition on a text; `?` in it is the value.
-    pub(super) fn text(&mut self, condition: &str, value: Option<String>) {
-        if let Some(value) = value {
-            self.push(condition, Box::new(text::written(&value).into_owned()), Type::TEXT);
-        }
-    }
-
-    /// Adds a condition on a number; `?` in it is the value.
-    pub(super) fn number(&mut self, condition: &str, value: Option<i64>) {
-        if let Some(value) = value {
-            self.push(condition, Box::new(value), Type::INT8);
-        }
-    }
-
-    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
-    /// `written_as` is all that the value may be written as, where that is something else.
-    fn kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
-        let Some(kept) = kept else { return };
-        let (name, value) = lists::kept(&kept);
-        let name = self.place(name);
-        let mut among = format!("SELECT k.delivery FROM kept k WHERE k.text IS NOT NULL AND k.name = {name}");
-        if let Some(value) = value {
-            let forms = if written_as.is_empty() { vec![value.to_owned()] } else { written_as };
-            let forms: Vec<String> = forms
-                .iter()
-                .map(|form| self.place(form))
-                .map(|form| format!("left(k.text, 64) = left({form}, 64) AND k.text = {form}"))
-                .collect();
-            among.push_str(&format!(" AND ({})", forms.join(" OR ")));
-        }
-        self.plain(format!("d.id IN ({among})"));
-    }
-
-    /// Adds a text; how a condition names it.
-    fn place(&mut self, value: &str) -> String {
-        self.values.push((Box::new(text::written(value).into_owned()), Type::TEXT));
-        format!("${}", self.values.len())
-    }
-
-    fn plain(&mut self, condition: String) {
-        self.text.push(condition);
-    }
-
-    /// `WHERE …`, in order, cut.
-    pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
-        let limit = lists::length(limit);
-        let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
-        format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
-    }
-
-    pub(super) async fn ask(&self, session: &mut Session, sql: &str) -> Result<Vec<tokio_postgres::Row>, Failure> {
-        let values: Vec<_> =
-            self.values.iter().map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone())).collect();
-        session.query(sql, &values).await
-    }
-}
-
-/// The deliveries of a filter, newest first.
-pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) -> Result<Vec<DeliveryView>, Failure> {
-    let mut conditions = Conditions::default();
-    if let Some(state) = filter.state {
-        let narrow = filter.notification_id.is_some() || filter.record_id.is_some();
-        conditions.plain(in_state(session, state, narrow).await?);
-    }
-    let way = |column: &str, kind: &str| {
-        format!(
-            "d.way = ANY(ARRAY(SELECT way.id FROM way JOIN name ON name.id = way.{column}
-             WHERE name.kind = '{kind}' AND name.text = ?))"
-        )
-    };
-    conditions.text(&way("destination", "destination"), filter.destination);
-    conditions.text(&way("route", "route"), filter.route);
-    let of = |condition: &str| format!("d.notification IN (SELECT id FROM notification WHERE {condition})");
-    conditions.text(&of("notification_id = ?"), filter.notification_id);
-    conditions.text(&of("record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?"), filter.record_id);
-    conditions.text("strpos(d.reason, ?) > 0", filter.text);
-    conditions.kept(filter.kept, filter.kept_as);
-    conditions.number("d.id < ?", filter.before);
-    let order = lists::order(filter.after);
-    conditions.number("d.id > ?", filter.after);
-    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
-    let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
-    with_ties(session, found).await
-}
-
 /// Adds what stands in other rows: only of those deliveries that can have it.
-async fn with_ties(session: &mut Session, found: Vec<Found>) -> Result<Vec<DeliveryView>, Failure> {
+pub(super) async fn with_ties(session: &mut Session, found: Vec<Found>) -> Result<Vec<DeliveryView>, Failure> {
     let ids = |among: fn(&Found) -> bool| -> Vec<i64> {
         found.iter().filter(|found| among(found)).map(|found| found.view.delivery_id.0).collect()
     };
@@ -148,8 +48,11 @@ async fn with_ties(session: &mut Session, found: Vec<Found>) -> Result<Vec<Deliv
     let mut followers = tied(session, "comes_after", &ids(|found| found.has_followers)).await?;
     let repeated = ids(|found| matches!(found.view.state, State::Delivered | State::Superseded));
     let mut replays = tied(session, "replay_of", &repeated).await?;
+    let contents: Vec<i64> = found.iter().map(|found| found.view.notification_row).collect();
+    let fields = searched::of(session, &contents).await?;
     let with_ties = |Found { mut view, .. }: Found| {
         let id = view.delivery_id.0;
+        view.search = fields.get(&view.notification_row).cloned().unwrap_or_default();
         (view.kept, view.kept_warnings) = answers.remove(&id).unwrap_or_default();
         view.links.followed_by = followers.remove(&id).unwrap_or_default();
         view.links.replayed_by = replays.remove(&id).unwrap_or_default();
@@ -173,31 +76,6 @@ async fn tied(session: &mut Session, column: &str, ids: &[i64]) -> Result<BTreeM
         tied.entry(id).or_default().push(DeliveryId(other));
     }
     Ok(tied)
-}
-
-/// The condition on the state, put so that few rows are looked at; `narrow` says that another condition leaves few rows
-/// already.
-async fn in_state(session: &mut Session, state: State, narrow: bool) -> Result<String, Failure> {
-    let plain = format!("d.state = '{}'", state.as_str());
-    let among = match state {
-        State::InFlight => "state = 'in_flight'",
-        State::Waiting | State::Blocked if !narrow && few_unsettled(session).await? => "unsettled",
-        State::Waiting
-        | State::Blocked
-        | State::Held
-        | State::Delivered
-        | State::Dead
-        | State::Superseded
-        | State::Discarded => return Ok(plain),
-    };
-    Ok(format!("{plain} AND d.id = ANY(ARRAY(SELECT id FROM delivery WHERE {among}))"))
-}
-
-/// Whether it is cheaper to look through all that is unsettled than through the newest deliveries.
-async fn few_unsettled(session: &mut Session) -> Result<bool, Failure> {
-    let sql = "SELECT coalesce(sum(value), 0) < 20000 FROM counter WHERE account IN ('waiting', 'blocked', 'held')";
-    let rows = session.query(sql, &[]).await?;
-    Ok(read(&rows, Cells::next::<bool>)?.first().copied().unwrap_or(false))
 }
 
 /// For each of some deliveries, those in whose place it stands, and those in whose place they stood.
@@ -227,12 +105,12 @@ pub(super) async fn delivery_view(session: &mut Session, id: i64) -> Result<Opti
 }
 
 /// A delivery as its row has it.
-struct Found {
+pub(super) struct Found {
     view: DeliveryView,
     has_followers: bool,
 }
 
-fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
+pub(super) fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
     let maybe = |id: Option<i64>| id.map(DeliveryId);
     let mut view = DeliveryView {
         delivery_id: DeliveryId(cells.number()?),
@@ -242,6 +120,7 @@ fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
         record_id: cells.text()?,
         record_type: cells.text()?,
         source: cells.text()?,
+        organization_id: String::new(),
         route: cells.text()?,
         destination: cells.text()?,
         system: cells.text()?,
@@ -256,6 +135,7 @@ fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
         behind: maybe(cells.next()?),
         lane_head: maybe(cells.next()?),
         superseded_by: maybe(cells.next()?),
+        search: Default::default(),
         kept: Default::default(),
         kept_warnings: Default::default(),
         links: Links {
@@ -269,7 +149,9 @@ fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
     };
     // Of one that is the first of its lane itself, the lane is not what it waits for.
     view.lane_head = view.lane_head.filter(|head| *head != view.delivery_id);
-    Ok(Found { view, has_followers: cells.next()? })
+    let has_followers = cells.next()?;
+    view.organization_id = cells.text()?;
+    Ok(Found { view, has_followers })
 }
 
 /// The calls of a delivery, oldest first.
@@ -308,29 +190,6 @@ fn fault(text: Option<&str>) -> Result<Option<outcome::Fault>, Failure> {
     attempt::read_fault(text).map_err(|error| Failure::Fault(format!("reading a fault: {error}")))
 }
 
-/// The notifications of a filter, newest first, without their XML.
-pub(super) async fn notifications(
-    session: &mut Session,
-    filter: NotificationFilter,
-) -> Result<Vec<NotificationView>, Failure> {
-    let mut conditions = Conditions::default();
-    conditions.text("n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)", filter.source);
-    // Known kinds are written out, so that the index of the odd ones can be used.
-    match filter.kind {
-        Some(kind) if lists::is_odd(&kind) => conditions.plain(format!("n.kind = '{kind}'")),
-        kind => conditions.text("n.kind = ?", kind),
-    }
-    conditions.text("n.notification_id = ?", filter.notification_id);
-    let record = "n.record_id <> '' AND left(n.record_id, 64) = left(?, 64) AND n.record_id = ?";
-    conditions.text(record, filter.record_id);
-    conditions.number("n.id < ?", filter.before);
-    let order = lists::order(filter.after);
-    conditions.number("n.id > ?", filter.after);
-    let ending = conditions.ending("n.id", order, filter.limit);
-    let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
-    read(&conditions.ask(session, &sql).await?, read_notification)
-}
-
 /// Notifications with their content, newest first: those below a row, of a source, at most so many, and no more bytes than
 /// that at once, unless one alone has more.
 pub(super) async fn contents(
@@ -367,13 +226,16 @@ pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<
     );
     let rows = session.query(&sql, args![TEXT text::written(id), INT8 None::<i64>]).await?;
     let by_id = read(&rows, read_notification)?;
-    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else {
+        return with_fields(session, by_id).await;
+    };
     let key = "SELECT notification_id, organization FROM notification WHERE id = $1";
     let rows = session.query(key, args![INT8 row]).await?;
     let keys = read(&rows, |cells| Ok((cells.next::<String>()?, cells.number()?)))?;
     let Some((id, organization)) = keys.into_iter().next() else { return Ok(Vec::new()) };
     let rows = session.query(&sql, args![TEXT id, INT8 Some(organization)]).await?;
-    read(&rows, read_notification)
+    let views = read(&rows, read_notification)?;
+    with_fields(session, views).await
 }
 
 /// The XML of notifications, by their rows.
@@ -382,7 +244,20 @@ pub(super) async fn records(session: &mut Session, rows: &[i64]) -> Result<BTree
     Ok(read(&found, |cells| Ok((cells.number()?, cells.text()?)))?.into_iter().collect())
 }
 
-fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure> {
+/// Adds what notifications are found by.
+pub(super) async fn with_fields(
+    session: &mut Session,
+    mut views: Vec<NotificationView>,
+) -> Result<Vec<NotificationView>, Failure> {
+    let rows: Vec<i64> = views.iter().map(|view| view.notification.row).collect();
+    let mut fields = searched::of(session, &rows).await?;
+    for view in &mut views {
+        view.search = fields.remove(&view.notification.row).unwrap_or_default();
+    }
+    Ok(views)
+}
+
+pub(super) fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure> {
     let mut notification = StoredNotification {
         row: cells.number()?,
         notification_id: cells.text()?,
@@ -400,7 +275,7 @@ fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure>
     let (kind, reason, duplicates) = (cells.text()?, cells.maybe_text()?, cells.number()?);
     let edited_from = cells.next()?;
     notification.xml = cells.text()?;
-    Ok(NotificationView { notification, kind, reason, duplicates, edited_from })
+    Ok(NotificationView { notification, kind, reason, duplicates, edited_from, search: BTreeMap::new() })
 }
 
 /// The refused POSTs, newest first.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::books::{Books, Failure};
-use super::queries::Conditions;
+use super::lists::Conditions;
 use crate::clock::Timestamp;
 use crate::store::{AuditEntry, AuditFilter, Chain, Deed};
 

@@ -1,23 +1,22 @@
-//! What people and other parts ask: lists, single rows, states.
+//! What people and other parts ask: single rows, states.
 
 use std::collections::BTreeMap;
 
-use rusqlite::types::{Null, ToSql};
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use rusqlite::types::Null;
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Map;
 
-use super::kept;
+use super::{kept, searched};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
-use crate::store::lists::{self, LIST_MAX};
+use crate::store::lists::LIST_MAX;
 use crate::store::{
-    AttemptView, DeliveryFilter, DeliveryView, Links, NotificationFilter, NotificationView, Outage, Pause, RefusedPost,
-    StoredNotification, SystemState,
+    AttemptView, DeliveryView, Links, NotificationView, Outage, Pause, RefusedPost, StoredNotification, SystemState,
 };
 
-const DELIVERY: &str = "
+pub(super) const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
            d.lane, d.state, d.due_at, d.attempts, d.reason, d.status, d.created_at, d.changed_at,
            CASE WHEN d.state = 'blocked' THEN coalesce(
@@ -30,128 +29,19 @@ const DELIVERY: &str = "
                (SELECT b.id FROM delivery b WHERE b.system = d.system AND b.lane = d.lane AND b.unsettled = 1
                 AND b.lane IS NOT NULL ORDER BY b.id LIMIT 1)
            ) END,
-           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers
+           d.superseded_by, d.comes_after, d.replay_of, n.edited_from, d.as_it_was, d.has_followers, e.organization_id
     FROM delivery d CROSS JOIN notification n ON n.id = d.notification CROSS JOIN name s ON s.id = n.source
+    CROSS JOIN envelope e ON e.id = n.envelope
     CROSS JOIN way w ON w.id = d.way CROSS JOIN name r ON r.id = w.route CROSS JOIN name t ON t.id = w.destination
     CROSS JOIN name y ON y.id = w.system";
 
-const NOTIFICATION: &str = "
+pub(super) const NOTIFICATION: &str = "
     FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source";
 
-const NOTIFICATION_COLUMNS: &str = "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
+pub(super) const NOTIFICATION_COLUMNS: &str =
+    "n.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
     e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.kind, n.reason, n.duplicates,
     n.edited_from";
-
-/// Conditions of a list, each with its value.
-#[derive(Default)]
-pub(super) struct Conditions {
-    text: Vec<String>,
-    values: Vec<Box<dyn ToSql>>,
-}
-
-impl Conditions {
-    /// Adds a condition; `?` in it is the value.
-    pub(super) fn and(&mut self, condition: &str, value: Option<impl ToSql + 'static>) {
-        if let Some(value) = value {
-            self.values.push(Box::new(value));
-            self.text.push(condition.replace('?', &format!("?{}", self.values.len())));
-        }
-    }
-
-    /// The values, in order.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Box<dyn ToSql>> {
-        self.values.iter()
-    }
-
-    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
-    /// `written_as` is all that the value may be written as, where that is something else.
-    fn and_kept(&mut self, kept: Option<String>, written_as: Vec<String>) {
-        let Some(kept) = kept else { return };
-        let mut among = "SELECT delivery FROM kept WHERE text IS NOT NULL AND name = ".to_owned();
-        let (name, text) = lists::kept(&kept);
-        among.push_str(&self.place(name.to_owned()));
-        if let Some(text) = text {
-            let forms = if written_as.is_empty() { vec![text.to_owned()] } else { written_as };
-            let places: Vec<String> = forms.into_iter().map(|form| self.place(form)).collect();
-            among.push_str(&format!(" AND text IN ({})", places.join(", ")));
-        }
-        self.text.push(format!("d.id IN ({among})"));
-    }
-
-    /// Adds a value; how a condition names it.
-    fn place(&mut self, value: String) -> String {
-        self.values.push(Box::new(value));
-        format!("?{}", self.values.len())
-    }
-
-    fn and_plain(&mut self, condition: Option<String>) {
-        self.text.extend(condition);
-    }
-
-    /// `WHERE …`, in order, cut.
-    pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
-        let limit = lists::length(limit);
-        let conditions = if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") };
-        format!(" WHERE {conditions} ORDER BY {id} {order} LIMIT {limit}")
-    }
-}
-
-/// The deliveries of a filter, newest first.
-pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<Vec<DeliveryView>> {
-    let mut conditions = Conditions::default();
-    if let Some(state) = filter.state {
-        let narrow = filter.notification_id.is_some() || filter.record_id.is_some();
-        conditions.and_plain(Some(in_state(connection, state, narrow)?));
-    }
-    let way = |column: &str, kind: &str| {
-        format!(
-            "+d.way IN (SELECT way.id FROM way JOIN name ON name.id = way.{column}
-             WHERE name.kind = '{kind}' AND name.text = ?)"
-        )
-    };
-    conditions.and(&way("destination", "destination"), filter.destination);
-    conditions.and(&way("route", "route"), filter.route);
-    let of = |column: &str| format!("d.notification IN (SELECT id FROM notification WHERE {column} = ?)");
-    conditions.and(&of("notification_id"), filter.notification_id);
-    conditions.and(&of("record_id <> '' AND record_id"), filter.record_id);
-    conditions.and("instr(d.reason, ?) > 0", filter.text);
-    conditions.and_kept(filter.kept, filter.kept_as);
-    conditions.and("d.id < ?", filter.before);
-    let order = lists::order(filter.after);
-    conditions.and("d.id > ?", filter.after);
-    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", order, filter.limit));
-    let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params_from_iter(conditions.values.iter()), read_delivery)?;
-    let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
-    found.into_iter().map(|found| with_ties(connection, found)).collect()
-}
-
-/// The condition on the state, put so that few rows are looked at. States are written out, so that SQLite sees which
-/// index holds them; `narrow` says that another condition leaves few rows already.
-fn in_state(connection: &Connection, state: State, narrow: bool) -> rusqlite::Result<String> {
-    let plain = format!("d.state = '{}'", state.as_str());
-    let among = match state {
-        State::Dead | State::Held if narrow => return Ok(format!("+{plain}")),
-        State::InFlight => "INDEXED BY delivery_in_flight WHERE state = 'in_flight'",
-        State::Waiting | State::Blocked if !narrow && few_unsettled(connection)? => {
-            "INDEXED BY delivery_open WHERE unsettled = 1"
-        }
-        State::Waiting
-        | State::Blocked
-        | State::Held
-        | State::Delivered
-        | State::Dead
-        | State::Superseded
-        | State::Discarded => return Ok(plain),
-    };
-    Ok(format!("{plain} AND d.id IN (SELECT id FROM delivery {among})"))
-}
-
-/// Whether it is cheaper to look through all that is unsettled than through the newest deliveries.
-fn few_unsettled(connection: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT coalesce(sum(value), 0) < 20000 FROM counter WHERE account IN ('waiting', 'blocked', 'held')";
-    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
-}
 
 /// The deliveries in whose place one stands, and those in whose place they stood.
 pub(super) fn stands_for(connection: &Connection, id: i64) -> rusqlite::Result<Vec<DeliveryId>> {
@@ -170,9 +60,10 @@ pub(super) fn delivery_view(connection: &Connection, id: i64) -> rusqlite::Resul
 }
 
 /// Adds what stands in other rows: only of those deliveries that can have it.
-fn with_ties(connection: &Connection, found: Found) -> rusqlite::Result<DeliveryView> {
+pub(super) fn with_ties(connection: &Connection, found: Found) -> rusqlite::Result<DeliveryView> {
     let Found { mut view, has_followers } = found;
     let id = view.delivery_id.0;
+    view.search = searched::of(connection, view.notification_row)?;
     if view.state == State::Delivered {
         (view.kept, view.kept_warnings) = kept::of(connection, id)?;
     }
@@ -193,12 +84,12 @@ fn ids(connection: &Connection, sql: &str, of: i64) -> rusqlite::Result<Vec<Deli
 }
 
 /// A delivery as its row has it.
-struct Found {
+pub(super) struct Found {
     view: DeliveryView,
     has_followers: bool,
 }
 
-fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
+pub(super) fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
     let id = row.get::<_, i64>(0)?;
     // Of one that is the first of its lane itself, the lane is not what it waits for.
     let lane_head = row.get::<_, Option<i64>>(19)?.filter(|head| *head != id);
@@ -210,6 +101,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
         record_id: row.get(4)?,
         record_type: row.get(5)?,
         source: row.get(6)?,
+        organization_id: row.get(26)?,
         route: row.get(7)?,
         destination: row.get(8)?,
         system: row.get(9)?,
@@ -224,6 +116,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
         behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
         lane_head: lane_head.map(DeliveryId),
         superseded_by: row.get::<_, Option<i64>>(20)?.map(DeliveryId),
+        search: BTreeMap::new(),
         kept: Map::new(),
         kept_warnings: BTreeMap::new(),
         links: Links {
@@ -273,30 +166,6 @@ pub(super) fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Resu
     rows.collect()
 }
 
-/// The notifications of a filter, newest first, without their XML.
-pub(super) fn notifications(
-    connection: &Connection,
-    filter: NotificationFilter,
-) -> rusqlite::Result<Vec<NotificationView>> {
-    let mut conditions = Conditions::default();
-    let source = "n.source = (SELECT id FROM name WHERE kind = 'source' AND text = ?)";
-    conditions.and(source, filter.source);
-    // Known kinds are written out, so that the index of the odd ones can be used.
-    match filter.kind {
-        Some(kind) if lists::is_odd(&kind) => conditions.and_plain(Some(format!("n.kind = '{kind}'"))),
-        kind => conditions.and("n.kind = ?", kind),
-    }
-    conditions.and("n.notification_id = ?", filter.notification_id);
-    conditions.and("n.record_id <> '' AND n.record_id = ?", filter.record_id);
-    conditions.and("n.id < ?", filter.before);
-    let order = lists::order(filter.after);
-    conditions.and("n.id > ?", filter.after);
-    let ending = conditions.ending("n.id", order, filter.limit);
-    let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
-    let mut statement = connection.prepare_cached(&sql)?;
-    statement.query_map(params_from_iter(conditions.values.iter()), read_notification)?.collect()
-}
-
 /// Notifications with their XML, newest first, until so many bytes of it are read; at least one.
 pub(super) fn contents(
     connection: &Connection,
@@ -331,15 +200,17 @@ pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Resul
          ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let by_id: Vec<NotificationView> =
-        statement.query_map((id, Null), read_notification)?.collect::<rusqlite::Result<_>>()?;
-    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let by_id = statement.query_map((id, Null), read_notification)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return with_fields(connection, by_id) };
     let key = connection
         .prepare_cached("SELECT notification_id, organization FROM notification WHERE id = ?1")?
         .query_row([row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     match key {
-        Some(key) => statement.query_map(key, read_notification)?.collect(),
+        Some(key) => {
+            let views = statement.query_map(key, read_notification)?.collect::<rusqlite::Result<_>>()?;
+            with_fields(connection, views)
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -354,7 +225,18 @@ pub(super) fn records(connection: &Connection, rows: &[i64]) -> rusqlite::Result
     Ok(found)
 }
 
-fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
+/// Adds what notifications are found by.
+pub(super) fn with_fields(
+    connection: &Connection,
+    mut views: Vec<NotificationView>,
+) -> rusqlite::Result<Vec<NotificationView>> {
+    for view in &mut views {
+        view.search = searched::of(connection, view.notification.row)?;
+    }
+    Ok(views)
+}
+
+pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
     Ok(NotificationView {
         notification: StoredNotification {
             row: row.get(0)?,
@@ -374,6 +256,7 @@ fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
         reason: row.get(12)?,
         duplicates: row.get(13)?,
         edited_from: row.get(14)?,
+        search: BTreeMap::new(),
     })
 }
 

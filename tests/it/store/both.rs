@@ -99,7 +99,7 @@ macro_rules! contract {
 /// The modules of the contract, by their names here.
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::{configurations, keep, model, replay, sealing};
+    pub(super) use super::super::{configurations, keep, lists, model, replay, sealing};
 }
 
 contract! {
@@ -174,6 +174,13 @@ contract! {
         the_backlog_knows_since_when_the_oldest_waits,
         what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held,
         a_closed_store_says_so_and_keeps_what_was_queued;
+    lists:
+        deliveries_are_found_by_all_that_a_filter_says,
+        notifications_are_found_by_all_that_a_filter_says,
+        what_a_field_holds_finds_its_notification_and_its_deliveries_for_as_long_as_the_content_is_kept,
+        what_is_measured_is_kept_once_for_all_and_once_of_each_gateway_and_not_for_ever,
+        lanes_that_do_not_go_on_are_listed_with_what_stops_them,
+        looking_ends_before_the_list_does_and_the_page_says_where_it_goes_on;
     model:
         any_history_leaves_the_store_sound,
         everything_that_is_not_stopped_is_delivered_in_the_end;
@@ -242,6 +249,7 @@ fn no_test_of_the_contract_is_left_out() {
         include_str!("model.rs"),
         include_str!("configurations.rs"),
         include_str!("keep.rs"),
+        include_str!("lists.rs"),
         include_str!("replay.rs"),
         include_str!("sealing.rs"),
     ];

@@ -7,6 +7,8 @@ use omgate::store::sealed::rekey::{self, Progress, Rekeyed};
 use omgate::store::sealed::{SharedKeys, shared};
 use tokio::sync::watch;
 
+use omgate::store::Page;
+
 use super::*;
 
 /// Keys with these ids, of which one seals.
@@ -123,7 +125,7 @@ pub(super) async fn what_people_see_is_the_same_with_payloads_sealed_and_after_e
     assert!(!beneath.contains(SECRET), "{beneath}");
     let by_kept = DeliveryFilter { kept: Some(format!("order={SECRET}")), ..DeliveryFilter::default() };
     let by_text = DeliveryFilter { text: Some("no lane for".to_owned()), ..DeliveryFilter::default() };
-    let found = |found: Vec<DeliveryView>| found.iter().map(|view| view.delivery_id.0).collect::<Vec<_>>();
+    let found = |found: Page<DeliveryView>| found.iter().map(|view| view.delivery_id.0).collect::<Vec<_>>();
 
     let mut ring = Keyring::clone(&keys.load());
     for (active, was) in [("two", "one"), ("one", "two")] {

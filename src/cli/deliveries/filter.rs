@@ -1,0 +1,110 @@
+//! Which deliveries are meant, as options of a command.
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::moment;
+use crate::clock::Timestamp;
+use crate::delivery::State;
+
+/// Options that leave some deliveries out; what several say holds together.
+#[derive(Debug, clap::Args)]
+#[group(multiple = true)]
+pub(super) struct FilterArgs {
+    /// In this state.
+    #[arg(long)]
+    pub(super) state: Option<State>,
+    /// From this source.
+    #[arg(long)]
+    source: Option<String>,
+    /// Of this organization; the first 15 characters count.
+    #[arg(long)]
+    organization: Option<String>,
+    /// To this destination.
+    #[arg(long)]
+    destination: Option<String>,
+    /// Along this route.
+    #[arg(long)]
+    route: Option<String>,
+    /// Of this record.
+    #[arg(long)]
+    record_id: Option<String>,
+    /// Of this notification.
+    #[arg(long)]
+    notification_id: Option<String>,
+    /// Made then or later: a date and time, or how long ago, such as 24h.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    since: Option<Timestamp>,
+    /// Made before then.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    until: Option<Timestamp>,
+    /// Which changed last then or later, such as died.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    changed_since: Option<Timestamp>,
+    /// Which changed last before then.
+    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    changed_until: Option<Timestamp>,
+    /// With so many attempts at least.
+    #[arg(long, value_name = "COUNT")]
+    attempts: Option<u32>,
+    /// Whose last attempt was answered with this HTTP status.
+    #[arg(long, value_name = "CODE")]
+    status: Option<u16>,
+    /// Whose reason holds this text.
+    #[arg(long)]
+    text: Option<String>,
+    /// Of whose record a field has this value, such as Name=ACME-4711; Name=ACME* for all that begin so. The source names
+    /// such fields in `search`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    search: Option<String>,
+}
+
+/// The ids of those options.
+pub(super) const OPTIONS: [&str; 15] = [
+    "state",
+    "source",
+    "organization",
+    "destination",
+    "route",
+    "record_id",
+    "notification_id",
+    "since",
+    "until",
+    "changed_since",
+    "changed_until",
+    "attempts",
+    "status",
+    "text",
+    "search",
+];
+
+impl FilterArgs {
+    /// What was given, under its key of the API.
+    pub(super) fn given(&self) -> Map<String, Value> {
+        let text = |text: &Option<String>| text.as_ref().map(|text| json!(text));
+        let values = [
+            self.state.map(|state| json!(state)),
+            text(&self.source),
+            text(&self.organization),
+            text(&self.destination),
+            text(&self.route),
+            text(&self.record_id),
+            text(&self.notification_id),
+            moment::written(self.since),
+            moment::written(self.until),
+            moment::written(self.changed_since),
+            moment::written(self.changed_until),
+            self.attempts.map(Value::from),
+            self.status.map(Value::from),
+            text(&self.text),
+            text(&self.search),
+        ];
+        let named = OPTIONS.into_iter().map(str::to_owned).zip(values);
+        named.filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+
+    /// The same as a query.
+    pub(super) fn query(&self) -> Vec<(String, String)> {
+        let plain = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.given().into_iter().map(|(name, value)| (name, plain(value))).collect()
+    }
+}

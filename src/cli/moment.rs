@@ -1,0 +1,64 @@
+//! Moments as they are typed: a date and time, or how long ago.
+
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config;
+
+/// `2026-12-01T06:00:00Z`, or `24h` for a day ago.
+///
+/// # Errors
+/// How a moment is written.
+pub fn back(text: &str) -> Result<Timestamp, String> {
+    let form = "write date, time and zone, such as 2026-12-01T06:00:00Z, or how long ago, such as 24h";
+    back_from(SystemClock::shared().as_ref(), text).ok_or_else(|| format!("that is no moment; {form}"))
+}
+
+fn back_from(clock: &dyn Clock, text: &str) -> Option<Timestamp> {
+    if let Ok(moment) = serde_json::from_value(json!(text)) {
+        return Some(moment);
+    }
+    let ago = i64::try_from(config::duration(text).ok()?.as_millis()).ok()?;
+    Some(Timestamp(clock.now().0.saturating_sub(ago)))
+}
+
+/// A moment as the API takes it.
+#[must_use]
+pub fn written(moment: Option<Timestamp>) -> Option<Value> {
+    moment.map(|moment| json!(moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct At(i64);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp(self.0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    #[test]
+    fn a_moment_is_typed_as_it_is_or_as_how_long_ago_it_was() {
+        let clock = At(1_790_000_000_000);
+        for (text, moment) in [
+            ("2026-09-21T14:13:20Z", Some(1_790_000_000_000)),
+            ("2026-09-21T16:13:20+02:00", Some(1_790_000_000_000)),
+            ("24h", Some(1_790_000_000_000 - 86_400_000)),
+            ("90m", Some(1_790_000_000_000 - 5_400_000)),
+            ("yesterday", None),
+            ("2026-09-21", None),
+            ("", None),
+        ] {
+            assert_eq!(back_from(&clock, text), moment.map(Timestamp), "{text}");
+        }
+    }
+}
