@@ -13,7 +13,9 @@ use crate::issue;
 use crate::store::{self, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page, StoreResult};
 
 /// How long a page is looked for; then it may be short, and says where the list goes on.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(250);
+/// So many are read at once when some of a page are hidden: most of what was found may be.
+const MORE: u32 = 200;
 
 /// The deliveries of a filter, less what is hidden from the caller and what was found by it.
 pub(super) async fn deliveries(
@@ -34,6 +36,7 @@ pub(super) async fn deliveries(
             return Ok(page.cut(filter.length(), |view| view.delivery_id.0));
         }
         asked.go_on(next);
+        asked.limit = Some(MORE);
     }
 }
 
@@ -62,6 +65,7 @@ pub(super) async fn notifications(
             return Ok(page.cut(filter.length(), |view| view.notification.row));
         }
         asked.go_on(next);
+        asked.limit = Some(MORE);
     }
 }
 

@@ -94,7 +94,7 @@ async fn what_happens_is_followed_while_it_happens() {
     let picture = said(&top);
     assert!(picture.contains("in/s") && picture.contains("order-won") && picture.contains("billing"), "{picture}");
     let pages = process.folder.path().join("man");
-    let written = process.command(&["man", pages.to_str().unwrap()]);
+    let written = std::process::Command::new(env!("CARGO_BIN_EXE_omgate")).arg("man").arg(&pages).output().unwrap();
     assert!(written.status.success(), "{}", said(&written));
     let page = std::fs::read_to_string(pages.join("omgate-deliveries.1")).unwrap();
     assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
