@@ -48,6 +48,7 @@ mod server;
 mod source;
 mod summary;
 mod table;
+mod telemetry;
 mod tls;
 mod value;
 
@@ -102,6 +103,8 @@ pub struct Loaded {
     pub retention: Retention,
     /// `[alarms]` and `[[notify]]`.
     pub alarms: Alarming,
+    /// `[telemetry]`; absent: nothing is traced.
+    pub collector: Option<crate::telemetry::Collector>,
     /// What each route does, for people.
     pub summary: Vec<RouteSummary>,
     /// Every destination, for calls without a route.
@@ -322,6 +325,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
     let alarms = alarms::alarms(&root, &egress, &server.name);
+    let collector = telemetry::telemetry(&root, &egress, &server.name);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -361,6 +365,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         hold_unknown,
         retention,
         alarms,
+        collector,
         summary,
         by_hand,
         declarations,

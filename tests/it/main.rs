@@ -64,6 +64,7 @@ mod soap;
 mod store;
 mod stuck;
 mod tidy;
+mod traces;
 mod w3c;
 mod what_if;
 mod wsdl;
