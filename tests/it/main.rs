@@ -42,6 +42,7 @@ mod keep;
 mod line;
 mod linear;
 mod lists;
+mod logs;
 mod messages;
 mod metrics;
 #[cfg(feature = "postgres")]
