@@ -40,8 +40,8 @@ impl<'a> Message<'a> {
         Self(fields)
     }
 
-    fn all(&self, number: u64) -> Vec<Message<'a>> {
-        self.bytes(number).into_iter().map(Message::read).collect()
+    fn all(&self, number: u64) -> Vec<Self> {
+        self.bytes(number).into_iter().map(Self::read).collect()
     }
 
     fn bytes(&self, number: u64) -> Vec<&'a [u8]> {
@@ -154,18 +154,21 @@ async fn request(stream: &mut BufReader<tokio::net::TcpStream>) -> Option<(Strin
     Some((head, body))
 }
 
+/// What comes in while the test looks on.
+type Shared<T> = Arc<Mutex<Vec<T>>>;
+
 /// A collector in the test's own process.
 struct Collector {
     url: String,
-    spans: Arc<Mutex<Vec<Span>>>,
-    heads: Arc<Mutex<Vec<String>>>,
+    spans: Shared<Span>,
+    heads: Shared<String>,
 }
 
 impl Collector {
     async fn start(status: u16) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (all, heads): (Arc<Mutex<Vec<Span>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (all, heads): (Shared<Span>, Shared<String>) = Default::default();
         let (kept, said) = (Arc::clone(&all), Arc::clone(&heads));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
