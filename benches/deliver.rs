@@ -25,7 +25,7 @@ use omgate::outcome::Exchange;
 use omgate::secret::Text;
 use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{Accept, Incoming, Store};
-use omgate::telemetry::{Alarms, Metrics};
+use omgate::telemetry::{Alarms, Metrics, Traces};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -137,6 +137,7 @@ fn call(sink: SocketAddr, number: u64) -> Call {
             ("Idempotency-Key".to_owned(), Text::plain(format!("0b2c8f5e-0000-5000-8000-{number:012}"))),
         ],
         id: format!("0b2c8f5e-0000-5000-8000-{number:012}"),
+        trace: None,
         body: Bytes::from(body),
         timeout: Duration::from_secs(30),
     }
@@ -163,6 +164,7 @@ async fn dispatched(sink: &Sink, loaded: &config::Loaded, folder: &Path, count: 
         transport: Arc::new(deliver::Http),
         clock,
         alarms: Arc::new(Alarms::new(Arc::clone(&metrics))),
+        traces: Traces::off(),
         metrics,
     };
     let started = Instant::now();

@@ -9,15 +9,17 @@ use std::sync::atomic::AtomicBool;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpMessage, HttpResponse, web};
+use tracing::Instrument as _;
 
 use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
 use crate::facts::Considered;
 use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
-use crate::telemetry::{Alarms, Metrics};
+use crate::telemetry::{Alarms, Metrics, RequestId};
 
 pub mod access;
 mod adopt;
@@ -54,6 +56,9 @@ pub mod workbench;
 pub use bulk::Jobs;
 pub use entry::{Door, Entry};
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
+
+/// By which the lines of the log about a request are found.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest form: a name, a password, and what makes it ours.
 const FORM_BYTES_MAX: usize = 16 << 10;
@@ -181,13 +186,20 @@ async fn guard(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let door = admin.entry.door;
-    let mut response = match entry::admit(&admin, &request).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.call(request).await?.map_into_left_body()
-        }
-        Err(response) => request.into_response(response).map_into_right_body(),
+    let id = RequestId::default();
+    let handled = async {
+        Ok::<_, actix_web::Error>(match entry::admit(&admin, &request).await {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                next.call(request).await?.map_into_left_body()
+            }
+            Err(response) => request.into_response(response).map_into_right_body(),
+        })
     };
+    let mut response = handled.instrument(id.span()).await?;
     entry::harden(response.headers_mut(), door);
+    if let Ok(id) = HeaderValue::try_from(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     Ok(response)
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::secret::Text;
 
-/// Everything that goes to a destination, save what its credentials add at the edge: an `Authorization` header, and a
-/// WS-Security header within the envelope.
+/// Everything that goes to a destination, save what is added at the edge: by its credentials an `Authorization` header, and a
+/// WS-Security header within the envelope; by traces a `traceparent`.
 /// The same delivery mapped with the same configuration gives the same call, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Call {
@@ -21,6 +21,9 @@ pub struct Call {
     /// By which a destination knows the delivery again: the same for every attempt. It goes out where a header is named for
     /// it, and where the credentials sign it.
     pub id: String,
+    /// What tells the destination which span of which trace calls it (W3C `traceparent`): of each attempt its own, and no part
+    /// of what is sent again byte for byte.
+    pub trace: Option<String>,
     /// The body.
     pub body: Bytes,
     /// How long the whole exchange may take.
@@ -69,6 +72,7 @@ mod tests {
             url: Text::plain("http://h/1"),
             headers: vec![("Content-Type".to_owned(), Text::plain("application/json"))],
             id: "key".to_owned(),
+            trace: None,
             body: Bytes::from_static(b"{}"),
             timeout: Duration::from_secs(1),
         }
@@ -81,7 +85,9 @@ mod tests {
             call.headers.push((name.to_owned(), Text::plain(value)));
             call
         };
-        let same = [call(), Call { timeout: Duration::from_secs(9), ..call() }, with("Authorization", "Bearer a")];
+        let traced = Call { trace: Some("00-1-2-01".to_owned()), ..call() };
+        let same =
+            [call(), traced, Call { timeout: Duration::from_secs(9), ..call() }, with("Authorization", "Bearer a")];
         assert!(same.iter().all(|other| other.hash() == call().hash()));
         let others = [
             Call { method: "POST".to_owned(), ..call() },

@@ -50,6 +50,7 @@ mod server;
 mod source;
 mod summary;
 mod table;
+mod telemetry;
 mod tls;
 mod value;
 mod variant;
@@ -107,6 +108,8 @@ pub struct Loaded {
     pub facts: Facts,
     /// `[alarms]` and `[[notify]]`.
     pub alarms: Alarming,
+    /// `[telemetry]`; absent: nothing is traced.
+    pub collector: Option<crate::telemetry::Collector>,
     /// Every destination, for calls without a route.
     pub by_hand: HashMap<String, ByHand>,
     /// What the WSDLs of sources declare, by the source's name.
@@ -326,6 +329,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
     let alarms = alarms::alarms(&root, &egress, &server.name);
+    let collector = telemetry::telemetry(&root, &egress, &server.name);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -384,6 +388,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         retention,
         facts,
         alarms,
+        collector,
         by_hand,
         declarations,
         path: None,

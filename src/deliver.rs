@@ -32,6 +32,7 @@ use crate::soap::security::{Fresh, NONCE_BYTES, Security, SecurityError};
 
 pub mod auth;
 pub mod classify;
+pub mod collector;
 pub mod egress;
 mod exchange;
 pub mod keep;
@@ -55,6 +56,9 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 
 /// Unused connections kept for each host.
 const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// What tells of the span that calls (W3C Trace Context).
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers that belong to the connection, not to the call: set here or not at all.
 const OURS: [HeaderName; 7] = [
@@ -444,7 +448,7 @@ fn request(
 }
 
 fn headers(call: &Call, body_bytes: usize, added: Added) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::with_capacity(call.headers.len() + added.len() + 2);
+    let mut headers = HeaderMap::with_capacity(call.headers.len() + added.len() + 3);
     for (name, value) in &call.headers {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header name"))?;
         let mut revealed = HeaderValue::from_bytes(value.reveal().as_bytes())
@@ -455,6 +459,10 @@ fn headers(call: &Call, body_bytes: usize, added: Added) -> Result<HeaderMap, St
         }
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body_bytes));
+    // One that a configuration sets itself is left alone.
+    if let Some(value) = call.trace.as_ref().and_then(|trace| HeaderValue::try_from(trace).ok()) {
+        headers.entry(TRACE_PARENT).or_insert(value);
+    }
     for (name, value) in added {
         headers.insert(name, value);
     }

@@ -23,7 +23,7 @@ use crate::map::Mapping;
 use crate::secret::Mask;
 use crate::settle::Policy;
 use crate::store::{Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
-use crate::telemetry::{Alarms, Metrics};
+use crate::telemetry::{Alarms, Metrics, Traces};
 use crate::why::Shut;
 
 mod attempt;
@@ -138,6 +138,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Alarms.
     pub alarms: Arc<Alarms>,
+    /// What traces attempts.
+    pub traces: Arc<Traces>,
 }
 
 /// How far the dispatch has been told to stop.

@@ -30,7 +30,7 @@ use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
 use crate::store::sealed::SharedKeys;
 use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
-use crate::telemetry::{Alarms, Metrics};
+use crate::telemetry::{Alarms, Metrics, Traces};
 
 mod certificates;
 mod heralds;
@@ -114,6 +114,7 @@ pub struct Gateway {
     upkeep: Arc<Upkeep>,
     upkeeping: [JoinHandle<()>; 2],
     telling: JoinHandle<()>,
+    traces: Arc<Traces>,
 }
 
 /// The sockets that listen. They outlive the servers on them: while the gateway turns to another store, whoever connects
@@ -210,7 +211,7 @@ impl Gateway {
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
-        let Parts { store, dispatch, desk, closing, .. } = parts;
+        let Parts { store, dispatch, desk, closing, traces, .. } = parts;
         Ok(Self {
             sockets,
             probe,
@@ -233,6 +234,7 @@ impl Gateway {
             upkeep,
             upkeeping,
             telling,
+            traces,
         })
     }
 
@@ -326,6 +328,7 @@ impl Gateway {
         tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
         self.upkeeping.iter().for_each(JoinHandle::abort);
         self.dispatch.drain(drain).await;
+        self.traces.end().await;
     }
 
     /// Notes that this store is the gateway's from here on. `named` is what the configuration names.
@@ -468,6 +471,7 @@ struct Parts {
     desk: Arc<Desk>,
     metrics: Arc<Metrics>,
     alarms: Arc<Alarms>,
+    traces: Arc<Traces>,
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
@@ -495,6 +499,7 @@ impl Parts {
             retention,
             facts,
             alarms: alarming,
+            collector,
             path,
             seen,
             ..
@@ -507,6 +512,8 @@ impl Parts {
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
         let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(&clock)));
+        let traces = Arc::new(Traces::new(Arc::clone(&metrics), Arc::clone(&clock)));
+        traces.adopt(collector);
         let telling = Arc::new(ArcSwap::from_pointee(Telling { alarming, gateway: server.name.clone() }));
         let (told_of, figures, time) = (Arc::clone(&alarms), Arc::clone(&metrics), Arc::clone(&clock));
         let heralds = Arc::new(Heralds::new(told_of, figures, time, Arc::clone(&telling)));
@@ -519,6 +526,7 @@ impl Parts {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),
+            traces: Arc::clone(&traces),
         })
         .await?;
         listen(&store, &dispatch);
@@ -536,6 +544,7 @@ impl Parts {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),
+            traces: Arc::clone(&traces),
             wake: Box::new(move |system| wake.wake(system)),
         }));
         let closing = Arc::new(AtomicBool::new(false));
@@ -550,6 +559,7 @@ impl Parts {
             desk,
             metrics,
             alarms,
+            traces,
             clock,
             closing,
             terms,
@@ -587,6 +597,7 @@ impl Parts {
             closing: Arc::clone(&self.closing),
             terms: Arc::clone(&self.terms),
             telling: Arc::clone(&self.telling),
+            traces: Arc::clone(&self.traces),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
             keys: Arc::clone(&self.keys),

@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value as Json;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
@@ -33,7 +34,7 @@ use crate::store::{
     Accept, Accepted, Edit, Edits, Fate, Health, Incoming, IncomingKind, RefusedPost, Store, StoreError,
     StoredNotification, searchable,
 };
-use crate::telemetry::{Alarms, Metrics};
+use crate::telemetry::{Alarms, Id, Metrics, Moment, Origin, RequestId, Span, Trace, Traces};
 
 mod denials;
 
@@ -82,6 +83,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Alarms.
     pub alarms: Arc<Alarms>,
+    /// What traces envelopes.
+    pub traces: Arc<Traces>,
     /// The way out.
     pub wake: Wake,
 }
@@ -93,6 +96,7 @@ pub struct Desk {
     clock: SharedClock,
     metrics: Arc<Metrics>,
     alarms: Arc<Alarms>,
+    traces: Arc<Traces>,
     wake: Wake,
     places: Semaphore,
     refusals: Arc<Semaphore>,
@@ -286,7 +290,7 @@ impl Desk {
     /// A desk, open.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { rules, store, clock, metrics, alarms, wake } = parts;
+        let Parts { rules, store, clock, metrics, alarms, traces, wake } = parts;
         let started = clock.monotonic();
         let places = Semaphore::new(rules.limits.queue_max);
         let in_force = InForce::new(rules, |_| watch_from(started));
@@ -296,6 +300,7 @@ impl Desk {
             clock,
             metrics,
             alarms,
+            traces,
             wake,
             places,
             refusals: Arc::new(Semaphore::new(REFUSED_AT_ONCE)),
@@ -507,6 +512,7 @@ impl Desk {
             return Answer::NotNow;
         };
         crash::point("after-read");
+        let begun = self.traces.now();
         let received_at = self.clock.now();
         let types = desk.source.record_types.as_deref();
         let envelope = match parse::envelope(&post.body, post.charset.as_deref(), &rules.limits, types) {
@@ -530,12 +536,14 @@ impl Desk {
             }
         };
         self.watch(desk, &envelope);
+        let parsed = self.clock.monotonic();
         let accept = rules.accept(desk, envelope, quarantine, received_at, post.sender);
-        self.keep(desk, accept).await
+        self.keep(desk, accept, Steps { begun, parsed, routed: self.clock.monotonic() }).await
     }
 
-    async fn keep(&self, desk: &SourceDesk, accept: Accept) -> Answer {
+    async fn keep(&self, desk: &SourceDesk, accept: Accept, steps: Steps) -> Answer {
         let organization = accept.organization_id.clone();
+        let received_at = accept.received_at;
         match tokio::time::timeout(STORE_PATIENCE, self.store.accept(accept)).await {
             Ok(Ok(accepted)) => {
                 self.alarms.clear("overload", &desk.source.name);
@@ -545,6 +553,7 @@ impl Desk {
                     (self.wake)(system);
                 }
                 report(&desk.source.name, &organization, &accepted);
+                self.trace(desk, &organization, received_at, &accepted, &steps);
                 Answer::Accepted
             }
             Ok(Err(StoreError::Overloaded)) => {
@@ -564,6 +573,23 @@ impl Desk {
                 Answer::NotNow
             }
         }
+    }
+
+    /// Traces an envelope that is stored; one that brought nothing new is known by when it came.
+    fn trace(&self, desk: &SourceDesk, organization: &str, received_at: Timestamp, accepted: &Accepted, steps: &Steps) {
+        let Steps { begun, parsed, routed } = *steps;
+        let envelope = accepted.envelope.unwrap_or_else(|| {
+            let nanoseconds = i64::try_from(begun.monotonic().as_nanos()).unwrap_or(i64::MAX);
+            nanoseconds.saturating_neg()
+        });
+        let Some(trace) = self.traces.of(&Origin { organization, envelope, received_at }) else { return };
+        let now = self.clock.monotonic();
+        let at = |moment: Duration| begun.after(moment.saturating_sub(begun.monotonic()));
+        for (name, from, to) in [("parse", begun, parsed), ("route", at(parsed), routed), ("store", at(routed), now)] {
+            let span = Span { name, trace, id: Id::Step(name), begun: from, attributes: Vec::new(), failed: None };
+            self.traces.ended_at(span, to);
+        }
+        self.traces.ended_at(envelope_span(&desk.source.name, accepted, trace, begun), now);
     }
 
     /// Refuses for good: said once as an alarm, kept raw for an operator to see.
@@ -611,12 +637,13 @@ impl Desk {
             body: parse::without_session_id(kept),
         };
         let store = Arc::clone(&self.store);
-        tokio::spawn(async move {
+        let kept = async move {
             if let Err(error) = store.refuse(refused).await {
                 tracing::warn!(%error, "a refused POST could not be kept");
             }
             drop(place);
-        });
+        };
+        tokio::spawn(kept.in_current_span());
     }
 
     /// Counts records and looks for drift.
@@ -697,10 +724,12 @@ impl Intake for Desk {
             self.metrics.answered(&desk.source.name, answer.as_str(), seconds);
             answer
         }
+        .instrument(RequestId::default().span())
         .boxed()
     }
 
     fn refused(&self, post: Post, answer: &Answer) -> BoxFuture<'_, ()> {
+        let _request = RequestId::default().span().entered();
         let why = match answer {
             Answer::Refused(Refusal { cause, reason }) => Some((*cause, reason)),
             Answer::TooLarge(reason) => Some((Cause::TooLarge, reason)),
@@ -715,6 +744,7 @@ impl Intake for Desk {
     }
 
     fn strayed(&self, stray: &Stray) {
+        let _request = RequestId::default().span().entered();
         self.metrics.strayed(stray.is_post);
         let told = {
             let mut strays = lock(&self.strays);
@@ -734,6 +764,7 @@ impl Intake for Desk {
     }
 
     fn crowded_out(&self, source: &str) {
+        let _request = RequestId::default().span().entered();
         self.alarms.raise("overload", source, "the bodies being read hold all the memory that limits.bodies allows");
         self.metrics.answered(source, Answer::NotNow.as_str(), 0.0);
     }
@@ -778,6 +809,27 @@ fn watch_from(started: Duration) -> Arc<Mutex<Watch>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When the steps of taking an envelope ended.
+#[derive(Clone, Copy)]
+struct Steps {
+    begun: Moment,
+    parsed: Duration,
+    routed: Duration,
+}
+
+fn envelope_span(source: &str, accepted: &Accepted, trace: Trace, begun: Moment) -> Span {
+    let count = |fate: Option<Fate>| {
+        let of = |other: &&Fate| fate.is_none_or(|fate| **other == fate);
+        i64::try_from(accepted.fates.iter().filter(of).count()).unwrap_or(i64::MAX)
+    };
+    let attributes = vec![
+        ("omgate.source", source.into()),
+        ("omgate.notifications", count(None).into()),
+        ("omgate.duplicates", count(Some(Fate::Duplicate)).into()),
+    ];
+    Span { name: "envelope", trace, id: Id::Envelope, begun, attributes, failed: None }
 }
 
 /// What the alarm says of who was stored aside.

@@ -139,7 +139,7 @@ fn rest_call(rest: &RestCalls, subject: &Subject<'_>, timeout: Duration) -> Resu
     let url = rest_address(rest, subject)?;
     let (content_type, body) = body(&rest.body, subject)?;
     let headers = content_type.map(|value| ("Content-Type".to_owned(), Text::plain(value))).into_iter().collect();
-    Ok(Call { method: rest.method.clone(), url, headers, id: String::new(), body, timeout })
+    Ok(Call { method: rest.method.clone(), url, headers, id: String::new(), trace: None, body, timeout })
 }
 
 fn rest_address(rest: &RestCalls, subject: &Subject<'_>) -> Result<Text, MapError> {

@@ -177,6 +177,8 @@ pub struct Accepted {
     pub fates: Vec<Fate>,
     /// Systems that have something new that is due.
     pub woken: Vec<String>,
+    /// The store's id of the envelope; none when it brought nothing new.
+    pub envelope: Option<i64>,
 }
 
 /// A POST that was refused, kept so that an operator can see what Salesforce sends.
@@ -309,6 +311,8 @@ pub struct Claimed {
     pub lane: Option<String>,
     /// The content it carries.
     pub notification: StoredNotification,
+    /// The store's id of the envelope that brought it.
+    pub envelope: i64,
     /// `active_ms` of the system at the first attempt (this one's, if it is the first).
     pub first_attempt_active_ms: i64,
     /// `repeat_key` of the last attempt's fault, and how many attempts in a row had it.

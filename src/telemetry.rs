@@ -1,5 +1,6 @@
 //! Logs, metrics and alarms: what the gateway says about itself while it runs.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,8 +10,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -21,10 +25,14 @@ mod acks;
 mod alarms;
 mod described;
 mod news;
+mod request;
+mod traces;
 
 pub use alarms::{ALARMS, Alarm, Alarms};
 pub use described::{Described, METRICS};
 pub use news::{Event, News, Told};
+pub use request::RequestId;
+pub use traces::{Collector, Id, Moment, Origin, Post, Span, Trace, Traces, Value};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
@@ -63,11 +71,29 @@ pub fn log(format: LogFormat, level: &str) {
     let base = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let started = match format {
-        LogFormat::Text => base.with(layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).try_init(),
-        LogFormat::Json => base.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            let layer = layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+            base.with(layer.fmt_fields(debug_fn(write_field).delimited(" "))).try_init()
+        }
+        LogFormat::Json => base.with(layer.json().flatten_event(true).with_span_list(false)).try_init(),
     };
     // A second gateway in one process (tests, the demo) logs through the first one's subscriber.
     drop(started);
+}
+
+/// Writes a field of a line for people. A line stays one, and no terminal is steered, whatever is written.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{}=", field.name())?;
+    }
+    for c in format!("{value:?}").chars() {
+        if c.is_control() {
+            write!(writer, "{}", c.escape_default())?;
+        } else {
+            writer.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -386,8 +412,8 @@ impl Register<'_> {
     }
 }
 
-impl std::fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
 }

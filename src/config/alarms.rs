@@ -230,7 +230,7 @@ fn webhook(section: &Section<'_, '_>, egress: &Egress, timeout: Duration) -> Opt
     Some(Webhook { url: url.value, target, timeout })
 }
 
-fn target(section: &Section<'_, '_>, config: TargetConfig, proxy: Option<Spot>) -> Option<Target> {
+pub(super) fn target(section: &Section<'_, '_>, config: TargetConfig, proxy: Option<Spot>) -> Option<Target> {
     match Target::new(config) {
         Ok(target) => Some(target),
         // A stored configuration tells nobody; what is wrong elsewhere was reported there.

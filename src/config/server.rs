@@ -181,9 +181,8 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
 
 /// The machine's name, as the kernel knows it.
 fn machine() -> String {
-    let read = crate::disk::read(Path::new("/proc/sys/kernel/hostname"), 1 << 10).unwrap_or_default();
-    let text = String::from_utf8_lossy(&read).trim().to_owned();
-    name(&text).unwrap_or_else(|_| "gateway".to_owned())
+    let about = rustix::system::uname();
+    name(&about.nodename().to_string_lossy()).unwrap_or_else(|_| "gateway".to_owned())
 }
 
 fn name(text: &str) -> Result<String, String> {

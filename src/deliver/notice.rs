@@ -87,6 +87,7 @@ impl Webhook {
             url: self.url.clone(),
             headers: vec![("Content-Type".to_owned(), Text::plain("application/json"))],
             id: notice.id.clone(),
+            trace: None,
             body: notice.json.clone(),
             timeout: self.timeout,
         };

@@ -30,7 +30,7 @@ use crate::settle::{self, Facts, Verdict};
 use crate::soap::Reply;
 use crate::stale;
 use crate::store::{self, Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
-use crate::telemetry::{Alarms, Metrics};
+use crate::telemetry::{Alarms, Id, Metrics, Moment, Origin, Span, Trace, Traces};
 
 /// What is kept of a request or a response body, in bytes.
 const BODY_BYTES_KEPT: usize = 64 << 10;
@@ -72,6 +72,7 @@ pub(super) struct Attempts {
     recall: Recall,
     recalled: Mutex<HashMap<ConfigVersion, Option<Arc<Plan>>>>,
     metrics: Arc<Metrics>,
+    traces: Arc<Traces>,
     transport: Arc<dyn Transport>,
 }
 
@@ -171,7 +172,7 @@ impl Decided {
 
 impl Attempts {
     pub(super) fn new(parts: Parts, stop: watch::Receiver<Stop>) -> Self {
-        let Parts { store, plan: _, config_version: _, recall, transport, clock, metrics, alarms } = parts;
+        let Parts { store, plan: _, config_version: _, recall, transport, clock, metrics, alarms, traces } = parts;
         Self {
             shared: store.signals().is_some(),
             store,
@@ -183,6 +184,7 @@ impl Attempts {
             recall,
             recalled: Mutex::new(HashMap::new()),
             metrics,
+            traces,
             transport,
         }
     }
@@ -199,6 +201,7 @@ impl Attempts {
         handed_over: impl FnOnce(),
     ) -> After {
         crash::point("after-claim");
+        let begun = self.traces.now();
         if *self.stop.borrow() != Stop::No {
             self.release(&claimed).await;
             return After::NoCall;
@@ -238,8 +241,23 @@ impl Attempts {
                 handed_over()
             }
         };
+        let traced = self.trace_of(&claimed).map(|trace| span_of(&claimed, &decided, trace, begun));
         self.settle(self.settlement(&claimed, decided, active_ms()), heard).await;
+        if let Some(span) = traced {
+            self.traces.ended(span);
+        }
         after
+    }
+
+    /// The trace of the envelope that brought it, where there is one.
+    fn trace_of(&self, claimed: &Claimed) -> Option<Trace> {
+        let Claimed { envelope, notification: StoredNotification { organization_id, received_at, .. }, .. } = claimed;
+        self.traces.of(&Origin { organization: organization_id, envelope: *envelope, received_at: *received_at })
+    }
+
+    /// What tells destinations of the attempt that calls them.
+    fn trace_parent(&self, claimed: &Claimed) -> Option<String> {
+        self.trace_of(claimed).map(|trace| trace.parent(id_of(claimed)))
     }
 
     /// Whether a delivery is booked where it goes: where its route was given another destination, it is moved there first.
@@ -307,7 +325,7 @@ impl Attempts {
         }
         let subject = Subject { after: Some(&claimed.after), ..subject_of(&claimed.notification, record.as_ref()) };
         let (call, hash) = match way.call(&subject, &identity_of(claimed)) {
-            Ok(made) => made,
+            Ok((call, hash)) => (Call { trace: self.trace_parent(claimed), ..call }, hash),
             Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), ""),
         };
         let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
@@ -396,7 +414,7 @@ impl Attempts {
         // A question is no repetition of the call that it asks about.
         let identity = Identity { idempotency_key: format!("{}-lookup", identity_of(claimed).idempotency_key) };
         let call = match map::call(&lookup.mapping, subject, &identity) {
-            Ok(call) => call,
+            Ok(call) => Call { trace: self.trace_parent(claimed), ..call },
             Err(error) => return unknown(&error.reason, Follow::Retry(None), After::NoCall),
         };
         let (exchange, duration) = self.exchange(asked, &call).await;
@@ -607,6 +625,33 @@ impl Attempts {
             }
         }
     }
+}
+
+/// An attempt within its trace; a lease is given once.
+fn id_of(claimed: &Claimed) -> Id {
+    Id::Attempt(claimed.delivery.0, claimed.lease.0)
+}
+
+/// An attempt as traces have it: no payload, and no id of a record.
+fn span_of(claimed: &Claimed, decided: &Decided, trace: Trace, begun: Moment) -> Span {
+    let outcome = decided.outcome().map_or(NOT_CALLED, Outcome::as_str);
+    let mut attributes = vec![
+        ("omgate.source", claimed.notification.source.as_str().into()),
+        ("omgate.route", claimed.route.as_str().into()),
+        ("omgate.destination", claimed.destination.as_str().into()),
+        ("omgate.system", claimed.system.as_str().into()),
+        ("omgate.delivery_id", claimed.delivery.0.into()),
+        ("omgate.attempt", i64::from(claimed.attempt).into()),
+        ("omgate.outcome", outcome.into()),
+    ];
+    if let Some((method, _)) = decided.record.request_line.split_once(' ') {
+        attributes.push(("http.request.method", method.into()));
+    }
+    if let Some(status) = decided.record.status {
+        attributes.push(("http.response.status_code", i64::from(status).into()));
+    }
+    let failed = (outcome != Outcome::Delivered.as_str()).then_some(outcome);
+    Span { name: "attempt", trace, id: id_of(claimed), begun, attributes, failed }
 }
 
 /// Why a delivery that a person wants as it was cannot be mapped so any more.

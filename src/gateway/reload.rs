@@ -13,6 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 use crate::account::Account;
 use crate::admin::Terms;
@@ -28,7 +29,7 @@ use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::sealed::{SharedKeys, rekey};
 use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
-use crate::telemetry::Alarms;
+use crate::telemetry::{Alarms, Traces};
 
 /// Deliveries discarded in one command.
 const DISCARD_STEP: u32 = 100;
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub(super) closing: Arc<AtomicBool>,
     pub(super) terms: Arc<ArcSwap<Terms>>,
     pub(super) telling: Arc<ArcSwap<Telling>>,
+    pub(super) traces: Arc<Traces>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
     pub(super) keys: SharedKeys,
@@ -81,6 +83,7 @@ pub struct Reloader {
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
     telling: Arc<ArcSwap<Telling>>,
+    traces: Arc<Traces>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: People,
     keys: SharedKeys,
@@ -135,6 +138,7 @@ impl Reloader {
             closing,
             terms,
             telling,
+            traces,
             accounts,
             people,
             keys,
@@ -161,6 +165,7 @@ impl Reloader {
             closing,
             terms,
             telling,
+            traces,
             accounts,
             people,
             keys,
@@ -327,6 +332,7 @@ impl Reloader {
             retention,
             facts,
             alarms: alarming,
+            collector,
             ..
         } = loaded;
         let facts = Arc::new(facts);
@@ -353,6 +359,7 @@ impl Reloader {
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks, facts }));
         self.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
+        self.traces.adopt(collector);
         self.accounts.store(Arc::new(accounts));
         self.people.store(Arc::new(super::people::provider(&server)));
         {
@@ -456,7 +463,7 @@ impl Reload for Reloader {
         async move {
             let Some(me) = me else { return Err(Refusal::Stopping) };
             let home = me.home.clone();
-            let turn = home.spawn(async move { me.turn(order).await });
+            let turn = home.spawn(async move { me.turn(order).await }.in_current_span());
             turn.await.unwrap_or_else(|error| if error.is_panic() { Err(failed()) } else { Err(Refusal::Stopping) })
         }
         .boxed()

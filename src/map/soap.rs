@@ -52,7 +52,7 @@ impl SoapCalls {
         headers.extend(encoded.soap_action.map(|action| ("SOAPAction".to_owned(), Text::plain(action))));
         let body = Bytes::from(encoded.body);
         let (method, url) = ("POST".to_owned(), self.endpoint.clone());
-        Ok(Call { method, url, headers, id: String::new(), body, timeout })
+        Ok(Call { method, url, headers, id: String::new(), trace: None, body, timeout })
     }
 
     fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {

@@ -20,12 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const SECRET: &str = "a-key-of-more-than-24-bytes";
 const PASSWORD: &str = "pass word of the mailbox";
 
+/// What was said, line by line or mail by mail.
+type Lines = Arc<Mutex<Vec<String>>>;
+
 /// A mail server in the test's own process: it turns to TLS when asked, wants a password, and remembers what it was given.
 struct MailServer {
     port: u16,
-    mails: Arc<Mutex<Vec<String>>>,
+    mails: Lines,
     /// What was said before TLS began.
-    in_clear: Arc<Mutex<Vec<String>>>,
+    in_clear: Lines,
 }
 
 fn tls_file(name: &str) -> String {
@@ -44,7 +47,7 @@ impl MailServer {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (mails, in_clear): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) = Default::default();
+        let (mails, in_clear): (Lines, Lines) = Default::default();
         let (kept, clear, acceptor) = (Arc::clone(&mails), Arc::clone(&in_clear), acceptor());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

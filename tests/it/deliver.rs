@@ -58,6 +58,7 @@ pub(crate) fn call(url: &str) -> Call {
             ("Idempotency-Key".to_owned(), Text::plain("key-1")),
         ],
         id: "key-1".to_owned(),
+        trace: None,
         body: Bytes::from_static(b"{\"a\":1}"),
         timeout: Duration::from_secs(10),
     }

@@ -36,7 +36,7 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     ("PLANTED_MAPPED", "pl4nted-constant-of-a-mapping"),
     ("PLANTED_MAIL", "pl4nted-password-of-a-mailbox"),
 ];
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("bearer", "pl4nted-bearer-token"),
     ("api-key", "pl4nted-api-key-by-a-program"),
     ("hmac", "whsec_cGw0bnRlZC1zaWduaW5nLXNlY3JldC1vZi1hLXdlYmhvb2s="),
@@ -44,6 +44,7 @@ const FILES: [(&str, &str); 7] = [
     ("header", "pl4nted-header-of-a-table"),
     ("query", "pl4nted-query-of-an-address"),
     ("notify", "pl4nted-signing-secret-of-notices"),
+    ("collector", "pl4nted-header-for-a-collector"),
 ];
 const CREDENTIAL: &str = "pl4nted-digest-password";
 const ACCESS_TOKEN: &str = "pl4nted-access-token";
@@ -239,6 +240,9 @@ Currency = "'EUR'"
 Customer.Id = "record.Id"
 "#,
         wsdl.display()
+    ));
+    text.push_str(&format!(
+        "[telemetry]\notlp = \"{url}\"\nheaders = {{ Authorization = \"Bearer ${{file:secrets/collector}}\" }}\n"
     ));
     for path in ["taken", "refused"] {
         text.push_str(&format!(

@@ -154,6 +154,7 @@ fn every_documented_key_is_known() {
         ("With `kind = \"webhook\"` a notice", "[[notify]]\nname = \"a\"\nkind = \"webhook\"\n".to_owned(), 5),
         ("With `kind = \"email\"` it is sent", "[[notify]]\nname = \"a\"\nkind = \"email\"\n".to_owned(), 7),
         ("With `kind = \"command\"` a program", "[[notify]]\nname = \"a\"\nkind = \"command\"\n".to_owned(), 1),
+        ("### `[telemetry]`", "[telemetry]\notlp = \"http://127.0.0.1:4318\"\n".to_owned(), 8),
         ("### `[[source]]`", source.to_owned(), 10),
         ("### `[[destination]]`", rest.to_owned(), 16),
         ("`retry` is a table", format!("{rest}[destination.retry]\n"), 5),

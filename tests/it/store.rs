@@ -1424,6 +1424,7 @@ async fn dispatch(world: &World) -> Arc<omgate::dispatch::Dispatch> {
         clock: world.clock.clone(),
         metrics: Arc::clone(&metrics),
         alarms: Arc::new(omgate::telemetry::Alarms::new(metrics)),
+        traces: omgate::telemetry::Traces::off(),
     };
     omgate::dispatch::Dispatch::start(parts).await.unwrap()
 }

@@ -268,8 +268,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_path_to_error", &["config"]),
     ("argon2", &["account"]),
     ("rpassword", &["cli"]),
-    ("rustix", &["cli", "disk"]),
+    ("rustix", &["cli", "config", "disk"]),
     ("lettre", &["deliver"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("opentelemetry_http", &["telemetry"]),
     ("actix_http", &["receive"]),
     ("actix_service", &["receive"]),
     // Beside the way in: a handshake that is only looked at, and no call.

@@ -77,6 +77,27 @@ pub(super) const OPTIONS: [&str; 15] = [
     "search",
 ];
 
+/// All that deliveries may be chosen by: their ids, their issue, or what a list is asked for by.
+pub(super) const CHOICE: [&str; 17] = [
+    "ids",
+    "issue",
+    "state",
+    "source",
+    "organization",
+    "destination",
+    "route",
+    "record_id",
+    "notification_id",
+    "since",
+    "until",
+    "changed_since",
+    "changed_until",
+    "attempts",
+    "status",
+    "text",
+    "search",
+];
+
 impl FilterArgs {
     /// What was given, under its key of the API.
     pub(super) fn given(&self) -> Map<String, Value> {

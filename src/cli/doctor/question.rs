@@ -76,6 +76,7 @@ impl Question<'_> {
             url: Text::plain(url.as_str()),
             headers: whereabouts.headers.clone(),
             id: "doctor".to_owned(),
+            trace: None,
             body: Bytes::new(),
             timeout: *patience,
         };

@@ -160,6 +160,7 @@ async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, Stri
         url: Text::plain(format!("{url}/")),
         headers: Vec::new(),
         id: String::new(),
+        trace: None,
         body: Bytes::from_static(REQUEST),
         timeout: PATIENCE,
     };

@@ -170,7 +170,7 @@ impl Job for Accepts<'_> {
                 }
                 let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
                 work.accounts.add(Account::source(envelope.source, "received"), received);
-                accepted.push(Accepted { fates, woken: work.woken.clone() });
+                accepted.push(Accepted { fates, woken: work.woken.clone(), envelope: envelope.row });
                 used.extend(envelope.row.map(|row| (row, envelope)));
                 for system in before {
                     work.wake(&system);

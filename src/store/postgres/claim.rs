@@ -158,7 +158,7 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
     let (repeat_key, repeat_count) = (cells.maybe_text()?, cells.count()?);
     let (same_bytes_as, even_if_newer): (Option<i64>, bool) = (cells.next()?, cells.next()?);
     let envelope: Option<i64> = cells.next()?;
-    let (Some(organization), Some(_)) = (organization, envelope) else {
+    let (Some(organization), Some(envelope)) = (organization, envelope) else {
         let reason = format!("its notification (row {notification}) or envelope is missing from the store");
         return Ok(Found::Empty(Empty { delivery, destination, reason }));
     };
@@ -185,6 +185,7 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
             record_id: cells.text()?,
             xml: cells.text()?,
         },
+        envelope,
         first_attempt_active_ms,
         repeat: repeat_key.map(|key| (key, repeat_count)),
         same_bytes_as: same_bytes_as.map(ConfigVersion),

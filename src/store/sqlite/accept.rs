@@ -48,7 +48,7 @@ pub(super) fn accept(books: &mut Books, accept: &Accept) -> Result<Accepted, Fai
     let received = i64::try_from(fates.len()).unwrap_or(i64::MAX);
     books.accounts.add(Account::source(source, "received"), received);
     books.heard.hear(source, accept.received_at);
-    Ok(Accepted { fates, woken: envelope.woken() })
+    Ok(Accepted { fates, woken: envelope.woken(), envelope: envelope.used.then_some(row) })
 }
 
 fn notification(books: &mut Books, envelope: &mut Envelope<'_>, incoming: &Incoming) -> Result<Fate, Failure> {

@@ -124,8 +124,8 @@ fn newest_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<Vec<Due>
 fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
     let columns = columns(books, due.id)?;
     let row = columns.notification;
-    let (organization, notification) = match notification(books, row)? {
-        Some((_, notification)) if notification.is_pruned() => {
+    let (organization, envelope, notification) = match notification(books, row)? {
+        Some((_, _, notification)) if notification.is_pruned() => {
             let reason =
                 format!("its record was pruned from the store: {} came too long ago", notification.notification_id);
             bury(books, due.id, &reason, claim.now)?;
@@ -170,6 +170,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         lane: columns.lane,
         stale_mark: stale_mark(books, due.way.route, organization, &notification.record_id)?,
         notification,
+        envelope,
         first_attempt_active_ms,
         repeat: columns.repeat_key.map(|key| (key, columns.repeat_count)),
         same_bytes_as: columns.same_bytes_as.map(ConfigVersion),
@@ -212,9 +213,9 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))
 }
 
-fn notification(books: &Books, row: i64) -> Result<Option<(i64, StoredNotification)>, Failure> {
+fn notification(books: &Books, row: i64) -> Result<Option<(i64, i64, StoredNotification)>, Failure> {
     let sql = "SELECT n.organization, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
-               e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.xml
+               e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.xml, e.id
                FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source
                WHERE n.id = ?1";
     books.find(sql, [row], |found| {
@@ -232,7 +233,7 @@ fn notification(books: &Books, row: i64) -> Result<Option<(i64, StoredNotificati
             record_id: found.get(10)?,
             xml: found.get(11)?,
         };
-        Ok((found.get(0)?, notification))
+        Ok((found.get(0)?, found.get(12)?, notification))
     })
 }
 

@@ -16,7 +16,7 @@ use omgate::receive::answer::Answer;
 use omgate::receive::{Intake, Limits, Post, Source};
 use omgate::route::Route;
 use omgate::store::{By, Change, Ledger, Store, StoredConfig, SystemState};
-use omgate::telemetry::{Alarms, Metrics};
+use omgate::telemetry::{Alarms, Metrics, Traces};
 use tokio::runtime::{Builder, Runtime};
 
 use super::clock::Time;
@@ -84,6 +84,7 @@ impl Gateway {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),
+            traces: Traces::off(),
         };
         let dispatch = Dispatch::start(parts).await.unwrap();
         let wake = Arc::clone(&dispatch);
@@ -98,6 +99,7 @@ impl Gateway {
             clock,
             metrics,
             alarms,
+            traces: Traces::off(),
             wake: Box::new(move |system| wake.wake(system)),
         });
         Self { store, dispatch, desk: Arc::new(desk), wait_max: scene.wait_max }

@@ -343,6 +343,7 @@ async fn readyz(world: &World) -> (u16, String) {
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&metrics),
         alarms: Arc::clone(&alarms),
+        traces: telemetry::Traces::off(),
     };
     let dispatch = dispatch::Dispatch::start(parts).await.unwrap();
     let admin = Arc::new(admin::Admin {
