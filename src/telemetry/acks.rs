@@ -85,7 +85,9 @@ impl AckCounts {
             let high = SECONDS.get(place).or(SECONDS.last()).copied().unwrap_or(low);
             let count = *count as f64;
             if count > 0.0 && below + count >= wanted {
-                return Some((low + (high - low) * ((wanted - below) / count)) * 1_000.0);
+                let milliseconds = (low + (high - low) * ((wanted - below) / count)) * 1_000.0;
+                // A bucket knows no more of it.
+                return Some((milliseconds * 10.0).round() / 10.0);
             }
             below += count;
             low = high;

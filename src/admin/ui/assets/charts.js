@@ -28,7 +28,9 @@
       cursor: { y: false },
       axes: [axis, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => `${tick}${unit || ""}`) }],
       series: [{}, ...lines.map(([label], index) => ({
-        label, stroke: colours[index % colours.length], width: 2, spanGaps: false, points: { show: false },
+        label, stroke: colours[index % colours.length], width: 2, spanGaps: false,
+        // A line needs two moments that are known, side by side.
+        points: { show: lines[index][1].filter((value) => value !== null).length < 12 },
       }))],
     }, [at, ...lines.map(([, values]) => values)], box);
     window.addEventListener("resize", () => chart.setSize({ width: Math.max(box.clientWidth, 260), height: 220 }));
