@@ -1,7 +1,7 @@
 //! The driver of the way in: receive → parse → route → store → answer.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,9 @@ use tokio::sync::Semaphore;
 use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
-use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
+use crate::envelope::{
+    ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record, Value,
+};
 use crate::expression::Subject;
 use crate::mutation::{self, Mutation};
 use crate::parse::{self, Edited, ParseError};
@@ -28,7 +30,7 @@ use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganizat
 use crate::route::{self, Route};
 use crate::store::{
     Accept, Accepted, Edit, Edits, Fate, Health, Incoming, IncomingKind, RefusedPost, Store, StoreError,
-    StoredNotification,
+    StoredNotification, searchable,
 };
 use crate::telemetry::{Alarms, Metrics};
 
@@ -154,7 +156,7 @@ impl InForce {
             } else {
                 route::deliveries(&desk.routes, &notification, &subject)
             };
-            incoming(notification, deliveries)
+            incoming(notification, deliveries, &desk.source.search)
         };
         let notifications = notifications.into_iter().map(incoming).collect();
         Accept {
@@ -394,7 +396,8 @@ impl Desk {
     /// What is wrong with it.
     pub fn edit(&self, stored: &StoredNotification, edits: &Edits) -> Result<Edit, String> {
         let rules = self.rules.load_full();
-        let types = rules.sources.get(&stored.source).and_then(|desk| desk.source.record_types.as_deref());
+        let source = rules.sources.get(&stored.source).map(|desk| &desk.source);
+        let types = source.and_then(|source| source.record_types.as_deref());
         let xml = match edits {
             Edits::Xml(xml) => Cow::Borrowed(xml.as_str()),
             Edits::Fields(_) if stored.xml.is_empty() => {
@@ -413,7 +416,8 @@ impl Desk {
         }
         let Edited { record, hash, xml } = edited;
         let record_id = record.id().unwrap_or_default().to_owned();
-        Ok(Edit { hash, record_type: record.record_type, record_id, xml })
+        let search = source.map(|source| searched(&record, &source.search)).unwrap_or_default();
+        Ok(Edit { hash, record_type: record.record_type, record_id, xml, search })
     }
 
     /// Whether a source takes an organization; none when there is no such source.
@@ -767,7 +771,7 @@ fn is_of_unknown_type(notification: &Notification) -> bool {
 }
 
 /// What the store is told of one notification.
-fn incoming(notification: Notification, deliveries: Vec<Planned>) -> Incoming {
+fn incoming(notification: Notification, deliveries: Vec<Planned>, search: &[String]) -> Incoming {
     let Notification { content, hash } = notification;
     match content {
         Content::Record { id, record, xml } => Incoming {
@@ -775,6 +779,7 @@ fn incoming(notification: Notification, deliveries: Vec<Planned>) -> Incoming {
             hash,
             kind: IncomingKind::Record,
             record_id: record.id().unwrap_or_default().to_owned(),
+            search: searched(&record, search),
             record_type: record.record_type,
             xml,
             deliveries,
@@ -786,6 +791,7 @@ fn incoming(notification: Notification, deliveries: Vec<Planned>) -> Incoming {
             record_type: String::new(),
             record_id: String::new(),
             xml: String::new(),
+            search: BTreeMap::new(),
             deliveries,
         },
         Content::Unreadable { xml, reason } => Incoming {
@@ -795,9 +801,21 @@ fn incoming(notification: Notification, deliveries: Vec<Planned>) -> Incoming {
             record_type: String::new(),
             record_id: String::new(),
             xml,
+            search: BTreeMap::new(),
             deliveries: Vec::new(),
         },
     }
+}
+
+/// What the fields hold that a notification is found by. A field without a value, and one that came more than once, finds
+/// nothing.
+fn searched(record: &Record, fields: &[String]) -> BTreeMap<String, String> {
+    let text = |name: &String| match record.field(name)? {
+        Value::Text(text) | Value::Number(text) if !text.is_empty() => Some(searchable(text).to_owned()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        Value::Null | Value::Text(_) | Value::Number(_) | Value::List(_) => None,
+    };
+    fields.iter().filter_map(|name| text(name).map(|text| (name.clone(), text))).collect()
 }
 
 /// The dedupe key of what has no id: a resend of the same content does not pile up.

@@ -287,6 +287,7 @@ mod tests {
             behind: None,
             lane_head: None,
             superseded_by: None,
+            search: Default::default(),
             kept: serde_json::Map::new(),
             kept_warnings: BTreeMap::new(),
             links: crate::store::Links::default(),

@@ -481,6 +481,8 @@ pub struct Source {
     pub silence: Option<Duration>,
     /// Fields that people are not to see.
     pub mask: Vec<String>,
+    /// Fields that notifications are found by.
+    pub search: Vec<String>,
 }
 
 impl Source {
@@ -499,6 +501,7 @@ impl Source {
             loop_per_minute: 60,
             silence: None,
             mask: Vec::new(),
+            search: Vec::new(),
         }
     }
 }

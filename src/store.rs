@@ -43,7 +43,7 @@ mod turn;
 
 pub use self::audit::{AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
-pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page};
+pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchable};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::token::{TOKENS_MAX, Token};
@@ -131,6 +131,8 @@ pub struct Incoming {
     pub record_id: String,
     /// The `sObject` fragment, or the raw `Notification` of an unreadable one; empty for an empty one.
     pub xml: String,
+    /// The fields that it is found by, and what they hold: see [`searchable`].
+    pub search: BTreeMap<String, String>,
     /// Where it goes. No delivery for a record: unrouted. For an empty one: `skipped_empty`.
     pub deliveries: Vec<Planned>,
 }
@@ -504,6 +506,8 @@ pub struct Edit {
     pub record_id: String,
     /// The `sObject` fragment.
     pub xml: String,
+    /// The fields that it is found by, and what they hold: see [`searchable`].
+    pub search: BTreeMap<String, String>,
 }
 
 /// What a person wants of a record that it is not.
@@ -793,6 +797,12 @@ pub struct NotificationFilter {
     pub until: Option<Timestamp>,
     /// Whose reason holds this text.
     pub text: Option<String>,
+    /// With this value in a field that its source names in `search`: `Name=ACME-4711`, `Name=ACME*` for all that begin so,
+    /// or `Name` for any.
+    pub search: Option<String>,
+    /// Where the value of `search` is sealed: all that it may be written as.
+    #[serde(skip)]
+    pub search_as: Vec<String>,
     /// Below this row: the cursor.
     pub before: Option<i64>,
     /// Above this row; then the oldest come first.
@@ -838,6 +848,11 @@ pub struct DeliveryFilter {
     /// Where the value of `kept` is sealed: all that it may be written as.
     #[serde(skip)]
     pub kept_as: Vec<String>,
+    /// Of whose notification a field has this value: as for notifications.
+    pub search: Option<String>,
+    /// Where the value of `search` is sealed: all that it may be written as.
+    #[serde(skip)]
+    pub search_as: Vec<String>,
     /// Below this id: the cursor.
     pub before: Option<i64>,
     /// Above this id; then the oldest come first.
@@ -861,6 +876,8 @@ pub struct NotificationView {
     pub duplicates: i64,
     /// The row of the content that a person edited to make this one; none: Salesforce sent it.
     pub edited_from: Option<i64>,
+    /// The fields that it is found by, and what they hold.
+    pub search: BTreeMap<String, String>,
 }
 
 /// A delivery in a list or alone.
@@ -910,6 +927,8 @@ pub struct DeliveryView {
     pub lane_head: Option<DeliveryId>,
     /// What brought a newer state of the record in its place.
     pub superseded_by: Option<DeliveryId>,
+    /// The fields that its notification is found by, and what they hold.
+    pub search: BTreeMap<String, String>,
     /// What was kept of the answer, by name.
     pub kept: Map<String, Json>,
     /// Why something could not be kept, by name.

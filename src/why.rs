@@ -366,6 +366,7 @@ mod tests {
             behind: (state == State::Blocked).then_some(DeliveryId(6)),
             lane_head: (state == State::Blocked).then_some(DeliveryId(5)),
             superseded_by: None,
+            search: Default::default(),
             kept: serde_json::Map::new(),
             kept_warnings: std::collections::BTreeMap::new(),
             links: crate::store::Links::default(),

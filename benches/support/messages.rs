@@ -47,6 +47,7 @@ pub(crate) fn notification(number: u64) -> Incoming {
         kind: IncomingKind::Record,
         record_type: "Opportunity".to_owned(),
         xml: format!("<sObject><Id>{record_id}</Id><Name>{}</Name></sObject>", "n".repeat(250)),
+        search: Default::default(),
         deliveries: vec![planned("create", "erp", &record_id)],
         record_id,
     }

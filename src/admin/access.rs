@@ -186,7 +186,7 @@ impl FromRequest for Caller {
 }
 
 /// Under these keys stands what records hold, or what was made of it.
-const PAYLOAD_KEYS: [&str; 7] = ["xml", "request", "request_line", "response", "body", "headers", "kept"];
+const PAYLOAD_KEYS: [&str; 8] = ["xml", "request", "request_line", "response", "body", "headers", "kept", "search"];
 /// What stands in its place.
 pub(super) const VEIL: &str = "(needs the right payload)";
 

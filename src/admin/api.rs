@@ -163,6 +163,10 @@ async fn notifications(
     request: HttpRequest,
 ) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
+    // Whoever may look for values learns them.
+    if filter.search.is_some() && !caller.has(Right::Payload) {
+        return lacking(Right::Payload.as_str());
+    }
     let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
@@ -236,7 +240,7 @@ async fn deliveries(
 /// The answer in place of a list of deliveries that cannot be meant, or that the caller may not ask for.
 async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> Option<HttpResponse> {
     // Whoever may look for values learns them.
-    if filter.kept.is_some() && !caller.has(Right::Payload) {
+    if (filter.kept.is_some() || filter.search.is_some()) && !caller.has(Right::Payload) {
         return Some(lacking(Right::Payload.as_str()));
     }
     let DeliveryFilter { source, route, destination, limit, .. } = filter;
@@ -577,8 +581,8 @@ async fn change_many(
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    // Whoever may choose by a text learns what stands in it.
-    if choice.text.is_some() && !caller.has(Right::Payload) {
+    // Whoever may choose by a text or a value learns what stands in it.
+    if (choice.text.is_some() || choice.search.is_some()) && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
     }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::admin::{Admin, masked, replay};
+use crate::admin::{Admin, lists, masked, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
 use crate::issue::{self, Issues};
@@ -54,6 +54,7 @@ pub(super) struct Choice {
     pub(super) attempts: Option<u32>,
     pub(super) status: Option<u16>,
     pub(super) text: Option<String>,
+    pub(super) search: Option<String>,
     /// Of this issue.
     pub(super) issue: Option<String>,
     /// Which those are, as it stood when the choice was made.
@@ -102,6 +103,7 @@ impl Choice {
             attempts: self.attempts,
             status: self.status,
             text: self.text.clone(),
+            search: self.search.clone(),
             ..DeliveryFilter::default()
         }
     }
@@ -114,14 +116,15 @@ impl Choice {
         Ok(())
     }
 
-    /// The next deliveries above an id, less those in which the text that was asked for is masked; none when there are no
+    /// The next deliveries above an id, less those in which what was asked for is masked; none when there are no
     /// more.
     pub(super) async fn shown(&self, admin: &Admin, after: i64) -> StoreResult<Option<Page>> {
         let mut page = self.page(admin.store.as_ref(), after).await?;
-        if let (Some(page), Some(text)) = (&mut page, &self.text) {
+        let (text, search) = (self.text.as_deref(), self.search.as_deref());
+        if let Some(page) = page.as_mut().filter(|_| text.is_some() || search.is_some()) {
             let mut views = page.views.clone();
             masked::deliveries(admin, &mut views).await?;
-            masked::only_what_shows(&mut views, Some(text), None);
+            lists::keep_what_shows(&mut views, text, None, search);
             let ids: BTreeSet<i64> = views.iter().map(|view| view.delivery_id.0).collect();
             page.views.retain(|view| ids.contains(&view.delivery_id.0));
         }

@@ -10,7 +10,7 @@ use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::{Admin, masked};
 use crate::issue;
-use crate::store::{DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page, StoreResult};
+use crate::store::{self, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page, StoreResult};
 
 /// How long a page is looked for; then it may be short, and says where the list goes on.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -52,6 +52,9 @@ pub(super) async fn notifications(
             let said = |view: &NotificationView| view.reason.as_deref().map(|reason| as_seen(caller, reason));
             rows.retain(|view| said(view).is_some_and(|reason| reason.contains(text)));
         }
+        if let Some(search) = &filter.search {
+            rows.retain(|view| store::is_found_by(&view.search, search));
+        }
         page.append(&mut rows);
         page.next = next;
         let is_late = admin.clock.monotonic().saturating_sub(begun) > PATIENCE;
@@ -67,7 +70,20 @@ fn unveil_nothing(caller: &Caller, views: &mut Vec<DeliveryView>, filter: &Deliv
     for view in views.iter_mut() {
         view.reason = view.reason.take().map(|reason| as_seen(caller, &reason));
     }
-    masked::only_what_shows(views, filter.text.as_deref(), filter.kept.as_deref());
+    keep_what_shows(views, filter.text.as_deref(), filter.kept.as_deref(), filter.search.as_deref());
+}
+
+/// Leaves of what was found that in which it still shows; the views are masked already.
+pub(super) fn keep_what_shows(
+    views: &mut Vec<DeliveryView>,
+    text: Option<&str>,
+    kept: Option<&str>,
+    search: Option<&str>,
+) {
+    masked::only_what_shows(views, text, kept);
+    if let Some(search) = search {
+        views.retain(|view| store::is_found_by(&view.search, search));
+    }
 }
 
 fn as_seen(caller: &Caller, reason: &str) -> String {

@@ -1,7 +1,7 @@
 //! What people see less the fields that are masked, and how somebody who may sees them after all: that is noted.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use actix_web::HttpResponse;
 use serde::Deserialize;
@@ -70,6 +70,7 @@ pub(super) fn notifications(admin: &Admin, views: &mut [NotificationView]) {
     for view in views {
         let Some(masking) = terms.masks.of_record(&view.notification.source, &view.notification.xml) else { continue };
         view.notification.xml = masking.hide(&view.notification.xml);
+        hide_fields(&masking, &mut view.search);
         view.reason = view.reason.take().map(|reason| masking.hide(&reason));
     }
 }
@@ -86,7 +87,8 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
     // Deliveries of one notification stand together.
     let mut known = HashMap::new();
     for view in views {
-        let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty();
+        let says_nothing =
+            view.reason.is_none() && view.lane.is_none() && view.kept.is_empty() && view.search.is_empty();
         if says_nothing || !terms.masks.hides(&view.source) {
             continue;
         }
@@ -102,7 +104,15 @@ pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> Sto
     Ok(())
 }
 
+fn hide_fields(masking: &Masking, fields: &mut BTreeMap<String, String>) {
+    for (name, value) in fields {
+        let shown = masking.hide_value(name, &Json::from(value.as_str()));
+        *value = shown.as_str().unwrap_or(HIDDEN).to_owned();
+    }
+}
+
 fn hide(view: &mut DeliveryView, masking: &Masking) {
+    hide_fields(masking, &mut view.search);
     view.reason = view.reason.take().map(|reason| masking.hide(&reason));
     view.lane = view.lane.take().map(|lane| masking.hide_lane(&lane, &view.record_id));
     for warning in view.kept_warnings.values_mut() {

@@ -61,6 +61,10 @@ struct ListArgs {
     /// Only those whose reason holds this text.
     #[arg(long)]
     text: Option<String>,
+    /// Only those of whose record a field has this value, such as Name=ACME-4711; Name=ACME* for all that begin so. The
+    /// source names such fields in `search`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    search: Option<String>,
     /// Below this row: the next page.
     #[arg(long)]
     before: Option<i64>,
@@ -106,6 +110,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 ("since", filter.since.map(|since| since.to_string())),
                 ("until", filter.until.map(|until| until.to_string())),
                 ("text", filter.text),
+                ("search", filter.search),
                 ("before", filter.before.map(|row| row.to_string())),
             ];
             query.extend(texts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));

@@ -20,6 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
 /// A secret part of a path that is shorter can be guessed.
 const PATH_SECRET_BYTES_MIN: usize = 16;
+/// A notification is found by no more fields than these.
+const SEARCH_FIELDS_MAX: usize = 8;
 /// A record that comes more often than this in a minute is taken for a loop, unless the source says otherwise.
 const LOOP_PER_MINUTE: u32 = 60;
 
@@ -127,6 +129,7 @@ fn source(
     let loop_per_minute = section.integer("loop_per_minute", 1..=1_000_000);
     let silence = section.duration("silence", MINUTE..=SILENCE_MAX);
     let mask = mask(section, declared.as_deref());
+    let search = search(section, declared.as_deref(), &mask);
     Some(receive::Source {
         name: name?.value,
         path: path?.value,
@@ -139,12 +142,41 @@ fn source(
         loop_per_minute: loop_per_minute.and_then(|field| u32::try_from(field.value).ok()).unwrap_or(LOOP_PER_MINUTE),
         silence: silence.map(|field| field.value),
         mask,
+        search,
     })
 }
 
 /// Fields that people are not to see. Of a WSDL they must be known: a slip of the pen would show what is to be hidden.
 fn mask(section: &Section<'_, '_>, declared: Option<&[DeclaredRecord]>) -> Vec<String> {
     let fields = section.list("mask").unwrap_or_default();
+    check_declared(section, &fields, declared);
+    fields.into_iter().map(|field| field.value).collect()
+}
+
+/// Fields that notifications are found by. Each costs a row of the store for every notification.
+fn search(section: &Section<'_, '_>, declared: Option<&[DeclaredRecord]>, mask: &[String]) -> Vec<String> {
+    let fields = section.list("search").unwrap_or_default();
+    check_declared(section, &fields, declared);
+    if fields.len() > SEARCH_FIELDS_MAX {
+        let reason = format!("names {} fields; notifications are found by at most {SEARCH_FIELDS_MAX}", fields.len());
+        section.desk.error(&section.spot_of("search"), reason);
+    }
+    let mut known: Vec<String> = Vec::new();
+    for field in fields {
+        if known.contains(&field.value) {
+            section.desk.error(&field.spot, format!("{:?} is listed twice", field.value));
+        } else if mask.iter().any(|masked| masked.eq_ignore_ascii_case(&field.value)) {
+            let reason = format!("{:?} is masked: whoever searched for it would learn what it holds", field.value);
+            section.desk.error(&field.spot, reason);
+        } else {
+            known.push(field.value);
+        }
+    }
+    known
+}
+
+/// Of a WSDL the fields must be known.
+fn check_declared(section: &Section<'_, '_>, fields: &[Field<String>], declared: Option<&[DeclaredRecord]>) {
     for field in fields.iter().filter(|_| declared.is_some()) {
         let known =
             || declared.into_iter().flatten().flat_map(|record| &record.fields).map(|field| field.name.as_str());
@@ -153,7 +185,6 @@ fn mask(section: &Section<'_, '_>, declared: Option<&[DeclaredRecord]>) -> Vec<S
             section.desk.unknown(&field.spot, reason, &field.value, known());
         }
     }
-    fields.into_iter().map(|field| field.value).collect()
 }
 
 /// Where may be sent from: what is listed, and what a file lists; none: anywhere. What cannot be read lets nobody in.

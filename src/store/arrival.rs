@@ -132,6 +132,7 @@ mod tests {
             record_type: String::new(),
             record_id: String::new(),
             xml: String::new(),
+            search: Default::default(),
             deliveries: routes.iter().map(|route| a_plan(route)).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! Lists: how long they are, in which order they stand, what a filter asks for, and by which way that is found.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -28,6 +29,46 @@ pub(super) fn length(asked: Option<u32>) -> u32 {
 /// What was kept of an answer, as it is asked for: `name=value`, or `name` for any single value.
 pub(super) fn kept(asked: &str) -> (&str, Option<&str>) {
     asked.split_once('=').map_or((asked, None), |(name, value)| (name, Some(value)))
+}
+
+/// How much of a field is kept to find its notification by, in bytes.
+const SEARCHABLE_MAX: usize = 256;
+
+/// What of a field's text is kept to find its notification by.
+#[must_use]
+pub fn searchable(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SEARCHABLE_MAX)).unwrap_or(text)
+}
+
+/// What is searched for in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sought<'q> {
+    /// Any value.
+    Any,
+    /// This one.
+    Whole(&'q str),
+    /// All that begin so.
+    Beginning(&'q str),
+}
+
+/// A field, and what is searched for in it: `name=value`, `name=beginning*`, or `name` for any value.
+pub(super) fn sought(asked: &str) -> (&str, Sought<'_>) {
+    let Some((name, value)) = asked.split_once('=') else { return (asked, Sought::Any) };
+    match value.strip_suffix('*') {
+        Some(beginning) => (name, Sought::Beginning(searchable(beginning))),
+        None => (name, Sought::Whole(searchable(value))),
+    }
+}
+
+/// Whether the fields of a notification hold what is searched for.
+#[must_use]
+pub fn is_found_by(fields: &BTreeMap<String, String>, asked: &str) -> bool {
+    let (name, sought) = sought(asked);
+    fields.get(name).is_some_and(|value| match sought {
+        Sought::Any => true,
+        Sought::Whole(text) => value == text,
+        Sought::Beginning(text) => value.starts_with(text),
+    })
 }
 
 /// Whether a kind of notifications is one of the odd ones.
@@ -235,6 +276,8 @@ impl DeliveryFilter {
             text,
             kept: asked,
             kept_as: _,
+            search,
+            search_as: _,
             before: _,
             after: _,
             limit: _,
@@ -258,6 +301,7 @@ impl DeliveryFilter {
             && status.is_none_or(|status| view.status == Some(status))
             && text.as_ref().is_none_or(|text| view.reason.as_ref().is_some_and(|reason| reason.contains(text)))
             && asked.as_deref().is_none_or(|asked| has_kept(view, asked))
+            && search.as_deref().is_none_or(|asked| is_found_by(&view.search, asked))
     }
 }
 
@@ -352,6 +396,25 @@ mod tests {
         for (id, key) in [("00D24000000abcdEAA", "00D24000000abcd"), ("00D", "00D"), (" äöü ", "äöü")] {
             assert_eq!(organization_key(id), key);
         }
+    }
+
+    #[test]
+    fn a_field_is_searched_for_a_value_or_how_it_begins_or_for_any() {
+        let fields = BTreeMap::from([("Name".to_owned(), "ACME-4711".to_owned())]);
+        for (asked, is_found) in [
+            ("Name=ACME-4711", true),
+            ("Name=acme-4711", false),
+            ("Name=ACME*", true),
+            ("Name=*", true),
+            ("Name=CME*", false),
+            ("Name", true),
+            ("Other", false),
+            ("Other=ACME-4711", false),
+        ] {
+            assert_eq!(is_found_by(&fields, asked), is_found, "{asked}");
+        }
+        assert_eq!(searchable(&"ä".repeat(200)).len(), 256);
+        assert_eq!(searchable(&format!("x{}", "ä".repeat(200))).len(), 255);
     }
 
     #[test]

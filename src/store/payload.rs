@@ -17,7 +17,7 @@ pub struct PayloadTable {
 }
 
 /// All of them. The names of columns are also the kinds of values that are sealed, together with the table's.
-pub static PAYLOADS: [PayloadTable; 6] = [
+pub static PAYLOADS: [PayloadTable; 7] = [
     PayloadTable { name: "notification", key: &["id"], columns: &["xml", "reason"] },
     PayloadTable {
         name: "attempt",
@@ -28,6 +28,7 @@ pub static PAYLOADS: [PayloadTable; 6] = [
     PayloadTable { name: "kept", key: &["delivery", "name"], columns: &["value", "text", "warning"] },
     PayloadTable { name: "refused", key: &["id"], columns: &["body", "reason"] },
     PayloadTable { name: "system", key: &["name"], columns: &["paused_reason", "broken_reason"] },
+    PayloadTable { name: "searched", key: &["notification", "name"], columns: &["value"] },
 ];
 
 /// A row's payloads, in the order of its table's columns.
@@ -155,7 +156,7 @@ mod tests {
             names.push(PayloadTable::at(&next).unwrap().name);
             mark = next;
         }
-        assert_eq!(names, ["notification", "attempt", "delivery", "kept", "refused", "system"]);
+        assert_eq!(names, ["notification", "attempt", "delivery", "kept", "refused", "system", "searched"]);
         let behind = PayloadTable::next(&mark, Some((7, "x".to_owned()))).unwrap();
         assert_eq!((behind.table, behind.id, behind.name.as_str()), (5, 7, "x"));
     }

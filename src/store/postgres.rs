@@ -31,6 +31,7 @@ mod replay;
 mod reroute;
 mod revise;
 mod schema;
+mod searched;
 mod session;
 mod sealing;
 mod settle;

@@ -203,6 +203,7 @@ mod tests {
             record_type: String::new(),
             record_id: String::new(),
             xml: String::new(),
+            search: Default::default(),
             deliveries: vec![planned("b"), Planned { after, ..planned("a") }, planned("c"), ignoring],
         };
         let accept = Accept { revision_ignored_by: vec!["c".to_owned()], ..arrival::nothing_new(Timestamp(1)) };

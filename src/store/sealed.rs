@@ -11,7 +11,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::future::BoxFuture;
 use tokio::sync::{broadcast, watch};
 
-use super::lists::{LIST_MAX, Page};
+use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
@@ -155,6 +155,20 @@ impl Sealed {
     }
 }
 
+/// All that a value which is searched for may be written as; nothing where it stands in clear.
+fn sought_as(keys: &Keyring, asked: Option<&str>) -> StoreResult<Vec<String>> {
+    match asked.filter(|_| !keys.is_empty()).map(lists::sought) {
+        None | Some((_, Sought::Any)) => Ok(Vec::new()),
+        Some((_, Sought::Whole(text))) => Ok(values::sought_as(keys, text)),
+        Some((name, Sought::Beginning(_))) => {
+            let reason = format!(
+                "what {name} holds is encrypted in the store, so it is found by the whole value alone: leave the * out"
+            );
+            Err(StoreError::Conflict(reason))
+        }
+    }
+}
+
 fn unsealed(error: &CipherError) -> StoreError {
     StoreError::Unavailable(format!("a payload cannot be written: {error}"))
 }
@@ -192,7 +206,7 @@ impl Store for Sealed {
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {
         let seal = |keys: &Keyring, replay: &mut Replay| {
             values::seal_planned(keys, replay.planned.as_mut_slice())?;
-            replay.edit.iter_mut().try_for_each(|edit| values::seal_xml(keys, &mut edit.xml))
+            replay.edit.iter_mut().try_for_each(|edit| values::seal_edit(keys, edit))
         };
         let done = self.with(replay, seal, |replay| self.store.replay(replay));
         self.opened(done, |keys, replayed| values::open_delivery(keys, &mut replayed.delivery))
@@ -237,6 +251,10 @@ impl Store for Sealed {
     }
 
     fn notifications(&self, mut filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>> {
+        match sought_as(&self.keys(), filter.search.as_deref()) {
+            Ok(forms) => filter.search_as = forms,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
         if let Some(text) = filter.text.take_if(|_| !self.keys().is_empty()) {
             return Box::pin(self.search_notifications(filter, text));
         }
@@ -253,6 +271,10 @@ impl Store for Sealed {
 
     fn deliveries(&self, mut filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         let keys = self.keys();
+        match sought_as(&keys, filter.search.as_deref()) {
+            Ok(forms) => filter.search_as = forms,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        }
         if !keys.is_empty() {
             if let Some((_, text)) = filter.kept.as_deref().and_then(|kept| kept.split_once('=')) {
                 filter.kept_as = values::searched_as(&keys, text);

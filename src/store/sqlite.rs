@@ -24,6 +24,7 @@ mod replay;
 mod reroute;
 mod revise;
 mod schema;
+mod searched;
 mod sealing;
 mod settle;
 mod taken;

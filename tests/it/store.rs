@@ -305,6 +305,7 @@ fn note(id: &str) -> Note {
         record_type: "Opportunity".to_owned(),
         record_id: format!("006-{id}"),
         xml: "first".to_owned(),
+        search: BTreeMap::from([("Name".to_owned(), format!("N-{id}"))]),
         deliveries: Vec::new(),
     })
 }
@@ -339,6 +340,12 @@ impl Note {
 
     fn record(mut self, id: &str) -> Self {
         self.0.record_id = id.to_owned();
+        self
+    }
+
+    /// It is found by this value of a field too.
+    fn found_by(mut self, field: &str, value: &str) -> Self {
+        self.0.search.insert(field.to_owned(), value.to_owned());
         self
     }
 

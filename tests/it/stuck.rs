@@ -51,6 +51,7 @@ fn incoming(number: u64) -> Incoming {
         kind: IncomingKind::Record,
         record_type: "Order__c".to_owned(),
         xml: String::from("<sObject/>"),
+        search: Default::default(),
         deliveries: vec![Planned {
             route: "orders".to_owned(),
             destination: "create".to_owned(),

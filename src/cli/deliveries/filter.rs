@@ -52,10 +52,14 @@ pub(super) struct FilterArgs {
     /// Whose reason holds this text.
     #[arg(long)]
     text: Option<String>,
+    /// Of whose record a field has this value, such as Name=ACME-4711; Name=ACME* for all that begin so. The source names
+    /// such fields in `search`.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    search: Option<String>,
 }
 
 /// The ids of those options.
-pub(super) const OPTIONS: [&str; 14] = [
+pub(super) const OPTIONS: [&str; 15] = [
     "state",
     "source",
     "organization",
@@ -70,6 +74,7 @@ pub(super) const OPTIONS: [&str; 14] = [
     "attempts",
     "status",
     "text",
+    "search",
 ];
 
 impl FilterArgs {
@@ -91,6 +96,7 @@ impl FilterArgs {
             self.attempts.map(Value::from),
             self.status.map(Value::from),
             text(&self.text),
+            text(&self.search),
         ];
         let named = OPTIONS.into_iter().map(str::to_owned).zip(values);
         named.filter_map(|(name, value)| value.map(|value| (name, value))).collect()

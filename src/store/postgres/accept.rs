@@ -16,6 +16,7 @@ use super::locks::{self, Class, Gate, Keys};
 use super::names::Wanted;
 use super::queue::Group;
 use super::revise;
+use super::searched;
 use super::session::{args, read};
 use super::text;
 use super::work::{Engine, Job, Work};
@@ -488,6 +489,8 @@ impl<'a> Desk<'a> {
     async fn write(&self, work: &mut Work) -> Result<(), Failure> {
         if !self.rows.is_empty() {
             write_rows(work, &self.rows).await?;
+            let fields = self.rows.iter().map(|row| (row.id, &row.incoming.search));
+            searched::write(&mut work.session, fields).await?;
         }
         revise::write_known(work, self.known.values(), &self.repeats).await?;
         revise::write_newest(work, &self.newest, &self.newest_changed).await?;

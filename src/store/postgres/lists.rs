@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::failure::Failure;
-use super::queries::{DELIVERY, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_ties};
+use super::queries::{
+    DELIVERY, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_fields, with_ties,
+};
 use super::session::{Cells, Session, args, read};
 use super::text;
 use crate::clock::Timestamp;
 use crate::delivery::State;
-use crate::store::lists::{self, LOOK_LONG_MAX, LOOK_MAX, Made, Span, Walk};
+use crate::store::lists::{self, LOOK_LONG_MAX, LOOK_MAX, Made, Sought, Span, Walk};
 use crate::store::{DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page};
 
 /// Conditions of a list, each with its value.
@@ -84,8 +86,8 @@ impl Conditions {
         session.query(sql, &values).await
     }
 
-    /// Adds what a filter asks for, all but the state and the ids.
-    async fn asked(&mut self, session: &mut Session, filter: DeliveryFilter) -> Result<(), Failure> {
+    /// Adds what a filter asks for, all but the state and the ids; whether some of it names few.
+    async fn asked(&mut self, session: &mut Session, filter: DeliveryFilter) -> Result<bool, Failure> {
         self.source(filter.source, filter.organization);
         let way = |column: &str, kind: &str| {
             format!(
@@ -104,7 +106,8 @@ impl Conditions {
         self.number("d.attempts >= ?", filter.attempts.map(i64::from));
         self.number("d.status = ?", filter.status.map(i64::from));
         self.text("strpos(d.reason, ?) > 0", filter.text);
-        self.kept(session, filter.kept, filter.kept_as).await
+        let is_few = self.kept(session, filter.kept, filter.kept_as).await?;
+        Ok(self.searched(session, "d.notification", filter.search, &filter.search_as).await? || is_few)
     }
 
     fn source(&mut self, source: Option<String>, organization: Option<String>) {
@@ -113,15 +116,55 @@ impl Conditions {
         self.text("n.organization = (SELECT id FROM name WHERE kind = 'organization' AND text = ?)", key);
     }
 
-    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
+    /// Adds what is searched for in a field of the notification whose row a column names; whether few have it.
+    async fn searched(
+        &mut self,
+        session: &mut Session,
+        row: &str,
+        asked: Option<String>,
+        written_as: &[String],
+    ) -> Result<bool, Failure> {
+        let Some(asked) = asked else { return Ok(false) };
+        let (name, sought) = lists::sought(&asked);
+        let mut alone = Self::default();
+        let few = alone.searched_by(name, sought, written_as);
+        let is_few = sought != Sought::Any && alone.is_few(session, &few).await?;
+        let by = self.searched_by(name, sought, written_as);
+        self.plain(if is_few {
+            format!("{row} = ANY(ARRAY({by}))")
+        } else {
+            format!("EXISTS ({by} AND s.notification = {row})")
+        });
+        Ok(is_few)
+    }
+
+    /// The question for rows of notifications in whose field something stands.
+    fn searched_by(&mut self, name: &str, sought: Sought<'_>, written_as: &[String]) -> String {
+        let name = self.place_text(name);
+        let is = match sought {
+            Sought::Any => String::new(),
+            Sought::Whole(text) if written_as.is_empty() => format!(" AND s.value = {}", self.place_text(text)),
+            Sought::Whole(_) => {
+                let places: Vec<String> = written_as.iter().map(|form| self.place_text(form)).collect();
+                format!(" AND s.value IN ({})", places.join(", "))
+            }
+            Sought::Beginning(text) => {
+                let (low, high) = (self.place_text(text), self.place_text(&format!("{text}{}", char::MAX)));
+                format!(" AND s.value >= {low} AND s.value < {high}")
+            }
+        };
+        format!("SELECT s.notification FROM searched s WHERE s.name = {name}{is}")
+    }
+
+    /// Adds what was kept of the answer: `name=value`, or `name` for any single value; whether few have it.
     /// `written_as` is all that the value may be written as, where that is something else.
     async fn kept(
         &mut self,
         session: &mut Session,
         kept: Option<String>,
         written_as: Vec<String>,
-    ) -> Result<(), Failure> {
-        let Some(kept) = kept else { return Ok(()) };
+    ) -> Result<bool, Failure> {
+        let Some(kept) = kept else { return Ok(false) };
         let (name, value) = lists::kept(&kept);
         let forms = match value {
             Some(value) if written_as.is_empty() => vec![value.to_owned()],
@@ -138,7 +181,7 @@ impl Conditions {
         } else {
             format!("EXISTS ({by} AND k.delivery = d.id)")
         });
-        Ok(())
+        Ok(is_few)
     }
 
     /// The question for deliveries of whose answer something was kept; without forms any single value.
@@ -236,7 +279,9 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
         changed_until: filter.changed_until.map_or(i64::MAX, |until| until.0),
     };
     let mut conditions = Conditions::default();
-    conditions.asked(session, filter).await?;
+    if conditions.asked(session, filter).await? {
+        look.walk = Walk::Named;
+    }
     let end = conditions.walk(session, &mut look).await?;
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", look.span.order(), limit));
     let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
@@ -249,7 +294,7 @@ pub(super) async fn notifications(
     session: &mut Session,
     filter: NotificationFilter,
 ) -> Result<Page<NotificationView>, Failure> {
-    let (limit, is_named) = (filter.limit, filter.is_named());
+    let (limit, mut is_named) = (filter.limit, filter.is_named());
     let span = Span::behind(filter.before, filter.after);
     let mut span = made_within(session, &MADE_NOTIFICATIONS, filter.made(), span).await?;
     let mut conditions = Conditions::default();
@@ -261,6 +306,7 @@ pub(super) async fn notifications(
     conditions.number("(n.edited_from IS NOT NULL OR e.received_at >= ?)", filter.since.map(|since| since.0));
     conditions.number("(n.edited_from IS NOT NULL OR e.received_at < ?)", filter.until.map(|until| until.0));
     conditions.text("strpos(n.reason, ?) > 0", filter.text);
+    is_named |= conditions.searched(session, "n.id", filter.search, &filter.search_as).await?;
     let rows = match &filter.kind {
         // Written out, so that the index of the odd ones can be used.
         Some(kind) if lists::is_odd(kind) => {
@@ -285,6 +331,7 @@ pub(super) async fn notifications(
     let ending = conditions.ending("n.id", span.order(), limit);
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, '' {NOTIFICATION}{ending}");
     let views = read(&conditions.ask(session, &sql).await?, read_notification)?;
+    let views = with_fields(session, views).await?;
     Ok(Page::of(views, |view| view.notification.row, lists::length(limit), end))
 }
 

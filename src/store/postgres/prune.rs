@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 
 use super::failure::Failure;
 use super::locks::{self, Class, Keys};
+use super::searched;
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
@@ -219,10 +220,11 @@ impl Step<'_> {
         let arguments = args![
             INT8_ARRAY ids, INT8 ATTEMPTS_AT_ONCE, INT8 delivered, INT8 superseded, INT8 discarded, INT8 unused,
         ];
-        let taken = self.work.session.query(sql, arguments).await?.len();
-        self.pruned.payloads += as_count(taken);
-        self.spend(taken);
-        Ok(as_count(taken) < ATTEMPTS_AT_ONCE.unsigned_abs())
+        let rows = read(&self.work.session.query(sql, arguments).await?, Cells::number)?;
+        searched::forget(&mut self.work.session, &rows).await?;
+        self.pruned.payloads += as_count(rows.len());
+        self.spend(rows.len());
+        Ok(as_count(rows.len()) < ATTEMPTS_AT_ONCE.unsigned_abs())
     }
 
     /// Takes the attempts away; whether all are gone.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::failure::Failure;
-use super::kept;
 use super::session::{Cells, Session, args, read};
 use super::text;
+use super::{kept, searched};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
@@ -48,8 +48,11 @@ pub(super) async fn with_ties(session: &mut Session, found: Vec<Found>) -> Resul
     let mut followers = tied(session, "comes_after", &ids(|found| found.has_followers)).await?;
     let repeated = ids(|found| matches!(found.view.state, State::Delivered | State::Superseded));
     let mut replays = tied(session, "replay_of", &repeated).await?;
+    let contents: Vec<i64> = found.iter().map(|found| found.view.notification_row).collect();
+    let fields = searched::of(session, &contents).await?;
     let with_ties = |Found { mut view, .. }: Found| {
         let id = view.delivery_id.0;
+        view.search = fields.get(&view.notification_row).cloned().unwrap_or_default();
         (view.kept, view.kept_warnings) = answers.remove(&id).unwrap_or_default();
         view.links.followed_by = followers.remove(&id).unwrap_or_default();
         view.links.replayed_by = replays.remove(&id).unwrap_or_default();
@@ -132,6 +135,7 @@ pub(super) fn read_delivery(cells: &mut Cells<'_>) -> Result<Found, Failure> {
         behind: maybe(cells.next()?),
         lane_head: maybe(cells.next()?),
         superseded_by: maybe(cells.next()?),
+        search: Default::default(),
         kept: Default::default(),
         kept_warnings: Default::default(),
         links: Links {
@@ -222,13 +226,29 @@ pub(super) async fn notification(session: &mut Session, id: &str) -> Result<Vec<
     );
     let rows = session.query(&sql, args![TEXT text::written(id), INT8 None::<i64>]).await?;
     let by_id = read(&rows, read_notification)?;
-    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else {
+        return with_fields(session, by_id).await;
+    };
     let key = "SELECT notification_id, organization FROM notification WHERE id = $1";
     let rows = session.query(key, args![INT8 row]).await?;
     let keys = read(&rows, |cells| Ok((cells.next::<String>()?, cells.number()?)))?;
     let Some((id, organization)) = keys.into_iter().next() else { return Ok(Vec::new()) };
     let rows = session.query(&sql, args![TEXT id, INT8 Some(organization)]).await?;
-    read(&rows, read_notification)
+    let views = read(&rows, read_notification)?;
+    with_fields(session, views).await
+}
+
+/// Adds what notifications are found by.
+pub(super) async fn with_fields(
+    session: &mut Session,
+    mut views: Vec<NotificationView>,
+) -> Result<Vec<NotificationView>, Failure> {
+    let rows: Vec<i64> = views.iter().map(|view| view.notification.row).collect();
+    let mut fields = searched::of(session, &rows).await?;
+    for view in &mut views {
+        view.search = fields.remove(&view.notification.row).unwrap_or_default();
+    }
+    Ok(views)
 }
 
 pub(super) fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationView, Failure> {
@@ -249,7 +269,7 @@ pub(super) fn read_notification(cells: &mut Cells<'_>) -> Result<NotificationVie
     let (kind, reason, duplicates) = (cells.text()?, cells.maybe_text()?, cells.number()?);
     let edited_from = cells.next()?;
     notification.xml = cells.text()?;
-    Ok(NotificationView { notification, kind, reason, duplicates, edited_from })
+    Ok(NotificationView { notification, kind, reason, duplicates, edited_from, search: BTreeMap::new() })
 }
 
 /// The refused POSTs, newest first.

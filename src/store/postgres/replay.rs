@@ -13,6 +13,7 @@ use super::lane::Place;
 use super::locks::{self, Class, Gate, Keys};
 use super::names::Wanted;
 use super::revise;
+use super::searched;
 use super::session::{args, read};
 use super::text;
 use super::work::{Job, Work};
@@ -234,7 +235,9 @@ impl Replaying {
             TEXT text::written(&edit.xml),
         ];
         let rows = work.session.query(sql, arguments).await?;
-        read(&rows, super::session::Cells::number)?.into_iter().next().ok_or_else(missing)
+        let row = read(&rows, super::session::Cells::number)?.into_iter().next().ok_or_else(missing)?;
+        searched::write(&mut work.session, std::iter::once((row, &edit.search))).await?;
+        Ok(row)
     }
 
     async fn done(&self, work: &mut Work, shown: i64, made: Option<DeliveryId>) -> Result<DeliveryView, Failure> {

@@ -1,5 +1,7 @@
 //! What goes into a store sealed and comes out of it open; no I/O.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use crate::cipher::{CipherError, Keyring, is_marked, key_of};
@@ -8,7 +10,7 @@ use crate::outcome::{self, Kept};
 use crate::store::attempt;
 use crate::store::payload::{PayloadTable, Payloads, searched};
 use crate::store::{
-    Accept, AttemptView, Claimed, DeliveryView, IncomingKind, NotificationView, RefusedPost, Settle, Settlement,
+    Accept, AttemptView, Claimed, DeliveryView, Edit, IncomingKind, NotificationView, RefusedPost, Settle, Settlement,
     StoredNotification, SystemState,
 };
 
@@ -28,6 +30,8 @@ const TEXT: &str = "kept text";
 const NUMBER: &str = "kept number";
 const BOOLEAN: &str = "kept boolean";
 const STRUCTURE: &str = "kept structure";
+/// Of what notifications are found by.
+const SEARCHED: &str = "searched";
 
 fn replace(text: &mut String, with: impl FnOnce(String) -> Result<String, CipherError>) -> Done {
     *text = with(std::mem::take(text))?;
@@ -61,17 +65,28 @@ pub(super) fn seal_accept(keys: &Keyring, accept: &mut Accept) -> Done {
         if let IncomingKind::Unreadable(reason) = &mut incoming.kind {
             replace(reason, |text| keys.seal(REASON, text))?;
         }
+        seal_searched(keys, &mut incoming.search)?;
         seal_planned(keys, &mut incoming.deliveries)?;
     }
     Ok(())
 }
 
-pub(super) fn seal_planned(keys: &Keyring, planned: &mut [Planned]) -> Done {
-    planned.iter_mut().try_for_each(|planned| replace_maybe(&mut planned.dead, |text| keys.seal(REASON, text)))
+pub(super) fn seal_edit(keys: &Keyring, edit: &mut Edit) -> Done {
+    replace(&mut edit.xml, |text| keys.seal(XML, text))?;
+    seal_searched(keys, &mut edit.search)
 }
 
-pub(super) fn seal_xml(keys: &Keyring, xml: &mut String) -> Done {
-    replace(xml, |text| keys.seal(XML, text))
+fn seal_searched(keys: &Keyring, fields: &mut BTreeMap<String, String>) -> Done {
+    fields.values_mut().try_for_each(|value| replace(value, |text| keys.seal_equal(SEARCHED, text)))
+}
+
+/// All forms in which what a notification is found by may stand in the store.
+pub(super) fn sought_as(keys: &Keyring, text: &str) -> Vec<String> {
+    keys.equals(SEARCHED, text)
+}
+
+pub(super) fn seal_planned(keys: &Keyring, planned: &mut [Planned]) -> Done {
+    planned.iter_mut().try_for_each(|planned| replace_maybe(&mut planned.dead, |text| keys.seal(REASON, text)))
 }
 
 pub(super) fn seal_refused(keys: &Keyring, post: &mut RefusedPost) -> Done {
@@ -184,10 +199,12 @@ pub(super) fn check_notification(keys: &Keyring, notification: &StoredNotificati
 pub(super) fn open_notification_view(keys: &Keyring, view: &mut NotificationView) {
     open_notification(keys, &mut view.notification);
     shown_maybe(keys, REASON, &mut view.reason);
+    view.search.values_mut().for_each(|value| shown(keys, SEARCHED, value));
 }
 
 pub(super) fn open_delivery(keys: &Keyring, view: &mut DeliveryView) {
     shown_maybe(keys, REASON, &mut view.reason);
+    view.search.values_mut().for_each(|value| shown(keys, SEARCHED, value));
     for value in view.kept.values_mut() {
         *value = open_value(keys, value).unwrap_or_else(|error| Json::String(format!("({error})")));
     }
@@ -297,6 +314,7 @@ fn reseal_cell(keys: &Keyring, table: &str, column: &str, written: &str) -> Resu
         }
         // It follows from the value.
         ("kept", "text") => Ok(owned()),
+        ("searched", _) if keys.is_outdated(written) => keys.seal_equal(SEARCHED, keys.open(SEARCHED, owned())?),
         (_, "repeat_key") if keys.is_outdated(written) => keys.seal_equal(REPEAT, keys.open(REPEAT, owned())?),
         (_, column) if keys.is_outdated(written) => {
             let kind = kind_of(column);
@@ -409,13 +427,14 @@ mod tests {
             ..outcome::Fault::default()
         };
         let some = |text: &str| Some(text.to_owned());
-        let rows: [Payloads; 6] = [
+        let rows: [Payloads; 7] = [
             vec![some("<a>Jane</a>"), None],
             vec![some("POST /Jane"), some("Jane"), some(""), attempt::write_fault(Some(&fault)).unwrap(), some("Jane")],
             vec![some("Jane"), some("Server Jane")],
             vec![some("\"Jane\""), some("Jane"), None],
             vec![some("Jane"), some("Jane")],
             vec![None, some("Jane")],
+            vec![some("Jane")],
         ];
         let (one, two, clear) = (ring("one"), ring("two"), ring(""));
         for (table, row) in PAYLOADS.iter().zip(&rows) {

@@ -7,6 +7,7 @@ use super::books::{Books, Failure};
 use super::coalesce::Newcomer;
 use super::lane;
 use super::revise;
+use super::searched;
 use crate::clock::Timestamp;
 use crate::delivery::{Planned, State};
 use crate::store::accounts::{self, Account};
@@ -113,8 +114,13 @@ impl Envelope<'_> {
                 &incoming.xml,
             ),
         )?;
-        self.used |= written > 0;
-        Ok((written > 0).then(|| books.connection.last_insert_rowid()))
+        if written == 0 {
+            return Ok(None);
+        }
+        self.used = true;
+        let row = books.connection.last_insert_rowid();
+        searched::write(books, row, &incoming.search)?;
+        Ok(Some(row))
     }
 
     /// Makes a delivery and gives it its place in its lane; its id. `first` is the row of the notification's first revision,

@@ -110,7 +110,11 @@ fn broken(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>>
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 9] = [
+const RULES: [(&str, &str); 10] = [
+    (
+        "fields that notifications are found by without their notification",
+        "SELECT count(*) FROM searched WHERE notification NOT IN (SELECT id FROM notification)",
+    ),
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery WHERE notification NOT IN (SELECT id FROM notification)",

@@ -7,10 +7,12 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde_json::json;
 
-use super::queries::{DELIVERY, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_ties};
+use super::queries::{
+    DELIVERY, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_fields, with_ties,
+};
 use crate::clock::Timestamp;
 use crate::delivery::State;
-use crate::store::lists::{self, LOOK_LONG_MAX, LOOK_MAX, Made, Span, Walk};
+use crate::store::lists::{self, LOOK_LONG_MAX, LOOK_MAX, Made, Sought, Span, Walk};
 use crate::store::{DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page};
 
 /// Conditions of a list, each with its value.
@@ -65,8 +67,8 @@ impl Conditions {
         if self.text.is_empty() { "TRUE".to_owned() } else { self.text.join(" AND ") }
     }
 
-    /// Adds what a filter asks for, all but the state and the ids.
-    fn and_asked(&mut self, connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<()> {
+    /// Adds what a filter asks for, all but the state and the ids; whether some of it names few.
+    fn and_asked(&mut self, connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<bool> {
         self.and_source(filter.source, filter.organization);
         let way = |column: &str, kind: &str| {
             format!(
@@ -84,7 +86,8 @@ impl Conditions {
         self.and("d.attempts >= ?", filter.attempts);
         self.and("d.status = ?", filter.status);
         self.and("instr(d.reason, ?) > 0", filter.text);
-        self.and_kept(connection, filter.kept, filter.kept_as)
+        let is_few = self.and_kept(connection, filter.kept, filter.kept_as)?;
+        Ok(self.and_searched(connection, "d.notification", filter.search, &filter.search_as)? || is_few)
     }
 
     fn and_source(&mut self, source: Option<String>, organization: Option<String>) {
@@ -93,15 +96,55 @@ impl Conditions {
         self.and("n.organization = (SELECT id FROM name WHERE kind = 'organization' AND text = ?)", key);
     }
 
-    /// Adds what was kept of the answer: `name=value`, or `name` for any single value.
+    /// Adds what is searched for in a field of the notification whose row a column names; whether few have it.
+    fn and_searched(
+        &mut self,
+        connection: &Connection,
+        row: &str,
+        asked: Option<String>,
+        written_as: &[String],
+    ) -> rusqlite::Result<bool> {
+        let Some(asked) = asked else { return Ok(false) };
+        let (name, sought) = lists::sought(&asked);
+        let mut alone = Self::default();
+        let few = alone.searched_by(name, sought, written_as);
+        let is_few = sought != Sought::Any && is_few(connection, &few, &alone)?;
+        let by = self.searched_by(name, sought, written_as);
+        self.and_plain(if is_few {
+            format!("{row} IN ({by})")
+        } else {
+            format!("EXISTS ({by} AND notification = {row})")
+        });
+        Ok(is_few)
+    }
+
+    /// The question for rows of notifications in whose field something stands.
+    fn searched_by(&mut self, name: &str, sought: Sought<'_>, written_as: &[String]) -> String {
+        let name = self.place(name.to_owned());
+        let is = match sought {
+            Sought::Any => String::new(),
+            Sought::Whole(text) if written_as.is_empty() => format!(" AND value = {}", self.place(text.to_owned())),
+            Sought::Whole(_) => {
+                let places: Vec<String> = written_as.iter().map(|form| self.place(form.clone())).collect();
+                format!(" AND value IN ({})", places.join(", "))
+            }
+            Sought::Beginning(text) => {
+                let (low, high) = (self.place(text.to_owned()), self.place(format!("{text}{}", char::MAX)));
+                format!(" AND value >= {low} AND value < {high}")
+            }
+        };
+        format!("SELECT notification FROM searched WHERE name = {name}{is}")
+    }
+
+    /// Adds what was kept of the answer: `name=value`, or `name` for any single value; whether few have it.
     /// `written_as` is all that the value may be written as, where that is something else.
     fn and_kept(
         &mut self,
         connection: &Connection,
         kept: Option<String>,
         written_as: Vec<String>,
-    ) -> rusqlite::Result<()> {
-        let Some(kept) = kept else { return Ok(()) };
+    ) -> rusqlite::Result<bool> {
+        let Some(kept) = kept else { return Ok(false) };
         let (name, text) = lists::kept(&kept);
         let forms = match text {
             Some(text) if written_as.is_empty() => vec![text.to_owned()],
@@ -114,7 +157,7 @@ impl Conditions {
         let is_few = !forms.is_empty() && is_few(connection, &few, &alone)?;
         let by = self.kept_by(name, &forms);
         self.and_plain(if is_few { format!("d.id IN ({by})") } else { format!("EXISTS ({by} AND delivery = d.id)") });
-        Ok(())
+        Ok(is_few)
     }
 
     /// The question for deliveries of whose answer something was kept; without forms any single value.
@@ -204,7 +247,9 @@ pub(super) fn deliveries(connection: &Connection, filter: DeliveryFilter) -> rus
         changed_until: filter.changed_until.map_or(i64::MAX, |until| until.0),
     };
     let mut conditions = Conditions::default();
-    conditions.and_asked(connection, filter)?;
+    if conditions.and_asked(connection, filter)? {
+        look.walk = Walk::Named;
+    }
     let end = conditions.and_walk(connection, &mut look)?;
     let sql = format!("{DELIVERY}{}", conditions.ending("d.id", look.span.order(), limit));
     let mut statement = connection.prepare_cached(&sql)?;
@@ -220,7 +265,7 @@ pub(super) fn notifications(
     connection: &Connection,
     filter: NotificationFilter,
 ) -> rusqlite::Result<Page<NotificationView>> {
-    let (limit, is_named) = (filter.limit, filter.is_named());
+    let (limit, mut is_named) = (filter.limit, filter.is_named());
     let mut span =
         made_within(connection, &MADE_NOTIFICATIONS, filter.made(), Span::behind(filter.before, filter.after))?;
     let mut conditions = Conditions::default();
@@ -231,6 +276,7 @@ pub(super) fn notifications(
     conditions.and("(n.edited_from IS NOT NULL OR e.received_at >= ?)", filter.since.map(|since| since.0));
     conditions.and("(n.edited_from IS NOT NULL OR e.received_at < ?)", filter.until.map(|until| until.0));
     conditions.and("instr(n.reason, ?) > 0", filter.text);
+    is_named |= conditions.and_searched(connection, "n.id", filter.search, &filter.search_as)?;
     let rows = match &filter.kind {
         // Written out, so that the index of the odd ones can be used.
         Some(kind) if lists::is_odd(kind) => {
@@ -259,6 +305,7 @@ pub(super) fn notifications(
     let views = statement
         .query_map(params_from_iter(conditions.values()), read_notification)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
+    let views = with_fields(connection, views)?;
     Ok(Page::of(views, |view| view.notification.row, lists::length(limit), end))
 }
 
@@ -368,6 +415,7 @@ mod tests {
 
     /// A store of so many deliveries: most are delivered, some wait, are dead or superseded, of two destinations.
     fn filled(path: &std::path::Path, count: i64) -> Connection {
+        schema::create(path).unwrap();
         let connection = schema::writer(path).unwrap();
         let fill = format!(
             "INSERT INTO name (id, kind, text) VALUES (1, 'source', 'orders'), (2, 'organization', '00D24000000abcd'),
@@ -380,6 +428,7 @@ mod tests {
              INSERT INTO notification (id, envelope, source, organization, notification_id, revision, kind, hash,
                  record_type, record_id, xml)
              SELECT i, 1, 1, 2, '04l' || i, 1, 'routed', zeroblob(32), 'Order', '006' || i, '<a/>' FROM number;
+             INSERT INTO searched SELECT i, 'Name', 'ACME' FROM number;
              INSERT INTO delivery (id, notification, way, system, lane, state, unsettled, due_at, attempts, created_at,
                  changed_at, status, reason)
              SELECT i, i, 1 + (i % 50 = 0), 5, 'L' || i,
@@ -426,6 +475,10 @@ mod tests {
             DeliveryFilter { text: some("nothing says so"), ..none() },
             DeliveryFilter { kept: some("order=4711"), ..none() },
             DeliveryFilter { kept: some("order"), ..none() },
+            DeliveryFilter { search: some("Name=nobody"), ..none() },
+            DeliveryFilter { search: some("Name=ACME"), ..none() },
+            DeliveryFilter { search: some("Name=A*"), ..none() },
+            DeliveryFilter { search: some("Other"), ..none() },
         ];
         let states = [
             None,
@@ -454,6 +507,9 @@ mod tests {
             NotificationFilter { since: Some(Timestamp(i64::MAX)), ..none() },
             NotificationFilter { until: Some(Timestamp(-1)), ..none() },
             NotificationFilter { text: some("nothing says so"), ..none() },
+            NotificationFilter { search: some("Name=nobody"), ..none() },
+            NotificationFilter { search: some("Name=A*"), ..none() },
+            NotificationFilter { search: some("Other"), ..none() },
         ];
         let kinds = [None, some("routed"), some("revised"), some("unrouted"), some("skipped_empty")];
         let with =

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::books::{Books, Failure};
 use super::lane::{self, Place};
+use super::searched;
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::State;
 use crate::store::accounts::{self, Account};
@@ -131,6 +132,7 @@ impl Step<'_, '_> {
         for row in rows {
             if !self.is_needed(row)? {
                 self.books.run("UPDATE notification SET xml = '' WHERE id = ?1", [row])?;
+                searched::forget(self.books, row)?;
                 self.pruned.payloads += 1;
                 self.spend(1);
             }
@@ -274,6 +276,7 @@ impl Step<'_, '_> {
 
     fn take_revision(&mut self, revision: &Revision) -> Result<(), Failure> {
         self.books.run("DELETE FROM notification WHERE id = ?1", [revision.row])?;
+        searched::forget(self.books, revision.row)?;
         self.pruned.notifications += 1;
         if revision.is_edited {
             // It has the envelope of the content that was edited, and went in by itself.

@@ -6,7 +6,7 @@ use rusqlite::types::Null;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Map;
 
-use super::kept;
+use super::{kept, searched};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
@@ -63,6 +63,7 @@ pub(super) fn delivery_view(connection: &Connection, id: i64) -> rusqlite::Resul
 pub(super) fn with_ties(connection: &Connection, found: Found) -> rusqlite::Result<DeliveryView> {
     let Found { mut view, has_followers } = found;
     let id = view.delivery_id.0;
+    view.search = searched::of(connection, view.notification_row)?;
     if view.state == State::Delivered {
         (view.kept, view.kept_warnings) = kept::of(connection, id)?;
     }
@@ -115,6 +116,7 @@ pub(super) fn read_delivery(row: &Row<'_>) -> rusqlite::Result<Found> {
         behind: row.get::<_, Option<i64>>(18)?.map(DeliveryId),
         lane_head: lane_head.map(DeliveryId),
         superseded_by: row.get::<_, Option<i64>>(20)?.map(DeliveryId),
+        search: BTreeMap::new(),
         kept: Map::new(),
         kept_warnings: BTreeMap::new(),
         links: Links {
@@ -198,17 +200,30 @@ pub(super) fn notification(connection: &Connection, id: &str) -> rusqlite::Resul
          ORDER BY n.organization, n.revision LIMIT {LIST_MAX}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let by_id: Vec<NotificationView> =
-        statement.query_map((id, Null), read_notification)?.collect::<rusqlite::Result<_>>()?;
-    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return Ok(by_id) };
+    let by_id = statement.query_map((id, Null), read_notification)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let Some(row) = id.parse::<i64>().ok().filter(|_| by_id.is_empty()) else { return with_fields(connection, by_id) };
     let key = connection
         .prepare_cached("SELECT notification_id, organization FROM notification WHERE id = ?1")?
         .query_row([row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
     match key {
-        Some(key) => statement.query_map(key, read_notification)?.collect(),
+        Some(key) => {
+            let views = statement.query_map(key, read_notification)?.collect::<rusqlite::Result<_>>()?;
+            with_fields(connection, views)
+        }
         None => Ok(Vec::new()),
     }
+}
+
+/// Adds what notifications are found by.
+pub(super) fn with_fields(
+    connection: &Connection,
+    mut views: Vec<NotificationView>,
+) -> rusqlite::Result<Vec<NotificationView>> {
+    for view in &mut views {
+        view.search = searched::of(connection, view.notification.row)?;
+    }
+    Ok(views)
 }
 
 pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationView> {
@@ -231,6 +246,7 @@ pub(super) fn read_notification(row: &Row<'_>) -> rusqlite::Result<NotificationV
         reason: row.get(12)?,
         duplicates: row.get(13)?,
         edited_from: row.get(14)?,
+        search: BTreeMap::new(),
     })
 }
 

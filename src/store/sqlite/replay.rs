@@ -6,7 +6,7 @@ use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::change;
 use super::lane::{self, Place};
-use super::{after, revise};
+use super::{after, revise, searched};
 use crate::delivery::{DeliveryId, Planned, State};
 use crate::store::arrival;
 use crate::store::lead;
@@ -153,7 +153,9 @@ fn edited(books: &mut Books, place: &Place, edit: &Edit, reason: &str) -> Result
                record_type, record_id, xml, edited_from)
                SELECT envelope, source, organization, notification_id, ?2, 'revised', ?3, ?4, ?5, ?6, ?7, id
                FROM notification WHERE id = ?1";
-    let Edit { hash, record_type, record_id, xml } = edit;
+    let Edit { hash, record_type, record_id, xml, search } = edit;
     books.run(sql, (original, revision.saturating_add(1), hash, reason, record_type, record_id, xml))?;
-    Ok(Carried { row: books.connection.last_insert_rowid(), record_id: record_id.clone() })
+    let row = books.connection.last_insert_rowid();
+    searched::write(books, row, search)?;
+    Ok(Carried { row, record_id: record_id.clone() })
 }

@@ -441,6 +441,7 @@ pub(super) async fn what_a_person_edited_goes_with_its_notification_and_takes_no
         record_type: "Opportunity".to_owned(),
         record_id: "006-1".to_owned(),
         xml: "edited".to_owned(),
+        search: Default::default(),
     };
     let replay = Replay {
         delivery: DeliveryId(2),

@@ -1,6 +1,6 @@
 //! The contract of every store about lists: what filters leave, in which order, and that looking has an end.
 
-use omgate::store::Page;
+use omgate::store::{Edit, Page, Prune, Replay, Retention};
 
 use super::*;
 
@@ -168,4 +168,80 @@ pub(super) async fn looking_ends_before_the_list_does_and_the_page_says_where_it
     assert!(found == expected, "{} of {} are found, each once and in order", found.len(), expected.len());
     let of_route = DeliveryFilter { route: some("r7"), ..waiting };
     assert_eq!(walked(&world, of_route).await.0.len(), NOTES);
+}
+
+/// Which notifications, and which deliveries, a search finds.
+async fn searched(world: &World, search: &str) -> (Vec<i64>, Vec<i64>) {
+    let notifications = NotificationFilter { search: some(search), ..NotificationFilter::default() };
+    let found = world.store().notifications(notifications).await.unwrap();
+    let rows = found.iter().map(|view| view.notification.row).collect();
+    let deliveries = DeliveryFilter { search: some(search), ..DeliveryFilter::default() };
+    let found = world.store().deliveries(deliveries).await.unwrap();
+    assert!(found.iter().all(|view| omgate::store::is_found_by(&view.search, search)), "{found:?}");
+    (rows, ids(&found))
+}
+
+#[tokio::test]
+pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries_for_as_long_as_the_content_is_kept() {
+    let mut world = World::new();
+    let acme = |id: &str, number: &str| note(id).found_by("Account", "ACME").found_by("Number", number);
+    world.post([acme("1", "ACME-1").to("a", "1").to("c", "1"), acme("2", "ACME-2\0").to("a", "2")]).await;
+    world.post([acme("1", "ACME-1"), note("3").found_by("Number", "ACMF").to("a", "3")]).await;
+    assert_eq!(searched(&world, "Number=ACME-1").await, (vec![1], vec![2, 1]), "a duplicate is nothing new");
+    assert_eq!(searched(&world, "Number=ACME-2\0").await, (vec![2], vec![3]));
+    assert_eq!(searched(&world, "Account=ACME").await, (vec![2, 1], vec![3, 2, 1]));
+    assert_eq!(searched(&world, "Account").await, (vec![2, 1], vec![3, 2, 1]), "whatever it holds");
+    assert_eq!(searched(&world, "Account=acme").await, (vec![], vec![]));
+    assert_eq!(searched(&world, "Other=ACME").await, (vec![], vec![]));
+    let beginning = DeliveryFilter { search: some("Number=ACME*"), ..DeliveryFilter::default() };
+    match world.store().deliveries(beginning).await {
+        Ok(found) => assert_eq!(ids(&found), [3, 2, 1]),
+        Err(error) => {
+            assert!(both::is_sealed(), "{error}");
+            assert!(error.to_string().contains("leave the * out"), "{error}");
+        }
+    }
+    let both_of = DeliveryFilter { search: some("Account=ACME"), route: some("c"), ..DeliveryFilter::default() };
+    assert_eq!(ids(&world.store().deliveries(both_of).await.unwrap()), [2]);
+
+    // A revision and an edit bring values of their own; the old ones find the old content.
+    world.post([acme("2", "ACME-3").says("second").to("a", "2")]).await;
+    assert_eq!(searched(&world, "Number=ACME-3").await, (vec![4], vec![3]), "it was replaced in place");
+    assert_eq!(searched(&world, "Number=ACME-2\0").await, (vec![2], vec![]));
+    let claimed = world.claim(10).await;
+    for one in &claimed {
+        world.deliver(one).await;
+    }
+    let edit = Edit {
+        hash: hash("edited"),
+        record_type: "Opportunity".to_owned(),
+        record_id: "006-3".to_owned(),
+        xml: "edited".to_owned(),
+        search: BTreeMap::from([("Number".to_owned(), "ACME-9".to_owned())]),
+    };
+    let replay = Replay {
+        delivery: DeliveryId(4),
+        planned: Some(planned("a", Some("3"))),
+        edit: Some(edit),
+        as_it_was: None,
+        even_if_newer: false,
+        by: By::new("somebody", "because"),
+        now: world.now(),
+    };
+    world.store().replay(replay).await.unwrap();
+    assert_eq!(searched(&world, "Number=ACME-9").await, (vec![5], vec![5]));
+    let (view, _) = world.store().delivery(DeliveryId(5)).await.unwrap();
+    assert_eq!(view.search, BTreeMap::from([("Number".to_owned(), "ACME-9".to_owned())]));
+
+    // With the content goes what it was found by.
+    world.advance(40 * 24 * HOUR_MS);
+    let (retention, budget) = (Retention::default(), Duration::from_secs(10));
+    for _ in 0..20 {
+        let prune = Prune { retention: retention.clone(), now: world.now(), limit: 1_000, budget };
+        world.store().prune(prune).await.unwrap();
+    }
+    assert_eq!(world.all().await.len(), 5, "the rows stay");
+    assert_eq!(searched(&world, "Account=ACME").await, (vec![], vec![]));
+    assert_eq!(searched(&world, "Number=ACME-9").await, (vec![5], vec![5]), "which is still to be sent");
+    world.assert_sound().await;
 }

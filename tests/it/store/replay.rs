@@ -53,6 +53,7 @@ fn edit(content: &str) -> Edit {
         record_type: "Opportunity".to_owned(),
         record_id: "006-1".to_owned(),
         xml: content.to_owned(),
+        search: Default::default(),
     }
 }
 

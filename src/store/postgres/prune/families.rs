@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::failure::Failure;
+use super::super::searched;
 use super::super::session::{args, read};
 use super::{Step, as_count};
 use crate::store::accounts;
@@ -27,6 +28,7 @@ impl Step<'_> {
         let sql = "DELETE FROM newest_delivery WHERE notification = ANY($1)";
         self.work.session.query(sql, args![INT8_ARRAY numbers]).await?;
         self.work.session.query("DELETE FROM notification WHERE id = ANY($1)", args![INT8_ARRAY numbers]).await?;
+        searched::forget(&mut self.work.session, &numbers).await?;
         for revision in revisions.iter().filter(|revision| !revision.is_edited) {
             let Revision { source, kind, duplicates, .. } = revision;
             self.work.accounts.post(accounts::pruned_revision(*source, kind, *duplicates));
