@@ -25,6 +25,7 @@ mod bulk;
 pub mod certificate;
 mod entry;
 mod keep;
+mod lanes;
 mod lists;
 mod login;
 mod masked;

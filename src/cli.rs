@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
+pub mod lanes;
 pub mod ledger;
 pub mod moment;
 pub mod moving;
@@ -86,6 +87,8 @@ enum Command {
     Why(why::Args),
     /// Dead letters grouped by destination and cause.
     Issues(issues::Args),
+    /// Lanes that do not go on, and what stands in one.
+    Lanes(lanes::Args),
     /// Changes of many deliveries: list, pause, resume, cancel.
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
@@ -131,6 +134,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dead(args) => deliveries::run_dead(args).await,
         Command::Why(args) => why::run(args).await,
         Command::Issues(args) => issues::run(args).await,
+        Command::Lanes(args) => lanes::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
         Command::Audit(args) => audit::run(args).await,

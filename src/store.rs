@@ -939,6 +939,42 @@ pub struct DeliveryView {
     pub links: Links,
 }
 
+/// Which lanes to list: those in which something is blocked, or that a dead or held delivery stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneFilter {
+    /// Of this system.
+    pub system: Option<String>,
+    /// Behind this one: its system and its key.
+    pub after: Option<(String, String)>,
+    /// At most this many (default 100, at most 1,000).
+    pub limit: Option<u32>,
+}
+
+/// A lane that does not go on by itself, or not yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct LaneView {
+    /// The delivery that all others of it wait for.
+    pub head: DeliveryView,
+    /// How many stand behind it, counted no further than [`BEHIND_MAX`].
+    pub behind: u32,
+    /// Whether there are more than that.
+    pub is_more: bool,
+    /// Since when something waits: since the head is dead or held, or since the first behind it was made.
+    pub since: Timestamp,
+}
+
+/// So far those are counted that stand behind the head of a lane.
+pub const BEHIND_MAX: u32 = 1_000;
+
+/// Some lanes, and where the list goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Lanes {
+    /// The lanes, each once, in an order of the store's own.
+    pub rows: Vec<LaneView>,
+    /// Behind which lane it goes on: its system and its key; none: there is nothing more.
+    pub next: Option<(String, String)>,
+}
+
 /// How a delivery and others belong together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Links {
@@ -1175,6 +1211,16 @@ pub trait Store: Send + Sync {
     fn notification(&self, id: String) -> BoxFuture<'_, StoreResult<Vec<NotificationView>>>;
     /// A list of deliveries. A page may be short, or empty, and yet name where the list goes on.
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>>;
+    /// Lanes that do not go on. A page may be short, or empty, and yet name where the list goes on.
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>>;
+    /// What is not settled in a lane of a system, in order, above an id; at most so many.
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>>;
     /// One delivery and its attempts, oldest first.
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>>;
     /// The refused POSTs, newest first.

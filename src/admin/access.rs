@@ -56,6 +56,8 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/deliveries/{verb}", OPERATE),
     ("POST", "/api/v1/deliveries/{id}/replay", REPLAY),
     ("POST", "/api/v1/deliveries/{id}/{verb}", OPERATE),
+    ("GET", "/api/v1/lanes", VIEW),
+    ("GET", "/api/v1/lanes/{system}/{lane}", VIEW),
     ("GET", "/api/v1/dead", VIEW),
     ("GET", "/api/v1/issues", VIEW),
     ("GET", "/api/v1/jobs", VIEW),
@@ -246,10 +248,11 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 6] = [
+    const SOURCES: [(&str, &str); 7] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
         ("/api/v1", include_str!("keep.rs")),
+        ("/api/v1", include_str!("lanes.rs")),
         ("/api/v1", include_str!("moving.rs")),
         ("/api/v1", include_str!("rekey.rs")),
         ("/api/v1", include_str!("token.rs")),

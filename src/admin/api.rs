@@ -39,6 +39,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::rekey::configure(config);
     super::moving::configure(config);
     super::token::configure(config);
+    super::lanes::configure(config);
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
@@ -300,16 +301,16 @@ async fn other(admin: &Admin, id: DeliveryId, unmasked: bool) -> Option<Delivery
 
 /// A delivery, and why it is not under way.
 #[derive(Serialize)]
-struct Explained {
+pub(super) struct Explained {
     #[serde(flatten)]
     delivery: DeliveryView,
     why: Option<Why>,
 }
 
 /// Why systems are not called, each found out once for a list.
-type Shuts = HashMap<String, Option<Shut>>;
+pub(super) type Shuts = HashMap<String, Option<Shut>>;
 
-fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
+pub(super) fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
     let why = why::why(&delivery, &surroundings(admin, shuts, &delivery));
     Explained { delivery, why }
 }

@@ -91,21 +91,25 @@ fn as_seen(caller: &Caller, reason: &str) -> String {
 }
 
 /// The answer with the address of the next page, where there may be one (RFC 8288).
-pub(super) fn linked(mut answer: HttpResponse, request: &HttpRequest, next: Option<i64>) -> HttpResponse {
-    let link = next.and_then(|next| next_page(request.path(), request.query_string(), next).parse().ok());
+pub(super) fn linked(answer: HttpResponse, request: &HttpRequest, next: Option<i64>) -> HttpResponse {
+    let mut asked = form_urlencoded::parse(request.query_string().as_bytes());
+    let cursor = if asked.any(|(key, _)| key == "after") { "after" } else { "before" };
+    linked_to(answer, request, next.map(|next| (cursor, next.to_string())))
+}
+
+/// The same, where the cursor has a name of its own.
+pub(super) fn linked_to(mut answer: HttpResponse, request: &HttpRequest, next: Option<(&str, String)>) -> HttpResponse {
+    let link = next.and_then(|next| next_page(request.path(), request.query_string(), &next).parse().ok());
     if let Some(link) = link {
         answer.headers_mut().insert(LINK, link);
     }
     answer
 }
 
-/// The link to the page behind an id: the same question with another cursor.
-fn next_page(path: &str, query: &str, next: i64) -> String {
-    let asked: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let is_rising = asked.iter().any(|(key, _)| key == "after");
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(asked.iter().filter(|(key, _)| key != "after" && key != "before"));
-    let query = query.append_pair(if is_rising { "after" } else { "before" }, &next.to_string()).finish();
+/// The link to the next page: the same question with another cursor.
+fn next_page(path: &str, query: &str, (cursor, next): &(&str, String)) -> String {
+    let asked = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key != "after" && key != "before");
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked).append_pair(cursor, next).finish();
     format!("<{path}?{query}>; rel=\"next\"")
 }
 
@@ -115,12 +119,12 @@ mod tests {
 
     #[test]
     fn the_next_page_is_the_same_question_with_another_cursor() {
-        for (query, expected) in [
-            ("", "</api/v1/dead?before=7>; rel=\"next\""),
-            ("before=9&text=a%26b", "</api/v1/dead?text=a%26b&before=7>; rel=\"next\""),
-            ("after=2&limit=5", "</api/v1/dead?limit=5&after=7>; rel=\"next\""),
+        for (cursor, query, expected) in [
+            ("before", "", "</api/v1/dead?before=7>; rel=\"next\""),
+            ("before", "before=9&text=a%26b", "</api/v1/dead?text=a%26b&before=7>; rel=\"next\""),
+            ("after", "after=2&limit=5", "</api/v1/dead?limit=5&after=7>; rel=\"next\""),
         ] {
-            assert_eq!(next_page("/api/v1/dead", query, 7), expected);
+            assert_eq!(next_page("/api/v1/dead", query, &(cursor, "7".to_owned())), expected);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::{DeliveryFilter, DeliveryView, NotificationFilter};
+use super::{BEHIND_MAX, DeliveryFilter, DeliveryView, LaneView, NotificationFilter};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 
@@ -80,6 +80,9 @@ pub(super) fn is_odd(kind: &str) -> bool {
 pub(super) const LOOK_MAX: usize = 20_000;
 /// The same of notifications, whose rows are long.
 pub(super) const LOOK_LONG_MAX: usize = 5_000;
+
+/// How many lanes one question looks at.
+pub(super) const LOOK_LANES_MAX: usize = 5_000;
 
 /// Of each way at least so many, so that a page is not cut into slivers where there are very many ways.
 const SHARE_MIN: usize = 50;
@@ -324,6 +327,16 @@ pub(super) fn merged(runs: Vec<Vec<i64>>, share: usize, is_rising: bool) -> (Vec
     let end = if is_rising { cut.min() } else { cut.max() };
     let is_seen = |id: &i64| end.is_none_or(|end| if is_rising { *id <= end } else { *id >= end });
     (runs.into_iter().flatten().filter(is_seen).collect(), end)
+}
+
+/// A lane whose head has so many behind it, the first of which was made then.
+pub(super) fn standing(head: DeliveryView, behind: usize, made_at: Option<Timestamp>) -> LaneView {
+    let count = u32::try_from(behind).unwrap_or(u32::MAX);
+    let since = match (head.state, made_at) {
+        (State::Waiting | State::Blocked | State::InFlight, Some(made_at)) => made_at,
+        _ => head.changed_at,
+    };
+    LaneView { head, behind: count.min(BEHIND_MAX), is_more: count > BEHIND_MAX, since }
 }
 
 impl NotificationFilter {

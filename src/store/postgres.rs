@@ -19,6 +19,7 @@ mod days;
 mod failure;
 mod kept;
 mod lane;
+mod lanes;
 mod lists;
 mod locks;
 mod names;
@@ -64,9 +65,9 @@ use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
@@ -614,6 +615,22 @@ impl Store for PostgresStore {
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         self.ask(Manner::Read, move |session| Box::pin(lists::deliveries(session, filter)))
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.ask(Manner::Read, move |session| Box::pin(async move { lanes::list(session, &filter).await }))
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.ask(Manner::Read, move |session| {
+            Box::pin(async move { lanes::show(session, &system, &lane, after, limit).await })
+        })
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

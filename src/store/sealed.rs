@@ -15,10 +15,10 @@ use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
-    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger,
-    LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig,
-    Token, Unsettled, Way, WriterFigures,
+    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
+    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState,
+    TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
@@ -284,6 +284,24 @@ impl Store for Sealed {
             }
         }
         self.opened(self.store.deliveries(filter), |keys, views| {
+            views.iter_mut().for_each(|view| values::open_delivery(keys, view));
+        })
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.opened(self.store.lanes(filter), |keys, lanes| {
+            lanes.rows.iter_mut().for_each(|lane| values::open_delivery(keys, &mut lane.head));
+        })
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.opened(self.store.lane(system, lane, after, limit), |keys, views| {
             views.iter_mut().for_each(|view| values::open_delivery(keys, view));
         })
     }

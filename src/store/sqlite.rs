@@ -14,6 +14,7 @@ mod coalesce;
 mod days;
 mod kept;
 mod lane;
+mod lanes;
 mod lists;
 mod names;
 mod orphans;
@@ -52,9 +53,9 @@ use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
@@ -561,6 +562,20 @@ impl Store for SqliteStore {
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         self.read(move |connection| lists::deliveries(connection, filter))
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.read(move |connection| lanes::list(connection, &filter))
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.read(move |connection| lanes::show(connection, &system, &lane, after, limit))
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

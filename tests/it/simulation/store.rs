@@ -10,9 +10,9 @@ use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, Ledger, LedgerDays,
-    NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay, Replayed,
-    Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
+    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
+    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
     SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -487,6 +487,20 @@ impl Store for FaultyStore {
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         self.real.deliveries(filter)
+    }
+
+    fn lanes(&self, filter: LaneFilter) -> BoxFuture<'_, StoreResult<Lanes>> {
+        self.real.lanes(filter)
+    }
+
+    fn lane(
+        &self,
+        system: String,
+        lane: String,
+        after: i64,
+        limit: u32,
+    ) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
+        self.real.lane(system, lane, after, limit)
     }
 
     fn delivery(&self, id: DeliveryId) -> BoxFuture<'_, StoreResult<(DeliveryView, Vec<AttemptView>)>> {

@@ -1,6 +1,6 @@
 //! The contract of every store about lists: what filters leave, in which order, and that looking has an end.
 
-use omgate::store::{Edit, Page, Prune, Replay, Retention};
+use omgate::store::{Edit, LaneFilter, LaneView, Page, Prune, Replay, Retention};
 
 use super::*;
 
@@ -244,4 +244,67 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
     assert_eq!(searched(&world, "Account=ACME").await, (vec![], vec![]));
     assert_eq!(searched(&world, "Number=ACME-9").await, (vec![5], vec![5]), "which is still to be sent");
     world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn lanes_that_do_not_go_on_are_listed_with_what_stops_them() {
+    let mut world = World::new();
+    let empty = world.store().lanes(LaneFilter::default()).await.unwrap();
+    assert!(empty.rows.is_empty() && empty.next.is_none());
+    let lanes = ["alone", "behind", "dead", "held", "tried"];
+    world.post(lanes.map(|lane| note(lane).to("a", lane))).await;
+    let claimed = world.claim(5).await;
+    world.advance(1_000);
+    world.kill(&claimed[2], true).await;
+    world.deliver(&claimed[0]).await;
+    world.retry(&claimed[1], HOUR_MS).await;
+    world.settle(&claimed[3], "unknown", Settlement::Held { reason: "held".to_owned() }).await;
+    world.retry(&claimed[4], HOUR_MS).await;
+    world.advance(1_000);
+    world.post((0..3).map(|id| note(&format!("b{id}")).to("a", "behind"))).await;
+    world.post((0..1_005).map(|id| note(&format!("d{id}")).to("c", "dead"))).await;
+    let then = world.now().0;
+    let told = |view: &LaneView| {
+        (
+            view.head.lane.clone().unwrap(),
+            (view.head.state.as_str(), view.head.delivery_id.0, view.behind, view.is_more, view.since.0),
+        )
+    };
+    let expected = BTreeMap::from(
+        [
+            ("behind", ("waiting", 2, 3, false, then)),
+            ("dead", ("dead", 3, 1_000, true, then - 1_000)),
+            ("held", ("held", 4, 0, false, then - 1_000)),
+        ]
+        .map(|(lane, stands)| (lane.to_owned(), stands)),
+    );
+    let all = world.store().lanes(LaneFilter::default()).await.unwrap();
+    assert_eq!(all.rows.iter().map(told).collect::<BTreeMap<_, _>>(), expected);
+    assert_eq!((all.rows.len(), all.next), (3, None));
+
+    // One by one they are the same.
+    let (mut one_by_one, mut filter) = (Vec::new(), LaneFilter { limit: Some(1), ..LaneFilter::default() });
+    loop {
+        let page = world.store().lanes(filter.clone()).await.unwrap();
+        one_by_one.extend(page.rows.iter().map(told));
+        filter.after = page.next;
+        if filter.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(one_by_one.len(), 3);
+    assert_eq!(one_by_one.into_iter().collect::<BTreeMap<_, _>>(), expected);
+    for (system, count) in [("erp", 3), ("nowhere", 0)] {
+        let filter = LaneFilter { system: some(system), ..LaneFilter::default() };
+        assert_eq!(world.store().lanes(filter).await.unwrap().rows.len(), count, "{system}");
+    }
+
+    let lane = |lane: &str, after, limit| world.store().lane("erp".to_owned(), lane.to_owned(), after, limit);
+    let found = lane("behind", 0, 3).await.unwrap();
+    assert_eq!((ids(&found), found.next), (vec![2, 6, 7], Some(7)));
+    let found = lane("behind", 7, 3).await.unwrap();
+    assert_eq!((ids(&found), found.next), (vec![8], None));
+    assert_eq!(ids(&lane("alone", 0, 3).await.unwrap()), Vec::<i64>::new(), "what is settled stands in no lane");
+    assert_eq!(ids(&lane("tried", 0, 3).await.unwrap()), [5]);
+    assert_eq!(ids(&lane("nowhere", 0, 3).await.unwrap()), Vec::<i64>::new());
 }
