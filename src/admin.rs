@@ -38,6 +38,7 @@ pub mod reload;
 mod person;
 mod replay;
 mod reroute;
+mod series;
 mod session;
 mod sheet;
 mod throttle;

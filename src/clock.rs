@@ -23,6 +23,13 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The last moment that is a whole number of steps, this one or one before.
+    #[must_use]
+    pub fn step(self, step: Duration) -> Self {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX).max(1);
+        Self(self.0.div_euclid(step).saturating_mul(step))
+    }
+
     /// The UTC day that it is on.
     #[must_use]
     pub fn day(self) -> Day {
@@ -152,6 +159,14 @@ mod tests {
         assert_eq!(Timestamp(1_790_000_000_123).to_string(), "2026-09-21T14:13:20.123Z");
         let back: Timestamp = serde_json::from_str("\"2026-09-21T14:13:20.123Z\"").unwrap();
         assert_eq!(back, Timestamp(1_790_000_000_123));
+    }
+
+    #[test]
+    fn a_step_is_the_last_that_is_over() {
+        let step = Duration::from_secs(300);
+        for (moment, begun) in [(0, 0), (299_999, 0), (300_000, 300_000), (-1, -300_000)] {
+            assert_eq!(Timestamp(moment).step(step), Timestamp(begun));
+        }
     }
 
     #[test]

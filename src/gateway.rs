@@ -40,7 +40,7 @@ mod watch;
 
 use self::certificates::Certificates;
 use self::moving::Order;
-use self::upkeep::Upkeep;
+use self::upkeep::{Sampled, Upkeep};
 pub use moving::Moving;
 pub use reload::Reloader;
 
@@ -568,6 +568,8 @@ impl Parts {
             alarms: Arc::clone(&self.alarms),
             clock: Arc::clone(&self.clock),
             terms: Arc::clone(&self.terms),
+            metrics: Arc::clone(&self.metrics),
+            sampled: Sampled::default(),
         }
     }
 

@@ -34,6 +34,7 @@ pub mod payload;
 pub mod postgres;
 mod pruning;
 mod retention;
+mod sample;
 mod revision;
 pub mod sealed;
 pub mod sqlite;
@@ -46,6 +47,7 @@ pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, Le
 pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchable};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
+pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
 pub use self::token::{TOKENS_MAX, Token};
 
 /// Why the store did not do what it was asked.
@@ -1157,6 +1159,10 @@ pub trait Store: Send + Sync {
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>>;
     /// A person took note of an absence; an entry in the audit log too.
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>>;
+    /// Keeps what was measured at a moment, for eight days. What all gateways share is kept once, whoever comes first.
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>>;
+    /// What was measured at a moment or later, the oldest first.
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>>;
     /// Writes an entry of the audit log; its number.
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>>;
     /// Entries of the audit log, newest first.

@@ -16,7 +16,10 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use self::acks::{AckCounts, AckTimes};
 use crate::store::{Backlog, COMMIT_SIZES, Gap, Health, Ledger, WriterFigures};
+
+mod acks;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
@@ -134,6 +137,7 @@ pub struct Metrics {
     refused: Family<RefusedLabels, Counter>,
     certificates: Family<FileLabels, GaugeI64>,
     ack_seconds: Histogram,
+    ack_times: AckTimes,
     body_bytes_largest: GaugeI64,
     outcomes: Family<OutcomeLabels, Counter>,
     delivery_seconds: Family<DestinationLabels, Histogram>,
@@ -166,6 +170,7 @@ impl Default for Metrics {
             refused: Family::default(),
             certificates: Family::default(),
             ack_seconds: Histogram::new(SECONDS),
+            ack_times: AckTimes::default(),
             body_bytes_largest: Gauge::default(),
             outcomes: Family::default(),
             delivery_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
@@ -275,6 +280,13 @@ impl Metrics {
     pub fn answered(&self, source: &str, answer: &'static str, seconds: f64) {
         self.answers.get_or_create(&AnswerLabels { source: source.to_owned(), answer }).inc();
         self.ack_seconds.observe(seconds);
+        self.ack_times.observe(seconds);
+    }
+
+    /// How fast Salesforce was answered.
+    #[must_use]
+    pub fn ack_times(&self) -> &AckTimes {
+        &self.ack_times
     }
 
     /// Counts a request to a path that no source has.

@@ -43,6 +43,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/metrics", VIEW),
     ("GET", "/api/v1/ledger", VIEW),
     ("GET", "/api/v1/ledger/days", VIEW),
+    ("GET", "/api/v1/series", VIEW),
     ("GET", "/api/v1/status", VIEW),
     ("GET", "/api/v1/config", VIEW),
     ("POST", "/api/v1/reload", ADMINISTER),
@@ -248,13 +249,14 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 7] = [
+    const SOURCES: [(&str, &str); 8] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
         ("/api/v1", include_str!("keep.rs")),
         ("/api/v1", include_str!("lanes.rs")),
         ("/api/v1", include_str!("moving.rs")),
         ("/api/v1", include_str!("rekey.rs")),
+        ("/api/v1", include_str!("series.rs")),
         ("/api/v1", include_str!("token.rs")),
     ];
 

@@ -40,6 +40,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::moving::configure(config);
     super::token::configure(config);
     super::lanes::configure(config);
+    super::series::configure(config);
     config
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
@@ -149,6 +150,7 @@ async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
             "alarms": alarms,
             "systems": of_systems(&admin, &caller, json!(systems)),
             "oldest_unsettled": backlog.oldest_unsettled,
+            "ack_p99_ms": admin.metrics.ack_times().lately().percentile_ms(99.0),
             "lanes_repaired": backlog.lanes_repaired,
             "certificates": edge.get("certificates"),
             "refused_certificates": edge.get("refused_certificates"),

@@ -1,14 +1,16 @@
 //! What goes on in the background as long as the gateway runs: heartbeats, what absences mean, pruning.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::admin::{ABSENCE_ALARM, Terms};
-use crate::clock::SharedClock;
-use crate::store::{Absence, Store, pace};
-use crate::telemetry::Alarms;
+use crate::clock::{SharedClock, Timestamp};
+use crate::store::{Absence, Acks, Figures, SAMPLE_EVERY, Sample, Store, StoreResult, pace};
+use crate::telemetry::{AckCounts, Alarms, Metrics};
 
 /// How often the gateway notes that it listens.
 const BEAT: Duration = Duration::from_secs(60);
@@ -23,6 +25,22 @@ pub(super) struct Upkeep {
     pub(super) alarms: Arc<Alarms>,
     pub(super) clock: SharedClock,
     pub(super) terms: Arc<ArcSwap<Terms>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) sampled: Sampled,
+}
+
+/// What of this gateway was measured last, and under which name.
+pub(super) struct Sampled {
+    gateway: String,
+    last: Mutex<(Timestamp, AckCounts)>,
+}
+
+impl Default for Sampled {
+    fn default() -> Self {
+        // Another one for each process.
+        let number = RandomState::new().hash_one("gateway");
+        Self { gateway: format!("{number:016x}"), last: Mutex::default() }
+    }
 }
 
 impl Upkeep {
@@ -37,6 +55,9 @@ impl Upkeep {
             Ok(absences) => self.sound(&absences),
             Err(error) => tracing::debug!(%error, "absences could not be read"),
         }
+        if let Err(error) = self.measure().await {
+            tracing::debug!(%error, "what is measured was not kept");
+        }
     }
 
     fn sound(&self, absences: &[Absence]) {
@@ -49,6 +70,26 @@ impl Upkeep {
                 self.alarms.clear(ABSENCE_ALARM, &subject);
             }
         }
+    }
+
+    /// Measures once every few minutes, at moments that are the same for all gateways.
+    async fn measure(&self) -> StoreResult<()> {
+        self.metrics.ack_times().mark();
+        let at = self.clock.now().step(SAMPLE_EVERY);
+        let acks = {
+            let mut last = self.sampled.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.0 >= at {
+                return Ok(());
+            }
+            let all = self.metrics.ack_times().all();
+            let (_, before) = std::mem::replace(&mut *last, (at, all));
+            all.since(&before)
+        };
+        let (ledger, backlog) = (self.store.ledger().await?, self.store.backlog().await?);
+        let percentile = |percent| acks.percentile_ms(percent).unwrap_or_default();
+        let own = Acks { count: acks.count(), p50_ms: percentile(50.0), p99_ms: percentile(99.0) };
+        let acks = BTreeMap::from([(self.sampled.gateway.clone(), own)]);
+        self.store.add_sample(Sample { at, figures: Some(Figures::of(&ledger, &backlog)), acks }).await
     }
 
     /// Beats without end.

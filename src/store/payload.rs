@@ -158,7 +158,7 @@ mod tests {
         }
         assert_eq!(names, ["notification", "attempt", "delivery", "kept", "refused", "system", "searched"]);
         let behind = PayloadTable::next(&mark, Some((7, "x".to_owned()))).unwrap();
-        assert_eq!((behind.table, behind.id, behind.name.as_str()), (5, 7, "x"));
+        assert_eq!((behind.table, behind.id, behind.name.as_str()), (6, 7, "x"));
     }
 
     #[test]

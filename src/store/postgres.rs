@@ -31,6 +31,7 @@ mod refuse;
 mod replay;
 mod reroute;
 mod revise;
+mod samples;
 mod schema;
 mod searched;
 mod session;
@@ -67,8 +68,8 @@ use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
@@ -447,6 +448,14 @@ impl Store for PostgresStore {
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
         self.run(alive::Acknowledge { absence, by, now })
+    }
+
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(samples::Add(sample))
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.ask(Manner::Read, move |session| Box::pin(samples::list(session, since)))
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {

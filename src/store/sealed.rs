@@ -17,7 +17,7 @@ use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
     Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
     Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState,
+    Replayed, Retention, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState,
     TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
@@ -407,6 +407,14 @@ impl Store for Sealed {
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
         self.store.acknowledge(absence, by, now)
+    }
+
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.add_sample(sample)
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.store.samples(since)
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {

@@ -24,6 +24,7 @@ mod readers;
 mod replay;
 mod reroute;
 mod revise;
+mod samples;
 mod schema;
 mod searched;
 mod sealing;
@@ -55,8 +56,8 @@ use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -462,6 +463,14 @@ impl Store for SqliteStore {
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
         self.write(Size::SMALL, move |books| alive::acknowledge(books, absence, &by, now))
+    }
+
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| samples::add(books, &sample))
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.read(move |connection| samples::list(connection, since))
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {

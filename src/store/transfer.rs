@@ -145,7 +145,7 @@ const fn by_id(name: &'static str, columns: &'static [Column]) -> Table {
 }
 
 /// What grows, in the order in which it is copied.
-pub static TABLES: [Table; 15] = [
+pub static TABLES: [Table; 16] = [
     by_id("name", &[number("id"), text("kind"), text("text")]),
     by_id("way", &[number("id"), number("route"), number("destination"), number("system")]),
     Table {
@@ -241,6 +241,7 @@ pub static TABLES: [Table; 15] = [
         &[number("id"), number("since"), number("until"), number("acknowledged_at"), text("acknowledged_by")],
     ),
     Table { key: 2, ..by_id("searched", &[number("notification"), text("name"), text("value")]) },
+    Table { key: 2, ..by_id("sample", &[number("at"), text("gateway"), text("figures")]) },
 ];
 
 static DELIVERY: [Column; 30] = [

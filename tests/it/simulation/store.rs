@@ -12,8 +12,8 @@ use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -402,6 +402,14 @@ impl Store for FaultyStore {
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {
         self.real.acknowledge(absence, by, now)
+    }
+
+    fn add_sample(&self, sample: Sample) -> BoxFuture<'_, StoreResult<()>> {
+        self.real.add_sample(sample)
+    }
+
+    fn samples(&self, since: Timestamp) -> BoxFuture<'_, StoreResult<Vec<Sample>>> {
+        self.real.samples(since)
     }
 
     fn audit(&self, deed: Deed) -> BoxFuture<'_, StoreResult<i64>> {

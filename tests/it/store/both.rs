@@ -177,6 +177,7 @@ contract! {
         deliveries_are_found_by_all_that_a_filter_says,
         notifications_are_found_by_all_that_a_filter_says,
         what_a_field_holds_finds_its_notification_and_its_deliveries_for_as_long_as_the_content_is_kept,
+        what_is_measured_is_kept_once_for_all_and_once_of_each_gateway_and_not_for_ever,
         lanes_that_do_not_go_on_are_listed_with_what_stops_them,
         looking_ends_before_the_list_does_and_the_page_says_where_it_goes_on;
     model:

@@ -228,6 +228,8 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
         "audit_chain",
         "token",
         "sealing_key",
+        "searched",
+        "sample",
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }

@@ -1,6 +1,6 @@
 //! The contract of every store about lists: what filters leave, in which order, and that looking has an end.
 
-use omgate::store::{Edit, LaneFilter, LaneView, Page, Prune, Replay, Retention};
+use omgate::store::{Acks, Edit, Figures, LaneFilter, LaneView, Page, Prune, Replay, Retention, SAMPLE_EVERY, Sample};
 
 use super::*;
 
@@ -185,7 +185,7 @@ async fn searched(world: &World, search: &str) -> (Vec<i64>, Vec<i64>) {
 pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries_for_as_long_as_the_content_is_kept() {
     let mut world = World::new();
     let acme = |id: &str, number: &str| note(id).found_by("Account", "ACME").found_by("Number", number);
-    world.post([acme("1", "ACME-1").to("a", "1").to("c", "1"), acme("2", "ACME-2\0").to("a", "2")]).await;
+    world.post([acme("1", "ACME-1").to("a", "1").to("c", "1c"), acme("2", "ACME-2\0").to("a", "2")]).await;
     world.post([acme("1", "ACME-1"), note("3").found_by("Number", "ACMF").to("a", "3")]).await;
     assert_eq!(searched(&world, "Number=ACME-1").await, (vec![1], vec![2, 1]), "a duplicate is nothing new");
     assert_eq!(searched(&world, "Number=ACME-2\0").await, (vec![2], vec![3]));
@@ -228,9 +228,10 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
         by: By::new("somebody", "because"),
         now: world.now(),
     };
-    world.store().replay(replay).await.unwrap();
-    assert_eq!(searched(&world, "Number=ACME-9").await, (vec![5], vec![5]));
-    let (view, _) = world.store().delivery(DeliveryId(5)).await.unwrap();
+    let made = world.store().replay(replay).await.unwrap().delivery;
+    let edited = (vec![made.notification_row], vec![made.delivery_id.0]);
+    assert_eq!(searched(&world, "Number=ACME-9").await, edited);
+    let (view, _) = world.store().delivery(made.delivery_id).await.unwrap();
     assert_eq!(view.search, BTreeMap::from([("Number".to_owned(), "ACME-9".to_owned())]));
 
     // With the content goes what it was found by.
@@ -242,7 +243,7 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
     }
     assert_eq!(world.all().await.len(), 5, "the rows stay");
     assert_eq!(searched(&world, "Account=ACME").await, (vec![], vec![]));
-    assert_eq!(searched(&world, "Number=ACME-9").await, (vec![5], vec![5]), "which is still to be sent");
+    assert_eq!(searched(&world, "Number=ACME-9").await, edited, "which is still to be sent");
     world.assert_sound().await;
 }
 
@@ -307,4 +308,35 @@ pub(super) async fn lanes_that_do_not_go_on_are_listed_with_what_stops_them() {
     assert_eq!(ids(&lane("alone", 0, 3).await.unwrap()), Vec::<i64>::new(), "what is settled stands in no lane");
     assert_eq!(ids(&lane("tried", 0, 3).await.unwrap()), [5]);
     assert_eq!(ids(&lane("nowhere", 0, 3).await.unwrap()), Vec::<i64>::new());
+}
+
+#[tokio::test]
+pub(super) async fn what_is_measured_is_kept_once_for_all_and_once_of_each_gateway_and_not_for_ever() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("c", "2")]).await;
+    let (ledger, backlog) = (world.store().ledger().await.unwrap(), world.store().backlog().await.unwrap());
+    let figures = Figures::of(&ledger, &backlog);
+    assert_eq!((figures.sources["orders"], figures.destinations["create"].waiting), (2, 1));
+    let at = world.now().step(SAMPLE_EVERY);
+    let acks = |count| Acks { count, p50_ms: 1.5, p99_ms: 20.0 };
+    let add = async |at, figures: &Figures, gateway: &str, count| {
+        let acks = BTreeMap::from([(gateway.to_owned(), acks(count))]);
+        world.store().add_sample(Sample { at, figures: Some(figures.clone()), acks }).await.unwrap();
+    };
+    add(at, &figures, "left", 1).await;
+    let late = Figures { attempts: 7, ..figures.clone() };
+    add(at, &late, "right", 2).await;
+    let next = at.plus(SAMPLE_EVERY);
+    add(next, &late, "left", 3).await;
+    let both = BTreeMap::from([("left".to_owned(), acks(1)), ("right".to_owned(), acks(2))]);
+    let first = Sample { at, figures: Some(figures.clone()), acks: both };
+    let second = Sample { at: next, figures: Some(late.clone()), acks: BTreeMap::from([("left".to_owned(), acks(3))]) };
+    assert_eq!(world.store().samples(at).await.unwrap(), [first, second.clone()]);
+    assert_eq!(world.store().samples(next).await.unwrap(), [second.clone()]);
+    let days_later = next.plus(Duration::from_secs(8 * 86_400));
+    add(days_later, &figures, "left", 4).await;
+    let kept: Vec<_> = world.store().samples(Timestamp(0)).await.unwrap().iter().map(|sample| sample.at).collect();
+    assert_eq!(kept, [next, days_later]);
+    world.reopen().await;
+    assert_eq!(world.store().samples(next).await.unwrap()[0], second);
 }

@@ -7,3 +7,11 @@ CREATE TABLE searched (
     PRIMARY KEY (notification, name)
 );
 CREATE INDEX searched_value ON searched (name, value, notification);
+
+-- What was measured every few minutes, as JSON: one row that all gateways share, under an empty name, and one of each gateway.
+CREATE TABLE sample (
+    at bigint NOT NULL,
+    gateway text NOT NULL,
+    figures text NOT NULL,
+    PRIMARY KEY (at, gateway)
+);
