@@ -14,7 +14,7 @@ use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{Settle, Settlement, Store};
 
 use self::support::Outcome;
-use self::support::backlog::{Size, fill};
+use self::support::backlog::{Size, fill, line};
 use self::support::messages::{THEN, claim, settle};
 
 mod support;
@@ -91,7 +91,10 @@ async fn filled(folder: &Path, large: u64, dead: u64) -> Outcome<()> {
             let died = Settle {
                 outcome: "refused",
                 reason: format!("refused: answered 422: there is no country number {place}"),
-                settlement: Settlement::Dead { reason: format!("there is no country number {place}"), holds_lane: false },
+                settlement: Settlement::Dead {
+                    reason: format!("there is no country number {place}"),
+                    holds_lane: false,
+                },
                 ..settle(one, now)
             };
             store.settle(if place % 2 == 0 { settled } else { died }).await?;
@@ -99,7 +102,7 @@ async fn filled(folder: &Path, large: u64, dead: u64) -> Outcome<()> {
         }
     }
     store.close().await;
-    println!("{large} deliveries were stored in {:.0} s", began.elapsed().as_secs_f64());
+    line(&format!("{large} deliveries were stored in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -143,7 +146,7 @@ async fn measure(port: u16) -> Outcome<Vec<String>> {
         }
         times.sort_by(f64::total_cmp);
         let median = times.get(TIMES / 2).copied().unwrap_or_default();
-        println!("{median:>8.1} ms  {page}");
+        line(&format!("{median:>8.1} ms  {page}"));
         if median > BOUND_MS {
             slow.push(page.to_owned());
         }

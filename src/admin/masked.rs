@@ -105,7 +105,8 @@ pub(super) fn considered(admin: &Admin, revisions: &[NotificationView], document
 pub(super) async fn deliveries(admin: &Admin, views: &mut [DeliveryView]) -> StoreResult<()> {
     let terms = admin.keep.terms.load_full();
     let says = |view: &DeliveryView| {
-        let says_nothing = view.reason.is_none() && view.lane.is_none() && view.kept.is_empty() && view.search.is_empty();
+        let says_nothing =
+            view.reason.is_none() && view.lane.is_none() && view.kept.is_empty() && view.search.is_empty();
         !says_nothing && terms.masks.hides(&view.source)
     };
     for some in views.chunks_mut(RECORDS_AT_ONCE) {

@@ -69,30 +69,28 @@ fn replace(table: &mut Table, path: &str, target: &str, expression: &str) -> boo
             }
             return true;
         }
-        match table.get_mut(&name) {
-            Some(Value::Table(inner)) => {
-                if replace(inner, &own, target, expression) {
-                    return true;
-                }
-            }
-            Some(Value::Array(items)) => {
-                for (position, item) in items.iter_mut().enumerate() {
-                    let place = format!("{own}[{}]", position + 1);
-                    if place == target {
-                        *item = Value::from(expression);
-                        return true;
-                    }
-                    if let Value::Table(inner) = item
-                        && replace(inner, &place, target, expression)
-                    {
-                        return true;
-                    }
-                }
-            }
-            _ => {}
+        let is_replaced = match table.get_mut(&name) {
+            Some(Value::Table(inner)) => replace(inner, &own, target, expression),
+            Some(Value::Array(items)) => replace_item(items, &own, target, expression),
+            _ => false,
+        };
+        if is_replaced {
+            return true;
         }
     }
     false
+}
+
+/// The same in a list, whose items are counted from 1.
+fn replace_item(items: &mut [Value], path: &str, target: &str, expression: &str) -> bool {
+    items.iter_mut().enumerate().any(|(position, item)| {
+        let place = format!("{path}[{}]", position + 1);
+        if place == target {
+            *item = Value::from(expression);
+            return true;
+        }
+        item.as_table_mut().is_some_and(|inner| replace(inner, &place, target, expression))
+    })
 }
 
 #[cfg(test)]

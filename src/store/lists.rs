@@ -10,7 +10,6 @@ use crate::delivery::State;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
-
 /// The length of a list when none is asked for.
 pub(super) const LIST_DEFAULT: u32 = 100;
 
