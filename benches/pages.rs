@@ -14,7 +14,7 @@ use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{Settle, Settlement, Store};
 
 use self::support::Outcome;
-use self::support::backlog::{Size, fill, line};
+use self::support::backlog::{Size, fill};
 use self::support::messages::{THEN, claim, settle};
 
 mod support;
@@ -102,7 +102,7 @@ async fn filled(folder: &Path, large: u64, dead: u64) -> Outcome<()> {
         }
     }
     store.close().await;
-    line(&format!("{large} deliveries were stored in {:.0} s", began.elapsed().as_secs_f64()));
+    say(&format!("{large} deliveries were stored in {:.0} s", began.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -120,6 +120,11 @@ fn started(folder: &Path) -> Outcome<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_omgate"));
     command.args(["serve", "--config"]).arg(folder.join("omgate.toml"));
     Ok(command.stdout(Stdio::null()).stderr(log).spawn()?)
+}
+
+#[expect(clippy::print_stdout, reason = "a bench speaks")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 /// The pages that took too long.
@@ -146,7 +151,7 @@ async fn measure(port: u16) -> Outcome<Vec<String>> {
         }
         times.sort_by(f64::total_cmp);
         let median = times.get(TIMES / 2).copied().unwrap_or_default();
-        line(&format!("{median:>8.1} ms  {page}"));
+        say(&format!("{median:>8.1} ms  {page}"));
         if median > BOUND_MS {
             slow.push(page.to_owned());
         }

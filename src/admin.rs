@@ -39,6 +39,7 @@ pub mod moving;
 mod names;
 mod needs;
 pub mod oidc;
+mod proposal;
 pub mod rekey;
 pub mod reload;
 mod person;
@@ -56,6 +57,7 @@ pub mod workbench;
 pub use bulk::Jobs;
 pub use entry::{Door, Entry};
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
+pub use proposal::Proposals;
 
 /// By which the lines of the log about a request are found.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,6 +102,8 @@ pub struct Admin {
     pub closing: Arc<AtomicBool>,
     /// Changes of many deliveries that are under way.
     pub jobs: Jobs,
+    /// Edits that wait for a second person.
+    pub proposals: Proposals,
     /// What the routes make now of a stored notification.
     pub plan: Replan,
     /// What one route, named by itself or by its destination, makes now of a stored notification.

@@ -325,6 +325,11 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let egress = egress::egress(&root);
     let server = server::server(&root, &egress);
     let accounts = account::accounts(&root);
+    if server.four_eyes && accounts.len() < 2 && server.oidc.is_none() {
+        let section = root.section("server");
+        let spot = section.map_or_else(|| root.spot_of("server"), |section| section.spot_of("four_eyes"));
+        desk.error(&spot, "needs two people who log in: two [[account]], or [server.oidc]");
+    }
     let (store, encryption) = server::store(&root);
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);

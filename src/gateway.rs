@@ -536,6 +536,7 @@ impl Parts {
             sources: silences(&sources),
             masks,
             facts: Arc::new(facts),
+            four_eyes: server.four_eyes,
         }));
         let wake = Arc::clone(&dispatch);
         let desk = Arc::new(Desk::new(intake::Parts {
@@ -635,6 +636,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
+            proposals: admin::Proposals::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
             herald: Some(Arc::clone(&self.heralds) as _),

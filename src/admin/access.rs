@@ -23,6 +23,7 @@ const OPEN: Need = Need::Nothing;
 const VIEW: Need = Need::Right(Right::View);
 const PAYLOAD: Need = Need::Right(Right::Payload);
 const REPLAY: Need = Need::Right(Right::Replay);
+const EDIT: Need = Need::Right(Right::Edit);
 const OPERATE: Need = Need::Right(Right::Operate);
 const ADMINISTER: Need = Need::Right(Right::Administer);
 
@@ -83,6 +84,9 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("POST", "/api/v1/deliveries/{id}/{verb}", OPERATE),
     ("GET", "/api/v1/lanes", VIEW),
     ("GET", "/api/v1/lanes/{system}/{lane}", VIEW),
+    ("GET", "/api/v1/proposals", VIEW),
+    ("GET", "/api/v1/proposals/{id}", VIEW),
+    ("POST", "/api/v1/proposals/{id}/{verb}", EDIT),
     ("GET", "/api/v1/dead", VIEW),
     ("GET", "/api/v1/issues", VIEW),
     ("GET", "/api/v1/jobs", VIEW),

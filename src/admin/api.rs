@@ -16,6 +16,7 @@ use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::person::Person;
+use crate::admin::proposal;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::{Admin, lists, masked};
@@ -41,6 +42,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
     super::alarms::configure(config);
     super::keep::configure(config);
+    proposal::configure(config);
     super::rekey::configure(config);
     super::moving::configure(config);
     super::token::configure(config);
@@ -481,6 +483,9 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
             Err(error) => refused_one(admin, id, error).await,
         };
     }
+    if proposal::is_needed(admin, &wish) {
+        return proposal::propose(admin, id, wish, person, caller).await;
+    }
     let by = By::new(person.0, wish.reason.clone());
     let replayed = replay::replay(admin, id, &wish, by).await;
     if let Ok(view) = &replayed {
@@ -493,7 +498,7 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
 }
 
 /// Why something cannot be done with a delivery, less what is masked of it.
-async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError) -> HttpResponse {
+pub(super) async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError) -> HttpResponse {
     if let StoreError::Conflict(reason) = error {
         return from_store(&StoreError::Conflict(masked::reason(admin, id, reason).await));
     }

@@ -54,6 +54,8 @@ pub struct Terms {
     pub masks: Masks,
     /// What the configuration says, for people.
     pub facts: Arc<Facts>,
+    /// Whether a second person must look at edited content before it is sent.
+    pub four_eyes: bool,
 }
 
 /// A backup under way, or how it ended.

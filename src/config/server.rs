@@ -34,6 +34,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// `[server.proxy]`; absent: nobody speaks for others.
     pub proxy: Option<Arc<Proxy>>,
+    /// `four_eyes`: whether a second person must approve edited content before it is sent. Default false.
+    pub four_eyes: bool,
     /// `drain`: how long calls under way may go on when the gateway stops. Default 20 s, at most 1 h.
     pub drain: Duration,
     /// `watch`: whether a changed file of the configuration is taken by itself. Default true.
@@ -105,6 +107,7 @@ pub(super) fn server(root: &Section<'_, '_>, egress: &Egress) -> Server {
             tls: None,
             proxy: None,
             drain: Duration::from_secs(20),
+            four_eyes: false,
             watch: true,
             watch_every: WATCH_EVERY,
             name: machine(),
@@ -129,6 +132,7 @@ pub(super) fn server(root: &Section<'_, '_>, egress: &Egress) -> Server {
         tls,
         proxy: proxy.map(Arc::new),
         drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
+        four_eyes: section.boolean("four_eyes").unwrap_or(false),
         watch: section.boolean("watch").unwrap_or(true),
         watch_every: section.duration("watch_every", SECOND..=HOUR).map_or(WATCH_EVERY, |field| field.value),
         name: section.parsed("name", name).map_or_else(machine, |field| field.value),
@@ -156,6 +160,7 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
         tls,
         log,
         log_level,
+        four_eyes: _,
         proxy: _,
         oidc: _,
         drain: _,

@@ -357,7 +357,13 @@ impl Reloader {
         self.certificates.look();
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
-        self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks, facts }));
+        self.terms.store(Arc::new(Terms {
+            retention,
+            sources: super::silences(&sources),
+            masks,
+            facts,
+            four_eyes: server.four_eyes,
+        }));
         self.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
         self.traces.adopt(collector);
         self.accounts.store(Arc::new(accounts));

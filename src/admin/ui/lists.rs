@@ -10,7 +10,7 @@ use super::document::Doc;
 use super::{Page, Problem, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::question::Question;
-use crate::admin::{Admin, api, book};
+use crate::admin::{Admin, api, book, proposal};
 use crate::store::{DeliveryFilter, NotificationFilter};
 
 /// How many rows a page has unless it is said.
@@ -199,16 +199,31 @@ struct Dead<'a> {
     issues: Vec<Doc<'a>>,
     destination: String,
     jobs: Vec<Doc<'a>>,
+    /// Edits that wait for a second person.
+    proposals: Vec<Doc<'a>>,
+    /// Whether the caller may decide about them.
+    may_decide: bool,
 }
 
 pub(in crate::admin) async fn dead(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let issues = read(api::issues(admin.clone(), parsed("")?, caller.clone()).await).await?.document;
     let jobs = read(api::jobs(admin.clone(), parsed("")?).await).await?.document;
+    let proposals = read(proposal::list(admin.clone(), parsed("")?, caller.clone()).await).await?.document;
+    let waits = |one: &Doc<'_>| one.at("state").is("waiting");
+    let proposals: Vec<Doc<'_>> = Doc::new(&proposals).list().into_iter().filter(waits).collect();
+    let may_decide = proposal::may_decide(&caller);
     let destination = asked(&request, "destination");
     let shown = |issue: &Doc<'_>| destination.is_empty() || issue.at("destination").is(&destination);
     let shell = Shell::new(&request, &caller, "/dead", "Dead letters");
     let (issues, jobs) = (Doc::new(&issues).list(), Doc::new(&jobs).list());
-    page(&Dead { shell, issues: issues.into_iter().filter(shown).collect(), destination: destination.clone(), jobs })
+    page(&Dead {
+        shell,
+        issues: issues.into_iter().filter(shown).collect(),
+        destination: destination.clone(),
+        jobs,
+        proposals,
+        may_decide,
+    })
 }
 
 #[cfg(test)]

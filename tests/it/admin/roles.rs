@@ -136,3 +136,56 @@ async fn no_page_and_no_answer_shows_what_a_role_may_not_see() {
         assert!(unmasks || edited.status == 403, "{role:?} turns a masked value into another: {edited:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edited_content_goes_out_when_a_second_person_approved_it() {
+    let sink = Sink::start(Box::new(|_, _| Some((422, String::new())))).await;
+    let editor = format!(
+        "[[account]]\nname = \"editor\"\npassword = \"{}\"\nrole = \"operator\"\nrights = [\"edit\", \"payload\"]\n",
+        *super::HASH
+    );
+    let flow = super::FLOW.replace("http://127.0.0.1:9/orders", &sink.url("/")).replace("paused = true", "");
+    let text = configuration(&format!("{}{editor}", accounts())).replace(super::FLOW, &flow);
+    let house = House::with(&text.replace("[server]\n", "[server]\nfour_eyes = true\n")).await;
+    let body = envelope(&[Notice { id: "04l1", record: "006A", fields: "<sf:Name>wrong</sf:Name>" }]);
+    assert!(house.process.post("/om/orders", body).await.unwrap().is_ack());
+    let (admin, editor) = (house.session("admin").await, house.session("editor").await);
+    let dead = async |count: i64| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while house.get("/api/v1/ledger", &admin).await.json()["deliveries"]["dead"] != count {
+            assert!(std::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    dead(1).await;
+    let edit = json!({"reason": "typo", "edit": {"fields": {"Name": "right"}}});
+    let dry = json!({"reason": "typo", "dry_run": true, "edit": {"fields": {"Name": "right"}}});
+    assert_eq!(house.post("/api/v1/deliveries/1/replay", &admin, &dry).await.status, 200);
+    let told = house.post("/api/v1/deliveries/1/replay", &admin, &edit).await;
+    assert_eq!((told.status, &told.json()["proposal"]["state"]), (202, &json!("waiting")), "{told:?}");
+    assert_eq!(sink.arrived().len(), 1, "nothing goes out before somebody else looked at it");
+    let shown = house.get("/api/v1/proposals/1", &editor).await.json();
+    assert!(shown["replay"]["call"]["request"].as_str().unwrap().contains("right"), "{shown}");
+    assert!(house.get("/dead", &editor).await.text.contains("Edits that wait for a second person"));
+    let approve =
+        async |cookie: &str| house.post("/api/v1/proposals/1/approve", cookie, &json!({"reason": "I looked"})).await;
+    let own = approve(&admin).await;
+    assert!(own.status == 409 && own.text.contains("somebody else must approve"), "{own:?}");
+    assert_eq!(approve(&house.session("operator").await).await.status, 403);
+    let approved = approve(&editor).await;
+    assert_eq!((approved.status, &approved.json()["state"]), (200, &json!("approved")), "{approved:?}");
+    assert_eq!(approve(&editor).await.status, 409, "once is enough");
+    dead(1).await;
+    assert!(sink.arrived().iter().any(|arrived| arrived.body.contains("right")), "{:?}", sink.arrived());
+    let audit = house.entries(&admin, "").await;
+    let entry = |verb: &str| {
+        audit.iter().find(|entry| entry["verb"] == verb).cloned().unwrap_or_else(|| panic!("{verb}: {audit:?}"))
+    };
+    assert_eq!(
+        (&entry("propose")["who"], &entry("approve")["who"]),
+        (&json!("account admin"), &json!("account editor"))
+    );
+    assert!(
+        entry("replay")["reason"].as_str().unwrap().contains("proposed by account admin, approved by account editor")
+    );
+}

@@ -63,6 +63,11 @@
   byId("edit-send").addEventListener("click", async () => {
     try {
       const sent = await window.omgate.call("POST", address, order(false));
+      if (sent.proposal) {
+        sessionStorage.setItem("toast", "It waits for a second person to approve it.");
+        location.href = "/dead";
+        return;
+      }
       location.href = `/deliveries/${sent.delivery_id}`;
     } catch (error) { fail(error); }
   });
