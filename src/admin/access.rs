@@ -113,6 +113,13 @@ pub fn need(method: &str, path: &str) -> Option<Need> {
     found.map(|(_, _, need)| *need)
 }
 
+/// The methods that an address knows, as `Allow` has them; empty when there is nothing at it.
+pub(super) fn methods(path: &str) -> String {
+    let known: BTreeSet<&str> =
+        ADDRESSES.iter().filter(|(_, pattern, _)| fits(pattern, path)).map(|(method, ..)| *method).collect();
+    known.into_iter().collect::<Vec<_>>().join(", ")
+}
+
 /// What an address belongs to, as the scope of a token names it: its first part, behind that of the API.
 pub(super) fn area(path: &str) -> &str {
     let path = path.strip_prefix("/api/v1").unwrap_or(path);
@@ -148,7 +155,7 @@ pub struct Caller {
 }
 
 /// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     /// It is not known, and was not asked.
     #[default]
@@ -369,6 +376,18 @@ mod tests {
             ("GET", "/etc/passwd", None),
         ] {
             assert_eq!(need(method, path), found, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn an_address_tells_which_methods_it_knows() {
+        for (path, known) in [
+            ("/api/v1/tokens", "GET, POST"),
+            ("/api/v1/ledger", "GET"),
+            ("/api/v1/deliveries/7/replay", "POST"),
+            ("/nowhere", ""),
+        ] {
+            assert_eq!(methods(path), known, "{path}");
         }
     }
 

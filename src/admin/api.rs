@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -35,7 +36,7 @@ const REFUSED_LIMIT: u32 = 100;
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
 /// The longest body of a call: edited content may be as long as what came.
-const BODY_BYTES_MAX: usize = 20 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
@@ -71,7 +72,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .app_data(
             web::JsonConfig::default()
                 .limit(BODY_BYTES_MAX)
-                .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
+                .error_handler(|error, _| refused_body(&error)),
         )
         .app_data(
             web::PathConfig::default()
@@ -82,6 +83,20 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// What is wrong with a reason over [`REASON_BYTES_MAX`].
 fn too_long() -> String {
     format!("the reason is too long: say it in at most {REASON_BYTES_MAX} bytes")
+}
+
+/// Why a body is not taken.
+fn refused_body(error: &JsonPayloadError) -> actix_web::Error {
+    let is_too_large =
+        matches!(error, JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. });
+    let answer =
+        if is_too_large { too_large() } else { problem(400, &format!("the body is not understood: {error}")) };
+    actix_web::error::InternalError::from_response(error.to_string(), answer).into()
+}
+
+/// The answer to a body over [`BODY_BYTES_MAX`].
+pub(super) fn too_large() -> HttpResponse {
+    problem(413, &format!("the body is over {BODY_BYTES_MAX} bytes"))
 }
 
 fn failed(status: u16, detail: String) -> actix_web::Error {
