@@ -35,6 +35,7 @@ pub mod moving;
 mod names;
 mod needs;
 pub mod oidc;
+mod openapi;
 mod page;
 pub mod rekey;
 pub mod reload;

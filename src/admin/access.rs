@@ -56,6 +56,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/livez", OPEN),
     ("GET", "/readyz", OPEN),
     ("GET", "/metrics", VIEW),
+    ("GET", "/api/v1/openapi.json", VIEW),
     ("GET", "/api/v1/ledger", VIEW),
     ("GET", "/api/v1/ledger/days", VIEW),
     ("GET", "/api/v1/status", VIEW),
@@ -279,9 +280,10 @@ mod tests {
     use super::*;
 
     /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 6] = [
+    const SOURCES: [(&str, &str); 7] = [
         ("", include_str!("../admin.rs")),
         ("/api/v1", include_str!("api.rs")),
+        ("/api/v1", include_str!("book.rs")),
         ("/api/v1", include_str!("keep.rs")),
         ("/api/v1", include_str!("moving.rs")),
         ("/api/v1", include_str!("rekey.rs")),
@@ -316,9 +318,11 @@ mod tests {
         assert_eq!(listed.difference(&registered).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
         for source in [
             "bulk.rs",
+            "idempotency.rs",
             "masked.rs",
             "metrics.rs",
             "oidc.rs",
+            "openapi.rs",
             "page.rs",
             "person.rs",
             "question.rs",

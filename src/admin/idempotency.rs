@@ -62,8 +62,6 @@ struct Call {
 
 #[derive(Debug)]
 struct Answered {
-    /// Its place among those that were answered.
-    place: u64,
     at: Duration,
     answer: Answer,
 }
@@ -125,7 +123,7 @@ impl Turn<'_> {
         let place = kept.answered;
         kept.bytes += size(&self.name, &answer);
         if let Some(call) = kept.by_name.get_mut(&self.name) {
-            call.answer = Some(Answered { place, at: now, answer });
+            call.answer = Some(Answered { at: now, answer });
         }
         kept.by_age.insert(place, self.name.clone());
         while kept.by_age.len() > KEYS_MAX || kept.bytes > BYTES_MAX {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
 use bytes::Bytes;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Description, Ref, RefOr, Required, Response, ResponseBuilder, Server};
@@ -122,8 +122,8 @@ impl Modify for Common {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("omg_…").build();
         let cookie = "a login at the page; over TLS the name begins with __Host-";
         let cookie = ApiKey::Cookie(ApiKeyValue::with_description("omgate_session", cookie));
-        components.security_schemes.insert("token".to_owned(), SecurityScheme::Http(bearer));
-        components.security_schemes.insert("session".to_owned(), SecurityScheme::ApiKey(cookie));
+        components.security_schemes.insert("token".to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+        components.security_schemes.insert("session".to_owned(), RefOr::T(SecurityScheme::ApiKey(cookie)));
         let none: [&str; 0] = [];
         // Where no accounts are configured, this machine's people need nothing.
         let open = SecurityRequirement::default();
@@ -142,7 +142,7 @@ fn spread(api: &mut Description) {
                 parameters.retain(|parameter| !matches!(parameter, RefOr::T(known) if known.name == "verb"));
             }
             operation.summary = operation.summary.map(|summary| format!("{verb}: {summary}"));
-            let item = PathItem { post: Some(operation), ..PathItem::default() };
+            let item = PathItem::new(HttpMethod::Post, operation);
             api.paths.paths.insert(path.replace("{verb}", verb), item);
         }
     }

@@ -1,8 +1,6 @@
 //! The shape of answers that a handler puts together out of several things, for the description of the API alone: none is
 //! ever made. `tests/it/api.rs` holds real answers against it.
 
-#![expect(dead_code, reason = "only their shapes are used")]
-
 use std::collections::BTreeMap;
 
 use serde::Serialize;
