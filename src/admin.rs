@@ -21,6 +21,7 @@ use crate::telemetry::{Alarms, Metrics};
 
 pub mod access;
 mod adopt;
+pub mod alarms;
 mod api;
 pub mod book;
 mod bulk;
@@ -121,6 +122,8 @@ pub struct Admin {
     pub reload: Option<Arc<dyn reload::Reload>>,
     /// What moves the store; none where there is only one.
     pub moving: Option<Arc<dyn moving::Move>>,
+    /// Who tells of alarms; none where nobody is told.
+    pub herald: Option<Arc<dyn alarms::Herald>>,
     /// Who may come in.
     pub entry: Entry,
     /// What was answered to calls that may come again.

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod account;
+pub mod alarms;
 pub mod audit;
 pub mod call;
 pub mod check;
@@ -12,11 +13,14 @@ pub mod client;
 pub mod completions;
 pub mod deliveries;
 pub mod demo;
+pub mod destinations;
 pub mod doctor;
+pub mod follow;
 pub mod inspect;
 pub mod issues;
 pub mod jobs;
 pub mod ledger;
+pub mod man;
 pub mod moving;
 pub mod notifications;
 pub mod print;
@@ -32,6 +36,8 @@ pub mod stub;
 pub mod systems;
 pub mod test;
 pub mod token;
+pub mod top;
+pub mod watch;
 pub mod what_if;
 pub mod why;
 pub mod wsdl;
@@ -40,6 +46,9 @@ pub mod wsdl;
 #[derive(Debug, Parser)]
 #[command(name = "omgate", version, propagate_version = true)]
 pub struct Cli {
+    /// Run a command that only looks again and again, every so many seconds (2 unless it is said, as in --watch=10).
+    #[arg(long, value_name = "SECONDS", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    watch: Option<u64>,
     #[command(subcommand)]
     command: Command,
 }
@@ -74,6 +83,16 @@ enum Command {
     Ledger(ledger::Args),
     /// When each source was heard last, and when nobody listened.
     Sources(sources::Args),
+    /// Where messages go: list, show, test, pause, resume.
+    Destinations(destinations::Args),
+    /// The limits of a destination as they are in force, and which setting made each so.
+    Explain(destinations::ExplainArgs),
+    /// What happens to deliveries, while it happens.
+    Tail(follow::TailArgs),
+    /// The exchanges with a destination, while they happen; masked as everywhere.
+    Trace(follow::TraceArgs),
+    /// What comes in and goes out a second, drawn anew.
+    Top(top::Args),
     /// What came in.
     Notifications(notifications::Args),
     /// What was made of it.
@@ -88,6 +107,8 @@ enum Command {
     Jobs(jobs::Args),
     /// The target systems: list, pause, resume.
     Systems(systems::Args),
+    /// List what stands and who is told of it, or tell them that this is a test.
+    Alarms(alarms::Args),
     /// What people did.
     Audit(audit::Args),
     /// Tokens of the admin API: create, list, revoke.
@@ -98,8 +119,22 @@ enum Command {
     Store(store::Args),
     /// Work with WSDLs, offline.
     Wsdl(wsdl::Args),
+    /// Print or write manual pages.
+    Man(man::Args),
     /// Print a shell's completion script.
     Completions(completions::Args),
+}
+
+/// Reads the command line; and what of it is to be watched. It ends the process where clap would: with its own words.
+///
+/// # Errors
+/// When something is to be watched that cannot be.
+pub fn parsed() -> anyhow::Result<(Cli, Option<watch::Watch>)> {
+    let matches = Cli::command().get_matches();
+    let arguments = std::env::args().skip(1).collect();
+    let watch = watch::wanted(&matches, arguments)?;
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Ok((cli, watch))
 }
 
 /// Runs the command line. Exit codes: 0 ok, 1 failed or findings, 64 wrong configuration in `serve`.
@@ -124,6 +159,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reload(args) => reload::run(args).await,
         Command::Ledger(args) => ledger::run(args).await,
         Command::Sources(args) => sources::run(args).await,
+        Command::Destinations(args) => destinations::run(args).await,
+        Command::Explain(args) => destinations::explain(args).await,
+        Command::Tail(args) => follow::tail(args).await,
+        Command::Trace(args) => follow::trace(args).await,
+        Command::Top(args) => top::run(args).await,
+        Command::Man(args) => man::run(args).await,
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
@@ -131,6 +172,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Issues(args) => issues::run(args).await,
         Command::Jobs(args) => jobs::run(args).await,
         Command::Systems(args) => systems::run(args).await,
+        Command::Alarms(args) => alarms::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Account(args) => account::run(&args),

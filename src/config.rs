@@ -25,6 +25,7 @@ use crate::wsdl::outbound::DeclaredRecord;
 
 mod account;
 mod adopt;
+mod alarms;
 mod after;
 mod auth;
 mod destination;
@@ -54,6 +55,7 @@ mod value;
 mod variant;
 
 pub use adopt::{Adopted, adopted};
+pub use alarms::{Alarming, Notify};
 pub use file::Seen;
 pub use hand::{ByHand, Whereabouts};
 pub use oidc::Oidc;
@@ -103,6 +105,8 @@ pub struct Loaded {
     pub retention: Retention,
     /// What it says, for people.
     pub facts: Facts,
+    /// `[alarms]` and `[[notify]]`.
+    pub alarms: Alarming,
     /// Every destination, for calls without a route.
     pub by_hand: HashMap<String, ByHand>,
     /// What the WSDLs of sources declare, by the source's name.
@@ -321,6 +325,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let (store, encryption) = server::store(&root);
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
+    let alarms = alarms::alarms(&root, &egress, &server.name);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -329,7 +334,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
-    if root.is_yet_to_be_filled() {
+    if root.is_yet_to_be_filled() && !desk.has_failed() {
         let reason =
             "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
         desk.warning(&root.spot_of("source"), reason);
@@ -378,6 +383,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         hold_unknown,
         retention,
         facts,
+        alarms,
         by_hand,
         declarations,
         path: None,

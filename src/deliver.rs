@@ -37,6 +37,7 @@ mod exchange;
 pub mod keep;
 pub mod legacy;
 pub mod look;
+pub mod notice;
 pub mod oidc;
 mod pinned;
 pub mod rules;

@@ -1,4 +1,4 @@
-//! Files of the disk, read whole and within a bound. What is no regular file is never opened: a pipe would wait for
+//! The disk: how much of it is free, and its files, read whole and within a bound. What is no regular file is never opened: a pipe would wait for
 //! ever, and a device may have no end.
 
 use std::fs::{self, File};
@@ -20,6 +20,25 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is larger than {}", size(bytes_max))));
     }
     Ok(bytes)
+}
+
+/// How much of the disk that a folder is on is free for us, and how large it is, in bytes.
+///
+/// # Errors
+/// As the file system says.
+pub fn free(folder: &Path) -> io::Result<(u64, u64)> {
+    let of = rustix::fs::statvfs(folder)?;
+    Ok((of.f_bavail.saturating_mul(of.f_frsize), of.f_blocks.saturating_mul(of.f_frsize)))
+}
+
+/// So many bytes, for people.
+#[must_use]
+pub fn in_words(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{} KiB", bytes >> 10),
+        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
+        _ => format!("{} GiB", bytes >> 30),
+    }
 }
 
 fn size(bytes: u64) -> String {

@@ -33,6 +33,8 @@ use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics};
 
 mod certificates;
+mod heralds;
+mod lookout;
 mod moving;
 pub mod open;
 mod people;
@@ -42,6 +44,8 @@ mod watch;
 mod workbench;
 
 use self::certificates::Certificates;
+use self::heralds::{Heralds, Telling};
+use self::lookout::Lookout;
 use self::moving::Order;
 use self::upkeep::Upkeep;
 pub use moving::Moving;
@@ -109,6 +113,7 @@ pub struct Gateway {
     watch: JoinHandle<()>,
     upkeep: Arc<Upkeep>,
     upkeeping: [JoinHandle<()>; 2],
+    telling: JoinHandle<()>,
 }
 
 /// The sockets that listen. They outlive the servers on them: while the gateway turns to another store, whoever connects
@@ -199,7 +204,9 @@ impl Gateway {
         let jobs = shown.jobs.clone();
         let admin_server =
             admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
-        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates).run());
+        let lookout = parts.lookout(&settings);
+        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates, lookout).run());
+        let telling = tokio::spawn(Arc::clone(&parts.heralds).run());
         let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
         let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
         tracing::info!(%public, %admin, scheme, "omgate is ready");
@@ -225,6 +232,7 @@ impl Gateway {
             watch,
             upkeep,
             upkeeping,
+            telling,
         })
     }
 
@@ -312,6 +320,7 @@ impl Gateway {
         self.jobs.end(why).await;
         self.housekeeping.abort();
         self.watch.abort();
+        self.telling.abort();
         self.reloader.end().await;
         let drain = self.reloader.drain();
         tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
@@ -462,6 +471,8 @@ struct Parts {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    telling: Arc<ArcSwap<Telling>>,
+    heralds: Arc<Heralds>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: admin::oidc::People,
     origin: OriginOf,
@@ -483,6 +494,7 @@ impl Parts {
             hold_unknown,
             retention,
             facts,
+            alarms: alarming,
             path,
             seen,
             ..
@@ -494,7 +506,10 @@ impl Parts {
         store.take_config(taken.clone()).await?;
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
-        let alarms = Arc::new(Alarms::new(Arc::clone(&metrics)));
+        let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(&clock)));
+        let telling = Arc::new(ArcSwap::from_pointee(Telling { alarming, gateway: server.name.clone() }));
+        let (told_of, figures, time) = (Arc::clone(&alarms), Arc::clone(&metrics), Arc::clone(&clock));
+        let heralds = Arc::new(Heralds::new(told_of, figures, time, Arc::clone(&telling)));
         let dispatch = Dispatch::start(dispatch::Parts {
             store: Arc::clone(&store),
             plan: Arc::clone(&plan),
@@ -538,6 +553,8 @@ impl Parts {
             clock,
             closing,
             terms,
+            telling,
+            heralds,
             accounts,
             people,
             origin,
@@ -569,6 +586,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             terms: Arc::clone(&self.terms),
+            telling: Arc::clone(&self.telling),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
             keys: Arc::clone(&self.keys),
@@ -609,6 +627,7 @@ impl Parts {
             jobs: admin::Jobs::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
+            herald: Some(Arc::clone(&self.heralds) as _),
             entry: admin::Entry::new(Arc::clone(&self.accounts), Arc::clone(&self.people), door),
             keep: admin::Keep {
                 terms: Arc::clone(&self.terms),
@@ -636,13 +655,27 @@ impl Parts {
         }
     }
 
+    fn lookout(&self, settings: &StoreSettings) -> Lookout {
+        let folder = (!settings.is_database()).then(|| settings.path.parent().unwrap_or(Path::new("")).to_owned());
+        Lookout {
+            store: Arc::clone(&self.store),
+            alarms: Arc::clone(&self.alarms),
+            clock: Arc::clone(&self.clock),
+            telling: Arc::clone(&self.telling),
+            folder,
+            known: Mutex::default(),
+        }
+    }
+
     fn housekeeping(
         &self,
         reloader: &Arc<Reloader>,
         moving: &Arc<Moving>,
         certificates: Arc<Certificates>,
+        lookout: Lookout,
     ) -> Housekeeping {
         Housekeeping {
+            lookout,
             store: Arc::clone(&self.store),
             desk: Arc::clone(&self.desk),
             alarms: Arc::clone(&self.alarms),
@@ -684,6 +717,7 @@ struct Housekeeping {
     reloader: Arc<Reloader>,
     moving: Arc<Moving>,
     certificates: Arc<Certificates>,
+    lookout: Lookout,
 }
 
 impl Housekeeping {
@@ -702,6 +736,7 @@ impl Housekeeping {
         let mut wall = WallClock::new(&self.clock);
         self.reloader.look_for_orphans().await;
         self.moving.look(&self.alarms).await;
+        self.lookout.look().await;
         for round in 1_u64.. {
             tokio::time::sleep(HOUSEKEEPING).await;
             if wall.was_set(&self.clock) {
@@ -710,6 +745,7 @@ impl Housekeeping {
                     tracing::warn!(%error, "due times could not be brought back");
                 }
             }
+            self.lookout.look().await;
             if round.is_multiple_of(6) {
                 self.desk.minute();
                 self.certificates.look();

@@ -2,17 +2,21 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// What one thread allocates another frees here, for every message: the system's allocator takes locks for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = omgate::cli::Cli::parse();
+    let (cli, watch) = match omgate::cli::parsed() {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            omgate::cli::print::note(&format!("omgate: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
     // Before there are other threads: what a thread may not, those may not that it begins.
     omgate::cli::gain_no_privileges();
-    match run(cli) {
+    match run(cli, watch) {
         Ok(code) => code,
         Err(error) => {
             omgate::cli::print::note(&format!("omgate: {error:#}"));
@@ -22,6 +26,9 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(cli: omgate::cli::Cli) -> anyhow::Result<ExitCode> {
-    omgate::cli::run(cli).await
+async fn run(cli: omgate::cli::Cli, watch: Option<omgate::cli::watch::Watch>) -> anyhow::Result<ExitCode> {
+    match watch {
+        Some(watch) => watch.run().await,
+        None => omgate::cli::run(cli).await,
+    }
 }

@@ -1,8 +1,6 @@
 //! Logs, metrics and alarms: what the gateway says about itself while it runs.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -10,13 +8,21 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::store::{Backlog, COMMIT_SIZES, Gap, Health, Ledger, WriterFigures};
+
+mod alarms;
+mod described;
+mod news;
+
+pub use alarms::{ALARMS, Alarm, Alarms};
+pub use described::{Described, METRICS};
+pub use news::{Event, News, Told};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize, clap::ValueEnum)]
@@ -118,6 +124,17 @@ struct SizeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoticeLabels {
+    channel: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AlarmLabels {
     alarm: &'static str,
     subject: String,
@@ -151,6 +168,8 @@ pub struct Metrics {
     writer_commands: GaugeI64,
     commits_by_size: Family<SizeLabels, GaugeI64>,
     alarms: Family<AlarmLabels, GaugeI64>,
+    notices: Family<NoticeLabels, Counter>,
+    spans: Family<SpanLabels, Counter>,
 }
 
 /// From half a millisecond to a minute.
@@ -183,92 +202,43 @@ impl Default for Metrics {
             writer_commands: Gauge::default(),
             commits_by_size: Family::default(),
             alarms: Family::default(),
+            notices: Family::default(),
+            spans: Family::default(),
         };
-        metrics.register_intake();
-        metrics.register_deliveries();
-        metrics.register_store();
+        metrics.register_all();
         metrics
     }
 }
 
 impl Metrics {
-    fn register_intake(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("omgate_answers", "Answers to Salesforce, by source and kind", self.answers.clone());
-        registry.register("omgate_unknown_paths", "Requests to paths that no source has", self.strays.clone());
-        registry.register(
-            "omgate_refused",
-            "What was refused for good: POSTs, and connections without a source",
-            self.refused.clone(),
-        );
-        registry.register_with_unit(
-            "omgate_certificate_expiry_timestamp",
-            "When the first certificate of a file expires, in Unix time",
-            Unit::Seconds,
-            self.certificates.clone(),
-        );
-        registry.register_with_unit(
-            "omgate_ack",
-            "From the last byte of a POST to its acknowledgement",
-            Unit::Seconds,
-            self.ack_seconds.clone(),
-        );
-        registry.register(
-            "omgate_body_bytes_largest",
-            "The largest body seen since the start",
-            self.body_bytes_largest.clone(),
-        );
-        registry.register("omgate_notifications", "The ledger's notifications", self.notifications.clone());
-        registry.register_with_unit(
-            "omgate_source_silence",
-            "Time since the last envelope of a source",
-            Unit::Seconds,
-            self.silence_seconds.clone(),
-        );
-    }
-
-    fn register_deliveries(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("omgate_deliveries", "The ledger's deliveries", self.deliveries.clone());
-        registry.register("omgate_attempts", "Calls begun", self.attempts.clone());
-        registry.register("omgate_attempts_unknown", "Calls with an unknown outcome", self.attempts_unknown.clone());
-        registry.register("omgate_outcomes", "What calls came to since the start", self.outcomes.clone());
-        registry.register_with_unit(
-            "omgate_delivery",
-            "How long calls took",
-            Unit::Seconds,
-            self.delivery_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "omgate_oldest_unsettled_age",
-            "Age of the oldest delivery that is not settled",
-            Unit::Seconds,
-            self.oldest_seconds.clone(),
-        );
-    }
-
-    fn register_store(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("omgate_ledger_balanced", "1 when the ledger balances", self.balanced.clone());
-        registry.register(
-            "omgate_lanes_repaired",
-            "Lanes a sweep had to repair: must be 0",
-            self.lanes_repaired.clone(),
-        );
-        registry.register("omgate_store_ready", "1 when the store takes commands", self.store_ready.clone());
-        registry.register("omgate_writer_queue", "Commands waiting for the writer", self.writer_queue.clone());
-        registry.register(
-            "omgate_writer_commits",
-            "Commits since the start that wrote something",
-            self.writer_commits.clone(),
-        );
-        registry.register("omgate_writer_commands", "Commands in those commits", self.writer_commands.clone());
-        registry.register(
-            "omgate_writer_commits_by_size",
-            "Commits since the start that wrote something and held at most so many commands",
-            self.commits_by_size.clone(),
-        );
-        registry.register("omgate_alarm", "1 while an alarm stands", self.alarms.clone());
+    /// Registers each of [`METRICS`] under its name there.
+    fn register_all(&mut self) {
+        let Self { registry, .. } = self;
+        let mut add = Register { registry };
+        add.metric("omgate_notifications", &self.notifications);
+        add.metric("omgate_source_silence_seconds", &self.silence_seconds);
+        add.metric("omgate_deliveries", &self.deliveries);
+        add.metric("omgate_attempts", &self.attempts);
+        add.metric("omgate_attempts_unknown", &self.attempts_unknown);
+        add.metric("omgate_ledger_balanced", &self.balanced);
+        add.metric("omgate_oldest_unsettled_age_seconds", &self.oldest_seconds);
+        add.metric("omgate_lanes_repaired", &self.lanes_repaired);
+        add.metric("omgate_answers_total", &self.answers);
+        add.metric("omgate_refused_total", &self.refused);
+        add.metric("omgate_unknown_paths_total", &self.strays);
+        add.metric("omgate_ack_seconds", &self.ack_seconds);
+        add.metric("omgate_body_bytes_largest", &self.body_bytes_largest);
+        add.metric("omgate_certificate_expiry_timestamp_seconds", &self.certificates);
+        add.metric("omgate_outcomes_total", &self.outcomes);
+        add.metric("omgate_delivery_seconds", &self.delivery_seconds);
+        add.metric("omgate_store_ready", &self.store_ready);
+        add.metric("omgate_writer_queue", &self.writer_queue);
+        add.metric("omgate_writer_commits", &self.writer_commits);
+        add.metric("omgate_writer_commands", &self.writer_commands);
+        add.metric("omgate_writer_commits_by_size", &self.commits_by_size);
+        add.metric("omgate_alarm", &self.alarms);
+        add.metric("omgate_notices_total", &self.notices);
+        add.metric("omgate_spans_total", &self.spans);
     }
 
     /// Counts an answer to Salesforce. `seconds` is the time since its last byte was read.
@@ -365,6 +335,22 @@ impl Metrics {
         self.alarms.get_or_create(&AlarmLabels { alarm, subject: subject.to_owned() }).set(standing);
     }
 
+    /// An alarm that is long over is no line any more.
+    fn forget_alarm(&self, alarm: &'static str, subject: &str) {
+        self.alarms.remove(&AlarmLabels { alarm, subject: subject.to_owned() });
+    }
+
+    /// Counts what became of a notice: `sent`, `failed` (given up) or `dropped` (too many were waiting).
+    pub fn noticed(&self, channel: &str, result: &'static str) {
+        self.notices.get_or_create(&NoticeLabels { channel: channel.to_owned(), result }).inc();
+    }
+
+    /// Counts what became of spans: `sent`, `failed` (the collector did not take them) or `dropped` (too many were waiting).
+    fn spanned(&self, result: &'static str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.spans.get_or_create(&SpanLabels { result }).inc_by(count);
+    }
+
     /// Everything, in the text format.
     #[must_use]
     pub fn render(&self) -> String {
@@ -376,99 +362,28 @@ impl Metrics {
     }
 }
 
+/// Registers metrics by what [`METRICS`] says of them.
+struct Register<'r> {
+    registry: &'r mut Registry,
+}
+
+impl Register<'_> {
+    fn metric(&mut self, name: &'static str, metric: &(impl Metric + Clone)) {
+        let help = METRICS.iter().find(|known| known.name == name).map(Described::help).unwrap_or_default();
+        // Of counters the library adds the end of the name itself.
+        self.registry.register(name.strip_suffix("_total").unwrap_or(name), help, metric.clone());
+    }
+}
+
 impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
     }
 }
 
-/// Conditions that a person should know of: said once when they begin and once when they end.
-#[derive(Debug)]
-pub struct Alarms {
-    metrics: Arc<Metrics>,
-    standing: Mutex<HashMap<(&'static str, String), String>>,
-    /// How many stand: most calls of `clear` find none, and the hot path makes them.
-    count: AtomicUsize,
-}
-
-impl Alarms {
-    /// More alarms of one kind than this are not told apart any more: the metrics stay bounded.
-    const STANDING_MAX: usize = 1_000;
-
-    /// No alarm stands.
-    #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, standing: Mutex::new(HashMap::new()), count: AtomicUsize::new(0) }
-    }
-
-    /// The condition holds. Logged once, until it is cleared.
-    pub fn raise(&self, alarm: &'static str, subject: &str, message: &str) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (alarm, subject.to_owned());
-        if standing.contains_key(&key) || standing.len() >= Self::STANDING_MAX {
-            return;
-        }
-        standing.insert(key, message.to_owned());
-        self.count.store(standing.len(), Ordering::Relaxed);
-        drop(standing);
-        self.metrics.alarm(alarm, subject, 1);
-        tracing::warn!(alarm, subject, "alarm begins: {message}");
-    }
-
-    /// The condition holds, and what is to be said of it may be something else than before. Logged whenever it is.
-    pub fn restate(&self, alarm: &'static str, subject: &str, message: &str) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(said) = standing.get_mut(&(alarm, subject.to_owned())) else {
-            drop(standing);
-            return self.raise(alarm, subject, message);
-        };
-        if said != message {
-            message.clone_into(said);
-            drop(standing);
-            tracing::warn!(alarm, subject, "alarm goes on: {message}");
-        }
-    }
-
-    /// The condition holds no longer. Logged once, if it stood.
-    pub fn clear(&self, alarm: &'static str, subject: &str) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed = standing.remove(&(alarm, subject.to_owned()));
-        self.count.store(standing.len(), Ordering::Relaxed);
-        drop(standing);
-        if removed.is_some() {
-            self.metrics.alarm(alarm, subject, 0);
-            tracing::info!(alarm, subject, "alarm ends");
-        }
-    }
-
-    /// The alarms that stand: kind, subject, message.
-    #[must_use]
-    pub fn standing(&self) -> Vec<(&'static str, String, String)> {
-        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> =
-            standing.iter().map(|((alarm, subject), text)| (*alarm, subject.clone(), text.clone())).collect();
-        list.sort();
-        list
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_alarm_that_stands_may_say_something_else() {
-        let alarms = Alarms::new(Arc::new(Metrics::default()));
-        for message in ["one mistake", "another"] {
-            alarms.restate("reload", "", message);
-            assert_eq!(alarms.standing(), [("reload", String::new(), message.to_owned())]);
-        }
-        alarms.clear("reload", "");
-        assert!(alarms.standing().is_empty());
-    }
 
     #[test]
     fn a_word_that_is_no_level_is_not_taken_for_a_filter() {
@@ -481,19 +396,6 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_stands_until_it_is_cleared() {
-        let metrics = Arc::new(Metrics::default());
-        let alarms = Alarms::new(Arc::clone(&metrics));
-        alarms.raise("silence", "orders", "nothing for an hour");
-        alarms.raise("silence", "orders", "nothing for two hours");
-        assert_eq!(alarms.standing(), [("silence", "orders".to_owned(), "nothing for an hour".to_owned())]);
-        assert!(metrics.render().contains("omgate_alarm{alarm=\"silence\",subject=\"orders\"} 1"));
-        alarms.clear("silence", "orders");
-        assert!(alarms.standing().is_empty());
-        assert!(metrics.render().contains("omgate_alarm{alarm=\"silence\",subject=\"orders\"} 0"));
-    }
-
-    #[test]
     fn the_metrics_equal_the_ledger() {
         let metrics = Metrics::default();
         let mut ledger = Ledger { balanced: true, ..Ledger::default() };
@@ -503,5 +405,41 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("omgate_deliveries{destination=\"erp\",state=\"delivered\"} 2"), "{text}");
         assert!(text.contains("omgate_ledger_balanced 1"), "{text}");
+    }
+
+    #[test]
+    fn every_metric_is_described_and_what_is_described_is_one() {
+        let metrics = Metrics::default();
+        let now = crate::clock::Timestamp(0);
+        let mut ledger = Ledger::default();
+        ledger.destinations.insert("erp".to_owned(), crate::store::DeliveryCounts::default());
+        ledger.sources.insert("orders".to_owned(), crate::store::NotificationCounts::default());
+        metrics.accounts(&ledger);
+        metrics.gaps(&[Gap { source: "orders".to_owned(), last_envelope: now, longest: None }], now);
+        let oldest_unsettled = [("erp".to_owned(), now)].into();
+        metrics.backlog(&Backlog { oldest_unsettled, lanes_repaired: 0 }, |_| 0.0);
+        metrics.store(&Health::Ready, &WriterFigures::default());
+        metrics.answered("orders", "ack", 0.1);
+        metrics.refused("orders", "malformed");
+        metrics.strayed(true);
+        metrics.certificates([("file", now)].into_iter());
+        metrics.called("erp", "delivered", 0.1);
+        metrics.alarm("store", "", 1);
+        metrics.noticed("mail", "sent");
+        metrics.spanned("sent", 1);
+        let text = metrics.render();
+        let line = |start: &str, name: &str, end: &str| {
+            assert!(
+                text.contains(&format!("{start} {} {end}", name.strip_suffix("_total").unwrap_or(name))),
+                "{name}:\n{text}"
+            );
+        };
+        for metric in METRICS {
+            line("# TYPE", metric.name, metric.kind);
+            line("# HELP", metric.name, &metric.help());
+            let sample = text.lines().find(|line| line.starts_with(metric.name)).unwrap();
+            assert!(metric.labels.iter().all(|label| sample.contains(&format!("{label}=\""))), "{sample}");
+        }
+        assert_eq!(text.matches("# TYPE").count(), METRICS.len());
     }
 }

@@ -46,6 +46,7 @@ pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
+    super::alarms::configure(config);
     super::keep::configure(config);
     super::rekey::configure(config);
     super::moving::configure(config);

@@ -57,7 +57,9 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
     let of_systems = |alarm: &str| OF_SYSTEMS.contains(&alarm);
     for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !of_systems(alarm)) {
         let text = if subject.is_empty() { message.clone() } else { format!("{subject}: {message}") };
-        list.push(need(alarm, subject, text, hint(message), href_of(alarm)));
+        // What is wrong in a file says nothing of who answered how.
+        let hint = if *alarm == "reload" { "" } else { hint(message) };
+        list.push(need(alarm, subject, text, hint, href_of(alarm)));
     }
     for (destination, counts) in &seen.ledger.destinations {
         if counts.dead > 0 {

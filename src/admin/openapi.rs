@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
 use crate::admin::{
-    adopt, api, book, idempotency, keep, moving, rekey, reload, reroute, sample, token, workbench,
+    adopt, alarms, api, book, idempotency, keep, moving, rekey, reload, reroute, sample, token, workbench,
 };
 
 pub(super) mod answers;
@@ -43,6 +43,8 @@ const VERBS: [(&str, &[&str]); 4] = [
     ),
     paths(
         adopt::adopt,
+        alarms::alarms,
+        alarms::test,
         api::change,
         api::change_many,
         api::dead,

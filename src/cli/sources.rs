@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::destinations::encoded;
 use crate::cli::print;
 
 mod adopt;
@@ -21,6 +22,20 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// List the sources: where each listens, when it was heard last, and its accounts.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one: its address for Salesforce, whose messages it takes, its accounts and alarms.
+    Show {
+        /// The source's name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// When each source was heard last, its longest silence, and the times in which the gateway itself did not listen.
     Gaps {
         /// Of this many days.
@@ -48,6 +63,24 @@ enum Verb {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
+        Verb::List { json } => {
+            let found = client.get("/sources", &[]).await?;
+            if json {
+                print::json(&found)
+            } else {
+                list(&found)
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Show { name, json } => {
+            let found = client.get(&format!("/sources/{}", encoded(&name)), &[]).await?;
+            if json {
+                print::json(&found)
+            } else {
+                detail(&found)
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Gaps { days, json } => {
             let gaps = client.get("/gaps", &[("days", days.to_string())]).await?;
             let absences = client.get("/absences", &[]).await?;
@@ -74,6 +107,44 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+fn list(found: &Value) {
+    let columns = [
+        ("source", "/name"),
+        ("path", "/path"),
+        ("last envelope", "/last_envelope"),
+        ("received", "/counts/received"),
+        ("duplicate", "/counts/duplicate"),
+        ("revised", "/counts/revised"),
+        ("unrouted", "/counts/unrouted"),
+        ("quarantined", "/counts/quarantined"),
+        ("unreadable", "/counts/unreadable"),
+    ];
+    print::list(found, &columns);
+}
+
+fn detail(found: &Value) {
+    let text = |pointer: &str| print::cell(found.pointer(pointer));
+    let words = |key: &str| {
+        let list = found.get(key).and_then(Value::as_array).into_iter().flatten();
+        list.map(|one| print::cell(Some(one))).collect::<Vec<_>>().join(", ")
+    };
+    print::line(&format!("source {} listens at {}", text("/name"), text("/address")));
+    print::line(
+        "  what Salesforce calls is that path at the name and port under which it reaches this machine or its proxy",
+    );
+    let organizations = words("organizations");
+    let taken = if organizations.is_empty() { "any".to_owned() } else { organizations };
+    print::line(&format!("organizations: {taken}; others: {}", text("/unknown_organization")));
+    print::line(&format!("routes: {}", words("routes")));
+    print::line(&format!("last envelope: {}", text("/last_envelope")));
+    let counts = found.get("counts").and_then(Value::as_object).into_iter().flatten();
+    let counts: Vec<String> = counts.map(|(kind, count)| format!("{} {count}", kind.replace('_', " "))).collect();
+    print::line(&counts.join(", "));
+    for alarm in found.get("alarms").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("alarm {}: {}", print::cell(alarm.get("alarm")), print::cell(alarm.get("message"))));
     }
 }
 

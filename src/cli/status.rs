@@ -40,6 +40,14 @@ fn standing(status: &Value) {
         None => print::line("ready"),
         Some(reason) => print::line(&format!("not ready: {reason}")),
     }
+    for need in status.get("needs").and_then(Value::as_array).into_iter().flatten() {
+        if need.get("what").and_then(Value::as_str) == Some("reload") {
+            // Said below, and all of it.
+            continue;
+        }
+        let (text, hint) = (print::cell(need.get("text")), print::cell(need.get("hint")));
+        print::line(format!("! {text} {hint}").trim_end());
+    }
     configuration(status);
     edge(status);
     let has_failed = status.pointer("/config/last_failed").is_some_and(|failed| !failed.is_null());

@@ -103,12 +103,19 @@ fn ntlm(table: Section<'_, '_>) -> Option<Auth> {
 }
 
 fn hmac(table: Section<'_, '_>) -> Option<Auth> {
-    let secrets = table.texts("secret");
+    let secrets = signing_secrets(&table);
     if !table.has("secret") {
         table.desk.error(&table.spot, "key `secret` is missing");
     }
+    table.finish();
+    Some(Auth::Webhook(Webhook { secrets: secrets? }))
+}
+
+/// `secret` of what is signed as Standard Webhooks does; one, or two while it is being changed.
+pub(super) fn signing_secrets(table: &Section<'_, '_>) -> Option<Vec<Text>> {
+    let secrets = table.texts("secret");
     for secret in secrets.iter().flatten() {
-        warn_of_clear(&table, secret);
+        warn_of_clear(table, secret);
         if !is_known(&secret.value) {
             continue;
         }
@@ -122,14 +129,13 @@ fn hmac(table: Section<'_, '_>) -> Option<Auth> {
             Some(_) | None => {}
         }
     }
-    table.finish();
-    Some(Auth::Webhook(Webhook { secrets: secrets?.into_iter().map(|field| field.value).collect() }))
+    Some(secrets?.into_iter().map(|field| field.value).collect())
 }
 
 fn oauth(table: Section<'_, '_>) -> Option<Auth> {
     let token_url = needed(&table, "token_url");
     if let Some(url) = &token_url {
-        warn_of_plain_http(&table, url);
+        warn_of_plain_http(&table, url, "credentials and tokens");
     }
     let secret = table.text("client_secret");
     if let Some(secret) = &secret {
@@ -227,14 +233,14 @@ fn needed(section: &Section<'_, '_>, key: &'static str) -> Option<Field<Text>> {
     field
 }
 
-fn warn_of_clear(section: &Section<'_, '_>, secret: &Field<Text>) {
+pub(super) fn warn_of_clear(section: &Section<'_, '_>, secret: &Field<Text>) {
     if secret.value.is_plain() {
         section.desk.warning(&secret.spot, IN_CLEAR);
     }
 }
 
-/// The client's secret and the tokens go over it.
-fn warn_of_plain_http(section: &Section<'_, '_>, url: &Field<Text>) {
+/// What goes over it should be read by nobody else.
+pub(super) fn warn_of_plain_http(section: &Section<'_, '_>, url: &Field<Text>, what: &str) {
     let Ok(parsed) = Url::parse(url.value.reveal().trim()) else { return };
     let is_here = match parsed.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -244,6 +250,6 @@ fn warn_of_plain_http(section: &Section<'_, '_>, url: &Field<Text>) {
     };
     if parsed.scheme() == "http" && !is_here {
         let spot = Spot { key: url.spot.key.clone(), span: url.spot.span.clone() };
-        section.desk.warning(&spot, "sends credentials and tokens in clear; write https://");
+        section.desk.warning(&spot, format!("sends {what} in clear; write https://"));
     }
 }

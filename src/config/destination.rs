@@ -26,7 +26,7 @@ use crate::soap::security::Security;
 use crate::soap::security::signature::Signature;
 use crate::wsdl::{self, Files, Finding, Operation, OperationChoice, Reading};
 
-mod tls;
+pub(super) mod tls;
 
 /// What scaffold writes where a WSDL gives no address.
 pub(super) const GAP_ENDPOINT: &str = "http://host/path";

@@ -520,6 +520,11 @@ impl<'s, 'd> Section<'s, 'd> {
         self.desk.substituted(raw, spot)
     }
 
+    /// Knows a key of which nothing is said.
+    pub(super) fn ignore(&self, key: &'static str) {
+        self.look(key);
+    }
+
     /// Knows a key that is refused with a reason of its own.
     pub(super) fn refuse(&self, key: &'static str, reason: &str) {
         if self.look(key).is_some() {

@@ -40,6 +40,8 @@ pub struct Server {
     pub watch: bool,
     /// `watch_every`: how often the files are read again, where nothing tells that they changed. Default 30 s, 1 s to 1 h.
     pub watch_every: Duration,
+    /// `name`: what this gateway calls itself in what it tells others. Default the machine's name.
+    pub name: String,
     /// `log`: how log lines look, `text` (default) or `json`.
     pub log: LogFormat,
     /// `log_level`: a level or a filter as `tracing` knows it. Default `info`.
@@ -105,6 +107,7 @@ pub(super) fn server(root: &Section<'_, '_>, egress: &Egress) -> Server {
             drain: Duration::from_secs(20),
             watch: true,
             watch_every: WATCH_EVERY,
+            name: machine(),
             log: LogFormat::Text,
             log_level: "info".to_owned(),
         };
@@ -128,6 +131,7 @@ pub(super) fn server(root: &Section<'_, '_>, egress: &Egress) -> Server {
         drain: section.duration("drain", Duration::ZERO..=HOUR).map_or(Duration::from_secs(20), |field| field.value),
         watch: section.boolean("watch").unwrap_or(true),
         watch_every: section.duration("watch_every", SECOND..=HOUR).map_or(WATCH_EVERY, |field| field.value),
+        name: section.parsed("name", name).map_or_else(machine, |field| field.value),
         log: section
             .choice("log", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
             .map_or(LogFormat::Text, |field| field.value),
@@ -157,6 +161,7 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
         drain: _,
         watch: _,
         watch_every: _,
+        name: _,
     } = running;
     let (server, new_store) = new;
     let pairs = [
@@ -172,6 +177,21 @@ pub fn needs_restart(running: (&Server, &StoreSettings), new: (&Server, &StoreSe
         ("store.url", *store != *new_store),
     ];
     pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// The machine's name, as the kernel knows it.
+fn machine() -> String {
+    let read = crate::disk::read(Path::new("/proc/sys/kernel/hostname"), 1 << 10).unwrap_or_default();
+    let text = String::from_utf8_lossy(&read).trim().to_owned();
+    name(&text).unwrap_or_else(|_| "gateway".to_owned())
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is no name: 1 to 64 letters, digits, hyphens, dots and underscores"))
 }
 
 fn log_level(text: &str) -> Result<String, String> {

@@ -22,6 +22,7 @@ use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan};
 use crate::gateway::certificates::Certificates;
+use crate::gateway::heralds::Telling;
 use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
@@ -50,6 +51,7 @@ pub(super) struct Parts {
     pub(super) clock: SharedClock,
     pub(super) closing: Arc<AtomicBool>,
     pub(super) terms: Arc<ArcSwap<Terms>>,
+    pub(super) telling: Arc<ArcSwap<Telling>>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
     pub(super) keys: SharedKeys,
@@ -78,6 +80,7 @@ pub struct Reloader {
     clock: SharedClock,
     closing: Arc<AtomicBool>,
     terms: Arc<ArcSwap<Terms>>,
+    telling: Arc<ArcSwap<Telling>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: People,
     keys: SharedKeys,
@@ -131,6 +134,7 @@ impl Reloader {
             clock,
             closing,
             terms,
+            telling,
             accounts,
             people,
             keys,
@@ -156,6 +160,7 @@ impl Reloader {
             clock,
             closing,
             terms,
+            telling,
             accounts,
             people,
             keys,
@@ -321,6 +326,7 @@ impl Reloader {
             seen,
             retention,
             facts,
+            alarms: alarming,
             ..
         } = loaded;
         let facts = Arc::new(facts);
@@ -346,6 +352,7 @@ impl Reloader {
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms { retention, sources: super::silences(&sources), masks, facts }));
+        self.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
         self.accounts.store(Arc::new(accounts));
         self.people.store(Arc::new(super::people::provider(&server)));
         {

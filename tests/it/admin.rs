@@ -1,6 +1,7 @@
 //! Who may come in at the admin listener: TLS, accounts, rights, sessions, forms, bounds on failed logins.
 
 mod oidc;
+mod roles;
 
 use std::path::Path;
 use std::sync::LazyLock;

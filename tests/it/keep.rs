@@ -120,7 +120,7 @@ async fn the_ledger_is_shown_in_all_and_by_day_as_a_table_as_csv_and_as_json() {
         ("from=2026-01-02&to=2026-01-01", "lies after"),
         ("from=2020-01-01&to=2026-01-01", "over 366 days"),
         ("from=yesterday", "no day"),
-        ("by=hour", "unknown field"),
+        ("by=hour", "there is no parameter \"by\" here"),
     ] {
         let problem = gateway.admin(&format!("/api/v1/ledger/days?{query}")).await;
         assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");

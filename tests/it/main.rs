@@ -15,6 +15,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod admin;
+mod alarms;
 mod at_rest;
 mod checks;
 mod closed;
@@ -41,7 +42,9 @@ mod keep;
 mod line;
 mod linear;
 mod lists;
+mod looks;
 mod messages;
+mod metrics;
 #[cfg(feature = "postgres")]
 mod moving;
 mod ntlm;

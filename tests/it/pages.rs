@@ -11,9 +11,8 @@ use crate::interop::servers::installed;
 
 /// What a mapping cannot make a number of, so that there is a dead letter without a call.
 const NO_NUMBER: &str = "<sf:Name>ACME-9</sf:Name><sf:Amount>plenty</sf:Amount><sf:StageName>Open</sf:StageName>";
-const FINE: &str = "<sf:Name>ACME-1</sf:Name><sf:Amount>12.5</sf:Amount><sf:StageName>Closed Won</sf:StageName>";
-/// No page may have it for whoever lacks the right `payload`.
-const SECRET: &str = "Zebra-4711-Quagga";
+pub(crate) const FINE: &str =
+    "<sf:Name>ACME-1</sf:Name><sf:Amount>12.5</sf:Amount><sf:StageName>Closed Won</sf:StageName>";
 
 /// Three destinations: one takes all, one refuses every third record for good, one refuses our credentials.
 fn configuration(url: &str, more: &str) -> String {
@@ -90,14 +89,14 @@ fn answer(_: usize, arrived: &Arrived) -> Option<(u16, String)> {
     })
 }
 
-async fn post(process: &Process, number: usize, fields: &str) {
+pub(crate) async fn post(process: &Process, number: usize, fields: &str) {
     let (id, record) = (format!("04l{number:012}AAA"), format!("006{number:012}AAA"));
     let body = envelope(&[Notice { id: &id, record: &record, fields }]);
     assert!(process.post("/om/order-won", body).await.unwrap().is_ack());
 }
 
 /// A gateway with a bit of everything on its pages.
-async fn busy(more: &str) -> (Process, Sink) {
+pub(crate) async fn busy(more: &str) -> (Process, Sink) {
     let sink = Sink::start(Box::new(answer)).await;
     let url = sink.url("");
     let mut process = Process::prepare(&configuration(&url, more));

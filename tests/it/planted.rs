@@ -24,7 +24,7 @@ use crate::harness::{ACTION, ORGANIZATION, Process};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is planted, by where it comes from.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 10] = [
     ("PLANTED_BASIC", "pl4nted-basic & <word> +/\u{e9}"),
     ("PLANTED_OAUTH", "pl4nted%oauth/client+secret"),
     ("PLANTED_WSSE", "pl4nted-usernametoken-\"word\""),
@@ -34,14 +34,16 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("PLANTED_SEGMENT", "pl4nted-secret-segment"),
     ("PLANTED_POSTGRES", "pl4nted-postgres-password"),
     ("PLANTED_MAPPED", "pl4nted-constant-of-a-mapping"),
+    ("PLANTED_MAIL", "pl4nted-password-of-a-mailbox"),
 ];
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     ("bearer", "pl4nted-bearer-token"),
     ("api-key", "pl4nted-api-key-by-a-program"),
     ("hmac", "whsec_cGw0bnRlZC1zaWduaW5nLXNlY3JldC1vZi1hLXdlYmhvb2s="),
     ("oidc", "pl4nted-oidc-client-secret"),
     ("header", "pl4nted-header-of-a-table"),
     ("query", "pl4nted-query-of-an-address"),
+    ("notify", "pl4nted-signing-secret-of-notices"),
 ];
 const CREDENTIAL: &str = "pl4nted-digest-password";
 const ACCESS_TOKEN: &str = "pl4nted-access-token";
@@ -238,6 +240,16 @@ Customer.Id = "record.Id"
 "#,
         wsdl.display()
     ));
+    for path in ["taken", "refused"] {
+        text.push_str(&format!(
+            "[[notify]]\nname = \"{path}\"\nkind = \"webhook\"\nurl = \"{url}/{path}?key=${{file:secrets/query}}\"\nsecret = \"${{file:secrets/notify}}\"\n"
+        ));
+    }
+    text.push_str(&format!(
+        "[[notify]]\nname = \"mail\"\nkind = \"email\"\nserver = \"{}\"\nprivacy = \"none\"\nusername = \"u\"\n\
+         password = \"${{PLANTED_MAIL}}\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\ntimeout = \"1s\"\n",
+        server.address
+    ));
     text
 }
 
@@ -358,6 +370,8 @@ async fn looked_at(process: &Process, token: &str, heard: &mut Heard) {
         "issues list --json",
         "jobs list",
         "systems list",
+        "alarms list",
+        "alarms test",
         "ledger",
         "ledger --by-day --format csv",
         "sources gaps",

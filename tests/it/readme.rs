@@ -1,5 +1,6 @@
 //! The README is true: its configuration loads, its examples give what it says, its keys are known.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::process::Command;
 use omgate::clock::Timestamp;
 use omgate::config;
 use omgate::expression::{Expression, FILTERS, Subject, TESTS, Tables};
+use omgate::telemetry::{ALARMS, METRICS};
 
 const README: &str = include_str!("../../README.md");
 const SERVICE: &str = include_str!("../../packaging/omgate.toml");
@@ -147,6 +149,11 @@ fn every_documented_key_is_known() {
         ("### `[egress]`", "[egress]\n".to_owned(), 1),
         ("### `[retention]`", "[retention]\n".to_owned(), 10),
         ("`delivered`, `superseded` and `discarded` are tables", "[retention.superseded]\n".to_owned(), 3),
+        ("### `[alarms]`", "[alarms]\n".to_owned(), 4),
+        ("### `[[notify]]`", "[[notify]]\nname = \"a\"\nkind = \"command\"\n".to_owned(), 4),
+        ("With `kind = \"webhook\"` a notice", "[[notify]]\nname = \"a\"\nkind = \"webhook\"\n".to_owned(), 5),
+        ("With `kind = \"email\"` it is sent", "[[notify]]\nname = \"a\"\nkind = \"email\"\n".to_owned(), 7),
+        ("With `kind = \"command\"` a program", "[[notify]]\nname = \"a\"\nkind = \"command\"\n".to_owned(), 1),
         ("### `[[source]]`", source.to_owned(), 10),
         ("### `[[destination]]`", rest.to_owned(), 16),
         ("`retry` is a table", format!("{rest}[destination.retry]\n"), 5),
@@ -178,6 +185,30 @@ fn every_documented_key_is_known() {
 }
 
 #[test]
+fn every_metric_is_in_the_readme_as_it_is() {
+    let rows = table("### Metrics", "metric");
+    let documented: BTreeMap<&str, (&str, Vec<&str>, bool)> =
+        rows.iter().map(|row| (quoted(&row[0])[0], (row[1].as_str(), quoted(&row[2]), row[3] == "shared"))).collect();
+    let there = METRICS.iter().map(|metric| (metric.name, (metric.kind, metric.labels.to_vec(), metric.shared)));
+    assert_eq!(documented, there.collect());
+}
+
+#[test]
+fn every_alarm_is_in_the_readme() {
+    let rows = table("### Alarms", "alarm");
+    let documented: BTreeSet<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+    assert_eq!(documented, BTreeSet::from(ALARMS));
+}
+
+#[test]
+fn the_examples_of_channels_load() {
+    let flow = block("### 2. Write `omgate.toml`", "toml");
+    let channels = block("### `[[notify]]`", "toml").replace("${ALERTS_SECRET}", "${file:password}");
+    let loaded = load(&format!("{flow}\n{}", channels.replace("secrets/mail", "password")));
+    assert_eq!(loaded.unwrap_or_else(|problems| panic!("{problems}")).alarms.channels.len(), 2);
+}
+
+#[test]
 fn every_command_of_the_readme_is_one() {
     let mut tried = 0;
     for row in table("## Commands", "command") {
@@ -203,7 +234,7 @@ fn every_rule_that_the_check_names_is_in_the_readme() {
     let documented = table("## Checking", "rule");
     let documented: Vec<&str> = documented.iter().flat_map(|row| quoted(&row[0])).collect();
     let goldens = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config-errors");
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     for name in ["misfits.txt", "fields.txt", "expressions.txt", "target-paths.txt", "required-elements.txt"] {
         let text = fs::read_to_string(goldens.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         found.extend(text.lines().filter_map(|line| Some(line.strip_suffix(']')?.rsplit_once('[')?.1.to_owned())));

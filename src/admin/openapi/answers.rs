@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use crate::admin::alarms;
 use crate::admin::api::Explained;
 use crate::admin::book;
 use crate::admin::needs::NeedsPerson;
@@ -74,6 +75,33 @@ struct StandingAlarm {
     subject: String,
     /// In words.
     message: String,
+}
+
+/// The alarms that stand, and who is told of them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Alarms)]
+pub(in crate::admin) struct AlarmsTold {
+    alarms: Vec<AlarmTold>,
+    channels: Vec<alarms::Heard>,
+}
+
+/// An alarm that stands, and since when.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AlarmSince)]
+struct AlarmTold {
+    #[serde(flatten)]
+    alarm: StandingAlarm,
+    since: Timestamp,
+}
+
+/// What a test of channels came to.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct AlarmsTested {
+    dry_run: bool,
+    /// The channels that are meant.
+    channels: Vec<String>,
+    /// What became of each; empty in a dry run.
+    tried: Vec<alarms::Tried>,
 }
 
 /// How a system stands, in short.

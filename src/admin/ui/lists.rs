@@ -35,8 +35,8 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    async fn of(admin: &web::Data<Admin>, request: &HttpRequest, caller: &Caller) -> Result<Self, Problem> {
-        let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    async fn of(admin: &web::Data<Admin>, request: &HttpRequest) -> Result<Self, Problem> {
+        let facts = read(book::facts(admin.clone()).await).await?.document;
         let names = |list: &str, key: &str| {
             let all = Doc::new(&facts).at(list).list();
             let mut names: Vec<String> = all.into_iter().map(|one| one.at(key).text()).collect();
@@ -123,7 +123,7 @@ pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: Ht
     let query = query_of(&request, &OWN, &[("limit", ROWS)]);
     let filter = parsed::<NotificationFilter>(&query)?;
     let answer = read(api::notifications(admin.clone(), filter, caller.clone()).await).await?;
-    let filters = Filters::of(&admin, &request, &caller).await?;
+    let filters = Filters::of(&admin, &request).await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/notifications", &request, &rows, "row", answer.next);
     page(&Notifications {
@@ -179,7 +179,7 @@ pub(in crate::admin) async fn deliveries(admin: web::Data<Admin>, request: HttpR
     let query = query_of(&request, &OWN, &[("limit", ROWS)]);
     let filter = parsed::<DeliveryFilter>(&query)?;
     let answer = read(api::deliveries(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
-    let filters = Filters::of(&admin, &request, &caller).await?;
+    let filters = Filters::of(&admin, &request).await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/deliveries", &request, &rows, "delivery_id", answer.next);
     page(&Deliveries {

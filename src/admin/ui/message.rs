@@ -188,7 +188,7 @@ pub(in crate::admin) async fn notification(
     let found = api::notification(admin.clone(), id, asked, caller.clone(), person).await;
     let found = read(found).await?.document;
     let doc = Doc::new(&found);
-    let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    let facts = read(book::facts(admin.clone()).await).await?.document;
     let revisions = doc.at("revisions").list();
     let newest = revisions.last().copied().unwrap_or_default();
     let mut whole = Vec::new();
@@ -247,7 +247,7 @@ pub(in crate::admin) async fn delivery(
 ) -> Page {
     let number = *id;
     let told = read(api::delivery(admin.clone(), id, asked, caller.clone(), person).await).await?.document;
-    let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    let facts = read(book::facts(admin.clone()).await).await?.document;
     let record = Doc::new(&told).at("delivery.record_id").text();
     let history = history_of(&admin, &request, &caller, &record).await?;
     let audit = audit_of(&admin, "delivery", &number.to_string()).await?;

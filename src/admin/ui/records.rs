@@ -63,7 +63,7 @@ struct Configuration<'a> {
 }
 
 pub(in crate::admin) async fn configuration(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    let facts = read(book::facts(admin.clone()).await).await?.document;
     let status = read(api::status(admin.clone(), caller.clone()).await).await?.document;
     // A gateway without a file has facts and no standing.
     let standing = read(reload::config(admin).await).await.map(|answer| answer.document).unwrap_or_default();

@@ -27,7 +27,7 @@ struct Workbench<'a> {
 }
 
 pub(in crate::admin) async fn workbench(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    let facts = read(book::facts(admin.clone()).await).await?.document;
     let filter = parsed::<NotificationFilter>("limit=5&kind=routed")?;
     let newest = read(api::notifications(admin, filter, caller.clone()).await).await?.document;
     let routes = Doc::new(&facts).at("facts.routes");
@@ -98,7 +98,7 @@ struct Start<'a> {
 
 /// The guide: source, destination, route, and a message delivered.
 pub(in crate::admin) async fn start(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let facts = read(book::facts(admin.clone(), caller.clone()).await).await?.document;
+    let facts = read(book::facts(admin.clone()).await).await?.document;
     let sources = read(book::sources(admin.clone(), caller.clone()).await).await?.document;
     let ledger: Json = read(api::ledger(admin).await).await?.document;
     let doc = Doc::new(&facts);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::finding::{Findings, Judged, Level};
+use crate::disk::{self, in_words};
 
 /// Under these a write-ahead log is not safe: SQLite's shared memory and its locks do not hold there.
 const NETWORK: [&str; 16] = [
@@ -56,11 +57,8 @@ pub(super) fn look(findings: &mut Findings, folder: &Path) {
         Some(mount) => findings.judged("file system", file_system(mount)),
         None => findings.skip("file system", "/proc/self/mounts does not say which one it is"),
     }
-    match rustix::fs::statvfs(real.as_path()) {
-        Ok(of) => {
-            let bytes = |blocks: u64| blocks.saturating_mul(of.f_frsize);
-            findings.judged("free space", free(bytes(of.f_bavail), bytes(of.f_blocks)));
-        }
+    match disk::free(&real) {
+        Ok((bytes, all)) => findings.judged("free space", free(bytes, all)),
         Err(error) => findings.fail("free space", format!("it cannot be asked for: {error}"), "look at the folder"),
     }
     match timed(&real) {
@@ -134,14 +132,6 @@ fn free(bytes: u64, all: u64) -> Judged {
 
 fn percent(part: u64, all: u64) -> u64 {
     u64::try_from(u128::from(part) * 100 / u128::from(all.max(1))).unwrap_or(100)
-}
-
-fn in_words(bytes: u64) -> String {
-    match bytes {
-        0..0x10_0000 => format!("{} KiB", bytes >> 10),
-        0x10_0000..0x4000_0000 => format!("{} MiB", bytes >> 20),
-        _ => format!("{} GiB", bytes >> 30),
-    }
 }
 
 /// How long writes take until the disk calls them written, each a page behind the one before.

@@ -358,6 +358,7 @@ async fn readyz(world: &World) -> (u16, String) {
         edge: Box::new(|| serde_json::json!({})),
         reload: None,
         moving: None,
+        herald: None,
         keep: admin::Keep::default(),
         entry: admin::Entry::default(),
         plan_to: Box::new(|_, _| Err(String::new())),
