@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde_json::Value as Json;
 
 use crate::account::{Right, Rights};
+use crate::admin::api;
 use crate::issue;
 
 /// What an address needs.
@@ -26,8 +27,8 @@ const REPLAY: Need = Need::Right(Right::Replay);
 const OPERATE: Need = Need::Right(Right::Operate);
 const ADMINISTER: Need = Need::Right(Right::Administer);
 
-/// Every address that is served: method, path, need. `{…}` stands for one segment; the first row that fits counts. What
-/// is not here is not there.
+/// Every address that is served: method, path, need. `{…}` stands for one segment, `{verb}` for one that is no number. Of
+/// the rows that fit a path, the first of those counts that say most of it. What is not here is not there.
 ///
 /// Whoever lacks the right `payload` sees these without what records hold; edited content needs `edit` besides.
 pub const ADDRESSES: &[(&str, &str, Need)] = &[
@@ -112,14 +113,12 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
 /// What a request needs; none when there is nothing at its address.
 #[must_use]
 pub fn need(method: &str, path: &str) -> Option<Need> {
-    let found = ADDRESSES.iter().find(|(known, pattern, _)| *known == method && fits(pattern, path));
-    found.map(|(_, _, need)| *need)
+    rows(path).find(|(known, ..)| *known == method).map(|(_, _, need)| *need)
 }
 
 /// The methods that an address knows, as `Allow` has them; empty when there is nothing at it.
 pub(super) fn methods(path: &str) -> String {
-    let known: BTreeSet<&str> =
-        ADDRESSES.iter().filter(|(_, pattern, _)| fits(pattern, path)).map(|(method, ..)| *method).collect();
+    let known: BTreeSet<&str> = rows(path).map(|(method, ..)| *method).collect();
     known.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -135,15 +134,30 @@ pub(super) fn areas() -> BTreeSet<&'static str> {
     needing.map(|(_, path, _)| area(path)).collect()
 }
 
-fn fits(pattern: &str, path: &str) -> bool {
-    let (mut known, mut asked) = (pattern.split('/'), path.split('/'));
+/// The rows of a path: those that fit it and say most of it.
+fn rows(path: &str) -> impl Iterator<Item = &'static (&'static str, &'static str, Need)> {
+    let most = ADDRESSES.iter().filter_map(|(_, pattern, _)| said(pattern, path)).max();
+    ADDRESSES.iter().filter(move |(_, pattern, _)| most.is_some() && said(pattern, path) == most)
+}
+
+/// How many segments of a path a pattern says in so many words; none when it does not fit.
+fn said(pattern: &str, path: &str) -> Option<usize> {
+    let (mut known, mut asked, mut words) = (pattern.split('/'), path.split('/'), 0);
     loop {
         match (known.next(), asked.next()) {
-            (None, None) => return true,
-            (Some(known), Some(asked)) if known == asked || (known.starts_with('{') && !asked.is_empty()) => {}
-            _ => return false,
+            (None, None) => return Some(words),
+            (Some(known), Some(asked)) if known == asked => words += 1,
+            (Some("{verb}"), Some(asked)) if is_verb(asked) => words += 1,
+            (Some("{verb}"), Some(asked)) if asked.is_empty() || asked.parse::<i64>().is_ok() => return None,
+            (Some(known), Some(asked)) if known.starts_with('{') && !asked.is_empty() => {}
+            _ => return None,
         }
     }
+}
+
+fn is_verb(word: &str) -> bool {
+    let verbs = [&api::DELIVERY_VERBS[..], &api::JOB_VERBS, &api::SYSTEM_VERBS];
+    verbs.iter().any(|known| known.contains(&word))
 }
 
 /// Who asks, and what they may.
@@ -372,6 +386,11 @@ mod tests {
             ("/api/v1/tokens", "GET, POST"),
             ("/api/v1/ledger", "GET"),
             ("/api/v1/deliveries/7/replay", "POST"),
+            ("/api/v1/deliveries/7", "GET"),
+            ("/api/v1/deliveries/hold", "POST"),
+            ("/api/v1/deliveries/nonsense", "GET, POST"),
+            ("/api/v1/notifications/reroute", "POST"),
+            ("/api/v1/notifications/04l1", "GET"),
             ("/nowhere", ""),
         ] {
             assert_eq!(methods(path), known, "{path}");

@@ -15,8 +15,8 @@ use crate::admin::access::Caller;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
-use crate::admin::openapi::answers;
 use crate::admin::needs::{self, NeedsPerson};
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
@@ -26,8 +26,8 @@ use crate::delivery::{DeliveryId, State};
 use crate::fields;
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, Ledger, NotificationFilter,
-    NotificationView, Pause, RefusedPost, StoreError, SystemState,
+    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, Ledger,
+    NotificationFilter, NotificationView, Pause, RefusedPost, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -77,11 +77,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(
-            web::JsonConfig::default()
-                .limit(BODY_BYTES_MAX)
-                .error_handler(|error, _| refused_body(&error)),
-        )
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| refused_body(&error)))
         .app_data(
             web::PathConfig::default()
                 .error_handler(|error, _| failed(404, format!("the address is not understood: {error}"))),
@@ -97,8 +93,7 @@ fn too_long() -> String {
 fn refused_body(error: &JsonPayloadError) -> actix_web::Error {
     let is_too_large =
         matches!(error, JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. });
-    let answer =
-        if is_too_large { too_large() } else { problem(400, &format!("the body is not understood: {error}")) };
+    let answer = if is_too_large { too_large() } else { problem(400, &format!("the body is not understood: {error}")) };
     actix_web::error::InternalError::from_response(error.to_string(), answer).into()
 }
 

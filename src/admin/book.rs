@@ -8,9 +8,9 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::admin::openapi::answers;
 use crate::admin::access::Caller;
 use crate::admin::names::Asked;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api, masked, reload};
 use crate::delivery::State;

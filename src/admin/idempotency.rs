@@ -208,12 +208,15 @@ pub(super) async fn once(
     done.await.unwrap_or_else(|error| Err(actix_web::error::ErrorInternalServerError(error)))
 }
 
-const UNDER_WAY: &str = "the first call under this Idempotency-Key is under way; ask again, under the same key, when it has ended";
-const ANOTHER: &str = "this Idempotency-Key was given to another call: another address or another body; give each call a key of its own";
+const UNDER_WAY: &str =
+    "the first call under this Idempotency-Key is under way; ask again, under the same key, when it has ended";
+const ANOTHER: &str =
+    "this Idempotency-Key was given to another call: another address or another body; give each call a key of its own";
 
 /// The key, when it is one.
 fn named(key: &HeaderValue) -> Result<String, String> {
-    let is_fine = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let is_fine =
+        |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let fine = key.to_str().ok().filter(is_fine);
     fine.map(str::to_owned).ok_or_else(|| {
         format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters, such as a UUID")

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::admin::openapi::answers;
 use crate::admin::names::Asked;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;

@@ -9,8 +9,12 @@ use actix_web::http::header::CONTENT_TYPE;
 use bytes::Bytes;
 use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Description, Ref, RefOr, Required, Response, ResponseBuilder, Server};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, OpenApi as Description, Ref, RefOr, Required, Response, ResponseBuilder, Server,
+};
 use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
@@ -154,8 +158,7 @@ fn spread(api: &mut Description) {
 fn complete(method: &str, path: &str, operation: &mut Operation) {
     let own = path.strip_prefix(BASE).unwrap_or(path);
     let words = own.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    operation.operation_id =
-        Some(words.fold(method.to_lowercase(), |id, word| format!("{id}_{word}")));
+    operation.operation_id = Some(words.fold(method.to_lowercase(), |id, word| format!("{id}_{word}")));
     operation.tags = Some(vec![access::area(path).to_owned()]);
     if let Some(Need::Right(right)) = access::need(method, path) {
         let needs = format!("Needs the right `{}`.", right.as_str());

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::account::{self, Right, Rights, Role};
-use crate::admin::openapi::answers;
 use crate::admin::access::{self, Caller, Who};
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::store::{By, Deed, Token};
@@ -90,7 +90,12 @@ impl Wanted {
     request_body = Wanted,
     responses((status = 200, body = answers::TokenForecast), (status = 201, body = answers::TokenMade))
 )]
-pub(super) async fn create(admin: web::Data<Admin>, wanted: web::Json<Wanted>, caller: Caller, person: Person) -> HttpResponse {
+pub(super) async fn create(
+    admin: web::Data<Admin>,
+    wanted: web::Json<Wanted>,
+    caller: Caller,
+    person: Person,
+) -> HttpResponse {
     let wanted = wanted.into_inner();
     if let Some(fault) = wanted.fault(&caller) {
         return api::problem(400, &fault);

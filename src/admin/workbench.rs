@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::account::Right;
-use crate::admin::openapi::answers;
 use crate::admin::access::Caller;
 use crate::admin::entry::lacking;
+use crate::admin::openapi::answers;
 use crate::admin::{Admin, api};
 use crate::store::{StoredConfig, StoredNotification};
 

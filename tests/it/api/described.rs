@@ -83,7 +83,13 @@ impl Holder<'_> {
         faults
     }
 
-    fn members(&self, schema: &Map<String, Value>, members: &Map<String, Value>, place: &str, faults: &mut Vec<String>) {
+    fn members(
+        &self,
+        schema: &Map<String, Value>,
+        members: &Map<String, Value>,
+        place: &str,
+        faults: &mut Vec<String>,
+    ) {
         if !schema.contains_key("properties") && !schema.contains_key("additionalProperties") {
             return;
         }
