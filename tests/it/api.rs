@@ -101,6 +101,8 @@ async fn real_answers_are_as_they_are_described() {
             path if ["/revoke", "/acknowledge", "/store/move", "/give-up"].iter().any(|end| path.ends_with(end)) => {
                 continue;
             }
+            // Each of these ends what the others would steer; all answer as a job is told.
+            path if path.starts_with("/api/v1/jobs/") && method == "POST" => continue,
             path if path.ends_with("/release") || path.ends_with("/hold") || path.ends_with("/discard") => continue,
             _ => json!({}),
         };
@@ -181,7 +183,8 @@ async fn a_call_that_comes_again_under_its_key_is_done_once() {
     let other = call(&process, path, "key 1", &json!({"name": "cd", "expires_in_s": 3_600})).await;
     assert!(other.0 == 422 && other.2["detail"].as_str().unwrap().contains("another call"), "{other:?}");
     assert_eq!(call(&process, "/api/v1/systems/erp/pause", "key 1", &wanted).await.0, 422, "another address");
-    assert_eq!(call(&process, path, "key 2", &wanted).await.0, 201);
+    let more = json!({"name": "cd", "expires_in_s": 3_600});
+    assert_eq!(call(&process, path, "key 2", &more).await.0, 201);
     assert_eq!(process.admin(path).await.as_array().unwrap().len(), 2);
     // What is refused is answered so again; what only would be done, too.
     for body in [json!({"name": "ci"}), json!({"name": "ci", "expires_in_s": 3_600, "dry_run": true})] {

@@ -30,7 +30,7 @@ fn run(program: &PathBuf, process: &Process, examples: &str, more: &[&str]) -> O
     let url = format!("http://127.0.0.1:{}/api/v1/openapi.json", process.admin);
     let output = Command::new(program)
         .args(["run", &url, "--checks", CHECKS, "--exclude-path-regex", LEFT_OUT, "--max-examples", examples])
-        .args(["--phases", "coverage,fuzzing", "--generation-deterministic", "--generation-database", "none"])
+        .args(["--phases", "coverage,fuzzing", "--generation-deterministic"])
         .args(["--workers", "2", "--no-shrink", "--no-color", "--warnings", "off", "--request-timeout", "60"])
         .args(["--continue-on-failure"])
         .args(more)
