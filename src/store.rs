@@ -182,7 +182,7 @@ pub struct Accepted {
 }
 
 /// A POST that was refused, kept so that an operator can see what Salesforce sends.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct RefusedPost {
     /// When.
     pub at: Timestamp,
@@ -345,7 +345,7 @@ pub struct SealingKey {
 }
 
 /// A notification's content as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct StoredNotification {
     /// The store's id of this content (one per revision).
     pub row: i64,
@@ -517,7 +517,7 @@ pub struct Edit {
 }
 
 /// What a person wants of a record that it is not.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edits {
     /// Other values in some fields; null is nil.
@@ -536,7 +536,7 @@ pub struct Replayed {
 }
 
 /// A system's durable state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SystemState {
     /// How long the system has been open for calls, over its whole life, in milliseconds. Stands still while the system
     /// is paused and while the gateway is down; ages are counted on it, so that no jump of the wall clock expires one.
@@ -551,7 +551,7 @@ pub struct SystemState {
 pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
 /// Why a system is paused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Pause {
     /// In words.
     pub reason: String,
@@ -578,7 +578,7 @@ impl Pause {
 }
 
 /// An open circuit breaker: so much failed that the system is left alone for now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Outage {
     /// What failed, in words.
     pub reason: String,
@@ -598,7 +598,7 @@ pub struct StoredConfig {
 }
 
 /// What brought a configuration into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TakenBy {
     /// The gateway was started.
@@ -625,7 +625,7 @@ impl TakenBy {
 }
 
 /// That a configuration came into force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TakenConfig {
     /// Which.
     pub version: ConfigVersion,
@@ -638,7 +638,7 @@ pub struct TakenConfig {
 }
 
 /// A route, its destination and its system, as deliveries were made for them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 pub struct Way {
     /// The route's name.
     pub route: String,
@@ -649,7 +649,7 @@ pub struct Way {
 }
 
 /// How many deliveries of a way are not settled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Unsettled {
     /// Which way.
     #[serde(flatten)]
@@ -668,7 +668,7 @@ pub struct Discarded {
 }
 
 /// The accounts of DESIGN §7, summed over sources and destinations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ledger {
     /// What came in.
     pub notifications: NotificationCounts,
@@ -686,7 +686,7 @@ pub struct Ledger {
 }
 
 /// `received = unique + duplicate + revised`; `unique` = the sum of the last five.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
 pub struct NotificationCounts {
     pub received: i64,
@@ -701,7 +701,7 @@ pub struct NotificationCounts {
 }
 
 /// `routed` = the sum of the states.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
 pub struct DeliveryCounts {
     pub routed: i64,
@@ -716,7 +716,7 @@ pub struct DeliveryCounts {
 }
 
 /// Calls made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AttemptCounts {
     /// All calls begun.
     pub total: i64,
@@ -800,8 +800,9 @@ impl DeliveryCounts {
 }
 
 /// Which notifications to list; newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct NotificationFilter {
     /// Of this source.
     pub source: Option<String>,
@@ -830,12 +831,14 @@ pub struct NotificationFilter {
     /// Above this row; then the oldest come first.
     pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     pub limit: Option<u32>,
 }
 
 /// Which deliveries to list; newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
     /// In this state.
     #[serde(default, deserialize_with = "lists::state")]
@@ -881,11 +884,12 @@ pub struct DeliveryFilter {
     /// Above this id; then the oldest come first.
     pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     pub limit: Option<u32>,
 }
 
 /// A notification in a list or, with its XML and deliveries, alone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct NotificationView {
     /// The content, less the XML in lists.
     #[serde(flatten)]
@@ -904,7 +908,7 @@ pub struct NotificationView {
 }
 
 /// A delivery in a list or alone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DeliveryView {
     /// Its id.
     pub delivery_id: DeliveryId,
@@ -953,6 +957,7 @@ pub struct DeliveryView {
     /// The fields that its notification is found by, and what they hold.
     pub search: BTreeMap<String, String>,
     /// What was kept of the answer, by name.
+    #[schema(value_type = BTreeMap<String, Json>)]
     pub kept: Map<String, Json>,
     /// Why something could not be kept, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -999,7 +1004,7 @@ pub struct Lanes {
 }
 
 /// How a delivery and others belong together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Links {
     /// The delivery that it comes after: it waits until that one is delivered.
     pub after: Option<DeliveryId>,
@@ -1016,7 +1021,7 @@ pub struct Links {
 }
 
 /// One call made for a delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AttemptView {
     /// From 1.
     pub number: u32,
@@ -1047,7 +1052,7 @@ pub struct Backlog {
 }
 
 /// One disagreement between counters and rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Discrepancy {
     /// Which account, such as `destination erp-create, delivered`.
     pub account: String,

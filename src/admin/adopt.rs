@@ -13,8 +13,9 @@ use crate::store::{By, NotificationFilter, StoreError};
 const AT_ONCE: u32 = 500;
 
 /// Which organization, and whether in earnest.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Adoption)]
 pub(super) struct Order {
     /// Its id, 15 or 18 characters.
     organization: String,
@@ -32,8 +33,9 @@ pub(super) struct Order {
 }
 
 /// What came of it.
-#[derive(Default, Serialize)]
-struct Found {
+#[derive(Default, Serialize, utoipa::ToSchema)]
+#[schema(as = Adopted)]
+pub(super) struct Found {
     /// Whether the source takes the organization by the configuration in force; if not, nothing was done.
     in_force: bool,
     /// Quarantined notifications of the organization that were looked at.
@@ -48,6 +50,14 @@ struct Found {
     next: Option<i64>,
 }
 
+/// Routes quarantined notifications of an organization that the source takes by now.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sources/{name}/adopt",
+    params(("name" = String, Path)),
+    request_body = Order,
+    responses((status = 200, body = Found))
+)]
 pub(super) async fn adopt(
     admin: web::Data<Admin>,
     source: web::Path<String>,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -15,6 +16,7 @@ use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::needs::{self, NeedsPerson};
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::proposal;
 use crate::admin::question::{Nothing, Question};
@@ -25,8 +27,8 @@ use crate::delivery::{DeliveryId, State};
 use crate::fields;
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Edits, Health, Ledger, NotificationFilter,
-    NotificationView, Page, Pause, StoreError, SystemState,
+    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, Ledger,
+    NotificationFilter, NotificationView, Page, Pause, RefusedPost, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -36,7 +38,12 @@ const REFUSED_LIMIT: u32 = 100;
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
 /// The longest body of a call: edited content may be as long as what came.
-const BODY_BYTES_MAX: usize = 20 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
+
+/// What can be done with deliveries, jobs and systems, as the last part of an address says it.
+pub(super) const DELIVERY_VERBS: [&str; 4] = ["replay", "hold", "release", "discard"];
+pub(super) const JOB_VERBS: [&str; 3] = ["pause", "resume", "cancel"];
+pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
@@ -49,6 +56,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::lanes::configure(config);
     super::series::configure(config);
     config
+        .route("/openapi.json", web::get().to(super::openapi::openapi))
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
         .route("/config", web::get().to(super::reload::config))
@@ -73,11 +81,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(
-            web::JsonConfig::default()
-                .limit(BODY_BYTES_MAX)
-                .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
-        )
+        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| refused_body(&error)))
         .app_data(
             web::PathConfig::default()
                 .error_handler(|error, _| failed(404, format!("the address is not understood: {error}"))),
@@ -87,6 +91,19 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// What is wrong with a reason over [`REASON_BYTES_MAX`].
 fn too_long() -> String {
     format!("the reason is too long: say it in at most {REASON_BYTES_MAX} bytes")
+}
+
+/// Why a body is not taken.
+fn refused_body(error: &JsonPayloadError) -> actix_web::Error {
+    let is_too_large =
+        matches!(error, JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. });
+    let answer = if is_too_large { too_large() } else { problem(400, &format!("the body is not understood: {error}")) };
+    actix_web::error::InternalError::from_response(error.to_string(), answer).into()
+}
+
+/// The answer to a body over [`BODY_BYTES_MAX`].
+pub(super) fn too_large() -> HttpResponse {
+    problem(413, &format!("the body is over {BODY_BYTES_MAX} bytes"))
 }
 
 fn failed(status: u16, detail: String) -> actix_web::Error {
@@ -129,11 +146,14 @@ pub(super) fn show<T: Serialize>(caller: &Caller, result: Result<T, StoreError>)
     answer(result.map(|value| caller.shown(json!(value))))
 }
 
+/// The ledger.
+#[utoipa::path(get, path = "/api/v1/ledger", responses((status = 200, body = Ledger)))]
 pub(super) async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.ledger().await)
 }
 
 /// What an operator wants to see first: health, alarms, systems, backlog.
+#[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = answers::Status)))]
 pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let backlog = admin.store.backlog().await;
     let ledger = match admin.store.ledger().await {
@@ -189,6 +209,13 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
     needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
 }
 
+/// Notifications, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/notifications",
+    params(NotificationFilter),
+    responses((status = 200, body = Vec<NotificationView>))
+)]
 pub(super) async fn notifications(
     admin: web::Data<Admin>,
     filter: Question<NotificationFilter>,
@@ -210,6 +237,13 @@ pub(super) async fn notifications(
     }
 }
 
+/// A notification, by its id or row.
+#[utoipa::path(
+    get,
+    path = "/api/v1/notifications/{id}",
+    params(("id" = String, Path), masked::Asked),
+    responses((status = 200, body = answers::NotificationTold))
+)]
 pub(super) async fn notification(
     admin: web::Data<Admin>,
     id: web::Path<String>,
@@ -274,6 +308,13 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
+/// Deliveries, the newest first; above an id the oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/deliveries",
+    params(DeliveryFilter),
+    responses((status = 200, body = Vec<Explained>))
+)]
 pub(super) async fn deliveries(
     admin: web::Data<Admin>,
     filter: Question<DeliveryFilter>,
@@ -303,6 +344,13 @@ async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> 
     Asked { source, route, destination, limit: *limit, ..Asked::default() }.fault(admin).await
 }
 
+/// A delivery with its attempts, and why it waits.
+#[utoipa::path(
+    get,
+    path = "/api/v1/deliveries/{id}",
+    params(("id" = i64, Path), masked::Asked),
+    responses((status = 200, body = answers::DeliveryTold))
+)]
 pub(super) async fn delivery(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
@@ -354,10 +402,11 @@ async fn other(admin: &Admin, id: DeliveryId, unmasked: bool) -> Option<Delivery
 }
 
 /// A delivery, and why it is not under way.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Explained {
     #[serde(flatten)]
     delivery: DeliveryView,
+    #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
 }
 
@@ -388,8 +437,8 @@ fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Su
 }
 
 /// A dead letter in a list: the shape that scripts rely on.
-#[derive(Serialize)]
-struct DeadLetter {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct DeadLetter {
     delivery_id: DeliveryId,
     notification_id: String,
     record_id: String,
@@ -419,6 +468,8 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
+/// Dead letters, the newest first.
+#[utoipa::path(get, path = "/api/v1/dead", params(DeliveryFilter), responses((status = 200, body = Vec<DeadLetter>)))]
 pub(super) async fn dead(
     admin: web::Data<Admin>,
     filter: Question<DeliveryFilter>,
@@ -442,9 +493,10 @@ pub(super) async fn dead(
 }
 
 /// The body of every changing call.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Because {
+#[schema(as = Change)]
+pub(super) struct Because {
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -505,7 +557,15 @@ pub(super) async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError
     from_store(&error)
 }
 
-async fn change(
+/// Changes a delivery.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deliveries/{id}/{verb}",
+    params(("id" = i64, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = answers::DeliveryChanged))
+)]
+pub(super) async fn change(
     admin: web::Data<Admin>,
     path: web::Path<(i64, String)>,
     because: web::Json<Because>,
@@ -543,10 +603,12 @@ async fn change(
 }
 
 /// How a system stands, and why it is not called now.
-#[derive(Serialize)]
-struct Standing {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = System)]
+pub(super) struct Standing {
     #[serde(flatten)]
     state: SystemState,
+    #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
 }
 
@@ -578,6 +640,7 @@ fn change_of(verb: &str, even_if_newer: bool, (reason, dry_run): (&str, bool)) -
 }
 
 /// Dead letters, grouped by destination and cause.
+#[utoipa::path(get, path = "/api/v1/issues", responses((status = 200, body = Vec<issue::Issue>)))]
 pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
     let mut issues = match bulk::issues(admin.store.as_ref()).await {
         Ok(issues) => issues.list(),
@@ -587,9 +650,10 @@ pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller
 }
 
 /// The body of a call that changes many deliveries.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Many {
+#[schema(as = ChangeOfMany)]
+pub(super) struct Many {
     /// Which; see `Choice`.
     #[serde(default)]
     choose: Choice,
@@ -607,8 +671,8 @@ struct Many {
 }
 
 /// What a change of many would do.
-#[derive(Default, Serialize)]
-struct Forecast {
+#[derive(Default, Serialize, utoipa::ToSchema)]
+pub(super) struct Forecast {
     count: u64,
     /// The first of them.
     sample: Vec<DeliveryView>,
@@ -624,7 +688,15 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
-async fn change_many(
+/// Changes many deliveries; a dry run says how many.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deliveries/{verb}",
+    params(("verb" = String, Path)),
+    request_body = Many,
+    responses((status = 200, body = Forecast), (status = 202, body = bulk::Progress))
+)]
+pub(super) async fn change_many(
     admin: web::Data<Admin>,
     verb: web::Path<String>,
     many: web::Json<Many>,
@@ -734,18 +806,35 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
     Ok(forecast)
 }
 
+/// Changes of many deliveries, and how far they are.
+#[utoipa::path(get, path = "/api/v1/jobs", responses((status = 200, body = Vec<bulk::Progress>)))]
 pub(super) async fn jobs(admin: web::Data<Admin>, _: Question<Nothing>) -> HttpResponse {
     HttpResponse::Ok().json(admin.jobs.list())
 }
 
-async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
+/// A change of many deliveries.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}",
+    params(("id" = u64, Path)),
+    responses((status = 200, body = bulk::Progress))
+)]
+pub(super) async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
     match admin.jobs.get(*id) {
         Some(progress) => HttpResponse::Ok().json(progress),
         None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),
     }
 }
 
-async fn steer_job(
+/// Steers a change of many deliveries.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs/{id}/{verb}",
+    params(("id" = u64, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = bulk::Progress))
+)]
+pub(super) async fn steer_job(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
     because: web::Json<Because>,
@@ -774,6 +863,8 @@ async fn steer_job(
     }
 }
 
+/// The systems, how they stand, and why one is not called now.
+#[utoipa::path(get, path = "/api/v1/systems", responses((status = 200, body = BTreeMap<String, Standing>)))]
 pub(super) async fn systems(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     HttpResponse::Ok().json(shown_systems(&admin, &caller))
 }
@@ -788,7 +879,15 @@ fn of_systems(admin: &Admin, caller: &Caller, document: serde_json::Value) -> se
     masked::of_systems(admin, caller.shown(document))
 }
 
-async fn steer(
+/// Steers a system.
+#[utoipa::path(
+    post,
+    path = "/api/v1/systems/{name}/{verb}",
+    params(("name" = String, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = Standing))
+)]
+pub(super) async fn steer(
     admin: web::Data<Admin>,
     path: web::Path<(String, String)>,
     because: web::Json<Because>,
@@ -847,13 +946,22 @@ fn said_of(admin: &Admin, name: &str) -> String {
 }
 
 /// Which refused POSTs to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RefusedFilter {
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
 }
 
+/// POSTs that were refused, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/refused",
+    params(RefusedFilter),
+    responses((status = 200, body = Vec<RefusedPost>))
+)]
 pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
@@ -869,6 +977,8 @@ pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFil
     )
 }
 
-async fn verify(admin: web::Data<Admin>) -> HttpResponse {
+/// Disagreements between counters and rows.
+#[utoipa::path(get, path = "/api/v1/store/verify", responses((status = 200, body = Vec<Discrepancy>)))]
+pub(super) async fn verify(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.verify().await)
 }

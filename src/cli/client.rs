@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::admin::certificate;
 use crate::clock::Timestamp;
 use crate::config::{self, AdminAddress};
@@ -214,9 +215,13 @@ impl Client {
     /// # Errors
     /// When the gateway cannot be reached or says no; in its own words.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(format!("{}/api/v1{path}", self.base)).json(body)).await
+        let key = account::secret().map_err(anyhow::Error::msg)?;
+        let call = self.http.post(format!("{}/api/v1{path}", self.base)).header("Idempotency-Key", key);
+        self.send(call.json(body)).await
     }
 
+    /// Makes a call; once more when the connection broke before the answer was there. A changing call has a key, by which
+    /// the gateway knows it again and does it once.
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         self.ask(request).await.map(|(value, _)| value)
     }
@@ -227,15 +232,14 @@ impl Client {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let response = request
-            .send()
-            .await
+        let once_more = request.try_clone();
+        let answered = match (exchange(request).await, once_more) {
+            (Err(error), Some(request)) if is_broken_off(&error) => exchange(request).await,
+            (answered, _) => answered,
+        };
+        let (status, next, body) = answered
             .map_err(reqwest::Error::without_url)
             .with_context(|| format!("talking to the gateway at {}: does it run?", self.base))?;
-        let status = response.status();
-        let link = response.headers().get(reqwest::header::LINK).and_then(|link| link.to_str().ok());
-        let next = link.and_then(next_page).map(str::to_owned);
-        let body = response.bytes().await.context("reading the gateway's answer")?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|_| anyhow!("{} answered HTTP {status} and no JSON: is it the admin address?", self.base))?;
         if !status.is_success() {
@@ -249,6 +253,19 @@ impl Client {
 fn next_page(link: &str) -> Option<&str> {
     let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
     relation.contains("rel=\"next\"").then_some(address)?.split_once('?').map(|(_, query)| query)
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> reqwest::Result<(reqwest::StatusCode, Option<String>, bytes::Bytes)> {
+    let response = request.send().await?;
+    let link = response.headers().get(reqwest::header::LINK).and_then(|link| link.to_str().ok());
+    let next = link.and_then(next_page).map(str::to_owned);
+    Ok((response.status(), next, response.bytes().await?))
+}
+
+/// Whether a connection that was there broke, so that nobody knows whether the call was heard.
+fn is_broken_off(error: &reqwest::Error) -> bool {
+    let is_never_made = error.is_connect() || error.is_builder();
+    !is_never_made && !error.is_timeout()
 }
 
 #[cfg(test)]
