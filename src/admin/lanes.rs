@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use crate::admin::access::Caller;
 use crate::admin::names::Asked;
+use crate::admin::openapi::answers;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, lists, masked};
 use crate::store::{LaneFilter, LaneView, Lanes, Page, StoreError, StoreResult};
@@ -18,8 +19,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// Which lanes to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LaneQuery {
     system: Option<String>,
     /// Behind this one, as the link to the next page names it.
@@ -27,6 +29,8 @@ pub(super) struct LaneQuery {
     limit: Option<u32>,
 }
 
+/// Lanes in which something is blocked, or that a dead or held delivery stops.
+#[utoipa::path(get, path = "/api/v1/lanes", params(LaneQuery), responses((status = 200, body = Vec<answers::LaneTold>)))]
 pub(super) async fn lanes(
     admin: web::Data<Admin>,
     query: Question<LaneQuery>,
@@ -67,14 +71,22 @@ async fn hidden(admin: &Admin, found: StoreResult<Lanes>) -> StoreResult<Lanes> 
 }
 
 /// Where in a lane to begin.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Within {
     #[serde(default)]
     after: i64,
     limit: Option<u32>,
 }
 
+/// What is not settled in a lane, in order.
+#[utoipa::path(
+    get,
+    path = "/api/v1/lanes/{system}/{lane}",
+    params(("system" = String, Path), ("lane" = String, Path), Within),
+    responses((status = 200, body = Vec<api::Explained>))
+)]
 pub(super) async fn lane(
     admin: web::Data<Admin>,
     path: web::Path<(String, String)>,

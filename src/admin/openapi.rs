@@ -19,7 +19,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
 use crate::admin::{
-    adopt, alarms, api, book, idempotency, keep, moving, rekey, reload, reroute, sample, token, workbench,
+    adopt, alarms, api, book, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series, token,
+    workbench,
 };
 
 pub(super) mod answers;
@@ -28,7 +29,8 @@ pub(super) mod answers;
 const BASE: &str = "/api/v1";
 
 /// Which verbs an address takes in its last part.
-const VERBS: [(&str, &[&str]); 4] = [
+const VERBS: [(&str, &[&str]); 5] = [
+    ("/api/v1/proposals/{id}/{verb}", &proposal::VERBS),
     ("/api/v1/deliveries/{verb}", &api::DELIVERY_VERBS),
     ("/api/v1/deliveries/{id}/{verb}", &api::DELIVERY_VERBS),
     ("/api/v1/jobs/{id}/{verb}", &api::JOB_VERBS),
@@ -81,16 +83,22 @@ const VERBS: [(&str, &[&str]); 4] = [
         keep::days,
         keep::gaps,
         keep::prune,
+        lanes::lane,
+        lanes::lanes,
         moving::begin,
         moving::give_up,
         moving::standing,
         openapi,
+        proposal::decide,
+        proposal::list,
+        proposal::one,
         rekey::begin,
         rekey::show,
         reload::config,
         reload::reload,
         reroute::reroute,
         sample::sample,
+        series::series,
         token::create,
         token::list,
         token::revoke,

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::{Caller, Who};
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Wish};
@@ -22,6 +23,9 @@ const WAITING_MAX: usize = 1_000;
 /// How many are remembered once they were decided.
 const DECIDED_MAX: usize = 200;
 
+/// What can be done with one.
+pub(super) const VERBS: [&str; 2] = ["approve", "reject"];
+
 /// What people want sent with other content, until the gateway stops.
 #[derive(Clone, Debug, Default)]
 pub struct Proposals(Arc<Mutex<BTreeMap<u64, Proposal>>>);
@@ -33,8 +37,8 @@ struct Proposal {
 }
 
 /// What is told of one.
-#[derive(Clone, Debug, Serialize)]
-struct Told {
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Told {
     id: u64,
     delivery_id: DeliveryId,
     /// Who wants it, when and why.
@@ -152,12 +156,20 @@ pub(super) async fn propose(
     }
 }
 
+/// Edits that wait for a second person, and what came of others; the newest first.
+#[utoipa::path(get, path = "/api/v1/proposals", responses((status = 200, body = Vec<Told>)))]
 pub(super) async fn list(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
     api::show(&caller, Ok(admin.proposals.list()))
 }
 
 /// One, with the call that it would make now against the one that was made last.
-async fn one(admin: web::Data<Admin>, id: web::Path<u64>, caller: Caller) -> HttpResponse {
+#[utoipa::path(
+    get,
+    path = "/api/v1/proposals/{id}",
+    params(("id" = u64, Path)),
+    responses((status = 200, body = answers::ProposalTold))
+)]
+pub(super) async fn one(admin: web::Data<Admin>, id: web::Path<u64>, caller: Caller) -> HttpResponse {
     let Some(Proposal { told, wish }) = admin.proposals.all().get(&id).cloned() else {
         return api::problem(404, &format!("there is no proposal {id}; they are forgotten when the gateway stops"));
     };
@@ -174,14 +186,22 @@ async fn one(admin: web::Data<Admin>, id: web::Path<u64>, caller: Caller) -> Htt
 }
 
 /// The body of a decision.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Because {
     #[serde(default)]
     reason: String,
 }
 
-async fn decide(
+/// Approves or rejects an edit.
+#[utoipa::path(
+    post,
+    path = "/api/v1/proposals/{id}/{verb}",
+    params(("id" = u64, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = Told))
+)]
+pub(super) async fn decide(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
     because: web::Json<Because>,

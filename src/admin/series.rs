@@ -20,9 +20,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// Which series.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-struct Query {
+#[into_params(parameter_in = Query)]
+pub(super) struct Query {
     hours: Option<u32>,
     source: Option<String>,
     destination: Option<String>,
@@ -32,7 +33,7 @@ struct Query {
 type Values<T> = Vec<Option<T>>;
 
 /// The series over one axis of moments; the last is the present one.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 struct Series {
     step_s: u64,
     at: Vec<Timestamp>,
@@ -47,19 +48,21 @@ struct Series {
     ack_p99_ms: Values<f64>,
 }
 
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 struct SourceSeries {
     received: Values<i64>,
 }
 
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 struct DestinationSeries {
     delivered: Values<i64>,
     dead: Values<i64>,
     waiting: Values<i64>,
 }
 
-async fn series(admin: web::Data<Admin>, query: Question<Query>) -> HttpResponse {
+/// How things went, as series over the same moments; the last is the present one.
+#[utoipa::path(get, path = "/api/v1/series", params(Query), responses((status = 200, body = Series)))]
+pub(super) async fn series(admin: web::Data<Admin>, query: Question<Query>) -> HttpResponse {
     let Query { hours, source, destination } = query.into_inner();
     let hours = hours.unwrap_or(HOURS);
     if !(1..=HOURS_MAX).contains(&hours) {

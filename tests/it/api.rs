@@ -87,7 +87,8 @@ async fn real_answers_are_as_they_are_described() {
             path if path.contains("jobs") => "1",
             _ => &dead,
         };
-        path.replace("{id}", id).replace("{name}", name_of(path))
+        let path = path.replace("{system}", "billing").replace("{lane}", "006000000000001AAA");
+        path.replace("{id}", id).replace("{name}", name_of(&path))
     };
     for (method, path) in operations(&description) {
         let body = match path.as_str() {
@@ -101,6 +102,8 @@ async fn real_answers_are_as_they_are_described() {
             path if ["/revoke", "/acknowledge", "/store/move", "/give-up"].iter().any(|end| path.ends_with(end)) => {
                 continue;
             }
+            // There is none without four_eyes.
+            path if path.starts_with("/api/v1/proposals/") => continue,
             // Each of these ends what the others would steer; all answer as a job is told.
             path if path.starts_with("/api/v1/jobs/") && method == "POST" => continue,
             path if path.ends_with("/release") || path.ends_with("/hold") || path.ends_with("/discard") => continue,

@@ -11,6 +11,7 @@ use crate::admin::alarms;
 use crate::admin::api::Explained;
 use crate::admin::book;
 use crate::admin::needs::NeedsPerson;
+use crate::admin::proposal;
 use crate::admin::reload;
 use crate::admin::replay::Mapped;
 use crate::clock::{Day, Timestamp};
@@ -58,6 +59,8 @@ pub(in crate::admin) struct Status {
     oldest_unsettled: BTreeMap<String, Timestamp>,
     /// Must be 0.
     lanes_repaired: i64,
+    /// So long the slowest one of a hundred took to be acknowledged in the last five minutes; none where none came.
+    ack_p99_ms: Option<f64>,
     /// The certificates that are served and trusted, and those that servers showed last.
     certificates: Option<Vec<Certificate>>,
     /// Client certificates that were refused, the latest 50.
@@ -425,4 +428,30 @@ pub(in crate::admin) struct TokenForecast {
     dry_run: bool,
     name: String,
     expires_at: Timestamp,
+}
+
+/// A lane that does not go on by itself, or not yet.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct LaneTold {
+    /// The system's name.
+    system: String,
+    /// The lane's key.
+    lane: Option<String>,
+    /// The delivery that all others of it wait for.
+    head: Explained,
+    /// How many stand behind it, counted up to 1,000.
+    behind: u32,
+    /// Whether there are more than that.
+    is_more: bool,
+    /// Since when something waits.
+    since: Timestamp,
+}
+
+/// An edit that waits for a second person, with the call that it would make.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct ProposalTold {
+    /// What is told of it.
+    proposal: proposal::Told,
+    /// What would be sent, as in the dry run of a replay; none once it was decided.
+    replay: Option<Json>,
 }
