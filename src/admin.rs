@@ -56,7 +56,7 @@ mod token;
 mod ui;
 pub mod workbench;
 
-pub use bulk::Jobs;
+pub use bulk::{Found as FoundIssues, Jobs};
 pub use entry::{Door, Entry};
 pub use idempotency::Answers;
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
@@ -105,6 +105,8 @@ pub struct Admin {
     pub closing: Arc<AtomicBool>,
     /// Changes of many deliveries that are under way.
     pub jobs: Jobs,
+    /// The issues as they were found last.
+    pub issues: FoundIssues,
     /// Edits that wait for a second person.
     pub proposals: Proposals,
     /// What the routes make now of a stored notification.

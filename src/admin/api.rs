@@ -642,8 +642,8 @@ fn change_of(verb: &str, even_if_newer: bool, (reason, dry_run): (&str, bool)) -
 /// Dead letters, grouped by destination and cause.
 #[utoipa::path(get, path = "/api/v1/issues", responses((status = 200, body = Vec<issue::Issue>)))]
 pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
-    let mut issues = match bulk::issues(admin.store.as_ref()).await {
-        Ok(issues) => issues.list(),
+    let mut issues = match admin.issues.of(&admin).await {
+        Ok(issues) => Vec::clone(&issues),
         Err(error) => return from_store(&error),
     };
     show(&caller, masked::issues(&admin, &mut issues).await.map(|()| issues))

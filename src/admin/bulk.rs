@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::admin::{Admin, lists, masked, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
-use crate::issue::{self, Issues};
+use crate::issue::{self, Issue, Issues};
 use crate::store::{By, Change, DeliveryFilter, DeliveryView, Store, StoreError, StoreResult};
 
 /// How many deliveries are read at once.
@@ -151,6 +151,39 @@ impl Choice {
             page.views.retain(is_meant);
         }
         Ok(page)
+    }
+}
+
+/// So long the same dead letters need not be read again.
+const ISSUES_HOLD: Duration = Duration::from_secs(5);
+
+/// The issues as they were found last. To find them is to read every dead letter.
+#[derive(Debug, Default)]
+pub struct Found(Mutex<Option<Known>>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    at: Duration,
+    /// How many dead letters each destination had then.
+    dead: BTreeMap<String, i64>,
+    issues: Arc<Vec<Issue>>,
+}
+
+impl Found {
+    /// The issues: those that were found a moment ago, while no destination has more or fewer dead letters.
+    pub(super) async fn of(&self, admin: &Admin) -> StoreResult<Arc<Vec<Issue>>> {
+        let ledger = admin.store.ledger().await?;
+        let dead: BTreeMap<String, i64> =
+            ledger.destinations.into_iter().map(|(name, counts)| (name, counts.dead)).collect();
+        let now = admin.clock.monotonic();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known.filter(|known| known.dead == dead && now.saturating_sub(known.at) < ISSUES_HOLD) {
+            return Ok(known.issues);
+        }
+        let issues = Arc::new(issues(admin.store.as_ref()).await?.list());
+        let found = Known { at: now, dead, issues: Arc::clone(&issues) };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(issues)
     }
 }
 

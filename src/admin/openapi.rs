@@ -19,8 +19,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
 use crate::admin::{
-    adopt, alarms, api, book, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series, token,
-    workbench,
+    adopt, alarms, api, book, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series,
+    token, workbench,
 };
 
 pub(super) mod answers;

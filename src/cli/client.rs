@@ -255,7 +255,9 @@ fn next_page(link: &str) -> Option<&str> {
     relation.contains("rel=\"next\"").then_some(address)?.split_once('?').map(|(_, query)| query)
 }
 
-async fn exchange(request: reqwest::RequestBuilder) -> reqwest::Result<(reqwest::StatusCode, Option<String>, bytes::Bytes)> {
+async fn exchange(
+    request: reqwest::RequestBuilder,
+) -> reqwest::Result<(reqwest::StatusCode, Option<String>, bytes::Bytes)> {
     let response = request.send().await?;
     let link = response.headers().get(reqwest::header::LINK).and_then(|link| link.to_str().ok());
     let next = link.and_then(next_page).map(str::to_owned);
