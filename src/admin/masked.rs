@@ -76,7 +76,9 @@ pub(super) async fn notifications(admin: &Admin, views: &mut [NotificationView])
     for some in views.chunks_mut(RECORDS_AT_ONCE) {
         let lacks = |view: &&NotificationView| {
             let NotificationView { notification, reason, .. } = view;
-            reason.is_some() && notification.xml.is_empty() && terms.masks.hides(&notification.source)
+            (reason.is_some() || !view.search.is_empty())
+                && notification.xml.is_empty()
+                && terms.masks.hides(&notification.source)
         };
         let records = records(admin, some.iter().filter(lacks).map(|view| view.notification.row)).await?;
         for view in some {

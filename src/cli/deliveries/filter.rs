@@ -58,8 +58,8 @@ pub(super) struct FilterArgs {
     search: Option<String>,
 }
 
-/// The ids of those options.
-pub(super) const OPTIONS: [&str; 15] = [
+/// The ids of those options, in the order of their fields.
+const OPTIONS: [&str; 15] = [
     "state",
     "source",
     "organization",
@@ -77,8 +77,8 @@ pub(super) const OPTIONS: [&str; 15] = [
     "search",
 ];
 
-/// All that deliveries may be chosen by: their ids, their issue, or what a list is asked for by.
-pub(super) const CHOICE: [&str; 17] = [
+/// The ids of all that a choice can be made by.
+pub(super) const CHOICES: [&str; 17] = [
     "ids",
     "issue",
     "state",
