@@ -88,8 +88,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
         ..NotificationFilter::default()
     };
     let unrouted = admin.store.notifications(filter).await?;
-    let mut found = Found::default();
-    found.next = unrouted.next;
+    let mut found = Found { next: unrouted.next, ..Found::default() };
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();

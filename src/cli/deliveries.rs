@@ -68,7 +68,7 @@ struct ListArgs {
 
 /// Which deliveries: by their ids, or all that the options leave.
 #[derive(Debug, clap::Args)]
-#[group(id = "choice", required = true, multiple = true, args = filter::OPTIONS)]
+#[group(id = "choice", required = true, multiple = true, args = filter::CHOICES)]
 struct ChoiceArgs {
     /// The deliveries' ids.
     ids: Vec<i64>,

@@ -129,3 +129,83 @@ async fn a_list_of_none_or_of_more_than_there_may_be_is_refused_in_words() {
     }
     gateway.stop().await;
 }
+
+/// A gateway whose system refuses all orders, and whose lanes are made of the account.
+async fn refusing() -> (Sink, Process) {
+    let sink = Sink::start(Box::new(|_, _: &Arrived| Some((422, "{}".to_owned())))).await;
+    let configuration = configuration(&sink.url(""), "orders", "erp-create")
+        .replace("path = \"/om/orders\"", "path = \"/om/orders\"\nsearch = [\"Name\"]")
+        .replace("source = \"orders\"\n", "source = \"orders\"\nlane = \"record.Account\"\non_dead = \"hold\"\n");
+    let mut gateway = Process::prepare(&configuration);
+    gateway.start(&[]).await;
+    for number in 0..5 {
+        let (id, record) = (format!("04l00000000000{number}AAA"), format!("006A0000000{number}AAA"));
+        let fields = format!("<sf:Account>a/{}</sf:Account><sf:Name>ACME-{number}</sf:Name>", number / 3);
+        let notice = Notice { id: &id, record: &record, fields: &fields };
+        assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 2).await;
+    (sink, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_find_messages_by_their_fields_and_what_stops_their_lanes() {
+    let (_sink, mut gateway) = refusing().await;
+    let told = |arguments: &[&str]| -> serde_json::Value {
+        let said = gateway.command(arguments);
+        assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
+        serde_json::from_slice(&said.stdout).unwrap()
+    };
+    let count = |arguments: &[&str]| told(arguments).as_array().unwrap().len();
+    assert_eq!(count(&["deliveries", "list", "--search", "Name=ACME-3", "--json"]), 1);
+    assert_eq!(count(&["deliveries", "list", "--search", "Name=ACME*", "--since", "1h", "--json"]), 5);
+    assert_eq!(count(&["deliveries", "list", "--until", "1h", "--json"]), 0);
+    assert_eq!(
+        count(&["notifications", "list", "--search", "Name=ACME-3", "--organization", "00D24000000abcd", "--json"]),
+        1
+    );
+    let found = told(&["notifications", "list", "--search", "Name=ACME-3", "--json"]);
+    assert_eq!(found[0]["search"], json!({"Name": "ACME-3"}), "{found}");
+    assert_eq!(count(&["dead", "list", "--status", "422", "--changed-since", "1h", "--json"]), 2);
+    assert_eq!(count(&["dead", "list", "--status", "401", "--json"]), 0);
+
+    let lanes = told(&["lanes", "list", "--json"]);
+    let standing: Vec<_> = lanes.as_array().unwrap().iter().map(|lane| (&lane["lane"], &lane["behind"])).collect();
+    assert_eq!(standing, [(&json!("a/0"), &json!(2)), (&json!("a/1"), &json!(1))], "{lanes}");
+    assert_eq!((&lanes[0]["head"]["state"], &lanes[0]["is_more"]), (&json!("dead"), &json!(false)));
+    assert_eq!(told(&["lanes", "list", "--limit", "1", "--json"]).as_array().unwrap().len(), 1);
+    let lane = told(&["lanes", "show", "erp-create", "a/0", "--json"]);
+    let states: Vec<_> = lane.as_array().unwrap().iter().map(|delivery| &delivery["state"]).collect();
+    assert_eq!(states, ["dead", "blocked", "blocked"], "{lane}");
+
+    let series = gateway.admin("/api/v1/series?hours=1&destination=erp-create").await;
+    let (at, erp) = (series["at"].as_array().unwrap(), &series["destinations"]["erp-create"]);
+    assert_eq!((at.len(), series["sources"].as_object().unwrap().len()), (14, 0), "{series}");
+    assert_eq!((&erp["dead"][13], &erp["waiting"][13]), (&json!(2), &json!(3)), "as it stands now: {series}");
+    assert!(gateway.admin("/api/v1/status").await["ack_p99_ms"].is_number());
+
+    let choose = json!({"choose": {"state": "dead", "status": 422}, "dry_run": true});
+    let (status, forecast) = gateway.change("/api/v1/deliveries/replay", &choose).await;
+    assert_eq!((status, &forecast["count"]), (200, &json!(2)), "{forecast}");
+    let choose = json!({"choose": {"state": "dead", "search": "Name=ACME-0", "changed_until": "2020-01-01T00:00:00Z"}, "dry_run": true});
+    let (status, forecast) = gateway.change("/api/v1/deliveries/replay", &choose).await;
+    assert_eq!((status, &forecast["count"]), (200, &json!(0)), "{forecast}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_names_its_next_page_until_there_is_none() {
+    let (_sink, mut gateway) = refusing().await;
+    let base = format!("http://127.0.0.1:{}", gateway.admin);
+    let mut next = Some("/api/v1/deliveries?limit=2&source=orders".to_owned());
+    let mut sizes = Vec::new();
+    while let Some(path) = next {
+        let answer =
+            reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{base}{path}")).send().await.unwrap();
+        let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        next = link.map(|link| link.split('<').nth(1).unwrap().split('>').next().unwrap().to_owned());
+        sizes.push(answer.json::<serde_json::Value>().await.unwrap().as_array().unwrap().len());
+    }
+    assert_eq!(sizes, [2, 2, 1]);
+    gateway.stop().await;
+}

@@ -58,8 +58,29 @@ pub(super) struct FilterArgs {
     search: Option<String>,
 }
 
-/// The ids of those options.
-pub(super) const OPTIONS: [&str; 15] = [
+/// The ids of those options, in the order of their fields.
+const OPTIONS: [&str; 15] = [
+    "state",
+    "source",
+    "organization",
+    "destination",
+    "route",
+    "record_id",
+    "notification_id",
+    "since",
+    "until",
+    "changed_since",
+    "changed_until",
+    "attempts",
+    "status",
+    "text",
+    "search",
+];
+
+/// The ids of all that a choice can be made by.
+pub(super) const CHOICES: [&str; 17] = [
+    "ids",
+    "issue",
     "state",
     "source",
     "organization",
