@@ -39,8 +39,8 @@ pub(super) struct Seen<'a> {
     pub(super) ledger: &'a Ledger,
 }
 
-/// Alarms that say again what is said of a system.
-const OF_SYSTEMS: [&str; 2] = ["paused", "breaker"];
+/// Alarms that say again what is said of a system, a destination or the ledger.
+const SAID_BELOW: [&str; 4] = ["paused", "breaker", "dead", "ledger"];
 
 /// What needs a person, the most urgent first.
 pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
@@ -54,8 +54,8 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
         list.push(need("unbalanced", "", text.to_owned(), "", "/"));
     }
     list.extend(seen.systems.iter().filter_map(of_system));
-    let of_systems = |alarm: &str| OF_SYSTEMS.contains(&alarm);
-    for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !of_systems(alarm)) {
+    let is_said = |alarm: &str| SAID_BELOW.contains(&alarm);
+    for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !is_said(alarm)) {
         let text = if subject.is_empty() { message.clone() } else { format!("{subject}: {message}") };
         // What is wrong in a file says nothing of who answered how.
         let hint = if *alarm == "reload" { "" } else { hint(message) };

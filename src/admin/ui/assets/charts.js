@@ -26,7 +26,9 @@
       width: Math.max(box.clientWidth, 260),
       height: 220,
       cursor: { y: false },
-      axes: [axis, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => `${tick}${unit || ""}`) }],
+      tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
+      // In UTC, as all moments on the pages.
+      axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1e3).toISOString().slice(11, 16)) }, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => `${tick}${unit || ""}`) }],
       series: [{}, ...lines.map(([label], index) => ({
         label, stroke: colours[index % colours.length], width: 2, spanGaps: false,
         // A line needs two moments that are known, side by side.
