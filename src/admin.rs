@@ -25,6 +25,7 @@ pub mod access;
 mod adopt;
 pub mod alarms;
 mod api;
+mod body;
 pub mod book;
 mod bulk;
 pub mod certificate;

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::person::Person;
 use crate::admin::reroute::{self, Failed};
 use crate::admin::{Admin, api};
@@ -61,7 +62,7 @@ pub(super) struct Found {
 pub(super) async fn adopt(
     admin: web::Data<Admin>,
     source: web::Path<String>,
-    order: web::Json<Order>,
+    order: Body<Order>,
     person: Person,
 ) -> HttpResponse {
     let (source, order) = (source.into_inner(), order.into_inner());

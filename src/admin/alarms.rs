@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -88,7 +89,7 @@ pub(super) struct Wanted {
     request_body = Wanted,
     responses((status = 200, body = answers::AlarmsTested))
 )]
-pub(super) async fn test(admin: web::Data<Admin>, person: Person, wanted: web::Json<Wanted>) -> HttpResponse {
+pub(super) async fn test(admin: web::Data<Admin>, person: Person, wanted: Body<Wanted>) -> HttpResponse {
     let Wanted { channel, dry_run, reason } = wanted.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

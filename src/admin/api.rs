@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 
-use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -12,6 +11,7 @@ use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
@@ -36,9 +36,6 @@ use crate::why::{self, Shut, Surroundings, Why};
 const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
-
-/// The longest body of a call: edited content may be as long as what came.
-pub(super) const BODY_BYTES_MAX: usize = 20 << 20;
 
 /// What can be done with deliveries, jobs and systems, as the last part of an address says it.
 pub(super) const DELIVERY_VERBS: [&str; 4] = ["replay", "hold", "release", "discard"];
@@ -81,7 +78,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| refused_body(&error)))
         .app_data(
             web::PathConfig::default()
                 .error_handler(|error, _| failed(404, format!("the address is not understood: {error}"))),
@@ -91,19 +87,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 /// What is wrong with a reason over [`REASON_BYTES_MAX`].
 fn too_long() -> String {
     format!("the reason is too long: say it in at most {REASON_BYTES_MAX} bytes")
-}
-
-/// Why a body is not taken.
-fn refused_body(error: &JsonPayloadError) -> actix_web::Error {
-    let is_too_large =
-        matches!(error, JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. });
-    let answer = if is_too_large { too_large() } else { problem(400, &format!("the body is not understood: {error}")) };
-    actix_web::error::InternalError::from_response(error.to_string(), answer).into()
-}
-
-/// The answer to a body over [`BODY_BYTES_MAX`].
-pub(super) fn too_large() -> HttpResponse {
-    problem(413, &format!("the body is over {BODY_BYTES_MAX} bytes"))
 }
 
 fn failed(status: u16, detail: String) -> actix_web::Error {
@@ -568,7 +551,7 @@ pub(super) async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError
 pub(super) async fn change(
     admin: web::Data<Admin>,
     path: web::Path<(i64, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -699,7 +682,7 @@ fn is_none(count: &u64) -> bool {
 pub(super) async fn change_many(
     admin: web::Data<Admin>,
     verb: web::Path<String>,
-    many: web::Json<Many>,
+    many: Body<Many>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -837,7 +820,7 @@ pub(super) async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResp
 pub(super) async fn steer_job(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
@@ -890,7 +873,7 @@ fn of_systems(admin: &Admin, caller: &Caller, document: serde_json::Value) -> se
 pub(super) async fn steer(
     admin: web::Data<Admin>,
     path: web::Path<(String, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -219,7 +220,7 @@ pub(super) struct Because {
 pub(super) async fn test(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {

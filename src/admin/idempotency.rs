@@ -15,11 +15,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 use aws_lc_rs::digest::{Context, SHA256};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 
 use crate::admin::access::{Caller, Who};
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, api, body};
 
 /// The header that names a call.
 pub(super) const KEY: &str = "idempotency-key";
@@ -177,7 +176,8 @@ pub(super) async fn once(
         Ok(key) => key,
         Err(reason) => return Ok(request.into_response(api::problem(400, &reason))),
     };
-    let body = match read(&mut request).await {
+    let headers = request.headers().clone();
+    let body = match body::read(&headers, request.take_payload()).await {
         Ok(body) => body,
         Err(answer) => return Ok(request.into_response(answer)),
     };
@@ -221,20 +221,6 @@ fn named(key: &HeaderValue) -> Result<String, String> {
     fine.map(str::to_owned).ok_or_else(|| {
         format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} printable ASCII characters, such as a UUID")
     })
-}
-
-/// The whole body.
-async fn read(request: &mut ServiceRequest) -> Result<Bytes, HttpResponse> {
-    let mut payload = request.take_payload();
-    let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| api::problem(400, &format!("the body cannot be read: {error}")))?;
-        if body.len() + chunk.len() > api::BODY_BYTES_MAX {
-            return Err(api::too_large());
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
 }
 
 fn what(request: &ServiceRequest, body: &[u8]) -> [u8; 32] {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -243,7 +244,7 @@ impl Because {
 pub(super) async fn acknowledge(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     if let Some(problem) = because.problem() {
@@ -314,7 +315,7 @@ enum PruneAnswer {
     request_body = Because,
     responses((status = 200, body = answers::PruneTold))
 )]
-pub(super) async fn prune(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+pub(super) async fn prune(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     if let Some(problem) = because.problem() {
         return problem;
     }
@@ -339,7 +340,7 @@ pub(super) async fn prune(admin: web::Data<Admin>, because: web::Json<Because>, 
     request_body = Because,
     responses((status = 202, body = answers::BackupTold))
 )]
-pub(super) async fn begin_backup(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     if let Some(problem) = because.problem() {
         return problem;
     }

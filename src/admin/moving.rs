@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -68,7 +69,7 @@ pub(super) async fn standing(admin: web::Data<Admin>) -> HttpResponse {
 
 /// Begins to move the store, or goes on with it.
 #[utoipa::path(post, path = "/api/v1/store/move", request_body = Order, responses((status = 202, body = Standing)))]
-pub(super) async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let Order { to, reason } = order.into_inner();
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if reason.len() > api::REASON_BYTES_MAX {
@@ -100,7 +101,7 @@ pub(super) struct Because {
     request_body = Because,
     responses((status = 200, body = answers::GivenUp))
 )]
-pub(super) async fn give_up(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+pub(super) async fn give_up(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if because.reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

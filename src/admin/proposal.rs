@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::{Caller, Who};
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
@@ -204,7 +205,7 @@ pub(super) struct Because {
 pub(super) async fn decide(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {

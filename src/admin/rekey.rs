@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -55,7 +56,7 @@ pub(super) struct Order {
     request_body = Order,
     responses((status = 202, body = answers::RekeyTold))
 )]
-pub(super) async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let Order { reason, dry_run } = order.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

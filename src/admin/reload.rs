@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -166,7 +167,7 @@ pub(super) struct Wanted {
 
 /// Reads the configuration again.
 #[utoipa::path(post, path = "/api/v1/reload", request_body = Wanted, responses((status = 200, body = Reloaded)))]
-pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web::Json<Wanted>) -> HttpResponse {
+pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: Body<Wanted>) -> HttpResponse {
     let Wanted { orphans, dry_run, reason } = wanted.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

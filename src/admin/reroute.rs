@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -65,7 +66,7 @@ pub(super) struct Failed {
     request_body = Order,
     responses((status = 200, body = Found))
 )]
-pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+pub(super) async fn reroute(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let order = order.into_inner();
     if let Some(fault) = (Asked { source: order.source.as_deref(), ..Asked::default() }).fault(&admin).await {
         return fault;

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -40,7 +41,7 @@ pub(super) struct Because {
 pub(super) async fn sample(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let Because { reason, dry_run } = because.into_inner();

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::account::{self, Right, Rights, Role};
 use crate::admin::access::{self, Caller, Who};
+use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -92,7 +93,7 @@ impl Wanted {
 )]
 pub(super) async fn create(
     admin: web::Data<Admin>,
-    wanted: web::Json<Wanted>,
+    wanted: Body<Wanted>,
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
@@ -159,7 +160,7 @@ pub(super) struct Because {
 pub(super) async fn revoke(
     admin: web::Data<Admin>,
     id: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let Because { reason, dry_run } = because.into_inner();

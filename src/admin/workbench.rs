@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use crate::account::Right;
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::entry::lacking;
 use crate::admin::openapi::answers;
 use crate::admin::{Admin, api};
@@ -76,7 +77,7 @@ pub(super) struct Preview {
     request_body = Preview,
     responses((status = 200, body = answers::Tried))
 )]
-pub(super) async fn preview(admin: web::Data<Admin>, wanted: web::Json<Preview>, caller: Caller) -> HttpResponse {
+pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, caller: Caller) -> HttpResponse {
     let Preview { envelope, source, notification, edit } = wanted.into_inner();
     if edit.is_some() && !caller.has(Right::Edit) {
         return lacking(Right::Edit.as_str());
