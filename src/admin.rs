@@ -23,10 +23,12 @@ pub mod access;
 mod adopt;
 pub mod alarms;
 mod api;
+mod body;
 pub mod book;
 mod bulk;
 pub mod certificate;
 mod entry;
+mod idempotency;
 mod keep;
 mod login;
 mod masked;
@@ -35,6 +37,7 @@ pub mod moving;
 mod names;
 mod needs;
 pub mod oidc;
+mod openapi;
 mod page;
 pub mod rekey;
 pub mod reload;
@@ -51,6 +54,7 @@ pub mod workbench;
 
 pub use bulk::Jobs;
 pub use entry::{Door, Entry};
+pub use idempotency::Answers;
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
 
 /// The longest form: a name, a password, and what makes it ours.
@@ -123,6 +127,8 @@ pub struct Admin {
     pub herald: Option<Arc<dyn alarms::Herald>>,
     /// Who may come in.
     pub entry: Entry,
+    /// What was answered to calls that may come again.
+    pub answers: Answers,
     /// How long things are kept, which sources may be silent how long, the backup under way.
     pub keep: Keep,
 }
@@ -162,7 +168,7 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))
-            .service(web::scope("/api/v1").configure(api::configure))
+            .service(web::scope("/api/v1").wrap(from_fn(idempotency::once)).configure(api::configure))
             .app_data(web::FormConfig::default().limit(FORM_BYTES_MAX))
             .default_service(web::to(nothing)),
     );

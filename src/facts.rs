@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 /// What a configuration says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Facts {
     /// `[[source]]`, in order.
     pub sources: Vec<SourceFacts>,
@@ -17,7 +17,7 @@ pub struct Facts {
 }
 
 /// One source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SourceFacts {
     /// Its name.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct SourceFacts {
 }
 
 /// What a WSDL declares of a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RecordFacts {
     /// Its type.
     pub name: String,
@@ -47,7 +47,7 @@ pub struct RecordFacts {
 }
 
 /// One destination.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DestinationFacts {
     /// Its name.
     pub name: String,
@@ -62,7 +62,7 @@ pub struct DestinationFacts {
 }
 
 /// A limit or policy as it is in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Setting {
     /// Its key.
     pub key: &'static str,
@@ -75,7 +75,7 @@ pub struct Setting {
 }
 
 /// One route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RouteFacts {
     /// What it does, in words.
     #[serde(flatten)]
@@ -85,7 +85,7 @@ pub struct RouteFacts {
 }
 
 /// What one route does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RouteSummary {
     /// The route's name.
     pub route: String,
@@ -127,7 +127,7 @@ pub struct Considered {
 }
 
 /// What a route makes of a notification.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct RouteTold {
     /// The route's name.
     pub name: String,

@@ -17,7 +17,7 @@ const OTHERS: &str = "other causes";
 const WORD_MAX: usize = 7;
 
 /// Dead letters of one destination with one cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Issue {
     /// Names it: the same for the same destination and cause.
     pub id: String,

@@ -146,7 +146,7 @@ pub struct Kept {
 }
 
 /// A SOAP fault, of either version, as a destination sent it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Fault {
     /// The code's local name as sent: `Client`, `Server.Busy`, `Sender`, `VersionMismatch` …
     pub code: String,
@@ -169,10 +169,11 @@ pub struct Fault {
 }
 
 /// What is kept of one call, already masked and cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Record {
     /// SHA-256 of the call as its mapping made it, less what credentials add; none where it was not kept.
     #[serde(rename = "call_sha256", serialize_with = "as_hex")]
+    #[schema(value_type = Option<String>)]
     pub call_hash: Option<[u8; 32]>,
     /// Method and URL, secrets as references.
     pub request_line: String,

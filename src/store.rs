@@ -176,7 +176,7 @@ pub struct Accepted {
 }
 
 /// A POST that was refused, kept so that an operator can see what Salesforce sends.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct RefusedPost {
     /// When.
     pub at: Timestamp,
@@ -337,7 +337,7 @@ pub struct SealingKey {
 }
 
 /// A notification's content as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct StoredNotification {
     /// The store's id of this content (one per revision).
     pub row: i64,
@@ -507,7 +507,7 @@ pub struct Edit {
 }
 
 /// What a person wants of a record that it is not.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edits {
     /// Other values in some fields; null is nil.
@@ -526,7 +526,7 @@ pub struct Replayed {
 }
 
 /// A system's durable state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SystemState {
     /// How long the system has been open for calls, over its whole life, in milliseconds. Stands still while the system
     /// is paused and while the gateway is down; ages are counted on it, so that no jump of the wall clock expires one.
@@ -541,7 +541,7 @@ pub struct SystemState {
 pub const PROBE_AFTER: Duration = Duration::from_secs(300);
 
 /// Why a system is paused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Pause {
     /// In words.
     pub reason: String,
@@ -568,7 +568,7 @@ impl Pause {
 }
 
 /// An open circuit breaker: so much failed that the system is left alone for now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Outage {
     /// What failed, in words.
     pub reason: String,
@@ -588,7 +588,7 @@ pub struct StoredConfig {
 }
 
 /// What brought a configuration into force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TakenBy {
     /// The gateway was started.
@@ -615,7 +615,7 @@ impl TakenBy {
 }
 
 /// That a configuration came into force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct TakenConfig {
     /// Which.
     pub version: ConfigVersion,
@@ -628,7 +628,7 @@ pub struct TakenConfig {
 }
 
 /// A route, its destination and its system, as deliveries were made for them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 pub struct Way {
     /// The route's name.
     pub route: String,
@@ -639,7 +639,7 @@ pub struct Way {
 }
 
 /// How many deliveries of a way are not settled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Unsettled {
     /// Which way.
     #[serde(flatten)]
@@ -658,7 +658,7 @@ pub struct Discarded {
 }
 
 /// The accounts of DESIGN §7, summed over sources and destinations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ledger {
     /// What came in.
     pub notifications: NotificationCounts,
@@ -676,7 +676,7 @@ pub struct Ledger {
 }
 
 /// `received = unique + duplicate + revised`; `unique` = the sum of the last five.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
 pub struct NotificationCounts {
     pub received: i64,
@@ -691,7 +691,7 @@ pub struct NotificationCounts {
 }
 
 /// `routed` = the sum of the states.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[expect(missing_docs, reason = "the names are the ledger's own words, explained in the README")]
 pub struct DeliveryCounts {
     pub routed: i64,
@@ -706,7 +706,7 @@ pub struct DeliveryCounts {
 }
 
 /// Calls made.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AttemptCounts {
     /// All calls begun.
     pub total: i64,
@@ -790,8 +790,9 @@ impl DeliveryCounts {
 }
 
 /// Which notifications to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct NotificationFilter {
     /// Of this source.
     pub source: Option<String>,
@@ -806,12 +807,14 @@ pub struct NotificationFilter {
     /// Above this row; then the oldest come first.
     pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     pub limit: Option<u32>,
 }
 
 /// Which deliveries to list; newest first.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
     /// In this state.
     #[serde(default, deserialize_with = "lists::state")]
@@ -836,11 +839,12 @@ pub struct DeliveryFilter {
     /// Above this id; then the oldest come first.
     pub after: Option<i64>,
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     pub limit: Option<u32>,
 }
 
 /// A notification in a list or, with its XML and deliveries, alone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct NotificationView {
     /// The content, less the XML in lists.
     #[serde(flatten)]
@@ -857,7 +861,7 @@ pub struct NotificationView {
 }
 
 /// A delivery in a list or alone.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DeliveryView {
     /// Its id.
     pub delivery_id: DeliveryId,
@@ -902,6 +906,7 @@ pub struct DeliveryView {
     /// What brought a newer state of the record in its place.
     pub superseded_by: Option<DeliveryId>,
     /// What was kept of the answer, by name.
+    #[schema(value_type = BTreeMap<String, Json>)]
     pub kept: Map<String, Json>,
     /// Why something could not be kept, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -912,7 +917,7 @@ pub struct DeliveryView {
 }
 
 /// How a delivery and others belong together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Links {
     /// The delivery that it comes after: it waits until that one is delivered.
     pub after: Option<DeliveryId>,
@@ -929,7 +934,7 @@ pub struct Links {
 }
 
 /// One call made for a delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AttemptView {
     /// From 1.
     pub number: u32,
@@ -960,7 +965,7 @@ pub struct Backlog {
 }
 
 /// One disagreement between counters and rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Discrepancy {
     /// Which account, such as `destination erp-create, delivered`.
     pub account: String,

@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde_json::Value as Json;
 
 use crate::account::{Right, Rights};
+use crate::admin::api;
 use crate::issue;
 
 /// What an address needs.
@@ -26,8 +27,8 @@ const REPLAY: Need = Need::Right(Right::Replay);
 const OPERATE: Need = Need::Right(Right::Operate);
 const ADMINISTER: Need = Need::Right(Right::Administer);
 
-/// Every address that is served: method, path, need. `{…}` stands for one segment; the first row that fits counts. What
-/// is not here is not there.
+/// Every address that is served: method, path, need. `{…}` stands for one segment, `{verb}` for one that is no number. Of
+/// the rows that fit a path, the first of those counts that say most of it. What is not here is not there.
 ///
 /// Whoever lacks the right `payload` sees these without what records hold; edited content needs `edit` besides.
 pub const ADDRESSES: &[(&str, &str, Need)] = &[
@@ -56,6 +57,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/livez", OPEN),
     ("GET", "/readyz", OPEN),
     ("GET", "/metrics", VIEW),
+    ("GET", "/api/v1/openapi.json", VIEW),
     ("GET", "/api/v1/ledger", VIEW),
     ("GET", "/api/v1/ledger/days", VIEW),
     ("GET", "/api/v1/status", VIEW),
@@ -111,8 +113,13 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
 /// What a request needs; none when there is nothing at its address.
 #[must_use]
 pub fn need(method: &str, path: &str) -> Option<Need> {
-    let found = ADDRESSES.iter().find(|(known, pattern, _)| *known == method && fits(pattern, path));
-    found.map(|(_, _, need)| *need)
+    rows(path).find(|(known, ..)| *known == method).map(|(_, _, need)| *need)
+}
+
+/// The methods that an address knows, as `Allow` has them; empty when there is nothing at it.
+pub(super) fn methods(path: &str) -> String {
+    let known: BTreeSet<&str> = rows(path).map(|(method, ..)| *method).collect();
+    known.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What an address belongs to, as the scope of a token names it: its first part, behind that of the API.
@@ -127,15 +134,30 @@ pub(super) fn areas() -> BTreeSet<&'static str> {
     needing.map(|(_, path, _)| area(path)).collect()
 }
 
-fn fits(pattern: &str, path: &str) -> bool {
-    let (mut known, mut asked) = (pattern.split('/'), path.split('/'));
+/// The rows of a path: those that fit it and say most of it.
+fn rows(path: &str) -> impl Iterator<Item = &'static (&'static str, &'static str, Need)> {
+    let most = ADDRESSES.iter().filter_map(|(_, pattern, _)| said(pattern, path)).max();
+    ADDRESSES.iter().filter(move |(_, pattern, _)| most.is_some() && said(pattern, path) == most)
+}
+
+/// How many segments of a path a pattern says in so many words; none when it does not fit.
+fn said(pattern: &str, path: &str) -> Option<usize> {
+    let (mut known, mut asked, mut words) = (pattern.split('/'), path.split('/'), 0);
     loop {
         match (known.next(), asked.next()) {
-            (None, None) => return true,
-            (Some(known), Some(asked)) if known == asked || (known.starts_with('{') && !asked.is_empty()) => {}
-            _ => return false,
+            (None, None) => return Some(words),
+            (Some(known), Some(asked)) if known == asked => words += 1,
+            (Some("{verb}"), Some(asked)) if is_verb(asked) => words += 1,
+            (Some("{verb}"), Some(asked)) if asked.is_empty() || asked.parse::<i64>().is_ok() => return None,
+            (Some(known), Some(asked)) if known.starts_with('{') && !asked.is_empty() => {}
+            _ => return None,
         }
     }
+}
+
+fn is_verb(word: &str) -> bool {
+    let verbs = [&api::DELIVERY_VERBS[..], &api::JOB_VERBS, &api::SYSTEM_VERBS];
+    verbs.iter().any(|known| known.contains(&word))
 }
 
 /// Who asks, and what they may.
@@ -150,7 +172,7 @@ pub struct Caller {
 }
 
 /// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     /// It is not known, and was not asked.
     #[default]
@@ -280,21 +302,15 @@ mod tests {
 
     use super::*;
 
-    /// The sources that register addresses, each with where its own begin.
-    const SOURCES: [(&str, &str); 6] = [
-        ("", include_str!("../admin.rs")),
-        ("/api/v1", include_str!("api.rs")),
-        ("/api/v1", include_str!("keep.rs")),
-        ("/api/v1", include_str!("moving.rs")),
-        ("/api/v1", include_str!("rekey.rs")),
-        ("/api/v1", include_str!("token.rs")),
-    ];
-
-    /// Every address that a handler is registered for.
+    /// Every address that a handler is registered for. What stands beside the pages is the API's.
     fn registered() -> BTreeSet<(String, String)> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let mut found = BTreeSet::new();
-        for (prefix, source) in SOURCES {
-            for registration in source.split(".route(\"").skip(1) {
+        for file in files.chain([format!("{folder}.rs").into()]).filter(|path| path.is_file()) {
+            let is_page = ["admin.rs", "ui.rs"].iter().any(|page| file.ends_with(page));
+            let prefix = if is_page { "" } else { "/api/v1" };
+            for registration in std::fs::read_to_string(&file).unwrap().split(".route(\"").skip(1) {
                 let (path, rest) = registration.split_once('"').unwrap();
                 let method = rest.split("web::").nth(1).unwrap().split('(').next().unwrap();
                 found.insert((method.to_uppercase(), format!("{prefix}{path}")));
@@ -316,23 +332,6 @@ mod tests {
         assert!(registered.len() >= 38, "{}", registered.len());
         assert_eq!(registered.difference(&listed).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
         assert_eq!(listed.difference(&registered).collect::<Vec<_>>(), Vec::<&(String, String)>::new());
-        for source in [
-            "bulk.rs",
-            "masked.rs",
-            "metrics.rs",
-            "oidc.rs",
-            "page.rs",
-            "person.rs",
-            "question.rs",
-            "reload.rs",
-            "replay.rs",
-            "reroute.rs",
-            "sheet.rs",
-            "ui.rs",
-        ] {
-            let text = std::fs::read_to_string(format!("{}/src/admin/{source}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-            assert!(!text.contains(".route(\""), "{source} registers addresses: add it to SOURCES");
-        }
     }
 
     #[test]
@@ -378,6 +377,23 @@ mod tests {
             ("GET", "/etc/passwd", None),
         ] {
             assert_eq!(need(method, path), found, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn an_address_tells_which_methods_it_knows() {
+        for (path, known) in [
+            ("/api/v1/tokens", "GET, POST"),
+            ("/api/v1/ledger", "GET"),
+            ("/api/v1/deliveries/7/replay", "POST"),
+            ("/api/v1/deliveries/7", "GET"),
+            ("/api/v1/deliveries/hold", "POST"),
+            ("/api/v1/deliveries/nonsense", "GET, POST"),
+            ("/api/v1/notifications/reroute", "POST"),
+            ("/api/v1/notifications/04l1", "GET"),
+            ("/nowhere", ""),
+        ] {
+            assert_eq!(methods(path), known, "{path}");
         }
     }
 

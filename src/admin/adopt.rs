@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
 use crate::admin::person::Person;
 use crate::admin::reroute::{self, Failed};
 use crate::admin::{Admin, api};
@@ -13,8 +14,9 @@ use crate::store::{By, NotificationFilter, StoreError};
 const AT_ONCE: u32 = 500;
 
 /// Which organization, and whether in earnest.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Adoption)]
 pub(super) struct Order {
     /// Its id, 15 or 18 characters.
     organization: String,
@@ -32,8 +34,9 @@ pub(super) struct Order {
 }
 
 /// What came of it.
-#[derive(Default, Serialize)]
-struct Found {
+#[derive(Default, Serialize, utoipa::ToSchema)]
+#[schema(as = Adopted)]
+pub(super) struct Found {
     /// Whether the source takes the organization by the configuration in force; if not, nothing was done.
     in_force: bool,
     /// Quarantined notifications of the organization that were looked at.
@@ -48,10 +51,18 @@ struct Found {
     next: Option<i64>,
 }
 
+/// Routes quarantined notifications of an organization that the source takes by now.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sources/{name}/adopt",
+    params(("name" = String, Path)),
+    request_body = Order,
+    responses((status = 200, body = Found))
+)]
 pub(super) async fn adopt(
     admin: web::Data<Admin>,
     source: web::Path<String>,
-    order: web::Json<Order>,
+    order: Body<Order>,
     person: Person,
 ) -> HttpResponse {
     let (source, order) = (source.into_inner(), order.into_inner());

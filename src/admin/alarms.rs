@@ -5,6 +5,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
@@ -12,7 +14,8 @@ use crate::store::By;
 use crate::telemetry::Alarm;
 
 /// A channel that is told of alarms, and how that went.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AlarmChannel)]
 pub struct Heard {
     /// Its name.
     pub name: String,
@@ -31,7 +34,8 @@ pub struct Heard {
 }
 
 /// What a test of a channel came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AlarmTest)]
 pub struct Tried {
     /// The channel.
     pub name: String,
@@ -53,7 +57,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.route("/alarms", web::get().to(alarms)).route("/alarms/test", web::post().to(test));
 }
 
-async fn alarms(admin: web::Data<Admin>) -> HttpResponse {
+/// The alarms that stand, and who is told of them.
+#[utoipa::path(get, path = "/api/v1/alarms", responses((status = 200, body = answers::AlarmsTold)))]
+pub(super) async fn alarms(admin: web::Data<Admin>) -> HttpResponse {
     let alarms = admin.alarms.all().into_iter().filter(|alarm| alarm.ended_at.is_none());
     let alarms: Vec<_> = alarms
         .map(|Alarm { name, subject, message, since, .. }| {
@@ -65,9 +71,10 @@ async fn alarms(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 /// The body of a test.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+#[schema(as = AlarmTestOrder)]
+pub(super) struct Wanted {
     channel: Option<String>,
     #[serde(default)]
     dry_run: bool,
@@ -75,7 +82,14 @@ struct Wanted {
     reason: String,
 }
 
-async fn test(admin: web::Data<Admin>, person: Person, wanted: web::Json<Wanted>) -> HttpResponse {
+/// Tells one channel of alarms, or all, that this is a test.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alarms/test",
+    request_body = Wanted,
+    responses((status = 200, body = answers::AlarmsTested))
+)]
+pub(super) async fn test(admin: web::Data<Admin>, person: Person, wanted: Body<Wanted>) -> HttpResponse {
     let Wanted { channel, dry_run, reason } = wanted.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

@@ -11,10 +11,12 @@ use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::needs::{self, NeedsPerson};
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
@@ -24,8 +26,8 @@ use crate::delivery::{DeliveryId, State};
 use crate::fields;
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Edits, Health, Ledger, NotificationFilter,
-    NotificationView, Pause, StoreError, SystemState,
+    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, Ledger,
+    NotificationFilter, NotificationView, Pause, RefusedPost, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -34,8 +36,10 @@ const REFUSED_LIMIT: u32 = 100;
 /// The longest reason that is kept, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
-/// The longest body of a call: edited content may be as long as what came.
-const BODY_BYTES_MAX: usize = 20 << 20;
+/// What can be done with deliveries, jobs and systems, as the last part of an address says it.
+pub(super) const DELIVERY_VERBS: [&str; 4] = ["replay", "hold", "release", "discard"];
+pub(super) const JOB_VERBS: [&str; 3] = ["pause", "resume", "cancel"];
+pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
@@ -45,6 +49,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::moving::configure(config);
     super::token::configure(config);
     config
+        .route("/openapi.json", web::get().to(super::openapi::openapi))
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
         .route("/config", web::get().to(super::reload::config))
@@ -69,11 +74,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(refused))
         .route("/store/verify", web::get().to(verify))
         .default_service(web::to(super::nothing))
-        .app_data(
-            web::JsonConfig::default()
-                .limit(BODY_BYTES_MAX)
-                .error_handler(|error, _| failed(400, format!("the body is not understood: {error}"))),
-        )
         .app_data(
             web::PathConfig::default()
                 .error_handler(|error, _| failed(404, format!("the address is not understood: {error}"))),
@@ -125,11 +125,14 @@ pub(super) fn show<T: Serialize>(caller: &Caller, result: Result<T, StoreError>)
     answer(result.map(|value| caller.shown(json!(value))))
 }
 
+/// The ledger.
+#[utoipa::path(get, path = "/api/v1/ledger", responses((status = 200, body = Ledger)))]
 pub(super) async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.ledger().await)
 }
 
 /// What an operator wants to see first: health, alarms, systems, backlog.
+#[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = answers::Status)))]
 pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let backlog = admin.store.backlog().await;
     let ledger = match admin.store.ledger().await {
@@ -184,6 +187,13 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
     needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
 }
 
+/// Notifications, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/notifications",
+    params(NotificationFilter),
+    responses((status = 200, body = Vec<NotificationView>))
+)]
 pub(super) async fn notifications(
     admin: web::Data<Admin>,
     filter: Question<NotificationFilter>,
@@ -202,6 +212,13 @@ pub(super) async fn notifications(
     show(&caller, masked::notifications(&admin, &mut views).await.map(|()| views))
 }
 
+/// A notification, by its id or row.
+#[utoipa::path(
+    get,
+    path = "/api/v1/notifications/{id}",
+    params(("id" = String, Path), masked::Asked),
+    responses((status = 200, body = answers::NotificationTold))
+)]
 pub(super) async fn notification(
     admin: web::Data<Admin>,
     id: web::Path<String>,
@@ -266,6 +283,13 @@ async fn hidden(admin: &Admin, found: Result<Vec<DeliveryView>, StoreError>) -> 
     Ok(views)
 }
 
+/// Deliveries, the newest first; above an id the oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/deliveries",
+    params(DeliveryFilter),
+    responses((status = 200, body = Vec<Explained>))
+)]
 pub(super) async fn deliveries(
     admin: web::Data<Admin>,
     filter: Question<DeliveryFilter>,
@@ -295,6 +319,13 @@ fn asked(filter: &DeliveryFilter) -> Asked<'_> {
     Asked { route: route.as_deref(), destination: destination.as_deref(), limit: *limit, ..Asked::default() }
 }
 
+/// A delivery with its attempts, and why it waits.
+#[utoipa::path(
+    get,
+    path = "/api/v1/deliveries/{id}",
+    params(("id" = i64, Path), masked::Asked),
+    responses((status = 200, body = answers::DeliveryTold))
+)]
 pub(super) async fn delivery(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
@@ -346,10 +377,11 @@ async fn other(admin: &Admin, id: DeliveryId, unmasked: bool) -> Option<Delivery
 }
 
 /// A delivery, and why it is not under way.
-#[derive(Serialize)]
-struct Explained {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Explained {
     #[serde(flatten)]
     delivery: DeliveryView,
+    #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
 }
 
@@ -380,8 +412,8 @@ fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Su
 }
 
 /// A dead letter in a list: the shape that scripts rely on.
-#[derive(Serialize)]
-struct DeadLetter {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct DeadLetter {
     delivery_id: DeliveryId,
     notification_id: String,
     record_id: String,
@@ -411,6 +443,8 @@ impl From<DeliveryView> for DeadLetter {
     }
 }
 
+/// Dead letters, the newest first.
+#[utoipa::path(get, path = "/api/v1/dead", params(DeliveryFilter), responses((status = 200, body = Vec<DeadLetter>)))]
 pub(super) async fn dead(
     admin: web::Data<Admin>,
     filter: Question<DeliveryFilter>,
@@ -438,9 +472,10 @@ pub(super) async fn dead(
 }
 
 /// The body of every changing call.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Because {
+#[schema(as = Change)]
+pub(super) struct Because {
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -498,10 +533,18 @@ async fn refused_one(admin: &Admin, id: DeliveryId, error: StoreError) -> HttpRe
     from_store(&error)
 }
 
-async fn change(
+/// Changes a delivery.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deliveries/{id}/{verb}",
+    params(("id" = i64, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = answers::DeliveryChanged))
+)]
+pub(super) async fn change(
     admin: web::Data<Admin>,
     path: web::Path<(i64, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -536,10 +579,12 @@ async fn change(
 }
 
 /// How a system stands, and why it is not called now.
-#[derive(Serialize)]
-struct Standing {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = System)]
+pub(super) struct Standing {
     #[serde(flatten)]
     state: SystemState,
+    #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
 }
 
@@ -571,6 +616,7 @@ fn change_of(verb: &str, even_if_newer: bool, (reason, dry_run): (&str, bool)) -
 }
 
 /// Dead letters, grouped by destination and cause.
+#[utoipa::path(get, path = "/api/v1/issues", responses((status = 200, body = Vec<issue::Issue>)))]
 pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller: Caller) -> HttpResponse {
     let mut issues = match bulk::issues(admin.store.as_ref()).await {
         Ok(issues) => issues.list(),
@@ -580,9 +626,10 @@ pub(super) async fn issues(admin: web::Data<Admin>, _: Question<Nothing>, caller
 }
 
 /// The body of a call that changes many deliveries.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Many {
+#[schema(as = ChangeOfMany)]
+pub(super) struct Many {
     /// Which; see `Choice`.
     #[serde(default)]
     choose: Choice,
@@ -600,8 +647,8 @@ struct Many {
 }
 
 /// What a change of many would do.
-#[derive(Default, Serialize)]
-struct Forecast {
+#[derive(Default, Serialize, utoipa::ToSchema)]
+pub(super) struct Forecast {
     count: u64,
     /// The first of them.
     sample: Vec<DeliveryView>,
@@ -617,10 +664,18 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
-async fn change_many(
+/// Changes many deliveries; a dry run says how many.
+#[utoipa::path(
+    post,
+    path = "/api/v1/deliveries/{verb}",
+    params(("verb" = String, Path)),
+    request_body = Many,
+    responses((status = 200, body = Forecast), (status = 202, body = bulk::Progress))
+)]
+pub(super) async fn change_many(
     admin: web::Data<Admin>,
     verb: web::Path<String>,
-    many: web::Json<Many>,
+    many: Body<Many>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -727,21 +782,38 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
     Ok(forecast)
 }
 
+/// Changes of many deliveries, and how far they are.
+#[utoipa::path(get, path = "/api/v1/jobs", responses((status = 200, body = Vec<bulk::Progress>)))]
 pub(super) async fn jobs(admin: web::Data<Admin>, _: Question<Nothing>) -> HttpResponse {
     HttpResponse::Ok().json(admin.jobs.list())
 }
 
-async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
+/// A change of many deliveries.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{id}",
+    params(("id" = u64, Path)),
+    responses((status = 200, body = bulk::Progress))
+)]
+pub(super) async fn job(admin: web::Data<Admin>, id: web::Path<u64>) -> HttpResponse {
     match admin.jobs.get(*id) {
         Some(progress) => HttpResponse::Ok().json(progress),
         None => problem(404, &format!("there is no job {id}; jobs are forgotten when the gateway stops")),
     }
 }
 
-async fn steer_job(
+/// Steers a change of many deliveries.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs/{id}/{verb}",
+    params(("id" = u64, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = bulk::Progress))
+)]
+pub(super) async fn steer_job(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
@@ -767,6 +839,8 @@ async fn steer_job(
     }
 }
 
+/// The systems, how they stand, and why one is not called now.
+#[utoipa::path(get, path = "/api/v1/systems", responses((status = 200, body = BTreeMap<String, Standing>)))]
 pub(super) async fn systems(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     HttpResponse::Ok().json(shown_systems(&admin, &caller))
 }
@@ -781,10 +855,18 @@ fn of_systems(admin: &Admin, caller: &Caller, document: serde_json::Value) -> se
     masked::of_systems(admin, caller.shown(document))
 }
 
-async fn steer(
+/// Steers a system.
+#[utoipa::path(
+    post,
+    path = "/api/v1/systems/{name}/{verb}",
+    params(("name" = String, Path), ("verb" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = Standing))
+)]
+pub(super) async fn steer(
     admin: web::Data<Admin>,
     path: web::Path<(String, String)>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -840,13 +922,22 @@ fn said_of(admin: &Admin, name: &str) -> String {
 }
 
 /// Which refused POSTs to list.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct RefusedFilter {
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
 }
 
+/// POSTs that were refused, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/refused",
+    params(RefusedFilter),
+    responses((status = 200, body = Vec<RefusedPost>))
+)]
 pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFilter>, caller: Caller) -> HttpResponse {
     if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
         return fault;
@@ -862,6 +953,8 @@ pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFil
     )
 }
 
-async fn verify(admin: web::Data<Admin>) -> HttpResponse {
+/// Disagreements between counters and rows.
+#[utoipa::path(get, path = "/api/v1/store/verify", responses((status = 200, body = Vec<Discrepancy>)))]
+pub(super) async fn verify(admin: web::Data<Admin>) -> HttpResponse {
     answer(admin.store.verify().await)
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api, masked, reload};
 use crate::delivery::State;
@@ -35,8 +37,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// A source: what is configured, and how it stands.
-#[derive(Serialize)]
-struct Source<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Source<'a> {
     #[serde(flatten)]
     facts: &'a SourceFacts,
     /// Where this machine listens for it; what Salesforce must call is the same path at the name of the host or proxy.
@@ -51,8 +53,8 @@ struct Source<'a> {
 }
 
 /// An alarm that stands.
-#[derive(Serialize)]
-struct Alarm {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Alarm {
     alarm: &'static str,
     message: String,
 }
@@ -62,6 +64,8 @@ fn alarms_of(admin: &Admin, subject: &str) -> Vec<Alarm> {
     own.map(|(alarm, _, message)| Alarm { alarm, message }).collect()
 }
 
+/// The sources: what is configured, and how they stand.
+#[utoipa::path(get, path = "/api/v1/sources", responses((status = 200, body = Vec<Source<'static>>)))]
 pub(super) async fn sources(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     api::show(&caller, all_sources(&admin).await)
 }
@@ -98,6 +102,13 @@ fn named(list: Json, name: &str) -> Option<Json> {
     list.into_iter().find(|one| one.get("name").and_then(Json::as_str) == Some(name))
 }
 
+/// A source.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sources/{name}",
+    params(("name" = String, Path)),
+    responses((status = 200, body = Source<'static>))
+)]
 pub(super) async fn source(admin: web::Data<Admin>, name: web::Path<String>, caller: Caller) -> HttpResponse {
     let asked = Asked { source: Some(&name), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -114,8 +125,8 @@ fn gone(what: &str, name: &str) -> HttpResponse {
 }
 
 /// A destination: what is configured, and how it and its system stand.
-#[derive(Serialize)]
-struct Destination<'a> {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Destination<'a> {
     #[serde(flatten)]
     facts: &'a DestinationFacts,
     /// The routes that lead here.
@@ -128,6 +139,8 @@ struct Destination<'a> {
     alarms: Vec<Alarm>,
 }
 
+/// The destinations: what is configured, and how they and their systems stand.
+#[utoipa::path(get, path = "/api/v1/destinations", responses((status = 200, body = Vec<Destination<'static>>)))]
 pub(super) async fn destinations(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     api::show(&caller, all_destinations(&admin, &caller).await)
 }
@@ -159,6 +172,13 @@ async fn all_destinations(admin: &Admin, caller: &Caller) -> StoreResult<Json> {
     Ok(json!(each.collect::<Vec<_>>()))
 }
 
+/// A destination, with its latest troubles.
+#[utoipa::path(
+    get,
+    path = "/api/v1/destinations/{name}",
+    params(("name" = String, Path)),
+    responses((status = 200, body = answers::DestinationTold))
+)]
 pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>, caller: Caller) -> HttpResponse {
     let asked = Asked { destination: Some(&name), ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
@@ -181,18 +201,26 @@ pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>
 }
 
 /// The body of a call that tries a destination.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DestinationTest)]
 pub(super) struct Because {
     #[serde(default)]
     reason: String,
 }
 
 /// Looks at a destination as `omgate doctor` does: resolves, connects, shakes hands, asks a question that changes nothing.
-async fn test(
+#[utoipa::path(
+    post,
+    path = "/api/v1/destinations/{name}/test",
+    params(("name" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = answers::FindingsTold), (status = 501))
+)]
+pub(super) async fn test(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -241,6 +269,7 @@ async fn troubles(admin: &Admin, destination: &str) -> StoreResult<Vec<DeliveryV
 }
 
 /// The configuration as it was loaded: sources, destinations, routes with their mappings, and what is remarkable in it.
+#[utoipa::path(get, path = "/api/v1/config/facts", responses((status = 200, body = answers::FactsTold)))]
 pub(super) async fn facts(admin: web::Data<Admin>) -> HttpResponse {
     let terms = admin.keep.terms.load_full();
     let standing = admin.reload.as_ref().map(|reloader: &Arc<dyn reload::Reload>| reloader.standing());

@@ -35,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which deliveries.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
     /// These alone, none of them if it is empty; without the key whichever the filter leaves. See [`Choice::ordered`].
@@ -173,7 +173,8 @@ async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult
 }
 
 /// What is known of a job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Job)]
 pub(super) struct Progress {
     id: u64,
     verb: String,
@@ -205,8 +206,8 @@ impl Progress {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Refusal {
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Refusal {
     delivery_id: DeliveryId,
     reason: String,
 }

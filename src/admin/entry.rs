@@ -8,7 +8,8 @@ use std::time::Duration;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, ORIGIN,
+    WWW_AUTHENTICATE,
 };
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
@@ -181,13 +182,15 @@ pub(super) async fn admit(admin: &Admin, request: &ServiceRequest) -> Result<Cal
     let entry = &admin.entry;
     let (method, headers) = (request.method(), request.headers());
     let strange = if entry.is_open() { stranger(headers) } else { None };
-    let crossed = || if method.is_safe() { None } else { crossed(headers, request.path()) };
-    if let Some(reason) = strange.or_else(crossed) {
+    if let Some(reason) = strange {
         return Err(api::problem(403, &reason));
     }
     let Some(need) = access::need(method.as_str(), request.path()) else {
-        return Err(api::problem(404, "there is nothing at this address"));
+        return Err(not_here(method.as_str(), request.path()));
     };
+    if let Some((status, reason)) = crossed(headers, request.path()).filter(|_| !method.is_safe()) {
+        return Err(api::problem(status, &reason));
+    }
     let caller = identify(admin, request, need).await?;
     let area = access::area(request.path());
     if need != Need::Nothing && !caller.reaches(area) {
@@ -202,6 +205,19 @@ pub(super) async fn admit(admin: &Admin, request: &ServiceRequest) -> Result<Cal
         (_, Need::Right(right)) => Err(lacking(right.as_str())),
         (_, Need::Nothing) => Ok(caller),
     }
+}
+
+/// The answer where nothing is, or nothing that takes a method.
+fn not_here(method: &str, path: &str) -> HttpResponse {
+    let known = access::methods(path);
+    if known.is_empty() {
+        return api::problem(404, "there is nothing at this address");
+    }
+    let mut response = api::problem(405, &format!("this address takes {known}, and no {method}"));
+    if let Ok(known) = HeaderValue::try_from(known) {
+        response.headers_mut().insert(ALLOW, known);
+    }
+    response
 }
 
 /// The answer to who lacks a right.
@@ -286,15 +302,15 @@ fn stranger(headers: &HeaderMap) -> Option<String> {
     (!is_loopback(host)).then(|| format!("the Host {host:?} is not a loopback name; use 127.0.0.1 or localhost"))
 }
 
-/// Why a changing call may come from another site's page; none when it does not.
-fn crossed(headers: &HeaderMap, path: &str) -> Option<String> {
+/// Why a changing call may come from another site's page, and the status that says so; none when it does not.
+fn crossed(headers: &HeaderMap, path: &str) -> Option<(u16, String)> {
     let content_type = text(headers, &CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     let wanted = match path {
         "/login" | "/logout" => "application/x-www-form-urlencoded",
         _ => "application/json",
     };
     if !content_type.eq_ignore_ascii_case(wanted) {
-        return Some(format!("a changing call needs the header Content-Type: {wanted}"));
+        return Some((415, format!("a changing call needs the header Content-Type: {wanted}")));
     }
     let host = text(headers, &HOST);
     let same = |origin: &str| {
@@ -304,12 +320,12 @@ fn crossed(headers: &HeaderMap, path: &str) -> Option<String> {
     if let Some(origin) = headers.get(ORIGIN)
         && !origin.to_str().is_ok_and(same)
     {
-        return Some(format!("the call comes from another origin: {origin:?}"));
+        return Some((403, format!("the call comes from another origin: {origin:?}")));
     }
     // What browsers say of where a call comes from, and no page can say otherwise.
     match text(headers, &HeaderName::from_static("sec-fetch-site")) {
         "" | "same-origin" | "none" => None,
-        site => Some(format!("the call comes from another site's page: Sec-Fetch-Site is {site:?}")),
+        site => Some((403, format!("the call comes from another site's page: Sec-Fetch-Site is {site:?}"))),
     }
 }
 

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;
@@ -85,8 +87,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// Which days.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Days {
     from: Option<Day>,
     to: Option<Day>,
@@ -94,6 +97,8 @@ pub(super) struct Days {
     destination: Option<String>,
 }
 
+/// The ledger by UTC day.
+#[utoipa::path(get, path = "/api/v1/ledger/days", params(Days), responses((status = 200, body = answers::DaysTold)))]
 pub(super) async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpResponse {
     let Days { from, to, source, destination } = days.into_inner();
     let asked = Asked { source: source.as_deref(), destination: destination.as_deref(), ..Asked::default() };
@@ -107,15 +112,17 @@ pub(super) async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpR
 }
 
 /// How far back to look for silence.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Window {
     days: Option<i64>,
 }
 
 /// A source's silence, and whether it is too long.
-#[derive(Serialize)]
-struct Heard {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Silent)]
+pub(super) struct Heard {
     source: String,
     last_envelope: Option<Timestamp>,
     silent_s: Option<u64>,
@@ -126,6 +133,8 @@ struct Heard {
     alarm: bool,
 }
 
+/// When sources were heard last, and how long they were silent.
+#[utoipa::path(get, path = "/api/v1/gaps", params(Window), responses((status = 200, body = Vec<Heard>)))]
 pub(super) async fn gaps(admin: web::Data<Admin>, window: Question<Window>) -> HttpResponse {
     let now = admin.clock.now();
     let days = window.days.unwrap_or(DAYS);
@@ -167,8 +176,9 @@ fn hear(source: &str, gap: Option<Gap>, alarm_after: Option<Duration>, now: Time
 }
 
 /// An absence and what it means.
-#[derive(Serialize)]
-struct Told {
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = AbsenceTold)]
+pub(super) struct Told {
     #[serde(flatten)]
     absence: Absence,
     dropped_until: Option<Timestamp>,
@@ -187,6 +197,8 @@ fn tell(absence: Absence, now: Timestamp) -> Told {
     }
 }
 
+/// When nobody listened, the newest first.
+#[utoipa::path(get, path = "/api/v1/absences", responses((status = 200, body = Vec<Told>)))]
 pub(super) async fn absences(admin: web::Data<Admin>) -> HttpResponse {
     let now = admin.clock.now();
     let found = admin.store.absences().await;
@@ -194,14 +206,16 @@ pub(super) async fn absences(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 /// The body of a changing call.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Because {
+#[schema(as = KeepOrder)]
+pub(super) struct Because {
     #[serde(default)]
     reason: String,
     #[serde(default)]
     dry_run: bool,
     /// Of a backup: where it goes.
+    #[schema(value_type = Option<String>)]
     file: Option<PathBuf>,
 }
 
@@ -217,10 +231,18 @@ impl Because {
     }
 }
 
-async fn acknowledge(
+/// Takes note of an absence.
+#[utoipa::path(
+    post,
+    path = "/api/v1/absences/{id}/acknowledge",
+    params(("id" = i64, Path)),
+    request_body = Because,
+    responses((status = 200, body = Told))
+)]
+pub(super) async fn acknowledge(
     admin: web::Data<Admin>,
     id: web::Path<i64>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     if let Some(problem) = because.problem() {
@@ -246,6 +268,8 @@ async fn acknowledge(
 /// The alarm that stands for an absence.
 pub const ABSENCE_ALARM: &str = "absence";
 
+/// What people did, the newest first.
+#[utoipa::path(get, path = "/api/v1/audit", params(AuditFilter), responses((status = 200, body = Vec<crate::store::AuditEntry>)))]
 pub(super) async fn audit(admin: web::Data<Admin>, filter: Question<AuditFilter>) -> HttpResponse {
     let AuditFilter { verb, object, limit, .. } = &*filter;
     let asked = Asked { verb: verb.as_deref(), object: object.as_deref(), limit: *limit, ..Asked::default() };
@@ -256,9 +280,10 @@ pub(super) async fn audit(admin: web::Data<Admin>, filter: Question<AuditFilter>
 }
 
 /// Where to go on in the chain.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
-struct After {
+#[into_params(parameter_in = Query)]
+pub(super) struct After {
     #[serde(default)]
     after: i64,
 }
@@ -266,7 +291,9 @@ struct After {
 /// How many entries of the chain are told at once.
 const CHAIN_LIMIT: u32 = 1_000;
 
-async fn chain(admin: web::Data<Admin>, after: Question<After>) -> HttpResponse {
+/// The audit log by its chain of hashes, the oldest entry first.
+#[utoipa::path(get, path = "/api/v1/audit/chain", params(After), responses((status = 200, body = answers::ChainTold)))]
+pub(super) async fn chain(admin: web::Data<Admin>, after: Question<After>) -> HttpResponse {
     let found = admin.store.audit_chain(after.after, CHAIN_LIMIT).await;
     api::answer(found.map(|(chain, entries)| json!({"chain": chain, "entries": entries})))
 }
@@ -279,7 +306,14 @@ enum PruneAnswer {
     Did(Pruned),
 }
 
-async fn prune(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+/// Takes out of the store what was kept long enough.
+#[utoipa::path(
+    post,
+    path = "/api/v1/store/prune",
+    request_body = Because,
+    responses((status = 200, body = answers::PruneTold))
+)]
+pub(super) async fn prune(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     if let Some(problem) = because.problem() {
         return problem;
     }
@@ -297,7 +331,14 @@ async fn prune(admin: web::Data<Admin>, because: web::Json<Because>, person: Per
     api::answer(pruned.map(PruneAnswer::Did))
 }
 
-async fn begin_backup(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+/// Begins a backup.
+#[utoipa::path(
+    post,
+    path = "/api/v1/store/backup",
+    request_body = Because,
+    responses((status = 202, body = answers::BackupTold))
+)]
+pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     if let Some(problem) = because.problem() {
         return problem;
     }
@@ -332,7 +373,9 @@ async fn begin_backup(admin: web::Data<Admin>, because: web::Json<Because>, pers
     HttpResponse::Accepted().json(backing(&admin))
 }
 
-async fn backup(admin: web::Data<Admin>) -> HttpResponse {
+/// How far the backup is, or how the last one ended.
+#[utoipa::path(get, path = "/api/v1/store/backup", responses((status = 200, body = answers::BackupTold)))]
+pub(super) async fn backup(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(backing(&admin))
 }
 

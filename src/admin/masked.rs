@@ -17,8 +17,9 @@ use crate::masking::{HIDDEN, Masking, Masks};
 use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult, StoredNotification};
 
 /// What a detail is asked with.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// With masked fields in clear.
     #[serde(default)]

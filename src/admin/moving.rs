@@ -5,6 +5,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
@@ -12,7 +14,8 @@ use crate::store::By;
 use crate::store::transfer::mover::{Moved, Progress};
 
 /// How a move stands.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = MoveStanding)]
 pub struct Standing {
     /// `none`, `running`, `switching`, `done`, `failed`.
     pub state: &'static str,
@@ -46,22 +49,27 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// The body of a call that begins a move.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Order {
+#[schema(as = Move)]
+pub(super) struct Order {
     to: String,
     #[serde(default)]
     reason: String,
 }
 
-async fn standing(admin: web::Data<Admin>) -> HttpResponse {
+/// How far the move of the store is, or how the last one ended.
+#[utoipa::path(get, path = "/api/v1/store/move", responses((status = 200, body = Standing)))]
+pub(super) async fn standing(admin: web::Data<Admin>) -> HttpResponse {
     match &admin.moving {
         Some(moving) => HttpResponse::Ok().json(moving.standing()),
         None => HttpResponse::Ok().json(Standing { state: "none", ..Standing::default() }),
     }
 }
 
-async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+/// Begins to move the store, or goes on with it.
+#[utoipa::path(post, path = "/api/v1/store/move", request_body = Order, responses((status = 202, body = Standing)))]
+pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let Order { to, reason } = order.into_inner();
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if reason.len() > api::REASON_BYTES_MAX {
@@ -78,14 +86,22 @@ async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person)
 }
 
 /// The body of a call that gives a move up.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Because {
+#[schema(as = GiveUp)]
+pub(super) struct Because {
     #[serde(default)]
     reason: String,
 }
 
-async fn give_up(admin: web::Data<Admin>, because: web::Json<Because>, person: Person) -> HttpResponse {
+/// Gives up a move that was begun and does not run.
+#[utoipa::path(
+    post,
+    path = "/api/v1/store/move/give-up",
+    request_body = Because,
+    responses((status = 200, body = answers::GivenUp))
+)]
+pub(super) async fn give_up(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if because.reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

@@ -7,7 +7,7 @@ use crate::store::{DeliveryCounts, Ledger, NotificationCounts};
 use crate::why::Shut;
 
 /// Something that needs a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(super) struct NeedsPerson {
     /// A word for programs.
     pub(super) what: &'static str,

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
@@ -37,16 +39,24 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// The body of the call.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Order {
+#[schema(as = Rekey)]
+pub(super) struct Order {
     #[serde(default)]
     reason: String,
     #[serde(default)]
     dry_run: bool,
 }
 
-async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+/// Begins to write every payload anew with the key in force.
+#[utoipa::path(
+    post,
+    path = "/api/v1/store/rekey",
+    request_body = Order,
+    responses((status = 202, body = answers::RekeyTold))
+)]
+pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let Order { reason, dry_run } = order.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
@@ -79,7 +89,9 @@ async fn begin(admin: web::Data<Admin>, order: web::Json<Order>, person: Person)
     HttpResponse::Accepted().json(standing(&admin))
 }
 
-async fn show(admin: web::Data<Admin>) -> HttpResponse {
+/// How far that is, or how the last walk ended.
+#[utoipa::path(get, path = "/api/v1/store/rekey", responses((status = 200, body = answers::RekeyTold)))]
+pub(super) async fn show(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(standing(&admin))
 }
 

@@ -7,6 +7,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
@@ -20,7 +22,7 @@ const HISTORY: u32 = 20;
 const AUDIT_LINES_MAX: usize = 100;
 
 /// What becomes of deliveries whose route or destination is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Orphans {
     /// They stay, and go on when it comes back.
@@ -45,7 +47,7 @@ pub struct Order {
 }
 
 /// What reading the configuration again came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Reloaded {
     /// Whether there was anything new.
     pub changed: bool,
@@ -117,7 +119,8 @@ pub fn said(orphans: &[Unsettled]) -> String {
 }
 
 /// Which configuration is in force, and how it came to be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ConfigurationStanding)]
 pub struct Standing {
     /// Version, since when, by what, why.
     #[serde(flatten)]
@@ -131,7 +134,8 @@ pub struct Standing {
 }
 
 /// A reload that failed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = FailedReload)]
 pub struct Failed {
     /// When.
     pub at: Timestamp,
@@ -150,8 +154,9 @@ pub trait Reload: Send + Sync {
 }
 
 /// The body of a reload.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Reload)]
 pub(super) struct Wanted {
     orphans: Option<Orphans>,
     #[serde(default)]
@@ -160,7 +165,9 @@ pub(super) struct Wanted {
     reason: String,
 }
 
-pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: web::Json<Wanted>) -> HttpResponse {
+/// Reads the configuration again.
+#[utoipa::path(post, path = "/api/v1/reload", request_body = Wanted, responses((status = 200, body = Reloaded)))]
+pub(super) async fn reload(admin: web::Data<Admin>, person: Person, wanted: Body<Wanted>) -> HttpResponse {
     let Wanted { orphans, dry_run, reason } = wanted.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
@@ -217,6 +224,7 @@ fn refused(refusal: &Refusal) -> HttpResponse {
 }
 
 /// Which configuration is in force, what it leaves without a way, and what was in force before.
+#[utoipa::path(get, path = "/api/v1/config", responses((status = 200, body = answers::Configuration), (status = 404)))]
 pub(super) async fn config(admin: web::Data<Admin>) -> HttpResponse {
     let Some(standing) = admin.reload.as_ref().map(|reloader| reloader.standing()) else {
         return api::problem(404, &Refusal::NoFile.to_string());

@@ -15,8 +15,9 @@ use crate::store::{
 const CHAIN_MAX: usize = 5;
 
 /// With which configuration the call is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = Mapping)]
 pub(super) enum Mapped {
     /// The one in force.
     #[default]

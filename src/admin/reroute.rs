@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::body::Body;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -15,8 +16,9 @@ const AT_ONCE: u32 = 500;
 const LATER_MAX: u32 = 20;
 
 /// Which, and whether in earnest.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Rerouting)]
 pub(super) struct Order {
     /// Only of this source.
     source: Option<String>,
@@ -34,8 +36,9 @@ pub(super) struct Order {
 }
 
 /// What came of it.
-#[derive(Default, Serialize)]
-struct Found {
+#[derive(Default, Serialize, utoipa::ToSchema)]
+#[schema(as = Rerouted)]
+pub(super) struct Found {
     /// Notifications that were looked at.
     looked_at: u64,
     /// Those that a route matches now.
@@ -49,13 +52,21 @@ struct Found {
 }
 
 /// One that stays as it is.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = NotRouted)]
 pub(super) struct Failed {
     pub(super) notification_id: String,
     pub(super) reason: String,
 }
 
-pub(super) async fn reroute(admin: web::Data<Admin>, order: web::Json<Order>, person: Person) -> HttpResponse {
+/// Routes unrouted notifications again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/notifications/reroute",
+    request_body = Order,
+    responses((status = 200, body = Found))
+)]
+pub(super) async fn reroute(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
     let order = order.into_inner();
     if let Some(fault) = (Asked { source: order.source.as_deref(), ..Asked::default() }).fault(&admin).await {
         return fault;

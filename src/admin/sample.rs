@@ -8,6 +8,8 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
@@ -18,8 +20,9 @@ use crate::store::By;
 pub type Take = Box<dyn Fn(String, String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The body of a call that makes a sample.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SampleOrder)]
 pub(super) struct Because {
     #[serde(default)]
     reason: String,
@@ -27,10 +30,18 @@ pub(super) struct Because {
     dry_run: bool,
 }
 
+/// Takes a made-up message of a source, as if it had been posted.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sources/{name}/sample",
+    params(("name" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = answers::Sample))
+)]
 pub(super) async fn sample(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let Because { reason, dry_run } = because.into_inner();

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::account::{self, Right, Rights, Role};
 use crate::admin::access::{self, Caller, Who};
+use crate::admin::body::Body;
+use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::store::{By, Deed, Token};
@@ -26,9 +28,10 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// The body of a call that makes a token.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+#[schema(as = NewToken)]
+pub(super) struct Wanted {
     name: String,
     #[serde(default = "viewer")]
     role: String,
@@ -81,7 +84,19 @@ impl Wanted {
     }
 }
 
-async fn create(admin: web::Data<Admin>, wanted: web::Json<Wanted>, caller: Caller, person: Person) -> HttpResponse {
+/// Makes a token. Its secret is told this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    request_body = Wanted,
+    responses((status = 200, body = answers::TokenForecast), (status = 201, body = answers::TokenMade))
+)]
+pub(super) async fn create(
+    admin: web::Data<Admin>,
+    wanted: Body<Wanted>,
+    caller: Caller,
+    person: Person,
+) -> HttpResponse {
     let wanted = wanted.into_inner();
     if let Some(fault) = wanted.fault(&caller) {
         return api::problem(400, &fault);
@@ -117,24 +132,35 @@ async fn create(admin: web::Data<Admin>, wanted: web::Json<Wanted>, caller: Call
     HttpResponse::Created().json(answer)
 }
 
-async fn list(admin: web::Data<Admin>) -> HttpResponse {
+/// The tokens, less their secrets.
+#[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, body = Vec<Token>)))]
+pub(super) async fn list(admin: web::Data<Admin>) -> HttpResponse {
     api::answer(admin.store.tokens().await)
 }
 
 /// The body of a call that revokes one.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Because {
+#[schema(as = Revocation)]
+pub(super) struct Because {
     #[serde(default)]
     reason: String,
     #[serde(default)]
     dry_run: bool,
 }
 
-async fn revoke(
+/// Ends a token at once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens/{id}/revoke",
+    params(("id" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = Token))
+)]
+pub(super) async fn revoke(
     admin: web::Data<Admin>,
     id: web::Path<String>,
-    because: web::Json<Because>,
+    because: Body<Because>,
     person: Person,
 ) -> HttpResponse {
     let Because { reason, dry_run } = because.into_inner();

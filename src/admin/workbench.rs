@@ -9,7 +9,9 @@ use serde_json::Value as Json;
 
 use crate::account::Right;
 use crate::admin::access::Caller;
+use crate::admin::body::Body;
 use crate::admin::entry::lacking;
+use crate::admin::openapi::answers;
 use crate::admin::{Admin, api};
 use crate::store::{StoredConfig, StoredNotification};
 
@@ -25,7 +27,7 @@ pub struct Trial {
 }
 
 /// What a route is tried with in place of what it says.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RouteEdit {
     /// The route's name.
@@ -55,7 +57,7 @@ pub enum Message {
 pub type Try = Box<dyn Fn(&Trial) -> Result<Json, String> + Send + Sync>;
 
 /// The body of a preview.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Preview {
     /// An envelope as Salesforce posts it.
@@ -68,7 +70,14 @@ pub(super) struct Preview {
     edit: Option<RouteEdit>,
 }
 
-pub(super) async fn preview(admin: web::Data<Admin>, wanted: web::Json<Preview>, caller: Caller) -> HttpResponse {
+/// The calls that each route would make of a message. Nothing is stored or sent.
+#[utoipa::path(
+    post,
+    path = "/api/v1/preview",
+    request_body = Preview,
+    responses((status = 200, body = answers::Tried))
+)]
+pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, caller: Caller) -> HttpResponse {
     let Preview { envelope, source, notification, edit } = wanted.into_inner();
     if edit.is_some() && !caller.has(Right::Edit) {
         return lacking(Right::Edit.as_str());

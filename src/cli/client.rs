@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
+use crate::account;
 use crate::admin::certificate;
 use crate::clock::Timestamp;
 use crate::config::{self, AdminAddress};
@@ -195,21 +196,26 @@ impl Client {
     /// # Errors
     /// When the gateway cannot be reached or says no; in its own words.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(format!("{}/api/v1{path}", self.base)).json(body)).await
+        let key = account::secret().map_err(anyhow::Error::msg)?;
+        let call = self.http.post(format!("{}/api/v1{path}", self.base)).header("Idempotency-Key", key);
+        self.send(call.json(body)).await
     }
 
+    /// Makes a call; once more when the connection broke before the answer was there. A changing call has a key, by which
+    /// the gateway knows it again and does it once.
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let response = request
-            .send()
-            .await
+        let once_more = request.try_clone();
+        let answered = match (exchange(request).await, once_more) {
+            (Err(error), Some(request)) if is_broken_off(&error) => exchange(request).await,
+            (answered, _) => answered,
+        };
+        let (status, body) = answered
             .map_err(reqwest::Error::without_url)
             .with_context(|| format!("talking to the gateway at {}: does it run?", self.base))?;
-        let status = response.status();
-        let body = response.bytes().await.context("reading the gateway's answer")?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|_| anyhow!("{} answered HTTP {status} and no JSON: is it the admin address?", self.base))?;
         if !status.is_success() {
@@ -217,6 +223,17 @@ impl Client {
         }
         Ok(value)
     }
+}
+
+async fn exchange(request: reqwest::RequestBuilder) -> reqwest::Result<(reqwest::StatusCode, bytes::Bytes)> {
+    let response = request.send().await?;
+    Ok((response.status(), response.bytes().await?))
+}
+
+/// Whether a connection that was there broke, so that nobody knows whether the call was heard.
+fn is_broken_off(error: &reqwest::Error) -> bool {
+    let is_never_made = error.is_connect() || error.is_builder();
+    !is_never_made && !error.is_timeout()
 }
 
 #[cfg(test)]

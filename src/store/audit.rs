@@ -24,7 +24,7 @@ impl By {
 }
 
 /// One thing that a person did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Its number: rises by one.
     pub id: i64,
@@ -122,7 +122,7 @@ impl AuditEntry {
 }
 
 /// Where the chain of hashes begins and ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Chain {
     /// Entries up to this one were pruned, or are from before the chain.
     pub anchor_entry: i64,
@@ -276,8 +276,9 @@ pub const AUDIT_OBJECTS: &[&str] = &[
 ];
 
 /// Which entries to list; newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditFilter {
     /// Whose name holds this text.
     pub who: Option<String>,
@@ -294,6 +295,7 @@ pub struct AuditFilter {
     /// Below this id: the cursor.
     pub before: Option<i64>,
     /// At most this many (default 100, at most 1,000).
+    #[param(minimum = 1, maximum = 1_000)]
     pub limit: Option<u32>,
 }
 

@@ -48,7 +48,7 @@ pub struct LedgerDays {
 }
 
 /// By how much the accounts of a source or a destination changed on one day. All days together are the ledger's counters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LedgerDay {
     /// UTC.
     pub day: Day,
@@ -58,7 +58,7 @@ pub struct LedgerDay {
 }
 
 /// The accounts themselves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum DayChange {
     /// Of a source: what came in.
@@ -95,7 +95,7 @@ pub struct Gap {
 }
 
 /// A time without an envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Silence {
     /// The envelope before.
     pub since: Timestamp,
@@ -104,7 +104,7 @@ pub struct Silence {
 }
 
 /// A time in which nobody listened, or nothing could be stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Absence {
     /// Its number.
     pub id: i64,

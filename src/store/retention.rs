@@ -134,7 +134,7 @@ impl Pruned {
 }
 
 /// What a dry run finds: how much is old enough. Some of it may stay for a reason, such as a dead letter that shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Prunable {
     /// Settled deliveries whose payloads go.
     pub payloads: u64,
@@ -153,7 +153,7 @@ pub struct Prunable {
 }
 
 /// A backup that was made and looked through.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Backup {
     /// The file.
     pub file: String,

@@ -10,7 +10,7 @@ pub const TOKENS_MAX: u32 = 1_000;
 pub(crate) const FORGOTTEN_AFTER_MS: i64 = 90 * 86_400_000;
 
 /// A token, less its secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Token {
     /// By what it is named in commands.
     pub id: String,

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use omgate::admin::access::{ADDRESSES, need};
 use omgate::clock::Timestamp;
 use omgate::config;
 use omgate::expression::{Expression, FILTERS, Subject, TESTS, Tables};
@@ -35,6 +36,34 @@ fn table(heading: &str, first_column: &str) -> Vec<Vec<String>> {
         row.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{1}', "|")).collect()
     })
     .collect()
+}
+
+#[test]
+fn the_table_of_the_admin_listener_has_every_address_of_the_api_and_no_other() {
+    let mut told: Vec<(String, String)> = Vec::new();
+    for row in table("## The admin listener", "address") {
+        for address in quoted(&row[0]) {
+            let (method, path) = match (address.split_once(' '), told.last()) {
+                (Some((method, path)), _) => (method.to_owned(), path.split('?').next().unwrap().to_owned()),
+                // `…/hold`: as the one before, with another end.
+                (None, Some((method, before))) => {
+                    let (start, _) = before.rsplit_once('/').unwrap();
+                    (method.clone(), address.replacen('…', start, 1))
+                }
+                (None, None) => panic!("{address}"),
+            };
+            assert!(need(&method, &path).is_some(), "nothing is at {method} {path}");
+            told.push((method, path));
+        }
+    }
+    for (method, path, _) in ADDRESSES.iter().filter(|(_, path, _)| path.starts_with("/api/v1/")) {
+        let (start, end) = path.rsplit_once('/').unwrap();
+        let is_told = told.iter().any(|(known, told)| {
+            known == method
+                && (told == path || (end == "{verb}" && told.rsplit_once('/').is_some_and(|it| it.0 == start)))
+        });
+        assert!(is_told, "the README says nothing of {method} {path}");
+    }
 }
 
 /// The texts between backticks.

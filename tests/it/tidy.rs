@@ -290,6 +290,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("notify", &["gateway"]),
     ("prometheus_client", &["telemetry"]),
     ("askama", &["admin"]),
+    // What the API answers is described on the very types that it answers with.
+    ("utoipa", &["admin", "clock", "delivery", "facts", "issue", "outcome", "store"]),
     ("tracing_subscriber", &["telemetry"]),
     // `telemetry` derives the word for a log format, so that the option and the key are spelled alike.
     ("clap", &["cli", "main", "telemetry"]),

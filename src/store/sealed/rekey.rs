@@ -27,7 +27,8 @@ const REST_SHARE: u32 = 2;
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How far a walk is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = RekeyProgress)]
 pub struct Progress {
     /// The table at hand.
     pub table: &'static str,
@@ -38,7 +39,7 @@ pub struct Progress {
 }
 
 /// What a walk found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Rekeyed {
     /// The key in force; none: payloads are written in clear.
     pub active: Option<String>,

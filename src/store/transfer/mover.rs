@@ -32,7 +32,8 @@ const PATIENCE: usize = 20;
 const TRIES: usize = 20;
 
 /// How far a move is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = MoveProgress)]
 pub struct Progress {
     /// `copying`, `following`, `comparing`, `switching`, in that order.
     pub phase: &'static str,
@@ -47,7 +48,7 @@ pub struct Progress {
 }
 
 /// What was moved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Moved {
     /// Where it came from.
     pub from: String,
@@ -60,7 +61,7 @@ pub struct Moved {
 }
 
 /// A table, and how many rows it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Counted {
     /// The table.
     pub table: &'static str,

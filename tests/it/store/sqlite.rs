@@ -344,6 +344,7 @@ async fn readyz(world: &World) -> (u16, String) {
     };
     let dispatch = dispatch::Dispatch::start(parts).await.unwrap();
     let admin = Arc::new(admin::Admin {
+        answers: admin::Answers::default(),
         store,
         dispatch,
         metrics,
