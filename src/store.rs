@@ -864,6 +864,7 @@ pub struct DeliveryFilter {
     /// Which changed last before then.
     pub changed_until: Option<Timestamp>,
     /// With so many attempts at least.
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]
     pub attempts: Option<u32>,
     /// Whose last attempt was answered with this HTTP status.
     pub status: Option<u16>,

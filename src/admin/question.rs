@@ -99,7 +99,7 @@ mod tests {
             ("state=dead&before=x%20y", "before is \"x y\": it must be a whole number"),
             ("state=ded", "state is \"ded\": there is no such state; did you mean \"dead\"?"),
             ("state=zzz", "there are waiting, blocked, in_flight, held, delivered, dead, superseded, discarded"),
-            ("stat=dead", "there is no parameter \"stat\" here; expected one of `state`, `destination`"),
+            ("stat=dead", "there is no parameter \"stat\" here; expected one of `state`, `source`"),
             ("state=dead&state=held", "the query is not understood: duplicate field `state`"),
         ] {
             assert!(said(query).contains(words), "{query}: {}", said(query));

@@ -39,24 +39,34 @@ struct Series {
     at: Vec<Timestamp>,
     sources: BTreeMap<String, SourceSeries>,
     destinations: BTreeMap<String, DestinationSeries>,
+    #[schema(value_type = Vec<Option<i64>>)]
     attempts: Values<i64>,
+    #[schema(value_type = Vec<Option<i64>>)]
     attempts_unknown: Values<i64>,
     /// How old the oldest was that was not settled.
+    #[schema(value_type = Vec<Option<i64>>)]
     oldest_unsettled_s: Values<i64>,
+    #[schema(value_type = Vec<Option<u64>>)]
     acks: Values<u64>,
+    #[schema(value_type = Vec<Option<f64>>)]
     ack_p50_ms: Values<f64>,
+    #[schema(value_type = Vec<Option<f64>>)]
     ack_p99_ms: Values<f64>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 struct SourceSeries {
+    #[schema(value_type = Vec<Option<i64>>)]
     received: Values<i64>,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 struct DestinationSeries {
+    #[schema(value_type = Vec<Option<i64>>)]
     delivered: Values<i64>,
+    #[schema(value_type = Vec<Option<i64>>)]
     dead: Values<i64>,
+    #[schema(value_type = Vec<Option<i64>>)]
     waiting: Values<i64>,
 }
 
