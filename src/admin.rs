@@ -18,7 +18,7 @@ use crate::clock::SharedClock;
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
 use crate::facts::Considered;
-use crate::store::{By, Deed, Edit, Edits, Store, StoredNotification};
+use crate::store::{By, Deed, Edit, Edits, Store, StoreError, StoredNotification};
 use crate::telemetry::{Alarms, Metrics, RequestId};
 
 pub mod access;
@@ -54,6 +54,7 @@ mod series;
 mod session;
 mod throttle;
 mod token;
+mod unwritten;
 mod ui;
 pub mod workbench;
 
@@ -62,6 +63,7 @@ pub use entry::{Door, Entry};
 pub use idempotency::Answers;
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
 pub use proposal::Proposals;
+pub use unwritten::Unwritten;
 
 /// By which the lines of the log about a request are found.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -106,6 +108,8 @@ pub struct Admin {
     pub closing: Arc<AtomicBool>,
     /// Changes of many deliveries that are under way.
     pub jobs: Jobs,
+    /// Entries of the audit log that could not be written yet.
+    pub unwritten: Unwritten,
     /// The issues as they were found last.
     pub issues: FoundIssues,
     /// Edits that wait for a second person.
@@ -158,12 +162,16 @@ impl Admin {
         Deed { at: self.clock.now(), by, count: 1, result: result.to_owned(), ..Deed::default() }
     }
 
-    /// Writes an entry, and what it says into the log when that cannot be done.
+    /// Writes an entry. When that cannot be done, it says what it is into the log, and tries again until it can.
     async fn note(&self, deed: Deed) {
-        if let Err(error) = self.store.audit(deed.clone()).await {
-            let Deed { by: By { who, reason }, verb, object, object_id, count, result, .. } = deed;
-            tracing::error!(who, verb, object, object_id, count, reason, result, %error, "no entry in the audit log");
-        }
+        // One that came before must stand before it.
+        let is_first = self.unwritten.is_empty();
+        let result =
+            if is_first { self.store.audit(deed.clone()).await.map(drop) } else { Err(StoreError::Overloaded) };
+        let Err(error) = result else { return };
+        let Deed { by: By { who, reason }, verb, object, object_id, count, result, .. } = deed.clone();
+        tracing::error!(who, verb, object, object_id, count, reason, result, %error, "no entry in the audit log yet");
+        self.unwritten.keep(deed, &self.store);
     }
 }
 
@@ -208,7 +216,11 @@ async fn guard(
             Err(response) => request.into_response(response).map_into_right_body(),
         })
     };
-    let mut response = handled.instrument(id.span()).await?;
+    let mut response = handled.instrument(id.span()).await?.map_into_boxed_body();
+    if ui::is_page(response.request().path()) && ui::is_bare_error(response.response()) {
+        let (request, bare) = response.into_parts();
+        response = ServiceResponse::new(request, ui::error_page(bare).await);
+    }
     entry::harden(response.headers_mut(), door);
     if let Ok(id) = HeaderValue::try_from(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, id);

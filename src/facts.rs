@@ -35,6 +35,8 @@ pub struct SourceFacts {
     pub exposes_wsdl: bool,
     /// Fields that people are not to see.
     pub mask: Vec<String>,
+    /// Fields by whose values its notifications are found.
+    pub search: Vec<String>,
 }
 
 /// What a WSDL declares of a record.

@@ -637,6 +637,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
+            unwritten: admin::Unwritten::default(),
             issues: admin::FoundIssues::default(),
             proposals: admin::Proposals::default(),
             reload: Some(Arc::clone(reloader) as _),

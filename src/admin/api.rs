@@ -210,7 +210,8 @@ pub(super) async fn notifications(
     if filter.search.is_some() && !caller.has(Right::Payload) {
         return lacking(Right::Payload.as_str());
     }
-    let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), limit: *limit, ..Asked::default() };
+    let search = filter.search.as_deref();
+    let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), search, limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
@@ -324,7 +325,8 @@ async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> 
     }
     let DeliveryFilter { source, route, destination, limit, .. } = filter;
     let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
-    Asked { source, route, destination, limit: *limit, ..Asked::default() }.fault(admin).await
+    let search = filter.search.as_deref();
+    Asked { source, route, destination, search, limit: *limit, ..Asked::default() }.fault(admin).await
 }
 
 /// A delivery with its attempts, and why it waits.

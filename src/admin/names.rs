@@ -30,6 +30,8 @@ pub(super) struct Asked<'q> {
     /// Of the audit log.
     pub(super) verb: Option<&'q str>,
     pub(super) object: Option<&'q str>,
+    /// A field and what it holds.
+    pub(super) search: Option<&'q str>,
     pub(super) limit: Option<u32>,
 }
 
@@ -44,6 +46,9 @@ impl Asked<'_> {
         if let Some(kind) = self.kind.filter(|kind| !NOTIFICATION_KINDS.contains(kind)) {
             let known = NOTIFICATION_KINDS.join(", ");
             return Some(api::problem(400, &format!("there is no kind {:?}; there are {known}", clipped(kind))));
+        }
+        if let Some(reason) = self.search.and_then(|search| not_searched(admin, search)) {
+            return Some(api::problem(400, &reason));
         }
         if let Some(reason) = self.to.and_then(|to| leads_nowhere(admin, to)) {
             return Some(api::problem(400, &reason));
@@ -112,6 +117,21 @@ fn leads_nowhere(admin: &Admin, to: &str) -> Option<String> {
     }
     let known: BTreeSet<&str> = plan.routes.keys().chain(plan.destinations.keys()).map(String::as_str).collect();
     Some(format!("to is {:?}: there is no such route or destination; {}", clipped(to), hint(to, &known)))
+}
+
+/// Why nothing can be found by a field: no source names it in `search`; none when one does.
+fn not_searched(admin: &Admin, search: &str) -> Option<String> {
+    let terms = admin.keep.terms.load_full();
+    let known: BTreeSet<&str> =
+        terms.facts.sources.iter().flat_map(|source| &source.search).map(String::as_str).collect();
+    let (name, _) = search.split_once('=').unwrap_or((search, ""));
+    if known.contains(name) {
+        return None;
+    }
+    let form = "write FIELD=VALUE, such as Name=ACME-4711";
+    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    let hint = if known.is_empty() { "none names any".to_owned() } else { format!("these are named: {list}; {form}") };
+    Some(format!("no source names the field {:?} in its `search`; {hint}", clipped(name)))
 }
 
 /// That nobody has a name, and which are near.

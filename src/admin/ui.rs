@@ -186,6 +186,26 @@ pub(super) fn html(status: StatusCode, template: &impl Template) -> HttpResponse
     }
 }
 
+/// Whether an address is one that people look at.
+pub(super) fn is_page(path: &str) -> bool {
+    !["/api/", "/assets/", "/metrics", "/livez", "/readyz", "/login"].iter().any(|other| path.starts_with(other))
+}
+
+/// Whether an answer is an error that is no page yet.
+pub(super) fn is_bare_error(answer: &HttpResponse) -> bool {
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let status = answer.status();
+    (status.is_client_error() || status.is_server_error()) && !kind.starts_with("text/html")
+}
+
+/// The page of such an error.
+pub(super) async fn error_page(answer: HttpResponse) -> HttpResponse {
+    match read(answer).await {
+        Err(problem) => problem.error_response(),
+        Ok(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
 /// What the API answered.
 pub(super) struct Answer {
     pub(super) document: Json,

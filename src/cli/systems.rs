@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::destinations::encoded;
 use crate::cli::print;
 use crate::clock::{SystemClock, Timestamp};
 use crate::config;
@@ -94,7 +95,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Verb::Resume(one) => (one, "resume", None),
     };
-    let state = client.change_until(&format!("/systems/{}/{verb}", one.name), &one.change, until).await?;
+    let state = client.change_until(&format!("/systems/{}/{verb}", encoded(&one.name)), &one.change, until).await?;
     if one.change.json {
         print::json(&state);
     } else if one.change.dry_run {

@@ -64,6 +64,7 @@ fn source(source: &receive::Source, declarations: &Declarations) -> SourceFacts 
         records: declared.iter().map(record).collect(),
         exposes_wsdl: source.wsdl.is_some(),
         mask: source.mask.clone(),
+        search: source.search.clone(),
     }
 }
 

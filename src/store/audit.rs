@@ -233,6 +233,7 @@ impl Walk {
 pub const AUDIT_VERBS: &[&str] = &[
     "acknowledge",
     "adopt",
+    "approve",
     "backup",
     "begin discard",
     "begin hold",
@@ -249,8 +250,10 @@ pub const AUDIT_VERBS: &[&str] = &[
     "login",
     "move",
     "pause",
+    "propose",
     "prune",
     "refuse",
+    "reject",
     "rekey",
     "release",
     "reload",
@@ -258,6 +261,8 @@ pub const AUDIT_VERBS: &[&str] = &[
     "reroute",
     "resume",
     "revoke",
+    "sample",
+    "test",
     "unmask",
 ];
 /// What they do it to.

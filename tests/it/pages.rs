@@ -187,7 +187,8 @@ async fn the_workbench_shows_calls_and_mistakes_and_changes_nothing() {
     let (process, sink) = busy("").await;
     let is_still = |ledger: &Value| {
         let deliveries = &ledger["deliveries"];
-        deliveries["delivered"].as_i64().unwrap() + deliveries["dead"].as_i64().unwrap() == 42 && deliveries["in_flight"] == 0
+        deliveries["delivered"].as_i64().unwrap() + deliveries["dead"].as_i64().unwrap() == 42
+            && deliveries["in_flight"] == 0
     };
     process.until(Duration::from_secs(60), is_still).await;
     process.admin_until("/api/v1/systems", Duration::from_secs(30), |all| !all["billing"]["paused"].is_null()).await;

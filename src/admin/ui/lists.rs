@@ -11,12 +11,38 @@ use super::{Page, Problem, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, book, proposal};
+use crate::clock::Timestamp;
 use crate::store::{DeliveryFilter, NotificationFilter};
 
 /// How many rows a page has unless it is said.
 const ROWS: &str = "50";
 /// What of a query only the page knows.
 const OWN: [&str; 1] = ["live"];
+
+/// What of a query are moments.
+const MOMENTS: [&str; 4] = ["since", "until", "changed_since", "changed_until"];
+
+/// A query in which `12h` stands for the moment that long ago.
+fn with_moments(query: &str, now: Timestamp) -> String {
+    let moment = |value: &str| {
+        let (digits, unit) = value.split_at(value.len().saturating_sub(1));
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            _ => return None,
+        };
+        let span: i64 = digits.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(1_000)?;
+        Some(Timestamp(now.0.checked_sub(span)?).to_string())
+    };
+    let pairs = url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| {
+        let value = if MOMENTS.contains(&name.as_ref()) && value.is_ascii() { moment(&value) } else { None }
+            .unwrap_or_else(|| value.into_owned());
+        (name.into_owned(), value)
+    });
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
 
 /// A query as the API takes it.
 pub(super) fn parsed<T: DeserializeOwned>(query: &str) -> Result<Question<T>, Problem> {
@@ -120,7 +146,7 @@ struct Notifications<'a> {
 }
 
 pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let query = query_of(&request, &OWN, &[("limit", ROWS)]);
+    let query = with_moments(&query_of(&request, &OWN, &[("limit", ROWS)]), admin.clock.now());
     let filter = parsed::<NotificationFilter>(&query)?;
     let answer = read(api::notifications(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
     let filters = Filters::of(&admin, &request).await?;
@@ -176,7 +202,7 @@ fn verbs(state: &str) -> Vec<(&'static str, &'static str, bool)> {
 }
 
 pub(in crate::admin) async fn deliveries(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let query = query_of(&request, &OWN, &[("limit", ROWS)]);
+    let query = with_moments(&query_of(&request, &OWN, &[("limit", ROWS)]), admin.clock.now());
     let filter = parsed::<DeliveryFilter>(&query)?;
     let answer = read(api::deliveries(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
     let filters = Filters::of(&admin, &request).await?;
@@ -229,6 +255,13 @@ pub(in crate::admin) async fn dead(admin: web::Data<Admin>, request: HttpRequest
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_the_moment_that_long_ago() {
+        let now = Timestamp(7_200_000);
+        assert_eq!(with_moments("since=1h&state=dead", now), "since=1970-01-01T01%3A00%3A00.000Z&state=dead");
+        assert_eq!(with_moments("since=h&until=%E2%82%AC&text=1h", now), "since=h&until=%E2%82%AC&text=1h");
+    }
 
     #[test]
     fn what_is_chosen_is_what_the_list_shows() {

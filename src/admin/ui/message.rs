@@ -13,6 +13,7 @@ use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, book, keep, masked};
 use crate::fields::{self, Difference, Fields};
+use crate::masking::HIDDEN;
 use crate::pretty;
 
 /// So many deliveries of a message are shown whole; more as links.
@@ -53,6 +54,11 @@ impl Attempt {
     fn doc(&self) -> Doc<'_> {
         Doc::new(&self.told)
     }
+}
+
+/// Whether something in a document is masked.
+fn hides(document: &Json) -> bool {
+    document.to_string().contains(HIDDEN)
 }
 
 /// What kind of body a text looks like.
@@ -128,6 +134,8 @@ struct Message<'a> {
     /// How each revision differs from the one before: its number, the differences.
     revised: Vec<(String, Vec<Difference>)>,
     whole: Vec<Shown>,
+    /// Whether something of it is hidden because its source masks it.
+    is_masked: bool,
     history: Vec<Doc<'a>>,
     audit: Vec<Doc<'a>>,
     salesforce: Option<String>,
@@ -212,6 +220,7 @@ pub(in crate::admin) async fn notification(
         newest,
         xml: pretty::body("text/xml", &xml),
         revised: revised(&revisions),
+        is_masked: hides(&found) || whole.iter().any(|one| hides(&one.told)),
         whole,
         history: Doc::new(&history).list(),
         audit: Doc::new(&audit).list(),
@@ -233,6 +242,7 @@ fn revised(revisions: &[Doc<'_>]) -> Vec<(String, Vec<Difference>)> {
 struct Delivery<'a> {
     shell: Shell,
     shown: Shown,
+    is_masked: bool,
     history: Vec<Doc<'a>>,
     audit: Vec<Doc<'a>>,
 }
@@ -253,6 +263,7 @@ pub(in crate::admin) async fn delivery(
     let audit = audit_of(&admin, "delivery", &number.to_string()).await?;
     page(&Delivery {
         shell: Shell::new(&request, &caller, "/deliveries", format!("Delivery {number}")),
+        is_masked: hides(&told),
         shown: shown(told, Doc::new(&facts)),
         history: Doc::new(&history).list(),
         audit: Doc::new(&audit).list(),

@@ -355,6 +355,7 @@ async fn readyz(world: &World) -> (u16, String) {
         clock,
         closing: Arc::default(),
         jobs: admin::Jobs::default(),
+        unwritten: admin::Unwritten::default(),
         issues: admin::FoundIssues::default(),
         proposals: admin::Proposals::default(),
         plan: Box::new(|_| Ok(Vec::new())),

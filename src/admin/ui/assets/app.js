@@ -60,7 +60,34 @@
   const dialog = byId("command");
   let pending = null;
 
-  const selected = () => [...document.querySelectorAll("input[name=pick]:checked")].map((box) => Number(box.value));
+  // What is picked stays picked while the list is drawn anew: a button never takes more than was picked.
+  const picked = new Set();
+  const selected = () => [...picked];
+  const isAsked = () => {
+    // Whether the filters in the form are those that the list was asked for.
+    const form = document.querySelector("form.filters");
+    if (!form) return true;
+    const plain = (pairs) => JSON.stringify([...pairs].filter(([name, value]) => value !== "" && !["live", "before", "limit"].includes(name)).sort());
+    return plain(new FormData(form)) === plain(new URLSearchParams(location.search));
+  };
+  const label = () => {
+    const fits = isAsked();
+    for (const span of document.querySelectorAll("[data-selected]")) {
+      const group = span.closest(".actions");
+      const choice = group.querySelector("[data-choose]");
+      const nothing = choice && choice.dataset.choose === "{}";
+      let text = span.dataset.selected;
+      if (picked.size) text = `${picked.size} selected`;
+      else if (!fits) text = "The filters were changed: press Show first";
+      else if (nothing) text = "Set a filter, or tick rows";
+      span.textContent = text;
+      for (const button of group.querySelectorAll("[data-choose]")) button.disabled = !picked.size && (!fits || nothing);
+    }
+  };
+  const redraw = () => {
+    for (const box of document.querySelectorAll("input[name=pick]")) box.checked = picked.has(Number(box.value));
+    label();
+  };
 
   const bodyOf = (button) => {
     const body = JSON.parse(button.dataset.body || "{}");
@@ -94,7 +121,8 @@
   const open = async (button) => {
     const { command, verb } = button.dataset;
     const body = bodyOf(button);
-    pending = { button, command, body };
+    const own = { button, command, body };
+    pending = own;
     byId("command-title").textContent = verb;
     byId("command-error").textContent = "";
     byId("command-reason").value = "";
@@ -104,7 +132,11 @@
     byId("command-sample").replaceChildren();
     byId("command-text").textContent = button.dataset.text || "";
     byId("command-yes").textContent = verb;
-    byId("command-yes").disabled = false;
+    const { ids, ...filters } = body.choose || {};
+    const words = Object.entries(filters).map(([name, value]) => `${name.replace("_", " ")}: ${value}`);
+    byId("command-choice").textContent = ids ? `${ids.length} picked` : words.join(", ");
+    // What is counted first is done when the count was seen.
+    byId("command-yes").disabled = button.hasAttribute("data-dry");
     wants("command-rate", Boolean(body.choose));
     wants("command-until", button.hasAttribute("data-until"));
     wants("command-newer", button.hasAttribute("data-newer"));
@@ -114,6 +146,8 @@
     byId("command-text").textContent = "Counting…";
     try {
       const found = await call("POST", command, { ...body, dry_run: true });
+      if (pending !== own) return;
+      byId("command-yes").disabled = false;
       let text = button.dataset.text || "";
       if (found && typeof found.count === "number") {
         text = `${found.count.toLocaleString()} ${found.count === 1 ? "delivery" : "deliveries"}.`;
@@ -130,6 +164,7 @@
       }
       byId("command-text").textContent = text;
     } catch (error) {
+      if (pending !== own) return;
       byId("command-text").textContent = "";
       byId("command-error").textContent = error.message;
     }
@@ -150,6 +185,7 @@
   };
 
   const confirm = async () => {
+    if (byId("command-yes").disabled) return;
     const { button, command, body } = pending;
     const reason = byId("command-reason").value.trim();
     if (button.hasAttribute("data-needs-reason") && !reason) {
@@ -254,21 +290,27 @@
     }
   });
   document.addEventListener("change", (event) => {
+    const pick = (box) => { if (box.checked) picked.add(Number(box.value)); else picked.delete(Number(box.value)); };
     if (event.target.id === "pick-all") {
-      for (const box of document.querySelectorAll("input[name=pick]")) box.checked = event.target.checked;
+      for (const box of document.querySelectorAll("input[name=pick]")) { box.checked = event.target.checked; pick(box); }
     }
-    if (event.target.name === "pick" || event.target.id === "pick-all") {
-      const count = selected().length;
-      for (const span of document.querySelectorAll("[data-selected]")) {
-        span.textContent = count ? `${count} selected` : span.dataset.selected;
-      }
-    }
+    if (event.target.name === "pick") pick(event.target);
+    label();
   });
-  document.addEventListener("htmx:afterSettle", (event) => times(event.target.parentElement || document));
+  document.addEventListener("input", label);
+  document.addEventListener("htmx:afterSettle", (event) => { times(event.target.parentElement || document); redraw(); });
   document.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden) event.preventDefault(); });
 
+  // Who comes back finds the page as it stands in the address.
+  window.addEventListener("pageshow", () => {
+    picked.clear();
+    redraw();
+    const here = document.querySelector("nav a[aria-current]");
+    if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+  });
   times(document);
   views();
+  redraw();
   setInterval(() => times(document), 10000);
   const left = sessionStorage.getItem("toast");
   if (left) { sessionStorage.removeItem("toast"); toast(left); }
