@@ -42,12 +42,16 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (headers, payload) = (request.headers().clone(), payload.take());
         Box::pin(async move {
-            let read = read(&headers, payload).await.and_then(|body| {
-                understood(&body).map_err(|reason| api::problem(400, &format!("the body is not understood: {reason}")))
-            });
-            read.map(Self).map_err(|answer| InternalError::from_response("the body is not taken", answer).into())
+            let body = read(&headers, payload).await.map_err(not_taken)?;
+            let understood = understood(&body)
+                .map_err(|reason| not_taken(api::problem(400, &format!("the body is not understood: {reason}"))))?;
+            Ok(Self(understood))
         })
     }
+}
+
+fn not_taken(answer: HttpResponse) -> actix_web::Error {
+    InternalError::from_response("the body is not taken", answer).into()
 }
 
 /// An object: a list of values without their names would be taken for one too.

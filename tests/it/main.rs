@@ -15,7 +15,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod admin;
-mod api;
 mod alarms;
 mod at_rest;
 mod checks;
@@ -49,6 +48,7 @@ mod metrics;
 #[cfg(feature = "postgres")]
 mod moving;
 mod ntlm;
+mod openapi;
 mod outgoing;
 mod pages;
 mod planted;

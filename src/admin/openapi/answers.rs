@@ -1,5 +1,5 @@
 //! The shape of answers that a handler puts together out of several things, for the description of the API alone: none is
-//! ever made. `tests/it/api.rs` holds real answers against it.
+//! ever made. `tests/it/openapi.rs` holds real answers against it.
 
 use std::collections::BTreeMap;
 
