@@ -306,7 +306,8 @@ mod tests {
         drop(kept);
         let too_large = answer(&"x".repeat(BYTES_MAX + 1));
         turn(&answers, name("huge"), [1; 32], Duration::ZERO).keep(too_large, Duration::ZERO);
-        assert_eq!((answers.kept().bytes, answers.kept().by_name.len()), (0, 0));
+        let kept = answers.kept();
+        assert_eq!((kept.bytes, kept.by_name.len()), (0, 0));
     }
 
     #[test]
