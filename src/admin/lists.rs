@@ -13,7 +13,7 @@ use crate::issue;
 use crate::store::{self, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page, StoreResult};
 
 /// How long a page is looked for; then it may be short, and says where the list goes on.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(60);
 /// So many are read at once when some of a page are hidden: most of what was found may be.
 const MORE: u32 = 200;
 
