@@ -51,7 +51,7 @@
     ]);
     draw("Waiting and dead", at, [
       ["waiting", total(series.destinations, "waiting", at.length)],
-      ["died", total(series.destinations, "dead", at.length)],
+      ["dead", total(series.destinations, "dead", at.length)],
     ]);
     const each = Object.entries(series.destinations || {}).slice(0, 6);
     if (each.length > 1) draw("Waiting, by destination", at, each.map(([name, one]) => [name, one.waiting]));
