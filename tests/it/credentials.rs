@@ -501,7 +501,8 @@ async fn refused_tokens_pause_the_system_and_an_endpoint_that_is_down_kills_noth
     process.admin_until(waiting, patience, |answer| !answer.to_string().contains("\"dead\"")).await;
     assert!(server.asked().is_empty());
     is_up.store(1, Ordering::SeqCst);
-    let systems = process.admin_until("/api/v1/systems", patience, |answer| answer.to_string().contains("401")).await;
+    let systems = process.admin_until("/api/v1/systems", patience, |answer| !answer["erp"]["paused"].is_null()).await;
+    assert!(systems["erp"]["paused"]["reason"].as_str().unwrap().contains("401"), "{systems:#}");
     assert_eq!((server.asked().len(), server.asked()[1].header("authorization")), (2, "Bearer t0ken-1"));
     let text = format!("{systems} {} {}", process.log(), process.admin("/api/v1/deliveries").await);
     assert!(!text.contains(SECRET) && !text.contains("t0ken"), "{text}");

@@ -219,7 +219,10 @@ async fn a_wrong_password_pauses_the_system_and_nothing_dies_of_it() {
     let post = envelope(&[Notice { id: "04l000000000001AAA", record: "006000000000001AAA", fields: "" }]);
     assert!(gateway.post("/s", post).await.unwrap().is_ack());
     let patience = Duration::from_secs(30);
-    gateway.admin_until("/api/v1/systems", patience, |systems| systems.to_string().contains("401")).await;
+    let paused = |systems: &serde_json::Value| {
+        systems["d"]["paused"]["reason"].as_str().is_some_and(|reason| reason.contains("401"))
+    };
+    gateway.admin_until("/api/v1/systems", patience, paused).await;
     assert!(!gateway.log().contains("s3cr3t"));
     gateway.stop().await;
     gateway.start(&[("NTLM_PASSWORD", PASSWORD)]).await;
