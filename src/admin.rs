@@ -30,6 +30,7 @@ pub mod book;
 mod bulk;
 pub mod certificate;
 mod entry;
+mod find;
 mod idempotency;
 mod keep;
 mod lanes;

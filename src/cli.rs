@@ -15,6 +15,7 @@ pub mod deliveries;
 pub mod demo;
 pub mod destinations;
 pub mod doctor;
+pub mod find;
 pub mod follow;
 pub mod inspect;
 pub mod issues;
@@ -101,6 +102,8 @@ enum Command {
     Deliveries(deliveries::Args),
     /// What gave up, and waits for a person.
     Dead(deliveries::Args),
+    /// What there is of an id or a value, whatever it may be, and where it stands.
+    Find(find::Args),
     /// Why a delivery is where it is, in words.
     Why(why::Args),
     /// Dead letters grouped by destination and cause.
@@ -172,6 +175,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Notifications(args) => notifications::run(args).await,
         Command::Deliveries(args) => deliveries::run(args).await,
         Command::Dead(args) => deliveries::run_dead(args).await,
+        Command::Find(args) => find::run(args).await,
         Command::Why(args) => why::run(args).await,
         Command::Issues(args) => issues::run(args).await,
         Command::Lanes(args) => lanes::run(args).await,

@@ -48,6 +48,25 @@ pub fn id(text: &str) -> Result<&str, IdError> {
     Ok(text)
 }
 
+/// Salesforce's id with all its 18 characters: the last three say which of the first 15 are capitals, five by five, as
+/// `A` for none to `5` for all. None where a text is no id of 15 or 18 letters and digits.
+#[must_use]
+pub fn whole_id(text: &str) -> Option<String> {
+    const CASES: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
+    if !matches!(text.len(), 15 | 18) || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let mut id = text.to_owned();
+    if text.len() == 15 {
+        let capitals = |five: &[u8]| {
+            let bits = five.iter().enumerate().map(|(at, byte)| usize::from(byte.is_ascii_uppercase()) << at);
+            CASES.get(bits.sum::<usize>()).copied().map(char::from)
+        };
+        id.extend(text.as_bytes().chunks(5).filter_map(capitals));
+    }
+    Some(id)
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

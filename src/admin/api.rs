@@ -57,6 +57,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/ledger", web::get().to(ledger))
         .route("/status", web::get().to(status))
         .route("/config", web::get().to(super::reload::config))
+        .route("/find", web::get().to(super::find::find))
         .route("/preview", web::post().to(super::workbench::preview))
         .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))

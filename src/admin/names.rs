@@ -124,7 +124,7 @@ fn not_searched(admin: &Admin, search: &str) -> Option<String> {
     let terms = admin.keep.terms.load_full();
     let known: BTreeSet<&str> =
         terms.facts.sources.iter().flat_map(|source| &source.search).map(String::as_str).collect();
-    let (name, _) = search.split_once('=').unwrap_or((search, ""));
+    let name = search.split_once('=').map_or(search, |(name, _)| name.trim());
     if known.contains(name) {
         return None;
     }

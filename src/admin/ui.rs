@@ -14,6 +14,7 @@ use crate::admin::access::{Caller, Who};
 
 pub(super) mod assets;
 pub(super) mod document;
+pub(super) mod find;
 pub(super) mod lists;
 pub(super) mod message;
 pub(super) mod overview;
@@ -40,6 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/audit", web::get().to(records::audit))
         .route("/configuration", web::get().to(records::configuration))
         .route("/deliveries/{id}/edit", web::get().to(workbench::edit))
+        .route("/find", web::get().to(find::find))
         .route("/workbench", web::get().to(workbench::workbench))
         .route("/start", web::get().to(workbench::start));
 }
@@ -104,6 +106,13 @@ impl Shell {
 
     pub(super) fn is_at(&self, href: &str) -> bool {
         self.area == href
+    }
+
+    /// What stands in the box to find things.
+    pub(super) fn sought(&self) -> String {
+        let query = self.here.strip_prefix("/find?").unwrap_or_default();
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == "q").map(|(_, value)| value.into_owned()).unwrap_or_default()
     }
 
     /// The menu: address, words.

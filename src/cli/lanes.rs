@@ -68,7 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if json {
                 print::json(&found);
             } else {
-                found.as_array_mut().into_iter().flatten().for_each(say_why);
+                found.as_array_mut().into_iter().flatten().for_each(print::say_why);
                 print::say_states(&mut found);
                 print::list(
                     &found,
@@ -93,7 +93,7 @@ fn list(mut lanes: Value) {
         let more = if lane.get("is_more") == Some(&Value::Bool(true)) { "+" } else { "" };
         let behind = format!("{}{more}", print::cell(lane.get("behind")));
         if let Some(head) = lane.get_mut("head") {
-            say_why(head);
+            print::say_why(head);
             let state = head.get("state").map(print::word).unwrap_or_default();
             set(head, "state", json!(state));
         }
@@ -112,13 +112,6 @@ fn list(mut lanes: Value) {
             ("reason", "/head/reason"),
         ],
     );
-}
-
-/// Of what waits, why it does says more than what its last attempt came to.
-fn say_why(delivery: &mut Value) {
-    if let Some(why) = delivery.pointer("/why/text").cloned() {
-        set(delivery, "reason", why);
-    }
 }
 
 fn set(object: &mut Value, key: &str, value: Value) {

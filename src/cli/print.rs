@@ -52,6 +52,15 @@ pub fn say_states(list: &mut Value) {
     }
 }
 
+/// Of what waits, why it does says more than what its last attempt came to.
+pub fn say_why(delivery: &mut Value) {
+    if let Some(why) = delivery.pointer("/why/text").cloned()
+        && let Some(delivery) = delivery.as_object_mut()
+    {
+        delivery.insert("reason".to_owned(), why);
+    }
+}
+
 /// A word of the API as a person reads it.
 #[must_use]
 pub fn word(value: &Value) -> String {

@@ -42,9 +42,10 @@ pub(super) fn kept(asked: &str) -> (&str, Option<&str>) {
 /// How much of a field is kept to find its notification by, in bytes.
 const SEARCHABLE_MAX: usize = 256;
 
-/// What of a field's text is kept to find its notification by.
+/// What of a field's text is kept to find its notification by: without blanks around it, which nobody types again.
 #[must_use]
 pub fn searchable(text: &str) -> &str {
+    let text = text.trim();
     text.get(..text.floor_char_boundary(SEARCHABLE_MAX)).unwrap_or(text)
 }
 
@@ -62,7 +63,8 @@ pub(super) enum Sought<'q> {
 /// A field, and what is searched for in it: `name=value`, `name=beginning*`, or `name` for any value.
 pub(super) fn sought(asked: &str) -> (&str, Sought<'_>) {
     let Some((name, value)) = asked.split_once('=') else { return (asked, Sought::Any) };
-    match value.strip_suffix('*') {
+    let name = name.trim();
+    match value.trim_end().strip_suffix('*') {
         Some(beginning) => (name, Sought::Beginning(searchable(beginning))),
         None => (name, Sought::Whole(searchable(value))),
     }

@@ -177,6 +177,7 @@ async fn commands_find_messages_by_their_fields_and_what_stops_their_lanes() {
         count(&["notifications", "list", "--search", "Name=ACME-3", "--organization", "00D24000000abcd", "--json"]),
         1
     );
+    assert_eq!(count(&["deliveries", "list", "--search", "Name = ACME-3 ", "--json"]), 1, "blanks say nothing");
     let found = told(&["notifications", "list", "--search", "Name=ACME-3", "--json"]);
     assert_eq!(found[0]["search"], json!({"Name": "ACME-3"}), "{found}");
     assert_eq!(count(&["dead", "list", "--status", "422", "--changed-since", "1h", "--json"]), 2);
@@ -203,6 +204,51 @@ async fn commands_find_messages_by_their_fields_and_what_stops_their_lanes() {
     let choose = json!({"choose": {"state": "dead", "search": "Name=ACME-0", "changed_until": "2020-01-01T00:00:00Z"}, "dry_run": true});
     let (status, forecast) = gateway.change("/api/v1/deliveries/replay", &choose).await;
     assert_eq!((status, &forecast["count"]), (200, &json!(0)), "{forecast}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_one_has_in_hand_is_found() {
+    let (_sink, mut gateway) = refusing().await;
+    let told = |text: &str| -> serde_json::Value {
+        let said = gateway.command(&["find", text, "--json"]);
+        serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said.stderr)))
+    };
+    // The id of the record, as Salesforce's own pages show it in 15 characters.
+    for (text, by, notifications, deliveries) in [
+        ("ACME-3", "what Name holds", 1, 1),
+        ("Name = ACME-3", "what Name holds", 1, 1),
+        ("ACME*", "what Name holds", 5, 5),
+        ("04l000000000003AAA", "a notification's id", 1, 1),
+        ("04l000000000003", "a notification's id", 1, 1),
+        ("00D24000000abcd", "an organization's id", 5, 5),
+        ("1", "a delivery's number", 0, 1),
+    ] {
+        let answer = told(text);
+        let found = answer["found"].as_array().unwrap();
+        assert_eq!((found.len(), &found[0]["by"]), (1, &json!(by)), "{text}: {answer}");
+        let counts = ["notifications", "deliveries"].map(|list| found[0][list].as_array().unwrap().len());
+        assert_eq!(counts, [notifications, deliveries], "{text}: {answer}");
+    }
+    let why = &told("ACME-1")["found"][0]["deliveries"][0]["why"];
+    assert_eq!(why["code"], json!("blocked"), "{why}");
+    let one = gateway.admin("/api/v1/find?q=ACME*&limit=2").await;
+    assert_eq!(
+        (&one["found"][0]["is_more"], one["found"][0]["deliveries"].as_array().unwrap().len()),
+        (&json!(true), 2)
+    );
+    assert_eq!(one["found"][0]["filter"], json!({"name": "search", "value": "Name=ACME*"}));
+
+    let nothing = gateway.command(&["find", "ACME-99"]);
+    let words = String::from_utf8_lossy(&nothing.stdout).into_owned();
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(words.contains("nothing of \"ACME-99\" (looked for as what Name holds)"), "{words}");
+    let table = String::from_utf8_lossy(&gateway.command(&["find", "ACME-1"]).stdout).into_owned();
+    assert!(table.contains("As what Name holds") && table.contains("blocked"), "{table}");
+    for query in ["q=", "q=%20", "q=a&limit=0", "q=a&limit=51", "limit=1"] {
+        let answer = gateway.admin(&format!("/api/v1/find?{query}")).await;
+        assert_eq!(answer["status"], json!(400), "{query}: {answer}");
+    }
     gateway.stop().await;
 }
 

@@ -31,6 +31,7 @@ name = "order-won"
 path = "/om/order-won"
 organizations = ["00D24000000abcdEAA"]
 wsdl = "{wsdl}/order-won.wsdl"
+search = ["Name"]
 
 [[destination]]
 name = "erp"

@@ -96,6 +96,17 @@ try {
   const [delivered] = await api("/deliveries?state=delivered&limit=1&destination=erp");
   await visit("delivery", `/deliveries/${delivered.delivery_id}`, ["Attempt 1", "From record to call"]);
   await visit("message", `/notifications/${delivered.notification_row}`, ["Which routes take it now", "What the Salesforce administrator sees", "The record's history"]);
+  await visit("find", "/find?q=ACME*", ["As what Name holds", "all deliveries"]);
+  await visit("find-nothing", "/find?q=ACME-404", [/There is nothing of it/, "refused"]);
+  await open("/");
+  await page.getByRole("searchbox").fill("ACME-9");
+  await page.keyboard.press("Enter");
+  await page.waitForLoadState("networkidle");
+  check(page.url().includes("/find?q=ACME-9") && await page.locator("main .state.dead").count() > 0, "what is found by a value says where it stands");
+  await page.locator("main table a[href^='/deliveries/']").first().click();
+  await page.waitForLoadState("networkidle");
+  check(await page.locator("main dd").getByText("ACME-9", { exact: true }).count() === 1, "a delivery shows what it is found by");
+  await open(`/notifications/${delivered.notification_row}`);
   check((await page.getByText("open in Salesforce").getAttribute("href")).startsWith("https://"), "message: links to Salesforce");
   check(await page.locator("nav a[aria-current]").count() === 1, "the menu says where one is");
 

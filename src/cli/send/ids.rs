@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::envelope::whole_id;
+
 /// What an id is written with; its order is its worth.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// The case of five characters in one: A for none upper, 5 for all.
-const SUFFIX: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345";
 /// How many bodies of 12 characters there are.
 const BODIES: u128 = 62_u128.pow(12);
 
@@ -35,16 +35,10 @@ impl FreshIds {
     }
 }
 
-/// Makes an 18-character id of a key prefix and a body: the last three characters tell the case of the first fifteen.
+/// Makes an 18-character id of a key prefix and a body, 15 characters together.
 pub(super) fn finish(key_prefix: &str, body: &str) -> String {
-    let mut id = format!("{key_prefix}{body}");
-    let letters: Vec<char> = id.chars().collect();
-    for five in letters.chunks(5) {
-        let bits =
-            five.iter().enumerate().filter(|(_, c)| c.is_ascii_uppercase()).fold(0, |bits, (at, _)| bits | 1 << at);
-        id.extend(SUFFIX.get::<usize>(bits).map(|c| char::from(*c)));
-    }
-    id
+    let id = format!("{key_prefix}{body}");
+    whole_id(&id).unwrap_or(id)
 }
 
 fn body(base: u128, number: u64) -> String {

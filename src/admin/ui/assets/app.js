@@ -285,7 +285,7 @@
       confirm();
     }
     if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName)) {
-      const first = document.querySelector("form.filters input");
+      const first = document.querySelector("form.filters input") ?? document.querySelector("form.find input");
       if (first) { event.preventDefault(); first.focus(); }
     }
   });
