@@ -231,7 +231,7 @@ async fn whatever_one_has_in_hand_is_found() {
         assert_eq!(counts, [notifications, deliveries], "{text}: {answer}");
     }
     let why = &told("ACME-1")["found"][0]["deliveries"][0]["why"];
-    assert_eq!(why["code"], json!("blocked"), "{why}");
+    assert_eq!(why["code"], json!("behind"), "{why}");
     let one = gateway.admin("/api/v1/find?q=ACME*&limit=2").await;
     assert_eq!(
         (&one["found"][0]["is_more"], one["found"][0]["deliveries"].as_array().unwrap().len()),

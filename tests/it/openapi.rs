@@ -88,7 +88,7 @@ async fn real_answers_are_as_they_are_described() {
             _ => &dead,
         };
         let path = path.replace("{system}", "billing").replace("{lane}", "006000000000001AAA");
-        path.replace("{id}", id).replace("{name}", name_of(&path))
+        path.replace("{id}", id).replace("{name}", name_of(&path)).replace("/find", "/find?q=ACME*")
     };
     for (method, path) in operations(&description) {
         let body = match path.as_str() {

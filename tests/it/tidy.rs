@@ -159,6 +159,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "clock",
             "delivery",
             "dispatch",
+            "envelope",
             "facts",
             "fields",
             "issue",
