@@ -599,9 +599,12 @@ pub(super) struct Standing {
 }
 
 fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
+    let condition = admin.store.condition();
     let standing = |(name, state): (String, SystemState)| {
-        let shut = admin.dispatch.shut(&name);
-        let why = shut.map(|shut| Why::System { system: name.clone(), shut });
+        let why = match &condition {
+            Health::Failing(reason) => Some(Why::Store { reason: reason.clone() }),
+            Health::Ready => admin.dispatch.shut(&name).map(|shut| Why::System { system: name.clone(), shut }),
+        };
         (name, Standing { state, why })
     };
     admin.dispatch.systems().into_iter().map(standing).collect()

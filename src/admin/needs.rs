@@ -54,7 +54,8 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
         list.push(need("unbalanced", "", text.to_owned(), "", "/"));
     }
     list.extend(seen.systems.iter().filter_map(of_system));
-    let is_said = |alarm: &str| SAID_BELOW.contains(&alarm);
+    // That the store cannot write is why nothing is taken.
+    let is_said = |alarm: &str| SAID_BELOW.contains(&alarm) || (alarm == "store" && seen.not_ready.is_some());
     for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !is_said(alarm)) {
         let text = if subject.is_empty() { message.clone() } else { format!("{subject}: {message}") };
         // What is wrong in a file says nothing of who answered how.
@@ -202,8 +203,8 @@ mod tests {
         let outage = Outage { reason: "timed out".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
         let shut = Shut::Broken(outage);
         let systems = [System { name: "x", shut: &shut, counts: DeliveryCounts::default() }];
-        let alarms =
-            [("breaker", "x".to_owned(), "again".to_owned()), ("silence", "s".to_owned(), "silent".to_owned())];
+        let alarms = [("breaker", "x", "again"), ("store", "", "no space left"), ("silence", "s", "silent")]
+            .map(|(alarm, subject, message)| (alarm, subject.to_owned(), message.to_owned()));
         let found =
             needs(&Seen { not_ready: Some("no space left"), systems: &systems, alarms: &alarms, ledger: &ledger });
         let what: Vec<_> = found.iter().map(|need| need.what).collect();

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use crate::account::Right;
 use crate::admin::access::{Caller, Who};
+use crate::admin::{Admin, metrics};
 
 pub(super) mod assets;
 pub(super) mod document;
@@ -63,6 +64,8 @@ pub(super) struct Shell {
     pub(super) form: String,
     /// What the caller may do besides looking.
     pub(super) may: May,
+    /// Why no envelope is taken, if so: every page says it.
+    pub(super) not_ready: Option<String>,
 }
 
 /// What the caller may do: what he may not is not offered to him.
@@ -82,9 +85,11 @@ impl Shell {
             Who::Account(name) | Who::Person(name) => Some(name.clone()),
             Who::Nobody | Who::Machine | Who::Token(_) => None,
         };
+        let admin = request.app_data::<web::Data<Admin>>();
         Self {
             title: title.into(),
             area,
+            not_ready: admin.and_then(|admin| metrics::readiness(admin).err()),
             here: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
             who,
             form: caller.form.clone().unwrap_or_default(),

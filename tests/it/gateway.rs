@@ -1048,6 +1048,16 @@ async fn a_full_disk_means_nacks_until_there_is_room_again() {
     assert!(!gateway.is_ready().await, "readiness is false while the disk is full");
     let reason = gateway.admin("/readyz").await;
     assert!(reason.as_str().unwrap().contains("full"), "{reason}");
+    // It is said once, everywhere, and nothing looks as if it went on.
+    let needs = gateway.admin("/api/v1/status").await["needs"].clone();
+    let what: Vec<_> = needs.as_array().unwrap().iter().map(|need| need["what"].as_str().unwrap()).collect();
+    assert_eq!((what[0], what.contains(&"store")), ("not_ready", false), "{needs:#}");
+    assert_eq!(gateway.admin("/api/v1/systems").await["sink"]["why"]["code"], "store");
+    let page = gateway.admin("/destinations").await;
+    assert!(
+        page.as_str().unwrap().contains("No envelope is taken and nothing is sent: the store cannot write"),
+        "{page}"
+    );
     drop(filled); // while it is open, its blocks are not free
     std::fs::remove_file(&ballast).unwrap();
     let deadline = std::time::Instant::now() + PATIENCE;
