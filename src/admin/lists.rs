@@ -23,21 +23,18 @@ pub(super) async fn deliveries(
     caller: &Caller,
     filter: DeliveryFilter,
 ) -> StoreResult<Page<DeliveryView>> {
-    let begun = admin.clock.monotonic();
-    let (mut page, mut asked) = (Page::default(), filter.clone());
-    loop {
-        let Page { mut rows, next } = admin.store.deliveries(asked.clone()).await?;
-        masked::deliveries(admin, &mut rows).await?;
-        unveil_nothing(caller, &mut rows, &filter);
-        page.append(&mut rows);
-        page.next = next;
-        let is_late = admin.clock.monotonic().saturating_sub(begun) > PATIENCE;
-        if page.len() >= filter.length() || next.is_none() || is_late {
-            return Ok(page.cut(filter.length(), |view| view.delivery_id.0));
+    let mut asked = filter.clone();
+    let read = async |further: Option<i64>| {
+        if further.is_some() {
+            asked.go_on(further);
+            asked.limit = Some(MORE);
         }
-        asked.go_on(next);
-        asked.limit = Some(MORE);
-    }
+        let mut page = admin.store.deliveries(asked.clone()).await?;
+        masked::deliveries(admin, &mut page.rows).await?;
+        unveil_nothing(caller, &mut page.rows, &filter);
+        Ok(page)
+    };
+    filled(admin, filter.length(), |view: &DeliveryView| view.delivery_id.0, read).await
 }
 
 /// The notifications of a filter, less what is hidden from the caller and what was found by it.
@@ -46,26 +43,43 @@ pub(super) async fn notifications(
     caller: &Caller,
     filter: NotificationFilter,
 ) -> StoreResult<Page<NotificationView>> {
-    let begun = admin.clock.monotonic();
-    let (mut page, mut asked) = (Page::default(), filter.clone());
-    loop {
-        let Page { mut rows, next } = admin.store.notifications(asked.clone()).await?;
-        masked::notifications(admin, &mut rows).await?;
+    let mut asked = filter.clone();
+    let read = async |further: Option<i64>| {
+        if further.is_some() {
+            asked.go_on(further);
+            asked.limit = Some(MORE);
+        }
+        let mut page = admin.store.notifications(asked.clone()).await?;
+        masked::notifications(admin, &mut page.rows).await?;
         if let Some(text) = &filter.text {
             let said = |view: &NotificationView| view.reason.as_deref().map(|reason| as_seen(caller, reason));
-            rows.retain(|view| said(view).is_some_and(|reason| reason.contains(text)));
+            page.rows.retain(|view| said(view).is_some_and(|reason| reason.contains(text)));
         }
         if let Some(search) = &filter.search {
-            rows.retain(|view| store::is_found_by(&view.search, search));
+            page.rows.retain(|view| store::is_found_by(&view.search, search));
         }
+        Ok(page)
+    };
+    filled(admin, filter.length(), |view: &NotificationView| view.notification.row, read).await
+}
+
+/// Reads on from where a page ended until it is full, there is nothing more, or it took too long.
+async fn filled<T>(
+    admin: &Admin,
+    length: usize,
+    id: impl Fn(&T) -> i64,
+    mut read: impl AsyncFnMut(Option<i64>) -> StoreResult<Page<T>>,
+) -> StoreResult<Page<T>> {
+    let begun = admin.clock.monotonic();
+    let mut page = Page::default();
+    loop {
+        let Page { mut rows, next } = read(page.next).await?;
         page.append(&mut rows);
         page.next = next;
         let is_late = admin.clock.monotonic().saturating_sub(begun) > PATIENCE;
-        if page.len() >= filter.length() || next.is_none() || is_late {
-            return Ok(page.cut(filter.length(), |view| view.notification.row));
+        if page.len() >= length || next.is_none() || is_late {
+            return Ok(page.cut(length, id));
         }
-        asked.go_on(next);
-        asked.limit = Some(MORE);
     }
 }
 

@@ -58,26 +58,10 @@ pub(super) struct FilterArgs {
     search: Option<String>,
 }
 
-/// The ids of those options, in the order of their fields.
-const OPTIONS: [&str; 15] = [
-    "state",
-    "source",
-    "organization",
-    "destination",
-    "route",
-    "record_id",
-    "notification_id",
-    "since",
-    "until",
-    "changed_since",
-    "changed_until",
-    "attempts",
-    "status",
-    "text",
-    "search",
-];
+/// How many things a choice can be made by that are no filter.
+const NO_FILTER: usize = 2;
 
-/// The ids of all that a choice can be made by.
+/// The ids of all that a choice can be made by; those of the filters stand in the order of their fields.
 pub(super) const CHOICES: [&str; 17] = [
     "ids",
     "issue",
@@ -119,7 +103,7 @@ impl FilterArgs {
             text(&self.text),
             text(&self.search),
         ];
-        let named = OPTIONS.into_iter().map(str::to_owned).zip(values);
+        let named = CHOICES.into_iter().skip(NO_FILTER).map(str::to_owned).zip(values);
         named.filter_map(|(name, value)| value.map(|value| (name, value))).collect()
     }
 
