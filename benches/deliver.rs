@@ -33,6 +33,10 @@ use self::support::messages::{self, THEN};
 
 mod support;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Asked of the dispatch: this part of what the client does alone.
 const RATIO_MIN: f64 = 0.25;
 /// Deliveries of one lane.
