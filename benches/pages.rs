@@ -1,7 +1,7 @@
 //! How long the gateway works for a page when a million deliveries are in its store.
 //!
-//! `cargo bench --bench pages [-- --large N] [--dead N]`: fills a SQLite store with N deliveries, most of them waiting, some
-//! delivered and some dead, starts the program on it, and asks for each page nine times, one after the other. It prints the
+//! `cargo bench --bench pages [-- --large N] [--dead N] [--store postgres]`: fills a SQLite store, or one of a PostgreSQL that
+//! it starts on 127.0.0.1, with N deliveries, most of them waiting, some delivered and some dead, starts the program on it, and asks for each page nine times, one after the other. It prints the
 //! median in milliseconds from the last byte of the question to the last of the answer, on loopback, and fails when one of
 //! them is over the bound of 100.
 
@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use omgate::clock::{SystemClock, Timestamp};
+use omgate::store::postgres::{self as pg, PostgresStore};
 use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{Settle, Settlement, Store};
 
@@ -17,6 +18,9 @@ use self::support::Outcome;
 use self::support::backlog::{Size, fill};
 use self::support::messages::{THEN, claim, settle};
 
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/it/postgres.rs"]
+mod postgres;
 mod support;
 
 /// A page is made within this.
@@ -24,8 +28,10 @@ const BOUND_MS: f64 = 100.0;
 /// How often each is asked for.
 const TIMES: usize = 9;
 
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 22] = [
     "/",
+    "/find?q=006000000000007",
+    "/find?q=ACME-4711",
     "/notifications",
     "/notifications?source=orders",
     "/notifications?before=500000",
@@ -50,23 +56,37 @@ const PAGES: [&str; 20] = [
 fn main() -> Outcome<()> {
     let (mut large, mut dead) = (1_000_000_u64, 2_000_u64);
     let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let mut on_server = false;
     while let Some(word) = words.next() {
-        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?.parse()?;
-        match word.as_str() {
-            "--large" => large = value,
-            "--dead" => dead = value,
-            _ => return Err(format!("{word} is not known: --large, --dead").into()),
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        match (word.as_str(), value.as_str()) {
+            ("--large", _) => large = value.parse()?,
+            ("--dead", _) => dead = value.parse()?,
+            ("--store", "sqlite" | "postgres") => on_server = value == "postgres",
+            _ => return Err(format!("{word} {value} is not known: --large N, --dead N, --store postgres").into()),
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(run(large, dead))
+    // Without a server it is said why, and nothing is measured.
+    if on_server && postgres::server().is_none() {
+        return Ok(());
+    }
+    postgres::runtime().block_on(run(large, dead, on_server))
 }
 
-async fn run(large: u64, dead: u64) -> Outcome<()> {
+async fn run(large: u64, dead: u64, on_server: bool) -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    filled(folder.path(), large, dead).await?;
+    let url = if on_server {
+        let url = postgres::database().ok_or("there is no database")?;
+        let store = PostgresStore::open(pg::Options::new(postgres::address(&url), SystemClock::shared())).await?;
+        filled(&*store, large, dead).await?;
+        url
+    } else {
+        let store = SqliteStore::open(Options::new(folder.path().join("omgate.db"), SystemClock::shared()))?;
+        filled(&*store, large, dead).await?;
+        "sqlite:omgate.db".to_owned()
+    };
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    std::fs::write(folder.path().join("omgate.toml"), configuration(port))?;
+    std::fs::write(folder.path().join("omgate.toml"), configuration(port, &url))?;
     let mut gateway = started(folder.path())?;
     let measured = measure(port).await;
     gateway.kill()?;
@@ -75,10 +95,9 @@ async fn run(large: u64, dead: u64) -> Outcome<()> {
     if slow.is_empty() { Ok(()) } else { Err(format!("over {BOUND_MS} ms: {}", slow.join(", ")).into()) }
 }
 
-async fn filled(folder: &Path, large: u64, dead: u64) -> Outcome<()> {
-    let store = SqliteStore::open(Options::new(folder.join("omgate.db"), SystemClock::shared()))?;
+async fn filled(store: &dyn Store, large: u64, dead: u64) -> Outcome<()> {
     let began = Instant::now();
-    fill(store.as_ref(), Size { backlog: large, ops: dead.min(large), at_once: 16 }).await?;
+    fill(store, Size { backlog: large, ops: dead.min(large), at_once: 16 }).await?;
     let now = Timestamp(THEN + 1_000);
     let mut left = dead;
     while left > 0 {
@@ -106,10 +125,10 @@ async fn filled(folder: &Path, large: u64, dead: u64) -> Outcome<()> {
     Ok(())
 }
 
-fn configuration(admin: u16) -> String {
+fn configuration(admin: u16, store: &str) -> String {
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:{admin}\"\n[store]\nurl = \"sqlite:omgate.db\"\n\
-         [[source]]\nname = \"orders\"\npath = \"/om/orders\"\norganizations = [\"00D24000000abcdEAA\"]\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:{admin}\"\n[store]\nurl = \"{store}\"\n\
+         [[source]]\nname = \"orders\"\npath = \"/om/orders\"\norganizations = [\"00D24000000abcdEAA\"]\nsearch = [\"Name\"]\n\
          [[destination]]\nname = \"create\"\nsystem = \"erp\"\nkind = \"rest\"\nurl = \"http://127.0.0.1:9/\"\npaused = true\n\
          [[route]]\nname = \"orders\"\nsource = \"orders\"\ndestination = \"create\"\n"
     )

@@ -97,10 +97,7 @@ impl Conditions {
         };
         self.text(&way("destination", "destination"), filter.destination);
         self.text(&way("route", "route"), filter.route);
-        let of = |condition: &str| format!("d.notification IN (SELECT id FROM notification WHERE {condition})");
-        self.text(&of("notification_id = ?"), filter.notification_id);
-        let record = "record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?";
-        self.text(&of(record), filter.record_id);
+        self.named("d.notification", filter.notification_id, filter.record_id);
         self.moments("d.created_at", filter.since, filter.until);
         self.moments("d.changed_at", filter.changed_since, filter.changed_until);
         self.number("d.attempts >= ?", filter.attempts.map(i64::from));
@@ -108,6 +105,15 @@ impl Conditions {
         self.text("strpos(d.reason, ?) > 0", filter.text);
         let is_few = self.kept(session, filter.kept, filter.kept_as).await?;
         Ok(self.searched(session, "d.notification", filter.search, &filter.search_as).await? || is_few)
+    }
+
+    /// Adds of which notification, and of which record, the notification is whose row a column names. Its rows are found
+    /// first: a server that does not know yet how few they are would look through all others for them.
+    fn named(&mut self, row: &str, notification_id: Option<String>, record_id: Option<String>) {
+        let of = |condition: &str| format!("{row} = ANY(ARRAY(SELECT id FROM notification WHERE {condition}))");
+        self.text(&of("notification_id = ?"), notification_id);
+        let record = "record_id <> '' AND left(record_id, 64) = left(?, 64) AND record_id = ?";
+        self.text(&of(record), record_id);
     }
 
     fn source(&mut self, source: Option<String>, organization: Option<String>) {
@@ -299,9 +305,7 @@ pub(super) async fn notifications(
     let mut span = made_within(session, &MADE_NOTIFICATIONS, filter.made(), span).await?;
     let mut conditions = Conditions::default();
     conditions.source(filter.source, filter.organization);
-    conditions.text("n.notification_id = ?", filter.notification_id);
-    let record = "n.record_id <> '' AND left(n.record_id, 64) = left(?, 64) AND n.record_id = ?";
-    conditions.text(record, filter.record_id);
+    conditions.named("n.id", filter.notification_id, filter.record_id);
     // Content that a person edited has the envelope of what it was made of.
     conditions.number("(n.edited_from IS NOT NULL OR e.received_at >= ?)", filter.since.map(|since| since.0));
     conditions.number("(n.edited_from IS NOT NULL OR e.received_at < ?)", filter.until.map(|until| until.0));
