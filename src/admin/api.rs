@@ -794,12 +794,7 @@ fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
     }
 }
 
-async fn forecast(
-    admin: &Admin,
-    choice: &Choice,
-    change: &Change,
-    to: Option<&str>,
-) -> Result<Forecast, StoreError> {
+async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&str>) -> Result<Forecast, StoreError> {
     let mut forecast = Forecast::default();
     let mut systems = BTreeSet::new();
     let mut after = 0;

@@ -128,7 +128,12 @@ pub(super) async fn what_if(admin: web::Data<Admin>, asked: Question<Asked>, cal
 ///
 /// # Errors
 /// The answer in place of it.
-pub(super) async fn edited(admin: &web::Data<Admin>, edit: RouteEdit, last: u32, caller: &Caller) -> Result<Json, HttpResponse> {
+pub(super) async fn edited(
+    admin: &web::Data<Admin>,
+    edit: RouteEdit,
+    last: u32,
+    caller: &Caller,
+) -> Result<Json, HttpResponse> {
     let facts = Arc::clone(&admin.keep.terms.load().facts);
     let Some(route) = facts.routes.iter().find(|route| route.summary.route == edit.route) else {
         let reason = format!("the configuration in force has no route {:?}", edit.route);
@@ -193,9 +198,7 @@ async fn compare(
     match done.await {
         Ok(Ok(document)) => Ok(document),
         Ok(Err(Fault::Reason(reason))) => Err(api::problem(422, &reason)),
-        Ok(Err(Fault::Wrong(_, problems))) if !problems.is_empty() => {
-            Ok(json!({"problems": problems}))
-        }
+        Ok(Err(Fault::Wrong(_, problems))) if !problems.is_empty() => Ok(json!({"problems": problems})),
         Ok(Err(Fault::Wrong(problems, _))) => Err(reload::refused(&Refusal::Wrong(problems))),
         Err(error) => Err(api::problem(503, &error.to_string())),
     }

@@ -591,7 +591,12 @@ fn differences(known: &Known, loaded: &Loaded, facts: &Facts) -> Reloaded {
 
 /// What is there before and after, and says something else. Where a line stands in the file says nothing.
 fn altered(before: &Facts, after: &Facts) -> Vec<String> {
-    fn others<T>(kind: &str, (before, after): (&[T], &[T]), name: fn(&T) -> &str, differ: fn(&T, &T) -> bool) -> Vec<String> {
+    fn others<T>(
+        kind: &str,
+        (before, after): (&[T], &[T]),
+        name: fn(&T) -> &str,
+        differ: fn(&T, &T) -> bool,
+    ) -> Vec<String> {
         let known = |one: &&T| before.iter().any(|known| name(known) == name(one) && differ(known, one));
         after.iter().filter(known).map(|one| format!("{kind} {}", name(one))).collect()
     }

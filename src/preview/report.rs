@@ -126,16 +126,13 @@ struct Counts {
 
 impl Counts {
     fn add(&mut self, routes: &BTreeMap<&String, Vec<Difference>>, is_failing: bool) {
-        let has = |fits: &dyn Fn(&Place) -> bool| {
-            u64::from(routes.values().flatten().any(|(place, ..)| fits(place)))
-        };
+        let has = |fits: &dyn Fn(&Place) -> bool| u64::from(routes.values().flatten().any(|(place, ..)| fits(place)));
         self.failing += u64::from(is_failing);
         self.mended += has(&|place| matches!(place, Place::Mended(_)));
         self.routed += has(&|place| *place == Place::Made);
         self.not_routed += has(&|place| *place == Place::NotMade);
-        self.changed += has(&|place| {
-            !matches!(place, Place::Mended(_) | Place::Fails(_) | Place::Made | Place::NotMade)
-        });
+        self.changed +=
+            has(&|place| !matches!(place, Place::Mended(_) | Place::Fails(_) | Place::Made | Place::NotMade));
     }
 }
 
@@ -212,7 +209,8 @@ impl Report {
                 (None, Some(made)) => vec![made_anew(route, &before, old, made)],
                 (None, None) => Vec::new(),
             };
-            let (could, can) = (made.0.is_none_or(|made| made.call.is_ok()), made.1.is_none_or(|made| made.call.is_ok()));
+            let (could, can) =
+                (made.0.is_none_or(|made| made.call.is_ok()), made.1.is_none_or(|made| made.call.is_ok()));
             is_failing |= could && !can;
             if differences.is_empty() {
                 self.routes.entry(route.clone()).or_default().same += 1;
@@ -247,7 +245,8 @@ impl Report {
         let mut told = Vec::new();
         for (place, old, new) in differences {
             let show = |value: Option<String>| {
-                let masked = value.map(|value| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value)));
+                let masked =
+                    value.map(|value| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value)));
                 masked.map(|value| cut(&self.mask.apply(&value)))
             };
             let (old, new) = (show(old), show(new));

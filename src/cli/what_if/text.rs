@@ -11,7 +11,9 @@ pub(super) fn text(report: &Value, new: &str) -> String {
     let count = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or_default();
     let mut text = format!("{new} against configuration {}, which is in force\n", count("against"));
     let mut besides = String::new();
-    for (key, are) in [("skipped", "are unreadable or quarantined and go nowhere"), ("pruned", "have no record any more")] {
+    for (key, are) in
+        [("skipped", "are unreadable or quarantined and go nowhere"), ("pruned", "have no record any more")]
+    {
         if count(key) > 0 {
             // Writing to a String cannot fail.
             let _ = write!(besides, ", of which {} {are}", count(key));

@@ -122,6 +122,7 @@
 
   // ---- What a reload would do, and what is let go would wait for ----
   const tell = (lines) => {
+    byId("command-told").hidden = !lines.length;
     byId("command-told").replaceChildren(...lines.map(([text, className]) => {
       const item = document.createElement("li");
       item.textContent = text;
