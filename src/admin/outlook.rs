@@ -10,8 +10,11 @@ use crate::admin::Admin;
 use crate::admin::bulk::Choice;
 use crate::delivery::State;
 use crate::issue;
-use crate::store::StoreResult;
+use crate::store::{DeliveryView, StoreResult};
 use crate::why::{Shut, Why};
+
+/// No more pages than this are looked at for what there is in place of something: it is said aside.
+const PAGES_MAX: usize = 3;
 
 /// A system that is not called now: what is sent again waits like all else.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -77,41 +80,56 @@ pub(super) fn with_waits(admin: &Admin, mut document: Json, system: &String) -> 
 /// # Errors
 /// When the store cannot be read.
 pub(super) async fn instead(admin: &Admin, choice: &Choice) -> StoreResult<String> {
-    let (mut found, mut systems) = (Vec::new(), BTreeSet::new());
+    if choice.issue.is_some() {
+        return Ok(
+            "no dead letter belongs to that issue any more: `omgate issues list` shows which there are".to_owned()
+        );
+    }
+    let (mut found, mut systems, mut is_sure) = (Vec::new(), BTreeSet::new(), true);
     for state in State::ALL.into_iter().filter(|state| choice.state != Some(*state)) {
-        let other = Choice { state: Some(state), members: None, issue: None, ..choice.clone() };
-        let Some(page) = other.shown(admin, 0).await? else { continue };
-        if page.views.is_empty() {
+        let other = Choice { state: Some(state), ..choice.clone() };
+        let (views, is_whole) = first(admin, &other).await?;
+        is_sure &= is_whole || !views.is_empty();
+        if views.is_empty() {
             continue;
         }
-        let more = if other.ids.is_none() && page.views.len() >= PAGE { " or more" } else { "" };
-        found.push((page.views.len(), more, state));
+        found.push((views.len(), if is_whole { "" } else { " or more" }, state));
         if matches!(state, State::Waiting | State::Blocked) {
-            systems.extend(page.views.into_iter().map(|view| view.system));
+            systems.extend(views.into_iter().map(|view| view.system));
         }
     }
-    Ok(in_words(choice, &found, &waits(admin, &systems)))
+    Ok(in_words(choice.state, &found, is_sure, &waits(admin, &systems)))
 }
 
-/// A page that is as long as this may have others behind it.
-const PAGE: usize = 500;
+/// The first deliveries of a choice, and whether these are all.
+async fn first(admin: &Admin, choice: &Choice) -> StoreResult<(Vec<DeliveryView>, bool)> {
+    let (mut views, mut after) = (Vec::new(), 0);
+    for _ in 0..PAGES_MAX {
+        let Some(mut page) = choice.shown(admin, after).await? else { return Ok((views, true)) };
+        after = page.last;
+        views.append(&mut page.views);
+    }
+    Ok((views, false))
+}
 
-fn in_words(choice: &Choice, found: &[(usize, &str, State)], waits: &[Wait]) -> String {
-    let none = match (choice.state, &choice.issue) {
-        (_, Some(_)) => "no dead letter belongs to that issue any more".to_owned(),
-        (Some(state), None) => format!("none is {}", word(state)),
-        (None, None) => "none of them can be changed so".to_owned(),
+fn in_words(state: Option<State>, found: &[(usize, &str, State)], is_sure: bool, waits: &[Wait]) -> String {
+    let none = match state {
+        Some(state) => format!("none is {}", word(state)),
+        None => "none of them can be changed so".to_owned(),
     };
-    if found.is_empty() {
-        return format!("{none}, and the rest of the choice fits no delivery in any other state");
+    match (found.is_empty(), is_sure) {
+        (true, true) => return format!("{none}, and the rest of the choice fits no delivery in any other state"),
+        (true, false) => {
+            return format!("{none}; whether the rest of the choice fits others was not found out in time");
+        }
+        (false, _) => {}
     }
     let count = |(count, more, state): &(usize, &str, State)| {
         let are = if *count == 1 { "is" } else { "are" };
         format!("{count}{more} {are} {}", word(*state))
     };
     let others = found.iter().map(count).collect::<Vec<_>>().join(", ");
-    let besides = if choice.issue.is_some() { " (of all issues)" } else { "" };
-    let mut text = format!("{none}; {others}{besides}");
+    let mut text = format!("{none}; {others}");
     for wait in waits {
         text = format!("{text}; {}: {}", wait.text, wait.advice);
     }
@@ -135,15 +153,15 @@ mod tests {
             advice: "what is let go waits until it is resumed: `omgate systems resume erp`".to_owned(),
             can_resume: true,
         };
-        let dead = Choice { state: Some(State::Dead), ..Choice::default() };
+        let dead = Some(State::Dead);
         assert_eq!(
-            in_words(&dead, &[(14, "", State::Waiting), (1, "", State::InFlight)], &[wait]),
+            in_words(dead, &[(14, "", State::Waiting), (1, "", State::InFlight)], true, &[wait]),
             "none is dead; 14 are waiting, 1 is in flight; system erp is paused since 03:00: what is let go waits until it is \
              resumed: `omgate systems resume erp`"
         );
-        assert!(in_words(&dead, &[], &[]).ends_with("fits no delivery in any other state"));
-        let issue = Choice { issue: Some("a".to_owned()), ..dead };
-        assert!(in_words(&issue, &[], &[]).starts_with("no dead letter belongs to that issue any more"));
+        assert!(in_words(dead, &[], true, &[]).ends_with("fits no delivery in any other state"));
+        assert!(in_words(dead, &[], false, &[]).ends_with("was not found out in time"));
+        assert!(in_words(None, &[(2, " or more", State::Delivered)], true, &[]).ends_with("2 or more are delivered"));
     }
 
     #[test]

@@ -131,8 +131,19 @@ impl Counts {
         self.mended += has(&|place| matches!(place, Place::Mended(_)));
         self.routed += has(&|place| *place == Place::Made);
         self.not_routed += has(&|place| *place == Place::NotMade);
-        self.changed +=
-            has(&|place| !matches!(place, Place::Mended(_) | Place::Fails(_) | Place::Made | Place::NotMade));
+        // What fails now too, for another reason, is another as well.
+        let is_another = |place: &Place| match place {
+            Place::Fails(_) => !is_failing,
+            Place::Mended(_) | Place::Made | Place::NotMade => false,
+            Place::Destination
+            | Place::Lane
+            | Place::Line
+            | Place::Header(_)
+            | Place::Field(_)
+            | Place::Body
+            | Place::Others => true,
+        };
+        self.changed += has(&is_another);
     }
 }
 

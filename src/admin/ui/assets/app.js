@@ -299,7 +299,7 @@
   // ---- A job: how far it is, until it ended ----
   const follow = async (job) => {
     for (;;) {
-      toast(`${job.verb}: ${job.changed} of ${job.total} done${job.refused ? `, ${job.refused} refused` : ""} (${job.state}).`);
+      toast(`${job.verb}: ${job.changed} of ${job.total} done${job.refused ? `, ${job.refused} refused` : ""} (${job.state}).${(job.waits || []).map((wait) => ` ${wait.text}.`).join("")}`);
       if (job.ended_at) break;
       await new Promise((done) => { setTimeout(done, 700); });
       try { job = await call("GET", `/api/v1/jobs/${job.id}`); } catch (error) { break; }
