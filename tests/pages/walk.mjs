@@ -240,7 +240,7 @@ try {
 
   await page.getByLabel("Expression of Currency").fill("'USD'");
   await page.getByRole("button", { name: "Try it on the last 100 stored messages" }).click();
-  await page.getByText(/looked at: 0 stay the same|looked at: \d+ stay the same/).waitFor();
+  await page.getByText(/looked at: \d+ stay the same/).waitFor();
   check(await page.locator("#wb-result td.added").first().textContent() === "USD", "workbench: an edit is tried on what is stored");
   await look("workbench-last");
   check(await page.locator("#wb-newest button").count() > 0, "workbench: the newest of the source are offered");

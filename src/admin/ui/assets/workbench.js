@@ -86,6 +86,8 @@
     if (!wanted) { byId("wb-error").textContent = "Edit an expression first."; return; }
     const button = byId("wb-last");
     button.disabled = true;
+    // What was typed a moment ago is part of it; nothing else is to be shown in its place.
+    clearTimeout(waiting);
     const turn = (last += 1);
     try {
       const found = await window.omgate.call("POST", "/api/v1/preview", { edit: wanted, last: 100 });
