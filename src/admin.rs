@@ -43,6 +43,7 @@ mod names;
 mod needs;
 pub mod oidc;
 mod openapi;
+mod outlook;
 mod proposal;
 pub mod rekey;
 pub mod reload;
@@ -57,6 +58,7 @@ mod throttle;
 mod token;
 mod unwritten;
 mod ui;
+pub mod what_if;
 pub mod workbench;
 
 pub use bulk::{Found as FoundIssues, Jobs};
@@ -133,6 +135,8 @@ pub struct Admin {
     pub public: String,
     /// What a configuration would make of a message.
     pub trial: workbench::Try,
+    /// What another configuration would make other of what is stored.
+    pub what_if: what_if::WhatIf,
     /// Takes an envelope as if it had been posted.
     pub take: sample::Take,
     /// Looks at a destination from here; none where nobody can.

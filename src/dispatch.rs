@@ -363,6 +363,14 @@ impl Dispatch {
         Arc::clone(&self.running.load().in_force.plan)
     }
 
+    /// The system that a route leads to now, or that a destination belongs to.
+    #[must_use]
+    pub fn system_of(&self, to: &str) -> Option<String> {
+        let plan = self.plan();
+        let destination = plan.routes.get(to).map_or(to, |route| route.destination.as_str());
+        plan.destinations.get(destination).map(|destination| destination.system.clone())
+    }
+
     /// Whether the plan in force serves deliveries of this route to this destination, made for this system.
     #[must_use]
     pub fn knows(&self, route: &str, destination: &str, system: &str) -> Known {

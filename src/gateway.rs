@@ -440,6 +440,12 @@ struct Outside {
     probe: Option<Probe>,
 }
 
+/// What compares configurations.
+fn comparing(clock: &SharedClock) -> admin::what_if::WhatIf {
+    let clock = Arc::clone(clock);
+    admin::what_if::WhatIf::new(Box::new(move |comparison| workbench::compared(comparison, &clock)))
+}
+
 /// Takes an envelope from this process as if it had been posted.
 fn taker_of(desk: &Arc<Desk>) -> admin::sample::Take {
     let desk = Arc::clone(desk);
@@ -628,6 +634,7 @@ impl Parts {
             edge: Box::new(move || certificates.shown()),
             public,
             trial: Box::new(workbench::tried),
+            what_if: comparing(&self.clock),
             take: taker_of(&self.desk),
             probe,
             store: Arc::clone(&self.store),

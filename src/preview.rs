@@ -15,6 +15,10 @@ use crate::receive::{Source, UnknownOrganization, guard};
 use crate::route;
 use crate::store::StoredNotification;
 
+mod report;
+
+pub use report::Report;
+
 /// What was not received was received at 2026-01-01T00:00:00.000Z.
 const RECEIVED_AT: Timestamp = Timestamp(1_767_225_600_000);
 

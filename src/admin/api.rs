@@ -1,6 +1,6 @@
 //! The JSON API under `/api/v1`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 
 use actix_web::http::StatusCode;
@@ -17,6 +17,7 @@ use crate::admin::entry::lacking;
 use crate::admin::names::Asked;
 use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::openapi::answers;
+use crate::admin::outlook::{self, Wait};
 use crate::admin::person::Person;
 use crate::admin::proposal;
 use crate::admin::question::{Nothing, Question};
@@ -58,6 +59,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/status", web::get().to(status))
         .route("/config", web::get().to(super::reload::config))
         .route("/find", web::get().to(super::find::find))
+        .route("/config/what-if", web::get().to(super::what_if::what_if))
         .route("/preview", web::post().to(super::workbench::preview))
         .route("/reload", web::post().to(super::reload::reload))
         .route("/notifications", web::get().to(notifications))
@@ -530,9 +532,16 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
         tracing::info!(delivery = id.0, sent = view.delivery_id.0, "a person had a delivery sent again");
     }
     match replayed {
-        Ok(view) => show(caller, hidden_one(admin, Ok(view)).await),
+        Ok(view) => shown_with_waits(admin, caller, view).await,
         Err(error) => refused_one(admin, id, error).await,
     }
+}
+
+/// A delivery that may go out now, and what its system has it wait for.
+async fn shown_with_waits(admin: &Admin, caller: &Caller, view: DeliveryView) -> HttpResponse {
+    let system = view.system.clone();
+    let told = hidden_one(admin, Ok(view)).await.map(|view| outlook::with_waits(admin, json!(view), &system));
+    show(caller, told)
 }
 
 /// Why something cannot be done with a delivery, less what is masked of it.
@@ -573,19 +582,26 @@ pub(super) async fn change(
     }
     if because.dry_run {
         return match admin.store.delivery(id).await {
+            Ok((view, _)) if change == Change::Release && change.applies_to(view.state) => {
+                shown_with_waits(&admin, &caller, view).await
+            }
             Ok((view, _)) if change.applies_to(view.state) => show(&caller, hidden_one(&admin, Ok(view)).await),
             Ok((view, _)) => problem(409, &format!("delivery {id} is {}; it cannot be changed so", view.state)),
             Err(error) => from_store(&error),
         };
     }
     let by = By::new(person.0, because.into_inner().reason);
+    let is_release = change == Change::Release;
     let changed = admin.store.change(id, change, by, admin.clock.now()).await;
     if let Ok(view) = &changed {
         tracing::info!(delivery = id.0, verb, "a person changed a delivery");
         admin.dispatch.wake(&view.system);
         admin.dispatch.wake_after(&view.route);
     }
-    show(&caller, hidden_one(&admin, changed).await)
+    match changed {
+        Ok(view) if is_release => shown_with_waits(&admin, &caller, view).await,
+        changed => show(&caller, hidden_one(&admin, changed).await),
+    }
 }
 
 /// How a system stands, and why it is not called now.
@@ -670,6 +686,13 @@ pub(super) struct Forecast {
     /// How many were named and are not in the store.
     #[serde(skip_serializing_if = "is_none")]
     missing: u64,
+    /// Systems that are not called now: what is let go to them waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<Wait>,
+    /// When there is none: what there is in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    hint: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -711,7 +734,7 @@ pub(super) async fn change_many(
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
     }
-    let forecast = match forecast(&admin, &choice, &change).await {
+    let forecast = match forecast(&admin, &choice, &change, wish.to.as_deref()).await {
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
     };
@@ -726,6 +749,8 @@ pub(super) async fn change_many(
         who: person.0,
         rate,
         total: forecast.count + forecast.missing,
+        waits: forecast.waits,
+        hint: forecast.hint,
     };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
@@ -773,14 +798,16 @@ fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
     }
 }
 
-async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<Forecast, StoreError> {
+async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&str>) -> Result<Forecast, StoreError> {
     let mut forecast = Forecast::default();
+    let mut systems = BTreeSet::new();
     let mut after = 0;
     while let Some(bulk::Page { mut views, missing, last }) = choice.shown(admin, after).await? {
         after = last;
         forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
         views.retain(|view| change.applies_to(view.state));
         forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
+        systems.extend(views.iter().map(|view| view.system.clone()));
         let room = bulk::SAMPLE.saturating_sub(forecast.sample.len());
         forecast.sample.extend(views.into_iter().take(room));
     }
@@ -790,6 +817,14 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change) -> Result<For
                 forecast.outdated.push(view.delivery_id);
             }
         }
+    }
+    if matches!(change, Change::Replay { .. } | Change::Release) && forecast.count > 0 {
+        let elsewhere = to.and_then(|to| admin.dispatch.system_of(to));
+        let systems = elsewhere.map_or(systems, |system| BTreeSet::from([system]));
+        forecast.waits = outlook::waits(admin, &systems);
+    }
+    if forecast.count == 0 {
+        forecast.hint = Some(outlook::instead(admin, choice).await?);
     }
     masked::deliveries(admin, &mut forecast.sample).await?;
     Ok(forecast)

@@ -10,12 +10,34 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::admin::api;
 
 /// The longest body of a call: edited content may be as long as what came.
 const BYTES_MAX: usize = 20 << 20;
+
+/// Why something is to be done, and whether it is only asked what would be.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Because {
+    /// It stands in the audit log.
+    #[serde(default)]
+    pub(super) reason: String,
+    /// Only says what would be done.
+    #[serde(default)]
+    pub(super) dry_run: bool,
+}
+
+/// Why something is to be done that has no dry run.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    /// It stands in the audit log.
+    #[serde(default)]
+    pub(super) reason: String,
+}
 
 /// What a changing call says.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use actix_web::{HttpResponse, web};
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
-use crate::admin::body::Body;
+use crate::admin::body::{Body, Reason};
 use crate::admin::names::Asked;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -200,27 +200,18 @@ pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>
     }
 }
 
-/// The body of a call that tries a destination.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = DestinationTest)]
-pub(super) struct Because {
-    #[serde(default)]
-    reason: String,
-}
-
 /// Looks at a destination as `omgate doctor` does: resolves, connects, shakes hands, asks a question that changes nothing.
 #[utoipa::path(
     post,
     path = "/api/v1/destinations/{name}/test",
     params(("name" = String, Path)),
-    request_body = Because,
+    request_body = Reason,
     responses((status = 200, body = answers::FindingsTold), (status = 501))
 )]
 pub(super) async fn test(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: Body<Because>,
+    because: Body<Reason>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::admin::outlook::Wait;
 use crate::admin::{Admin, lists, masked, replay};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
@@ -234,6 +235,13 @@ pub(super) struct Progress {
     refusals: Vec<Refusal>,
     /// Why it failed.
     error: Option<String>,
+    /// Systems that were not called when it began: what it lets go to them waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits: Vec<Wait>,
+    /// When there was nothing to change: what there was in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    hint: Option<String>,
 }
 
 impl Progress {
@@ -300,6 +308,8 @@ pub(super) struct Order {
     pub(super) who: String,
     pub(super) rate: Option<u32>,
     pub(super) total: u64,
+    pub(super) waits: Vec<Wait>,
+    pub(super) hint: Option<String>,
 }
 
 impl Order {
@@ -370,6 +380,8 @@ impl Jobs {
             refused: 0,
             refusals: Vec::new(),
             error: None,
+            waits: order.waits.clone(),
+            hint: order.hint.clone(),
         };
         let (wish, wished) = watch::channel(Wish::Run);
         let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish });

@@ -1,7 +1,5 @@
 //! Lists as the caller may see them: full pages, also where rows that are hidden from him drop out; and where they go on.
 
-use std::time::Duration;
-
 use actix_web::http::header::LINK;
 use actix_web::{HttpRequest, HttpResponse};
 use url::form_urlencoded;
@@ -12,10 +10,10 @@ use crate::admin::{Admin, masked};
 use crate::issue;
 use crate::store::{self, DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page, StoreResult};
 
-/// How long a page is looked for; then it may be short, and says where the list goes on.
-const PATIENCE: Duration = Duration::from_millis(60);
 /// So many are read at once when some of a page are hidden: most of what was found may be.
 const MORE: u32 = 200;
+/// So many are read for a page at the most; then it may be short, and says where the list goes on.
+const READ_MAX: usize = 2_000;
 
 /// The deliveries of a filter, less what is hidden from the caller and what was found by it.
 pub(super) async fn deliveries(
@@ -30,11 +28,12 @@ pub(super) async fn deliveries(
             asked.limit = Some(MORE);
         }
         let mut page = admin.store.deliveries(asked.clone()).await?;
+        let (read, is_short) = (page.len(), page.len() < asked.length());
         masked::deliveries(admin, &mut page.rows).await?;
         unveil_nothing(caller, &mut page.rows, &filter);
-        Ok(page)
+        Ok(Read { read, is_short, seen: page })
     };
-    filled(admin, filter.length(), |view: &DeliveryView| view.delivery_id.0, read).await
+    filled(filter.length(), |view: &DeliveryView| view.delivery_id.0, read).await
 }
 
 /// The notifications of a filter, less what is hidden from the caller and what was found by it.
@@ -50,6 +49,7 @@ pub(super) async fn notifications(
             asked.limit = Some(MORE);
         }
         let mut page = admin.store.notifications(asked.clone()).await?;
+        let (read, is_short) = (page.len(), page.len() < asked.length());
         masked::notifications(admin, &mut page.rows).await?;
         if let Some(text) = &filter.text {
             let said = |view: &NotificationView| view.reason.as_deref().map(|reason| as_seen(caller, reason));
@@ -58,26 +58,32 @@ pub(super) async fn notifications(
         if let Some(search) = &filter.search {
             page.rows.retain(|view| store::is_found_by(&view.search, search));
         }
-        Ok(page)
+        Ok(Read { read, is_short, seen: page })
     };
-    filled(admin, filter.length(), |view: &NotificationView| view.notification.row, read).await
+    filled(filter.length(), |view: &NotificationView| view.notification.row, read).await
 }
 
-/// Reads on from where a page ended until it is full, there is nothing more, or it took too long.
+/// Some rows of a list: how many were read, and what of them the caller sees.
+struct Read<T> {
+    read: usize,
+    /// Whether the store ended before it had as many as it was asked for: it looked far enough.
+    is_short: bool,
+    seen: Page<T>,
+}
+
+/// Reads on from where a page ended until it is full, there is nothing more, or it was looked far enough.
 async fn filled<T>(
-    admin: &Admin,
     length: usize,
     id: impl Fn(&T) -> i64,
-    mut read: impl AsyncFnMut(Option<i64>) -> StoreResult<Page<T>>,
+    mut read: impl AsyncFnMut(Option<i64>) -> StoreResult<Read<T>>,
 ) -> StoreResult<Page<T>> {
-    let begun = admin.clock.monotonic();
-    let mut page = Page::default();
+    let (mut page, mut looked_at) = (Page::default(), 0);
     loop {
-        let Page { mut rows, next } = read(page.next).await?;
+        let Read { read, is_short, seen: Page { mut rows, next } } = read(page.next).await?;
         page.append(&mut rows);
         page.next = next;
-        let is_late = admin.clock.monotonic().saturating_sub(begun) > PATIENCE;
-        if page.len() >= length || next.is_none() || is_late {
+        looked_at += read;
+        if page.len() >= length || next.is_none() || is_short || looked_at >= READ_MAX {
             return Ok(page.cut(length, id));
         }
     }
@@ -134,6 +140,30 @@ fn next_page(path: &str, query: &str, (cursor, next): &(&str, String)) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rows 1 to the end, of which the caller sees those that `shows` names.
+    async fn seen(end: i64, length: usize, shows: impl Fn(i64) -> bool) -> (Page<i64>, usize) {
+        let mut times = 0;
+        let read = async |from: Option<i64>| {
+            times += 1;
+            let begin = from.unwrap_or(0) + 1;
+            let rows: Vec<i64> = (begin..=end).take(MORE as usize).collect();
+            let next = rows.last().copied().filter(|last| *last < end);
+            let (read, is_short) = (rows.len(), rows.len() < MORE as usize);
+            let rows = rows.into_iter().filter(|row| shows(*row)).collect();
+            Ok(Read { read, is_short, seen: Page { rows, next } })
+        };
+        (filled(length, |row| *row, read).await.unwrap(), times)
+    }
+
+    #[tokio::test]
+    async fn a_page_is_full_unless_far_too_much_is_hidden() {
+        let page = |rows: &[i64], next| Page { rows: rows.to_vec(), next };
+        assert_eq!(seen(1_000, 2, |row| row > 700).await, (page(&[701, 702], Some(702)), 4));
+        assert_eq!(seen(450, 2, |row| row == 450).await, (page(&[450], None), 3), "there is nothing more");
+        // Of very many that are hidden some are looked at; then the list goes on elsewhere.
+        assert_eq!(seen(100_000, 2, |row| row == 5).await, (page(&[5], Some(2_000)), 10));
+    }
 
     #[test]
     fn the_next_page_is_the_same_question_with_another_cursor() {

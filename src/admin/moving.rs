@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::admin::body::Body;
+use crate::admin::body::{Body, Reason};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -85,23 +85,14 @@ pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: P
     }
 }
 
-/// The body of a call that gives a move up.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = GiveUp)]
-pub(super) struct Because {
-    #[serde(default)]
-    reason: String,
-}
-
 /// Gives up a move that was begun and does not run.
 #[utoipa::path(
     post,
     path = "/api/v1/store/move/give-up",
-    request_body = Because,
+    request_body = Reason,
     responses((status = 200, body = answers::GivenUp))
 )]
-pub(super) async fn give_up(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
+pub(super) async fn give_up(admin: web::Data<Admin>, because: Body<Reason>, person: Person) -> HttpResponse {
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if because.reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");

@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::access::{self, Need};
 use crate::admin::{
     adopt, alarms, api, book, find, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series,
-    token, workbench,
+    token, what_if, workbench,
 };
 
 pub(super) mod answers;
@@ -103,6 +103,7 @@ const VERBS: [(&str, &[&str]); 5] = [
         token::create,
         token::list,
         token::revoke,
+        what_if::what_if,
         workbench::preview,
     ),
     components(schemas(answers::Problem)),

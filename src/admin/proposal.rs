@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::{HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::{Caller, Who};
-use crate::admin::body::Body;
+use crate::admin::body::{Body, Reason};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
@@ -186,31 +186,23 @@ pub(super) async fn one(admin: web::Data<Admin>, id: web::Path<u64>, caller: Cal
     api::show(&caller, masked::document(&admin, delivery, document).await)
 }
 
-/// The body of a decision.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Because {
-    #[serde(default)]
-    reason: String,
-}
-
 /// Approves or rejects an edit.
 #[utoipa::path(
     post,
     path = "/api/v1/proposals/{id}/{verb}",
     params(("id" = u64, Path), ("verb" = String, Path)),
-    request_body = Because,
+    request_body = Reason,
     responses((status = 200, body = Told))
 )]
 pub(super) async fn decide(
     admin: web::Data<Admin>,
     path: web::Path<(u64, String)>,
-    because: Body<Because>,
+    because: Body<Reason>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
     let (id, verb) = path.into_inner();
-    let Because { reason } = because.into_inner();
+    let Reason { reason } = because.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }

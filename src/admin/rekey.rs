@@ -3,11 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
-use crate::admin::body::Body;
+use crate::admin::body::{Because, Body};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -38,26 +37,15 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.route("/store/rekey", web::get().to(show)).route("/store/rekey", web::post().to(begin));
 }
 
-/// The body of the call.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Rekey)]
-pub(super) struct Order {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    dry_run: bool,
-}
-
 /// Begins to write every payload anew with the key in force.
 #[utoipa::path(
     post,
     path = "/api/v1/store/rekey",
-    request_body = Order,
+    request_body = Because,
     responses((status = 202, body = answers::RekeyTold))
 )]
-pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
-    let Order { reason, dry_run } = order.into_inner();
+pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Because>, person: Person) -> HttpResponse {
+    let Because { reason, dry_run } = order.into_inner();
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }

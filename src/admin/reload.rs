@@ -61,6 +61,8 @@ pub struct Reloaded {
     pub added: Vec<String>,
     /// What is gone.
     pub removed: Vec<String>,
+    /// Sources, destinations and routes that are still there and say something else.
+    pub altered: Vec<String>,
     /// Systems whose limits are others.
     pub systems_changed: Vec<String>,
     /// Deliveries that lose their route or destination by it.
@@ -151,6 +153,8 @@ pub trait Reload: Send + Sync {
     fn reload(&self, order: Order) -> BoxFuture<'_, Result<Reloaded, Refusal>>;
     /// Which configuration is in force.
     fn standing(&self) -> Standing;
+    /// Files of the configuration in force that are gone, or hold something else now.
+    fn changed(&self) -> BoxFuture<'_, Vec<String>>;
 }
 
 /// The body of a reload.
@@ -208,7 +212,7 @@ fn shown(refusal: &str) -> String {
 }
 
 /// The problem, with the mistakes or the orphans one by one beside the words.
-fn refused(refusal: &Refusal) -> HttpResponse {
+pub(super) fn refused(refusal: &Refusal) -> HttpResponse {
     let (status, key, list) = match refusal {
         Refusal::Wrong(problems) => (StatusCode::UNPROCESSABLE_ENTITY, "problems", json!(problems)),
         Refusal::Orphans(orphans) => (StatusCode::CONFLICT, "orphans", json!(orphans)),
@@ -226,9 +230,8 @@ fn refused(refusal: &Refusal) -> HttpResponse {
 /// Which configuration is in force, what it leaves without a way, and what was in force before.
 #[utoipa::path(get, path = "/api/v1/config", responses((status = 200, body = answers::Configuration), (status = 404)))]
 pub(super) async fn config(admin: web::Data<Admin>) -> HttpResponse {
-    let Some(standing) = admin.reload.as_ref().map(|reloader| reloader.standing()) else {
-        return api::problem(404, &Refusal::NoFile.to_string());
-    };
+    let Some(reloader) = &admin.reload else { return api::problem(404, &Refusal::NoFile.to_string()) };
+    let standing = reloader.standing();
     let (unsettled, history) = match (admin.store.unsettled().await, admin.store.taken_configs(HISTORY).await) {
         (Ok(unsettled), Ok(history)) => (unsettled, history),
         (Err(error), _) | (_, Err(error)) => return api::from_store(&error),
@@ -242,6 +245,7 @@ pub(super) async fn config(admin: web::Data<Admin>) -> HttpResponse {
     if let Some(body) = body.as_object_mut() {
         body.insert("orphans".to_owned(), json!(orphans));
         body.insert("history".to_owned(), json!(history));
+        body.insert("changed_files".to_owned(), json!(reloader.changed().await));
     }
     HttpResponse::Ok().json(body)
 }

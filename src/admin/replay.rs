@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, outlook};
 use crate::delivery::{ConfigVersion, DeliveryId, Planned, State};
 use crate::dispatch::{Rehearsal, Rehearsed};
 use crate::store::{
@@ -264,7 +264,8 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
         });
         answer.insert("replay".to_owned(), replay);
     }
-    Ok(answer)
+    let system = case.planned.as_ref().map_or(&case.view.system, |planned| &planned.system);
+    Ok(outlook::with_waits(admin, answer, system))
 }
 
 fn call(made: &Rehearsed) -> Json {

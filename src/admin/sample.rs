@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 
 use actix_web::{HttpResponse, web};
 use futures_util::future::BoxFuture;
-use serde::Deserialize;
 use serde_json::json;
 
-use crate::admin::body::Body;
+use crate::admin::body::{Because, Body};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -18,17 +17,6 @@ use crate::store::By;
 
 /// Takes an envelope for a source as if it had been posted; or why it was not acknowledged.
 pub type Take = Box<dyn Fn(String, String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
-
-/// The body of a call that makes a sample.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = SampleOrder)]
-pub(super) struct Because {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    dry_run: bool,
-}
 
 /// Takes a made-up message of a source, as if it had been posted.
 #[utoipa::path(

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::account::{self, Right, Rights, Role};
 use crate::admin::access::{self, Caller, Who};
-use crate::admin::body::Body;
+use crate::admin::body::{Because, Body};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -136,17 +136,6 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/api/v1/tokens", responses((status = 200, body = Vec<Token>)))]
 pub(super) async fn list(admin: web::Data<Admin>) -> HttpResponse {
     api::answer(admin.store.tokens().await)
-}
-
-/// The body of a call that revokes one.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Revocation)]
-pub(super) struct Because {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    dry_run: bool,
 }
 
 /// Ends a token at once.

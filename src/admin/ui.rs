@@ -41,6 +41,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/refused", web::get().to(places::refused))
         .route("/audit", web::get().to(records::audit))
         .route("/configuration", web::get().to(records::configuration))
+        .route("/configuration/what-if", web::get().to(records::what_if))
         .route("/deliveries/{id}/edit", web::get().to(workbench::edit))
         .route("/find", web::get().to(find::find))
         .route("/workbench", web::get().to(workbench::workbench))

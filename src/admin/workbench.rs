@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::body::Body;
 use crate::admin::entry::lacking;
 use crate::admin::openapi::answers;
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, api, what_if};
 use crate::store::{StoredConfig, StoredNotification};
 
 /// What is to be tried.
@@ -68,6 +68,8 @@ pub(super) struct Preview {
     notification: Option<String>,
     #[serde(default)]
     edit: Option<RouteEdit>,
+    /// In place of either, with an edit: this many of the notifications of its source that were stored last (at most 1,000).
+    last: Option<u32>,
 }
 
 /// The calls that each route would make of a message. Nothing is stored or sent.
@@ -78,9 +80,15 @@ pub(super) struct Preview {
     responses((status = 200, body = answers::Tried))
 )]
 pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, caller: Caller) -> HttpResponse {
-    let Preview { envelope, source, notification, edit } = wanted.into_inner();
+    let Preview { envelope, source, notification, edit, last } = wanted.into_inner();
     if edit.is_some() && !caller.has(Right::Edit) {
         return lacking(Right::Edit.as_str());
+    }
+    if let Some(last) = last {
+        return match (edit, envelope, notification) {
+            (Some(edit), None, None) => of_last(&admin, edit, last, &caller).await,
+            _ => api::problem(400, "last goes with an edit, and with neither an envelope nor a notification"),
+        };
     }
     let message = match (envelope, notification) {
         (Some(xml), None) => Message::Envelope { source, xml },
@@ -107,6 +115,15 @@ pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, call
         Ok(Ok(tried)) => HttpResponse::Ok().json(tried),
         Ok(Err(reason)) => api::problem(422, &reason),
         Err(error) => api::problem(503, &error.to_string()),
+    }
+}
+
+/// What an edit makes other of the messages that were stored last.
+async fn of_last(admin: &web::Data<Admin>, edit: RouteEdit, last: u32, caller: &Caller) -> HttpResponse {
+    match what_if::edited(admin, edit, last, caller).await {
+        Ok(wrong) if wrong.get("problems").is_some() => HttpResponse::Ok().json(wrong),
+        Ok(compared) => HttpResponse::Ok().json(json!({"problems": [], "compared": compared})),
+        Err(answer) => answer,
     }
 }
 

@@ -356,10 +356,27 @@ fn one_changed(id: i64, verb: &str, changed: &Value, change: &ChangeArgs) -> Exi
         print::json(changed);
     } else if change.dry_run {
         print::line(&format!("delivery {id} is {}; {verb} would be done", state()));
+        say_waits(changed);
     } else {
         print::line(&format!("delivery {id} is now {}", state()));
+        say_waits(changed);
     }
     ExitCode::SUCCESS
+}
+
+/// Systems that are not called now: what is let go to them waits.
+fn say_waits(answer: &Value) {
+    for wait in answer.get("waits").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("{}: {}", print::cell(wait.get("text")), print::cell(wait.get("advice"))));
+    }
+}
+
+/// That nothing fits, and what there is in its place.
+fn say_nothing(answer: &Value) {
+    print::line("no delivery fits the choice");
+    if let Some(hint) = answer.get("hint").and_then(Value::as_str) {
+        print::line(hint);
+    }
 }
 
 fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
@@ -368,7 +385,7 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if forecast.get("count").and_then(Value::as_u64) == Some(0) {
-        print::line("no delivery fits the choice");
+        say_nothing(forecast);
         return ExitCode::FAILURE;
     }
     print::line(&format!("{verb} would be done for {} deliveries, such as:", print::cell(forecast.get("count"))));
@@ -395,6 +412,7 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
              --even-if-newer: {those}"
         ));
     }
+    say_waits(forecast);
     ExitCode::SUCCESS
 }
 
@@ -411,10 +429,11 @@ fn ended(verb: &str, job: &Value, json: bool) -> ExitCode {
         if let Some(error) = job.get("error").and_then(Value::as_str) {
             print::line(error);
         }
+        say_waits(job);
     }
     let is_empty = job.get("total").and_then(Value::as_u64) == Some(0);
     if is_empty && !json {
-        print::line("no delivery fits the choice");
+        say_nothing(job);
     }
     let whole = !is_empty && text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
     if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -62,6 +62,7 @@ fn lines(reloaded: &Value) -> Vec<String> {
         ("files", "changed"),
         ("added", "added"),
         ("removed", "removed"),
+        ("altered", "says something else"),
         ("systems_changed", "other limits"),
         ("needs_restart", "from the next start only"),
         ("warnings", "warning"),

@@ -8,16 +8,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::print;
 use crate::config::{self, Loaded};
-use crate::preview::Side;
+use crate::preview::{Report, Side};
 use crate::store::Archive;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresArchive;
 use crate::store::sealed::SealedArchive;
 use crate::store::sqlite::SqliteArchive;
 
-mod report;
+mod text;
 
-use report::Report;
+use text::text;
 
 /// How many notifications are read at once.
 const PAGE: u32 = 200;
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         print::json(&report.json());
     } else {
-        print::line(report.text(&args.config.to_string_lossy()).trim_end());
+        print::line(text(&report.json(), &args.config.to_string_lossy()).trim_end());
     }
     Ok(if report.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

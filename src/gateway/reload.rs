@@ -22,6 +22,7 @@ use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, St
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan};
+use crate::facts::{DestinationFacts, Facts};
 use crate::gateway::certificates::Certificates;
 use crate::gateway::heralds::Telling;
 use crate::intake::{self, Desk, Outgoing};
@@ -38,6 +39,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Envelopes that were being taken by the rules before are answered by then: the store gets 20 s, a body before up to 10 min
 /// that are not waited for.
 const OUTGOING: Duration = Duration::from_secs(60);
+/// So long it may take to look what the files hold now.
+const LOOKING: Duration = Duration::from_secs(5);
 /// How long a stop waits for a reload that is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -274,7 +277,8 @@ impl Reloader {
                 unsettled.into_iter().partition(|found| !served(&loaded.plan, &found.way));
             let (orphans, before): (Vec<_>, Vec<_>) =
                 lost.into_iter().partition(|found| served(&known.plan, &found.way));
-            let mut reloaded = differences(&known, &loaded);
+            let mut reloaded = differences(&known, &loaded, &self.terms.load().facts);
+            reloaded.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
             if loaded.store == self.started.settings {
                 self.alarms.clear("moved", "");
             }
@@ -327,7 +331,6 @@ impl Reloader {
             routes,
             plan,
             stored,
-            warnings,
             seen,
             retention,
             facts,
@@ -376,7 +379,6 @@ impl Reloader {
             (known.server, known.seen, known.plan) = (server, seen, plan);
         }
         reloaded.version = version;
-        reloaded.warnings = warnings.iter().map(ToString::to_string).collect();
         adopted.keep().await;
         self.tell(order, &reloaded);
         self.settle_in(order, &reloaded, outgoing).await;
@@ -478,6 +480,17 @@ impl Reload for Reloader {
     fn standing(&self) -> Standing {
         self.known().standing.clone()
     }
+
+    fn changed(&self) -> BoxFuture<'_, Vec<String>> {
+        let seen = self.known().seen.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let now = seen.now();
+            let others = seen.paths().filter(|path| !seen.agrees(&now, path));
+            others.map(|path| path.to_string_lossy().into_owned()).collect()
+        });
+        // A file system that hangs must hang nothing else.
+        async move { tokio::time::timeout(LOOKING, look).await.ok().and_then(Result::ok).unwrap_or_default() }.boxed()
+    }
 }
 
 /// Discards what a reload left without a way, in small steps.
@@ -544,7 +557,7 @@ pub(super) fn wait_max(plan: &Plan) -> Duration {
 }
 
 /// What is another in a new configuration.
-fn differences(known: &Known, loaded: &Loaded) -> Reloaded {
+fn differences(known: &Known, loaded: &Loaded, facts: &Facts) -> Reloaded {
     let files: BTreeSet<_> = known.seen.paths().chain(loaded.seen.paths()).collect();
     let differs = |path: &&std::path::Path| !known.seen.agrees(&loaded.seen, path);
     let files: Vec<String> =
@@ -566,6 +579,7 @@ fn differences(known: &Known, loaded: &Loaded) -> Reloaded {
         files,
         added: after.difference(&before).cloned().collect(),
         removed: before.difference(&after).cloned().collect(),
+        altered: altered(facts, &loaded.facts),
         systems_changed,
         orphans: Vec::new(),
         orphans_are: None,
@@ -573,6 +587,31 @@ fn differences(known: &Known, loaded: &Loaded) -> Reloaded {
         needs_restart: Vec::new(),
         warnings: Vec::new(),
     }
+}
+
+/// What is there before and after, and says something else. Where a line stands in the file says nothing.
+fn altered(before: &Facts, after: &Facts) -> Vec<String> {
+    fn others<T>(
+        kind: &str,
+        (before, after): (&[T], &[T]),
+        name: fn(&T) -> &str,
+        differ: fn(&T, &T) -> bool,
+    ) -> Vec<String> {
+        let known = |one: &&T| before.iter().any(|known| name(known) == name(one) && differ(known, one));
+        after.iter().filter(known).map(|one| format!("{kind} {}", name(one))).collect()
+    }
+    fn is_other(one: &DestinationFacts, other: &DestinationFacts) -> bool {
+        let plain = |one: &DestinationFacts| {
+            let settings = one.settings.iter().map(|setting| (setting.key, setting.value.clone()));
+            (one.system.clone(), one.kind, one.call.clone(), settings.collect::<Vec<_>>())
+        };
+        plain(one) != plain(other)
+    }
+    let sources = others("source", (&before.sources, &after.sources), |one| &one.name, |one, other| one != other);
+    let destinations = (before.destinations.as_slice(), after.destinations.as_slice());
+    let destinations = others("destination", destinations, |one| &one.name, is_other);
+    let routes = others("route", (&before.routes, &after.routes), |one| &one.summary.route, |one, other| one != other);
+    [sources, destinations, routes].concat()
 }
 
 /// Everything that has a name.

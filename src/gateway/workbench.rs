@@ -1,11 +1,15 @@
 //! What the configuration in force, or one with other expressions, would make of a message: nothing is stored, nothing sent.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
+use crate::admin::what_if::{Comparison, Fault, Other};
 use crate::admin::workbench::{Message, Trial};
-use crate::config::{self, Loaded};
+use crate::clock::SharedClock;
+use crate::config::{self, Loaded, Problems};
 use crate::facts::Facts;
-use crate::preview::{self, Made, Making, Side};
+use crate::preview::{self, Made, Making, Report, Side};
 use crate::store::StoredNotification;
 
 /// What comes of a trial, as `POST /api/v1/preview` answers.
@@ -43,7 +47,52 @@ pub(super) fn tried(trial: &Trial) -> Result<Json, String> {
     Ok(json!({"notifications": each.collect::<Vec<_>>(), "problems": [], "warnings": warnings.unwrap_or_default()}))
 }
 
-fn problems_of(problems: &config::Problems) -> Vec<Json> {
+/// So long notifications are compared.
+const COMPARING: Duration = Duration::from_secs(10);
+/// So many of them are shown one by one.
+const MESSAGES: usize = 50;
+
+/// What another configuration would make other of stored notifications.
+///
+/// # Errors
+/// Why nothing can be compared.
+pub(super) fn compared(comparison: &Comparison, clock: &SharedClock) -> Result<Json, Fault> {
+    let Comparison { stored, version, other, views } = comparison;
+    let old = config::load_stored_without_secrets(stored).map_err(|problems| {
+        Fault::Reason(format!("the configuration in force cannot be used to try things: {problems}"))
+    })?;
+    let said = |problems: &Problems| problems.0.iter().map(ToString::to_string).collect();
+    let new = match other {
+        Other::File(path) => {
+            config::load_without_secrets(path).map_err(|problems| Fault::Wrong(said(&problems), Vec::new()))?
+        }
+        Other::Edited(edit) => {
+            let variant = config::with_route(stored, &edit.route, &edit.map, edit.when.as_deref());
+            config::load_stored_without_secrets(&variant.map_err(Fault::Reason)?)
+                .map_err(|problems| Fault::Wrong(said(&problems), problems_of(&problems)))?
+        }
+    };
+    let masks = (old.plan.mask.with(&new.plan.mask), old.masks().with(&new.masks()));
+    let mut report = Report::new(version.0, &masks.0, masks.1).with_messages(MESSAGES);
+    let sides = (&Side::new(&old), &Side::new(&new));
+    let begun = clock.monotonic();
+    let mut complete = true;
+    for view in views {
+        complete = clock.monotonic().saturating_sub(begun) < COMPARING;
+        if !complete {
+            break;
+        }
+        report.look(view, sides);
+    }
+    let mut document = report.json();
+    if let Some(document) = document.as_object_mut() {
+        document.insert("messages".to_owned(), json!(report.messages()));
+        document.insert("complete".to_owned(), json!(complete));
+    }
+    Ok(document)
+}
+
+fn problems_of(problems: &Problems) -> Vec<Json> {
     let each = problems.0.iter().filter(|problem| problem.severity == config::Severity::Error);
     each.map(|problem| json!({"key": problem.key, "reason": problem.reason, "suggestion": problem.suggestion}))
         .collect()

@@ -169,9 +169,15 @@ impl Process {
 
     /// Asks the admin API.
     pub(crate) async fn admin(&self, path: &str) -> Value {
+        self.ask(path).await.1
+    }
+
+    /// The same, with the status.
+    pub(crate) async fn ask(&self, path: &str) -> (u16, Value) {
         let url = format!("http://127.0.0.1:{}{path}", self.admin);
-        let text = self.http.get(url).send().await.unwrap().text().await.unwrap();
-        serde_json::from_str(&text).unwrap_or(Value::String(text))
+        let response = self.http.get(url).send().await.unwrap();
+        let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
     /// A changing call to the admin API: status and document.

@@ -22,6 +22,7 @@ fn configuration(url: &str, more: &str) -> String {
 [server]
 listen = "127.0.0.1:{{public}}"
 admin_listen = "127.0.0.1:{{admin}}"
+watch = false
 
 [store]
 url = "sqlite:omgate.db"
@@ -147,6 +148,7 @@ async fn every_page_and_action_works_in_a_browser() {
     let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/walk.mjs");
     let mut command = Command::new("timeout");
     command.args(["300", "node", walk, &format!("http://127.0.0.1:{}", process.admin), folder]).arg(chromium);
+    command.arg(process.config());
     let walked = tokio::task::spawn_blocking(move || command.current_dir(node).output().unwrap()).await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
     println!("{said}pictures are in {folder}");
@@ -232,4 +234,73 @@ async fn the_workbench_shows_calls_and_mistakes_and_changes_nothing() {
         assert!(status == code && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
     }
     assert_eq!((sink.arrived().len(), process.ledger().await), (calls, ledger), "something was sent or stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choice_what_there_is() {
+    let (process, _sink) = busy("").await;
+    let patience = Duration::from_secs(30);
+    process.admin_until("/api/v1/systems", patience, |all| !all["billing"]["paused"].is_null()).await;
+    process.until(patience, |ledger| ledger["destinations"]["billing"]["waiting"].as_i64() >= Some(1)).await;
+    let some = json!({"choose": {"destination": "billing"}, "dry_run": true});
+    let (status, none) = process.change("/api/v1/deliveries/replay", &some).await;
+    let hint = none["hint"].as_str().unwrap();
+    assert!(status == 200 && none["count"] == 0, "{none}");
+    assert!(hint.starts_with("none is dead; ") && hint.contains("waiting"), "{hint}");
+    assert!(hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing`"), "{hint}");
+    let said = process.command(&["dead", "replay", "--destination", "billing"]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.code() == Some(1) && text.contains("no delivery fits the choice\nnone is dead;"), "{text}");
+    let nowhere = json!({"choose": {"destination": "billing", "record_id": "006nobody"}, "dry_run": true});
+    let (_, nothing) = process.change("/api/v1/deliveries/replay", &nowhere).await;
+    assert!(nothing["hint"].as_str().unwrap().ends_with("fits no delivery in any other state"), "{nothing}");
+    // One is held and released: it waits all the same, and that is said.
+    let found = process.admin("/api/v1/deliveries?destination=billing&state=waiting&limit=1").await;
+    let id = found[0]["delivery_id"].as_i64().unwrap();
+    let (status, held) = process.change(&format!("/api/v1/deliveries/{id}/hold"), &json!({"reason": "look"})).await;
+    assert!(status == 200 && held["waits"].is_null(), "{held}");
+    let some = json!({"choose": {"ids": [id]}, "dry_run": true});
+    let (_, dry) = process.change("/api/v1/deliveries/release", &some).await;
+    assert_eq!((&dry["count"], &dry["waits"][0]["system"]), (&json!(1), &json!("billing")), "{dry}");
+    assert_eq!((&dry["waits"][0]["code"], &dry["waits"][0]["can_resume"]), (&json!("paused"), &json!(true)));
+    let said = process.command(&["deliveries", "release", &id.to_string()]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success() && text.contains("until it is resumed: `omgate systems resume billing`"), "{text}");
+    let (status, late) = process.change(&format!("/api/v1/deliveries/{id}/release"), &json!({})).await;
+    assert!(status == 409 && late["detail"].as_str().unwrap().contains("is waiting"), "{late}");
+    // A system that is called is not spoken of.
+    process.until(patience, |ledger| ledger["destinations"]["crm"]["dead"].as_i64() >= Some(1)).await;
+    let some = json!({"choose": {"destination": "crm"}, "dry_run": true});
+    let (_, dry) = process.change("/api/v1/deliveries/replay", &some).await;
+    assert!(dry["count"].as_i64() >= Some(1) && dry["waits"].is_null() && dry["hint"].is_null(), "{dry}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_workbench_offers_the_newest_of_the_routes_own_source() {
+    let other = "[[source]]\nname = \"others\"\npath = \"/om/others\"\norganizations = [\"00D24000000abcdEAA\"]\n\
+                 [[route]]\nname = \"others\"\nsource = \"others\"\ndestination = \"crm\"\n";
+    let (process, _sink) = busy(other).await;
+    let body = envelope(&[Notice { id: "04lOTHER", record: "006OTHER", fields: FINE }]);
+    assert!(process.post("/om/others", body).await.unwrap().is_ack());
+    let own = process.admin("/workbench?route=won-orders").await;
+    let (own, other) = (own.as_str().unwrap(), process.admin("/workbench?route=others").await);
+    assert!(own.contains("Opportunity 0060") && !own.contains("006OTHER"), "{own}");
+    let other = other.as_str().unwrap();
+    assert!(other.contains("006OTHER") && !other.contains("Opportunity 0060"), "{other}");
+    // What is edited is tried on what came last.
+    let edit = json!({"route": "won-orders", "map": [["Total", "record.Amount | default(0) | decimal(0)"]]});
+    let (status, tried) = process.change("/api/v1/preview", &json!({"edit": edit, "last": 5})).await;
+    assert!(status == 200 && tried["compared"]["looked_at"] == 5, "{tried}");
+    assert!(tried["compared"]["messages"].to_string().contains("field CreateOrder.Total"), "{tried}");
+    let wrong = json!({"edit": {"route": "won-orders", "map": [["Total", "record.Amuont"]]}, "last": 5});
+    let (status, wrong) = process.change("/api/v1/preview", &wrong).await;
+    assert!(status == 200 && wrong["problems"][0]["suggestion"] == "Amount", "{wrong}");
+    for (body, code, words) in [
+        (json!({"last": 5}), 400, "last goes with an edit"),
+        (json!({"edit": {"route": "won-orders"}, "last": 0}), 400, "ask for 1 to 1000"),
+        (json!({"edit": {"route": "nobody"}, "last": 5}), 422, "no route"),
+    ] {
+        let (status, told) = process.change("/api/v1/preview", &body).await;
+        assert!(status == code && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
+    }
 }

@@ -54,8 +54,17 @@ fn example(folder: &Path) -> String {
 
 /// A gateway that runs on the example, with the envelopes posted.
 async fn filled() -> (Process, String) {
+    filled_with(&[]).await
+}
+
+/// One that takes a changed file only when it is told to.
+async fn quiet() -> (Process, String) {
+    filled_with(&[("[server]\n", "[server]\nwatch = false\n")]).await
+}
+
+async fn filled_with(changes: &[(&str, &str)]) -> (Process, String) {
     let mut gateway = Process::prepare("");
-    let text = example(gateway.folder.path());
+    let text = changed(&example(gateway.folder.path()), changes);
     gateway.configure(&text);
     gateway.start(&[]).await;
     for name in ENVELOPES {
@@ -67,11 +76,7 @@ async fn filled() -> (Process, String) {
 }
 
 fn write(gateway: &Process, text: &str, changes: &[(&str, &str)]) {
-    let mut text = text.to_owned();
-    for (from, to) in changes {
-        assert!(text.contains(from), "{from}");
-        text = text.replace(from, to);
-    }
+    let text = changed(text, changes);
     // Its ports do not matter, and may be the gateway's own.
     let text = text.replace("{public}", &free_port().to_string()).replace("{admin}", &free_port().to_string());
     fs::write(gateway.folder.path().join("new.toml"), text).unwrap();
@@ -193,4 +198,90 @@ async fn what_it_cannot_do_it_says_in_words() {
     write(&gateway, &text, &[("record.Amount", "record.Amout")]);
     let ran = what_if(folder, &[]);
     assert!(ran.code == Some(1) && ran.out.contains("new.toml:") && ran.out.contains("Amout"), "{}", ran.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_compares_the_file_on_disk_as_the_command_does_and_changes_nothing() {
+    let (gateway, text) = quiet().await;
+    let what_if_of = async |query: &str| gateway.ask(&format!("/api/v1/config/what-if{query}")).await;
+    let (status, same) = what_if_of("").await;
+    assert_eq!((status, &same["differ"], &same["changed_files"]), (200, &Value::from(0), &Value::Array(Vec::new())));
+    let before = gateway.ledger().await;
+    let text = changed(
+        &text,
+        &[
+            ("decimal(2)", "decimal(0)"),
+            ("'Closed Won'", "'Closed Lost'"),
+            ("truncate(80)", "truncate(6)"),
+            ("\n[[table]]", ONE_MORE),
+        ],
+    );
+    gateway.configure(&text);
+    let (_, found) = what_if_of("").await;
+    let beside = Command::new(env!("CARGO_BIN_EXE_omgate"))
+        .args(["what-if", "--json", "--config"])
+        .arg(gateway.config())
+        .output()
+        .unwrap();
+    let mut beside: Value = serde_json::from_slice(&beside.stdout).unwrap();
+    for key in ["messages", "complete", "changed_files"] {
+        beside[key] = found[key].clone();
+    }
+    assert_eq!(found, beside);
+    let counts = &found["counts"];
+    let number = |key: &str| counts[key].as_u64().unwrap();
+    assert!(number("not_routed") > 0 && number("routed") > 0, "{counts}");
+    let [looked_at, skipped, differ] = ["looked_at", "skipped", "differ"].map(|key| found[key].as_u64().unwrap());
+    assert_eq!(number("same"), looked_at - skipped - differ);
+    assert_eq!((&found["complete"], found["messages"].as_array().unwrap().len() as u64), (&Value::Bool(true), differ));
+    assert!(found["changed_files"][0].as_str().unwrap().ends_with("omgate.toml"), "{found}");
+    assert_eq!(what_if_of("?last=2").await.1["looked_at"], 2);
+    let page = gateway.ask("/configuration/what-if?last=20").await.1;
+    let page = page.as_str().unwrap();
+    assert!(page.contains("differ from what is in force") && page.contains("would not be made any more"), "{page}");
+    assert!(gateway.ask("/configuration").await.1.as_str().unwrap().contains("What would change"));
+    // A reload says what it would alter, before it does.
+    let (_, dry) = gateway.change("/api/v1/reload", &serde_json::json!({"dry_run": true})).await;
+    assert_eq!(
+        (&dry["added"], &dry["altered"]),
+        (&serde_json::json!(["route all"]), &serde_json::json!(["route won-orders"]))
+    );
+    assert_eq!((gateway.ledger().await, &gateway.ask("/api/v1/config").await.1["version"]), (before, &Value::from(1)));
+    for (query, code, words) in [
+        ("?last=0", 400, "ask for 1 to 1000"),
+        ("?last=1001", 400, "ask for 1 to 1000"),
+        ("?source=nobody", 400, "nobody"),
+        ("?first=1", 400, "first"),
+    ] {
+        let (status, told) = what_if_of(query).await;
+        assert!(status == code && told["detail"].as_str().unwrap().contains(words), "{query}: {status} {told}");
+    }
+    gateway.configure(&changed(&text, &[("record.Amount", "record.Amout")]));
+    let (status, wrong) = what_if_of("").await;
+    assert!(status == 422 && wrong["problems"].to_string().contains("Amout"), "{wrong}");
+    assert!(gateway.ask("/configuration/what-if").await.1.as_str().unwrap().contains("the configuration is wrong"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_newly_fails_is_counted_as_such_and_a_record_that_is_gone_is_not_compared() {
+    let (gateway, text) = quiet().await;
+    gateway.configure(&changed(&text, &[("Currency = \"'EUR'\"", "Currency = \"record.Name\"")]));
+    let (_, found) = gateway.ask("/api/v1/config/what-if").await;
+    assert!(found["counts"]["failing"].as_u64() > Some(0) && found["counts"]["mended"] == 0, "{}", found["counts"]);
+    let looked_at = found["looked_at"].as_u64().unwrap();
+    rusqlite::Connection::open(gateway.folder.path().join("omgate.db"))
+        .unwrap()
+        .execute("UPDATE notification SET xml = '' WHERE id = 1", [])
+        .unwrap();
+    let (_, found) = gateway.ask("/api/v1/config/what-if").await;
+    assert_eq!((&found["pruned"], found["looked_at"].as_u64()), (&Value::from(1), Some(looked_at)), "{found}");
+}
+
+fn changed(text: &str, changes: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    text
 }

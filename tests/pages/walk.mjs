@@ -1,18 +1,21 @@
-// Walks every page of the admin listener in a real browser, and does on it what people do: `node walk.mjs ADDRESS FOLDER`.
+// Walks every page of the admin listener in a real browser, and does on it what people do: `node walk.mjs ADDRESS FOLDER CHROMIUM
+// CONFIGURATION`, of which the last is changed on the way.
 //
 // It says one line for each thing that it tried, `ok …` or `FAILED …`, and leaves a picture of each page in FOLDER. It fails
 // when anything failed, when a page wrote to its console, broke its own policy, asked anybody but the gateway for anything,
 // or has a serious finding of axe.
 import { createRequire } from "node:module";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
-const [address, folder, chromium] = process.argv.slice(2);
+const [address, folder, chromium, configuration] = process.argv.slice(2);
 const require = createRequire(`${process.cwd()}/`);
 const { chromium: engine } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 mkdirSync(folder, { recursive: true });
 
 let failures = 0;
+// A call that is refused on purpose stands in the browser's console.
+let noisy = true;
 const say = (ok, text) => { console.log(`${ok ? "ok    " : "FAILED"} ${text}`); if (!ok) failures += 1; };
 const check = (condition, text) => say(Boolean(condition), text);
 
@@ -20,7 +23,7 @@ const browser = await engine.launch({ executablePath: chromium, args: ["--no-san
 const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: false });
 const page = await context.newPage();
 page.setDefaultTimeout(15000);
-page.on("console", (message) => { if (["error", "warning"].includes(message.type())) say(false, `console of ${page.url()}: ${message.text()}`); });
+page.on("console", (message) => { if (noisy && ["error", "warning"].includes(message.type())) say(false, `console of ${page.url()}: ${message.text()}`); });
 page.on("pageerror", (error) => say(false, `script of ${page.url()}: ${error.message}`));
 page.on("request", (request) => {
   if (!request.url().startsWith(address) && !request.url().startsWith("data:") && !request.url().startsWith("blob:")) {
@@ -58,6 +61,7 @@ const command = async (button, reason, options = {}) => {
   const dialog = page.locator("#command");
   await dialog.waitFor({ state: "visible" });
   if (options.counts) await page.getByText(options.counts).waitFor();
+  check(await page.evaluate(() => document.activeElement.id) === "command-reason", `${await page.locator("#command-title").textContent()}: the reason is where one writes`);
   if (options.picture) await page.screenshot({ path: `${folder}/${options.picture}.png` });
   if (options.refusesWithout) {
     await page.locator("#command-yes").click();
@@ -143,6 +147,21 @@ try {
   await command(page.getByRole("button", { name: "Replay…", exact: true }), "the address was corrected", { counts: /It would call: PUT/, picture: "dialog-replay" });
   await until("a replayed dead letter goes out again", async () => (await api(`/deliveries/${dead.delivery_id}`)).delivery.attempts >= 2);
 
+  // ---- A second tab, in which the delivery is still dead ----
+  const [stale] = await api("/deliveries?state=dead&destination=crm&limit=1");
+  await open(`/deliveries/${stale.delivery_id}`);
+  await context.request.post(`${address}/api/v1/deliveries/${stale.delivery_id}/discard`, { data: { reason: "a test order" } });
+  noisy = false;
+  await page.getByRole("button", { name: "Discard…", exact: true }).click();
+  await page.locator("#command-reason").fill("twice");
+  await page.locator("#command-yes").click();
+  await page.getByText(/is discarded/).first().waitFor();
+  check(await page.locator("#command-now a").getAttribute("href") === `/deliveries/${stale.delivery_id}`, "a stale tab leads to how the delivery stands now");
+  await page.screenshot({ path: `${folder}/dialog-stale.png` });
+  await page.keyboard.press("Escape");
+  check(await page.locator("#command").isHidden(), "Escape closes a dialog");
+  noisy = true;
+
   // ---- Edit and resend ----
   const [wrong] = await api("/deliveries?state=dead&destination=erp&limit=1");
   await open(`/deliveries/${wrong.delivery_id}/edit`);
@@ -173,6 +192,24 @@ try {
   await until("one is discarded", async () => (await api("/deliveries?state=discarded&destination=billing")).length === 1);
 
   // ---- A whole issue is replayed ----
+  const [locked] = await api("/deliveries?state=waiting&destination=billing&limit=1");
+  check(locked, "something waits for a paused system");
+  await open("/deliveries?state=waiting&destination=billing");
+  await page.locator("input[name=pick]").nth(0).check();
+  await command(page.getByRole("button", { name: "Hold…" }), "look first", { counts: "1 delivery." });
+  await until("one is held", async () => (await api("/deliveries?state=held&destination=billing")).length === 1);
+  await open("/deliveries?state=held&destination=billing");
+  await page.getByRole("button", { name: "Release…" }).click();
+  await page.getByText(/omgate systems resume billing/).waitFor();
+  check(await page.getByText("resume billing too").isVisible(), "what is let go to a paused system may be resumed with it");
+  await page.screenshot({ path: `${folder}/dialog-waits.png` });
+  await page.locator("#command-reason").fill("the password is right again");
+  await page.locator("#command-resume").check();
+  await page.locator("#command-yes").click();
+  await page.locator("#command").waitFor({ state: "hidden" });
+  await page.waitForLoadState("networkidle");
+  check((await api("/audit?verb=resume&object=system")).some((entry) => entry.object_id === "billing"), "it is resumed with it");
+
   const issues = await api("/issues");
   await open("/dead");
   check(await page.locator("article.card").count() === issues.length, "dead letters are grouped as the API groups them");
@@ -213,6 +250,13 @@ try {
   check(await page.locator("#wb-map .problem:not(:empty)").first().textContent().then((text) => /Name/.test(text)), "workbench: an error stands at its place, with the nearest name");
   await page.screenshot({ path: `${folder}/workbench-error.png`, fullPage: true });
 
+  await page.getByLabel("Expression of Currency").fill("'USD'");
+  await page.getByRole("button", { name: "Try it on the last 100 stored messages" }).click();
+  await page.getByText(/looked at: \d+ stay the same/).waitFor();
+  check(await page.locator("#wb-result td.added").first().textContent() === "USD", "workbench: an edit is tried on what is stored");
+  await look("workbench-last");
+  check(await page.locator("#wb-newest button").count() > 0, "workbench: the newest of the source are offered");
+
   // ---- A sample goes the whole way ----
   const before = (await api("/ledger")).notifications.received;
   await open("/start");
@@ -221,7 +265,40 @@ try {
 
   // ---- Reload, the audit of all this ----
   await open("/configuration");
-  await command(page.getByRole("button", { name: "Reload…" }), "nothing new");
+  await command(page.getByRole("button", { name: "Reload…" }), "nothing new", { counts: /Nothing changed/ });
+  const text = readFileSync(configuration, "utf8");
+  writeFileSync(configuration, text.replace("decimal(2)", "decimal(0)").replace("'Closed Won'", "'Closed Lost'"));
+  await open("/configuration");
+  check(await page.getByText(/The files on disk differ/).isVisible(), "a changed file is told of");
+  await page.getByRole("link", { name: "What would change" }).click();
+  await page.waitForLoadState("networkidle");
+  for (const words of [/field CreateOrder.Total/, /Message by message/, /routed no more/]) check(await page.getByText(words).first().isVisible(), `what would change: shows ${words}`);
+  await look("what-if");
+  writeFileSync(configuration, text.replace("decimal(2)", "decimal(0)").replace(/\[\[route\]\]\nname = "invoices"[^[]*/, ""));
+  await page.getByRole("button", { name: "Reload…" }).click();
+  await page.getByText("removed: route invoices").waitFor();
+  check(await page.getByText("says something else: route won-orders").isVisible(), "a reload says what it alters");
+  await page.screenshot({ path: `${folder}/dialog-reload.png` });
+  await page.evaluate(axe);
+  const grave = (await page.evaluate(() => window.axe.run(document.getElementById("command")))).violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  check(grave.length === 0, `dialog: axe ${grave.map((one) => one.id).join(" ") || "has nothing serious"}`);
+  if (await page.locator("#command-orphans").isVisible()) {
+    await page.locator("#command-yes").click();
+    check(await page.getByText(/Say what becomes of/).isVisible(), "a reload asks what becomes of what loses its way");
+    await page.locator("#command-orphans").selectOption("discard");
+    await page.locator("#command-yes").click();
+    check(await page.getByText(/Say why .* discarded/).isVisible(), "to discard needs a reason");
+    await page.locator("#command-orphans").selectOption("keep");
+  } else {
+    say(false, "a reload that leaves deliveries without a way asks what becomes of them");
+  }
+  await page.locator("#command-reason").fill("invoices are gone");
+  await page.locator("#command-yes").click();
+  await page.locator("#command").waitFor({ state: "hidden" });
+  await page.waitForLoadState("networkidle");
+  check((await api("/config")).version === 2, "what was looked at is in force");
+  writeFileSync(configuration, text.replace("decimal(2)", "decimal("));
+  await visit("what-if-wrong", "/configuration/what-if", [/the configuration is wrong/]);
   await open("/audit");
   for (const verb of ["pause", "resume", "replay", "discard", "reload", "sample"]) {
     check(await page.getByRole("cell", { name: verb, exact: true }).count() > 0, `the audit log has ${verb}`);

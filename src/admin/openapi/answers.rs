@@ -11,6 +11,7 @@ use crate::admin::alarms;
 use crate::admin::api::Explained;
 use crate::admin::book;
 use crate::admin::needs::NeedsPerson;
+use crate::admin::outlook::Wait;
 use crate::admin::proposal;
 use crate::admin::reload;
 use crate::admin::replay::Mapped;
@@ -187,6 +188,9 @@ pub(in crate::admin) struct DeliveryChanged {
     /// Of a dry run of a replay: what would go out.
     #[schema(nullable = false)]
     replay: Option<ReplayTold>,
+    /// Of a replay or release: its system, where that is not called now.
+    #[schema(nullable = false)]
+    waits: Option<Vec<Wait>>,
 }
 
 /// What a replay would send.
@@ -259,6 +263,141 @@ pub(in crate::admin) struct Tried {
     /// What is remarkable in them.
     #[schema(nullable = false)]
     warnings: Option<Vec<String>>,
+    /// What the edited expressions would make other of the last messages, where that was asked.
+    #[schema(nullable = false)]
+    compared: Option<Compared>,
+}
+
+/// What another configuration would make other of stored notifications.
+#[derive(Serialize, ToSchema)]
+pub(in crate::admin) struct Compared {
+    /// The version in force, which it was compared with.
+    against: i64,
+    /// How many notifications were looked at.
+    looked_at: u64,
+    /// Of those, how many are unreadable or quarantined: they go nowhere.
+    skipped: u64,
+    /// Of those, how many have no record any more.
+    pruned: u64,
+    /// Of those, of how many something would be another.
+    differ: u64,
+    /// The same, by what would become of them; one may be counted in several.
+    counts: ComparedCounts,
+    /// By route.
+    routes: Vec<ComparedRoute>,
+    /// The newest of which something would be another, one by one; empty without the right `payload`.
+    messages: Vec<ComparedMessage>,
+    /// Whether all that was asked for was compared, within time and memory.
+    complete: bool,
+    /// Files that hold something else than those of the configuration in force.
+    #[schema(nullable = false)]
+    changed_files: Option<Vec<String>>,
+}
+
+/// Notifications by what another configuration would make of them.
+#[derive(Serialize, ToSchema)]
+struct ComparedCounts {
+    /// Nothing else.
+    same: u64,
+    /// Other calls, destinations or lanes.
+    changed: u64,
+    /// A dead letter where a call is made now, or none is made.
+    failing: u64,
+    /// A call where there is a dead letter now.
+    mended: u64,
+    /// A delivery that is not made now.
+    routed: u64,
+    /// No delivery where one is made now.
+    not_routed: u64,
+}
+
+/// What would be another on a route.
+#[derive(Serialize, ToSchema)]
+struct ComparedRoute {
+    /// The route's name.
+    route: String,
+    /// Deliveries that would be as they are.
+    same: u64,
+    /// Those that would not.
+    differ: u64,
+    /// In what, with a few examples of each.
+    differences: Vec<ComparedGroup>,
+}
+
+/// Differences at one place.
+#[derive(Serialize, ToSchema)]
+struct ComparedGroup {
+    #[serde(flatten)]
+    place: ComparedPlace,
+    /// In how many deliveries.
+    count: u64,
+    /// A few of them.
+    examples: Vec<ComparedExample>,
+}
+
+/// Where a difference is.
+#[derive(Serialize, ToSchema)]
+struct ComparedPlace {
+    /// A word for programs.
+    kind: String,
+    /// The field or header, or where a call fails.
+    path: Option<String>,
+    /// In words.
+    words: String,
+}
+
+/// A difference of one notification.
+#[derive(Serialize, ToSchema)]
+struct ComparedExample {
+    /// The notification's id and revision.
+    notification: String,
+    /// What it is now.
+    old: Option<String>,
+    /// What it would be.
+    new: Option<String>,
+}
+
+/// A notification of which something would be another.
+#[derive(Serialize, ToSchema)]
+struct ComparedMessage {
+    /// Its row.
+    row: i64,
+    /// Its id.
+    notification_id: String,
+    /// Its revision.
+    revision: u32,
+    /// Its source.
+    source: String,
+    /// Its record's type.
+    record_type: String,
+    /// Its record.
+    record_id: String,
+    /// When it came.
+    received_at: Timestamp,
+    /// What would be another on each route.
+    routes: Vec<ComparedOnRoute>,
+}
+
+/// What would be another of one notification on one route.
+#[derive(Serialize, ToSchema)]
+struct ComparedOnRoute {
+    /// The route's name.
+    route: String,
+    /// In what.
+    differences: Vec<ComparedValue>,
+    /// How many differences are not shown.
+    more: u64,
+}
+
+/// A difference, and what is on either side of it.
+#[derive(Serialize, ToSchema)]
+struct ComparedValue {
+    #[serde(flatten)]
+    place: ComparedPlace,
+    /// What it is now.
+    old: Option<String>,
+    /// What it would be.
+    new: Option<String>,
 }
 
 /// A mistake in a configuration.
@@ -281,6 +420,8 @@ pub(in crate::admin) struct Configuration {
     orphans: Vec<Unsettled>,
     /// What was in force, the latest first.
     history: Vec<TakenConfig>,
+    /// Files of it that are gone from the disk, or hold something else now.
+    changed_files: Vec<String>,
 }
 
 /// The configuration as it was loaded.

@@ -2,12 +2,13 @@
 
 use actix_web::{HttpRequest, web};
 use askama::Template;
+use serde_json::Value as Json;
 
 use super::document::Doc;
 use super::lists::parsed;
 use super::{Page, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
-use crate::admin::{Admin, api, book, keep, reload};
+use crate::admin::{Admin, api, book, keep, reload, what_if as comparing};
 use crate::store::AuditFilter;
 
 #[derive(Template)]
@@ -72,5 +73,38 @@ pub(in crate::admin) async fn configuration(admin: web::Data<Admin>, request: Ht
         standing: Doc::new(&standing),
         facts: Doc::new(&facts).at("facts"),
         status: Doc::new(&status),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "what_if.html")]
+struct WhatIf<'a> {
+    shell: Shell,
+    last: String,
+    source: String,
+    sources: Vec<Doc<'a>>,
+    /// Why there is nothing to compare; empty when there is.
+    problem: String,
+    found: Doc<'a>,
+}
+
+/// What the file on disk would make other of what is stored.
+pub(in crate::admin) async fn what_if(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let facts = read(book::facts(admin.clone()).await).await?.document;
+    let query = query_of(&request, &[], &[]);
+    let found = read(comparing::what_if(admin, parsed(&query)?, caller.clone()).await).await;
+    let (found, problem) = match found {
+        Ok(answer) => (answer.document, String::new()),
+        // A file that is wrong is what people come here to see.
+        Err(problem) => (Json::Null, problem.to_string()),
+    };
+    let last = asked(&request, "last");
+    page(&WhatIf {
+        shell: Shell::new(&request, &caller, "/configuration", "What would change"),
+        last: if last.is_empty() { "100".to_owned() } else { last },
+        source: asked(&request, "source"),
+        sources: Doc::new(&facts).at("facts.sources").list(),
+        problem,
+        found: Doc::new(&found),
     })
 }

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::document::Doc;
 use super::lists::parsed;
-use super::{Page, Problem, Shell, asked, page, read};
+use super::{Page, Problem, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::person::Person;
 use crate::admin::question::Question;
@@ -22,20 +22,29 @@ struct Workbench<'a> {
     /// The routes for the script; no character in it ends the element that it stands in.
     routes_json: String,
     route: String,
+    source: String,
     notification: String,
     newest: Vec<Doc<'a>>,
 }
 
 pub(in crate::admin) async fn workbench(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let facts = read(book::facts(admin.clone()).await).await?.document;
-    let filter = parsed::<NotificationFilter>("limit=5&kind=routed")?;
-    let newest = read(api::notifications(admin, filter, caller.clone(), request.clone()).await).await?.document;
     let routes = Doc::new(&facts).at("facts.routes");
+    let route = asked(&request, "route");
+    // The newest of others would be no use: no route takes another source's.
+    let all = routes.list();
+    let shown = all.iter().find(|one| one.at("route").is(&route)).or(all.first());
+    let source = shown.map(|one| one.at("source").text()).unwrap_or_default();
+    let query =
+        query_of(&request, &["route", "notification"], &[("limit", "5"), ("kind", "routed"), ("source", &source)]);
+    let filter = parsed::<NotificationFilter>(&query)?;
+    let newest = read(api::notifications(admin, filter, caller.clone(), request.clone()).await).await?.document;
     page(&Workbench {
         shell: Shell::new(&request, &caller, "/workbench", "Mapping workbench"),
         routes: routes.list(),
         routes_json: inert(&routes.json()),
-        route: asked(&request, "route"),
+        route,
+        source,
         notification: asked(&request, "notification"),
         newest: Doc::new(&newest).list(),
     })

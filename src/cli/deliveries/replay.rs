@@ -47,6 +47,7 @@ pub(super) fn told(id: i64, answer: &Value, dry_run: bool) -> ExitCode {
             sent if sent == id.to_string() => print::line(&format!("delivery {id} is now {state}")),
             sent => print::line(&format!("delivery {sent}, a new one that repeats {id}, is now {state}")),
         }
+        super::say_waits(answer);
         return ExitCode::SUCCESS;
     }
     let how = match answer.pointer("/replay/linked") {
@@ -59,6 +60,7 @@ pub(super) fn told(id: i64, answer: &Value, dry_run: bool) -> ExitCode {
         print::line(&format!("no call can be made: {}", text("/replay/error")));
         return ExitCode::FAILURE;
     }
+    super::say_waits(answer);
     let call = call(answer);
     print::line(&format!("\n{}\n{}", head(answer), call));
     if answer.pointer("/replay/same_as_last") == Some(&Value::Bool(true)) {

@@ -57,7 +57,9 @@ destination = "refuses"
         sink.url("/take"),
         sink.url("/refuse")
     );
-    let house = House::with(&configuration(&accounts()).replace(super::FLOW, &flow)).await;
+    let text =
+        configuration(&accounts()).replace(super::FLOW, &flow).replace("[server]\n", "[server]\nwatch = false\n");
+    let house = House::with(&text).await;
     let fields = format!("<sf:Name>{PAYLOAD}</sf:Name><sf:Phone>{MASKED}</sf:Phone>");
     let body = envelope(&[Notice { id: "04l000000000001AAA", record: "006000000000001AAA", fields: &fields }]);
     assert!(house.process.post("/om/orders", body.clone()).await.unwrap().is_ack());
@@ -101,6 +103,11 @@ fn addresses() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_and_no_answer_shows_what_a_role_may_not_see() {
     let (house, _sink) = house().await;
+    // On disk both fields go another way.
+    let text = std::fs::read_to_string(house.process.config()).unwrap();
+    let other = text.replace("name = \"record.Name\"", "title = \"record.Name\"");
+    let other = other.replace("phone = \"record.Phone\"", "phone = \"'+49 ' ~ record.Phone\"");
+    std::fs::write(house.process.config(), other).unwrap();
     for role in Role::ALL {
         let cookie = house.session(role.as_str()).await;
         let may = Rights::of(role, &[]).has(Right::Payload);
@@ -123,10 +130,28 @@ async fn no_page_and_no_answer_shows_what_a_role_may_not_see() {
         }
         let shows = |address: &str| seen.iter().any(|known| known == address);
         if may {
-            for address in ["/notifications/1", "/deliveries/1", "/api/v1/deliveries/1", "/api/v1/notifications/1"] {
+            for address in [
+                "/notifications/1",
+                "/deliveries/1",
+                "/api/v1/deliveries/1",
+                "/api/v1/notifications/1",
+                "/configuration/what-if",
+                "/api/v1/config/what-if",
+            ] {
                 assert!(shows(address), "{role:?} may see payloads, and {address} shows none");
             }
         }
+        let compared = house.get("/api/v1/config/what-if", &cookie).await.json();
+        assert_eq!(
+            (&compared["differ"], &compared["counts"]["changed"]),
+            (&json!(1), &json!(1)),
+            "{role:?} {compared}"
+        );
+        assert_eq!(compared["messages"].as_array().unwrap().is_empty(), !may, "{role:?} {compared}");
+        let edit = json!({"route": "first", "map": [["phone", "record.Phone | replace('0', 'O')"]]});
+        let last = house.post("/api/v1/preview", &cookie, &json!({"last": 5, "edit": edit})).await;
+        let may_unmask = Rights::of(role, &[]).has(Right::Unmask);
+        assert!(may_unmask || last.status == 403, "{role:?} turns masked values into others: {last:?}");
         let tried = house.post("/api/v1/preview", &cookie, &json!({"notification": "1"})).await;
         assert_eq!(tried.status == 200, may, "{role:?}: {tried:?}");
         assert!(!tried.text.contains(MASKED), "{role:?} sees a masked field in the workbench: {}", tried.text);

@@ -374,6 +374,7 @@ async fn readyz(world: &World) -> (u16, String) {
         public: String::new(),
         take: Box::new(|_, _| Box::pin(async { Err(String::new()) })),
         trial: Box::new(|_| Err(String::new())),
+        what_if: admin::what_if::WhatIf::new(Box::new(|_| Err(admin::what_if::Fault::Reason(String::new())))),
     });
     let app = actix_web::App::new().configure(|config| admin::configure(config, admin));
     let service = actix_web::test::init_service(app).await;

@@ -44,7 +44,9 @@
     try { document = text ? JSON.parse(text) : null; } catch (error) { /* not JSON */ }
     if (!response.ok) {
       const lines = document && (document.problems || []).join("\n");
-      throw new Error(`${(document && document.detail) || text || response.statusText}${lines ? `\n${lines}` : ""}`);
+      const error = new Error(`${(document && document.detail) || text || response.statusText}${lines ? `\n${lines}` : ""}`);
+      error.status = response.status;
+      throw error;
     }
     return document;
   };
@@ -118,6 +120,56 @@
     holder.append(wide);
   };
 
+  // ---- What a reload would do, and what is let go would wait for ----
+  const tell = (lines) => {
+    byId("command-told").hidden = !lines.length;
+    byId("command-told").replaceChildren(...lines.map(([text, className]) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      if (className) item.className = className;
+      return item;
+    }));
+  };
+
+  const many = (count) => `${count.toLocaleString()} ${count === 1 ? "delivery" : "deliveries"}`;
+  const orphansOf = (found) => (found.orphans || []).reduce((sum, orphan) => sum + orphan.count, 0);
+
+  const reloadTold = (found) => {
+    const lines = [];
+    const list = (key, what, className) => { for (const one of found[key] || []) lines.push([`${what}: ${one}`, className]); };
+    list("files", "changed file");
+    list("added", "added");
+    list("altered", "says something else");
+    list("removed", "removed", "bad");
+    list("systems_changed", "other limits");
+    list("needs_restart", "from the next start only");
+    for (const orphan of found.orphans || []) lines.push([`${many(orphan.count)} of route ${orphan.route} to ${orphan.destination} would lose their way`, "bad"]);
+    if (found.orphans_before) lines.push([`${many(found.orphans_before)} have had no way since before`]);
+    list("warnings", "check says");
+    tell(lines);
+    wants("command-orphans", orphansOf(found) > 0);
+    return found.changed ? `The configuration is right and would be taken; version ${found.version} stays in force until then.`
+      : `Nothing changed: version ${found.version} stays in force.`;
+  };
+
+  const waitsTold = (own, found) => {
+    const waits = found.waits || [];
+    tell(waits.map((wait) => [`${wait.text}: ${wait.advice}`, "warning"]));
+    own.resume = dialog.dataset.mayOperate === "true" ? waits.filter((wait) => wait.can_resume).map((wait) => wait.system) : [];
+    byId("command-resume-text").textContent = `resume ${own.resume.join(", ")} too`;
+    wants("command-resume", own.resume.length > 0);
+  };
+
+  // Another tab, or somebody else, may have been faster: then there is a link to how it stands now.
+  const fail = (error, own) => {
+    byId("command-error").textContent = error.message;
+    const one = /\/deliveries\/(\d+)\//.exec(own.command);
+    byId("command-now").hidden = ![404, 409].includes(error.status);
+    const link = byId("command-now").firstChild;
+    link.href = one ? `/deliveries/${one[1]}` : location.href;
+    link.textContent = one ? `It changed meanwhile? See how delivery ${one[1]} stands now` : "See how it stands now";
+  };
+
   const open = async (button) => {
     const { command, verb } = button.dataset;
     const body = bodyOf(button);
@@ -130,6 +182,13 @@
     byId("command-until").value = "";
     byId("command-newer").checked = false;
     byId("command-sample").replaceChildren();
+    byId("command-orphans").value = "";
+    byId("command-resume").checked = false;
+    byId("command-now").hidden = true;
+    tell([]);
+    wants("command-reason", !button.hasAttribute("data-without-reason"));
+    wants("command-orphans", false);
+    wants("command-resume", false);
     byId("command-text").textContent = button.dataset.text || "";
     byId("command-yes").textContent = verb;
     const { ids, ...filters } = body.choose || {};
@@ -150,23 +209,31 @@
       byId("command-yes").disabled = false;
       let text = button.dataset.text || "";
       if (found && typeof found.count === "number") {
-        text = `${found.count.toLocaleString()} ${found.count === 1 ? "delivery" : "deliveries"}.`;
+        text = `${many(found.count)}.`;
+        const others = ids ? ids.length - found.count - (found.missing || 0) : 0;
+        if (others > 0) text += ` ${others} of those picked ${others === 1 ? "is" : "are"} in another state by now.`;
+        if (found.hint) text += ` ${found.hint}.`;
+        waitsTold(own, found);
         if (found.missing) text += ` ${found.missing} of those named are gone.`;
         if (found.outdated && found.outdated.length) {
           text += ` Of the first ${found.sample.length}, ${found.outdated.length} would be refused: a newer state of the record was already delivered.`;
         }
         byId("command-yes").disabled = found.count === 0;
         sampleOf(found);
+      } else if (found && found.files) {
+        own.orphans = orphansOf(found);
+        text = reloadTold(found);
       } else if (found && found.replay && found.replay.error) {
         throw new Error(found.replay.error);
       } else if (found && found.replay && found.replay.call) {
         text = `It would call: ${found.replay.call.request_line}`;
+        waitsTold(own, found);
       }
       byId("command-text").textContent = text;
     } catch (error) {
       if (pending !== own) return;
       byId("command-text").textContent = "";
-      byId("command-error").textContent = error.message;
+      fail(error, own);
     }
   };
 
@@ -186,10 +253,18 @@
 
   const confirm = async () => {
     if (byId("command-yes").disabled) return;
-    const { button, command, body } = pending;
+    const own = pending;
+    const { button, command, body } = own;
     const reason = byId("command-reason").value.trim();
-    if (button.hasAttribute("data-needs-reason") && !reason) {
-      byId("command-error").textContent = "Say why: the reason stands in the audit log.";
+    const orphans = own.orphans ? byId("command-orphans").value : "";
+    if (own.orphans && !orphans) {
+      byId("command-error").textContent = `Say what becomes of the ${many(own.orphans)}.`;
+      byId("command-orphans").focus();
+      return;
+    }
+    if ((button.hasAttribute("data-needs-reason") || orphans === "discard") && !reason) {
+      byId("command-error").textContent = orphans === "discard" ? `Say why ${many(own.orphans)} are discarded: the reason stands in the audit log.`
+        : "Say why: the reason stands in the audit log.";
       byId("command-reason").focus();
       return;
     }
@@ -198,9 +273,14 @@
     if (byId("command-rate").value) order.rate = Number(byId("command-rate").value);
     if (byId("command-newer").checked) order.even_if_newer = true;
     if (byId("command-until").value) order.until = new Date(byId("command-until").value).toISOString();
+    if (orphans) order.orphans = orphans;
     byId("command-yes").disabled = true;
+    byId("command-error").textContent = "";
     try {
       const answer = await call("POST", command, order);
+      if (byId("command-resume").checked) {
+        for (const system of own.resume || []) await call("POST", `/api/v1/systems/${encodeURIComponent(system)}/resume`, { reason });
+      }
       if (button.hasAttribute("data-result")) { told(answer); return; }
       dialog.close();
       if (answer && answer.id !== undefined && answer.total !== undefined) {
@@ -212,14 +292,14 @@
       }
     } catch (error) {
       byId("command-yes").disabled = false;
-      byId("command-error").textContent = error.message;
+      fail(error, own);
     }
   };
 
   // ---- A job: how far it is, until it ended ----
   const follow = async (job) => {
     for (;;) {
-      toast(`${job.verb}: ${job.changed} of ${job.total} done${job.refused ? `, ${job.refused} refused` : ""} (${job.state}).`);
+      toast(`${job.verb}: ${job.changed} of ${job.total} done${job.refused ? `, ${job.refused} refused` : ""} (${job.state}).${(job.waits || []).map((wait) => ` ${wait.text}.`).join("")}`);
       if (job.ended_at) break;
       await new Promise((done) => { setTimeout(done, 700); });
       try { job = await call("GET", `/api/v1/jobs/${job.id}`); } catch (error) { break; }
@@ -252,6 +332,39 @@
       item.append(link, " ", drop);
       list.append(item);
     }
+  };
+
+  // ---- Lines of two texts, side by side in one: what is gone, what is new ----
+  const LINES_MAX = 4e6;
+  const compare = (before, after) => {
+    const box = document.createElement("pre");
+    box.tabIndex = 0;
+    const [old, now] = [before.split("\n"), after.split("\n")];
+    const line = (text, className) => {
+      const span = document.createElement("span");
+      span.textContent = `${text}\n`;
+      if (className) span.className = className;
+      box.append(span);
+    };
+    if (old.length * now.length > LINES_MAX) {
+      for (const text of old) line(`- ${text}`, "removed");
+      for (const text of now) line(`+ ${text}`, "added");
+      return box;
+    }
+    // The longest common lines.
+    const table = Array.from({ length: old.length + 1 }, () => new Uint32Array(now.length + 1));
+    for (let i = old.length - 1; i >= 0; i -= 1) {
+      for (let j = now.length - 1; j >= 0; j -= 1) {
+        table[i][j] = old[i] === now[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+      }
+    }
+    let [i, j] = [0, 0];
+    while (i < old.length || j < now.length) {
+      if (i < old.length && j < now.length && old[i] === now[j]) { line(`  ${now[j]}`); i += 1; j += 1; }
+      else if (j < now.length && (i >= old.length || table[i][j + 1] >= table[i + 1][j])) { line(`+ ${now[j]}`, "added"); j += 1; }
+      else { line(`- ${old[i]}`, "removed"); i += 1; }
+    }
+    return box;
   };
 
   document.addEventListener("click", (event) => {
@@ -314,5 +427,5 @@
   setInterval(() => times(document), 10000);
   const left = sessionStorage.getItem("toast");
   if (left) { sessionStorage.removeItem("toast"); toast(left); }
-  window.omgate = { call, toast };
+  window.omgate = { call, compare, toast };
 })();

@@ -21,26 +21,8 @@
   const fail = (error) => { byId("edit-error").textContent = error.message; };
   const address = `/api/v1/deliveries/${form.dataset.delivery}/replay`;
 
-  const lines = (text) => {
-    const spread = text.trim().startsWith("<") ? text.replace(/>\s*</g, ">\n<") : text.replace(/([{,])"/g, "$1\n\"");
-    return spread.split("\n");
-  };
-  const compare = (before, after) => {
-    const box = document.createElement("pre");
-    box.tabIndex = 0;
-    const [old, now] = [lines(before), lines(after)];
-    const gone = new Set(old.filter((line) => !now.includes(line)));
-    const added = new Set(now.filter((line) => !old.includes(line)));
-    const put = (text, className) => {
-      const span = document.createElement("span");
-      span.textContent = `${text}\n`;
-      span.className = className;
-      box.append(span);
-    };
-    for (const line of gone) put(`- ${line}`, "removed");
-    for (const line of now) put(`${added.has(line) ? "+" : " "} ${line}`, added.has(line) ? "added" : "");
-    return box;
-  };
+  const spread = (text) => (text.trim().startsWith("<") ? text.replace(/>\s*</g, ">\n<") : text.replace(/([{,])"/g, "$1\n\""));
+  const compare = (before, after) => window.omgate.compare(spread(before), spread(after));
 
   form.addEventListener("input", () => { byId("edit-send").disabled = true; });
   form.addEventListener("submit", async (event) => {

@@ -78,25 +78,69 @@
     }).join("\n");
   };
 
-  const compare = (before, after) => {
-    const box = make("pre");
-    box.tabIndex = 0;
-    const [old, now] = [pretty(before).split("\n"), pretty(after).split("\n")];
-    // The longest common lines; calls are small.
-    const table = Array.from({ length: old.length + 1 }, () => new Uint16Array(now.length + 1));
-    for (let i = old.length - 1; i >= 0; i -= 1) {
-      for (let j = now.length - 1; j >= 0; j -= 1) {
-        table[i][j] = old[i] === now[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1]);
+  const compare = (before, after) => window.omgate.compare(pretty(before), pretty(after));
+
+  // What an edit makes other of the messages that came last.
+  const overLast = async () => {
+    const wanted = edit();
+    if (!wanted) { byId("wb-error").textContent = "Edit an expression first."; return; }
+    const button = byId("wb-last");
+    button.disabled = true;
+    // What was typed a moment ago is part of it; nothing else is to be shown in its place.
+    clearTimeout(waiting);
+    const turn = (last += 1);
+    try {
+      const found = await window.omgate.call("POST", "/api/v1/preview", { edit: wanted, last: 100 });
+      if (turn !== last) return;
+      problems(found.problems || []);
+      if (found.compared) byId("wb-result").replaceChildren(...comparedCards(found.compared));
+    } catch (error) {
+      if (turn === last) byId("wb-error").textContent = error.message;
+    } finally { button.disabled = false; }
+  };
+
+  const comparedCards = (compared) => {
+    const { same, changed, failing, mended, routed, not_routed: notRouted } = compared.counts;
+    const counts = `${compared.looked_at} looked at: ${same} stay the same, ${changed} make other calls, ${failing} newly fail, ${mended} fail no more, ${routed} newly routed, ${notRouted} routed no more.`;
+    const cards = [make("h2", "Over the messages that came last"), make("p", counts, failing ? "problem" : "quiet")];
+    if (!compared.complete) cards.push(make("p", "Not all was compared: it would have taken too long, or too much memory.", "warning"));
+    for (const message of compared.messages) {
+      const card = make("section", undefined, "card");
+      const title = make("h3");
+      const link = make("a", `${message.record_type} ${message.record_id}`);
+      link.href = `/notifications/${message.row}`;
+      title.append(link);
+      card.append(title);
+      for (const route of message.routes) {
+        const table = make("table");
+        for (const one of route.differences) {
+          const row = table.insertRow();
+          row.append(make("td", one.words), make("td", one.old === null ? "" : one.old, "removed"), make("td", one.new === null ? "" : one.new, "added"));
+        }
+        const wide = make("div", undefined, "wide");
+        wide.append(table);
+        card.append(make("p", `Route ${route.route}${route.more ? `, and ${route.more} more` : ""}`, "quiet"), wide);
       }
+      cards.push(card);
     }
-    let [i, j] = [0, 0];
-    const line = (text, className) => { const span = make("span", `${text}\n`, className); box.append(span); };
-    while (i < old.length || j < now.length) {
-      if (i < old.length && j < now.length && old[i] === now[j]) { line(`  ${now[j]}`); i += 1; j += 1; }
-      else if (j < now.length && (i >= old.length || table[i][j + 1] >= table[i + 1][j])) { line(`+ ${now[j]}`, "added"); j += 1; }
-      else { line(`- ${old[i]}`, "removed"); i += 1; }
-    }
-    return box;
+    return cards;
+  };
+
+  // The newest of the route's own source.
+  const offer = async () => {
+    const source = current().source;
+    if (!source || source === byId("wb-newest").dataset.source) return;
+    byId("wb-newest").dataset.source = source;
+    try {
+      const newest = await window.omgate.call("GET", `/api/v1/notifications?limit=5&kind=routed&source=${encodeURIComponent(source)}`);
+      if (source !== current().source) return;
+      byId("wb-newest").replaceChildren(...newest.map((one) => {
+        const button = make("button", `${one.record_type} ${one.record_id}`);
+        button.type = "button";
+        button.dataset.notification = one.row;
+        return button;
+      }));
+    } catch (error) { byId("wb-newest").replaceChildren(); }
   };
 
   const routeCard = (made, was) => {
@@ -163,13 +207,14 @@
   const soon = () => { clearTimeout(waiting); waiting = setTimeout(attempt, 400); };
   form.addEventListener("submit", (event) => { event.preventDefault(); attempt(); });
   form.addEventListener("input", (event) => {
-    if (event.target.id === "wb-route") { show(); }
+    if (event.target.id === "wb-route") { show(); offer(); }
     if (byId("wb-notification").value || byId("wb-envelope").value) soon();
   });
   form.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     if (button.dataset.notification) { byId("wb-notification").value = button.dataset.notification; attempt(); }
+    if (button.id === "wb-last") overLast();
     if (button.id === "wb-add") addRow("", "", true).querySelector("input").focus();
     if (button.id === "wb-toml") {
       const quoted = (text) => JSON.stringify(text);

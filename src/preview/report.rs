@@ -1,12 +1,11 @@
-//! What would be another, by route and place, with a few examples of each.
+//! What another configuration would make other of stored notifications: by route and place with a few examples of each, and
+//! of the first ones message by message.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use crate::call::Call;
-use crate::cli::print;
 use crate::fields::{self, Fields};
 use crate::masking::{HIDDEN, Masking, Masks};
 use crate::preview::{Made, Making, Side};
@@ -17,6 +16,8 @@ use crate::store::{NotificationView, StoredNotification};
 const EXAMPLES: usize = 3;
 /// How many differences of a route are told apart; more are counted together.
 const GROUPS_MAX: usize = 500;
+/// How many differences of one message on one route are shown.
+const OF_ONE_MAX: usize = 40;
 /// How much of a value is shown, in characters.
 const VALUE_MAX: usize = 120;
 
@@ -111,30 +112,91 @@ fn hide(masking: &Masking, place: &Place, value: &str) -> String {
     }
 }
 
+/// How many notifications there are of each kind; one may be of several.
+#[derive(Default)]
+struct Counts {
+    /// Their deliveries would be made, and their calls be others.
+    changed: u64,
+    /// A call could not be made any more, or a new delivery could have none.
+    failing: u64,
+    mended: u64,
+    routed: u64,
+    not_routed: u64,
+}
+
+impl Counts {
+    fn add(&mut self, routes: &BTreeMap<&String, Vec<Difference>>, is_failing: bool) {
+        let has = |fits: &dyn Fn(&Place) -> bool| u64::from(routes.values().flatten().any(|(place, ..)| fits(place)));
+        self.failing += u64::from(is_failing);
+        self.mended += has(&|place| matches!(place, Place::Mended(_)));
+        self.routed += has(&|place| *place == Place::Made);
+        self.not_routed += has(&|place| *place == Place::NotMade);
+        // What fails now too, for another reason, is another as well.
+        let is_another = |place: &Place| match place {
+            Place::Fails(_) => !is_failing,
+            Place::Mended(_) | Place::Made | Place::NotMade => false,
+            Place::Destination
+            | Place::Lane
+            | Place::Line
+            | Place::Header(_)
+            | Place::Field(_)
+            | Place::Body
+            | Place::Others => true,
+        };
+        self.changed += has(&is_another);
+    }
+}
+
 /// All of it.
-pub(super) struct Report {
+pub struct Report {
     version: i64,
     mask: Mask,
     masks: Masks,
     looked_at: u64,
     skipped: u64,
+    /// Notifications whose records are not in the store any more.
+    pruned: u64,
     /// Notifications of which something would be another.
     differ: u64,
+    counts: Counts,
     routes: BTreeMap<String, RouteReport>,
+    messages: Vec<Value>,
+    messages_max: usize,
 }
 
 impl Report {
-    pub(super) fn new(version: i64, mask: &Mask, masks: Masks) -> Self {
-        Self { version, mask: mask.clone(), masks, looked_at: 0, skipped: 0, differ: 0, routes: BTreeMap::new() }
+    /// Of a configuration against that of a version, whose secrets and fields are hidden.
+    #[must_use]
+    pub fn new(version: i64, mask: &Mask, masks: Masks) -> Self {
+        Self {
+            version,
+            mask: mask.clone(),
+            masks,
+            looked_at: 0,
+            skipped: 0,
+            pruned: 0,
+            differ: 0,
+            counts: Counts::default(),
+            routes: BTreeMap::new(),
+            messages: Vec::new(),
+            messages_max: 0,
+        }
+    }
+
+    /// With the first messages of which something would be another, one by one.
+    #[must_use]
+    pub fn with_messages(self, most: usize) -> Self {
+        Self { messages_max: most, ..self }
     }
 
     /// Whether nothing would be another.
-    pub(super) fn is_empty(&self) -> bool {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.differ == 0
     }
 
     /// Compares what the configuration in force and the new one make of a notification.
-    pub(super) fn look(&mut self, view: &NotificationView, (old, new): (&Side<'_>, &Side<'_>)) {
+    pub fn look(&mut self, view: &NotificationView, (old, new): (&Side<'_>, &Side<'_>)) {
         self.looked_at += 1;
         if matches!(view.kind.as_str(), "unreadable" | "quarantined") {
             // No configuration routes them.
@@ -142,115 +204,114 @@ impl Report {
             return;
         }
         let notification = &view.notification;
+        if notification.is_pruned() {
+            self.pruned += 1;
+            return;
+        }
         let (before, after) = (old.make(notification), new.make(notification));
-        let mut is_other = false;
-        let names: Vec<&String> = before.routes.keys().chain(after.routes.keys()).collect();
-        let names: std::collections::BTreeSet<&String> = names.into_iter().collect();
+        let mut is_failing = false;
+        let mut others = BTreeMap::new();
+        let names: BTreeSet<&String> = before.routes.keys().chain(after.routes.keys()).collect();
         for route in names {
-            let differences = match (before.routes.get(route), after.routes.get(route)) {
+            let made = (before.routes.get(route), after.routes.get(route));
+            let differences = match made {
                 (Some(one), Some(other)) => compare(one, other),
                 (Some(_), None) => vec![(Place::NotMade, None, Some(why_not(route, &after, new)))],
                 (None, Some(made)) => vec![made_anew(route, &before, old, made)],
                 (None, None) => Vec::new(),
             };
-            is_other |= !differences.is_empty();
-            self.add(route, notification, differences);
-        }
-        self.differ += u64::from(is_other);
-    }
-
-    fn add(&mut self, route: &str, notification: &StoredNotification, differences: Vec<Difference>) {
-        let report = self.routes.entry(route.to_owned()).or_default();
-        if differences.is_empty() {
-            report.same += 1;
-            return;
-        }
-        report.differ += 1;
-        let masking = self.masks.of_call(&notification.source, route, &notification.xml);
-        for (place, old, new) in differences {
-            let is_known = report.groups.contains_key(&place);
-            let place = if is_known || report.groups.len() < GROUPS_MAX { place } else { Place::Others };
-            let group = report.groups.entry(place.clone()).or_default();
-            group.count += 1;
-            if group.examples.len() < EXAMPLES {
-                let masked =
-                    |value: String| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value));
-                let show = |value: Option<String>| value.map(|value| cut(&self.mask.apply(&masked(value))));
-                let name = format!("{} revision {}", notification.notification_id, notification.revision);
-                group.examples.push(Example { notification: name, old: show(old), new: show(new) });
+            let (could, can) =
+                (made.0.is_none_or(|made| made.call.is_ok()), made.1.is_none_or(|made| made.call.is_ok()));
+            is_failing |= could && !can;
+            if differences.is_empty() {
+                self.routes.entry(route.clone()).or_default().same += 1;
+            } else {
+                others.insert(route, differences);
             }
         }
+        if others.is_empty() {
+            return;
+        }
+        self.differ += 1;
+        self.counts.add(&others, is_failing);
+        let told = others.into_iter().map(|(route, differences)| self.add(route, notification, differences));
+        let told: Vec<Value> = told.collect();
+        if self.messages.len() < self.messages_max {
+            self.messages.push(json!({
+                "row": notification.row, "notification_id": notification.notification_id,
+                "revision": notification.revision, "source": notification.source,
+                "record_type": notification.record_type, "record_id": notification.record_id,
+                "received_at": notification.received_at, "routes": told,
+            }));
+        }
     }
 
-    pub(super) fn json(&self) -> Value {
+    /// Counts the differences of one notification on one route; they as they are shown.
+    fn add(&mut self, route: &str, notification: &StoredNotification, differences: Vec<Difference>) -> Value {
+        let report = self.routes.entry(route.to_owned()).or_default();
+        report.differ += 1;
+        let masking = self.masks.of_call(&notification.source, route, &notification.xml);
+        let name = format!("{} revision {}", notification.notification_id, notification.revision);
+        let more = differences.len().saturating_sub(OF_ONE_MAX);
+        let mut told = Vec::new();
+        for (place, old, new) in differences {
+            let show = |value: Option<String>| {
+                let masked =
+                    value.map(|value| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value)));
+                masked.map(|value| cut(&self.mask.apply(&value)))
+            };
+            let (old, new) = (show(old), show(new));
+            if self.messages_max > 0 && told.len() < OF_ONE_MAX {
+                let (kind, path) = place.code();
+                told.push(json!({"kind": kind, "path": path, "words": place.words(), "old": old, "new": new}));
+            }
+            let is_known = report.groups.contains_key(&place);
+            let place = if is_known || report.groups.len() < GROUPS_MAX { place } else { Place::Others };
+            let group = report.groups.entry(place).or_default();
+            group.count += 1;
+            if group.examples.len() < EXAMPLES {
+                group.examples.push(Example { notification: name.clone(), old, new });
+            }
+        }
+        json!({"route": route, "differences": told, "more": more})
+    }
+
+    /// As programs, pages and the command line read it.
+    #[must_use]
+    pub fn json(&self) -> Value {
         let group = |(place, group): (&Place, &Group)| {
             let examples = group
                 .examples
                 .iter()
                 .map(|example| json!({"notification": example.notification, "old": example.old, "new": example.new}));
             let (kind, path) = place.code();
-            json!({"kind": kind, "path": path, "count": group.count, "examples": examples.collect::<Vec<_>>()})
+            let examples: Vec<Value> = examples.collect();
+            json!({"kind": kind, "path": path, "words": place.words(), "count": group.count, "examples": examples})
         };
         let route = |(name, route): (&String, &RouteReport)| {
             let differences: Vec<Value> = route.groups.iter().map(group).collect();
             json!({"route": name, "same": route.same, "differ": route.differ, "differences": differences})
         };
+        let Counts { changed, failing, mended, routed, not_routed } = self.counts;
+        let same = self.looked_at - self.skipped - self.pruned - self.differ;
         json!({
             "against": self.version,
             "looked_at": self.looked_at,
             "skipped": self.skipped,
+            "pruned": self.pruned,
             "differ": self.differ,
+            "counts": {
+                "same": same, "changed": changed, "failing": failing, "mended": mended, "routed": routed,
+                "not_routed": not_routed,
+            },
             "routes": self.routes.iter().map(route).collect::<Vec<_>>(),
         })
     }
 
-    pub(super) fn text(&self, new: &str) -> String {
-        let Self { version, looked_at, skipped, differ, .. } = self;
-        let mut text = format!("{new} against configuration {version}, which is in force\n");
-        let skipped = match skipped {
-            0 => String::new(),
-            count => format!(", of which {count} are unreadable or quarantined and go nowhere"),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{looked_at} notifications looked at{skipped}");
-        for (name, route) in &self.routes {
-            let _ = writeln!(text, "\nroute {name}: {} as now, {} not", route.same, route.differ);
-            for (place, group) in &route.groups {
-                let _ = writeln!(text, "  {} ({})", place.words(), group.count);
-                for example in &group.examples {
-                    let _ = writeln!(text, "    {}", example.line(place));
-                }
-            }
-        }
-        let _ = match differ {
-            0 => writeln!(text, "\nnothing would be another than it is"),
-            count => writeln!(text, "\nof {count} notifications something would be another than it is"),
-        };
-        text
-    }
-}
-
-impl Example {
-    fn line(&self, place: &Place) -> String {
-        let clean = |text: &Option<String>| match text.as_deref() {
-            None => "(none)".to_owned(),
-            Some("") => "(empty)".to_owned(),
-            Some(text) => print::cell(Some(&Value::String(text.replace('\n', "\\n")))),
-        };
-        let name = &self.notification;
-        match place {
-            Place::NotMade => format!("{name}: {}", clean(&self.new)),
-            Place::Others => name.clone(),
-            Place::Made
-            | Place::Fails(_)
-            | Place::Mended(_)
-            | Place::Destination
-            | Place::Lane
-            | Place::Line
-            | Place::Header(_)
-            | Place::Field(_)
-            | Place::Body => format!("{name}: {} → {}", clean(&self.old), clean(&self.new)),
-        }
+    /// The first messages of which something would be another.
+    #[must_use]
+    pub fn messages(&self) -> &[Value] {
+        &self.messages
     }
 }
 
@@ -323,7 +384,7 @@ fn headers(old: &Call, new: &Call) -> Vec<Difference> {
 
 /// The differences of two maps of values.
 fn each(old: &Fields, new: &Fields, place: impl Fn(String) -> Place) -> Vec<Difference> {
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let differs = |name: &&String| old.get(*name) != new.get(*name);
     let difference = |name: &String| (place(name.clone()), old.get(name).cloned(), new.get(name).cloned());
     names.into_iter().filter(differs).map(difference).collect()

@@ -1,0 +1,57 @@
+//! What `what-if` found, as people read it in a terminal.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::cli::print;
+
+/// The report in words: of the file of this name.
+pub(super) fn text(report: &Value, new: &str) -> String {
+    let count = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let mut text = format!("{new} against configuration {}, which is in force\n", count("against"));
+    let mut besides = String::new();
+    for (key, are) in
+        [("skipped", "are unreadable or quarantined and go nowhere"), ("pruned", "have no record any more")]
+    {
+        if count(key) > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(besides, ", of which {} {are}", count(key));
+        }
+    }
+    let _ = writeln!(text, "{} notifications looked at{besides}", count("looked_at"));
+    for route in list(report, "routes") {
+        let of = |key: &str| print::cell(route.get(key));
+        let _ = writeln!(text, "\nroute {}: {} as now, {} not", of("route"), of("same"), of("differ"));
+        for difference in list(route, "differences") {
+            let of = |key: &str| print::cell(difference.get(key));
+            let _ = writeln!(text, "  {} ({})", of("words"), of("count"));
+            for example in list(difference, "examples") {
+                let _ = writeln!(text, "    {}", line(&of("kind"), example));
+            }
+        }
+    }
+    let _ = match count("differ") {
+        0 => writeln!(text, "\nnothing would be another than it is"),
+        count => writeln!(text, "\nof {count} notifications something would be another than it is"),
+    };
+    text
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn line(kind: &str, example: &Value) -> String {
+    let clean = |key: &str| match example.get(key).and_then(Value::as_str) {
+        None => "(none)".to_owned(),
+        Some("") => "(empty)".to_owned(),
+        Some(text) => print::cell(Some(&Value::String(text.replace('\n', "\\n")))),
+    };
+    let name = print::cell(example.get("notification"));
+    match kind {
+        "not_made" => format!("{name}: {}", clean("new")),
+        "others" => name,
+        _ => format!("{name}: {} → {}", clean("old"), clean("new")),
+    }
+}
