@@ -31,6 +31,16 @@ impl Timestamp {
         Self(self.0.div_euclid(step).saturating_mul(step))
     }
 
+    /// As people read it: `2026-09-21 14:13:20 UTC`. Programs are given the other form.
+    #[must_use]
+    pub fn spoken(self) -> String {
+        let written = self.to_string();
+        match written.split_once('.').and_then(|(whole, _)| whole.split_once('T')) {
+            Some((date, time)) => format!("{date} {time} UTC"),
+            None => written,
+        }
+    }
+
     /// The UTC day that it is on.
     #[must_use]
     pub fn day(self) -> Day {
@@ -159,6 +169,8 @@ mod tests {
     #[test]
     fn a_timestamp_is_written_in_utc_with_milliseconds() {
         assert_eq!(Timestamp(1_790_000_000_123).to_string(), "2026-09-21T14:13:20.123Z");
+        assert_eq!(Timestamp(1_790_000_000_123).spoken(), "2026-09-21 14:13:20 UTC");
+        assert_eq!(Timestamp(i64::MAX).spoken(), format!("{} ms", i64::MAX));
         let back: Timestamp = serde_json::from_str("\"2026-09-21T14:13:20.123Z\"").unwrap();
         assert_eq!(back, Timestamp(1_790_000_000_123));
     }

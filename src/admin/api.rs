@@ -44,6 +44,7 @@ pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
+    super::day::configure(config);
     super::alarms::configure(config);
     super::keep::configure(config);
     proposal::configure(config);

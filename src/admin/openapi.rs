@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
 use crate::admin::{
-    adopt, alarms, api, book, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series,
+    adopt, alarms, api, book, day, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series,
     token, workbench,
 };
 
@@ -74,6 +74,7 @@ const VERBS: [(&str, &[&str]); 5] = [
         book::source,
         book::sources,
         book::test,
+        day::day,
         keep::absences,
         keep::acknowledge,
         keep::audit,

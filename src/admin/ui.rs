@@ -37,6 +37,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/sources", web::get().to(places::sources))
         .route("/sources/{name}", web::get().to(places::source))
         .route("/refused", web::get().to(places::refused))
+        .route("/ledger", web::get().to(records::ledger))
         .route("/audit", web::get().to(records::audit))
         .route("/configuration", web::get().to(records::configuration))
         .route("/deliveries/{id}/edit", web::get().to(workbench::edit))
@@ -107,7 +108,7 @@ impl Shell {
     }
 
     /// The menu: address, words.
-    pub(super) fn menu(&self) -> [(&'static str, &'static str); 11] {
+    pub(super) fn menu(&self) -> [(&'static str, &'static str); 12] {
         [
             ("/", "Overview"),
             ("/notifications", "Notifications"),
@@ -117,6 +118,7 @@ impl Shell {
             ("/destinations", "Destinations"),
             ("/sources", "Sources"),
             ("/refused", "Refused"),
+            ("/ledger", "Ledger"),
             ("/audit", "Audit"),
             ("/configuration", "Configuration"),
             ("/workbench", "Workbench"),

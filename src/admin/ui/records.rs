@@ -7,7 +7,7 @@ use super::document::Doc;
 use super::lists::parsed;
 use super::{Page, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
-use crate::admin::{Admin, api, book, keep, reload};
+use crate::admin::{Admin, api, book, day, keep, reload};
 use crate::store::AuditFilter;
 
 #[derive(Template)]
@@ -49,6 +49,21 @@ pub(in crate::admin) async fn audit(admin: web::Data<Admin>, request: HttpReques
         to: of("to"),
         next,
     })
+}
+
+#[derive(Template)]
+#[template(path = "ledger.html")]
+struct Ledger<'a> {
+    shell: Shell,
+    day: Doc<'a>,
+}
+
+/// A day's accounts and whether anything of it was lost; of yesterday when it is not said.
+pub(in crate::admin) async fn ledger(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
+    let asked = parsed(&query_of(&request, &[], &[]))?;
+    let told = read(day::day(admin, asked).await).await?.document;
+    let day = Doc::new(&told);
+    page(&Ledger { shell: Shell::new(&request, &caller, "/ledger", format!("Ledger of {}", day.at("day"))), day })
 }
 
 #[derive(Template)]
