@@ -14,7 +14,7 @@ use crate::admin::access::Caller;
 use crate::admin::body::Body;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
-use crate::admin::names::Asked;
+use crate::admin::names::{Asked, no_system};
 use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -887,9 +887,8 @@ pub(super) async fn steer(
     if because.reason.len() > REASON_BYTES_MAX {
         return problem(400, &too_long());
     }
-    let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
-    if !known {
-        return problem(404, &format!("there is no system {name}"));
+    if let Some(reason) = no_system(&admin, &name) {
+        return problem(404, &reason);
     }
     if let Some(until) = because.until {
         if verb != "pause" {
@@ -899,7 +898,11 @@ pub(super) async fn steer(
             let now = admin.clock.now();
             return problem(
                 400,
-                &format!("the pause would be over before it begins: until is {until}, and it is {now} now"),
+                &format!(
+                    "the pause would be over before it begins: until is {}, and it is {} now",
+                    until.spoken(),
+                    now.spoken()
+                ),
             );
         }
     }

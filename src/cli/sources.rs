@@ -171,7 +171,7 @@ fn show(gaps: &Value, absences: &Value) {
             alarm,
         ]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
     if any(absences, "stands") {
         print::line("take note of an absence with `omgate sources acknowledge NUMBER`:");
     }
@@ -187,7 +187,7 @@ fn show(gaps: &Value, absences: &Value) {
 }
 
 /// Seconds as people say them: the two largest units.
-fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     let minutes = Duration::from_secs(seconds).as_secs() / 60;
     match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -415,7 +415,11 @@ fn open(seen: &Seen, on_it: &Sums, by_its_end: &Sums) -> Vec<Open> {
             let left = now.by_name().into_iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| count);
             let later = if moment == "now" { String::new() } else { format!("; {} now", grouped(left)) };
             all.push(Open {
-                text: format!("destination {destination}: {} {} {moment}{later}", grouped(count), state.replace('_', " ")),
+                text: format!(
+                    "destination {destination}: {} {} {moment}{later}",
+                    grouped(count),
+                    state.replace('_', " ")
+                ),
                 command: format!("omgate deliveries list --destination {destination} --state {state} --until {end}"),
                 href: format!("/deliveries?destination={}&state={state}&until={end}", encoded(destination)),
             });
@@ -565,12 +569,16 @@ mod tests {
         assert_eq!(told.text, text);
         assert_eq!((told.previous, told.next), (None, Some(Day(11))));
         assert_eq!(told.open[0].text, "destination erp: 3 waiting at the end of the day; 0 now");
-        assert!(told.open[0].command.starts_with("omgate deliveries list --destination erp --state waiting --until 1970"));
+        assert!(
+            told.open[0].command.starts_with("omgate deliveries list --destination erp --state waiting --until 1970")
+        );
         assert_eq!((told.destinations[0].at_end.waiting, told.destinations[0].now.delivered), (3, 4));
         assert_eq!(told.sources[0].silence_s, Some(19 * 3_600), "the night counts as far as midnight");
         assert_eq!((told.sources[1].source.as_str(), told.sources[1].silence_s), ("shop", None), "it was never heard");
         let next = judge(&Seen { day: Day(11), ..seen() });
-        assert!(next.text.starts_with("Nothing was lost on 1970-01-12 so far: nothing was received; 0 deliveries made, 3"));
+        assert!(
+            next.text.starts_with("Nothing was lost on 1970-01-12 so far: nothing was received; 0 deliveries made, 3")
+        );
         assert_eq!(next.equations[0].text, "0 deliveries made = −3 waiting + 3 delivered");
         assert_eq!((next.previous, next.next, next.is_over), (Some(Day(10)), None, false));
     }
@@ -608,7 +616,10 @@ mod tests {
             ..absence(-4, 30)
         };
         let noted = with(noted, 10);
-        assert!(noted.ok && noted.text.ends_with("alice took note of what Salesforce may have dropped while nobody listened."));
+        assert!(
+            noted.ok
+                && noted.text.ends_with("alice took note of what Salesforce may have dropped while nobody listened.")
+        );
         assert_eq!(with(absence(-40, 30), 10).absences.len(), 0, "it was over before");
     }
 
@@ -626,6 +637,9 @@ mod tests {
     #[test]
     fn numbers_are_read_by_people() {
         assert_eq!([0, 999, 1_204, -1_000].map(grouped), ["0", "999", "1,204", "−1,000"]);
-        assert_eq!(sum(&[("waiting", -1), ("in_flight", 0), ("dead", 2), ("held", -3)]), "−1 waiting + 2 dead − 3 held");
+        assert_eq!(
+            sum(&[("waiting", -1), ("in_flight", 0), ("dead", 2), ("held", -3)]),
+            "−1 waiting + 2 dead − 3 held"
+        );
     }
 }

@@ -275,8 +275,8 @@ pub(super) fn gaps(connection: &Connection, since: Day, to: Option<Day>) -> rusq
     let sql = "SELECT n.text, d.source, max(d.last_at) FROM source_day d CROSS JOIN name n ON n.id = d.source
                WHERE d.day <= ?1 GROUP BY d.source HAVING max(d.last_at) > 0 ORDER BY n.text";
     let mut statement = connection.prepare_cached(sql)?;
-    let sources =
-        statement.query_map([to], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    let sources = statement
+        .query_map([to], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
     let mut gaps = Vec::new();
     for found in sources {
         let (source, number, last) = found?;
