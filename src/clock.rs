@@ -86,6 +86,10 @@ impl std::str::FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || format!("{text:?} is no day; write one such as 2026-09-21");
+        // A moment would be read as its day, of whatever zone it is.
+        if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+            return Err(form());
+        }
         let date: jiff::civil::Date = text.parse().map_err(|_| form())?;
         Ok(Self(i64::from(EPOCH.until(date).map_err(|_| form())?.get_days())))
     }
@@ -192,7 +196,7 @@ mod tests {
             assert_eq!(day.parse(), Ok(Timestamp(moment).day()));
         }
         assert_eq!(Timestamp(1_790_000_000_123).day().plus(1).start().to_string(), "2026-09-22T00:00:00.000Z");
-        for wrong in ["", "yesterday", "2026-02-30", "2026-13-01"] {
+        for wrong in ["", "yesterday", "2026-02-30", "2026-13-01", "2026-09-21T16:13:20+02:00"] {
             assert!(wrong.parse::<Day>().is_err(), "{wrong}");
         }
         assert_eq!(Day(i64::MAX).to_string(), format!("day {}", i64::MAX));

@@ -4,22 +4,17 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
 use crate::cli::pause::PauseArgs;
 use crate::cli::print;
 use crate::clock::Timestamp;
 
 /// Arguments of `destinations`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `destinations` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the destinations, how they stand, and what waits for each.
     List {
         /// Print JSON.
@@ -51,16 +46,18 @@ enum Verb {
     Resume(OneArgs),
 }
 
+/// One, and why.
 #[derive(Debug, clap::Args)]
-struct OneArgs {
+pub struct OneArgs {
     /// The destination's name.
     name: String,
     #[command(flatten)]
     change: ChangeArgs,
 }
 
+/// One that is paused.
 #[derive(Debug, clap::Args)]
-struct PauseOne {
+pub struct PauseOne {
     /// The destination's name.
     name: String,
     #[command(flatten)]

@@ -5,20 +5,15 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::AdminArgs;
+use crate::cli::client::VerbArgs;
 use crate::cli::print;
 
 /// Arguments of `lanes`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `lanes` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the lanes in which something is blocked, or that a dead or held delivery stops.
     List {
         /// Only of this system.

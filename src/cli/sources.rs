@@ -5,23 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::client::{ChangeArgs, VerbArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::print;
 
 mod adopt;
 
 /// Arguments of `sources`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `sources` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the sources: where each listens, when it was heard last, and its accounts.
     List {
         /// Print JSON.

@@ -140,7 +140,10 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     post(&gateway, &["1"]).await;
     gateway.until(PATIENCE, |ledger| ledger["notifications"]["duplicate"] == 1).await;
     let told = gateway.admin("/api/v1/ledger/day?day=today").await;
-    assert_eq!((&told["verdict"], &told["ok"], &told["is_over"]), (&json!("nothing_lost"), &json!(true), &json!(false)));
+    assert_eq!(
+        (&told["verdict"], &told["ok"], &told["is_over"]),
+        (&json!("nothing_lost"), &json!(true), &json!(false))
+    );
     let day = told["day"].as_str().unwrap();
     let words = format!(
         "Nothing was lost on {day} so far: 3 received = 2 unique + 1 duplicate; 2 deliveries made, 2 delivered; now: nothing \
@@ -154,7 +157,10 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     assert_eq!(told["at_end"], gateway.ledger().await["deliveries"]);
     let (code, text) = run(&gateway, &["ledger", "--day", day]);
     assert!(code == 0 && text.ends_with(&format!("{words}\n")), "{text}");
-    assert!(text.contains("counters and the sum of all days: 3 received, 2 deliveries made, 2 calls = 3 received"), "{text}");
+    assert!(
+        text.contains("counters and the sum of all days: 3 received, 2 deliveries made, 2 calls = 3 received"),
+        "{text}"
+    );
     assert!(text.lines().all(|line| line == line.trim_end() && !line.contains('│')), "no frame for a pipe: {text}");
     assert_eq!(run_json(&gateway, &["ledger", "--day", "today", "--json"])["text"], words.as_str());
     let page = gateway.admin("/ledger?day=today").await;
@@ -172,7 +178,10 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     database.execute_batch("UPDATE source_day SET received = received + 1").unwrap();
     gateway.start(&[]).await;
     let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
-    assert!(code == 1 && text.contains("THE ACCOUNTS DO NOT ADD UP: source orders: 4 received ≠ 2 unique + 1 duplicate"), "{text}");
+    assert!(
+        code == 1 && text.contains("THE ACCOUNTS DO NOT ADD UP: source orders: 4 received ≠ 2 unique + 1 duplicate"),
+        "{text}"
+    );
     database.execute_batch("UPDATE source_day SET received = received - 1").unwrap();
     assert_eq!(gateway.post("/om/orders", "<a").await.unwrap().status, 500);
     let refused = |posts: &Value| posts.as_array().is_some_and(|posts| !posts.is_empty());

@@ -93,11 +93,11 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"source": "zzz"})).await;
     assert_eq!(status, 400, "{answer}");
     for (arguments, words) in [
-        (&["systems", "pause", "cmr"][..], "there is no system \"cmr\"; did you mean \"crm\"?"),
-        (&["systems", "resume", "cmr"], "there is no system \"cmr\"; did you mean \"crm\"?"),
-        (&["destinations", "pause", "cmr"], "did you mean \"crm\"?"),
-        (&["lanes", "list", "--system", "cmr"], "there is no system \"cmr\"; did you mean \"crm\"?"),
-        (&["lanes", "show", "cmr", "006A"], "there is no system \"cmr\"; did you mean \"crm\"?"),
+        (&["systems", "pause", "crmm"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["systems", "resume", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["destinations", "pause", "crmm"], "did you mean \"crm\"?"),
+        (&["lanes", "list", "--system", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["lanes", "show", "crmm", "006A"], "there is no system \"crmm\"; did you mean \"crm\"?"),
         (&["lanes", "show", "crm", "006A"], "nothing is unsettled in a lane \"006A\" of system crm"),
     ] {
         let said = gateway.command(arguments);
