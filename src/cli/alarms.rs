@@ -26,6 +26,7 @@ pub enum Verb {
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "its own fields are the arguments")]
         change: ChangeArgs,
     },
 }

@@ -47,6 +47,7 @@ pub enum Verb {
         /// Its number, as `omgate sources gaps` shows it.
         id: i64,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "its own fields are the arguments")]
         change: ChangeArgs,
     },
 }
