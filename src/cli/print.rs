@@ -38,11 +38,19 @@ pub fn table(heads: &[&str]) -> Table {
     table
 }
 
-/// Prints a table. Where nobody looks at it on a terminal it has no frame, and no line is longer than what it says.
+/// Prints a table.
 pub fn rows(table: &Table) {
-    for row in table.to_string().lines() {
-        line(if io::stdout().is_terminal() { row } else { row.trim_end() });
+    line(&drawn(table));
+}
+
+/// A table as it is printed. Where nobody looks at it on a terminal it has no frame, and no line is longer than what it says.
+#[must_use]
+pub fn drawn(table: &Table) -> String {
+    let whole = table.to_string();
+    if io::stdout().is_terminal() {
+        return whole;
     }
+    whole.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints a list of objects as a table with the given columns (heading, JSON pointer).
