@@ -19,6 +19,8 @@ use self::support::backlog::{Size, fill};
 use self::support::messages::{THEN, claim, settle};
 
 #[allow(dead_code, reason = "the tests use more of it")]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "as in the tests")]
+#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "as in the tests")]
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 mod support;

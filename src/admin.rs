@@ -26,6 +26,7 @@ mod adopt;
 pub mod alarms;
 mod api;
 mod body;
+mod day;
 pub mod book;
 mod bulk;
 pub mod certificate;

@@ -31,6 +31,16 @@ impl Timestamp {
         Self(self.0.div_euclid(step).saturating_mul(step))
     }
 
+    /// As people read it: `2026-09-21 14:13:20 UTC`. Programs are given the other form.
+    #[must_use]
+    pub fn spoken(self) -> String {
+        let written = self.to_string();
+        match written.split_once('.').and_then(|(whole, _)| whole.split_once('T')) {
+            Some((date, time)) => format!("{date} {time} UTC"),
+            None => written,
+        }
+    }
+
     /// The UTC day that it is on.
     #[must_use]
     pub fn day(self) -> Day {
@@ -76,6 +86,10 @@ impl std::str::FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || format!("{text:?} is no day; write one such as 2026-09-21");
+        // A moment would be read as its day, of whatever zone it is.
+        if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+            return Err(form());
+        }
         let date: jiff::civil::Date = text.parse().map_err(|_| form())?;
         Ok(Self(i64::from(EPOCH.until(date).map_err(|_| form())?.get_days())))
     }
@@ -159,6 +173,8 @@ mod tests {
     #[test]
     fn a_timestamp_is_written_in_utc_with_milliseconds() {
         assert_eq!(Timestamp(1_790_000_000_123).to_string(), "2026-09-21T14:13:20.123Z");
+        assert_eq!(Timestamp(1_790_000_000_123).spoken(), "2026-09-21 14:13:20 UTC");
+        assert_eq!(Timestamp(i64::MAX).spoken(), format!("{} ms", i64::MAX));
         let back: Timestamp = serde_json::from_str("\"2026-09-21T14:13:20.123Z\"").unwrap();
         assert_eq!(back, Timestamp(1_790_000_000_123));
     }
@@ -180,7 +196,7 @@ mod tests {
             assert_eq!(day.parse(), Ok(Timestamp(moment).day()));
         }
         assert_eq!(Timestamp(1_790_000_000_123).day().plus(1).start().to_string(), "2026-09-22T00:00:00.000Z");
-        for wrong in ["", "yesterday", "2026-02-30", "2026-13-01"] {
+        for wrong in ["", "yesterday", "2026-02-30", "2026-13-01", "2026-09-21T16:13:20+02:00"] {
             assert!(wrong.parse::<Day>().is_err(), "{wrong}");
         }
         assert_eq!(Day(i64::MAX).to_string(), format!("day {}", i64::MAX));

@@ -673,7 +673,7 @@ impl Parts {
     /// Lets the desk know for how long each source was silent before the start.
     async fn tell_silence(&self) {
         let now = self.clock.now();
-        match self.store.gaps(now.day()).await {
+        match self.store.gaps(now.day(), None).await {
             Ok(gaps) => gaps.iter().for_each(|gap| self.desk.silent_before(&gap.source, now.since(gap.last_envelope))),
             Err(error) => tracing::debug!(%error, "the silence of sources could not be read"),
         }

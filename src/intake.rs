@@ -615,7 +615,7 @@ impl Desk {
     }
 
     fn alarm_of_refusal(&self, desk: &SourceDesk, sender: &str, kind: &'static str, reason: &str) {
-        let dropped_at = self.clock.now().plus(SALESFORCE_KEEPS);
+        let dropped_at = self.clock.now().plus(SALESFORCE_KEEPS).spoken();
         let subject = format!("{}/{kind}", desk.source.name);
         let message = format!("a POST from {sender} is refused: {reason}; Salesforce drops it by {dropped_at}");
         self.raise(desk, "refused", &subject, &message);

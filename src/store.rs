@@ -741,6 +741,22 @@ impl NotificationCounts {
         ]
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub fn with(self, other: &Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            unique: self.unique + other.unique,
+            duplicate: self.duplicate + other.duplicate,
+            revised: self.revised + other.revised,
+            routed: self.routed + other.routed,
+            unrouted: self.unrouted + other.unrouted,
+            skipped_empty: self.skipped_empty + other.skipped_empty,
+            unreadable: self.unreadable + other.unreadable,
+            quarantined: self.quarantined + other.quarantined,
+        }
+    }
+
     /// Whether both equations hold.
     #[must_use]
     pub fn balanced(&self) -> bool {
@@ -1182,8 +1198,9 @@ pub trait Store: Send + Sync {
     fn ledger(&self) -> BoxFuture<'_, StoreResult<Ledger>>;
     /// The accounts by day.
     fn ledger_days(&self, filter: DayFilter) -> BoxFuture<'_, StoreResult<LedgerDays>>;
-    /// When each source was heard last, and its longest silence that ended on that day or later.
-    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>>;
+    /// When each source was heard last, and its longest silence that ended on that day or later; of a last day too, as it was
+    /// known at the end of it.
+    fn gaps(&self, since: Day, to: Option<Day>) -> BoxFuture<'_, StoreResult<Vec<Gap>>>;
     /// The gateway listens at this moment: to be said once a minute. When the last heartbeat and the last envelope are over
     /// 150 s old, the time since is kept as an absence, and given back.
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>>;

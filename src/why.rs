@@ -273,10 +273,10 @@ impl fmt::Display for Why {
                 write!(f, "it was made for system {system}, and its route or destination belongs to system {to} now")
             }
             Self::System { system, shut } => write!(f, "system {system} {shut}"),
-            Self::Retry { due_at, attempts: 0, .. } => write!(f, "it is not to be sent before {due_at}"),
+            Self::Retry { due_at, attempts: 0, .. } => write!(f, "it is not to be sent before {}", due_at.spoken()),
             Self::Retry { due_at, attempts, reason } => {
                 let times = if *attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
-                write!(f, "after {times} it is tried again at {due_at}")?;
+                write!(f, "after {times} it is tried again at {}", due_at.spoken())?;
                 if reason.is_empty() { Ok(()) } else { write!(f, "; the last came to: {reason}") }
             }
             Self::Due => f.write_str("it is due and about to be sent"),
@@ -307,16 +307,19 @@ impl fmt::Display for Shut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Paused(Pause { reason, since, until, probe_at }) => {
-                write!(f, "is paused since {since}: {reason}; ")?;
+                write!(f, "is paused since {}: {reason}; ", since.spoken())?;
                 match (probe_at, until) {
-                    (Some(at), _) => write!(f, "one delivery is tried at {at}"),
-                    (None, Some(until)) => write!(f, "until {until}"),
+                    (Some(at), _) => write!(f, "one delivery is tried at {}", at.spoken()),
+                    (None, Some(until)) => write!(f, "until {}", until.spoken()),
                     (None, None) => f.write_str("until a person resumes it"),
                 }
             }
-            Self::Closed { opens: Some(opens) } => write!(f, "is closed by its calendar; it opens at {opens}"),
+            Self::Closed { opens: Some(opens) } => {
+                write!(f, "is closed by its calendar; it opens at {}", opens.spoken())
+            }
             Self::Closed { opens: None } => f.write_str("is closed by its calendar for more than a year"),
             Self::Broken(Outage { reason, since, probe_at, .. }) => {
+                let (since, probe_at) = (since.spoken(), probe_at.spoken());
                 write!(f, "is left alone since {since}: {reason}; one delivery is tried at {probe_at}")
             }
             Self::Full { concurrency: 1 } => {
@@ -438,17 +441,17 @@ mod tests {
     fn a_pause_says_why_since_when_and_until_when() {
         for (pause, end) in [
             (pause(), "until a person resumes it"),
-            (Pause { until: Some(LATER), ..pause() }, "until 2026-09-21T14:14:20.000Z"),
-            (Pause { probe_at: Some(LATER), ..pause() }, "one delivery is tried at 2026-09-21T14:14:20.000Z"),
+            (Pause { until: Some(LATER), ..pause() }, "until 2026-09-21 14:14:20 UTC"),
+            (Pause { probe_at: Some(LATER), ..pause() }, "one delivery is tried at 2026-09-21 14:14:20 UTC"),
         ] {
-            let text = format!("system erp is paused since 2026-09-21T14:13:20.000Z: month-end closing; {end}");
+            let text = format!("system erp is paused since 2026-09-21 14:13:20 UTC: month-end closing; {end}");
             says(&delivery(State::Waiting), &shut(Shut::Paused(pause)), "paused", &text);
         }
     }
 
     #[test]
     fn a_closed_system_says_when_it_opens() {
-        let text = "system erp is closed by its calendar; it opens at 2026-09-21T14:14:20.000Z";
+        let text = "system erp is closed by its calendar; it opens at 2026-09-21 14:14:20 UTC";
         says(&delivery(State::Waiting), &shut(Shut::Closed { opens: Some(LATER) }), "closed", text);
         let text = "system erp is closed by its calendar for more than a year";
         says(&delivery(State::Waiting), &shut(Shut::Closed { opens: None }), "closed", text);
@@ -456,8 +459,8 @@ mod tests {
 
     #[test]
     fn an_open_breaker_says_what_failed_and_when_it_is_tried() {
-        let text = "system erp is left alone since 2026-09-21T14:13:20.000Z: calls failed: HTTP 503; one delivery is tried at \
-                    2026-09-21T14:14:20.000Z";
+        let text = "system erp is left alone since 2026-09-21 14:13:20 UTC: calls failed: HTTP 503; one delivery is tried at \
+                    2026-09-21 14:14:20 UTC";
         says(&delivery(State::Waiting), &shut(Shut::Broken(outage())), "breaker", text);
     }
 
@@ -488,7 +491,7 @@ mod tests {
             reason: Some("HTTP 503".to_owned()),
             ..delivery(State::Waiting)
         };
-        let text = "after 3 attempts it is tried again at 2026-09-21T14:14:20.000Z; the last came to: HTTP 503";
+        let text = "after 3 attempts it is tried again at 2026-09-21 14:14:20 UTC; the last came to: HTTP 503";
         says(&again, &around(), "retry", text);
         says(&again, &shut(Shut::Full { concurrency: 1 }), "retry", text);
         assert_eq!(why(&again, &shut(Shut::Broken(outage()))).unwrap().code(), "breaker", "an outage comes first");

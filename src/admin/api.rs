@@ -14,7 +14,7 @@ use crate::admin::access::Caller;
 use crate::admin::body::Body;
 use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
 use crate::admin::entry::lacking;
-use crate::admin::names::Asked;
+use crate::admin::names::{Asked, no_system};
 use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::openapi::answers;
 use crate::admin::outlook::{self, Wait};
@@ -45,6 +45,7 @@ pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
+    super::day::configure(config);
     super::alarms::configure(config);
     super::keep::configure(config);
     proposal::configure(config);
@@ -925,9 +926,8 @@ pub(super) async fn steer(
     if because.reason.len() > REASON_BYTES_MAX {
         return problem(400, &too_long());
     }
-    let known = admin.dispatch.systems().into_iter().any(|(system, _)| system == name);
-    if !known {
-        return problem(404, &format!("there is no system {name}"));
+    if let Some(reason) = no_system(&admin, &name) {
+        return problem(404, &reason);
     }
     if let Some(until) = because.until {
         if verb != "pause" {
@@ -937,7 +937,11 @@ pub(super) async fn steer(
             let now = admin.clock.now();
             return problem(
                 400,
-                &format!("the pause would be over before it begins: until is {until}, and it is {now} now"),
+                &format!(
+                    "the pause would be over before it begins: until is {}, and it is {} now",
+                    until.spoken(),
+                    now.spoken()
+                ),
             );
         }
     }

@@ -73,7 +73,7 @@ pub(super) async fn sources(admin: web::Data<Admin>, caller: Caller) -> HttpResp
 async fn all_sources(admin: &Admin) -> StoreResult<Json> {
     let terms = admin.keep.terms.load_full();
     let ledger = admin.store.ledger().await?;
-    let gaps = admin.store.gaps(admin.clock.now().day()).await?;
+    let gaps = admin.store.gaps(admin.clock.now().day(), None).await?;
     let now = admin.clock.now();
     let each = terms.facts.sources.iter().map(|facts| {
         let gap: Option<&Gap> = gaps.iter().find(|gap| gap.source == facts.name);

@@ -143,7 +143,7 @@ pub(super) async fn gaps(admin: web::Data<Admin>, window: Question<Window>) -> H
     if !(1..=DAYS_MAX).contains(&days) {
         return api::problem(400, &format!("days is {days}: ask for 1 to {DAYS_MAX}"));
     }
-    let found = match admin.store.gaps(now.day().plus(1 - days)).await {
+    let found = match admin.store.gaps(now.day().plus(1 - days), None).await {
         Ok(found) => found,
         Err(error) => return api::from_store(&error),
     };
@@ -189,7 +189,7 @@ pub(super) struct Told {
     text: String,
 }
 
-fn tell(absence: Absence, now: Timestamp) -> Told {
+pub(super) fn tell(absence: Absence, now: Timestamp) -> Told {
     Told {
         dropped_until: absence.dropped_until(),
         over_at: absence.over_at(),

@@ -8,7 +8,7 @@ use serde_json::json;
 use url::form_urlencoded;
 
 use crate::admin::access::Caller;
-use crate::admin::names::Asked;
+use crate::admin::names::{Asked, no_system};
 use crate::admin::openapi::answers;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, lists, masked};
@@ -46,11 +46,16 @@ pub(super) async fn lanes(
         Some(cursor) => cursor,
         None => None,
     };
+    let unknown = system.as_deref().and_then(|system| no_system(&admin, system));
     let found = admin.store.lanes(LaneFilter { system, after, limit }).await;
     let Lanes { rows, next } = match hidden(&admin, found).await {
         Ok(lanes) => lanes,
         Err(error) => return api::from_store(&error),
     };
+    // What is gone from the configuration may have lanes still.
+    if let Some(reason) = unknown.filter(|_| rows.is_empty()) {
+        return api::problem(400, &reason);
+    }
     let mut shut = HashMap::new();
     let told = |LaneView { head, behind, is_more, since }: LaneView| {
         json!({"system": head.system, "lane": head.lane, "behind": behind, "is_more": is_more, "since": since,
@@ -99,7 +104,13 @@ pub(super) async fn lane(
     if let Some(fault) = (Asked { limit, ..Asked::default() }).fault(&admin).await {
         return fault;
     }
+    let unknown = no_system(&admin, &system);
     let found = admin.store.lane(system, lane, after, limit.unwrap_or(LENGTH)).await;
+    if let (Ok(Page { rows, .. }), Some(reason)) = (&found, unknown)
+        && rows.is_empty()
+    {
+        return api::problem(404, &reason);
+    }
     match shown(&admin, found).await {
         Ok((told, next)) => {
             let next = next.map(|next| ("after", next.to_string()));

@@ -47,7 +47,7 @@ pub(super) async fn metrics(admin: web::Data<Admin>, request: HttpRequest) -> Ht
         }
         (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the accounts could not be read for the metrics"),
     }
-    match admin.store.gaps(admin.clock.now().day()).await {
+    match admin.store.gaps(admin.clock.now().day(), None).await {
         Ok(gaps) => admin.metrics.gaps(&gaps, admin.clock.now()),
         Err(error) => tracing::warn!(%error, "the silence of sources could not be read for the metrics"),
     }

@@ -141,6 +141,13 @@ fn nobodys<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n String>) 
     format!("neither the configuration nor the store has a {what} {:?}; {hint}", clipped(name))
 }
 
+/// That there is no system of that name, and which are near.
+pub(super) fn no_system(admin: &Admin, name: &str) -> Option<String> {
+    let systems = admin.dispatch.systems();
+    let known: BTreeSet<&str> = systems.iter().map(|(system, _)| system.as_str()).collect();
+    (!known.contains(name)).then(|| format!("there is no system {:?}; {}", clipped(name), hint(name, &known)))
+}
+
 /// Which names are near, or which there are.
 fn hint(name: &str, known: &BTreeSet<&str>) -> String {
     let near: Vec<String> = nearest(name, known).into_iter().map(|near| format!("{near:?}")).collect();

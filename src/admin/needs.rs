@@ -94,15 +94,16 @@ fn of_system(system: &System<'_>) -> Option<NeedsPerson> {
     let (what, text, reason) = match shut {
         Shut::Paused(pause) => {
             let until = match (pause.probe_at, pause.until) {
-                (Some(at), _) => format!("one delivery is tried at {}", clock(at)),
-                (None, Some(until)) => format!("until {}", clock(until)),
+                (Some(at), _) => format!("one delivery is tried at {}", Timestamp::spoken(at)),
+                (None, Some(until)) => format!("until {}", Timestamp::spoken(until)),
                 (None, None) => "until a person resumes it".to_owned(),
             };
-            let (since, reason) = (clock(pause.since), ended(&pause.reason));
+            let (since, reason) = (Timestamp::spoken(pause.since), ended(&pause.reason));
             ("paused", format!("{name} is paused since {since}: {reason}; {waiting}, {until}."), pause.reason.as_str())
         }
         Shut::Broken(outage) => {
-            let (since, at, reason) = (clock(outage.since), clock(outage.probe_at), ended(&outage.reason));
+            let (since, at, reason) =
+                (Timestamp::spoken(outage.since), Timestamp::spoken(outage.probe_at), ended(&outage.reason));
             let text = format!("{name} fails since {since}: {reason}; {waiting}, and one is tried at {at}.");
             ("breaker", text, outage.reason.as_str())
         }
@@ -159,11 +160,6 @@ fn hint(reason: &str) -> &'static str {
 
 fn ended(text: &str) -> &str {
     text.trim_end_matches(['.', ' ', ';'])
-}
-
-/// A moment of today by its hour; the day too where the text is longer than that.
-fn clock(at: Timestamp) -> String {
-    at.to_string().replace('T', " ").split('.').next().unwrap_or_default().to_owned() + " UTC"
 }
 
 fn plural(count: i64, one: &str, many: &str) -> String {

@@ -19,8 +19,8 @@ use utoipa::{Modify, OpenApi};
 
 use crate::admin::access::{self, Need};
 use crate::admin::{
-    adopt, alarms, api, book, find, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample, series,
-    token, what_if, workbench,
+    adopt, alarms, api, book, day, find, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample,
+    series, token, what_if, workbench,
 };
 
 pub(super) mod answers;
@@ -74,6 +74,7 @@ const VERBS: [(&str, &[&str]); 5] = [
         book::source,
         book::sources,
         book::test,
+        day::day,
         find::find,
         keep::absences,
         keep::acknowledge,

@@ -39,6 +39,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/sources", web::get().to(places::sources))
         .route("/sources/{name}", web::get().to(places::source))
         .route("/refused", web::get().to(places::refused))
+        .route("/ledger", web::get().to(records::ledger))
         .route("/audit", web::get().to(records::audit))
         .route("/configuration", web::get().to(records::configuration))
         .route("/configuration/what-if", web::get().to(records::what_if))
@@ -122,7 +123,7 @@ impl Shell {
     }
 
     /// The menu: address, words.
-    pub(super) fn menu(&self) -> [(&'static str, &'static str); 11] {
+    pub(super) fn menu(&self) -> [(&'static str, &'static str); 12] {
         [
             ("/", "Overview"),
             ("/notifications", "Notifications"),
@@ -132,6 +133,7 @@ impl Shell {
             ("/destinations", "Destinations"),
             ("/sources", "Sources"),
             ("/refused", "Refused"),
+            ("/ledger", "Ledger"),
             ("/audit", "Audit"),
             ("/configuration", "Configuration"),
             ("/workbench", "Workbench"),

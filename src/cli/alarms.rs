@@ -5,20 +5,15 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::client::{ChangeArgs, VerbArgs};
 use crate::cli::print;
 
 /// Arguments of `alarms`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `alarms` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the alarms that stand, and who is told of alarms.
     List {
         /// Print JSON.
@@ -31,6 +26,7 @@ enum Verb {
         #[arg(long, value_name = "NAME")]
         channel: Option<String>,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "its own fields are the arguments")]
         change: ChangeArgs,
     },
 }

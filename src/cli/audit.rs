@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::cli::client::{AdminArgs, Client};
-use crate::cli::print;
-use crate::clock::Day;
+use crate::cli::{moment, print};
+use crate::clock::Timestamp;
 use crate::store::{AuditEntry, Chain, Checked, Walk};
 
 /// Arguments of `audit`.
@@ -65,12 +65,12 @@ struct ListArgs {
     /// Only about this one.
     #[arg(long)]
     object_id: Option<String>,
-    /// From this UTC day on, such as 2026-11-01.
-    #[arg(long, value_name = "DAY")]
-    from: Option<Day>,
-    /// Up to this UTC day.
-    #[arg(long, value_name = "DAY")]
-    to: Option<Day>,
+    /// From then on: a UTC day, such as 2026-11-01 or yesterday, a date and time, or how long ago, such as 24h.
+    #[arg(long, value_name = "TIME", value_parser = moment::from)]
+    from: Option<Timestamp>,
+    /// Before then; a UTC day belongs to it.
+    #[arg(long, value_name = "TIME", value_parser = moment::to)]
+    to: Option<Timestamp>,
     /// Below this entry: the next page.
     #[arg(long)]
     before: Option<i64>,
@@ -95,14 +95,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(client: &Client, list: ListArgs) -> anyhow::Result<ExitCode> {
-    let moment = |day: Day| day.start().to_string();
     let query = [
         ("who", list.who),
         ("verb", list.verb),
         ("object", list.object),
         ("object_id", list.object_id),
-        ("from", list.from.map(moment)),
-        ("to", list.to.map(|day| moment(day.plus(1)))),
+        ("from", list.from.map(|from| from.to_string())),
+        ("to", list.to.map(|to| to.to_string())),
         ("before", list.before.map(|before| before.to_string())),
         ("limit", Some(list.limit.to_string())),
     ];
@@ -134,7 +133,7 @@ async fn list(client: &Client, list: ListArgs) -> anyhow::Result<ExitCode> {
             first_line(&cell("result")),
         ]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -127,6 +127,7 @@ fn in_order(file: &str, problems: &[Problem], routes: &[Checked]) -> String {
     let plural = if routes.len() == 1 { "route" } else { "routes" };
     let warnings = if problems.is_empty() { String::new() } else { format!(", {}", counts(problems)) };
     let tried: String = routes.iter().map(tried).collect();
+    let table = print::drawn(&table);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return format!("{table}\n{tried}{file} is not in order: {} {plural}{warnings}", routes.len());
     }

@@ -30,6 +30,15 @@ pub struct AdminArgs {
     ca: Option<PathBuf>,
 }
 
+/// A command that has verbs, of which each asks the gateway.
+#[derive(Debug, clap::Args)]
+pub struct VerbArgs<V: clap::Subcommand> {
+    #[command(flatten)]
+    pub(in crate::cli) admin: AdminArgs,
+    #[command(subcommand)]
+    pub(in crate::cli) verb: V,
+}
+
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A longer file has more authorities than anybody trusts.

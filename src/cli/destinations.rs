@@ -4,20 +4,17 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
+use crate::cli::pause::PauseArgs;
 use crate::cli::print;
+use crate::clock::Timestamp;
 
 /// Arguments of `destinations`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `destinations` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the destinations, how they stand, and what waits for each.
     List {
         /// Print JSON.
@@ -44,17 +41,27 @@ enum Verb {
         json: bool,
     },
     /// Stop calling the system of one; its deliveries wait.
-    Pause(OneArgs),
+    Pause(PauseOne),
     /// Call the system of one again.
     Resume(OneArgs),
 }
 
+/// One, and why.
 #[derive(Debug, clap::Args)]
-struct OneArgs {
+pub struct OneArgs {
     /// The destination's name.
     name: String,
     #[command(flatten)]
     change: ChangeArgs,
+}
+
+/// One that is paused.
+#[derive(Debug, clap::Args)]
+pub struct PauseOne {
+    /// The destination's name.
+    name: String,
+    #[command(flatten)]
+    pause: PauseArgs,
 }
 
 /// Arguments of `explain`.
@@ -85,8 +92,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if json { print::json(&found) } else { show(&found) }
         }
         Verb::Test { name, reason, json } => return test(&client, &name, &reason, json).await,
-        Verb::Pause(one) => steer(&client, &one, "pause").await?,
-        Verb::Resume(one) => steer(&client, &one, "resume").await?,
+        Verb::Pause(PauseOne { name, pause }) => {
+            let until = pause.ends();
+            steer(&client, &OneArgs { name, change: pause.change }, ("pause", until)).await?;
+        }
+        Verb::Resume(one) => steer(&client, &one, ("resume", None)).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +142,7 @@ fn limits(settings: &Value) {
         let key = if is_shared { format!("{} (system)", text("key")) } else { text("key") };
         table.add_row([key, text("value"), text("origin")]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
 }
 
 fn list(found: &Value) {
@@ -155,7 +165,7 @@ fn list(found: &Value) {
             text("/oldest_unsettled"),
         ]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
 }
 
 fn show(found: &Value) {
@@ -191,10 +201,10 @@ async fn test(client: &Client, name: &str, reason: &str, json: bool) -> anyhow::
 }
 
 /// A pause belongs to the system: all that is asked of the gateway is which one that is.
-async fn steer(client: &Client, args: &OneArgs, verb: &str) -> anyhow::Result<()> {
+async fn steer(client: &Client, args: &OneArgs, (verb, until): (&str, Option<Timestamp>)) -> anyhow::Result<()> {
     let found = one(client, &args.name).await?;
     let system = print::cell(found.get("system"));
-    let state = client.change(&format!("/systems/{}/{verb}", encoded(&system)), &args.change).await?;
+    let state = client.change_until(&format!("/systems/{}/{verb}", encoded(&system)), &args.change, until).await?;
     if args.change.json {
         print::json(&state);
     } else if args.change.dry_run {

@@ -76,10 +76,12 @@ impl<'c> Look<'c> {
         query.extend(self.since.clone().map(|since| ("changed_since", since)));
         let found = self.client.get("/deliveries", &query).await?;
         let mut changed: Vec<Value> = found.as_array().cloned().unwrap_or_default();
-        changed.sort_by_key(|view| print::cell(view.get("changed_at")));
+        // As the gateway wrote it: it is asked with it again.
+        let moment = |view: &Value| view.get("changed_at").and_then(Value::as_str).map(str::to_owned);
+        changed.sort_by_key(moment);
         let is_first = self.since.is_none();
         if let Some(last) = changed.last() {
-            self.since = Some(print::cell(last.get("changed_at")));
+            self.since = moment(last);
         } else if is_first {
             self.since = Some("1970-01-01T00:00:00Z".to_owned());
         }

@@ -2,22 +2,18 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::AdminArgs;
+use crate::cli::client::VerbArgs;
 use crate::cli::print;
 
 /// Arguments of `lanes`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `lanes` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the lanes in which something is blocked, or that a dead or held delivery stops.
     List {
         /// Only of this system.
@@ -45,7 +41,7 @@ enum Verb {
     },
 }
 
-/// Runs `omgate lanes`.
+/// Runs `omgate lanes`. It is an error to look into a lane in which nothing is unsettled: the key may be mistyped.
 ///
 /// # Errors
 /// When the gateway cannot be reached or says no.
@@ -65,6 +61,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Show { system, lane, limit, json } => {
             let path = format!("/lanes/{}/{}", segment(&system), segment(&lane));
             let mut found = client.list(&path, &[("limit", limit.to_string())], limit).await?;
+            if found.as_array().is_some_and(Vec::is_empty) {
+                bail!(
+                    "nothing is unsettled in a lane {lane:?} of system {system}: all of it is settled, or there never was such \
+                     a lane; `omgate lanes list --system {system}` lists those that do not go on"
+                );
+            }
             if json {
                 print::json(&found);
             } else {

@@ -1,4 +1,4 @@
-//! `omgate ledger`: the accounts of sources and destinations, in all or by day, as a table, CSV or JSON.
+//! `omgate ledger`: the accounts of sources and destinations, in all or by day, as a table, CSV or JSON; one day, judged.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -8,9 +8,11 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use crate::cli::client::{AdminArgs, Client};
-use crate::cli::print;
+use crate::cli::{moment, print};
 use crate::clock::Day;
 use crate::store::DAYS_MAX;
+
+mod day;
 
 /// The columns of the CSV, in this order. What does not apply to a row is empty.
 const COLUMNS: [&str; 22] = [
@@ -43,14 +45,18 @@ const COLUMNS: [&str; 22] = [
 pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
+    /// One UTC day, and whether anything of it was lost: yesterday, today, or such as 2026-11-26. Exit code 1 when something
+    /// does not add up, or Salesforce may have dropped something of which nobody took note.
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["by_day", "from", "to", "source", "destination", "format"])]
+    day: Option<String>,
     /// Each UTC day for itself: by how much each account changed.
     #[arg(long)]
     by_day: bool,
-    /// The first day, such as 2026-11-01 (default: the first there is).
-    #[arg(long, value_name = "DAY")]
+    /// The first UTC day, such as 2026-11-01 or yesterday, or that of a moment, such as 24h ago (default: the first there is).
+    #[arg(long, value_name = "TIME", value_parser = moment::day)]
     from: Option<Day>,
     /// The last day (default: today).
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "TIME", value_parser = moment::day)]
     to: Option<Day>,
     /// Only of this source.
     #[arg(long)]
@@ -61,6 +67,9 @@ pub struct Args {
     /// How to print it.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,17 +82,20 @@ enum Format {
     Json,
 }
 
-/// Runs `omgate ledger`.
+/// Runs `omgate ledger`. Exit code 1 when something of the one day that was asked for may be lost.
 ///
 /// # Errors
 /// When the gateway cannot be reached or says no.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
+    if let Some(day) = args.day {
+        return day::run(&client, day, args.json).await;
+    }
     let mut rows = fetch(&client, &args).await?;
     if !args.by_day {
         rows = in_all(rows);
     }
-    match args.format {
+    match if args.json { Format::Json } else { args.format } {
         Format::Table => tables(&rows),
         Format::Csv => print::text(&csv(&rows)?),
         Format::Json => print::json(&Value::Array(rows)),
@@ -154,7 +166,7 @@ fn tables(rows: &[Value]) {
         for row in own {
             table.add_row(columns.iter().map(|column| print::cell(row.get(*column))));
         }
-        print::line(&table.to_string());
+        print::rows(&table);
     }
     if rows.is_empty() {
         print::line("nothing is booked in that time");

@@ -1,9 +1,11 @@
 //! How commands print: tables for people, JSON for scripts.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+
+use crate::clock::Timestamp;
 
 /// Prints text and a line end; a closed pipe is no error.
 pub fn line(text: &str) {
@@ -30,9 +32,25 @@ pub fn json(value: &Value) {
 #[must_use]
 pub fn table(heads: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let style = if io::stdout().is_terminal() { presets::UTF8_BORDERS_ONLY } else { presets::NOTHING };
+    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(heads.to_vec());
     table
+}
+
+/// Prints a table.
+pub fn rows(table: &Table) {
+    line(&drawn(table));
+}
+
+/// A table as it is printed. Where nobody looks at it on a terminal it has no frame, and no line is longer than what it says.
+#[must_use]
+pub fn drawn(table: &Table) -> String {
+    let whole = table.to_string();
+    if io::stdout().is_terminal() {
+        return whole;
+    }
+    whole.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints a list of objects as a table with the given columns (heading, JSON pointer).
@@ -42,7 +60,7 @@ pub fn list(value: &Value, columns: &[(&str, &str)]) {
     for row in value.as_array().into_iter().flatten() {
         table.add_row(columns.iter().map(|(_, pointer)| cell(row.pointer(pointer))));
     }
-    line(&table.to_string());
+    rows(&table);
 }
 
 /// Says the state of each object of a list as people do.
@@ -67,15 +85,21 @@ pub fn word(value: &Value) -> String {
     cell(Some(value)).replace('_', " ")
 }
 
+/// A moment of the API as a person reads it; none when a text is no moment.
+fn moment(text: &str) -> Option<String> {
+    let moment: Timestamp = serde_json::from_value(Value::from(text)).ok()?;
+    (moment.to_string() == text).then(|| moment.spoken())
+}
+
 /// A JSON value as a person reads it. Control characters are shown as signs: what came from elsewhere must not steer
 /// the terminal.
 #[must_use]
 pub fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => {
+        Some(Value::String(text)) => moment(text).unwrap_or_else(|| {
             text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
-        }
+        }),
         Some(other) => other.to_string(),
     }
 }
@@ -85,8 +109,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_from_elsewhere_does_not_steer_the_terminal() {
+    fn what_is_told_is_read_by_people_and_does_not_steer_the_terminal() {
         let text = Value::String("a\u{1b}[2Jb\r\n\tc".to_owned());
+        assert_eq!(cell(Some(&Value::from("2026-09-21T14:13:20.123Z"))), "2026-09-21 14:13:20 UTC");
+        assert_eq!(cell(Some(&Value::from("2026-09-21"))), "2026-09-21", "a day stays one");
         assert_eq!(cell(Some(&text)), "a\u{fffd}[2Jb\u{fffd}\n\tc");
     }
 }

@@ -539,13 +539,13 @@ fn print_summary(summary: &Summary) {
     table.add_row(["max".to_owned(), time(summary.max_ms)]);
     table.add_row(["rate".to_owned(), format!("{:.1}/s in {:.1} s", summary.rate, summary.seconds)]);
     table.add_row(["seed".to_owned(), summary.seed.to_string()]);
-    print::line(&table.to_string());
+    print::rows(&table);
     if !summary.problems.is_empty() {
         let mut table = print::table(&["problem", "count", "the first of them"]);
         for problem in &summary.problems {
             table.add_row([problem.kind.clone(), problem.count.to_string(), problem.first.clone()]);
         }
-        print::line(&table.to_string());
+        print::rows(&table);
     }
     if summary.interrupted {
         print::line("interrupted: what was not acknowledged counts as dropped");

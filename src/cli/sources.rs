@@ -5,23 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::client::{ChangeArgs, VerbArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::print;
 
 mod adopt;
 
 /// Arguments of `sources`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    admin: AdminArgs,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub type Args = VerbArgs<Verb>;
 
+/// What `sources` can do.
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the sources: where each listens, when it was heard last, and its accounts.
     List {
         /// Print JSON.
@@ -52,6 +47,7 @@ enum Verb {
         /// Its number, as `omgate sources gaps` shows it.
         id: i64,
         #[command(flatten)]
+        #[expect(missing_docs, reason = "its own fields are the arguments")]
         change: ChangeArgs,
     },
 }
@@ -171,7 +167,7 @@ fn show(gaps: &Value, absences: &Value) {
             alarm,
         ]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
     if any(absences, "stands") {
         print::line("take note of an absence with `omgate sources acknowledge NUMBER`:");
     }
@@ -187,7 +183,7 @@ fn show(gaps: &Value, absences: &Value) {
 }
 
 /// Seconds as people say them: the two largest units.
-fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     let minutes = Duration::from_secs(seconds).as_secs() / 60;
     match (minutes / 1_440, minutes / 60 % 24, minutes % 60) {
         (0, 0, 0) => format!("{seconds} s"),

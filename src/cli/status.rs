@@ -125,7 +125,7 @@ fn accounts(ledger: &Value) {
         let counts = names.iter().map(|key| print::cell(counts.and_then(|counts| counts.get(key.as_str()))));
         table.add_row(std::iter::once(name.to_owned()).chain(counts));
     }
-    print::line(&table.to_string());
+    print::rows(&table);
     let balanced = ledger.get("balanced").and_then(Value::as_bool).unwrap_or(false);
     print::line(if balanced { "the ledger balances" } else { "THE LEDGER DOES NOT BALANCE" });
 }

@@ -1,15 +1,13 @@
 //! `omgate systems`: how the target systems stand; pause and resume one.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::destinations::encoded;
+use crate::cli::pause::PauseArgs;
 use crate::cli::print;
-use crate::clock::{SystemClock, Timestamp};
-use crate::config;
 
 /// Arguments of `systems`.
 #[derive(Debug, clap::Args)]
@@ -29,7 +27,7 @@ enum Verb {
         json: bool,
     },
     /// Stop calling a system; its deliveries wait.
-    Pause(PauseArgs),
+    Pause(PauseOne),
     /// Call a system again.
     Resume(OneArgs),
 }
@@ -43,34 +41,11 @@ struct OneArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct PauseArgs {
+struct PauseOne {
+    /// The system's name.
+    name: String,
     #[command(flatten)]
-    one: OneArgs,
-    /// When it ends by itself, such as 2026-12-01T06:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "span")]
-    until: Option<Timestamp>,
-    /// After how long it ends by itself, such as 90m or 2h.
-    #[arg(long = "for", id = "span", value_name = "TIME", value_parser = span)]
-    span: Option<Duration>,
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    let form = "write date, time and zone, such as 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00";
-    serde_json::from_value(json!(text)).map_err(|_| format!("that is no moment; {form}"))
-}
-
-/// How long a pause may be that ends by itself.
-const SPAN_MAX: Duration = Duration::from_secs(3_650 * 86_400);
-
-fn span(text: &str) -> Result<Duration, String> {
-    let span = config::duration(text)?;
-    if span.is_zero() {
-        return Err("a pause of no time is none; write how long, such as 90m or 2h".to_owned());
-    }
-    if span > SPAN_MAX {
-        return Err("that is longer than 3650d; leave --for out for a pause that only a person ends".to_owned());
-    }
-    Ok(span)
+    pause: PauseArgs,
 }
 
 /// Runs `omgate systems`.
@@ -89,9 +64,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        Verb::Pause(PauseArgs { one, until, span }) => {
-            let now = SystemClock::shared().now();
-            (one, "pause", until.or_else(|| span.map(|span| now.plus(span))))
+        Verb::Pause(PauseOne { name, pause }) => {
+            let until = pause.ends();
+            (OneArgs { name, change: pause.change }, "pause", until)
         }
         Verb::Resume(one) => (one, "resume", None),
     };
@@ -113,5 +88,5 @@ fn list(systems: &Value) {
         let stands = state.pointer("/why/code").and_then(Value::as_str).unwrap_or("open");
         table.add_row([name.clone(), stands.to_owned(), print::cell(state.pointer("/why/text"))]);
     }
-    print::line(&table.to_string());
+    print::rows(&table);
 }

@@ -111,8 +111,11 @@ fn dead(known: &mut Known, ledger: &Ledger, now: Timestamp, monotonic: Duration)
             let (new, since) = dead.new.map_or((more, now), |(new, since, _)| (new + more, since));
             dead.new = Some((new, since, monotonic));
             let letters = if new == 1 { "1 new dead letter".to_owned() } else { format!("{new} new dead letters") };
-            let message =
-                format!("{letters} since {since}, {} in all; omgate issues says what is behind them", dead.count);
+            let message = format!(
+                "{letters} since {}, {} in all; omgate issues says what is behind them",
+                since.spoken(),
+                dead.count
+            );
             said.push(Say::Stands("dead", destination.clone(), message));
         } else if let Some((_, _, last)) = dead.new
             && (dead.count == 0 || monotonic.saturating_sub(last) >= DEAD_QUIET)
@@ -131,7 +134,7 @@ fn old(known: &mut Known, backlog: &Backlog, oldest: Option<Duration>, now: Time
     let over: Vec<String> = known.old.iter().filter(|name| !old.contains_key(name)).cloned().collect();
     known.old = old.keys().map(|name| (*name).clone()).collect();
     let stands = old.into_iter().map(|(destination, since)| {
-        let message = format!("a delivery is not settled since {since}; omgate why says what it waits for");
+        let message = format!("a delivery is not settled since {}; omgate why says what it waits for", since.spoken());
         Say::Stands("oldest", destination.clone(), message)
     });
     over.into_iter().map(|name| Say::Over("oldest", name)).chain(stands).collect()
@@ -172,12 +175,11 @@ mod tests {
         let stands = |text: &str| Some(Say::Stands("dead", "erp".to_owned(), text.to_owned()));
         let over = Some(Say::Over("dead", "erp".to_owned()));
         assert_eq!(look(7, 0), None, "what was there before is no news");
-        let text = "1 new dead letter since 1970-01-01T00:01:00.000Z, 8 in all; omgate issues says what is behind them";
+        let text = "1 new dead letter since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues says what is behind them";
         assert_eq!(look(8, 1), stands(text));
         assert_eq!(look(8, 2), None);
         assert_eq!(look(6, 3), None, "some were replayed");
-        let text =
-            "3 new dead letters since 1970-01-01T00:01:00.000Z, 8 in all; omgate issues says what is behind them";
+        let text = "3 new dead letters since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues says what is behind them";
         assert_eq!(look(8, 4), stands(text));
         assert_eq!(look(8, 63), None);
         assert_eq!(look(8, 64), over);

@@ -149,8 +149,8 @@ impl Absence {
     /// What it means, for people.
     #[must_use]
     pub fn words(&self) -> String {
-        let Self { id, since, until, .. } = self;
-        match self.dropped_until() {
+        let (id, since, until) = (self.id, self.since.spoken(), self.until.spoken());
+        match self.dropped_until().map(Timestamp::spoken) {
             Some(dropped_until) => format!(
                 "nobody listened from {since} to {until}: Salesforce drops what it cannot deliver for 24 hours, so what it \
                  queued from {since} (and what already waited then) to {dropped_until} may be lost; compare the records \
@@ -159,7 +159,7 @@ impl Absence {
             None => format!(
                 "nobody listened from {since} to {until}: less than the 24 hours for which Salesforce tries again, so what \
                  it queued comes by {}",
-                self.over_at()
+                self.over_at().spoken()
             ),
         }
     }
@@ -182,15 +182,12 @@ mod tests {
         let short = absence(23);
         assert_eq!((short.dropped_until(), short.over_at()), (None, Timestamp(25 * HOUR + HOUR / 2)));
         assert!(short.stands(Timestamp(25 * HOUR)) && !short.stands(Timestamp(26 * HOUR)));
-        assert!(short.words().contains("comes by 1970-01-02T01:30:00.000Z"), "{}", short.words());
+        assert!(short.words().contains("comes by 1970-01-02 01:30:00 UTC"), "{}", short.words());
         let long = absence(30);
         assert_eq!(long.dropped_until(), Some(Timestamp(6 * HOUR)));
         assert!(long.stands(Timestamp(9_999 * HOUR)));
         let words = long.words();
-        assert!(
-            words.contains("to 1970-01-01T06:00:00.000Z may be lost") && words.contains("acknowledge 7"),
-            "{words}"
-        );
+        assert!(words.contains("to 1970-01-01 06:00:00 UTC may be lost") && words.contains("acknowledge 7"), "{words}");
         assert!(!Absence { acknowledged_at: Some(Timestamp(31 * HOUR)), ..long }.stands(Timestamp(31 * HOUR)));
     }
 }

@@ -434,8 +434,8 @@ impl Store for PostgresStore {
         self.ask(Manner::Audit, |session| Box::pin(days::ledger_days(session, filter)))
     }
 
-    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
-        self.ask(Manner::Read, move |session| Box::pin(days::gaps(session, since)))
+    fn gaps(&self, since: Day, to: Option<Day>) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.ask(Manner::Read, move |session| Box::pin(days::gaps(session, since, to)))
     }
 
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {

@@ -396,8 +396,8 @@ impl Store for Sealed {
         self.store.ledger_days(filter)
     }
 
-    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
-        self.store.gaps(since)
+    fn gaps(&self, since: Day, to: Option<Day>) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.store.gaps(since, to)
     }
 
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {

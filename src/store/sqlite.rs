@@ -450,8 +450,8 @@ impl Store for SqliteStore {
         self.read(move |connection| days::ledger_days(connection, &filter))
     }
 
-    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
-        self.read(move |connection| days::gaps(connection, since))
+    fn gaps(&self, since: Day, to: Option<Day>) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.read(move |connection| days::gaps(connection, since, to))
     }
 
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {

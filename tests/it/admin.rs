@@ -326,6 +326,11 @@ async fn every_answer_has_the_headers_that_keep_other_sites_out() {
         ("/api/v1/ledger", &session, 200),
         ("/api/v1/nonsense", "", 404),
         ("/api/v1/deliveries/nonsense", &session, 404),
+        ("/ledger", "", 303),
+        ("/ledger?day=today", &session, 200),
+        ("/ledger?day=nonsense", &session, 400),
+        ("/api/v1/ledger/day", "", 401),
+        ("/api/v1/ledger/day", &session, 200),
         ("/api/v1/ledger/days?from=nonsense", &session, 400),
     ] {
         let told = house.get(path, cookie).await;

@@ -125,7 +125,69 @@ async fn the_ledger_is_shown_in_all_and_by_day_as_a_table_as_csv_and_as_json() {
         let problem = gateway.admin(&format!("/api/v1/ledger/days?{query}")).await;
         assert!(problem["detail"].as_str().unwrap().contains(words), "{query}: {problem}");
     }
-    assert_eq!(run(&gateway, &["ledger", "--from", "yesterday"]).0, 2);
+    assert_eq!(run(&gateway, &["ledger", "--from", "tomorrow"]).0, 2);
+    let (code, text) = run(&gateway, &["ledger", "--from", "yesterday", "--to", "1m", "--json"]);
+    assert!(code == 0 && text.contains("\"received\": 3"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_is_no_success() {
+    let sink = sink(200).await;
+    let mut gateway = gateway(&sink, "").await;
+    let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
+    assert!(code == 1 && text.ends_with("Nothing is known of it: nothing was ever received.\n"), "{text}");
+    deliver(&gateway, &["1", "2"]).await;
+    post(&gateway, &["1"]).await;
+    gateway.until(PATIENCE, |ledger| ledger["notifications"]["duplicate"] == 1).await;
+    let told = gateway.admin("/api/v1/ledger/day?day=today").await;
+    assert_eq!(
+        (&told["verdict"], &told["ok"], &told["is_over"]),
+        (&json!("nothing_lost"), &json!(true), &json!(false))
+    );
+    let day = told["day"].as_str().unwrap();
+    let words = format!(
+        "Nothing was lost on {day} so far: 3 received = 2 unique + 1 duplicate; 2 deliveries made, 2 delivered; now: nothing \
+         was left open."
+    );
+    assert_eq!(told["text"], words.as_str());
+    let holds = |equation: &Value| equation["holds"] == true;
+    let equations = told["equations"].as_array().unwrap();
+    assert!(equations.len() == 5 && equations.iter().all(holds), "{equations:?}");
+    assert_eq!(told["notifications"], gateway.ledger().await["notifications"]);
+    assert_eq!(told["at_end"], gateway.ledger().await["deliveries"]);
+    let (code, text) = run(&gateway, &["ledger", "--day", day]);
+    assert!(code == 0 && text.ends_with(&format!("{words}\n")), "{text}");
+    assert!(
+        text.contains("counters and the sum of all days: 3 received, 2 deliveries made, 2 calls = 3 received"),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line == line.trim_end() && !line.contains('│')), "no frame for a pipe: {text}");
+    assert_eq!(run_json(&gateway, &["ledger", "--day", "today", "--json"])["text"], words.as_str());
+    let page = gateway.admin("/ledger?day=today").await;
+    assert!(page.as_str().unwrap().contains(&words), "{page}");
+    let (code, text) = run(&gateway, &["ledger", "--day", "yesterday"]);
+    assert!(code == 1 && text.contains(&format!("the accounts begin on {day}")), "{text}");
+    for (asked, words) in [("tomorrow", "today or yesterday"), ("9999-12-31", "is not there yet")] {
+        let (code, text) = run(&gateway, &["ledger", "--day", asked]);
+        assert!(code == 1 && text.contains(words), "{text}");
+    }
+    assert_eq!(run(&gateway, &["ledger", "--day", "today", "--by-day"]).0, 2, "one or the other");
+
+    gateway.stop().await;
+    let database = database(&gateway);
+    database.execute_batch("UPDATE source_day SET received = received + 1").unwrap();
+    gateway.start(&[]).await;
+    let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
+    assert!(
+        code == 1 && text.contains("THE ACCOUNTS DO NOT ADD UP: source orders: 4 received ≠ 2 unique + 1 duplicate"),
+        "{text}"
+    );
+    database.execute_batch("UPDATE source_day SET received = received - 1").unwrap();
+    assert_eq!(gateway.post("/om/orders", "<a").await.unwrap().status, 500);
+    let refused = |posts: &Value| posts.as_array().is_some_and(|posts| !posts.is_empty());
+    gateway.admin_until("/api/v1/refused", PATIENCE, refused).await;
+    let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
+    assert!(code == 1 && text.contains("1 POST was refused by source orders, the last at "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,6 +247,11 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
     let some = run_json(&gateway, &["audit", "list", "--json", "--object", "delivery", "--object-id", "3"]);
     assert_eq!(some.as_array().unwrap().len(), 1);
     assert_eq!(run_json(&gateway, &["audit", "list", "--json", "--to", "2020-01-01"]), json!([]));
+    assert_eq!(run_json(&gateway, &["audit", "list", "--json", "--to", "1h"]), json!([]));
+    for from in ["yesterday", "1h", "2020-01-01T00:00:00Z"] {
+        let found = run_json(&gateway, &["audit", "list", "--json", "--from", from, "--to", "today"]);
+        assert_eq!(found.as_array().map(Vec::len), Some(log.len()), "{from}");
+    }
     let (_, table) = run(&gateway, &["audit", "list", "--who", "uid", "--limit", "2"]);
     assert!(table.contains("reroute") && !table.contains("pause"), "{table}");
     let problem = gateway.admin("/api/v1/audit?whom=me").await;

@@ -92,6 +92,27 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     assert!(status == 400 && answer["detail"].as_str().unwrap().starts_with(words), "{answer}");
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"source": "zzz"})).await;
     assert_eq!(status, 400, "{answer}");
+    for (arguments, words) in [
+        (&["systems", "pause", "crmm"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["systems", "resume", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["destinations", "pause", "crmm"], "did you mean \"crm\"?"),
+        (&["lanes", "list", "--system", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["lanes", "show", "crmm", "006A"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["lanes", "show", "crm", "006A"], "nothing is unsettled in a lane \"006A\" of system crm"),
+    ] {
+        let said = gateway.command(arguments);
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.code() == Some(1) && told.contains(words), "{arguments:?}: {told}");
+    }
+    let pause = gateway.command(&["destinations", "pause", "crm", "--for", "1h", "--reason", "closing", "--json"]);
+    assert!(pause.status.success(), "{}", String::from_utf8_lossy(&pause.stderr));
+    let ends = gateway.admin("/api/v1/systems").await["crm"]["paused"]["until"].as_str().unwrap().to_owned();
+    let ends: omgate::clock::Timestamp = serde_json::from_value(json!(ends)).unwrap();
+    let begun: omgate::clock::Timestamp =
+        serde_json::from_value(gateway.admin("/api/v1/systems").await["crm"]["paused"]["since"].clone()).unwrap();
+    let length = ends.since(begun).as_secs();
+    assert!((3_590..=3_600).contains(&length), "{length}");
+    assert_eq!(gateway.command(&["destinations", "pause", "crm", "--for", "0s"]).status.code(), Some(2));
     for arguments in [
         &["deliveries", "list", "--destination", "erp-creat"][..],
         &["dead", "list", "--destination", "erp-creat"],

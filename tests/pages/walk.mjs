@@ -93,7 +93,21 @@ try {
   await visit("sources", "/sources", ["order-won"]);
   await visit("source", "/sources/order-won", ["Set it up in Salesforce", /\/om\/order-won/]);
   await visit("refused", "/refused", [/not well-formed|unknown organization|organization/]);
+  await visit("ledger", "/ledger?day=today", [/^Nothing that was taken on .* was lost so far/, "What must add up", /1 POST was refused by source order-won/, "What this does not say"]);
+  check(await page.locator("#verdict").textContent() === (await api("/ledger/day?day=today")).text, "the ledger's page and the API give the same verdict");
+  await open("/");
+  await page.getByRole("link", { name: "Was anything lost yesterday?" }).click();
+  await page.locator("#verdict").waitFor();
+  check(await page.getByText(/^Nothing is known of .*: the accounts begin on/).isVisible(), "one click leads to yesterday's verdict");
+  await page.keyboard.press("Tab");
+  await page.getByRole("link", { name: "today" }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/day=today/);
+  check(await page.locator("nav a[aria-current]").textContent() === "Ledger", "the ledger's days are turned by keyboard");
+  const today = new Date().toISOString().slice(0, 10);
   await visit("audit", "/audit", ["Audit"]);
+  await open(`/audit?from=${today}&to=${today}`);
+  check(await page.getByRole("heading", { name: "Audit" }).isVisible(), "the audit log is asked for by days");
   await visit("configuration", "/configuration", ["What check says of it", "won-orders"]);
   await visit("workbench", "/workbench", ["Mapping workbench"]);
   await visit("start", "/start", ["A source: what Salesforce sends", "A message, delivered"]);
@@ -220,12 +234,11 @@ try {
   await open("/destinations/erp");
   await command(page.getByRole("button", { name: "Pause…" }), "maintenance", {
     refusesWithout: true,
-    before: async () => {
-      const later = new Date(Date.now() + 3600000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16);
-      await page.locator("#command-until").fill(later);
-    },
+    picture: "dialog-pause",
+    before: async () => { await page.getByRole("button", { name: "1 hour" }).click(); },
   });
-  check((await api("/systems")).erp.paused.until, "a pause has an end");
+  const left = new Date((await api("/systems")).erp.paused.until) - Date.now();
+  check(left > 3500e3 && left <= 3660e3, `a pause for an hour ends in an hour (${Math.round(left / 1000)} s)`);
   check(await page.getByText(/is paused since/).first().isVisible(), "a paused destination says so");
   await command(page.getByRole("button", { name: "Resume…" }), "done earlier");
   check((await api("/systems")).erp.paused === null, "a paused destination goes on");

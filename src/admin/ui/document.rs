@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde_json::Value as Json;
+
+use crate::clock::Timestamp;
 
 /// A part of a document, or nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +74,12 @@ impl<'a> Doc<'a> {
         self.0.map(ToString::to_string).unwrap_or_else(|| "null".to_owned())
     }
 
+    /// A moment as people read it; another text as it is.
+    pub(in crate::admin) fn moment(self) -> String {
+        let moment = self.0.and_then(|json| Timestamp::deserialize(json).ok());
+        moment.map_or_else(|| self.text(), Timestamp::spoken)
+    }
+
     /// A duration in seconds, in words.
     pub(in crate::admin) fn seconds(self) -> String {
         if self.0.is_some() { spoken(self.number()) } else { String::new() }
@@ -123,6 +132,14 @@ mod tests {
             (doc.at("q").to_string(), doc.at("q").number(), doc.at("q").json()),
             (String::new(), 0, "null".to_owned())
         );
+    }
+
+    #[test]
+    fn a_moment_is_said_as_everywhere() {
+        for (text, said) in [("2026-09-21T14:13:20.123Z", "2026-09-21 14:13:20 UTC"), ("soon", "soon")] {
+            assert_eq!(Doc::new(&json!(text)).moment(), said);
+        }
+        assert_eq!(Doc::default().moment(), "");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::config;
 
 /// Arguments of `sources adopt`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub struct Args {
     /// The source.
     source: String,
     /// The organization's id, 15 or 18 characters: `omgate notifications list --kind quarantined` and the alarm show it.

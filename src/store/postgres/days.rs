@@ -87,17 +87,19 @@ pub(super) async fn sums(session: &mut Session) -> Result<Vec<Counter>, Failure>
 }
 
 /// When each source was heard last, and its longest silence that ended on one of the days from `since`.
-pub(super) async fn gaps(session: &mut Session, since: Day) -> Result<Vec<Gap>, Failure> {
+pub(super) async fn gaps(session: &mut Session, since: Day, to: Option<Day>) -> Result<Vec<Gap>, Failure> {
+    let (end, last) = to.map_or((i64::MAX, i64::MAX), |to| (to.plus(1).start().0, to.0));
     // Of silences that begin with one moment the shortest is true: what ended it was not committed yet when the others
     // were noted.
     let sql = "SELECT n.text, l.last_at, longest.since, longest.until
-               FROM (SELECT source, max(last_at) AS last_at FROM source_heard GROUP BY source) l
+               FROM (SELECT source, max(last_at) AS last_at FROM source_heard WHERE day <= $3 GROUP BY source) l
                JOIN name n ON n.id = l.source
                LEFT JOIN LATERAL (
                    SELECT s.silence_until - s.silence_ms AS since, min(s.silence_until) AS until FROM source_heard s
-                   WHERE s.source = l.source AND s.silence_ms > 0 AND s.silence_until >= $1 GROUP BY 1
+                   WHERE s.source = l.source AND s.silence_ms > 0 AND s.silence_until >= $1
+                   AND s.silence_until < $2 GROUP BY 1
                    ORDER BY min(s.silence_until) - (s.silence_until - s.silence_ms) DESC, 2 DESC LIMIT 1) longest ON true";
-    let rows = session.query(sql, args![INT8 since.start().0]).await?;
+    let rows = session.query(sql, args![INT8 since.start().0, INT8 end, INT8 last]).await?;
     let mut gaps = read(&rows, |cells| {
         let (source, last_envelope) = (cells.text()?, cells.time()?);
         let (since, until): (Option<Timestamp>, Option<Timestamp>) = (cells.maybe_time()?, cells.maybe_time()?);

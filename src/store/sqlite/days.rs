@@ -269,21 +269,22 @@ pub(super) fn sums(connection: &Connection) -> rusqlite::Result<Vec<Counter>> {
     Ok(sums)
 }
 
-/// When each source was heard last, and its longest silence that ended on one of the days from `since`.
-pub(super) fn gaps(connection: &Connection, since: Day) -> rusqlite::Result<Vec<Gap>> {
+/// When each source was heard last, and its longest silence that ended on one of the days from `since`; nothing after `to`.
+pub(super) fn gaps(connection: &Connection, since: Day, to: Option<Day>) -> rusqlite::Result<Vec<Gap>> {
+    let to = to.map_or(i64::MAX, |to| to.0);
     let sql = "SELECT n.text, d.source, max(d.last_at) FROM source_day d CROSS JOIN name n ON n.id = d.source
-               GROUP BY d.source HAVING max(d.last_at) > 0 ORDER BY n.text";
+               WHERE d.day <= ?1 GROUP BY d.source HAVING max(d.last_at) > 0 ORDER BY n.text";
     let mut statement = connection.prepare_cached(sql)?;
-    let sources =
-        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
+    let sources = statement
+        .query_map([to], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))?;
     let mut gaps = Vec::new();
     for found in sources {
         let (source, number, last) = found?;
         let sql = "SELECT silence_ms, silence_until FROM source_day
-                   WHERE source = ?1 AND day >= ?2 AND silence_ms > 0 ORDER BY silence_ms DESC, day DESC LIMIT 1";
+                   WHERE source = ?1 AND day BETWEEN ?2 AND ?3 AND silence_ms > 0 ORDER BY silence_ms DESC, day DESC LIMIT 1";
         let longest = connection
             .prepare_cached(sql)?
-            .query_row((number, since.0), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .query_row((number, since.0, to), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
         let longest = longest
             .map(|(length, until)| Silence { since: Timestamp(until.saturating_sub(length)), until: Timestamp(until) });

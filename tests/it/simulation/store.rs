@@ -389,8 +389,8 @@ impl Store for FaultyStore {
         self.real.ledger_days(filter)
     }
 
-    fn gaps(&self, since: Day) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
-        self.real.gaps(since)
+    fn gaps(&self, since: Day, to: Option<Day>) -> BoxFuture<'_, StoreResult<Vec<Gap>>> {
+        self.real.gaps(since, to)
     }
 
     fn heartbeat(&self, now: Timestamp) -> BoxFuture<'_, StoreResult<Option<Absence>>> {

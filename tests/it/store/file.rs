@@ -245,7 +245,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
     let rows = world.store().ledger_days(filter).await.unwrap().rows;
     assert_eq!(rows.len(), 2, "on the last day of which the rows know");
     assert!(matches!(&rows[0].change, DayChange::Source { counts, .. } if counts.received == 102));
-    assert_eq!(world.store().gaps(day).await.unwrap()[0].last_envelope, last);
+    assert_eq!(world.store().gaps(day, None).await.unwrap()[0].last_envelope, last);
     let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
     assert_eq!((log.len(), log[0].verb.as_str(), log[0].object_id.as_str()), (1, "discard", "101"));
     assert_eq!((log[0].reason.as_str(), log[0].at), ("a test", Timestamp(5)));

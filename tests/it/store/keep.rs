@@ -517,7 +517,7 @@ pub(super) async fn the_longest_silence_of_a_source_is_known_with_when_it_was() 
     const MINUTE: i64 = 60_000;
     let mut world = World::new();
     let since = world.now().day();
-    assert_eq!(world.store().gaps(since).await.unwrap(), []);
+    assert_eq!(world.store().gaps(since, None).await.unwrap(), []);
     let mut moments = Vec::new();
     for (place, minutes) in [0, 5, 90, 10].into_iter().enumerate() {
         world.advance(minutes * MINUTE);
@@ -526,16 +526,21 @@ pub(super) async fn the_longest_silence_of_a_source_is_known_with_when_it_was() 
     }
     world.advance(MINUTE);
     world.post([note("0")]).await;
-    let gaps = world.store().gaps(since).await.unwrap();
+    let gaps = world.store().gaps(since, None).await.unwrap();
     assert_eq!(gaps.len(), 1);
     assert_eq!(gaps[0].last_envelope, world.now(), "a repeat shows that Salesforce is there");
     assert_eq!(gaps[0].longest, Some(Silence { since: moments[1], until: moments[2] }));
     world.reopen().await;
     world.advance(200 * MINUTE);
     world.post([note("after the restart")]).await;
-    let longest = world.store().gaps(since).await.unwrap()[0].longest.unwrap();
+    let longest = world.store().gaps(since, None).await.unwrap()[0].longest.unwrap();
     assert_eq!(longest.until.since(longest.since), Duration::from_secs(200 * 60), "through a restart");
-    assert_eq!(world.store().gaps(since.plus(2)).await.unwrap()[0].longest, None, "none ended since");
+    assert_eq!(world.store().gaps(since.plus(2), None).await.unwrap()[0].longest, None, "none ended since");
+    let that_day = world.store().gaps(since, Some(since)).await.unwrap();
+    if world.now().day() > since {
+        assert!(that_day[0].last_envelope.day() == since, "nothing of a later day: {that_day:?}");
+    }
+    assert_eq!(world.store().gaps(since, Some(since.plus(-1))).await.unwrap(), [], "it was not heard before");
 }
 
 #[tokio::test]

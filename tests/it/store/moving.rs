@@ -92,7 +92,7 @@ impl World {
             "notifications": notifications,
             "ledger": store.ledger().await.unwrap(),
             "days": days.rows,
-            "gaps": json!(store.gaps(to.plus(-100)).await.unwrap()),
+            "gaps": json!(store.gaps(to.plus(-100), None).await.unwrap()),
             "absences": store.absences().await.unwrap(),
             "audit": audit,
             "refused": store.refused(100).await.unwrap(),

@@ -583,7 +583,7 @@ async fn the_shards_of_past_days_are_added_up_and_say_the_same() {
         let filter = DayFilter { from: today.plus(-9), to: today, source: None, destination: None };
         world.store().ledger_days(filter)
     };
-    let (before, gaps) = (days().await.unwrap(), world.store().gaps(today.plus(-9)).await.unwrap());
+    let (before, gaps) = (days().await.unwrap(), world.store().gaps(today.plus(-9), None).await.unwrap());
     assert_eq!(before.rows.len(), 8);
     let client = connect(world.url()).await;
     let shards = async || {
@@ -596,6 +596,6 @@ async fn the_shards_of_past_days_are_added_up_and_say_the_same() {
     gateways.others[0].clear().await.unwrap();
     assert_eq!(shards().await, 0);
     assert_eq!(days().await.unwrap(), before);
-    assert_eq!(world.store().gaps(today.plus(-9)).await.unwrap(), gaps);
+    assert_eq!(world.store().gaps(today.plus(-9), None).await.unwrap(), gaps);
     world.assert_sound().await;
 }

@@ -19,9 +19,9 @@
       if (Number.isNaN(at.getTime())) continue;
       const past = Date.now() - at.getTime();
       const iso = at.toISOString();
-      const plain = `${iso.slice(0, 10)} ${iso.slice(11, 19)}`;
+      const plain = `${iso.slice(0, 10)} ${iso.slice(11, 19)} UTC`;
       time.textContent = time.classList.contains("age") ? ago(Math.max(past, 0)) : plain;
-      time.title = `${iso} (UTC), ${past >= 0 ? `${ago(past)} ago` : `in ${ago(-past)}`}, here ${at.toLocaleString()}`;
+      time.title = `${plain}, ${past >= 0 ? `${ago(past)} ago` : `in ${ago(-past)}`}, here ${at.toLocaleString()}`;
     }
   };
 
@@ -98,6 +98,21 @@
       body.choose = ids.length && !button.hasAttribute("data-all") ? { ids } : JSON.parse(button.dataset.choose);
     }
     return body;
+  };
+
+  // When a pause ends, as the field for a local time takes it.
+  const PRESETS = {
+    "1h": () => new Date(Date.now() + 3600e3),
+    "4h": () => new Date(Date.now() + 4 * 3600e3),
+    morning: () => { const at = new Date(); at.setDate(at.getDate() + 1); at.setHours(6, 0, 0, 0); return at; },
+    resumed: () => null,
+  };
+  const preset = (button) => {
+    const at = PRESETS[button.dataset.preset]();
+    // A part of a minute more: the field has no seconds.
+    const local = at && new Date(Math.ceil(at.getTime() / 60e3) * 60e3 - at.getTimezoneOffset() * 60e3);
+    byId("command-until").value = local ? local.toISOString().slice(0, 16) : "";
+    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", String(other === button));
   };
 
   const wants = (id, yes) => { byId(`${id}-label`).hidden = !yes; };
@@ -198,6 +213,8 @@
     byId("command-yes").disabled = button.hasAttribute("data-dry");
     wants("command-rate", Boolean(body.choose));
     wants("command-until", button.hasAttribute("data-until"));
+    wants("command-presets", button.hasAttribute("data-until"));
+    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", "false");
     wants("command-newer", button.hasAttribute("data-newer"));
     dialog.showModal();
     byId("command-reason").focus();
@@ -371,6 +388,7 @@
     const button = event.target.closest("button");
     if (!button) return;
     if (button.dataset.command) { event.preventDefault(); open(button); }
+    if (button.dataset.preset) preset(button);
     if (button.id === "command-yes") confirm();
     if (button.hasAttribute("data-save-view")) {
       const name = byId("view-name").value.trim();

@@ -1,0 +1,134 @@
+//! One UTC day's accounts, and whether anything of it was lost: the same in the API, on its page and in the command line.
+
+use std::str::FromStr;
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Deserializer};
+
+use crate::admin::question::Question;
+use crate::admin::{Admin, api};
+use crate::clock::Day;
+use crate::store::{DAYS_MAX, DayFilter, LIST_MAX, LedgerDay, StoreResult};
+
+mod verdict;
+
+pub(super) use verdict::DayTold;
+use verdict::Seen;
+
+/// How often the accounts are read again when they changed meanwhile.
+const READS: usize = 3;
+
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config.route("/ledger/day", web::get().to(day));
+}
+
+/// A day as it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Which {
+    #[default]
+    Yesterday,
+    Today,
+    That(Day),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "yesterday" => Ok(Self::Yesterday),
+            "today" => Ok(Self::Today),
+            day => day.parse().map(Self::That).map_err(|error: String| format!("{error}, today or yesterday")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Which {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which day.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// `today`, `yesterday` (as it is when nothing is said), or a UTC day such as 2026-11-26.
+    #[serde(default)]
+    #[param(value_type = Option<String>, pattern = r"^(today|yesterday|[0-9]{4}-[0-9]{2}-[0-9]{2})$")]
+    day: Which,
+}
+
+/// One UTC day's accounts, and whether anything of it was lost.
+#[utoipa::path(get, path = "/api/v1/ledger/day", params(Asked), responses((status = 200, body = DayTold)))]
+pub(super) async fn day(admin: web::Data<Admin>, asked: Question<Asked>) -> HttpResponse {
+    let today = admin.clock.now().day();
+    let day = match asked.day {
+        Which::Today => today,
+        Which::Yesterday => today.plus(-1),
+        Which::That(day) if day > today => {
+            return api::problem(400, &format!("{day} is not there yet: today is {today} (UTC)"));
+        }
+        Which::That(day) => day,
+    };
+    api::answer(seen(&admin, day).await.map(|seen| verdict::judge(&seen)))
+}
+
+/// All that is looked at. It is read again when the accounts changed meanwhile: days and counters can be compared only where
+/// they are of one moment.
+async fn seen(admin: &Admin, day: Day) -> StoreResult<Seen> {
+    let store = admin.store.as_ref();
+    let mut ledger = store.ledger().await?;
+    let (mut first, mut rows, mut is_still) = (None, Vec::new(), false);
+    for _ in 0..READS {
+        (first, rows) = all_days(admin).await?;
+        let after = store.ledger().await?;
+        is_still = after == ledger;
+        ledger = after;
+        if is_still {
+            break;
+        }
+    }
+    let refused = store.refused(LIST_MAX).await?;
+    Ok(Seen {
+        day,
+        now: admin.clock.now(),
+        first,
+        sources: admin.keep.terms.load().sources.keys().cloned().collect(),
+        rows,
+        ledger,
+        is_still,
+        gaps: store.gaps(day, Some(day)).await?,
+        absences: store.absences().await?,
+        refused: refused.into_iter().map(|post| (post.at, post.source)).collect(),
+    })
+}
+
+/// The accounts of every day that there is, and which is the first.
+async fn all_days(admin: &Admin) -> StoreResult<(Option<Day>, Vec<LedgerDay>)> {
+    // A clock that went back left days that are still to come.
+    let last = admin.clock.now().day().plus(1);
+    let filter = |from, to| DayFilter { from, to, source: None, destination: None };
+    let first = admin.store.ledger_days(filter(last, last)).await?.first;
+    let (mut from, mut rows) = (first.unwrap_or(last), Vec::new());
+    while from <= last {
+        let to = from.plus(DAYS_MAX - 1).min(last);
+        rows.extend(admin.store.ledger_days(filter(from, to)).await?.rows);
+        from = to.plus(1);
+    }
+    Ok((first, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_asked_for_by_its_date_or_from_now() {
+        assert_eq!("today".parse(), Ok(Which::Today));
+        assert_eq!("yesterday".parse(), Ok(Which::Yesterday));
+        assert_eq!("1970-01-02".parse(), Ok(Which::That(Day(1))));
+        assert!("tomorrow".parse::<Which>().unwrap_err().ends_with("such as 2026-09-21, today or yesterday"));
+    }
+}
