@@ -143,6 +143,8 @@ fn word(state: State) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
+    use crate::store::{Outage, Pause};
 
     #[test]
     fn a_choice_that_finds_nothing_says_what_there_is() {
@@ -162,6 +164,20 @@ mod tests {
         assert!(in_words(dead, &[], true, &[]).ends_with("fits no delivery in any other state"));
         assert!(in_words(dead, &[], false, &[]).ends_with("was not found out in time"));
         assert!(in_words(None, &[(2, " or more", State::Delivered)], true, &[]).ends_with("2 or more are delivered"));
+    }
+
+    #[test]
+    fn only_a_pause_is_ended_by_a_person() {
+        let outage = Outage { reason: "500".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
+        for (shut, can_resume, words) in [
+            (Shut::Paused(Pause::new("401", Timestamp(0))), true, "`omgate systems resume 'my erp'`"),
+            (Shut::Closed { opens: None }, false, "until it opens"),
+            (Shut::Broken(outage), false, "until a call to it goes well again"),
+        ] {
+            let (may_resume, advice) = advice("my erp", &shut);
+            assert!(may_resume == can_resume && advice.contains(words) && shut.is_outage(), "{advice}");
+        }
+        assert!(!Shut::Full { concurrency: 4 }.is_outage(), "what is only busy is not spoken of");
     }
 
     #[test]
