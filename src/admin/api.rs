@@ -952,13 +952,19 @@ pub(super) async fn steer(
             "pause" => admin.dispatch.pause(&name, reason, because.until).await,
             _ => admin.dispatch.resume(&name).await,
         };
+        // What cannot be stored yet counts all the same.
+        let outcome = match &done {
+            Ok(()) => "done",
+            Err(StoreError::Unavailable(_)) => "done, and to be stored",
+            Err(error) => return from_store(error),
+        };
+        let by = By::new(person.0, &because.reason);
+        let (object_id, became) = (name.clone(), said_of(&admin, &name));
+        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, outcome) };
+        admin.note(deed).await;
         if let Err(error) = done {
             return from_store(&error);
         }
-        let by = By::new(person.0, &because.reason);
-        let (object_id, became) = (name.clone(), said_of(&admin, &name));
-        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, "done") };
-        admin.note(deed).await;
         tracing::info!(system = name, verb, "a person steered a system");
     }
     HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standings(&admin).remove(&name))))

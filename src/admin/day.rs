@@ -6,8 +6,8 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Deserializer};
 
 use crate::admin::question::Question;
-use crate::admin::{Admin, api};
-use crate::clock::Day;
+use crate::admin::{Admin, api, metrics};
+use crate::clock::{Day, Timestamp};
 use crate::store::{DAYS_MAX, DayFilter, LIST_MAX, LedgerDay, StoreResult};
 
 mod verdict;
@@ -102,7 +102,16 @@ async fn seen(admin: &Admin, day: Day) -> StoreResult<Seen> {
         gaps: store.gaps(day, Some(day)).await?,
         absences: store.absences().await?,
         refused: refused.into_iter().map(|post| (post.at, post.source)).collect(),
+        not_taking: not_taking(admin),
     })
+}
+
+/// Since when nothing is taken, as far as it is known, and why.
+fn not_taking(admin: &Admin) -> Option<(Timestamp, String)> {
+    let reason = metrics::readiness(admin).err()?;
+    let alarms = admin.alarms.all();
+    let store = alarms.iter().find(|alarm| alarm.name == "store" && alarm.ended_at.is_none());
+    Some((store.map_or_else(|| admin.clock.now(), |alarm| alarm.since), reason))
 }
 
 /// The accounts of every day that there is, and which is the first.

@@ -11,7 +11,7 @@ use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::api::{Explained, explained, from_store, problem, show};
 use crate::admin::question::Question;
-use crate::admin::{Admin, lists, masked};
+use crate::admin::{Admin, lists, masked, names};
 use crate::delivery::DeliveryId;
 use crate::envelope::whole_id;
 use crate::store::{DeliveryFilter, NotificationFilter, NotificationView, StoreError, StoreResult};
@@ -49,6 +49,8 @@ pub(super) struct Answer {
     looked_in: Vec<String>,
     /// Where something was found.
     found: Vec<Found>,
+    /// What may be wrong with the text, where nothing was found.
+    hint: Option<String>,
 }
 
 /// What was found by one understanding of the text.
@@ -134,6 +136,9 @@ pub(super) async fn find(admin: web::Data<Admin>, asked: Question<Asked>, caller
     }
     let ways = ways(text, &fields(&admin, &caller));
     match answer(&admin, &caller, ways, limit).await {
+        Ok(answer) if answer.found.is_empty() => {
+            HttpResponse::Ok().json(Answer { hint: hint(&admin, &caller, text), ..answer })
+        }
         Ok(answer) => show(&caller, Ok(masked::reasons_to_wait(&admin, json!(answer)))),
         Err(error) => from_store(&error),
     }
@@ -148,6 +153,17 @@ fn fields(admin: &Admin, caller: &Caller) -> BTreeSet<String> {
     terms.facts.sources.iter().flat_map(|source| source.search.iter().cloned()).collect()
 }
 
+/// What may be wrong with a text that is nowhere.
+fn hint(admin: &Admin, caller: &Caller, text: &str) -> Option<String> {
+    if !caller.has(Right::Payload) {
+        return Some("what fields hold is looked through only for those who have the right payload".to_owned());
+    }
+    let searched = names::not_searched(admin, text).filter(|_| text.contains('='));
+    Some(searched.unwrap_or_else(|| {
+        "capitals count, and a field is searched in what came since its source names it in `search`".to_owned()
+    }))
+}
+
 async fn answer(admin: &Admin, caller: &Caller, ways: Vec<Way>, limit: u32) -> StoreResult<Answer> {
     let looked_in = ways.iter().map(|way| way.by.clone()).collect();
     let mut found = Vec::new();
@@ -155,7 +171,7 @@ async fn answer(admin: &Admin, caller: &Caller, ways: Vec<Way>, limit: u32) -> S
         let one = one(admin, caller, way, limit).await?;
         found.extend(Some(one).filter(|one| !one.notifications.is_empty() || !one.deliveries.is_empty()));
     }
-    Ok(Answer { looked_in, found })
+    Ok(Answer { looked_in, found, hint: None })
 }
 
 async fn one(admin: &Admin, caller: &Caller, way: Way, limit: u32) -> StoreResult<Found> {

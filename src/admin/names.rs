@@ -120,7 +120,7 @@ fn leads_nowhere(admin: &Admin, to: &str) -> Option<String> {
 }
 
 /// Why nothing can be found by a field: no source names it in `search`; none when one does.
-fn not_searched(admin: &Admin, search: &str) -> Option<String> {
+pub(super) fn not_searched(admin: &Admin, search: &str) -> Option<String> {
     let terms = admin.keep.terms.load_full();
     let known: BTreeSet<&str> =
         terms.facts.sources.iter().flat_map(|source| &source.search).map(String::as_str).collect();

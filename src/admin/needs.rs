@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::admin::ABSENCE_ALARM;
 use crate::clock::Timestamp;
 use crate::store::{DeliveryCounts, Ledger, NotificationCounts};
 use crate::why::Shut;
@@ -57,7 +58,9 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
     // That the store cannot write is why nothing is taken.
     let is_said = |alarm: &str| SAID_BELOW.contains(&alarm) || (alarm == "store" && seen.not_ready.is_some());
     for (alarm, subject, message) in seen.alarms.iter().filter(|(alarm, ..)| !is_said(alarm)) {
-        let text = if subject.is_empty() { message.clone() } else { format!("{subject}: {message}") };
+        // The number of an absence would look like how many there are.
+        let is_plain = subject.is_empty() || *alarm == ABSENCE_ALARM;
+        let text = if is_plain { message.clone() } else { format!("{subject}: {message}") };
         // What is wrong in a file says nothing of who answered how.
         let hint = if *alarm == "reload" { "" } else { hint(message) };
         list.push(need(alarm, subject, text, hint, href_of(alarm)));
@@ -134,6 +137,7 @@ fn of_source(source: &str, counts: &NotificationCounts) -> Vec<NeedsPerson> {
 /// Where something can be done about an alarm.
 fn href_of(alarm: &str) -> &'static str {
     match alarm {
+        ABSENCE_ALARM => "/ledger",
         "refused" | "stranger" => "/refused",
         "silence" | "drift" | "loop" | "overload" | "quarantine" | "record_type" => "/sources",
         "reload" | "orphans" | "certificate" | "store" => "/configuration",

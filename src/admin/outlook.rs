@@ -114,7 +114,7 @@ async fn first(admin: &Admin, choice: &Choice) -> StoreResult<(Vec<DeliveryView>
 
 fn in_words(state: Option<State>, found: &[(usize, &str, State)], is_sure: bool, waits: &[Wait]) -> String {
     let none = match state {
-        Some(state) => format!("none is {}", word(state)),
+        Some(state) => format!("none that fits is {}", word(state)),
         None => "none of them can be changed so".to_owned(),
     };
     match (found.is_empty(), is_sure) {
@@ -158,7 +158,7 @@ mod tests {
         let dead = Some(State::Dead);
         assert_eq!(
             in_words(dead, &[(14, "", State::Waiting), (1, "", State::InFlight)], true, &[wait]),
-            "none is dead; 14 are waiting, 1 is in flight; system erp is paused since 03:00: what is let go waits until it is \
+            "none that fits is dead; 14 are waiting, 1 is in flight; system erp is paused since 03:00: what is let go waits until it is \
              resumed: `omgate systems resume erp`"
         );
         assert!(in_words(dead, &[], true, &[]).ends_with("fits no delivery in any other state"));

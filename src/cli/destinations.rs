@@ -146,8 +146,17 @@ fn limits(settings: &Value) {
 }
 
 fn list(found: &Value) {
-    let mut table =
-        print::table(&["destination", "system", "is", "waiting", "held", "dead", "delivered", "oldest waiting"]);
+    let mut table = print::table(&[
+        "destination",
+        "system",
+        "is",
+        "waiting",
+        "blocked",
+        "held",
+        "dead",
+        "delivered",
+        "oldest waiting",
+    ]);
     for one in found.as_array().into_iter().flatten() {
         let text = |pointer: &str| print::cell(one.pointer(pointer));
         let is = one
@@ -159,6 +168,7 @@ fn list(found: &Value) {
             text("/system"),
             is,
             text("/counts/waiting"),
+            text("/counts/blocked"),
             text("/counts/held"),
             text("/counts/dead"),
             text("/counts/delivered"),

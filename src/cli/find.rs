@@ -90,8 +90,11 @@ fn nothing(answer: &Value, text: &str) -> String {
     let list = answer.get("looked_in").and_then(Value::as_array);
     let looked: Vec<String> = list.into_iter().flatten().map(|way| print::cell(Some(way))).collect();
     let looked = if looked.is_empty() { String::new() } else { format!(" (looked for as {})", looked.join(", ")) };
+    let hint = answer.get("hint").filter(|hint| !hint.is_null());
+    let hint = hint.map(|hint| format!("Note: {}.\n", print::cell(Some(hint)))).unwrap_or_default();
     format!(
-        "There is nothing of {text:?}{looked}. It may never have come: `omgate sources list` says when each source was heard \
-         last. Only ids, and the fields that sources name in `search`, are looked through."
+        "There is nothing of {text:?}{looked}.\n{hint}What came and could not be read is not looked through: `omgate \
+         notifications list --kind unreadable`, and what was refused: `GET /api/v1/refused`, or the page Refused. If it is \
+         there neither, it never came: `omgate sources list` says when each source was heard last."
     )
 }

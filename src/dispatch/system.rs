@@ -89,6 +89,8 @@ pub(crate) struct Runner {
     kept: tokio::sync::Mutex<SystemState>,
     /// How often a person paused or resumed it.
     wishes: AtomicU64,
+    /// What a person wanted is not stored yet.
+    owes: AtomicBool,
 }
 
 impl Runner {
@@ -112,6 +114,7 @@ impl Runner {
             ended: AtomicBool::new(false),
             kept,
             wishes: AtomicU64::new(0),
+            owes: AtomicBool::new(false),
             attempts,
         }
     }
@@ -393,30 +396,30 @@ impl Runner {
         match &state.breaker {
             Some(outage) => {
                 let message = format!("{}; it is left alone, and its deliveries wait", outage.reason);
-                self.attempts.alarms.raise("breaker", &self.name, &message);
+                self.attempts.alarms.restate("breaker", &self.name, &message);
             }
             None => self.attempts.alarms.clear("breaker", &self.name),
         }
     }
 
     fn alarm_pause(&self, reason: &str) {
-        self.attempts.alarms.raise("paused", &self.name, &format!("{reason}; its deliveries wait"));
+        self.attempts.alarms.restate("paused", &self.name, &format!("{reason}; its deliveries wait"));
     }
 
-    pub(crate) async fn pause_by_person(&self, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
+    pub(crate) async fn pause_by_person(self: &Arc<Self>, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
         let now = self.moment();
         let pause = Pause { until, ..Pause::new(reason, now.wall) };
         self.alarm_pause(reason);
         self.wish(|gate| gate.pause_by_person(pause.clone(), now)).await
     }
 
-    pub(crate) async fn resume(&self) -> StoreResult<()> {
+    pub(crate) async fn resume(self: &Arc<Self>) -> StoreResult<()> {
         self.wish(|gate| gate.resume(self.moment())).await
     }
 
     /// What a person wants counts at once, whatever is being written; and again behind that, which may have brought what
     /// another gateway wanted, unless a person wanted something else meanwhile.
-    async fn wish(&self, turn: impl Fn(&mut Gate)) -> StoreResult<()> {
+    async fn wish(self: &Arc<Self>, turn: impl Fn(&mut Gate)) -> StoreResult<()> {
         let number = {
             let mut gate = self.gate();
             turn(&mut gate);
@@ -432,7 +435,16 @@ impl Runner {
         }
         self.alarm(&self.state());
         self.wake();
-        self.insist(&mut kept).await
+        let Err(error) = self.insist(&mut kept).await else { return Ok(()) };
+        drop(kept);
+        let StoreError::Unavailable(reason) = error else { return Err(error) };
+        // Whoever is at it already writes this too.
+        if !self.owes.swap(true, Ordering::SeqCst) {
+            tokio::spawn(Arc::clone(self).pay());
+        }
+        let counts = "it counts from now on, and is stored as soon as the store can write again; if this gateway stops before \
+                      that, it is undone";
+        Err(StoreError::Unavailable(format!("{counts}: {reason}")))
     }
 
     /// Writes what a person wants, whatever stands.
@@ -441,13 +453,24 @@ impl Runner {
         match self.attempts.store.set_system(self.name.clone(), state.clone()).await {
             Ok(()) => *kept = state,
             Err(StoreError::Closed) => {}
-            Err(StoreError::Unavailable(reason)) => {
-                let counts = "it counts from now on, but only until this gateway stops or another is told otherwise";
-                return Err(StoreError::Unavailable(format!("{counts}: {reason}")));
-            }
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Writes what a person wanted while the store could not, as soon as it can.
+    async fn pay(self: Arc<Self>) {
+        while !self.ended.load(Ordering::SeqCst) {
+            tokio::time::sleep(STORE_FAILED).await;
+            let mut kept = self.kept.lock().await;
+            match self.insist(&mut kept).await {
+                Ok(()) => {
+                    self.owes.store(false, Ordering::SeqCst);
+                    return tracing::info!(system = self.name, "what a person wants of it is stored");
+                }
+                Err(error) => tracing::debug!(system = self.name, %error, "what a person wants is not stored yet"),
+            }
+        }
     }
 
     pub(crate) async fn keep_or_warn(&self) {

@@ -144,8 +144,10 @@ fn old(known: &mut Known, backlog: &Backlog, oldest: Option<Duration>, now: Time
 fn room(folder: &Path, free: u64, least: u64, standing: bool) -> Say {
     let subject = folder.display().to_string();
     if free < least || (standing && free < least.saturating_add(least / 10)) {
-        // In steps, so that it is not told anew for every byte.
-        let (free, least) = (disk::in_words(free >> 26 << 26), disk::in_words(least));
+        // In steps of some parts of it, so that it is not told anew for every byte.
+        let step = free.checked_ilog2().map_or(0, |power| power.saturating_sub(2));
+        let step = free >> step << step;
+        let (free, least) = (disk::in_words(step), disk::in_words(least));
         let message = format!(
             "about {free} are free beside the store, less than {least}: when nothing is, nothing is acknowledged"
         );

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::admin::{ABSENCE_ALARM, Terms};
 use crate::clock::{SharedClock, Timestamp};
-use crate::store::{Absence, Acks, Figures, SAMPLE_EVERY, Sample, Store, StoreResult, pace};
+use crate::store::{Absence, Acks, Figures, Health, SAMPLE_EVERY, Sample, Store, StoreResult, pace};
 use crate::telemetry::{AckCounts, Alarms, Metrics};
 
 /// How often the gateway notes that it listens.
@@ -92,10 +92,17 @@ impl Upkeep {
         self.store.add_sample(Sample { at, figures: Some(Figures::of(&ledger, &backlog)), acks }).await
     }
 
-    /// Beats without end.
+    /// Beats without end; and at once when the store can write again, so that it is known for how long it could not.
     pub(super) async fn beat_on(self: Arc<Self>) {
+        let mut was_ready = true;
         loop {
-            tokio::time::sleep(BEAT).await;
+            for _ in 0..BEAT.as_secs() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let is_ready = self.store.condition() == Health::Ready;
+                if !std::mem::replace(&mut was_ready, is_ready) && is_ready {
+                    break;
+                }
+            }
             self.beat().await;
         }
     }

@@ -1066,6 +1066,7 @@ async fn a_full_disk_means_nacks_until_there_is_room_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(gateway.post("/om/orders", one("04lback", "x")).await.unwrap().is_ack());
+    gateway.admin_until("/api/v1/ledger/day?day=today", PATIENCE, |day| day["ok"] == true).await;
     let acked = answers.iter().filter(|answer| answer.is_ack()).count() as u64 + 1;
     let ledger = gateway.until(PATIENCE, settled).await;
     assert_eq!(ledger["balanced"], true);

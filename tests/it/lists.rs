@@ -264,6 +264,12 @@ async fn whatever_one_has_in_hand_is_found() {
     let words = String::from_utf8_lossy(&nothing.stdout).into_owned();
     assert_eq!(nothing.status.code(), Some(1));
     assert!(words.contains("nothing of \"ACME-99\" (looked for as what Name holds)"), "{words}");
+    assert!(words.contains("Note: capitals count") && words.contains("--kind unreadable"), "{words}");
+    let mistyped = told("Nmae=ACME-1")["hint"].as_str().unwrap().to_owned();
+    assert!(
+        mistyped.starts_with("no source names the field \"Nmae\" in its `search`; these are named: Name"),
+        "{mistyped}"
+    );
     let table = String::from_utf8_lossy(&gateway.command(&["find", "ACME-1"]).stdout).into_owned();
     assert!(table.contains("As what Name holds") && table.contains("blocked"), "{table}");
     for query in ["q=", "q=%20", "q=a&limit=0", "q=a&limit=51", "limit=1"] {

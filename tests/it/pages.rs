@@ -246,11 +246,14 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
     let (status, none) = process.change("/api/v1/deliveries/replay", &some).await;
     let hint = none["hint"].as_str().unwrap();
     assert!(status == 200 && none["count"] == 0, "{none}");
-    assert!(hint.starts_with("none is dead; ") && hint.contains("waiting"), "{hint}");
+    assert!(hint.starts_with("none that fits is dead; ") && hint.contains("waiting"), "{hint}");
     assert!(hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing`"), "{hint}");
     let said = process.command(&["dead", "replay", "--destination", "billing"]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.code() == Some(1) && text.contains("no delivery fits the choice\nnone is dead;"), "{text}");
+    assert!(
+        said.status.code() == Some(1) && text.contains("no delivery fits the choice\nnone that fits is dead;"),
+        "{text}"
+    );
     let nowhere = json!({"choose": {"destination": "billing", "record_id": "006nobody"}, "dry_run": true});
     let (_, nothing) = process.change("/api/v1/deliveries/replay", &nowhere).await;
     assert!(nothing["hint"].as_str().unwrap().ends_with("fits no delivery in any other state"), "{nothing}");

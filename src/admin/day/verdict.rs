@@ -33,6 +33,23 @@ pub(super) struct Seen {
     pub(super) absences: Vec<Absence>,
     /// The POSTs that were refused, the newest first: when, and by which source.
     pub(super) refused: Vec<(Timestamp, String)>,
+    /// Since when nothing is taken, and why, if so.
+    pub(super) not_taking: Option<(Timestamp, String)>,
+}
+
+impl Seen {
+    /// Whether a list that is cut goes back to the beginning of the day.
+    fn reaches(&self, oldest: Option<Timestamp>) -> bool {
+        oldest.is_none_or(|oldest| oldest <= self.day.start())
+    }
+
+    fn has_all_absences(&self) -> bool {
+        self.absences.len() < ABSENCES_KEPT || self.reaches(self.absences.last().map(|absence| absence.since))
+    }
+
+    fn has_all_refused(&self) -> bool {
+        self.refused.len() < LIST_MAX as usize || self.reaches(self.refused.last().map(|(at, _)| *at))
+    }
 }
 
 /// What is to be said of a day.
@@ -201,7 +218,8 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
     let equations = equations(seen, &on_it, &by_its_end);
     let absences: Vec<&Absence> = seen.absences.iter().filter(|absence| touches(absence, day)).collect();
     let refused = refused(seen);
-    let verdict = verdict(seen, &equations, &absences, &refused);
+    let doubts = doubts(seen, &absences, &refused);
+    let verdict = verdict(seen, &equations, &doubts);
     let (notifications, deliveries, at_end) = (on_it.notifications(), on_it.deliveries(), by_its_end.deliveries());
     let is_over = day < today;
     let sums = summary(&notifications, &deliveries, &at_end, is_over);
@@ -213,7 +231,7 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
         first: seen.first,
         verdict,
         ok: verdict == Verdict::NothingLost,
-        text: words(seen, verdict, &sums, (&equations, &absences, &refused)),
+        text: words(seen, verdict, &sums, (&equations, &absences, &doubts)),
         sources: sources(seen, &on_it),
         destinations: destinations(seen, &on_it, &by_its_end),
         open: open(seen, &on_it, &by_its_end),
@@ -227,16 +245,39 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
     }
 }
 
-fn verdict(seen: &Seen, equations: &[Equation], absences: &[&Absence], refused: &[Refused]) -> Verdict {
+fn verdict(seen: &Seen, equations: &[Equation], doubts: &[String]) -> Verdict {
     if equations.iter().any(|equation| !equation.holds) {
         Verdict::DoesNotBalance
     } else if seen.first.is_none_or(|first| seen.day < first) {
         Verdict::Unknown
-    } else if !refused.is_empty() || absences.iter().any(|absence| is_in_doubt(absence, seen.day)) {
-        Verdict::MayBeLost
-    } else {
+    } else if doubts.is_empty() {
         Verdict::NothingLost
+    } else {
+        Verdict::MayBeLost
     }
+}
+
+/// Why Salesforce may have dropped something of that day.
+fn doubts(seen: &Seen, absences: &[&Absence], refused: &[Refused]) -> Vec<String> {
+    let day = seen.day;
+    let in_doubt = absences.iter().filter(|absence| is_in_doubt(absence, day)).map(|absence| absence.words());
+    let mut all: Vec<String> = in_doubt.chain(refused.iter().map(|refused| refused.text.clone())).collect();
+    if let Some((since, reason)) = seen.not_taking.as_ref().filter(|(since, _)| *since < day.plus(1).start()) {
+        all.push(format!(
+            "nothing is taken since {}: {reason}; Salesforce tries again for 24 hours what it could not deliver, and drops \
+             it then",
+            since.spoken()
+        ));
+    }
+    if !seen.has_all_refused() {
+        all.push("of POSTs that were refused the latest 1,000 are kept, and these do not go back so far".to_owned());
+    }
+    if !seen.has_all_absences() {
+        all.push(
+            "of times in which nobody listened the latest 100 are kept, and these do not go back so far".to_owned(),
+        );
+    }
+    all
 }
 
 /// Whether an absence was on that day.
@@ -376,7 +417,11 @@ fn refused(seen: &Seen) -> Vec<Refused> {
     }
     let told = |(source, moments): (&str, Vec<Timestamp>)| {
         let (count, last_at) = (moments.len(), moments.into_iter().max()?);
-        let posts = if count == 1 { "1 POST was".to_owned() } else { format!("{count} POSTs were") };
+        let posts = match (count, seen.has_all_refused()) {
+            (1, true) => "1 POST was".to_owned(),
+            (_, true) => format!("{count} POSTs were"),
+            (_, false) => format!("at least {count} POSTs were"),
+        };
         let text = format!(
             "{posts} refused by source {source}, the last at {}: Salesforce tries what was not taken again for 24 hours and \
              drops it then; whether it was taken later cannot be told from what was refused, see the page Refused",
@@ -437,18 +482,14 @@ fn unknown(seen: &Seen) -> Vec<String> {
         "What Salesforce dropped before it reached this gateway is in none of its accounts: what is known of such times is \
          named above; when in doubt, compare with the records that changed in Salesforce."
             .to_owned(),
+        "POSTs to addresses that no source has, and connections that were refused before a POST, are in no account of a day: \
+         the metrics omgate_unknown_paths_total and omgate_refused_total count them since the gateway's start."
+            .to_owned(),
         "Counters are compared here with one another and with their days; `omgate store verify` compares them with every row."
             .to_owned(),
     ];
     if !seen.is_still {
         all.push("The accounts changed while they were read: counters were not compared with their days.".to_owned());
-    }
-    let reaches = |oldest: Option<Timestamp>| oldest.is_none_or(|oldest| oldest <= seen.day.start());
-    if seen.absences.len() >= ABSENCES_KEPT && !reaches(seen.absences.last().map(|absence| absence.since)) {
-        all.push("Only the latest 100 times in which nobody listened are told; there may have been more.".to_owned());
-    }
-    if seen.refused.len() >= LIST_MAX as usize && !reaches(seen.refused.last().map(|(at, _)| *at)) {
-        all.push("Of POSTs that were refused the latest 1,000 are kept: there were more on that day.".to_owned());
     }
     all
 }
@@ -469,29 +510,30 @@ fn summary(came: &NotificationCounts, changed: &DeliveryCounts, at_end: &Deliver
     format!("{received}; {made}; {moment}: {open}")
 }
 
-type Found<'f> = (&'f [Equation], &'f [&'f Absence], &'f [Refused]);
+type Found<'f> = (&'f [Equation], &'f [&'f Absence], &'f [String]);
 
-fn words(seen: &Seen, verdict: Verdict, sums: &str, (equations, absences, refused): Found<'_>) -> String {
+fn words(seen: &Seen, verdict: Verdict, sums: &str, (equations, absences, doubts): Found<'_>) -> String {
     let day = seen.day;
     let so_far = if day < seen.now.day() { "" } else { " so far" };
     match verdict {
         Verdict::NothingLost => {
             let noted = absences.iter().filter(|absence| absence.dropped_until().is_some());
-            let noted: String = noted
+            let noted: Vec<String> = noted
                 .filter_map(|absence| absence.acknowledged_by.as_deref())
-                .map(|who| format!(" {who} took note of what Salesforce may have dropped while nobody listened."))
+                .map(|who| format!("{who} took note of what Salesforce may have dropped while nobody listened"))
                 .collect();
-            format!("Nothing was lost on {day}{so_far}: {sums}.{noted}")
+            if noted.is_empty() {
+                format!("Nothing was lost on {day}{so_far}: {sums}.")
+            } else {
+                // What the person found is not known here.
+                format!("Nothing that was taken on {day} was lost{so_far}: {sums}. {}.", noted.join("; "))
+            }
         }
-        Verdict::MayBeLost => {
-            let absences = absences.iter().filter(|absence| is_in_doubt(absence, day)).map(|absence| absence.words());
-            let reasons: Vec<String> = absences.chain(refused.iter().map(|refused| refused.text.clone())).collect();
-            format!(
-                "Nothing that was taken on {day} was lost{so_far}: {sums}. Whether Salesforce dropped something cannot be \
-                 known: {}.",
-                reasons.join("; ")
-            )
-        }
+        Verdict::MayBeLost => format!(
+            "Nothing that was taken on {day} was lost{so_far}: {sums}. Whether Salesforce dropped something cannot be \
+             known: {}.",
+            doubts.join("; ")
+        ),
         Verdict::DoesNotBalance => {
             let wrong = equations.iter().filter(|equation| !equation.holds);
             let wrong: Vec<String> = wrong.map(|equation| format!("{}: {}", equation.of, equation.text)).collect();
@@ -551,6 +593,7 @@ mod tests {
             gaps: vec![Gap { source: "crm".to_owned(), last_envelope: last, longest }],
             absences: Vec::new(),
             refused: Vec::new(),
+            not_taking: None,
         }
     }
 
@@ -618,6 +661,7 @@ mod tests {
         let noted = with(noted, 10);
         assert!(
             noted.ok
+                && noted.text.starts_with("Nothing that was taken on 1970-01-11 was lost: ")
                 && noted.text.ends_with("alice took note of what Salesforce may have dropped while nobody listened.")
         );
         assert_eq!(with(absence(-40, 30), 10).absences.len(), 0, "it was over before");
@@ -632,6 +676,26 @@ mod tests {
         let early = judge(&Seen { day: Day(9), ..seen() });
         assert_eq!((early.verdict, early.ok), (Verdict::Unknown, false));
         assert_eq!(early.text, "Nothing is known of 1970-01-10: the accounts begin on 1970-01-11.");
+    }
+
+    #[test]
+    fn what_was_forgotten_or_is_not_taken_now_is_in_doubt() {
+        let hour = |day: i64, hour: i64| Timestamp(Day(day).start().0 + hour * HOUR);
+        let many = |at: Timestamp| Seen { refused: vec![(at, "crm".to_owned()); LIST_MAX as usize], ..seen() };
+        let later = judge(&many(hour(11, 1)));
+        assert_eq!((later.verdict, later.refused.len()), (Verdict::MayBeLost, 0));
+        assert!(later.text.contains("the latest 1,000 are kept, and these do not go back so far"), "{}", later.text);
+        let on_it = judge(&many(hour(10, 1)));
+        assert!(on_it.text.contains("at least 1000 POSTs were refused by source crm"), "{}", on_it.text);
+        let stopped = |since: Timestamp| Seen { not_taking: Some((since, "the disk is full".to_owned())), ..seen() };
+        let before = judge(&stopped(hour(8, 3)));
+        assert_eq!((before.verdict, before.ok), (Verdict::MayBeLost, false));
+        assert!(
+            before.text.contains("nothing is taken since 1970-01-09 03:00:00 UTC: the disk is full;"),
+            "{}",
+            before.text
+        );
+        assert!(judge(&stopped(hour(11, 3))).ok, "what came on that day was taken");
     }
 
     #[test]

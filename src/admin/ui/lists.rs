@@ -70,11 +70,19 @@ impl Filters {
             names
         };
         let asked = url::form_urlencoded::parse(request.query_string().as_bytes());
+        let asked: Vec<(String, String)> = asked.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        // What is gone from the configuration may be asked for: deliveries may still wait for it.
+        let with_asked = |mut names: Vec<String>, key: &str| {
+            let gone = asked.iter().filter(|(name, value)| name == key && !value.is_empty() && !names.contains(value));
+            let gone: Vec<String> = gone.map(|(_, value)| value.clone()).collect();
+            names.extend(gone);
+            names
+        };
         Ok(Self {
-            asked: asked.map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
-            sources: names("facts.sources", "name"),
-            destinations: names("facts.destinations", "name"),
-            routes: names("facts.routes", "route"),
+            sources: with_asked(names("facts.sources", "name"), "source"),
+            destinations: with_asked(names("facts.destinations", "name"), "destination"),
+            routes: with_asked(names("facts.routes", "route"), "route"),
+            asked,
             is_live: request.query_string().contains("live=1"),
         })
     }

@@ -517,3 +517,23 @@ async fn waiting_envelopes_are_bounded_in_bytes_but_one_is_always_taken() {
     assert!(posted[0].is_ok(), "{:?}", posted[0]);
     assert!(posted.iter().any(|posted| matches!(posted, Err(StoreError::Overloaded))));
 }
+
+#[tokio::test]
+async fn what_a_person_wants_while_the_store_fails_is_stored_once_it_can() {
+    let world = World::new();
+    let dispatch = dispatch(&world).await;
+    world.faults.fail_commits(Some(10));
+    let refused = dispatch.pause("erp", "the ERP is updated", None).await.unwrap_err();
+    assert!(refused.to_string().contains("it counts from now on, and is stored as soon as the store can"), "{refused}");
+    world.faults.fail_commits(None);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let kept = world.store().system("erp".to_owned()).await.unwrap();
+        if kept.paused.is_some_and(|pause| pause.reason == "the ERP is updated") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "it is never stored");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    dispatch.drain(Duration::ZERO).await;
+}

@@ -416,7 +416,7 @@
       confirm();
     }
     if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName)) {
-      const first = document.querySelector("form.filters input") ?? document.querySelector("form.find input");
+      const first = document.querySelector("form.find input");
       if (first) { event.preventDefault(); first.focus(); }
     }
   });
