@@ -317,13 +317,16 @@ fn crossed(headers: &HeaderMap, path: &str) -> Option<(u16, String)> {
         !host.is_empty()
             && (origin.strip_prefix("http://") == Some(host) || origin.strip_prefix("https://") == Some(host))
     };
-    if let Some(origin) = headers.get(ORIGIN)
-        && !origin.to_str().is_ok_and(same)
-    {
-        return Some((403, format!("the call comes from another origin: {origin:?}")));
-    }
     // What browsers say of where a call comes from, and no page can say otherwise.
-    match text(headers, &HeaderName::from_static("sec-fetch-site")) {
+    let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
+    // A browser that is told to keep its origin to itself says so of our own pages too.
+    let is_own = |origin: &str| same(origin) || (origin == "null" && site == "same-origin");
+    if let Some(origin) = headers.get(ORIGIN)
+        && !origin.to_str().is_ok_and(is_own)
+    {
+        return Some((403, format!("the call comes from another origin: {origin:?}; open the page at its own address")));
+    }
+    match site {
         "" | "same-origin" | "none" => None,
         site => Some((403, format!("the call comes from another site's page: Sec-Fetch-Site is {site:?}"))),
     }
@@ -353,7 +356,8 @@ pub(super) fn harden(headers: &mut HeaderMap, door: Door) {
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("cache-control", "no-store"),
-        ("referrer-policy", "no-referrer"),
+        // With none at all a browser hides from us that a form is our own.
+        ("referrer-policy", "same-origin"),
         ("content-security-policy", policy),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
@@ -402,6 +406,10 @@ mod tests {
             ("/api/v1/reload", &[host, form], false),
             ("/api/v1/reload", &[host, json, ("origin", "http://evil")], false),
             ("/api/v1/reload", &[host, json, ("origin", "null")], false),
+            ("/api/v1/reload", &[host, json, ("origin", "null"), ("sec-fetch-site", "same-origin")], true),
+            ("/login", &[host, form, ("origin", "null"), ("sec-fetch-site", "same-origin")], true),
+            ("/login", &[host, form, ("origin", "null"), ("sec-fetch-site", "cross-site")], false),
+            ("/login", &[host, form, ("origin", "null"), ("sec-fetch-site", "none")], false),
             ("/api/v1/reload", &[json, ("origin", "http://")], false),
             ("/api/v1/reload", &[host, json, ("sec-fetch-site", "cross-site")], false),
             ("/login", &[host, form], true),

@@ -27,15 +27,23 @@ enum Verb {
 /// When the password will not do.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Verb::Hash = args.verb;
-    let password = if io::stdin().is_terminal() { typed()? } else { piped()? };
+    let password = if io::stdin().is_terminal() { typed_twice()? } else { piped()? };
     print::line(&account::hash(&password).map_err(anyhow::Error::msg)?);
     Ok(ExitCode::SUCCESS)
 }
 
-fn typed() -> anyhow::Result<String> {
-    let ask = |words| rpassword::prompt_password(words).context("reading the password from the terminal");
-    let password = ask("Password: ")?;
-    if password != ask("Once more: ")? {
+/// The password of somebody who logs in: typed, or from standard input.
+pub(in crate::cli) fn password() -> anyhow::Result<String> {
+    if io::stdin().is_terminal() { typed("Password: ") } else { piped() }
+}
+
+fn typed(words: &str) -> anyhow::Result<String> {
+    rpassword::prompt_password(words).context("reading the password from the terminal")
+}
+
+fn typed_twice() -> anyhow::Result<String> {
+    let password = typed("Password: ")?;
+    if password != typed("Once more: ")? {
         bail!("the two are not the same");
     }
     Ok(password)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
 
 use crate::account;
@@ -84,6 +85,8 @@ impl UnmaskArgs {
 pub struct Client {
     base: String,
     token: Option<String>,
+    /// Of the session of an account that logged in.
+    cookie: Option<String>,
     http: reqwest::Client,
 }
 
@@ -132,7 +135,7 @@ impl AdminArgs {
             );
         }
         let http = builder.build().context("preparing the HTTP client")?;
-        Ok(Client { base, token: self.token.clone(), http })
+        Ok(Client { base, token: self.token.clone(), cookie: None, http })
     }
 
     fn with_authorities(&self, builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::ClientBuilder> {
@@ -167,6 +170,37 @@ fn is_safe(base: &str) -> bool {
 }
 
 impl Client {
+    /// Logs an account in, as a browser does; what is asked from then on is asked by it.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached, the way to it is not safe, or the name or the password is wrong.
+    pub async fn log_in(&mut self, name: &str, password: &str) -> anyhow::Result<()> {
+        if !is_safe(&self.base) {
+            bail!("{} is neither TLS nor on this machine: a password sent there could be read on the way", self.base);
+        }
+        let address = format!("{}/login", self.base);
+        let talking = || format!("talking to the gateway at {}: does it run?", self.base);
+        let page = self.http.get(&address).send().await.map_err(reqwest::Error::without_url).with_context(talking)?;
+        if page.status().is_redirection() {
+            bail!("nobody logs in at {}: it has no accounts, and whoever is on this machine may do all", self.base);
+        }
+        let form = cookie_of(&page);
+        let value = form.split_once('=').map(|(_, value)| value).unwrap_or_default();
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("name", name), ("password", password), ("form", value)])
+            .finish();
+        let call = self.http.post(&address).header(COOKIE, &form).body(body);
+        let call = call.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let answer = call.send().await.map_err(reqwest::Error::without_url).with_context(talking)?;
+        match answer.status().as_u16() {
+            303 => self.cookie = Some(cookie_of(&answer)),
+            401 => bail!("name or password is wrong"),
+            429 => bail!("too many attempts failed; try again in some minutes"),
+            status => bail!("{} answered HTTP {status} to the login of {name:?}", self.base),
+        }
+        Ok(())
+    }
+
     /// Asks for `/api/v1` + `path` with a query.
     ///
     /// # Errors
@@ -237,9 +271,10 @@ impl Client {
 
     /// What is answered; and what to ask for the next page, where there is one.
     async fn ask(&self, request: reqwest::RequestBuilder) -> anyhow::Result<(Value, Option<String>)> {
-        let request = match &self.token {
-            Some(token) => request.bearer_auth(token),
-            None => request,
+        let request = match (&self.cookie, &self.token) {
+            (Some(cookie), _) => request.header(COOKIE, cookie),
+            (None, Some(token)) => request.bearer_auth(token),
+            (None, None) => request,
         };
         let once_more = request.try_clone();
         let answered = match (exchange(request).await, once_more) {
@@ -256,6 +291,12 @@ impl Client {
         }
         Ok((value, next))
     }
+}
+
+/// The first cookie that an answer sets, as it is sent back.
+fn cookie_of(answer: &reqwest::Response) -> String {
+    let set = answer.headers().get(SET_COOKIE).and_then(|cookie| cookie.to_str().ok()).unwrap_or_default();
+    set.split(';').next().unwrap_or_default().to_owned()
 }
 
 /// The query of the next page, as a `Link` header names it.

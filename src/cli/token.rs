@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
-use crate::cli::print;
+use crate::cli::{account, print};
 use crate::config;
 
 /// Arguments of `token`.
@@ -54,6 +54,10 @@ struct CreateArgs {
     /// The parts of the API that it is for, such as metrics or deliveries,dead; everything unless it is said.
     #[arg(long, value_delimiter = ',')]
     scope: Vec<String>,
+    /// Log in as this account with the role admin, where there is no token yet; the password is typed, or comes from standard
+    /// input.
+    #[arg(long, value_name = "ACCOUNT")]
+    login: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -63,10 +67,13 @@ struct CreateArgs {
 /// # Errors
 /// When the gateway cannot be reached or says no.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = args.admin.client()?;
+    let mut client = args.admin.client()?;
     match args.verb {
         Verb::Create(wanted) => {
-            let CreateArgs { name, role, rights, expires, scope, change } = wanted;
+            let CreateArgs { name, role, rights, expires, scope, login, change } = wanted;
+            if let Some(login) = login {
+                client.log_in(&login, &account::password()?).await?;
+            }
             let body = json!({
                 "name": name, "role": role, "rights": rights, "scope": scope, "expires_in_s": expires.as_secs(),
                 "reason": change.reason, "dry_run": change.dry_run,

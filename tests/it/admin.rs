@@ -339,7 +339,7 @@ async fn every_answer_has_the_headers_that_keep_other_sites_out() {
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
             ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("cross-origin-opener-policy", "same-origin"),
             ("cross-origin-resource-policy", "same-origin"),
             ("strict-transport-security", "max-age=31536000"),
