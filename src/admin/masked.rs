@@ -214,8 +214,8 @@ pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<(
         }
         let xml = xml_of(admin, view.notification_row).await?;
         if let Some(masking) = terms.masks.of_call(&view.source, &view.route, &xml) {
+            issue.cause = masking.hide_cause(&issue.cause, &issue.example);
             issue.example = masking.hide(&issue.example);
-            issue.cause = masking.hide(&issue.cause);
         }
     }
     Ok(())
