@@ -685,6 +685,39 @@ mod tests {
     }
 
     #[test]
+    fn headers_and_paths_are_hidden_by_their_names_and_reasons_only_where_the_record_has_something_to_hide() {
+        let names = masking(&["X-Code", "Person"], &[]);
+        assert_eq!(names.hide_header("x-code", "GE"), HIDDEN);
+        assert_eq!(
+            (names.hide_header("x-code", ""), names.hide_header("X-Other", "GE")),
+            (String::new(), "GE".to_owned())
+        );
+        for path in ["Order.Person.Name", "Order/Person[2]/@Code", "Person"] {
+            assert_eq!(names.hide_at(path, "GE"), HIDDEN, "{path}");
+        }
+        assert_eq!(names.hide_at("Order.Persons", "GE"), "GE");
+        assert_eq!(masking(&["E Mail"], &[]).hide("E+Mail=a&E%20Mail=b"), "E+Mail=(masked)&E%20Mail=(masked)");
+        let reason = "Person: int needs a number, not the text \"GE\"";
+        assert_eq!(names.hide(reason), "Person: int needs a number, not the text \"(masked)\"");
+        assert_eq!(names.hide_cause("Person: not the number 41", "Person: x"), "Person: not the number (masked)");
+        let bare = Masking { bare: true, ..names };
+        assert_eq!(bare.hide(reason), reason);
+        let mut masks = Masks::default();
+        masks.add_source("s", ["Email".to_owned()]);
+        let record =
+            |fields: &str| format!("<sObject xmlns:sf=\"urn:sobject.enterprise.soap.sforce.com\">{fields}</sObject>");
+        for (xml, is_bare) in [
+            (record("<sf:Name>n</sf:Name>"), true),
+            (record("<sf:Email xsi:nil=\"true\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"/>"), true),
+            (record("<sf:Email>a</sf:Email>"), false),
+            ("<sObject><Email>".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(masks.of_record("s", &xml).unwrap().bare, is_bare, "{xml}");
+        }
+    }
+
+    #[test]
     fn of_what_could_not_be_read_values_are_hidden_too_and_of_what_is_gone_everything() {
         let mut masks = Masks::default();
         masks.add_source("contacts", ["Email".to_owned()]);

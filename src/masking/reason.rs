@@ -150,7 +150,10 @@ mod tests {
                 "no call can be made: CreateOrder.Currency = \"G\\\"EX\" is not one of EUR, USD; did you mean \"GBP\"? (erp.xsd, line 10) (Currency = `(record.Country__c | upper) ~ 'X'`)",
                 "no call can be made: CreateOrder.Currency = \"(masked)\" is not one of EUR, USD; did you mean \"(masked)\"? (erp.xsd, line 10) (Currency = `(record.Country__c | upper) ~ 'X'`)",
             ),
-            ("O.Currency is \"GEX\", but the schema fixes it to \"EUR\"", "O.Currency is \"(masked)\", but the schema fixes it to \"(masked)\""),
+            (
+                "O.Currency is \"GEX\", but the schema fixes it to \"EUR\"",
+                "O.Currency is \"(masked)\", but the schema fixes it to \"(masked)\"",
+            ),
             ("O.Lines[2].@Currency is 81 long; maxLength is 80", "O.Lines[2].@Currency is 81 long; maxLength is 80"),
             ("O.{urn:x.y}Currency = \"GE", "O.{urn:x.y}Currency = \"(masked)\""),
             ("O.Extra.Code = \"GE\" is no xs:int", "O.Extra.Code = \"(masked)\" is no xs:int"),
@@ -158,20 +161,47 @@ mod tests {
                 "O.Currency is a list, but it comes once and holds one value: [\"GEX\",\"G…",
                 "O.Currency is a list, but it comes once and holds one value: (masked)",
             ),
-            ("O.Extra has an $xml that is no text: 41 (a.xsd, line 8)", "O.Extra has an $xml that is no text: (masked) (a.xsd, line 8)"),
-            ("O.Extra has an $xml that is not well-formed: expected 'GE' tag", "O.Extra has an $xml that is not well-formed: expected (masked) tag"),
-            ("O.Currency is required and its value is none (a.xsd, line 8)", "O.Currency is required and its value is none (a.xsd, line 8)"),
+            (
+                "O.Extra has an $xml that is no text: 41 (a.xsd, line 8)",
+                "O.Extra has an $xml that is no text: (masked) (a.xsd, line 8)",
+            ),
+            (
+                "O.Extra has an $xml that is not well-formed: expected 'GE' tag",
+                "O.Extra has an $xml that is not well-formed: expected (masked) tag",
+            ),
+            (
+                "O.Currency is required and its value is none (a.xsd, line 8)",
+                "O.Currency is required and its value is none (a.xsd, line 8)",
+            ),
             (
                 "Comment: expression `record.Country__c | int`: int needs a number, not the text \"plenty of it\"…",
                 "Comment: expression `record.Country__c | int`: int needs a number, not the text \"(masked)\"…",
             ),
-            ("headers.X-Code: expression `a`: abs needs a number, not the text \"GE\"", "headers.X-Code: expression `a`: abs needs a number, not the text \"(masked)\""),
-            ("route r: deciding `when`: expression `record | length > 2`: not the number 41", "route r: deciding `when`: expression `record | length > 2`: not the number (masked)"),
-            ("x: expression `record['Country__c']` gives {\"a\":\"GE\"}, and a lane", "x: expression `record['Country__c']` gives (masked), and a lane"),
-            ("x: expression `long and cut…`: not the boolean true", "x: expression `long and cut…`: not the boolean (masked)"),
+            (
+                "headers.X-Code: expression `a`: abs needs a number, not the text \"GE\"",
+                "headers.X-Code: expression `a`: abs needs a number, not the text \"(masked)\"",
+            ),
+            (
+                "route r: deciding `when`: expression `record | length > 2`: not the number 41",
+                "route r: deciding `when`: expression `record | length > 2`: not the number (masked)",
+            ),
+            (
+                "x: expression `record['Country__c']` gives {\"a\":\"GE\"}, and a lane",
+                "x: expression `record['Country__c']` gives (masked), and a lane",
+            ),
+            (
+                "x: expression `long and cut…`: not the boolean true",
+                "x: expression `long and cut…`: not the boolean (masked)",
+            ),
             ("url: expression `a`: gives \"..\", which", "url: expression `a`: gives \"(masked)\", which"),
-            ("templates/a b.xml: what it gives: O.Name = \"GE\"", "templates/a b.xml: what it gives: O.Name = \"(masked)\""),
-            ("expression `templates/a b.xml`: table \"t\" has no row for \"GE\"", "expression `templates/a b.xml`: table \"(masked)\" has no row for \"(masked)\""),
+            (
+                "templates/a b.xml: what it gives: O.Name = \"GE\"",
+                "templates/a b.xml: what it gives: O.Name = \"(masked)\"",
+            ),
+            (
+                "expression `templates/a b.xml`: table \"t\" has no row for \"GE\"",
+                "expression `templates/a b.xml`: table \"(masked)\" has no row for \"(masked)\"",
+            ),
         ] {
             assert!(tells(reason, &names, &places), "{reason}");
             assert_eq!(without_values(reason), hidden, "{reason}");

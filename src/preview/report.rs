@@ -114,12 +114,11 @@ enum Told {
 
 /// It less what its source masks.
 fn hide(masking: Option<&Masking>, place: &Place, record_id: &str, told: Told) -> String {
-    let value = match (masking, told) {
+    let (masking, value) = match (masking, told) {
         (None, Told::Words(text) | Told::Value(text)) => return text,
         (Some(masking), Told::Words(reason)) => return masking.hide(&reason),
-        (Some(_), Told::Value(value)) => value,
+        (Some(masking), Told::Value(value)) => (masking, value),
     };
-    let Some(masking) = masking else { return value };
     match place {
         Place::Field(path) => masking.hide_at(path, &value),
         Place::Header(name) => masking.hide_header(name, &value),
