@@ -10,7 +10,6 @@ use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Problems};
 use crate::facts::Facts;
 use crate::preview::{self, Made, Making, Report, Side};
-use crate::secret::Text;
 use crate::store::StoredNotification;
 
 /// What comes of a trial, as `POST /api/v1/preview` answers.
@@ -139,12 +138,12 @@ fn call(loaded: &Loaded, stored: &StoredNotification, route: &str, made: &Made) 
     let (key, value) = match call {
         Err(error) => ("dead", json!(mask.apply(&error.reason))),
         Ok(call) => {
-            let header = |(name, value): &(String, Text)| {
+            let headers = call.headers.iter().map(|(name, value)| {
                 let value = mask.apply(&value.masked());
                 let shown = masking.as_ref().map_or(value.clone(), |masking| masking.hide_header(name, &value));
                 (name.clone(), shown)
-            };
-            let headers: Vec<(String, String)> = call.headers.iter().map(header).collect();
+            });
+            let headers: Vec<(String, String)> = headers.collect();
             let body = mask.apply(&String::from_utf8_lossy(&call.body));
             let line = format!("{} {}", call.method, mask.apply(&call.url.masked()));
             ("call", json!({"request_line": line, "headers": headers, "request": body}))
