@@ -174,6 +174,12 @@ async fn what_is_masked_in_force_stays_so_in_comparisons_with_a_file_that_masks_
     process.until(PATIENCE, |ledger| ledger["notifications"]["received"] == 1).await;
     let (_, tried) = process.change("/api/v1/preview", &json!({"notification": "1"})).await;
     assert!(tried.to_string().contains("X-Country") && !tried.to_string().contains(MADE), "{tried}");
+    for path in ["/api/v1/notifications/1", "/notifications/1", "/api/v1/deliveries", "/deliveries/2", "/api/v1/lanes"]
+    {
+        let text = shown(&process, path).await;
+        assert!(!text.contains(MADE), "{path}: {text}");
+    }
+    assert!(shown(&process, "/api/v1/notifications/1").await.contains("\"lane\":\"(masked)\""));
     let short = "record.BillingCountry__c | upper | truncate(3)";
     let map = format!("{map}\nComment = \"{short}\"");
     let comment = format!("Comment = \"{short}\"");
