@@ -84,6 +84,7 @@ fn reads(expression: &str, names: &BTreeSet<String>) -> bool {
 
 /// A reason less every value that it quotes.
 pub(super) fn without_values(reason: &str) -> String {
+    let is_of_xml = reason.contains("well-formed");
     let mut hidden = String::with_capacity(reason.len());
     let mut rest = reason;
     while let Some(c) = rest.chars().next() {
@@ -93,7 +94,7 @@ pub(super) fn without_values(reason: &str) -> String {
             '`' => (back_quoted(rest), None),
             '"' => (string_end(rest), Some(format!("\"{HIDDEN}\""))),
             // As a parser of XML quotes.
-            '\'' if starts && reason.contains("well-formed") => (single_quoted(rest), Some(HIDDEN.to_owned())),
+            '\'' if starts && is_of_xml => (single_quoted(rest), Some(HIDDEN.to_owned())),
             // Not the place of an item in a list.
             '[' | '{' if starts => (value_end(rest), Some(HIDDEN.to_owned())),
             _ if starts => {
