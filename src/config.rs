@@ -124,18 +124,31 @@ impl Loaded {
     /// What people are not to see: the fields that sources mask, and what their routes make of them.
     #[must_use]
     pub fn masks(&self) -> Masks {
-        let mut masks = Masks::default();
-        for source in &self.sources {
-            masks.add_source(&source.name, source.mask.iter().cloned());
-            for route in self.routes.get(&source.name).into_iter().flatten() {
-                if let Some(made) = self.plan.routes.get(&route.name) {
-                    let lane = if let Lane::Expression(lane) = &route.lane { Some(lane) } else { None };
-                    masks.add_route(&source.name, &route.name, &made.mapping, lane);
-                }
+        masks_of(&[self])
+    }
+
+    /// What people are not to see of what this one makes, or another: a field that either masks is hidden in what the
+    /// routes of both make of it.
+    #[must_use]
+    pub fn masks_with(&self, other: &Self) -> Masks {
+        masks_of(&[self, other])
+    }
+}
+
+fn masks_of(all: &[&Loaded]) -> Masks {
+    let mut masks = Masks::default();
+    for source in all.iter().flat_map(|loaded| &loaded.sources) {
+        masks.add_source(&source.name, source.mask.iter().cloned());
+    }
+    for (loaded, source) in all.iter().flat_map(|loaded| loaded.sources.iter().map(move |source| (loaded, source))) {
+        for route in loaded.routes.get(&source.name).into_iter().flatten() {
+            if let Some(made) = loaded.plan.routes.get(&route.name) {
+                let lane = if let Lane::Expression(lane) = &route.lane { Some(lane) } else { None };
+                masks.add_route(&source.name, &route.name, &made.mapping, lane);
             }
         }
-        masks
     }
+    masks
 }
 
 /// Loads a configuration file and all that it names.

@@ -85,6 +85,8 @@ pub enum Body {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct MapError {
+    /// What it is about, without any value: a target path, or `url`.
+    pub place: String,
     /// In words, with the path of the target element or the name of the expression.
     pub reason: String,
 }
@@ -93,7 +95,7 @@ impl MapError {
     /// An error in what stands at a place, such as `url` or `Customer.Id`.
     #[must_use]
     pub fn at(place: &str, error: &ExpressionError) -> Self {
-        Self { reason: format!("{place}: {error}") }
+        Self { place: place.to_owned(), reason: format!("{place}: {error}") }
     }
 }
 
@@ -150,7 +152,8 @@ fn rest_address(rest: &RestCalls, subject: &Subject<'_>) -> Result<Text, MapErro
         url.push_plain(&query);
     }
     if url.reveal().len() > URL_BYTES_MAX {
-        return Err(MapError { reason: format!("url: is longer than {URL_BYTES_MAX} bytes") });
+        let reason = format!("url: is longer than {URL_BYTES_MAX} bytes");
+        return Err(MapError { place: "url".to_owned(), reason });
     }
     Ok(url)
 }
@@ -183,6 +186,7 @@ fn rendered(document: &Document, content_type: &str, subject: &Subject<'_>) -> R
     let text = document.render(subject).map_err(|error| MapError::at(document.file(), &error))?;
     if content_type.contains("xml") {
         crate::parse::well_formed(&text, XML_DEPTH_MAX).map_err(|error| MapError {
+            place: document.file().to_owned(),
             reason: format!("{}: what it gives is not well-formed XML: {error}", document.file()),
         })?;
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 
 use crate::envelope::Value;
@@ -13,6 +13,8 @@ use crate::expression::{Document, Expression, Template};
 use crate::map::soap::Message;
 use crate::map::{Body, Calls, Leaf, Mapping, Tree};
 use crate::parse;
+
+mod reason;
 
 /// What stands in place of a value.
 pub const HIDDEN: &str = "(masked)";
@@ -42,19 +44,33 @@ pub struct Masks {
 pub struct Made {
     /// The names under which they leave.
     names: BTreeSet<String>,
+    /// What else is made of them, as reasons name it: the URL, templates.
+    places: BTreeSet<String>,
     /// They leave under names that cannot be told.
     everywhere: bool,
     /// They make lanes.
     lane: bool,
 }
 
+impl Made {
+    fn add(&mut self, Self { names, places, everywhere, lane }: Self) {
+        self.names.extend(names);
+        self.places.extend(places);
+        self.everywhere |= everywhere;
+        self.lane |= lane;
+    }
+}
+
 /// What is to be hidden of one notification, and of what was made of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masking {
     names: BTreeSet<String>,
+    places: BTreeSet<String>,
     values: Vec<String>,
     everywhere: bool,
     lane: bool,
+    /// The record has nothing in any of these fields.
+    bare: bool,
     /// What it was is not known any more.
     unknown: bool,
 }
@@ -65,27 +81,13 @@ impl Masks {
         self.sources.entry(source.to_owned()).or_default().extend(fields);
     }
 
-    /// Learns what a route of a source makes of that source's fields.
+    /// Learns what a route of a source makes of that source's fields, which are all known before; of one that was learned
+    /// already what else it makes.
     pub fn add_route(&mut self, source: &str, route: &str, mapping: &Mapping, lane: Option<&Expression>) {
         let Some(fields) = self.sources.get(source).filter(|fields| !fields.is_empty()) else { return };
         let lane = lane.is_some_and(|lane| reads(lane.names(), fields));
-        self.routes.insert(route.to_owned(), Made { lane, ..made(mapping, fields) });
-    }
-
-    /// What is hidden here or there.
-    #[must_use]
-    pub fn with(&self, other: &Self) -> Self {
-        let mut both = self.clone();
-        for (source, fields) in &other.sources {
-            both.add_source(source, fields.iter().cloned());
-        }
-        for (route, Made { names, everywhere, lane }) in &other.routes {
-            let made = both.routes.entry(route.clone()).or_default();
-            made.names.extend(names.iter().cloned());
-            made.everywhere |= everywhere;
-            made.lane |= lane;
-        }
-        both
+        let made = Made { lane, ..made(mapping, fields) };
+        self.routes.entry(route.to_owned()).or_default().add(made);
     }
 
     /// Whether something of a source is hidden.
@@ -113,7 +115,8 @@ impl Masks {
         if fields.is_empty() {
             return None;
         }
-        Some(Masking { names: fields.clone(), values: values(xml, fields), ..Masking::default() })
+        let bare = is_bare(xml, fields);
+        Some(Masking { names: fields.clone(), values: values(xml, fields), bare, ..Masking::default() })
     }
 
     /// What is to be hidden of a notification of a source, whose record may be pruned.
@@ -137,6 +140,7 @@ impl Masks {
         match self.routes.get(route) {
             Some(made) => {
                 masking.names.extend(made.names.iter().cloned());
+                masking.places.extend(made.places.iter().cloned());
                 masking.everywhere |= made.everywhere;
                 masking.lane = made.lane;
             }
@@ -156,7 +160,8 @@ impl Masking {
         if self.unknown && !text.is_empty() {
             return HIDDEN.to_owned();
         }
-        let mut text = in_pairs(text, &self.names);
+        let reason = if self.tells(text) { reason::without_values(text) } else { text.to_owned() };
+        let mut text = in_pairs(&reason, &self.names);
         if text.contains('<') {
             text = in_xml(&text, &self.names, &mut |_| {});
         }
@@ -164,6 +169,30 @@ impl Masking {
             text = in_json(&text, &self.names);
         }
         self.values.iter().fold(text, |text, value| without(text, value))
+    }
+
+    /// Whether a reason may quote what is made of hidden fields.
+    fn tells(&self, reason: &str) -> bool {
+        !self.bare && reason::tells(reason, &self.names, &self.places)
+    }
+
+    /// What reasons have in common, one of which is this example, less what is to be hidden.
+    #[must_use]
+    pub fn hide_cause(&self, cause: &str, example: &str) -> String {
+        if self.tells(example) { self.hide(&reason::without_values(cause)) } else { self.hide(cause) }
+    }
+
+    /// What a header holds, less what is to be hidden.
+    #[must_use]
+    pub fn hide_header(&self, name: &str, value: &str) -> String {
+        let is_known = self.names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_known && !value.is_empty() { HIDDEN.to_owned() } else { self.hide_call(value) }
+    }
+
+    /// What stands at a path in what was sent, less what is to be hidden.
+    #[must_use]
+    pub fn hide_at(&self, path: &str, value: &str) -> String {
+        if reason::is_of(path, &self.names) { HIDDEN.to_owned() } else { self.hide_call(value) }
     }
 
     /// A value that was kept under a name, less what is to be hidden.
@@ -198,8 +227,15 @@ impl Masking {
     #[must_use]
     pub fn with(mut self, other: Self) -> Self {
         self.names.extend(other.names);
+        self.places.extend(other.places);
         self.values.extend(other.values);
-        Self { everywhere: self.everywhere || other.everywhere, unknown: self.unknown || other.unknown, ..self }
+        Self {
+            everywhere: self.everywhere || other.everywhere,
+            lane: self.lane || other.lane,
+            bare: self.bare && other.bare,
+            unknown: self.unknown || other.unknown,
+            ..self
+        }
     }
 
     /// A document of ours less what is to be hidden: calls in it by their keys.
@@ -267,6 +303,12 @@ fn texts(value: &Value, into: &mut Vec<String>) {
     }
 }
 
+/// Whether a record holds nothing in any of these fields; of what cannot be read that is not known.
+fn is_bare(xml: &str, fields: &BTreeSet<String>) -> bool {
+    let Ok(record) = parse::record(xml, None) else { return false };
+    !record.fields.iter().any(|field| fields.contains(&field.name) && field.value != Value::Null)
+}
+
 /// What a mapping makes of fields.
 fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
     let mut made = Made { names: fields.clone(), ..Made::default() };
@@ -275,6 +317,8 @@ fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
             if let Leaf::Expression(expression) = leaf
                 && reads(expression.names(), fields)
             {
+                // A form has it under the whole path.
+                made.names.insert(path.to_owned());
                 made.names.extend(path.rsplit('.').next().map(|name| name.trim_start_matches('@').to_owned()));
                 // A raw fragment, or the value of an element that also has attributes, stands under the name above.
                 if path.ends_with("$xml") || path.ends_with("$value") {
@@ -284,7 +328,7 @@ fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
         }
     };
     let of_template = |template: &Template| template.holes().any(|hole| reads(hole.names(), fields));
-    let of_document = |document: &Document| reads(document.names(), fields);
+    let of_document = |document: &Document| reads(document.names(), fields).then(|| document.file().to_owned());
     let headers = mapping.headers.iter().filter(|(_, template)| of_template(template));
     made.names.extend(headers.map(|(name, _)| name.clone()));
     match &mapping.calls {
@@ -292,18 +336,19 @@ fn made(mapping: &Mapping, fields: &BTreeSet<String>) -> Made {
             let query =
                 rest.query.iter().filter(|(_, expression): &&(String, Expression)| reads(expression.names(), fields));
             made.names.extend(query.map(|(name, _)| name.clone()));
-            made.everywhere |= of_template(&rest.url);
+            made.places.extend(of_template(&rest.url).then(|| "url".to_owned()));
             match &rest.body {
                 Body::None | Body::Whole => {}
                 Body::Json(tree) | Body::Form(tree) => in_tree(tree, &mut made),
-                Body::Document { document, .. } => made.everywhere |= of_document(document),
+                Body::Document { document, .. } => made.places.extend(of_document(document)),
             }
         }
         Calls::Soap(soap) => match &soap.message {
             Message::Arguments(tree) => in_tree(tree, &mut made),
-            Message::Document(document) => made.everywhere |= of_document(document),
+            Message::Document(document) => made.places.extend(of_document(document)),
         },
     }
+    made.everywhere = !made.places.is_empty();
     made
 }
 
@@ -502,7 +547,8 @@ fn in_pairs(text: &str, names: &BTreeSet<String>) -> String {
         let name = before.trim_end_matches('=').rsplit(separates).next().unwrap_or_default();
         hidden.push_str(before);
         rest = behind;
-        if names.contains(name) && !behind.starts_with(['"', '\'']) {
+        let decoded = percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned();
+        if (names.contains(name) || names.contains(&decoded)) && !behind.starts_with(['"', '\'']) {
             let length =
                 behind.find(|c: char| c.is_whitespace() || matches!(c, '&' | ';' | '#')).unwrap_or(behind.len());
             let (value, behind) = behind.split_at(length);
@@ -635,6 +681,39 @@ mod tests {
             ("=", "="),
         ] {
             assert_eq!(names.hide(text), hidden, "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_and_paths_are_hidden_by_their_names_and_reasons_only_where_the_record_has_something_to_hide() {
+        let names = masking(&["X-Code", "Person"], &[]);
+        assert_eq!(names.hide_header("x-code", "GE"), HIDDEN);
+        assert_eq!(
+            (names.hide_header("x-code", ""), names.hide_header("X-Other", "GE")),
+            (String::new(), "GE".to_owned())
+        );
+        for path in ["Order.Person.Name", "Order/Person[2]/@Code", "Person"] {
+            assert_eq!(names.hide_at(path, "GE"), HIDDEN, "{path}");
+        }
+        assert_eq!(names.hide_at("Order.Persons", "GE"), "GE");
+        assert_eq!(masking(&["E Mail"], &[]).hide("E+Mail=a&E%20Mail=b"), "E+Mail=(masked)&E%20Mail=(masked)");
+        let reason = "Person: int needs a number, not the text \"GE\"";
+        assert_eq!(names.hide(reason), "Person: int needs a number, not the text \"(masked)\"");
+        assert_eq!(names.hide_cause("Person: not the number 41", "Person: x"), "Person: not the number (masked)");
+        let bare = Masking { bare: true, ..names };
+        assert_eq!(bare.hide(reason), reason);
+        let mut masks = Masks::default();
+        masks.add_source("s", ["Email".to_owned()]);
+        let record =
+            |fields: &str| format!("<sObject xmlns:sf=\"urn:sobject.enterprise.soap.sforce.com\">{fields}</sObject>");
+        for (xml, is_bare) in [
+            (record("<sf:Name>n</sf:Name>"), true),
+            (record("<sf:Email xsi:nil=\"true\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"/>"), true),
+            (record("<sf:Email>a</sf:Email>"), false),
+            ("<sObject><Email>".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(masks.of_record("s", &xml).unwrap().bare, is_bare, "{xml}");
         }
     }
 

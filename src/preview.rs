@@ -9,7 +9,7 @@ use crate::delivery::Planned;
 use crate::dispatch;
 use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
-use crate::map::{self, Identity};
+use crate::map::{self, Identity, MapError};
 use crate::parse;
 use crate::receive::{Source, UnknownOrganization, guard};
 use crate::route;
@@ -35,7 +35,7 @@ pub struct Made {
     /// Its lane; none: no order to keep.
     pub lane: Option<String>,
     /// The call, or why the delivery is dead before one is made.
-    pub call: Result<Call, String>,
+    pub call: Result<Call, MapError>,
 }
 
 /// What a configuration makes of a notification.
@@ -100,12 +100,14 @@ impl<'l> Side<'l> {
     fn delivery(&self, planned: Planned, subject: &Subject<'_>) -> Made {
         let Planned { route, destination, lane, dead, .. } = planned;
         let call = match (dead, self.loaded.plan.routes.get(&route)) {
-            (Some(reason), _) => Err(reason),
-            (None, None) => Err(format!("route {route} makes no calls")),
+            (Some(reason), _) => Err(MapError { place: format!("route {route}"), reason }),
+            (None, None) => {
+                Err(MapError { place: format!("route {route}"), reason: format!("route {route} makes no calls") })
+            }
             (None, Some(planned)) => {
                 // Real keys are digests of this; both configurations make the same.
                 let identity = Identity { idempotency_key: format!("{}/{route}", subject.notification_id) };
-                map::call(&planned.mapping, subject, &identity).map_err(|error| error.reason)
+                map::call(&planned.mapping, subject, &identity)
             }
         };
         Made { destination, lane, call }

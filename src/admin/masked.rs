@@ -97,8 +97,17 @@ pub(super) async fn notifications(admin: &Admin, views: &mut [NotificationView])
 pub(super) fn considered(admin: &Admin, revisions: &[NotificationView], document: Json) -> Json {
     let terms = admin.keep.terms.load();
     let Some(view) = revisions.last() else { return document };
-    let masking = terms.masks.of_record(&view.notification.source, &view.notification.xml);
-    masking.map_or_else(|| document.clone(), |masking| masking.hide_document(&document))
+    let StoredNotification { source, xml, record_id, .. } = &view.notification;
+    let Some(masking) = terms.masks.of_record(source, xml) else { return document };
+    let mut hidden = masking.hide_document(&document);
+    for route in hidden.get_mut("routes").and_then(Json::as_array_mut).into_iter().flatten() {
+        let name = route.get("name").and_then(Json::as_str).unwrap_or_default();
+        let masking = terms.masks.of_call(source, name, xml);
+        if let (Some(masking), Some(Json::String(lane))) = (masking, route.get_mut("lane")) {
+            *lane = masking.hide_lane(lane, record_id);
+        }
+    }
+    hidden
 }
 
 /// Hides what is masked of deliveries: of their reasons, kept values and lanes.
@@ -214,8 +223,8 @@ pub(super) async fn issues(admin: &Admin, issues: &mut [Issue]) -> StoreResult<(
         }
         let xml = xml_of(admin, view.notification_row).await?;
         if let Some(masking) = terms.masks.of_call(&view.source, &view.route, &xml) {
+            issue.cause = masking.hide_cause(&issue.cause, &issue.example);
             issue.example = masking.hide(&issue.example);
-            issue.cause = masking.hide(&issue.cause);
         }
     }
     Ok(())

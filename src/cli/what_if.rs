@@ -70,7 +70,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     {
         bail!("there is no source {source:?}, neither in the new configuration nor in the one in force");
     }
-    let mut report = Report::new(version, &old.plan.mask.with(&new.plan.mask), old.masks().with(&new.masks()));
+    let mut report = Report::new(version, &old.plan.mask.with(&new.plan.mask), old.masks_with(&new));
     walk(archive.as_ref(), &args, (&Side::new(&old), &Side::new(&new)), &mut report).await?;
     if args.json {
         print::json(&report.json());

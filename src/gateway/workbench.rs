@@ -72,7 +72,7 @@ pub(super) fn compared(comparison: &Comparison, clock: &SharedClock) -> Result<J
                 .map_err(|problems| Fault::Wrong(said(&problems), problems_of(&problems)))?
         }
     };
-    let masks = (old.plan.mask.with(&new.plan.mask), old.masks().with(&new.masks()));
+    let masks = (old.plan.mask.with(&new.plan.mask), old.masks_with(&new));
     let mut report = Report::new(version.0, &masks.0, masks.1).with_messages(MESSAGES);
     let sides = (&Side::new(&old), &Side::new(&new));
     let begun = clock.monotonic();
@@ -127,13 +127,23 @@ fn told(loaded: &Loaded, stored: &StoredNotification, making: &Making) -> Json {
 
 fn call(loaded: &Loaded, stored: &StoredNotification, route: &str, made: &Made) -> Json {
     let Made { destination, lane, call } = made;
+    let masking = loaded.masks().of_call(&stored.source, route, &stored.xml);
+    let hide_lane = |lane: &String| match &masking {
+        Some(masking) => masking.hide_lane(lane, &stored.record_id),
+        None => lane.clone(),
+    };
+    let lane = lane.as_ref().map(hide_lane);
     let mut told = json!({"route": route, "matches": true, "destination": destination, "lane": lane});
     let mask = &loaded.plan.mask;
     let (key, value) = match call {
-        Err(reason) => ("dead", json!(mask.apply(reason))),
+        Err(error) => ("dead", json!(mask.apply(&error.reason))),
         Ok(call) => {
-            let headers: Vec<(String, String)> =
-                call.headers.iter().map(|(name, value)| (name.clone(), mask.apply(&value.masked()))).collect();
+            let headers = call.headers.iter().map(|(name, value)| {
+                let value = mask.apply(&value.masked());
+                let shown = masking.as_ref().map_or(value.clone(), |masking| masking.hide_header(name, &value));
+                (name.clone(), shown)
+            });
+            let headers: Vec<(String, String)> = headers.collect();
             let body = mask.apply(&String::from_utf8_lossy(&call.body));
             let line = format!("{} {}", call.method, mask.apply(&call.url.masked()));
             ("call", json!({"request_line": line, "headers": headers, "request": body}))
@@ -142,7 +152,7 @@ fn call(loaded: &Loaded, stored: &StoredNotification, route: &str, made: &Made) 
     if let Some(told) = told.as_object_mut() {
         told.insert(key.to_owned(), value);
     }
-    match loaded.masks().of_call(&stored.source, route, &stored.xml) {
+    match masking {
         Some(masking) => masking.hide_document(&told),
         None => told,
     }

@@ -68,13 +68,14 @@ impl SoapCalls {
                 Some((path, leaf)) => format!("{error} ({path} = {leaf})"),
                 None => error.to_string(),
             };
-            MapError { reason }
+            MapError { place: error.path, reason }
         })
     }
 
     fn rendered(&self, document: &Document, subject: &Subject<'_>) -> Result<Encoded, MapError> {
         let body = super::rendered(document, "text/xml", subject)?;
         soap::validate(&self.operation, &body).map_err(|error| MapError {
+            place: document.file().to_owned(),
             reason: format!("{}: what it gives is not what the WSDL wants: {error}", document.file()),
         })?;
         let action = self.operation.soap_action();

@@ -130,7 +130,10 @@ impl Leaf {
 
 /// The texts of a value that may be one or a flat list; none gives no text, `nil` an empty one.
 pub(super) fn scalars(place: &str, value: &Json) -> Result<Vec<String>, MapError> {
-    let fail = || MapError { reason: format!("{place}: a single value or a flat list is needed, not {value}") };
+    let fail = || {
+        let reason = format!("{place}: a single value or a flat list is needed, not {value}");
+        MapError { place: place.to_owned(), reason }
+    };
     let items = match value {
         Json::Array(items) => items.as_slice(),
         Json::Null => return Ok(Vec::new()),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::fields::{self, Fields};
-use crate::masking::{HIDDEN, Masking, Masks};
+use crate::map::MapError;
+use crate::masking::{Masking, Masks};
 use crate::preview::{Made, Making, Side};
 use crate::secret::Mask;
 use crate::store::{NotificationView, StoredNotification};
@@ -32,6 +33,8 @@ enum Place {
     Fails(String),
     /// A call could be made where none can now.
     Mended(String),
+    /// No call can be made now and none could, for another reason, which is about this path.
+    StillFails(String),
     Destination,
     Lane,
     /// Method and address.
@@ -51,6 +54,7 @@ impl Place {
             Self::NotMade => "would not be made any more".to_owned(),
             Self::Fails(path) => format!("would fail at {path}"),
             Self::Mended(path) => format!("would not fail any more at {path}"),
+            Self::StillFails(path) => format!("fails as it does now, for another reason, at {path}"),
             Self::Destination => "destination".to_owned(),
             Self::Lane => "lane".to_owned(),
             Self::Line => "request line".to_owned(),
@@ -68,6 +72,7 @@ impl Place {
             Self::NotMade => ("not_made", None),
             Self::Fails(path) => ("fails", Some(path)),
             Self::Mended(path) => ("mended", Some(path)),
+            Self::StillFails(path) => ("still_failing", Some(path)),
             Self::Destination => ("destination", None),
             Self::Lane => ("lane", None),
             Self::Line => ("line", None),
@@ -98,17 +103,35 @@ struct RouteReport {
     groups: BTreeMap<Place, Group>,
 }
 
-/// A value less what its source masks.
-fn hide(masking: &Masking, place: &Place, value: &str) -> String {
+/// What is told of one side of a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    /// In words of ours, such as why there is no call.
+    Words(String),
+    /// What stands there.
+    Value(String),
+}
+
+/// It less what its source masks.
+fn hide(masking: Option<&Masking>, place: &Place, record_id: &str, told: Told) -> String {
+    let (masking, value) = match (masking, told) {
+        (None, Told::Words(text) | Told::Value(text)) => return text,
+        (Some(masking), Told::Words(reason)) => return masking.hide(&reason),
+        (Some(masking), Told::Value(value)) => (masking, value),
+    };
     match place {
-        Place::Field(path) => {
-            let name = path.rsplit(['.', '/', '@']).next().unwrap_or_default().split('[').next().unwrap_or_default();
-            masking.hide_value(name, &Value::from(value)).as_str().unwrap_or(HIDDEN).to_owned()
-        }
-        Place::Line | Place::Header(_) | Place::Body | Place::Others => masking.hide_call(value),
-        Place::Made | Place::NotMade | Place::Fails(_) | Place::Mended(_) | Place::Destination | Place::Lane => {
-            masking.hide(value)
-        }
+        Place::Field(path) => masking.hide_at(path, &value),
+        Place::Header(name) => masking.hide_header(name, &value),
+        Place::Lane => masking.hide_lane(&value, record_id),
+        Place::Destination => masking.hide(&value),
+        Place::Made
+        | Place::NotMade
+        | Place::Fails(_)
+        | Place::Mended(_)
+        | Place::StillFails(_)
+        | Place::Line
+        | Place::Body
+        | Place::Others => masking.hide_call(&value),
     }
 }
 
@@ -120,6 +143,8 @@ struct Counts {
     /// A call could not be made any more, or a new delivery could have none.
     failing: u64,
     mended: u64,
+    /// A call can be made neither now nor then, for the same reason or another.
+    still_failing: u64,
     routed: u64,
     not_routed: u64,
 }
@@ -131,10 +156,8 @@ impl Counts {
         self.mended += has(&|place| matches!(place, Place::Mended(_)));
         self.routed += has(&|place| *place == Place::Made);
         self.not_routed += has(&|place| *place == Place::NotMade);
-        // What fails now too, for another reason, is another as well.
         let is_another = |place: &Place| match place {
-            Place::Fails(_) => !is_failing,
-            Place::Mended(_) | Place::Made | Place::NotMade => false,
+            Place::Fails(_) | Place::Mended(_) | Place::StillFails(_) | Place::Made | Place::NotMade => false,
             Place::Destination
             | Place::Lane
             | Place::Line
@@ -209,26 +232,28 @@ impl Report {
             return;
         }
         let (before, after) = (old.make(notification), new.make(notification));
-        let mut is_failing = false;
+        let (mut is_failing, mut fails_still) = (false, false);
         let mut others = BTreeMap::new();
         let names: BTreeSet<&String> = before.routes.keys().chain(after.routes.keys()).collect();
         for route in names {
             let made = (before.routes.get(route), after.routes.get(route));
             let differences = match made {
                 (Some(one), Some(other)) => compare(one, other),
-                (Some(_), None) => vec![(Place::NotMade, None, Some(why_not(route, &after, new)))],
+                (Some(_), None) => vec![(Place::NotMade, None, Some(Told::Words(why_not(route, &after, new))))],
                 (None, Some(made)) => vec![made_anew(route, &before, old, made)],
                 (None, None) => Vec::new(),
             };
             let (could, can) =
                 (made.0.is_none_or(|made| made.call.is_ok()), made.1.is_none_or(|made| made.call.is_ok()));
             is_failing |= could && !can;
+            fails_still |= !could && !can;
             if differences.is_empty() {
                 self.routes.entry(route.clone()).or_default().same += 1;
             } else {
                 others.insert(route, differences);
             }
         }
+        self.counts.still_failing += u64::from(fails_still);
         if others.is_empty() {
             return;
         }
@@ -255,10 +280,9 @@ impl Report {
         let more = differences.len().saturating_sub(OF_ONE_MAX);
         let mut told = Vec::new();
         for (place, old, new) in differences {
-            let show = |value: Option<String>| {
-                let masked =
-                    value.map(|value| masking.as_ref().map_or(value.clone(), |masking| hide(masking, &place, &value)));
-                masked.map(|value| cut(&self.mask.apply(&value)))
+            let show = |told: Option<Told>| {
+                let shown = told.map(|told| hide(masking.as_ref(), &place, &notification.record_id, told));
+                shown.map(|value| cut(&self.mask.apply(&value)))
             };
             let (old, new) = (show(old), show(new));
             if self.messages_max > 0 && told.len() < OF_ONE_MAX {
@@ -292,7 +316,7 @@ impl Report {
             let differences: Vec<Value> = route.groups.iter().map(group).collect();
             json!({"route": name, "same": route.same, "differ": route.differ, "differences": differences})
         };
-        let Counts { changed, failing, mended, routed, not_routed } = self.counts;
+        let Counts { changed, failing, mended, still_failing, routed, not_routed } = self.counts;
         let same = self.looked_at - self.skipped - self.pruned - self.differ;
         json!({
             "against": self.version,
@@ -301,8 +325,8 @@ impl Report {
             "pruned": self.pruned,
             "differ": self.differ,
             "counts": {
-                "same": same, "changed": changed, "failing": failing, "mended": mended, "routed": routed,
-                "not_routed": not_routed,
+                "same": same, "changed": changed, "failing": failing, "mended": mended,
+                "still_failing": still_failing, "routed": routed, "not_routed": not_routed,
             },
             "routes": self.routes.iter().map(route).collect::<Vec<_>>(),
         })
@@ -316,7 +340,7 @@ impl Report {
 }
 
 /// What is another: where, what it is now, what it would be.
-type Difference = (Place, Option<String>, Option<String>);
+type Difference = (Place, Option<Told>, Option<Told>);
 
 /// Why a route makes no delivery of a notification.
 fn why_not(route: &str, making: &Making, side: &Side<'_>) -> String {
@@ -328,41 +352,51 @@ fn why_not(route: &str, making: &Making, side: &Side<'_>) -> String {
 }
 
 fn made_anew(route: &str, before: &Making, old: &Side<'_>, made: &Made) -> Difference {
+    let none = Some(Told::Words(why_not(route, before, old)));
     match &made.call {
-        Ok(call) => (Place::Made, Some(why_not(route, before, old)), Some(line(call))),
-        Err(reason) => (Place::Fails(path_of(reason)), Some(why_not(route, before, old)), Some(reason.clone())),
+        Ok(call) => (Place::Made, none, line(call)),
+        Err(error) => (Place::Fails(cut(&error.place)), none, words(error)),
     }
 }
 
-/// What a reason begins with: the place that it is about, without the value there, so that one fault is one difference.
-fn path_of(reason: &str) -> String {
-    let end = [": ", " = "].iter().filter_map(|sign| reason.find(sign)).min().unwrap_or(reason.len());
-    cut(reason.get(..end).unwrap_or(reason))
+fn words(error: &MapError) -> Option<Told> {
+    Some(Told::Words(error.reason.clone()))
 }
 
-fn line(call: &Call) -> String {
-    format!("{} {}", call.method, call.url.masked())
+fn line(call: &Call) -> Option<Told> {
+    Some(Told::Value(format!("{} {}", call.method, call.url.masked())))
+}
+
+/// Whether two reasons say the same: the expressions that they quote may be others.
+fn say_the_same(one: &MapError, other: &MapError) -> bool {
+    let parts = |error: &MapError| {
+        let parts = error.reason.split('`').enumerate();
+        parts.filter(|(place, _)| place % 2 == 0).map(|(_, part)| part.to_owned()).collect::<Vec<_>>()
+    };
+    one.place == other.place && parts(one) == parts(other)
 }
 
 fn compare(old: &Made, new: &Made) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let mut differ = |place: Place, old: Option<String>, new: Option<String>| {
+    let mut differ = |place: Place, old: Option<Told>, new: Option<Told>| {
         if old != new {
             differences.push((place, old, new));
         }
     };
-    differ(Place::Destination, Some(old.destination.clone()), Some(new.destination.clone()));
-    let lane = |made: &Made| Some(made.lane.clone().unwrap_or_else(|| "none".to_owned()));
+    let value = |text: &String| Some(Told::Value(text.clone()));
+    differ(Place::Destination, value(&old.destination), value(&new.destination));
+    let lane = |made: &Made| made.lane.as_ref().map_or_else(|| Some(Told::Words("none".to_owned())), value);
     differ(Place::Lane, lane(old), lane(new));
     match (&old.call, &new.call) {
         (Ok(one), Ok(other)) => {
-            differ(Place::Line, Some(line(one)), Some(line(other)));
+            differ(Place::Line, line(one), line(other));
             differences.extend(headers(one, other));
             differences.extend(bodies(one, other));
         }
-        (Ok(call), Err(reason)) => differ(Place::Fails(path_of(reason)), Some(line(call)), Some(reason.clone())),
-        (Err(reason), Ok(call)) => differ(Place::Mended(path_of(reason)), Some(reason.clone()), Some(line(call))),
-        (Err(one), Err(other)) => differ(Place::Fails(path_of(other)), Some(one.clone()), Some(other.clone())),
+        (Ok(call), Err(error)) => differ(Place::Fails(cut(&error.place)), line(call), words(error)),
+        (Err(error), Ok(call)) => differ(Place::Mended(cut(&error.place)), words(error), line(call)),
+        (Err(one), Err(other)) if say_the_same(one, other) => {}
+        (Err(one), Err(other)) => differ(Place::StillFails(cut(&other.place)), words(one), words(other)),
     }
     differences
 }
@@ -386,7 +420,8 @@ fn headers(old: &Call, new: &Call) -> Vec<Difference> {
 fn each(old: &Fields, new: &Fields, place: impl Fn(String) -> Place) -> Vec<Difference> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let differs = |name: &&String| old.get(*name) != new.get(*name);
-    let difference = |name: &String| (place(name.clone()), old.get(name).cloned(), new.get(name).cloned());
+    let value = |fields: &Fields, name: &String| fields.get(name).cloned().map(Told::Value);
+    let difference = |name: &String| (place(name.clone()), value(old, name), value(new, name));
     names.into_iter().filter(differs).map(difference).collect()
 }
 
@@ -398,11 +433,11 @@ fn bodies(old: &Call, new: &Call) -> Vec<Difference> {
     let apart = |call: &Call| fields::of(&content_type(call), &text(call));
     let differences = match (apart(old), apart(new)) {
         (Some(one), Some(other)) => each(&one, &other, Place::Field),
-        _ => vec![(Place::Body, Some(text(old)), Some(text(new)))],
+        _ => vec![(Place::Body, Some(Told::Value(text(old))), Some(Told::Value(text(new))))],
     };
     if differences.is_empty() {
         let same = "the same values, written otherwise".to_owned();
-        return vec![(Place::Body, None, Some(same))];
+        return vec![(Place::Body, None, Some(Told::Words(same)))];
     }
     differences
 }

@@ -44,6 +44,7 @@ mod linear;
 mod lists;
 mod logs;
 mod looks;
+mod masking;
 mod messages;
 mod metrics;
 #[cfg(feature = "postgres")]

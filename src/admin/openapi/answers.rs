@@ -305,6 +305,8 @@ struct ComparedCounts {
     failing: u64,
     /// A call where there is a dead letter now.
     mended: u64,
+    /// A dead letter as there is now, for the same reason (then it is one of `same`) or another.
+    still_failing: u64,
     /// A delivery that is not made now.
     routed: u64,
     /// No delivery where one is made now.

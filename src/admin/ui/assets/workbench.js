@@ -100,8 +100,8 @@
   };
 
   const comparedCards = (compared) => {
-    const { same, changed, failing, mended, routed, not_routed: notRouted } = compared.counts;
-    const counts = `${compared.looked_at} looked at: ${same} stay the same, ${changed} make other calls, ${failing} newly fail, ${mended} fail no more, ${routed} newly routed, ${notRouted} routed no more.`;
+    const { same, changed, failing, mended, still_failing: stillFailing, routed, not_routed: notRouted } = compared.counts;
+    const counts = `${compared.looked_at} looked at: ${same} stay the same, ${changed} make other calls, ${failing} newly fail, ${mended} fail no more, ${stillFailing} fail as they do now, ${routed} newly routed, ${notRouted} routed no more.`;
     const cards = [make("h2", "Over the messages that came last"), make("p", counts, failing ? "problem" : "quiet")];
     if (!compared.complete) cards.push(make("p", "Not all was compared: it would have taken too long, or too much memory.", "warning"));
     for (const message of compared.messages) {
