@@ -64,9 +64,10 @@ pub fn check_level(level: &str) -> Result<(), String> {
 
 /// Starts logging to standard error. `level` is a filter such as `info` or `omgate=debug`. Only the first call counts.
 pub fn log(format: LogFormat, level: &str) {
-    // The listeners' own library speaks of its workers; that is no news to an operator. A level given by name wins.
+    // The libraries of listeners and of watched files speak of their own work; that is no news to an operator. A level given
+    // by name wins.
     // yaserde logs what it reads and writes: that is payload, and stays out at any level.
-    let directives = format!("actix_server=warn,{level},yaserde=off,yaserde_derive=off");
+    let directives = format!("actix_server=warn,notify=warn,{level},yaserde=off,yaserde_derive=off");
     let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let base = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);

@@ -324,7 +324,10 @@ fn crossed(headers: &HeaderMap, path: &str) -> Option<(u16, String)> {
     if let Some(origin) = headers.get(ORIGIN)
         && !origin.to_str().is_ok_and(is_own)
     {
-        return Some((403, format!("the call comes from another origin: {origin:?}; open the page at its own address")));
+        return Some((
+            403,
+            format!("the call comes from another origin: {origin:?}; open the page at its own address"),
+        ));
     }
     match site {
         "" | "same-origin" | "none" => None,

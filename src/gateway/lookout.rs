@@ -112,7 +112,7 @@ fn dead(known: &mut Known, ledger: &Ledger, now: Timestamp, monotonic: Duration)
             dead.new = Some((new, since, monotonic));
             let letters = if new == 1 { "1 new dead letter".to_owned() } else { format!("{new} new dead letters") };
             let message = format!(
-                "{letters} since {}, {} in all; omgate issues says what is behind them",
+                "{letters} since {}, {} in all; omgate issues list says what is behind them",
                 since.spoken(),
                 dead.count
             );
@@ -177,11 +177,13 @@ mod tests {
         let stands = |text: &str| Some(Say::Stands("dead", "erp".to_owned(), text.to_owned()));
         let over = Some(Say::Over("dead", "erp".to_owned()));
         assert_eq!(look(7, 0), None, "what was there before is no news");
-        let text = "1 new dead letter since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues says what is behind them";
+        let text =
+            "1 new dead letter since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues list says what is behind them";
         assert_eq!(look(8, 1), stands(text));
         assert_eq!(look(8, 2), None);
         assert_eq!(look(6, 3), None, "some were replayed");
-        let text = "3 new dead letters since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues says what is behind them";
+        let text =
+            "3 new dead letters since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues list says what is behind them";
         assert_eq!(look(8, 4), stands(text));
         assert_eq!(look(8, 63), None);
         assert_eq!(look(8, 64), over);

@@ -1,7 +1,8 @@
 //! The pages: in a real browser, over every page and every action; an empty gateway that is filled; who sees what.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -152,6 +153,40 @@ async fn every_page_and_action_works_in_a_browser() {
     let walked = tokio::task::spawn_blocking(move || command.current_dir(node).output().unwrap()).await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
     println!("{said}pictures are in {folder}");
+    assert!(walked.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_log_in_and_out_in_a_browser_and_a_command_for_its_first_token() {
+    const PASSWORD: &str = "correct horse battery";
+    let hash = omgate::account::hash(PASSWORD).unwrap();
+    let account = format!("[[account]]\nname = \"chief\"\npassword = \"{hash}\"\nrole = \"admin\"\n");
+    let (process, _sink) = busy(&account).await;
+    // The first token comes by a login: the password is read from standard input.
+    let create = |password: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omgate"));
+        command.args(["token", "create", "--name", "ci", "--login", "chief", "--config"]).arg(process.config());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let wrong = create("something else");
+    assert!(!wrong.status.success() && String::from_utf8_lossy(&wrong.stderr).contains("name or password is wrong"));
+    let made = create(PASSWORD);
+    let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    assert!(token.starts_with("omg_"), "{token}{}", String::from_utf8_lossy(&made.stderr));
+    let status = process.command(&["status", "--token", &token]);
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    let (chromium, node) = match browser() {
+        Ok(found) => found,
+        Err(reason) => return println!("skipped: {reason}; .ci/run installs it"),
+    };
+    let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/login.mjs");
+    let mut command = Command::new("timeout");
+    command.args(["120", "node", walk, &format!("http://127.0.0.1:{}", process.admin)]).arg(chromium);
+    command.args(["chief", PASSWORD]);
+    let walked = tokio::task::spawn_blocking(move || command.current_dir(node).output().unwrap()).await.unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
     assert!(walked.status.success(), "{said}");
 }
 
