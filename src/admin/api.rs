@@ -875,8 +875,12 @@ pub(super) async fn steer_job(
         "cancel" => bulk::Wish::Cancel,
         _ => return problem(404, "a job can be paused, resumed or cancelled"),
     };
-    if admin.jobs.get(id).is_some_and(|job| job.has_ended()) {
+    let found = admin.jobs.get(id);
+    if found.as_ref().is_some_and(bulk::Progress::has_ended) {
         return problem(409, &format!("job {id} has ended"));
+    }
+    if let Some(job) = found.filter(|_| because.dry_run) {
+        return HttpResponse::Ok().json(job);
     }
     match admin.jobs.steer(id, wish) {
         Some(progress) => {

@@ -41,9 +41,8 @@ enum Verb {
 struct OneArgs {
     /// The job's id.
     id: u64,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
 }
 
 /// Runs `omgate jobs`.
@@ -62,9 +61,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Resume(one) => (one, "resume"),
         Verb::Cancel(one) => (one, "cancel"),
     };
-    let nothing = ChangeArgs { reason: String::new(), dry_run: false, json: one.json };
-    let job = client.change(&format!("/jobs/{}/{verb}", one.id), &nothing).await?;
-    show(&Value::Array(vec![job]), one.json);
+    let OneArgs { id, change } = one;
+    let job = client.change(&format!("/jobs/{id}/{verb}"), &change).await?;
+    if change.dry_run && !change.json {
+        print::line(&format!("job {id} goes on as it does; {verb} would be done"));
+    }
+    show(&Value::Array(vec![job]), change.json);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -685,11 +685,15 @@ async fn a_job_is_paused_resumed_and_cancelled() {
         let body = one(&format!("04l{number}"), "x");
         assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
     }
-    let order = json!({"choose": {"route": "orders → sink", "state": "blocked"}, "reason": "not now", "rate": 20});
+    let order = json!({"choose": {"route": "orders → sink", "state": "blocked"}, "reason": "not now", "rate": 10});
     let (status, job) = gateway.change("/api/v1/deliveries/hold", &order).await;
     assert_eq!((status, job["total"].as_u64()), (202, Some(49)));
     let job = format!("/api/v1/jobs/{}", job["id"]);
     let steer = async |gateway: &Process, verb: &str| gateway.change(&format!("{job}/{verb}"), &json!({})).await;
+    let looked = gateway.command(&["jobs", "cancel", job.rsplit('/').next().unwrap(), "--dry-run"]);
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(looked.status.success() && said.contains("goes on as it does; cancel would be done"), "{said}");
+    assert_eq!(gateway.admin(&job).await["state"], "running", "what is only asked for changes nothing");
     assert_eq!(steer(&gateway, "pause").await.1["state"], "paused");
     let held = |ledger: &serde_json::Value| ledger["deliveries"]["held"].as_i64().unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
