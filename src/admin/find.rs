@@ -199,27 +199,28 @@ async fn numbered(admin: &Admin, id: Option<DeliveryId>) -> StoreResult<Vec<Expl
     Ok(vec![explained(admin, &mut HashMap::new(), view)])
 }
 
+impl Filter {
+    /// Writes its value to where a list's filter keeps it: by id of notification, organization, id of record, or field.
+    fn put(&self, [notification_id, organization, record_id, search]: [&mut Option<String>; 4]) {
+        let place = match self.name {
+            Key::NotificationId => notification_id,
+            Key::Organization => organization,
+            Key::RecordId => record_id,
+            Key::Search => search,
+        };
+        *place = Some(self.value.clone());
+    }
+}
+
 fn of_notifications(filter: &Filter, limit: u32) -> NotificationFilter {
     let mut asked = NotificationFilter { limit: Some(limit), ..NotificationFilter::default() };
-    let value = Some(filter.value.clone());
-    match filter.name {
-        Key::NotificationId => asked.notification_id = value,
-        Key::Organization => asked.organization = value,
-        Key::RecordId => asked.record_id = value,
-        Key::Search => asked.search = value,
-    }
+    filter.put([&mut asked.notification_id, &mut asked.organization, &mut asked.record_id, &mut asked.search]);
     asked
 }
 
 fn of_deliveries(filter: &Filter, limit: u32) -> DeliveryFilter {
     let mut asked = DeliveryFilter { limit: Some(limit), ..DeliveryFilter::default() };
-    let value = Some(filter.value.clone());
-    match filter.name {
-        Key::NotificationId => asked.notification_id = value,
-        Key::Organization => asked.organization = value,
-        Key::RecordId => asked.record_id = value,
-        Key::Search => asked.search = value,
-    }
+    filter.put([&mut asked.notification_id, &mut asked.organization, &mut asked.record_id, &mut asked.search]);
     asked
 }
 
