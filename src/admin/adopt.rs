@@ -1,17 +1,17 @@
 //! `POST /api/v1/sources/{name}/adopt`: what was quarantined of an organization goes its way, once the configuration has it.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::admin::body::Body;
+use crate::admin::bulk::Pace;
 use crate::admin::person::Person;
 use crate::admin::reroute::{self, Failed};
 use crate::admin::{Admin, api};
 use crate::store::{By, NotificationFilter, StoreError};
-
-/// How many notifications one call looks at.
-const AT_ONCE: u32 = 500;
 
 /// Which organization, and whether in earnest.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -28,6 +28,8 @@ pub(super) struct Order {
     even_if_newer: bool,
     #[serde(default)]
     dry_run: bool,
+    /// Changes a second: from 1 to 10,000, 100 unless it is said.
+    rate: Option<u32>,
     /// Why; it stands in the log.
     #[serde(default)]
     reason: String,
@@ -41,6 +43,8 @@ pub(super) struct Found {
     in_force: bool,
     /// Quarantined notifications of the organization that were looked at.
     waiting: u64,
+    /// Quarantined notifications of the source that were looked at, by the organization that they name.
+    quarantined: BTreeMap<String, u64>,
     /// Those that a route matches now.
     routed: u64,
     /// The deliveries that these make.
@@ -72,33 +76,37 @@ pub(super) async fn adopt(
     let Some(in_force) = (admin.takes)(&source, &order.organization) else {
         return api::problem(404, &format!("there is no source {source:?}"));
     };
-    match look(&admin, &source, &order, in_force).await {
-        Ok(found) => {
-            if in_force && !order.dry_run {
-                let Found { routed, deliveries, .. } = found;
-                let by = By::new(person.0, &order.reason);
-                let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
-                admin.audit(by, "adopt", ("source", &source), routed, &result).await;
-                tracing::info!(
-                    source,
-                    organization = order.organization,
-                    routed,
-                    deliveries,
-                    "an organization was adopted"
-                );
-            }
-            HttpResponse::Ok().json(found)
-        }
-        Err(error) => api::from_store(&error),
-    }
+    let pace = match Pace::of(order.rate) {
+        Ok(pace) => pace,
+        Err(detail) => return api::problem(400, &detail),
+    };
+    api::answer(reroute::to_its_end(carry_out(admin, (source, in_force), order, pace, person)).await)
 }
 
-async fn look(admin: &Admin, source: &str, order: &Order, in_force: bool) -> Result<Found, StoreError> {
+async fn carry_out(
+    admin: web::Data<Admin>,
+    (source, in_force): (String, bool),
+    order: Order,
+    pace: Pace,
+    person: Person,
+) -> Result<Found, StoreError> {
+    let found = look(&admin, (&source, in_force), &order, pace).await?;
+    if in_force && !order.dry_run {
+        let Found { routed, deliveries, .. } = found;
+        let by = By::new(person.0, &order.reason);
+        let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
+        admin.audit(by, "adopt", ("source", &source), routed, &result).await;
+        tracing::info!(source, organization = order.organization, routed, deliveries, "an organization was adopted");
+    }
+    Ok(found)
+}
+
+async fn look(admin: &Admin, (source, in_force): (&str, bool), order: &Order, pace: Pace) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: Some(source.to_owned()),
         kind: Some("quarantined".to_owned()),
         after: Some(order.after),
-        limit: Some(AT_ONCE),
+        limit: Some(reroute::at_once(pace)),
         ..NotificationFilter::default()
     };
     let quarantined = admin.store.notifications(filter).await?;
@@ -106,6 +114,7 @@ async fn look(admin: &Admin, source: &str, order: &Order, in_force: bool) -> Res
     found.next = quarantined.next;
     let wanted = reroute::organization_key(&order.organization);
     for view in quarantined.iter().map(|view| &view.notification) {
+        *found.quarantined.entry(view.organization_id.clone()).or_default() += 1;
         if reroute::organization_key(&view.organization_id) != wanted {
             continue;
         }
@@ -116,7 +125,7 @@ async fn look(admin: &Admin, source: &str, order: &Order, in_force: bool) -> Res
         let notification_id = view.notification_id.clone();
         // The organization is one of the source's; the outbound message need not be.
         let one = match (admin.admits)(view) {
-            Ok(()) => reroute::one(admin, order.even_if_newer, order.dry_run, view).await,
+            Ok(()) => reroute::one(admin, order.even_if_newer, reroute::in_earnest(order.dry_run, pace), view).await,
             Err(reason) => Err(StoreError::Conflict(reason)),
         };
         match one {

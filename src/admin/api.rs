@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::body::Body;
-use crate::admin::bulk::{self, Choice, Jobs, RATE_MAX};
+use crate::admin::bulk::{self, Choice, Jobs, Pace};
 use crate::admin::entry::lacking;
 use crate::admin::names::{Asked, no_system};
 use crate::admin::needs::{self, NeedsPerson};
@@ -672,7 +672,7 @@ pub(super) struct Many {
     #[serde(default)]
     mapping: Mapped,
     to: Option<String>,
-    /// Changes a second.
+    /// Changes a second: from 1 to 10,000, 100 unless it is said.
     rate: Option<u32>,
 }
 
@@ -717,7 +717,11 @@ pub(super) async fn change_many(
     caller: Caller,
 ) -> HttpResponse {
     let many = many.into_inner();
-    let (rate, dry_run) = (many.rate, many.dry_run);
+    let dry_run = many.dry_run;
+    let pace = match Pace::of(many.rate) {
+        Ok(pace) => pace,
+        Err(detail) => return problem(400, &detail),
+    };
     let (change, mut choice, wish) = match wanted(&verb, many) {
         Ok(wanted) => wanted,
         Err((status, detail)) => return problem(status, &detail),
@@ -748,7 +752,7 @@ pub(super) async fn change_many(
         choice,
         wish,
         who: person.0,
-        rate,
+        pace,
         total: forecast.count + forecast.missing,
         waits: forecast.waits,
         hint: forecast.hint,
@@ -761,12 +765,9 @@ pub(super) async fn change_many(
 
 /// What a call wants done, to which deliveries, and how; or what is wrong with it.
 fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String)> {
-    let Many { choose, reason, dry_run, even_if_newer, mapping, to, rate } = many;
+    let Many { choose, reason, dry_run, even_if_newer, mapping, to, rate: _ } = many;
     let change =
         change_of(verb, even_if_newer, (&reason, dry_run)).map_err(|(status, detail)| (status, detail.to_owned()))?;
-    if rate.is_some_and(|rate| !(1..=RATE_MAX).contains(&rate)) {
-        return Err((400, format!("the rate must be from 1 to {RATE_MAX} changes a second")));
-    }
     let choice = meant(&change, choose.ordered()).map_err(|detail| (400, detail))?;
     let is_odd = !matches!(change, Change::Replay { .. }) && (mapping != Mapped::Anew || to.is_some());
     let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };

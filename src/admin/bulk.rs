@@ -26,14 +26,37 @@ const REFUSALS_MAX: usize = 100;
 const ENDED_MAX: usize = 100;
 /// How many may be under way at once.
 const RUNNING_MAX: usize = 8;
-/// Calls a second unless it is said.
+/// Changes a second unless it is said.
 const RATE: u32 = 100;
 /// The fastest.
-pub(super) const RATE_MAX: u32 = 10_000;
+const RATE_MAX: u32 = 10_000;
 /// A store that does not take a change now is asked again after this long.
 const AGAIN: Duration = Duration::from_millis(500);
 /// So long it may take a job to write down that it ended, when the gateway ends it.
 const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many things are changed a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace(u32);
+
+impl Pace {
+    /// The pace of a rate that was asked for; what is wrong with it.
+    pub(super) fn of(rate: Option<u32>) -> Result<Self, String> {
+        let rate = rate.unwrap_or(RATE);
+        let is_fine = (1..=RATE_MAX).contains(&rate);
+        is_fine.then_some(Self(rate)).ok_or_else(|| format!("the rate must be from 1 to {RATE_MAX} changes a second"))
+    }
+
+    /// The time from one change to the next.
+    pub(super) fn between(self) -> Duration {
+        Duration::from_secs(1) / self.0.max(1)
+    }
+
+    /// How many changes a time has room for; one at least.
+    pub(super) fn within(self, time: Duration) -> u32 {
+        u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_mul(self.0).max(1)
+    }
+}
 
 /// Which deliveries.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -306,7 +329,7 @@ pub(super) struct Order {
     pub(super) wish: replay::Wish,
     /// Who wants it.
     pub(super) who: String,
-    pub(super) rate: Option<u32>,
+    pub(super) pace: Pace,
     pub(super) total: u64,
     pub(super) waits: Vec<Wait>,
     pub(super) hint: Option<String>,
@@ -468,7 +491,6 @@ async fn run(admin: &Admin, order: &Order, job: &Job, wished: watch::Receiver<Wi
 
 /// Changes one after the other.
 async fn walk(admin: &Admin, order: &Order, job: &Job, heard: &mut Heard) -> StoreResult<Ended> {
-    let between = Duration::from_secs(1) / order.rate.unwrap_or(RATE).clamp(1, RATE_MAX);
     // What is made from here on, by the job itself or by what comes in, was never meant.
     let newest = DeliveryFilter { limit: Some(1), ..DeliveryFilter::default() };
     let newest = admin.store.deliveries(newest).await?.first().map_or(0, |view| view.delivery_id.0);
@@ -484,7 +506,7 @@ async fn walk(admin: &Admin, order: &Order, job: &Job, heard: &mut Heard) -> Sto
             if let Some(ended) = change(admin, order, job, heard, &view).await? {
                 return Ok(ended);
             }
-            heard.rest(between).await;
+            heard.rest(order.pace.between()).await;
         }
     }
     Ok(Ended::Done)

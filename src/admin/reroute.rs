@@ -1,9 +1,12 @@
 //! `POST /api/v1/notifications/reroute`: what no route matched is routed again, oldest first, by the routes in force.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::body::Body;
+use crate::admin::bulk::Pace;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
@@ -12,6 +15,8 @@ use crate::store::{By, DeliveryFilter, DeliveryView, NotificationFilter, StoreEr
 
 /// How many notifications one call looks at.
 const AT_ONCE: u32 = 500;
+/// Where they are routed slowly, no more than take so long: whoever asked waits for the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many of the latest deliveries of a record are looked at for a later state.
 const LATER_MAX: u32 = 20;
 
@@ -30,6 +35,8 @@ pub(super) struct Order {
     even_if_newer: bool,
     #[serde(default)]
     dry_run: bool,
+    /// Changes a second: from 1 to 10,000, 100 unless it is said.
+    rate: Option<u32>,
     /// Why; it stands in the log.
     #[serde(default)]
     reason: String,
@@ -71,31 +78,43 @@ pub(super) async fn reroute(admin: web::Data<Admin>, order: Body<Order>, person:
     if let Some(fault) = (Asked { source: order.source.as_deref(), ..Asked::default() }).fault(&admin).await {
         return fault;
     }
-    match look(&admin, &order).await {
-        Ok(found) => {
-            if !order.dry_run {
-                let Found { routed, deliveries, .. } = found;
-                let source = order.source.as_deref().unwrap_or("*");
-                admin.audit(By::new(person.0, &order.reason), "reroute", ("source", source), routed, "done").await;
-                tracing::info!(
-                    routed,
-                    deliveries,
-                    reason = order.reason,
-                    "a person had unrouted notifications routed again"
-                );
-            }
-            HttpResponse::Ok().json(found)
-        }
-        Err(error) => api::from_store(&error),
-    }
+    let pace = match Pace::of(order.rate) {
+        Ok(pace) => pace,
+        Err(detail) => return api::problem(400, &detail),
+    };
+    api::answer(to_its_end(carry_out(admin, order, pace, person)).await)
 }
 
-async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
+/// Goes on also when whoever asked goes away: what was routed stands in the audit log.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|_| Err(StoreError::Refused("the routing broke off".to_owned())))
+}
+
+async fn carry_out(admin: web::Data<Admin>, order: Order, pace: Pace, person: Person) -> Result<Found, StoreError> {
+    let found = look(&admin, &order, pace).await?;
+    if !order.dry_run {
+        let Found { routed, deliveries, .. } = found;
+        let source = order.source.as_deref().unwrap_or("*");
+        admin.audit(By::new(person.0, &order.reason), "reroute", ("source", source), routed, "done").await;
+        tracing::info!(routed, deliveries, reason = order.reason, "a person had unrouted notifications routed again");
+    }
+    Ok(found)
+}
+
+/// How many notifications a call looks at.
+pub(super) fn at_once(pace: Pace) -> u32 {
+    pace.within(PATIENCE).min(AT_ONCE)
+}
+
+async fn look(admin: &Admin, order: &Order, pace: Pace) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: order.source.clone(),
         kind: Some("unrouted".to_owned()),
         after: Some(order.after),
-        limit: Some(AT_ONCE),
+        limit: Some(at_once(pace)),
         ..NotificationFilter::default()
     };
     let unrouted = admin.store.notifications(filter).await?;
@@ -103,7 +122,7 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();
-        match one(admin, order.even_if_newer, order.dry_run, &view.notification).await {
+        match one(admin, order.even_if_newer, in_earnest(order.dry_run, pace), &view.notification).await {
             Ok(0) => {}
             Ok(deliveries) => {
                 found.routed += 1;
@@ -116,6 +135,11 @@ async fn look(admin: &Admin, order: &Order) -> Result<Found, StoreError> {
         }
     }
     Ok(found)
+}
+
+/// The pace of what is done in earnest; none for what is only asked.
+pub(super) fn in_earnest(dry_run: bool, pace: Pace) -> Option<Pace> {
+    (!dry_run).then_some(pace)
 }
 
 /// What counts of an organization's id.
@@ -150,11 +174,12 @@ async fn refuse_outdated(admin: &Admin, content: &StoredNotification, planned: &
     Ok(())
 }
 
-/// Routes one by its newest content; how many deliveries that makes.
+/// Routes one by its newest content, and rests as its pace wants it; how many deliveries that makes. Without a pace it only
+/// says so.
 pub(super) async fn one(
     admin: &Admin,
     even_if_newer: bool,
-    dry_run: bool,
+    pace: Option<Pace>,
     unrouted: &StoredNotification,
 ) -> Result<u64, StoreError> {
     // Two organizations may use the same id.
@@ -170,10 +195,11 @@ pub(super) async fn one(
         refuse_outdated(admin, &newest, &planned).await?;
     }
     let count = u64::try_from(planned.len()).unwrap_or(u64::MAX);
-    if count > 0 && !dry_run {
+    if let Some(pace) = pace.filter(|_| count > 0) {
         for system in admin.store.reroute(newest.row, planned, admin.clock.now()).await? {
             admin.dispatch.wake(&system);
         }
+        tokio::time::sleep(pace.between()).await;
     }
     Ok(count)
 }

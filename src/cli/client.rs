@@ -59,6 +59,14 @@ pub struct ChangeArgs {
     pub json: bool,
 }
 
+/// How fast many things are changed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct RateArgs {
+    /// Changes a second, where there are many (10,000 at the most).
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+}
+
 /// Whether masked fields are shown in clear, and why.
 #[derive(Clone, Debug, clap::Args)]
 pub struct UnmaskArgs {

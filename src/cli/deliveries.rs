@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
 
@@ -83,9 +83,8 @@ struct ChoiceArgs {
 struct SomeArgs {
     #[command(flatten)]
     choice: ChoiceArgs,
-    /// Changes a second, where there are many.
-    #[arg(long, default_value_t = 100)]
-    rate: u32,
+    #[command(flatten)]
+    rate: RateArgs,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -305,7 +304,7 @@ async fn change(
     verb: &str,
     more: Vec<(&'static str, Value)>,
 ) -> anyhow::Result<ExitCode> {
-    let SomeArgs { choice, rate, change } = some;
+    let SomeArgs { choice, rate: RateArgs { rate }, change } = some;
     let mut body = json!({"reason": change.reason, "dry_run": change.dry_run});
     for (key, value) in more {
         set(&mut body, key, value);

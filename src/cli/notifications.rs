@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, UnmaskArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
 use crate::cli::{moment, print};
 use crate::clock::Timestamp;
 
@@ -85,6 +85,8 @@ struct RerouteArgs {
     #[arg(long)]
     even_if_newer: bool,
     #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
     change: ChangeArgs,
 }
 
@@ -146,7 +148,7 @@ async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<()> {
         let change = &order.change;
         let body = json!({
             "source": order.source, "after": row, "even_if_newer": order.even_if_newer,
-            "dry_run": change.dry_run, "reason": change.reason,
+            "dry_run": change.dry_run, "rate": order.rate.rate, "reason": change.reason,
         });
         let found = client.post("/notifications/reroute", &body).await?;
         for (key, sum) in &mut sums {

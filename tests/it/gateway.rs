@@ -546,7 +546,11 @@ async fn what_no_route_matched_is_routed_again_after_the_configuration_was_chang
     let expected = json!({"looked_at": 3, "routed": 2, "deliveries": 2, "failed": [], "next": null});
     assert_eq!(found, expected);
     assert_eq!(gateway.ledger().await["notifications"]["unrouted"], 3);
-    assert_eq!(reroute(&gateway, json!({"reason": "the route was wrong"})).await, expected);
+    let begun = std::time::Instant::now();
+    assert_eq!(reroute(&gateway, json!({"reason": "the route was wrong", "rate": 4})).await, expected);
+    assert!(begun.elapsed() >= Duration::from_millis(500), "two, of which each takes its quarter of a second");
+    let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"rate": 10_001})).await;
+    assert!(status == 400 && answer["detail"].as_str().unwrap().contains("from 1 to 10000"), "{answer}");
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
     assert_eq!((&ledger["notifications"]["unrouted"], &ledger["balanced"]), (&json!(1), &json!(true)));
     assert_eq!(reroute(&gateway, json!({})).await["looked_at"], 1);

@@ -1,5 +1,6 @@
 //! `omgate sources adopt`: a sandbox that was refreshed has another id; it is let in, and what waited goes its way.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs};
 use crate::cli::print;
 use crate::config;
+use crate::wsdl;
 
 /// Arguments of `sources adopt`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,11 @@ pub struct Args {
     /// Even where a later state of the record was or will be sent: that may undo it.
     #[arg(long)]
     even_if_newer: bool,
+    /// With --write: even when no quarantined notification is of that organization.
+    #[arg(long, requires = "write")]
+    even_if_unseen: bool,
+    #[command(flatten)]
+    rate: RateArgs,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -40,6 +47,12 @@ struct Done {
 /// Exit code 1 while the source does not take the organization.
 pub(super) async fn run(admin: &AdminArgs, args: &Args) -> anyhow::Result<ExitCode> {
     check(&args.organization)?;
+    if EXAMPLES.iter().any(|example| same_organization(example, &args.organization)) {
+        print::note(&format!(
+            "warning: {} is the organization id of the README's examples, hardly one of yours",
+            args.organization
+        ));
+    }
     let client = admin.client()?;
     let mut done = Done::default();
     let mut found = call(&client, args, true).await?;
@@ -47,6 +60,7 @@ pub(super) async fn run(admin: &AdminArgs, args: &Args) -> anyhow::Result<ExitCo
     if !is_in_force(&found) {
         let waits = print::cell(found.get("waiting"));
         done.lines.push(format!("{waits} notifications of {} are quarantined", args.organization));
+        refuse_unseen(&found, args, &mut done)?;
         enter(&client, admin.config(), args, &mut done).await?;
         if done.written {
             found = call(&client, args, true).await?;
@@ -76,6 +90,45 @@ pub(super) async fn run(admin: &AdminArgs, args: &Args) -> anyhow::Result<ExitCo
     Ok(if in_force || args.change.dry_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the README calls an organization where it needs one.
+const EXAMPLES: [&str; 2] = ["00D24000000abcdEAA", "00D98000000wxyzEAA"];
+
+/// The last three of 18 characters only repeat which of the others are capitals.
+fn same_organization(one: &str, other: &str) -> bool {
+    one.get(..15).is_some_and(|key| other.get(..15) == Some(key))
+}
+
+/// Whoever lets an organization in that never knocked has probably mistyped it.
+fn refuse_unseen(found: &Value, args: &Args, done: &mut Done) -> anyhow::Result<()> {
+    let seen = found.get("quarantined").and_then(Value::as_object).into_iter().flatten();
+    let seen: Vec<(&str, u64)> = seen.map(|(id, count)| (id.as_str(), count.as_u64().unwrap_or(0))).collect();
+    if args.even_if_unseen || seen.iter().any(|(id, _)| same_organization(id, &args.organization)) {
+        return Ok(());
+    }
+    let there = those_seen(&args.organization, &seen);
+    if !args.write {
+        done.lines.push(there);
+        return Ok(());
+    }
+    bail!(
+        "no quarantined notification of source {} is of {}, and nothing is written; {there}; if it is meant all the same, say \
+         --even-if-unseen",
+        args.source,
+        args.organization
+    )
+}
+
+/// The organizations of what is quarantined, and which of them may be meant.
+fn those_seen(wanted: &str, seen: &[(&str, u64)]) -> String {
+    if seen.is_empty() {
+        return "nothing is quarantined there".to_owned();
+    }
+    let near = wsdl::nearest(wanted, seen.iter().map(|(id, _)| *id));
+    let meant = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let seen: Vec<String> = seen.iter().map(|(id, count)| format!("{id} ({count})")).collect();
+    format!("quarantined there are {}{meant}", seen.join(", "))
+}
+
 fn show(args: &Args, found: &Value, done: &Done) {
     if !args.change.json {
         done.lines.iter().for_each(|line| print::line(line));
@@ -103,22 +156,29 @@ fn check(organization: &str) -> anyhow::Result<()> {
 async fn call(client: &Client, args: &Args, dry_run: bool) -> anyhow::Result<Value> {
     let mut sums = [("waiting", 0), ("routed", 0), ("deliveries", 0)];
     let (mut failed, mut in_force) = (Vec::new(), false);
+    let mut quarantined: BTreeMap<String, u64> = BTreeMap::new();
     let mut after = Some(0);
     while let Some(row) = after {
         let body = json!({
             "organization": args.organization, "after": row, "even_if_newer": args.even_if_newer,
-            "dry_run": dry_run, "reason": args.change.reason,
+            "dry_run": dry_run, "rate": args.rate.rate, "reason": args.change.reason,
         });
         let found = client.post(&format!("/sources/{}/adopt", args.source), &body).await?;
         for (key, sum) in &mut sums {
             *sum += found.get(*key).and_then(Value::as_u64).unwrap_or(0);
         }
         failed.extend(found.get("failed").and_then(Value::as_array).into_iter().flatten().cloned());
+        for (organization, count) in found.get("quarantined").and_then(Value::as_object).into_iter().flatten() {
+            *quarantined.entry(organization.clone()).or_default() += count.as_u64().unwrap_or(0);
+        }
         in_force = found.get("in_force").and_then(Value::as_bool).unwrap_or(false);
         after = found.get("next").and_then(Value::as_i64);
     }
     let [(_, waiting), (_, routed), (_, deliveries)] = sums;
-    Ok(json!({"in_force": in_force, "waiting": waiting, "routed": routed, "deliveries": deliveries, "failed": failed}))
+    Ok(json!({
+        "in_force": in_force, "waiting": waiting, "quarantined": quarantined, "routed": routed, "deliveries": deliveries,
+        "failed": failed,
+    }))
 }
 
 /// Says which line lets the organization in, or writes it.

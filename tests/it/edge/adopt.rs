@@ -42,6 +42,7 @@ async fn one_command_lets_a_sandbox_in_and_sends_what_was_quarantined() {
     let (done, told) = adopt(&gateway, &[]);
     assert!(!done && told.contains("3 notifications") && told.contains(&line), "{told}");
     let (done, told) = adopt(&gateway, &["--write", "--dry-run"]);
+    assert!(told.contains("is the organization id of the README's examples"), "{told}");
     assert!(done && told.contains("would be written") && told.contains(&line), "{told}");
     assert_eq!((fs::read_to_string(gateway.config()).unwrap(), kinds(&gateway).await), (before.clone(), (4, 0)));
 
@@ -57,6 +58,42 @@ async fn one_command_lets_a_sandbox_in_and_sends_what_was_quarantined() {
     assert!(audit.contains("\"adopt\"") && audit.contains("refreshed"), "{audit}");
     let (done, told) = adopt(&gateway, &[]);
     assert!(done && told.contains("of 0 quarantined notifications 0 are routed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organization_of_which_nothing_is_quarantined_is_written_only_on_purpose() {
+    let mut gateway = Process::prepare(&quarantining(""));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", sandbox_notice(1)).await.unwrap().is_ack());
+    let before = fs::read_to_string(gateway.config()).unwrap();
+    let other = |more: &[&str]| {
+        let arguments = ["sources", "adopt", "orders", "--organization", "00D98000000wxyyEAA", "--write"];
+        let output = gateway.command(&[&arguments, more].concat());
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (done, told) = other(&[]);
+    assert!(!done && told.contains("nothing is written; quarantined there are 00D98000000wxyzEAA (1)"), "{told}");
+    assert!(told.contains("did you mean 00D98000000wxyzEAA?") && told.contains("--even-if-unseen"), "{told}");
+    assert_eq!(fs::read_to_string(gateway.config()).unwrap(), before);
+    let (done, told) = other(&["--even-if-unseen"]);
+    assert!(done && told.contains("of 0 quarantined notifications 0 are routed"), "{told}");
+    assert!(fs::read_to_string(gateway.config()).unwrap().contains("00D98000000wxyyEAA"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_quarantined_goes_its_way_no_faster_than_it_is_told() {
+    let mut gateway = Process::prepare(&quarantining(""));
+    gateway.start(&[]).await;
+    for number in 0..3 {
+        assert!(gateway.post("/om/orders", sandbox_notice(number)).await.unwrap().is_ack());
+    }
+    let begun = std::time::Instant::now();
+    let (done, told) = adopt(&gateway, &["--write", "--rate", "2"]);
+    assert!(done && told.contains("3 are routed, into 3 deliveries"), "{told}");
+    assert!(begun.elapsed() >= Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    let order = serde_json::json!({"organization": SANDBOX, "rate": 0});
+    let (status, answer) = gateway.change("/api/v1/sources/orders/adopt", &order).await;
+    assert!(status == 400 && answer["detail"].as_str().unwrap().contains("from 1 to 10000"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

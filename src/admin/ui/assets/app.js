@@ -211,7 +211,7 @@
     byId("command-choice").textContent = ids ? `${ids.length} picked` : words.join(", ");
     // What is counted first is done when the count was seen.
     byId("command-yes").disabled = button.hasAttribute("data-dry");
-    wants("command-rate", Boolean(body.choose));
+    wants("command-rate", Boolean(body.choose) || button.hasAttribute("data-rate"));
     wants("command-until", button.hasAttribute("data-until"));
     wants("command-presets", button.hasAttribute("data-until"));
     for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", "false");
@@ -294,7 +294,12 @@
     byId("command-yes").disabled = true;
     byId("command-error").textContent = "";
     try {
-      const answer = await call("POST", command, order);
+      let answer = await call("POST", command, order);
+      // What is done in parts says where the next begins.
+      while (answer && typeof answer.next === "number") {
+        toast(`${button.dataset.verb}: on the way…`);
+        answer = await call("POST", command, { ...order, after: answer.next });
+      }
       if (byId("command-resume").checked) {
         for (const system of own.resume || []) await call("POST", `/api/v1/systems/${encodeURIComponent(system)}/resume`, { reason });
       }
