@@ -107,7 +107,11 @@ pub(super) async fn test(admin: web::Data<Admin>, person: Person, wanted: Body<W
     };
     if !dry_run {
         let failed = tried.iter().filter(|tried| tried.error.is_some()).count();
-        let result = if failed == 0 { "arrived".to_owned() } else { format!("{failed} did not arrive") };
+        let result = match failed {
+            _ if tried.is_empty() => "nobody was told: there is no [[notify]] in the configuration".to_owned(),
+            0 => "arrived".to_owned(),
+            failed => format!("{failed} did not arrive"),
+        };
         let (by, count) = (By::new(person.0, &reason), u64::try_from(tried.len()).unwrap_or(u64::MAX));
         admin.audit(by, "test", ("alarms", channel.as_deref().unwrap_or_default()), count, &result).await;
     }

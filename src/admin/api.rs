@@ -684,6 +684,9 @@ pub(super) struct Forecast {
     sample: Vec<DeliveryView>,
     /// Those of the sample that would be refused, as a later state of their record was delivered.
     outdated: Vec<DeliveryId>,
+    /// Of a dry run of a replay: those of the sample besides of which no call can be made, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failing: Vec<bulk::Refusal>,
     /// How many were named and are not in the store.
     #[serde(skip_serializing_if = "is_none")]
     missing: u64,
@@ -701,7 +704,7 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
-/// Changes many deliveries; a dry run says how many.
+/// Changes many deliveries; a dry run says how many, and so does a call that finds none.
 #[utoipa::path(
     post,
     path = "/api/v1/deliveries/{verb}",
@@ -739,11 +742,18 @@ pub(super) async fn change_many(
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
     }
-    let forecast = match forecast(&admin, &choice, &change, wish.to.as_deref()).await {
+    let mut forecast = match forecast(&admin, &choice, &change, wish.to.as_deref()).await {
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
     };
-    if dry_run {
+    if dry_run && matches!(change, Change::Replay { .. }) {
+        forecast.failing = match failing(&admin, &forecast, &wish).await {
+            Ok(failing) => failing,
+            Err(error) => return from_store(&error),
+        };
+    }
+    // Where there is nothing to do, nobody did anything.
+    if dry_run || (forecast.count == 0 && forecast.missing == 0) {
         return show(&caller, Ok(forecast));
     }
     let order = bulk::Order {
@@ -755,7 +765,6 @@ pub(super) async fn change_many(
         pace,
         total: forecast.count + forecast.missing,
         waits: forecast.waits,
-        hint: forecast.hint,
     };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
@@ -830,6 +839,23 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     }
     masked::deliveries(admin, &mut forecast.sample).await?;
     Ok(forecast)
+}
+
+/// Those of a sample, besides the outdated, of which a replay makes no call.
+async fn failing(admin: &Admin, forecast: &Forecast, wish: &Wish) -> Result<Vec<bulk::Refusal>, StoreError> {
+    let mut failing = Vec::new();
+    let ids = forecast.sample.iter().map(|view| view.delivery_id).filter(|id| !forecast.outdated.contains(id));
+    for delivery_id in ids {
+        let reason = match replay::rehearse(admin, delivery_id, wish).await {
+            Ok(told) => told.pointer("/replay/error").and_then(|error| error.as_str()).map(str::to_owned),
+            Err(StoreError::Conflict(reason) | StoreError::NotFound(reason)) => Some(reason),
+            Err(error) => return Err(error),
+        };
+        if let Some(reason) = reason {
+            failing.push(bulk::Refusal { delivery_id, reason: masked::reason(admin, delivery_id, reason).await });
+        }
+    }
+    Ok(failing)
 }
 
 /// Changes of many deliveries, and how far they are.
@@ -963,9 +989,11 @@ pub(super) async fn steer(
             Err(StoreError::Unavailable(_)) => "done, and to be stored",
             Err(error) => return from_store(error),
         };
+        let end = because.until.map(|until| format!("; it ends at {}", until.spoken())).unwrap_or_default();
+        let outcome = format!("{outcome}{end}");
         let by = By::new(person.0, &because.reason);
         let (object_id, became) = (name.clone(), said_of(&admin, &name));
-        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, outcome) };
+        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, &outcome) };
         admin.note(deed).await;
         if let Err(error) = done {
             return from_store(&error);

@@ -261,10 +261,6 @@ pub(super) struct Progress {
     /// Systems that were not called when it began: what it lets go to them waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<Wait>,
-    /// When there was nothing to change: what there was in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    hint: Option<String>,
 }
 
 impl Progress {
@@ -282,8 +278,8 @@ impl Progress {
 
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Refusal {
-    delivery_id: DeliveryId,
-    reason: String,
+    pub(super) delivery_id: DeliveryId,
+    pub(super) reason: String,
 }
 
 /// What a person wants of a job that runs.
@@ -332,7 +328,6 @@ pub(super) struct Order {
     pub(super) pace: Pace,
     pub(super) total: u64,
     pub(super) waits: Vec<Wait>,
-    pub(super) hint: Option<String>,
 }
 
 impl Order {
@@ -404,7 +399,6 @@ impl Jobs {
             refusals: Vec::new(),
             error: None,
             waits: order.waits.clone(),
-            hint: order.hint.clone(),
         };
         let (wish, wished) = watch::channel(Wish::Run);
         let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish });

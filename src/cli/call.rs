@@ -87,6 +87,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Some(destination) = loaded.plan.destinations.get(&args.destination) else {
         bail!("destination {:?} has no connection", args.destination);
     };
+    let (method, address) = (&call.method, call.url.masked());
+    print::note(&harmless(&format!(
+        "sending to destination {}, in earnest: {method} {address} (--dry-run sends nothing)",
+        args.destination
+    )));
     let exchange = deliver::send(&destination.target, &call).await;
     let reply = map::reply(&mapping, &exchange);
     let outcome = classify::judge(&exchange, reply.as_ref(), &destination.rules).outcome;

@@ -322,6 +322,15 @@ async fn change(
     if change.dry_run {
         return Ok(forecast(verb, &answer, change.json));
     }
+    if answer.get("id").is_none() {
+        // Nothing fits, so there is nothing to follow.
+        if change.json {
+            print::json(&answer)
+        } else {
+            say_nothing(&answer)
+        }
+        return Ok(ExitCode::FAILURE);
+    }
     let job = jobs::follow(client, answer).await?;
     Ok(ended(verb, &job, change.json))
 }
@@ -411,6 +420,11 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
              --even-if-newer: {those}"
         ));
     }
+    let failing = forecast.get("failing").and_then(Value::as_array).into_iter().flatten();
+    for one in failing {
+        let (id, reason) = (print::cell(one.get("delivery_id")), print::cell(one.get("reason")));
+        print::line(&format!("of delivery {id} no call can be made: {reason}"));
+    }
     say_waits(forecast);
     ExitCode::SUCCESS
 }
@@ -430,10 +444,6 @@ fn ended(verb: &str, job: &Value, json: bool) -> ExitCode {
         }
         say_waits(job);
     }
-    let is_empty = job.get("total").and_then(Value::as_u64) == Some(0);
-    if is_empty && !json {
-        say_nothing(job);
-    }
-    let whole = !is_empty && text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
+    let whole = text("state") == "done" && job.get("refused").and_then(Value::as_u64) == Some(0);
     if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

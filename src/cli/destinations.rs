@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
-use crate::cli::pause::PauseArgs;
+use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 use crate::clock::Timestamp;
 
@@ -218,7 +218,8 @@ async fn steer(client: &Client, args: &OneArgs, (verb, until): (&str, Option<Tim
     if args.change.json {
         print::json(&state);
     } else if args.change.dry_run {
-        print::line(&format!("{verb} would be done with system {system}, to which {} belongs", args.name));
+        let end = would_end(until);
+        print::line(&format!("{verb} would be done with system {system}, to which {} belongs{end}", args.name));
     } else {
         print::line(&stands(&one(client, &args.name).await?));
     }

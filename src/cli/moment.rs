@@ -6,14 +6,6 @@ use crate::clock::{Clock, Day, SystemClock, Timestamp};
 use crate::config;
 
 /// `2026-12-01T06:00:00Z`, or `24h` for a day ago.
-///
-/// # Errors
-/// How a moment is written.
-pub fn back(text: &str) -> Result<Timestamp, String> {
-    let form = "write date, time and zone, such as 2026-12-01T06:00:00Z, or how long ago, such as 24h";
-    back_from(SystemClock::shared().as_ref(), text).ok_or_else(|| format!("that is no moment; {form}"))
-}
-
 fn back_from(clock: &dyn Clock, text: &str) -> Option<Timestamp> {
     if let Ok(moment) = serde_json::from_value(json!(text)) {
         return Some(moment);
@@ -22,7 +14,7 @@ fn back_from(clock: &dyn Clock, text: &str) -> Option<Timestamp> {
     Some(Timestamp(clock.now().0.saturating_sub(ago)))
 }
 
-/// When a span begins: as [`back`] takes it, or a UTC day, which begins at midnight.
+/// When a span begins: a moment, how long ago it was, or a UTC day, which begins at midnight.
 ///
 /// # Errors
 /// How a moment is written.
@@ -30,7 +22,7 @@ pub fn from(text: &str) -> Result<Timestamp, String> {
     bound(SystemClock::shared().as_ref(), text, Day::start)
 }
 
-/// When a span ends: as [`back`] takes it, or a UTC day, which belongs to it.
+/// When a span ends: a moment, how long ago it was, or a UTC day, which belongs to it.
 ///
 /// # Errors
 /// How a moment is written.

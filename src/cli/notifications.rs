@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
+use crate::cli::destinations::encoded;
 use crate::cli::{moment, print};
 use crate::clock::Timestamp;
 
@@ -23,13 +24,13 @@ enum Verb {
     List(ListArgs),
     /// Route again what no route matched, oldest first, by the routes that are in force now.
     Reroute(RerouteArgs),
-    /// Show one, all its revisions and its deliveries, as JSON.
+    /// Show one: all its revisions, its fields, what each route makes of it, and its deliveries.
     Show {
         /// The notification's id.
         id: String,
         #[command(flatten)]
         unmask: UnmaskArgs,
-        /// Accepted for symmetry: it is JSON anyway.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -52,11 +53,12 @@ struct ListArgs {
     /// Only of this record.
     #[arg(long)]
     record_id: Option<String>,
-    /// Only those received then or later: a date and time, or how long ago, such as 24h.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    /// Only those received then or later: a UTC day, such as 2026-11-01 or yesterday, a date and time, or how long ago, such as
+    /// 24h.
+    #[arg(long, value_name = "TIME", value_parser = moment::from)]
     since: Option<Timestamp>,
-    /// Only those received before then.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    /// Only those received before then; a UTC day belongs to it.
+    #[arg(long, value_name = "TIME", value_parser = moment::to)]
     until: Option<Timestamp>,
     /// Only those whose reason holds this text.
     #[arg(long)]
@@ -98,8 +100,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
         Verb::Reroute(order) => reroute(&client, &order).await?,
-        Verb::Show { id, unmask, .. } => {
-            print::json(&client.get(&format!("/notifications/{id}"), &unmask.query()).await?);
+        Verb::Show { id, unmask, json } => {
+            let mut found = client.get(&format!("/notifications/{}", encoded(&id)), &unmask.query()).await?;
+            if json { print::json(&found) } else { show(&mut found) }
         }
         Verb::List(filter) => {
             let mut query = vec![("limit", filter.limit.to_string())];
@@ -137,6 +140,73 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One, as people read it.
+fn show(found: &mut Value) {
+    let newest = found.get("revisions").and_then(Value::as_array).and_then(|list| list.last()).cloned();
+    let newest = newest.unwrap_or_default();
+    let facts = [
+        ("notification", "notification_id"),
+        ("source", "source"),
+        ("organization", "organization_id"),
+        ("outbound message", "action_id"),
+        ("type", "record_type"),
+        ("record", "record_id"),
+        ("came again", "duplicates"),
+    ];
+    for (name, key) in facts {
+        print::line(format!("{name:<17} {}", print::cell(newest.get(key))).trim_end());
+    }
+    let revisions = [
+        ("row", "/row"),
+        ("revision", "/revision"),
+        ("received at", "/received_at"),
+        ("kind", "/kind"),
+        ("reason", "/reason"),
+    ];
+    part("revisions", found.get("revisions"), &revisions);
+    let values = found.get("values").and_then(Value::as_object).into_iter().flatten();
+    let values: Vec<Value> = values.map(|(path, value)| json!({"path": path, "value": value})).collect();
+    part("values of the latest", Some(&Value::Array(values)), &[("path", "/path"), ("value", "/value")]);
+    if let Some(Value::String(instead)) = found.get("values") {
+        print::line(&format!("\nvalues: {instead}"));
+    }
+    for drift in found.get("drift").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&format!("drift: {}", print::cell(Some(drift))));
+    }
+    let routes = [
+        ("route", "/name"),
+        ("destination", "/destination"),
+        ("takes it", "/matches"),
+        ("lane", "/lane"),
+        ("because", "/because"),
+    ];
+    part("what each route makes of it now", found.get("routes"), &routes);
+    if let Some(reason) = found.get("unconsidered") {
+        print::line(&format!("what routes make of it cannot be said: {}", print::cell(Some(reason))));
+    }
+    if let Some(deliveries) = found.get_mut("deliveries") {
+        print::say_states(deliveries);
+    }
+    let deliveries = [
+        ("delivery", "/delivery_id"),
+        ("revision", "/revision"),
+        ("route", "/route"),
+        ("destination", "/destination"),
+        ("state", "/state"),
+        ("attempts", "/attempts"),
+        ("reason", "/reason"),
+    ];
+    part("deliveries", found.get("deliveries"), &deliveries);
+}
+
+/// A list under its name, where there is anything in it.
+fn part(name: &str, list: Option<&Value>, columns: &[(&str, &str)]) {
+    if let Some(list) = list.filter(|list| list.as_array().is_some_and(|list| !list.is_empty())) {
+        print::line(&format!("\n{name}:"));
+        print::list(list, columns);
+    }
 }
 
 /// Goes on until all were looked at: a call takes some of them.

@@ -29,6 +29,12 @@ impl PauseArgs {
     }
 }
 
+/// When a pause that is only asked for would end, as a part of a sentence.
+#[must_use]
+pub(in crate::cli) fn would_end(until: Option<Timestamp>) -> String {
+    until.map(|until| format!(", and end by itself at {}", until.spoken())).unwrap_or_default()
+}
+
 fn moment(text: &str) -> Result<Timestamp, String> {
     let form = "write date, time and zone, such as 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00";
     serde_json::from_value(json!(text)).map_err(|_| format!("that is no moment; {form}"))

@@ -108,12 +108,22 @@ fn tell(rekeyed: &Value) {
         None => "no key: payloads stand in clear".to_owned(),
     };
     let is_dry = rekeyed.get("dry_run").and_then(Value::as_bool) == Some(true);
-    print::line(&format!("{} rows with payloads; in force: {goal}", number("rows")));
+    print::line(&format!(
+        "{} rows of notifications, deliveries, attempts, kept answers, searched fields, refused POSTs and systems; in force: \
+         {goal}",
+        number("rows")
+    ));
+    print::line(&format!("  {} have nothing in them that is ever encrypted", number("empty")));
     for (key, count) in rekeyed.get("found").and_then(Value::as_object).into_iter().flatten() {
         let was = if key.is_empty() { "in clear".to_owned() } else { format!("under key {key}") };
         print::line(&format!("  {} {was}", print::cell(Some(count))));
     }
-    if !is_dry {
+    if rekeyed.get("repeated").and_then(Value::as_u64).unwrap_or(0) > 0 {
+        print::line(&format!("  less {}: rows with values under several keys count under each", number("repeated")));
+    }
+    if is_dry {
+        print::line(&format!("{} would be written anew", number("outdated")));
+    } else {
         print::line(&format!("{} written anew", number("changed")));
     }
     for reason in rekeyed.get("reasons").and_then(Value::as_array).into_iter().flatten() {

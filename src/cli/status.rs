@@ -46,7 +46,10 @@ fn standing(status: &Value) {
             continue;
         }
         let (text, hint) = (print::cell(need.get("text")), print::cell(need.get("hint")));
-        print::line(format!("! {text} {hint}").trim_end());
+        print::line(&format!("! {text}"));
+        if !hint.is_empty() {
+            print::line(&format!("  {hint}"));
+        }
     }
     configuration(status);
     edge(status);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::destinations::encoded;
-use crate::cli::pause::PauseArgs;
+use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 
 /// Arguments of `systems`.
@@ -75,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         print::json(&state);
     } else if one.change.dry_run {
         let stands = if state.get("paused").is_none_or(Value::is_null) { "goes on" } else { "is paused" };
-        print::line(&format!("system {} {stands}; {verb} would be done", one.name));
+        print::line(&format!("system {} {stands}; {verb} would be done{}", one.name, would_end(until)));
     } else {
         list(&json!({ one.name.as_str(): state }));
     }

@@ -107,9 +107,15 @@ fn dead(known: &mut Known, ledger: &Ledger, now: Timestamp, monotonic: Duration)
         let dead = before.entry(destination.clone()).or_default();
         let more = if is_first { 0 } else { counts.dead - dead.count };
         dead.count = counts.dead;
-        if more > 0 {
-            let (new, since) = dead.new.map_or((more, now), |(new, since, _)| (new + more, since));
-            dead.new = Some((new, since, monotonic));
+        let last = dead.new.map(|(_, _, last)| last).filter(|_| more <= 0);
+        if last.is_some_and(|last| dead.count == 0 || monotonic.saturating_sub(last) >= DEAD_QUIET) {
+            dead.new = None;
+            said.push(Say::Over("dead", destination.clone()));
+        } else if more != 0 && (more > 0 || last.is_some()) {
+            // Fewer than before are said too: what stands is told again later, and must be so then.
+            let (new, since) = dead.new.map_or((more, now), |(new, since, _)| (new + more.max(0), since));
+            let new = new.min(dead.count);
+            dead.new = Some((new, since, last.unwrap_or(monotonic)));
             let letters = if new == 1 { "1 new dead letter".to_owned() } else { format!("{new} new dead letters") };
             let message = format!(
                 "{letters} since {}, {} in all; omgate issues list says what is behind them",
@@ -117,11 +123,6 @@ fn dead(known: &mut Known, ledger: &Ledger, now: Timestamp, monotonic: Duration)
                 dead.count
             );
             said.push(Say::Stands("dead", destination.clone(), message));
-        } else if let Some((_, _, last)) = dead.new
-            && (dead.count == 0 || monotonic.saturating_sub(last) >= DEAD_QUIET)
-        {
-            dead.new = None;
-            said.push(Say::Over("dead", destination.clone()));
         }
     }
     said
@@ -181,7 +182,9 @@ mod tests {
             "1 new dead letter since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues list says what is behind them";
         assert_eq!(look(8, 1), stands(text));
         assert_eq!(look(8, 2), None);
-        assert_eq!(look(6, 3), None, "some were replayed");
+        let text =
+            "1 new dead letter since 1970-01-01 00:01:00 UTC, 6 in all; omgate issues list says what is behind them";
+        assert_eq!(look(6, 3), stands(text), "some were replayed");
         let text =
             "3 new dead letters since 1970-01-01 00:01:00 UTC, 8 in all; omgate issues list says what is behind them";
         assert_eq!(look(8, 4), stands(text));

@@ -31,17 +31,17 @@ pub(super) struct FilterArgs {
     /// Of this notification.
     #[arg(long)]
     notification_id: Option<String>,
-    /// Made then or later: a date and time, or how long ago, such as 24h.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    /// Made then or later: a UTC day, such as 2026-11-01 or yesterday, a date and time, or how long ago, such as 24h.
+    #[arg(long, value_name = "TIME", value_parser = moment::from)]
     since: Option<Timestamp>,
-    /// Made before then.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    /// Made before then; a UTC day belongs to it.
+    #[arg(long, value_name = "TIME", value_parser = moment::to)]
     until: Option<Timestamp>,
     /// Which changed last then or later, such as died.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    #[arg(long, value_name = "TIME", value_parser = moment::from)]
     changed_since: Option<Timestamp>,
-    /// Which changed last before then.
-    #[arg(long, value_name = "TIME", value_parser = moment::back)]
+    /// Which changed last before then; a UTC day belongs to it.
+    #[arg(long, value_name = "TIME", value_parser = moment::to)]
     changed_until: Option<Timestamp>,
     /// With so many attempts at least.
     #[arg(long, value_name = "COUNT")]

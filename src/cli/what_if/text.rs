@@ -10,16 +10,20 @@ use crate::cli::print;
 pub(super) fn text(report: &Value, new: &str) -> String {
     let count = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or_default();
     let mut text = format!("{new} against configuration {}, which is in force\n", count("against"));
-    let mut besides = String::new();
+    let same = report.pointer("/counts/same").and_then(Value::as_u64).unwrap_or_default();
+    let mut sum = format!("{same} as now + {} not", count("differ"));
     for (key, are) in
-        [("skipped", "are unreadable or quarantined and go nowhere"), ("pruned", "have no record any more")]
+        [("skipped", "unreadable or quarantined, which go nowhere"), ("pruned", "that have no record any more")]
     {
         if count(key) > 0 {
             // Writing to a String cannot fail.
-            let _ = write!(besides, ", of which {} {are}", count(key));
+            let _ = write!(sum, " + {} {are}", count(key));
         }
     }
-    let _ = writeln!(text, "{} notifications looked at{besides}", count("looked_at"));
+    let _ = writeln!(text, "{} notifications looked at, each revision for itself = {sum}", count("looked_at"));
+    if count("differ") > 0 {
+        let _ = writeln!(text, "each route counts for itself: one notification may be told of under several");
+    }
     for route in list(report, "routes") {
         let of = |key: &str| print::cell(route.get(key));
         let _ = writeln!(text, "\nroute {}: {} as now, {} not", of("route"), of("same"), of("differ"));

@@ -53,6 +53,13 @@ pub struct Rekeyed {
     pub reasons: Vec<String>,
     /// How many rows the walk found under each key; under an empty one: in clear.
     pub found: BTreeMap<String, u64>,
+    /// Rows with nothing in them that is ever sealed.
+    pub empty: u64,
+    /// How often a row is counted once more in `found`, as its values are under several keys: `rows` and this are `empty`
+    /// and all of `found`.
+    pub repeated: u64,
+    /// Rows that stood under another key, or in clear, the first time round: what a dry run would write anew.
+    pub outdated: u64,
     /// Keys that no payload needs any more: the configuration may lose them.
     pub unused: Vec<String>,
     /// Whether it only looked.
@@ -115,6 +122,9 @@ fn another_key(id: &str) -> String {
 #[derive(Debug, Default)]
 struct Tally {
     found: BTreeMap<String, u64>,
+    empty: u64,
+    repeated: u64,
+    outdated: u64,
     failed: u64,
     reasons: Vec<String>,
 }
@@ -138,13 +148,14 @@ pub async fn rekey(
         let tally = Arc::new(Mutex::new(Tally::default()));
         let rewrite = rewriting(&keys, &tally, dry_run);
         let changed = walk(store, rewrite, clock, company, progress).await?;
-        let Tally { found, failed, reasons } =
+        let Tally { found, empty, repeated, outdated, failed, reasons } =
             std::mem::take(&mut *tally.lock().unwrap_or_else(PoisonError::into_inner));
         rekeyed.changed += changed;
         (rekeyed.failed, rekeyed.reasons) = (failed, reasons);
         if round == 0 {
             rekeyed.rows = progress.borrow().rows;
             rekeyed.found = found;
+            (rekeyed.empty, rekeyed.repeated, rekeyed.outdated) = (empty, repeated, outdated);
         }
         if **shared.load() != *keys {
             let reason = "the configuration brought other keys meanwhile; run it again".to_owned();
@@ -171,11 +182,19 @@ fn rewriting(keys: &Arc<Keyring>, tally: &Arc<Mutex<Tally>>, dry_run: bool) -> R
     Rewrite(Arc::new(move |table: &'static PayloadTable, payloads: &Payloads| {
         let resealed = values::reseal(&keys, table, payloads);
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in values::keys_of(table, payloads) {
+        let keys = values::keys_of(table, payloads);
+        match keys.len() {
+            0 => tally.empty += 1,
+            count => tally.repeated += u64::try_from(count - 1).unwrap_or(u64::MAX),
+        }
+        for key in keys {
             *tally.found.entry(key).or_default() += 1;
         }
         match resealed {
-            Ok(anew) => anew.filter(|_| !dry_run),
+            Ok(anew) => {
+                tally.outdated += u64::from(anew.is_some());
+                anew.filter(|_| !dry_run)
+            }
             Err(error) => {
                 tally.failed += 1;
                 if tally.reasons.len() < REASONS_MAX {

@@ -235,6 +235,7 @@
         if (found.outdated && found.outdated.length) {
           text += ` Of the first ${found.sample.length}, ${found.outdated.length} would be refused: a newer state of the record was already delivered.`;
         }
+        for (const one of found.failing || []) text += ` Of delivery ${one.delivery_id} no call can be made: ${one.reason}.`;
         byId("command-yes").disabled = found.count === 0;
         sampleOf(found);
       } else if (found && found.files) {
@@ -308,7 +309,8 @@
       if (answer && answer.id !== undefined && answer.total !== undefined) {
         follow(answer);
       } else {
-        sessionStorage.setItem("toast", `${button.dataset.verb}: done.`);
+        const is_nothing = answer && answer.count === 0;
+        sessionStorage.setItem("toast", `${button.dataset.verb}: ${is_nothing ? `nothing to do${answer.hint ? `; ${answer.hint}` : ""}` : "done"}.`);
         location.href = button.dataset.then && answer ? button.dataset.then.replace("{id}", answer.delivery_id || answer.id) : location.href;
         location.reload();
       }
