@@ -108,6 +108,7 @@ pub const ADDRESSES: &[(&str, &str, Need)] = &[
     ("GET", "/api/v1/gaps", VIEW),
     ("GET", "/api/v1/absences", VIEW),
     ("POST", "/api/v1/absences/{id}/acknowledge", OPERATE),
+    ("POST", "/api/v1/ledger/day/{day}/acknowledge", OPERATE),
     ("GET", "/api/v1/audit", VIEW),
     ("GET", "/api/v1/audit/chain", VIEW),
     ("GET", "/api/v1/tokens", ADMINISTER),

@@ -5,22 +5,27 @@ use std::str::FromStr;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Deserializer};
 
+use crate::admin::body::{Because, Body};
+use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, metrics};
 use crate::clock::{Day, Timestamp};
-use crate::store::{DAYS_MAX, DayFilter, LIST_MAX, LedgerDay, StoreResult};
+use crate::store::{AuditFilter, By, DAYS_MAX, DayFilter, Deed, LIST_MAX, LedgerDay, StoreResult};
 
 mod verdict;
 
 pub(super) use verdict::DayTold;
-use verdict::Seen;
+use verdict::{Noted, Seen};
 
 /// How often the accounts are read again when they changed meanwhile.
 const READS: usize = 3;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    config.route("/ledger/day", web::get().to(day));
+    config.route("/ledger/day", web::get().to(day)).route("/ledger/day/{day}/acknowledge", web::post().to(acknowledge));
 }
+
+/// What an entry of the audit log is about that takes note of what a day's refused POSTs may have lost.
+const NOTED: (&str, &str) = ("acknowledge", "day");
 
 /// A day as it is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,18 @@ pub(super) enum Which {
     Yesterday,
     Today,
     That(Day),
+}
+
+impl Which {
+    /// The day that is meant, and not one that is still to come.
+    fn on(self, today: Day) -> Result<Day, String> {
+        match self {
+            Self::Today => Ok(today),
+            Self::Yesterday => Ok(today.plus(-1)),
+            Self::That(day) if day > today => Err(format!("{day} is not there yet: today is {today} (UTC)")),
+            Self::That(day) => Ok(day),
+        }
+    }
 }
 
 impl FromStr for Which {
@@ -63,16 +80,86 @@ pub(super) struct Asked {
 /// One UTC day's accounts, and whether anything of it was lost.
 #[utoipa::path(get, path = "/api/v1/ledger/day", params(Asked), responses((status = 200, body = DayTold)))]
 pub(super) async fn day(admin: web::Data<Admin>, asked: Question<Asked>) -> HttpResponse {
-    let today = admin.clock.now().day();
-    let day = match asked.day {
-        Which::Today => today,
-        Which::Yesterday => today.plus(-1),
-        Which::That(day) if day > today => {
-            return api::problem(400, &format!("{day} is not there yet: today is {today} (UTC)"));
-        }
-        Which::That(day) => day,
+    match asked.day.on(admin.clock.now().day()) {
+        Ok(day) => api::answer(seen(&admin, day).await.map(|seen| verdict::judge(&seen))),
+        Err(reason) => api::problem(400, &reason),
+    }
+}
+
+/// Takes note of the POSTs that were refused on a day: what Salesforce may have dropped of them is no doubt any more.
+#[utoipa::path(
+    post,
+    path = "/api/v1/ledger/day/{day}/acknowledge",
+    params(("day" = String, Path)),
+    request_body = Because,
+    responses((status = 200, body = DayTold))
+)]
+pub(super) async fn acknowledge(
+    admin: web::Data<Admin>,
+    day: web::Path<String>,
+    because: Body<Because>,
+    person: Person,
+) -> HttpResponse {
+    let Because { reason, dry_run } = because.into_inner();
+    let now = admin.clock.now();
+    let day = match day.parse::<Which>().and_then(|which| which.on(now.day())) {
+        Ok(day) => day,
+        Err(reason) => return api::problem(400, &reason),
     };
-    api::answer(seen(&admin, day).await.map(|seen| verdict::judge(&seen)))
+    if reason.len() > api::REASON_BYTES_MAX {
+        return api::problem(400, "the reason is too long");
+    }
+    if reason.trim().is_empty() && !dry_run {
+        return api::problem(
+            400,
+            "to take note of what was refused needs a reason: what was found of it in Salesforce",
+        );
+    }
+    match note(&admin, day, (By::new(person.0, &reason), dry_run)).await {
+        Ok(Some(told)) => HttpResponse::Ok().json(told),
+        Ok(None) => {
+            api::problem(409, &format!("no refused POST of {day} is in doubt: there is nothing to take note of"))
+        }
+        Err(error) => api::from_store(&error),
+    }
+}
+
+/// The day as it is judged then; none where there is nothing to take note of.
+async fn note(admin: &Admin, day: Day, (by, dry_run): (By, bool)) -> StoreResult<Option<DayTold>> {
+    let mut seen = seen(admin, day).await?;
+    if !verdict::doubts_refusals(&seen) {
+        return Ok(None);
+    }
+    if !dry_run {
+        let ((verb, object), count) = (NOTED, verdict::refused_on(&seen));
+        let noted = Noted { at: admin.clock.now(), who: by.who.clone(), reason: by.reason.clone() };
+        // Without its entry nobody took note.
+        let deed = Deed {
+            verb: verb.to_owned(),
+            object,
+            object_id: day.to_string(),
+            count,
+            result: "done".to_owned(),
+            ..Deed { at: noted.at, by, ..Deed::default() }
+        };
+        admin.store.audit(deed).await?;
+        seen.noted = Some(noted);
+    }
+    Ok(Some(verdict::judge(&seen)))
+}
+
+/// Who took note last of what was refused on a day.
+async fn noted(admin: &Admin, day: Day) -> StoreResult<Option<Noted>> {
+    let (verb, object) = NOTED;
+    let filter = AuditFilter {
+        verb: Some(verb.to_owned()),
+        object: Some(object.to_owned()),
+        object_id: Some(day.to_string()),
+        limit: Some(1),
+        ..AuditFilter::default()
+    };
+    let latest = admin.store.audit_log(filter).await?.into_iter().next();
+    Ok(latest.map(|entry| Noted { at: entry.at, who: entry.who, reason: entry.reason }))
 }
 
 /// All that is looked at. It is read again when the accounts changed meanwhile: days and counters can be compared only where
@@ -102,6 +189,7 @@ async fn seen(admin: &Admin, day: Day) -> StoreResult<Seen> {
         gaps: store.gaps(day, Some(day)).await?,
         absences: store.absences().await?,
         refused: refused.into_iter().map(|post| (post.at, post.source)).collect(),
+        noted: noted(admin, day).await?,
         not_taking: not_taking(admin),
     })
 }

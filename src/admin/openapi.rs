@@ -74,6 +74,7 @@ const VERBS: [(&str, &[&str]); 5] = [
         book::source,
         book::sources,
         book::test,
+        day::acknowledge,
         day::day,
         find::find,
         keep::absences,

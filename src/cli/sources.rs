@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{ChangeArgs, VerbArgs};
+use crate::cli::client::{ChangeArgs, Client, VerbArgs};
 use crate::cli::destinations::encoded;
-use crate::cli::print;
+use crate::cli::{moment, print};
+use crate::clock::Day;
 
 mod adopt;
 
@@ -42,10 +43,14 @@ pub enum Verb {
     },
     /// Let an organization in that was quarantined, such as a sandbox that was refreshed, and send what waits of it.
     Adopt(adopt::Args),
-    /// Take note of a time in which nobody listened: its alarm ends.
+    /// Take note of a time in which nobody listened: its alarm ends. Or of the POSTs that were refused on a day.
     Acknowledge {
         /// Its number, as `omgate sources gaps` shows it.
-        id: i64,
+        #[arg(required_unless_present = "refused_on")]
+        id: Option<i64>,
+        /// Of the POSTs that were refused on this UTC day, such as 2026-11-26 or yesterday; needs --reason.
+        #[arg(long, value_name = "DAY", value_parser = moment::day, conflicts_with = "id")]
+        refused_on: Option<Day>,
         #[command(flatten)]
         #[expect(missing_docs, reason = "its own fields are the arguments")]
         change: ChangeArgs,
@@ -89,21 +94,46 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Adopt(adopted) => adopt::run(&args.admin, &adopted).await,
-        Verb::Acknowledge { id, change } => {
-            let absence = client.change(&format!("/absences/{id}/acknowledge"), &change).await?;
-            if change.json {
-                print::json(&absence);
-            } else if change.dry_run {
-                print::line(&format!("would take note: {}", print::cell(absence.get("text"))));
-            } else {
-                print::line(&format!(
-                    "absence {id} is acknowledged, its alarm ends: {}",
-                    print::cell(absence.get("text"))
-                ));
+        Verb::Acknowledge { id, refused_on, change } => {
+            if let Some(day) = refused_on {
+                acknowledge_refused(&client, day, &change).await?;
+            }
+            if let Some(id) = id {
+                acknowledge(&client, id, &change).await?;
             }
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn acknowledge(client: &Client, id: i64, change: &ChangeArgs) -> anyhow::Result<()> {
+    let absence = client.change(&format!("/absences/{id}/acknowledge"), change).await?;
+    if change.json {
+        print::json(&absence);
+    } else if change.dry_run {
+        print::line(&format!("would take note: {}", print::cell(absence.get("text"))));
+    } else {
+        print::line(&format!("absence {id} is acknowledged, its alarm ends: {}", print::cell(absence.get("text"))));
+    }
+    Ok(())
+}
+
+/// Takes note of what was refused on a day.
+async fn acknowledge_refused(client: &Client, day: Day, change: &ChangeArgs) -> anyhow::Result<()> {
+    let told = client.change(&format!("/ledger/day/{day}/acknowledge"), change).await?;
+    if change.json {
+        print::json(&told);
+        return Ok(());
+    }
+    for refused in told.get("refused").and_then(Value::as_array).into_iter().flatten() {
+        print::line(&print::cell(refused.get("text")));
+    }
+    if change.dry_run {
+        print::line("would take note of that");
+    } else {
+        print::line(&print::cell(told.get("text")));
+    }
+    Ok(())
 }
 
 fn list(found: &Value) {

@@ -270,6 +270,7 @@ pub const AUDIT_OBJECTS: &[&str] = &[
     "absence",
     "account",
     "configuration",
+    "day",
     "delivery",
     "job",
     "notification",

@@ -188,6 +188,24 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     gateway.admin_until("/api/v1/refused", PATIENCE, refused).await;
     let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
     assert!(code == 1 && text.contains("1 POST was refused by source orders, the last at "), "{text}");
+    let note = |more: &[&str]| run(&gateway, &[&["sources", "acknowledge", "--refused-on", "today"], more].concat());
+    let (code, text) = note(&[]);
+    assert!(code == 1 && text.contains("needs a reason"), "{text}");
+    let (code, text) = note(&["--dry-run"]);
+    assert!(code == 0 && text.contains("would take note of that"), "{text}");
+    assert_eq!(run(&gateway, &["ledger", "--day", "today"]).0, 1, "it was only asked");
+    let (code, text) = note(&["--reason", "a test of ours"]);
+    assert!(code == 0 && text.contains("took note of the POSTs that were refused (a test of ours)"), "{text}");
+    let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
+    assert!(code == 0 && text.contains("took note of what was refused at "), "{text}");
+    let (code, text) = note(&["--reason", "once more"]);
+    assert!(code == 1 && text.contains("there is nothing to take note of"), "{text}");
+    let entry = gateway.admin("/api/v1/audit?verb=acknowledge&object=day").await[0].clone();
+    assert_eq!((&entry["count"], &entry["reason"]), (&json!(1), &json!("a test of ours")), "{entry}");
+    assert_eq!(gateway.post("/om/orders", "<a").await.unwrap().status, 500);
+    let refused = |posts: &Value| posts.as_array().is_some_and(|posts| posts.len() == 2);
+    gateway.admin_until("/api/v1/refused", PATIENCE, refused).await;
+    assert_eq!(run(&gateway, &["ledger", "--day", "today"]).0, 1, "another one, of which nobody took note");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,8 +33,30 @@ pub(super) struct Seen {
     pub(super) absences: Vec<Absence>,
     /// The POSTs that were refused, the newest first: when, and by which source.
     pub(super) refused: Vec<(Timestamp, String)>,
+    /// Who took note of those of that day.
+    pub(super) noted: Option<Noted>,
     /// Since when nothing is taken, and why, if so.
     pub(super) not_taking: Option<(Timestamp, String)>,
+}
+
+/// A person took note of the POSTs that were refused on a day: of all that there were until then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = RefusedNoted)]
+pub(super) struct Noted {
+    pub(super) at: Timestamp,
+    pub(super) who: String,
+    /// What was found of them.
+    pub(super) reason: String,
+}
+
+/// Whether what was refused on a day leaves a doubt.
+pub(super) fn doubts_refusals(seen: &Seen) -> bool {
+    seen.forgot_refused() || refused(seen).iter().any(|refused| refused.noted < refused.count)
+}
+
+/// How many POSTs are known that were refused on a day.
+pub(super) fn refused_on(seen: &Seen) -> u64 {
+    refused(seen).iter().map(|refused| u64::try_from(refused.count).unwrap_or(u64::MAX)).sum()
 }
 
 impl Seen {
@@ -45,6 +67,12 @@ impl Seen {
 
     fn has_all_absences(&self) -> bool {
         self.absences.len() < ABSENCES_KEPT || self.reaches(self.absences.last().map(|absence| absence.since))
+    }
+
+    /// Whether a POST of that day may have been refused that is not kept any more, and nobody took note of the whole day.
+    fn forgot_refused(&self) -> bool {
+        let is_whole = |noted: &Noted| noted.at >= self.day.plus(1).start();
+        !self.has_all_refused() && !self.noted.as_ref().is_some_and(is_whole)
     }
 
     fn has_all_refused(&self) -> bool {
@@ -99,6 +127,8 @@ pub(in crate::admin) struct DayTold {
     absences: Vec<Told>,
     /// What was refused, by source.
     refused: Vec<Refused>,
+    /// Who took note of those last, and what was found.
+    noted: Option<Noted>,
     /// What was not settled at its end, or was set aside on it, and how to see it.
     open: Vec<Open>,
     /// What cannot be known, or was not looked at.
@@ -150,6 +180,8 @@ struct Equation {
 struct Refused {
     source: String,
     count: usize,
+    /// Of so many of them a person took note.
+    noted: usize,
     last_at: Timestamp,
     text: String,
 }
@@ -239,6 +271,7 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
         absences: absences.into_iter().map(|absence| keep::tell(absence.clone(), seen.now)).collect(),
         equations,
         refused,
+        noted: seen.noted.clone(),
         notifications,
         deliveries,
         at_end,
@@ -261,7 +294,9 @@ fn verdict(seen: &Seen, equations: &[Equation], doubts: &[String]) -> Verdict {
 fn doubts(seen: &Seen, absences: &[&Absence], refused: &[Refused]) -> Vec<String> {
     let day = seen.day;
     let in_doubt = absences.iter().filter(|absence| is_in_doubt(absence, day)).map(|absence| absence.words());
-    let mut all: Vec<String> = in_doubt.chain(refused.iter().map(|refused| refused.text.clone())).collect();
+    let mut all: Vec<String> = in_doubt
+        .chain(refused.iter().filter(|refused| refused.noted < refused.count).map(|refused| refused.text.clone()))
+        .collect();
     if let Some((since, reason)) = seen.not_taking.as_ref().filter(|(since, _)| *since < day.plus(1).start()) {
         all.push(format!(
             "nothing is taken since {}: {reason}; Salesforce tries again for 24 hours what it could not deliver, and drops \
@@ -269,7 +304,7 @@ fn doubts(seen: &Seen, absences: &[&Absence], refused: &[Refused]) -> Vec<String
             since.spoken()
         ));
     }
-    if !seen.has_all_refused() {
+    if seen.forgot_refused() {
         all.push("of POSTs that were refused the latest 1,000 are kept, and these do not go back so far".to_owned());
     }
     if !seen.has_all_absences() {
@@ -416,6 +451,8 @@ fn refused(seen: &Seen) -> Vec<Refused> {
         by_source.entry(source).or_default().push(*at);
     }
     let told = |(source, moments): (&str, Vec<Timestamp>)| {
+        let is_noted = |at: &&Timestamp| seen.noted.as_ref().is_some_and(|noted| **at <= noted.at);
+        let noted = moments.iter().filter(is_noted).count();
         let (count, last_at) = (moments.len(), moments.into_iter().max()?);
         let posts = match (count, seen.has_all_refused()) {
             (1, true) => "1 POST was".to_owned(),
@@ -427,7 +464,7 @@ fn refused(seen: &Seen) -> Vec<Refused> {
              drops it then; whether it was taken later cannot be told from what was refused, see the page Refused",
             last_at.spoken()
         );
-        Some(Refused { source: source.to_owned(), count, last_at, text })
+        Some(Refused { source: source.to_owned(), count, noted, last_at, text })
     };
     by_source.into_iter().filter_map(told).collect()
 }
@@ -522,6 +559,11 @@ fn words(seen: &Seen, verdict: Verdict, sums: &str, (equations, absences, doubts
                 .filter_map(|absence| absence.acknowledged_by.as_deref())
                 .map(|who| format!("{who} took note of what Salesforce may have dropped while nobody listened"))
                 .collect();
+            let refusals = seen
+                .noted
+                .as_ref()
+                .map(|Noted { who, reason, .. }| format!("{who} took note of the POSTs that were refused ({reason})"));
+            let noted: Vec<String> = noted.into_iter().chain(refusals).collect();
             if noted.is_empty() {
                 format!("Nothing was lost on {day}{so_far}: {sums}.")
             } else {
@@ -593,6 +635,7 @@ mod tests {
             gaps: vec![Gap { source: "crm".to_owned(), last_envelope: last, longest }],
             absences: Vec::new(),
             refused: Vec::new(),
+            noted: None,
             not_taking: None,
         }
     }
@@ -676,6 +719,21 @@ mod tests {
         let early = judge(&Seen { day: Day(9), ..seen() });
         assert_eq!((early.verdict, early.ok), (Verdict::Unknown, false));
         assert_eq!(early.text, "Nothing is known of 1970-01-10: the accounts begin on 1970-01-11.");
+    }
+
+    #[test]
+    fn what_was_refused_is_in_doubt_until_a_person_took_note() {
+        let hour = |hour: i64| Timestamp(Day(10).start().0 + hour * HOUR);
+        let noted = |at: Timestamp| Some(Noted { at, who: "alice".to_owned(), reason: "sent by hand".to_owned() });
+        let refused = vec![(hour(3), "crm".to_owned()), (hour(1), "crm".to_owned())];
+        let early = judge(&Seen { refused: refused.clone(), noted: noted(hour(2)), ..seen() });
+        assert_eq!((early.verdict, early.refused[0].count, early.refused[0].noted), (Verdict::MayBeLost, 2, 1));
+        let late = judge(&Seen { refused, noted: noted(hour(4)), ..seen() });
+        assert!(late.ok && late.refused[0].noted == 2, "{}", late.text);
+        assert!(late.text.ends_with("alice took note of the POSTs that were refused (sent by hand)."), "{}", late.text);
+        let forgotten = vec![(hour(30), "crm".to_owned()); LIST_MAX as usize];
+        let then = |at| Seen { refused: forgotten.clone(), noted: noted(at), ..seen() };
+        assert!(doubts_refusals(&then(hour(20))) && !doubts_refusals(&then(hour(25))), "a day that was not over");
     }
 
     #[test]

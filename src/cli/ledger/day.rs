@@ -73,6 +73,10 @@ fn show(told: &Value) {
     for refused in each("refused") {
         print::line(&print::cell(refused.get("text")));
     }
+    if told.get("noted").is_some_and(|noted| !noted.is_null()) {
+        let of = |key: &str| print::cell(told.pointer(&format!("/noted/{key}")));
+        print::line(&format!("{} took note of what was refused at {}: {}", of("who"), of("at"), of("reason")));
+    }
     for open in each("open") {
         print::line(&format!("open: {}", print::cell(open.get("text"))));
         print::line(&format!("      {}", print::cell(open.get("command"))));
