@@ -31,6 +31,15 @@ pub fn free(folder: &Path) -> io::Result<(u64, u64)> {
     Ok((of.f_bavail.saturating_mul(of.f_frsize), of.f_blocks.saturating_mul(of.f_frsize)))
 }
 
+/// Whether we may make files in a folder; makes none.
+///
+/// # Errors
+/// As the file system says.
+pub fn takes_files(folder: &Path) -> io::Result<()> {
+    use rustix::fs::Access;
+    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
 /// So many bytes, for people.
 #[must_use]
 pub fn in_words(bytes: u64) -> String {

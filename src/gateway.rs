@@ -182,7 +182,12 @@ impl Gateway {
         let (path, settings) = (loaded.path.clone(), loaded.store.clone());
         let (parts, start) = Parts::build(loaded, Arc::clone(&clock)).await?;
         let folder = path.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
-        let moving = Moving::new((Arc::clone(&parts.origin), &parts.store), folder, Arc::clone(&parts.clock), earlier);
+        let moving = Moving::new(
+            (Arc::clone(&parts.origin), &parts.store, settings.clone()),
+            folder,
+            Arc::clone(&parts.clock),
+            earlier,
+        );
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;

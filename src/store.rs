@@ -4,7 +4,7 @@
 //! resolves to `Ok`, and has left no trace when it resolves to `Err`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -46,7 +46,7 @@ pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, C
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
 pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchable};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
-pub use self::retention::{Backup, Kept, Prunable, Prune, Pruned, Retention};
+pub use self::retention::{Backup, BackupRoom, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
 pub use self::token::{TOKENS_MAX, Token};
 
@@ -1120,6 +1120,13 @@ pub trait Archive: Send + Sync {
     ) -> BoxFuture<'a, StoreResult<Vec<NotificationView>>>;
 }
 
+fn backed_up_elsewhere(file: &Path) -> StoreError {
+    StoreError::Conflict(format!(
+        "backing up into {}: this store is backed up with its database's own tools, such as pg_dump",
+        file.display()
+    ))
+}
+
 /// The durable heart: everything a gateway knows and must not forget.
 pub trait Store: Send + Sync {
     /// Makes an envelope durable with its notifications, dedupe keys and deliveries: all or nothing.
@@ -1250,11 +1257,11 @@ pub trait Store: Send + Sync {
     /// A store that has tools of its own for that says so.
     fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
         drop(progress);
-        let reason = format!(
-            "backing up into {}: this store is backed up with its database's own tools, such as pg_dump",
-            file.display()
-        );
-        Box::pin(std::future::ready(Err(StoreError::Conflict(reason))))
+        Box::pin(std::future::ready(Err(backed_up_elsewhere(&file))))
+    }
+    /// Whether such a copy could be made, and how large it would be; writes nothing.
+    fn backup_room(&self, file: PathBuf) -> BoxFuture<'_, StoreResult<BackupRoom>> {
+        Box::pin(std::future::ready(Err(backed_up_elsewhere(&file))))
     }
     /// What waits, and since when.
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
-use crate::admin::body::{Body, Reason};
+use crate::admin::body::{Because, Body};
 use crate::admin::names::Asked;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -20,8 +20,9 @@ use crate::store::{
     By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult, StoredConfig,
 };
 
-/// Looks at a destination of a configuration: its findings, `{"ok","findings":[…]}`; or why it cannot be looked at.
-pub type Probe = Arc<dyn Fn(StoredConfig, String) -> BoxFuture<'static, Result<Json, String>> + Send + Sync>;
+/// Looks at a destination of a configuration, or, where it is only asked, says how: its findings, `{"ok","findings":[…]}`; or
+/// why it cannot be looked at.
+pub type Probe = Arc<dyn Fn(StoredConfig, String, bool) -> BoxFuture<'static, Result<Json, String>> + Send + Sync>;
 
 /// How many of a destination's latest troubles are told.
 const TROUBLES: u32 = 10;
@@ -205,13 +206,13 @@ pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>
     post,
     path = "/api/v1/destinations/{name}/test",
     params(("name" = String, Path)),
-    request_body = Reason,
+    request_body = Because,
     responses((status = 200, body = answers::FindingsTold), (status = 501))
 )]
 pub(super) async fn test(
     admin: web::Data<Admin>,
     name: web::Path<String>,
-    because: Body<Reason>,
+    because: Body<Because>,
     person: Person,
     caller: Caller,
 ) -> HttpResponse {
@@ -233,10 +234,13 @@ pub(super) async fn test(
         Ok(config) => config,
         Err(error) => return api::from_store(&error),
     };
-    let found = probe(config, name.clone()).await;
+    let Because { reason, dry_run } = because.into_inner();
+    let found = probe(config, name.clone(), dry_run).await;
     let is_well = found.as_ref().is_ok_and(|found| found.get("ok").and_then(Json::as_bool) == Some(true));
-    let by = By::new(person.0, because.into_inner().reason);
-    admin.audit(by, "test", ("destination", &name), 1, if is_well { "well" } else { "not well" }).await;
+    if !dry_run {
+        let by = By::new(person.0, reason);
+        admin.audit(by, "test", ("destination", &name), 1, if is_well { "well" } else { "not well" }).await;
+    }
     match found {
         Ok(found) => api::show(&caller, Ok(found)),
         Err(reason) => api::problem(422, &reason),

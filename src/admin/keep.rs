@@ -23,8 +23,8 @@ use crate::facts::Facts;
 use crate::masking::Masks;
 use crate::store::sealed::SharedKeys;
 use crate::store::{
-    Absence, AuditFilter, Backup, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention, Silence, StoreError,
-    StoreResult, pace,
+    Absence, AuditFilter, Backup, BackupRoom, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention, Silence,
+    StoreError, StoreResult, pace,
 };
 
 /// How many days the accounts and the silence are shown of when it is not said.
@@ -333,12 +333,12 @@ pub(super) async fn prune(admin: web::Data<Admin>, because: Body<Because>, perso
     api::answer(pruned.map(PruneAnswer::Did))
 }
 
-/// Begins a backup.
+/// Begins a backup; a dry run says whether it could be made.
 #[utoipa::path(
     post,
     path = "/api/v1/store/backup",
     request_body = Because,
-    responses((status = 202, body = answers::BackupTold))
+    responses((status = 200, body = BackupRoom), (status = 202, body = answers::BackupTold))
 )]
 pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>, person: Person) -> HttpResponse {
     if let Some(problem) = because.problem() {
@@ -347,8 +347,9 @@ pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>
     let Some(file) = because.file.clone() else {
         return api::problem(400, "say in file where the backup goes: a whole path on the gateway's machine");
     };
-    if because.dry_run {
-        return api::problem(400, "a backup changes nothing: make it");
+    let is_under_way = || admin.keep.backup().as_ref().is_some_and(|backing| backing.ended.is_none());
+    if because.dry_run && !is_under_way() {
+        return api::answer(admin.store.backup_room(file).await);
     }
     let (sender, progress) = watch::channel((0, 0));
     let name = file.to_string_lossy().into_owned();

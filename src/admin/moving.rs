@@ -12,6 +12,7 @@ use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
 use crate::store::By;
 use crate::store::transfer::mover::{Moved, Progress};
+use crate::store::transfer::outlook::Outlook;
 
 /// How a move stands.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
@@ -35,6 +36,8 @@ pub struct Standing {
 pub trait Move: Send + Sync {
     /// Begins a move to the address of a store, or goes on with it; returns at once.
     fn begin(&self, to: &str, by: By) -> Result<Standing, String>;
+    /// What a move to the address of a store would find and do; writes nothing anywhere.
+    fn look<'a>(&'a self, to: &'a str) -> BoxFuture<'a, Result<Outlook, String>>;
     /// How it stands.
     fn standing(&self) -> Standing;
     /// Gives up a move that was begun; where it went.
@@ -56,6 +59,9 @@ pub(super) struct Order {
     to: String,
     #[serde(default)]
     reason: String,
+    /// Only says what would be copied, and where to.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// How far the move of the store is, or how the last one ended.
@@ -67,13 +73,24 @@ pub(super) async fn standing(admin: web::Data<Admin>) -> HttpResponse {
     }
 }
 
-/// Begins to move the store, or goes on with it.
-#[utoipa::path(post, path = "/api/v1/store/move", request_body = Order, responses((status = 202, body = Standing)))]
+/// Begins to move the store, or goes on with it; a dry run says what would be copied.
+#[utoipa::path(
+    post,
+    path = "/api/v1/store/move",
+    request_body = Order,
+    responses((status = 200, body = Outlook), (status = 202, body = Standing))
+)]
 pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: Person) -> HttpResponse {
-    let Order { to, reason } = order.into_inner();
+    let Order { to, reason, dry_run } = order.into_inner();
     let Some(moving) = &admin.moving else { return api::problem(409, "this gateway cannot move its store") };
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
+    }
+    if dry_run {
+        return match moving.look(&to).await {
+            Ok(outlook) => HttpResponse::Ok().json(outlook),
+            Err(reason) => api::problem(409, &reason),
+        };
     }
     let by = By::new(person.0, &reason);
     match moving.begin(&to, by.clone()) {

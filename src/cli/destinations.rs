@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
 use crate::cli::pause::{PauseArgs, would_end};
@@ -33,12 +33,9 @@ pub enum Verb {
     Test {
         /// The destination's name.
         name: String,
-        /// Why; kept in the gateway's audit.
-        #[arg(long, default_value = "")]
-        reason: String,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        #[expect(missing_docs, reason = "its own fields are the arguments")]
+        change: ChangeArgs,
     },
     /// Stop calling the system of one; its deliveries wait.
     Pause(PauseOne),
@@ -91,7 +88,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let found = one(&client, &name).await?;
             if json { print::json(&found) } else { show(&found) }
         }
-        Verb::Test { name, reason, json } => return test(&client, &name, &reason, json).await,
+        Verb::Test { name, change } => return test(&client, &name, &change).await,
         Verb::Pause(PauseOne { name, pause }) => {
             let until = pause.ends();
             steer(&client, &OneArgs { name, change: pause.change }, ("pause", until)).await?;
@@ -198,9 +195,9 @@ fn show(found: &Value) {
     }
 }
 
-async fn test(client: &Client, name: &str, reason: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let found = client.post(&format!("/destinations/{}/test", encoded(name)), &json!({"reason": reason})).await?;
-    if json {
+async fn test(client: &Client, name: &str, change: &ChangeArgs) -> anyhow::Result<ExitCode> {
+    let found = client.change(&format!("/destinations/{}/test", encoded(name)), change).await?;
+    if change.json {
         print::json(&found);
     } else {
         let columns = [("is", "/level"), ("looked at", "/check"), ("found", "/found"), ("to do", "/advice")];

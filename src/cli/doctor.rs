@@ -83,7 +83,7 @@ enum Verb {
 /// Looks at one destination of a stored configuration, for the page of a gateway that runs.
 #[must_use]
 pub fn probe() -> crate::admin::book::Probe {
-    std::sync::Arc::new(|stored, name| {
+    std::sync::Arc::new(|stored, name, dry_run| {
         Box::pin(async move {
             let loaded = crate::config::load_stored(&stored)
                 .map_err(|problems| format!("the configuration in force cannot be loaded again: {problems}"))?;
@@ -94,7 +94,10 @@ pub fn probe() -> crate::admin::book::Probe {
                 known.ok_or_else(|| format!("there is no destination {name:?} any more"))?;
             let patience = PATIENCE.min(whereabouts.timeout);
             let patient = Patient { name: &name, target: &destination.target, whereabouts, now, patience };
-            let (findings, _) = destination::look(&patient).await;
+            let findings = match dry_run {
+                true => destination::plan(&patient),
+                false => destination::look(&patient).await.0,
+            };
             let mask = |text: &str| loaded.plan.mask.apply(text);
             let all: Vec<Finding> = findings.list.into_iter().map(|finding| finding.shown(mask)).collect();
             let ok = !all.iter().any(|finding| finding.level == Level::Failed);

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::cipher::Keyring;
-use crate::cli::client::{AdminArgs, Client};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
 use crate::cli::store::{deed, may_open};
 use crate::clock::SystemClock;
 use crate::config::{self, StoreSettings};
+use crate::disk;
 use crate::gateway::open;
 use crate::person;
 use crate::store::By;
@@ -38,14 +39,10 @@ pub struct Args {
     #[arg(long, value_name = "URL", required_unless_present = "give_up")]
     to: Option<String>,
     /// Give up a move that was begun: the store is as before, and what was copied is of no use.
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     give_up: bool,
-    /// Why; kept in the gateway's audit.
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    change: ChangeArgs,
 }
 
 /// Runs `omgate store move`.
@@ -55,20 +52,77 @@ pub struct Args {
 pub async fn run(admin: &AdminArgs, args: Args) -> anyhow::Result<ExitCode> {
     let client = admin.client()?;
     let Some(to) = &args.to else { return give_up(admin, &client, &args).await };
-    let begun = client.post("/store/move", &json!({"to": to, "reason": args.reason})).await;
+    if args.change.dry_run {
+        return look(admin, &client, (to, args.change.json)).await;
+    }
+    let begun = client.post("/store/move", &json!({"to": to, "reason": args.change.reason})).await;
     let standing = match begun {
         Ok(_) => follow(&client).await?,
         Err(error) if may_open(admin, &error) => {
-            move_closed(admin, to, &args.reason).await.with_context(|| format!("{error:#}"))?
+            move_closed(admin, to, &args.change.reason).await.with_context(|| format!("{error:#}"))?
         }
         Err(error) => return Err(error),
     };
-    if args.json {
+    if args.change.json {
         print::json(&standing);
     } else {
         tell(&standing);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what would be copied, and where to.
+async fn look(admin: &AdminArgs, client: &Client, (to, json): (&str, bool)) -> anyhow::Result<ExitCode> {
+    let outlook = match client.post("/store/move", &json!({"to": to, "dry_run": true})).await {
+        Ok(outlook) => outlook,
+        Err(error) if may_open(admin, &error) => look_closed(admin, to).await.with_context(|| format!("{error:#}"))?,
+        Err(error) => return Err(error),
+    };
+    if json {
+        print::json(&outlook);
+    } else {
+        tell_outlook(&outlook);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn look_closed(admin: &AdminArgs, to: &str) -> anyhow::Result<Value> {
+    let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    let folder = admin.config().parent().unwrap_or(Path::new(""));
+    let target = config::store_at(to, folder).map_err(|reason| anyhow!("--to {reason}"))?;
+    Ok(json!(open::outlook(&loaded.store, &target).await?))
+}
+
+fn tell_outlook(outlook: &Value) {
+    let text = |pointer: &str| print::cell(outlook.pointer(pointer));
+    let bytes = |key: &str| outlook.get(key).and_then(Value::as_u64).map(disk::in_words);
+    let size = bytes("bytes").unwrap_or_default();
+    print::line(&format!(
+        "{} rows, about {size}, would be copied from {} to {}:",
+        text("/rows"),
+        text("/from"),
+        text("/to")
+    ));
+    let tables = outlook.get("tables").and_then(Value::as_array).into_iter().flatten();
+    let tables: Vec<Value> = tables.filter(|table| table.get("rows") != Some(&json!(0))).cloned().collect();
+    print::list(&Value::Array(tables), &[("table", "/table"), ("rows", "/rows")]);
+    print::line(match outlook.get("destination").and_then(Value::as_str) {
+        Some("absent") => "the destination can be reached, and has no store yet: it would be made",
+        Some("begun") => "the destination can be reached, and has a part of this move",
+        _ => "the destination can be reached, and is empty",
+    });
+    if let Some(free) = bytes("free_bytes") {
+        print::line(&format!("{free} are free there"));
+    }
+    if outlook.get("resumes").is_some_and(|resumes| !resumes.is_null()) {
+        let at = match outlook.pointer("/resumes/table").and_then(Value::as_str) {
+            Some(table) => format!("in table {table}"),
+            None => "where all is copied and changes are followed".to_owned(),
+        };
+        let (begun, copied) = (text("/resumes/begun_at"), text("/resumes/tables_copied"));
+        print::line(&format!("the move that was begun at {begun} would go on {at}; {copied} tables are copied"));
+    }
+    print::line("nothing was written on either side");
 }
 
 fn tell(standing: &Value) {
@@ -255,12 +309,12 @@ async fn move_open(opened: &open::Opened, target: &StoreSettings, reason: &str) 
 }
 
 async fn give_up(admin: &AdminArgs, client: &Client, args: &Args) -> anyhow::Result<ExitCode> {
-    let given_up = match client.post("/store/move/give-up", &json!({"reason": args.reason})).await {
+    let given_up = match client.post("/store/move/give-up", &json!({"reason": args.change.reason})).await {
         Ok(answer) => print::cell(answer.get("given_up")),
         Err(error) if may_open(admin, &error) => give_up_closed(admin).await.with_context(|| format!("{error:#}"))?,
         Err(error) => return Err(error),
     };
-    if args.json {
+    if args.change.json {
         print::json(&json!({"given_up": given_up}));
     } else {
         print::line(&format!("the move to {given_up} is given up; what was copied there can be removed"));

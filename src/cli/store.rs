@@ -14,9 +14,10 @@ use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::{moving, print, rekey};
 use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Loaded};
+use crate::disk;
 use crate::gateway::open;
 use crate::person;
-use crate::store::sqlite::{Options, SqliteStore};
+use crate::store::sqlite::{self, Options, SqliteStore};
 use crate::store::{Backup, By, Deed, Pruned, Store, pace};
 
 /// How often a backup under way is looked at.
@@ -55,12 +56,8 @@ enum Verb {
     Backup {
         /// The file; nothing is overwritten. The gateway writes it, so it must be allowed to.
         file: PathBuf,
-        /// Why; kept in the gateway's audit.
-        #[arg(long, default_value = "")]
-        reason: String,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        change: ChangeArgs,
     },
     /// Write every payload anew with the key in force ([store.encryption]), or in clear where none is, while the gateway goes
     /// on. Without a gateway it is done on the store.
@@ -80,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Prune { change, vacuum } => prune(&args.admin, &change, vacuum).await,
         Verb::Rekey(change) => rekey::run(&args.admin, &change).await,
         Verb::Move(order) => moving::run(&args.admin, order).await,
-        Verb::Backup { file, reason, json } => backup(&args.admin, &file, &reason, json).await,
+        Verb::Backup { file, change } => backup(&args.admin, &file, &change).await,
     }
 }
 
@@ -256,20 +253,23 @@ fn hint(report: &Value) {
     }
 }
 
-async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: bool) -> anyhow::Result<ExitCode> {
+async fn backup(admin: &AdminArgs, file: &std::path::Path, change: &ChangeArgs) -> anyhow::Result<ExitCode> {
     let file = std::path::absolute(file).with_context(|| format!("finding the place of {}", file.display()))?;
     let client = admin.client()?;
-    let body = json!({"file": file, "reason": reason});
+    if change.dry_run {
+        return backup_room(admin, &client, (file, change.json)).await;
+    }
+    let body = json!({"file": file, "reason": change.reason});
     let made = match client.post("/store/backup", &body).await {
         Ok(_) => follow(&client, ("backup", "backup"), pages(), show_pages).await?,
         Err(error) if may_open(admin, &error) => {
-            let made = backup_file(admin, file, reason).await.with_context(|| format!("{error:#}"))?;
+            let made = backup_file(admin, file, &change.reason).await.with_context(|| format!("{error:#}"))?;
             serde_json::to_value(made)?
         }
         Err(error) => return Err(error),
     };
     let balanced = made.get("balanced").and_then(Value::as_bool).unwrap_or(false);
-    if json {
+    if change.json {
         print::json(&made);
     } else {
         let what = counts(&made, &["bytes", "notifications", "deliveries"]);
@@ -281,6 +281,31 @@ async fn backup(admin: &AdminArgs, file: &std::path::Path, reason: &str, json: b
         });
     }
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says whether a backup could be made, and how large it would be.
+async fn backup_room(admin: &AdminArgs, client: &Client, (file, json): (PathBuf, bool)) -> anyhow::Result<ExitCode> {
+    let room = match client.post("/store/backup", &json!({"file": file, "dry_run": true})).await {
+        Ok(room) => room,
+        Err(error) if may_open(admin, &error) => {
+            let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+            refuse_database(&loaded, "backed up with its database's own tools, such as pg_dump")?;
+            json!(sqlite::backup_room(&loaded.store.path, &file)?)
+        }
+        Err(error) => return Err(error),
+    };
+    if json {
+        print::json(&room);
+    } else {
+        let bytes = |key: &str| disk::in_words(room.get(key).and_then(Value::as_u64).unwrap_or(0));
+        print::line(&format!(
+            "{} would be written, of about {}; {} are free there; nothing was written",
+            print::cell(room.get("file")),
+            bytes("bytes"),
+            bytes("free_bytes")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn pages() -> ProgressBar {

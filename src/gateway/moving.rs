@@ -13,12 +13,15 @@ use crate::clock::SharedClock;
 use crate::config::{self, StoreSettings};
 use crate::store::transfer::Stage;
 use crate::store::transfer::mover::{Mover, Progress};
+use crate::store::transfer::outlook::Outlook;
 use crate::store::{By, Deed, Store};
 use crate::telemetry::Alarms;
 
 /// The move of a gateway's store.
 pub struct Moving {
     origin: OriginOf,
+    /// Where the store is that may be moved.
+    from: StoreSettings,
     /// What a relative path counts from.
     folder: PathBuf,
     clock: SharedClock,
@@ -49,7 +52,7 @@ pub(super) struct Order {
 impl Moving {
     /// `earlier` is what came of a move by which this store became the gateway's.
     pub(super) fn new(
-        (origin, store): (OriginOf, &Arc<dyn Store>),
+        (origin, store, from): (OriginOf, &Arc<dyn Store>, StoreSettings),
         folder: PathBuf,
         clock: SharedClock,
         earlier: Option<Standing>,
@@ -57,7 +60,7 @@ impl Moving {
         let standing = earlier.unwrap_or(Standing { state: "none", ..Standing::default() });
         let state = Mutex::new(State { standing, ..State::default() });
         let store = Arc::downgrade(store);
-        Arc::new(Self { origin, folder, clock, store, home: Handle::current(), state, ready: Notify::new() })
+        Arc::new(Self { origin, from, folder, clock, store, home: Handle::current(), state, ready: Notify::new() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -199,6 +202,13 @@ impl Move for Desk {
             }
         });
         Ok(standing)
+    }
+
+    fn look<'a>(&'a self, to: &'a str) -> BoxFuture<'a, Result<Outlook, String>> {
+        Box::pin(async move {
+            let to = config::store_at(to, &self.0.folder).map_err(|reason| format!("the address {reason}"))?;
+            open::outlook(&self.0.from, &to).await.map_err(|error| error.to_string())
+        })
     }
 
     fn standing(&self) -> Standing {

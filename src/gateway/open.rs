@@ -11,6 +11,7 @@ use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, Postgres
 use crate::store::sealed::{self, Sealed, SharedKeys, rekey};
 use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
 use crate::store::transfer::mover::Mover;
+use crate::store::transfer::outlook::{self, Outlook, Sight};
 use crate::store::transfer::taking::Ending;
 use crate::store::transfer::{Destination, Mark, Origin};
 use crate::store::{Store, StoreError};
@@ -115,6 +116,46 @@ pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
         return Ok(PostgresOrigin::left(address).await?);
     }
     Ok(SqliteOrigin::left(&settings.path)?)
+}
+
+/// What a move from one store into another would find and do. Both are looked at from beside, and neither is written to.
+///
+/// # Errors
+/// In words: what is in its way.
+pub async fn outlook(from: &StoreSettings, to: &StoreSettings) -> Result<Outlook, LookError> {
+    if shown(from) == shown(to) {
+        return Err(LookError::Same(shown(from)));
+    }
+    Ok(outlook::outlook(sight(from).await?, sight(to).await?)?)
+}
+
+/// Why a move would not go.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// It leads nowhere.
+    #[error("{0} is the store itself; name another one")]
+    Same(String),
+    /// One of the stores cannot be looked at.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The move would be refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+async fn sight(settings: &StoreSettings) -> Result<Sight, OpenError> {
+    #[cfg(feature = "postgres")]
+    if let Some(address) = &settings.database {
+        return Ok(postgres::sight(address).await?);
+    }
+    let path = settings.path.clone();
+    // Whoever counts many rows must not keep others waiting.
+    let seen = tokio::task::spawn_blocking(move || sqlite::sight(&path)).await;
+    seen.unwrap_or_else(|_| {
+        let (path, doing) = (settings.path.clone(), "look at it");
+        Err(sqlite::OpenError::Inaccessible { path, doing, reason: "it was given up".to_owned() })
+    })
+    .map_err(OpenError::from)
 }
 
 /// Waits for a store that cannot be reached for a moment: a gateway that has just turned to it has no other.

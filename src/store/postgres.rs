@@ -76,7 +76,7 @@ pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
 pub use self::standing::{Standing, standing};
-pub use self::transfer::{PostgresDestination, PostgresOrigin};
+pub use self::transfer::{PostgresDestination, PostgresOrigin, sight};
 
 /// Transactions that accept envelopes at once: while the commit of one is on its way, others go on.
 const ACCEPTING: usize = 4;

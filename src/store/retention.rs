@@ -152,6 +152,17 @@ pub struct Prunable {
     pub can_shrink: bool,
 }
 
+/// A backup that could be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BackupRoom {
+    /// The file, which is not there yet.
+    pub file: String,
+    /// About how large it would be.
+    pub bytes: u64,
+    /// What is free where it would be.
+    pub free_bytes: u64,
+}
+
 /// A backup that was made and looked through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Backup {

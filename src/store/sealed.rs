@@ -15,11 +15,11 @@ use tokio::sync::{broadcast, watch};
 use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
-    Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change,
-    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
-    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState,
-    TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain,
+    Change, Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
+    LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost,
+    Replay, Replayed, Retention, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
+    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
@@ -487,6 +487,10 @@ impl Store for Sealed {
 
     fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
         self.store.backup(file, progress)
+    }
+
+    fn backup_room(&self, file: PathBuf) -> BoxFuture<'_, StoreResult<BackupRoom>> {
+        self.store.backup_room(file)
     }
 
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {

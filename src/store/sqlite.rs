@@ -54,16 +54,17 @@ use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::{
-    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
-    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
-    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
+    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
+    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned,
+    RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store,
+    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
+pub use self::backup::room as backup_room;
 pub use self::schema::OpenError;
-pub use self::transfer::{SqliteDestination, SqliteOrigin};
+pub use self::transfer::{SqliteDestination, SqliteOrigin, sight};
 pub use self::writer::Faults;
 
 /// Refused POSTs that are kept.
@@ -548,6 +549,10 @@ impl Store for SqliteStore {
 
     fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
         backup::backup(self.path.clone(), file, progress)
+    }
+
+    fn backup_room(&self, file: PathBuf) -> BoxFuture<'_, StoreResult<BackupRoom>> {
+        Box::pin(std::future::ready(backup::room(&self.path, &file)))
     }
 
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>> {

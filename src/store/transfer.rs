@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 use crate::store::StoreResult;
 
 pub mod mover;
+pub mod outlook;
 pub mod taking;
 
 /// What a chunk may hold, in bytes of its long texts; a single row is always taken.

@@ -438,7 +438,12 @@ async fn a_backup_of_a_running_gateway_is_a_store_to_go_on_from() {
     deliver(&gateway, &["1", "2"]).await;
     let file = gateway.folder.path().join("backup.db");
     let name = file.to_str().unwrap();
+    let (code, text) = run(&gateway, &["store", "backup", name, "--dry-run"]);
+    assert!(code == 0 && text.contains("are free there; nothing was written"), "{text}");
+    assert!(!Path::new(name).exists());
     let made = run_json(&gateway, &["store", "backup", name, "--reason", "before the update", "--json"]);
+    let (code, text) = run(&gateway, &["store", "backup", name, "--dry-run"]);
+    assert!(code == 1 && text.contains("the file is there already"), "{text}");
     assert_eq!((&made["notifications"], &made["deliveries"], &made["balanced"]), (&json!(2), &json!(2), &json!(true)));
     assert_eq!(made["bytes"], std::fs::metadata(&file).unwrap().len());
     let (code, text) = run(&gateway, &["store", "backup", name]);

@@ -37,9 +37,32 @@ async fn destinations_and_sources_are_looked_at_explained_tried_and_paused_from_
     assert!(explained.contains("default"), "{explained}");
     let near = run("explain erb");
     assert!(!near.status.success() && said(&near).contains("did you mean \"erp\"?"), "{}", said(&near));
+    let would = said(&run("destinations test erp --dry-run"));
+    assert!(would.contains("would look up the name of") && would.contains("never a POST"), "{would}");
+    let would = said(&run("systems pause erp --for 2h --dry-run"));
+    assert!(would.contains("pause would be done, and end by itself at 20"), "{would}");
+    let would = said(&run("destinations pause erp --for 2h --dry-run"));
+    assert!(would.contains("to which erp belongs, and end by itself at 20"), "{would}");
     let tried = run("destinations test erp");
     assert!(tried.status.success() && said(&tried).contains("connect"), "{}", said(&tried));
-    assert!(said(&run("destinations pause erp --reason maintenance")).contains("erp: system erp is paused since"));
+    assert!(
+        said(&run("destinations pause erp --reason maintenance --for 2h")).contains("erp: system erp is paused since")
+    );
+    assert!(said(&run("audit list --verb pause")).contains("it ends at 20"));
+    let tested = run("alarms test");
+    assert!(!tested.status.success(), "{}", said(&tested));
+    let told = process.admin("/api/v1/audit?object=alarms").await;
+    assert!(told[0]["result"].as_str().unwrap().starts_with("nobody was told"), "{told}");
+    let notification = said(&run("notifications show 1"));
+    for part in ["notification      04l", "source            order-won", "\nvalues of the latest:\n", "\ndeliveries:\n"]
+    {
+        assert!(notification.contains(part), "{part}: {notification}");
+    }
+    let listed =
+        |since: &str| parsed(&run(&format!("notifications list --since {since} --json"))).as_array().unwrap().len();
+    assert!(listed("yesterday") > 0 && listed("yesterday") == listed("2h") && listed("today") > 0);
+    assert_eq!(parsed(&run("deliveries list --until yesterday --json")), json!([]));
+    assert!(said(&run("deliveries list --since tomorrow")).contains("neither a day nor a moment"));
     assert!(said(&run("destinations resume erp --reason done")).contains("erp is open"));
     let verbs: Vec<String> = process
         .admin("/api/v1/audit")
@@ -49,12 +72,12 @@ async fn destinations_and_sources_are_looked_at_explained_tried_and_paused_from_
         .iter()
         .map(|entry| entry["verb"].to_string())
         .collect();
-    assert_eq!(verbs[..3], ["\"resume\"", "\"pause\"", "\"test\""]);
+    assert_eq!(verbs[..4], ["\"resume\"", "\"test\"", "\"pause\"", "\"test\""], "and no dry run");
     assert!(said(&run("sources list")).contains("/om/order-won"));
     let source = said(&run("sources show order-won"));
     assert!(source.contains(&format!("listens at http://127.0.0.1:{}/om/order-won", process.public)), "{source}");
     let status = said(&run("status"));
-    assert!(status.contains("! billing is paused since") && status.contains("Did its password"), "{status}");
+    assert!(status.contains("! billing is paused since") && status.contains("\n  Did its password"), "{status}");
     let watched = run("deliveries discard 1 --reason x --watch");
     assert!(!watched.status.success() && said(&watched).contains("commands that only look"), "{}", said(&watched));
 }

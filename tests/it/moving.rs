@@ -132,6 +132,9 @@ async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
         let order = ["store", "move", "--to", &target, "--reason", "try"];
         let mut work = Work::start("sqlite:omgate.db").await;
         work.go_on(60).await;
+        let would = said(&work.command(&["store", "move", "--to", &target, "--dry-run"]).await);
+        assert!(would.contains("would be copied from sqlite:") && would.contains("it would be made"), "{would}");
+        assert!(!work.gateway.folder.path().join("other.db").exists(), "nothing is written");
         for point in ["move-copied:2", "move-copied:5", "move-shut", "move-before-turn", "move-after-turn"] {
             work.gateway.kill();
             work.gateway.start(&[("OMGATE_KILL_AT", point)]).await;
@@ -142,6 +145,11 @@ async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
                 "{point} was not passed: {}",
                 work.gateway.log()
             );
+            if point == "move-copied:5" {
+                // Told by the file alone: no gateway runs.
+                let would = said(&work.command(&["store", "move", "--to", &target, "--dry-run"]).await);
+                assert!(would.contains("has a part of this move") && would.contains("would go on in table"), "{would}");
+            }
             if point != "move-after-turn" {
                 work.gateway.start(&[]).await;
                 work.go_on(20).await;

@@ -289,6 +289,11 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
         said.status.code() == Some(1) && text.contains("no delivery fits the choice\nnone that fits is dead;"),
         "{text}"
     );
+    let in_earnest = json!({"choose": {"destination": "billing"}});
+    let (status, done) = process.change("/api/v1/deliveries/replay", &in_earnest).await;
+    assert!(status == 200 && done["count"] == 0 && done["hint"] == none["hint"], "{done}");
+    assert_eq!(process.admin("/api/v1/jobs").await, json!([]), "nothing to do makes no job");
+    assert_eq!(process.admin("/api/v1/audit").await, json!([]), "nobody did anything");
     let nowhere = json!({"choose": {"destination": "billing", "record_id": "006nobody"}, "dry_run": true});
     let (_, nothing) = process.change("/api/v1/deliveries/replay", &nowhere).await;
     assert!(nothing["hint"].as_str().unwrap().ends_with("fits no delivery in any other state"), "{nothing}");

@@ -52,6 +52,23 @@ pub(super) fn at_home(patient: &Patient<'_>) -> Findings {
     findings
 }
 
+/// What needs no network looked at, and what the rest would do.
+pub(super) fn plan(patient: &Patient<'_>) -> Findings {
+    let mut findings = at_home(patient);
+    let shown = &patient.whereabouts.shown;
+    findings
+        .skip("connection", format!("would look up the name of {shown}, connect, and shake hands where it is https"));
+    if patient.target.has_credentials() {
+        findings.skip("credentials", "would be sent with the question, after a token was fetched where they need one");
+    }
+    let question = match patient.whereabouts.operation {
+        Some(_) => format!("would send GET {shown}?wsdl, and OPTIONS {shown} where that gives none; never a POST"),
+        None => format!("would send OPTIONS {shown}; never a POST"),
+    };
+    findings.skip("answer", question);
+    findings
+}
+
 /// Looks at it over the network; what it says of the time with it.
 pub(super) async fn look(patient: &Patient<'_>) -> (Findings, Option<Reading>) {
     let mut findings = at_home(patient);

@@ -99,6 +99,18 @@ fn unreachable_for(address: &str, failure: Failure) -> OpenError {
     OpenError::Unreachable { address: address.to_owned(), reason: format!("{reason}{help}") }
 }
 
+/// Whether the database has a store at all, of this version of the schema then; changes nothing.
+pub(super) async fn is_there(pool: &Pool, address: &str) -> Result<bool, OpenError> {
+    let connected = pool.get().await.map_err(|error| unreachable_for(address, Failure::from(error)))?;
+    look_at(&connected, address).await?;
+    let found = version(&connected).await.map_err(|error| unreachable_for(address, Failure::from(error)))?;
+    drop(connected);
+    if found == 0 {
+        return Ok(false);
+    }
+    look_from_beside(pool, address).await.map(|()| true)
+}
+
 async fn look_at(connection: &Object, address: &str) -> Result<(), OpenError> {
     let sql = "SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
                    pg_is_in_recovery(), current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on'";

@@ -8,10 +8,13 @@ use deadpool_postgres::Pool;
 use tokio_postgres::Row as Found;
 use tokio_postgres::types::Type;
 
+use super::connect::Address;
 use super::failure::Failure;
+use super::schema::{self, OpenError};
 use super::session::{Argument, Cells, Manner, Session, read};
 use super::settle::record_key;
 use super::{coalesce, locks, text};
+use crate::store::transfer::outlook::{Content, Sight};
 use crate::store::transfer::{CHUNK_BYTES, Column, Kind, Page, Row, TABLES, Table, Value};
 use crate::store::{StoreError, StoreResult};
 
@@ -159,6 +162,37 @@ async fn counts(session: &mut Session) -> Result<Vec<i64>, Failure> {
     let sql = format!("SELECT ARRAY[{}]", TABLES.iter().map(count).collect::<Vec<_>>().join(", "));
     let found = session.query(&sql, &[]).await?;
     Ok(read(&found, Cells::next::<Vec<i64>>)?.into_iter().flatten().collect())
+}
+
+/// Looks at a database from beside, whether it has a store or not; writes nothing.
+///
+/// # Errors
+/// When it cannot be reached or read.
+pub async fn sight(address: &Address) -> Result<Sight, OpenError> {
+    let shown = address.shown().to_owned();
+    let pool = address.pool(1).map_err(|reason| OpenError::Tls { address: shown.clone(), reason })?;
+    let content = match schema::is_there(&pool, &shown).await? {
+        false => None,
+        true => {
+            let found = ask(&pool, Manner::Audit, async |session: &mut Session| content(session).await).await;
+            Some(found.map_err(|error| OpenError::Unfit { address: shown.clone(), reason: error.to_string() })?)
+        }
+    };
+    // What is free is the server's own affair.
+    Ok(Sight { shown, content, free: None, remedies: &destination::REMEDIES })
+}
+
+async fn content(session: &mut Session) -> Result<Content, Failure> {
+    let size = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
+                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'omgate' AND c.relkind = 'r'";
+    let found = session.query(size, &[]).await?;
+    let bytes = read(&found, Cells::number)?.into_iter().next().unwrap_or(0);
+    Ok(Content {
+        bytes: u64::try_from(bytes).unwrap_or(0),
+        counts: counts(session).await?,
+        begun: origin::begun(session).await?,
+        marked: destination::marked_now(session).await?,
+    })
 }
 
 /// Asks one question, and ends its transaction.

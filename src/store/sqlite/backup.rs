@@ -15,7 +15,8 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use super::{audit, readers, schema, words};
-use crate::store::{Backup, StoreError, StoreResult};
+use crate::disk;
+use crate::store::{Backup, BackupRoom, StoreError, StoreResult};
 
 /// Pages copied between two rests: 1 MiB.
 const PAGES_AT_ONCE: i32 = 256;
@@ -45,6 +46,37 @@ fn make(store: &Path, file: &Path, progress: &watch::Sender<(u64, u64)>) -> Stor
     Ok(Backup { file: file.to_string_lossy().into_owned(), bytes, ..made.1 })
 }
 
+/// Whether a backup could be made of a store, which nobody need have open; writes nothing.
+///
+/// # Errors
+/// `Conflict` in words: what is in its way.
+pub fn room(store: &Path, file: &Path) -> StoreResult<BackupRoom> {
+    let partial = Partial::name(file)?;
+    if partial.symlink_metadata().is_ok() {
+        return Err(refuse(file, &in_the_way(&partial)));
+    }
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let cannot = |error: io::Error| refuse(file, &format!("no file can be made in {}: {error}", folder.display()));
+    disk::takes_files(folder).map_err(cannot)?;
+    let (free_bytes, _) = disk::free(folder).map_err(cannot)?;
+    // What stands in the log is copied too.
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    let bytes = size(store) + size(&schema::beside(store, "-wal"));
+    if bytes > free_bytes {
+        let (bytes, free) = (disk::in_words(bytes), disk::in_words(free_bytes));
+        return Err(refuse(file, &format!("it takes up to {bytes}, and {free} are free there")));
+    }
+    Ok(BackupRoom { file: file.to_string_lossy().into_owned(), bytes, free_bytes })
+}
+
+fn refuse(file: &Path, reason: &str) -> StoreError {
+    StoreError::Conflict(format!("backing up into {}: {reason}", file.display()))
+}
+
+fn in_the_way(partial: &Path) -> String {
+    format!("{} is there: another backup is made, or one broke off; remove it then", partial.display())
+}
+
 fn say(file: &Path, doing: &str, reason: &str) -> StoreError {
     StoreError::Conflict(format!("backing up into {}: {doing}: {reason}; nothing is left of it", file.display()))
 }
@@ -55,24 +87,25 @@ struct Partial {
 }
 
 impl Partial {
-    fn create(file: &Path) -> StoreResult<Self> {
-        let refuse = |reason: &str| StoreError::Conflict(format!("backing up into {}: {reason}", file.display()));
+    /// What it is called while it is made; a conflict when the file cannot be meant.
+    fn name(file: &Path) -> StoreResult<PathBuf> {
         if !file.is_absolute() || file.file_name().is_none() {
-            return Err(refuse("it must be a whole path, from the root"));
+            return Err(refuse(file, "it must be a whole path, from the root"));
         }
         if file.symlink_metadata().is_ok() {
-            return Err(refuse("the file is there already, and nothing is overwritten; give another name"));
+            return Err(refuse(file, "the file is there already, and nothing is overwritten; give another name"));
         }
-        let path = schema::beside(file, ".partial");
+        Ok(schema::beside(file, ".partial"))
+    }
+
+    fn create(file: &Path) -> StoreResult<Self> {
+        let path = Self::name(file)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         match options.open(&path) {
             Ok(_) => Ok(Self { path }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(refuse(&format!(
-                "{} is there: another backup is made, or one broke off; remove it then",
-                path.display()
-            ))),
-            Err(error) => Err(refuse(&format!("cannot create {}: {error}", path.display()))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(refuse(file, &in_the_way(&path))),
+            Err(error) => Err(refuse(file, &format!("cannot create {}: {error}", path.display()))),
         }
     }
 

@@ -4,14 +4,54 @@ mod destination;
 mod origin;
 mod sums;
 
+use std::path::Path;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ToSql, params_from_iter};
 
+use super::schema::{self, OpenError};
+use super::words;
+use crate::disk;
+use crate::store::transfer::outlook::{Content, Sight};
 use crate::store::transfer::{CHUNK_BYTES, Chunk, Column, Page, Row, TABLES, Table, Value};
 
 pub use self::destination::SqliteDestination;
 pub use self::origin::SqliteOrigin;
 pub(super) use self::origin::look;
+
+/// Looks at a file from beside, whether it is there or not; writes nothing.
+///
+/// # Errors
+/// When it cannot be read, or could not be made where it is named.
+pub fn sight(path: &Path) -> Result<Sight, OpenError> {
+    let inaccessible =
+        |doing: &'static str, reason: String| OpenError::Inaccessible { path: path.to_owned(), doing, reason };
+    let real = schema::real_path(path)?;
+    schema::look_at(&real)?;
+    let folder = real.parent().unwrap_or(Path::new("/"));
+    disk::takes_files(folder).map_err(|error| inaccessible("make files in its folder", error.to_string()))?;
+    let free = disk::free(folder).ok().map(|(free, _)| free);
+    let is_there = std::fs::metadata(&real).is_ok_and(|file| file.len() > 0);
+    let content = match is_there {
+        false => None,
+        true => {
+            let connection = schema::archive(&real)?;
+            Some(content(&connection).map_err(|error| inaccessible("look at what is in it", words::of(&error)))?)
+        }
+    };
+    Ok(Sight { shown: SqliteDestination::shown_at(path), content, free, remedies: &destination::REMEDIES })
+}
+
+fn content(connection: &Connection) -> rusqlite::Result<Content> {
+    let size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = connection.query_row(size, [], |row| row.get(0))?;
+    Ok(Content {
+        bytes: u64::try_from(bytes).unwrap_or(0),
+        counts: counts(connection)?,
+        begun: origin::begun(connection)?,
+        marked: destination::marked(connection)?,
+    })
+}
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {

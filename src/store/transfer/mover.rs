@@ -182,11 +182,7 @@ impl Mover {
         let begun = match self.origin.begun().await? {
             Some(begun) if begun.mark.other != to && begun.stage == Stage::Moved => return Err(moved(&begun.mark)),
             Some(begun) if begun.mark.other != to => {
-                return Err(StoreError::Conflict(format!(
-                    "a move to {} was begun at {} and is not finished: go on with that one, or give it up with `omgate \
-                     store move --give-up`",
-                    begun.mark.other, begun.mark.begun_at
-                )));
+                return Err(another_move(&begun.mark));
             }
             Some(begun) => begun,
             None => {
@@ -422,7 +418,15 @@ fn token() -> i64 {
     i64::try_from(RandomState::new().hash_one("move") >> 1).unwrap_or(i64::MAX)
 }
 
-fn moved(mark: &Mark) -> StoreError {
+pub(super) fn another_move(mark: &Mark) -> StoreError {
+    StoreError::Conflict(format!(
+        "a move to {} was begun at {} and is not finished: go on with that one, or give it up with `omgate store move \
+         --give-up`",
+        mark.other, mark.begun_at
+    ))
+}
+
+pub(super) fn moved(mark: &Mark) -> StoreError {
     StoreError::Conflict(format!(
         "this store was moved to {}: that one counts; give [store] url its address",
         mark.other

@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreResult};
 
 /// By what lanes are told apart.
 const LANE: &str = "lane_key";
-const REMEDIES: Remedies = Remedies { another: "an empty database", clear: "drop its schema `omgate`" };
+pub(super) const REMEDIES: Remedies = Remedies { another: "an empty database", clear: "drop its schema `omgate`" };
 
 /// A database that a store is moved into.
 pub struct PostgresDestination {
@@ -126,9 +126,18 @@ impl Destination for PostgresDestination {
     }
 }
 
-/// The move that the store is marked with.
+/// The move that the store is marked with, which nobody changes until the transaction ends.
 async fn marked(session: &mut Session) -> Result<Option<Marked>, Failure> {
-    let found = session.query("SELECT direction = 'in', token, other FROM moving FOR UPDATE", &[]).await?;
+    marked_by(session, "SELECT direction = 'in', token, other FROM moving FOR UPDATE").await
+}
+
+/// The same as it stands now.
+pub(super) async fn marked_now(session: &mut Session) -> Result<Option<Marked>, Failure> {
+    marked_by(session, "SELECT direction = 'in', token, other FROM moving").await
+}
+
+async fn marked_by(session: &mut Session, sql: &str) -> Result<Option<Marked>, Failure> {
+    let found = session.query(sql, &[]).await?;
     let marked =
         read(&found, |cells| Ok(Marked { into: cells.next()?, token: cells.number()?, other: cells.text()? }))?;
     Ok(marked.into_iter().next())

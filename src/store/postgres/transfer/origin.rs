@@ -274,7 +274,7 @@ pub(in crate::store::postgres) async fn look(pool: &Pool, address: &str) -> Resu
     }
 }
 
-async fn begun(session: &mut Session) -> Result<Option<Begun>, Failure> {
+pub(super) async fn begun(session: &mut Session) -> Result<Option<Begun>, Failure> {
     let sql = "SELECT token, other, begun_at, stage, tables, after FROM moving WHERE direction = 'out'";
     let found = session.query(sql, &[]).await?;
     let one = |cells: &mut Cells<'_>| {

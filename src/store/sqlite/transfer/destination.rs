@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoreResult};
 
 /// By what lanes are told apart.
 const LANE: &str = "system, lane";
-const REMEDIES: Remedies = Remedies { another: "a new file", clear: "remove the file" };
+pub(super) const REMEDIES: Remedies = Remedies { another: "a new file", clear: "remove the file" };
 
 /// A file of SQLite that a store is moved into. Nobody else opens it meanwhile.
 pub struct SqliteDestination {
@@ -142,7 +142,7 @@ impl Destination for SqliteDestination {
 }
 
 /// The move that the store is marked with.
-fn marked(connection: &Connection) -> rusqlite::Result<Option<Marked>> {
+pub(super) fn marked(connection: &Connection) -> rusqlite::Result<Option<Marked>> {
     let sql = "SELECT direction = 'in', token, other FROM moving";
     let read = |row: &rusqlite::Row<'_>| Ok(Marked { into: row.get(0)?, token: row.get(1)?, other: row.get(2)? });
     connection.query_row(sql, [], read).optional()

@@ -172,7 +172,7 @@ pub(in crate::store::sqlite) fn look(connection: &Connection, path: &Path) -> Re
     }
 }
 
-fn begun(connection: &Connection) -> rusqlite::Result<Option<Begun>> {
+pub(super) fn begun(connection: &Connection) -> rusqlite::Result<Option<Begun>> {
     let sql = "SELECT token, other, begun_at, stage, tables, after FROM moving WHERE direction = 'out'";
     let read = |row: &rusqlite::Row<'_>| {
         let (stage, after): (String, Option<String>) = (row.get(3)?, row.get(5)?);
