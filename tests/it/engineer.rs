@@ -783,6 +783,7 @@ fn a_call_that_is_not_taken_or_cannot_be_made_fails() {
     let folder = callable(&address);
     let ran = omgate(folder.path(), &[&["call", "erp-create"][..], &SET[..]].concat());
     assert_eq!(ran.code, Some(1));
+    assert!(ran.err.starts_with("sending to destination erp-create, in earnest: POST http"), "{}", ran.err);
     assert!(ran.out.contains("\nrefused: ") && ran.out.contains("no such customer"), "{}", ran.out);
     for (set, said) in [
         (&["--set", "Total=abc"][..], "is no xs:decimal"),

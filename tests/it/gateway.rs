@@ -559,6 +559,26 @@ async fn what_no_route_matched_is_routed_again_after_the_configuration_was_chang
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_many_names_those_of_which_no_call_can_be_made_and_why() {
+    let sink = ok_sink().await;
+    let map = "[route.map]\nAmount = \"record.Name | decimal(2)\"\n";
+    let mut gateway = Process::prepare(&(configuration(&sink.url("")) + map));
+    gateway.start(&[]).await;
+    for (id, name) in [("04l1", "none"), ("04l2", "no number")] {
+        assert!(gateway.post("/om/orders", one(id, name)).await.unwrap().is_ack());
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"].as_i64() >= Some(1)).await;
+    let order = json!({"choose": {"state": "dead"}, "dry_run": true});
+    let (status, would) = gateway.change("/api/v1/deliveries/replay", &order).await;
+    assert!(status == 200 && would["failing"][0]["delivery_id"] == 1, "{would}");
+    assert!(would["failing"][0]["reason"].as_str().unwrap().contains("decimal needs a number"), "{would}");
+    let told = gateway.command(&["dead", "replay", "--state", "dead", "--dry-run"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("of delivery 1 no call can be made: "), "{told}");
+    assert_eq!(gateway.admin("/api/v1/jobs").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_state_is_not_routed_behind_a_newer_one_unless_a_person_wants_it_so() {
     let sink = ok_sink().await;
     let mut gateway = Process::prepare(&(configuration(&sink.url("")) + "when = \"record.Name != 'v1'\"\n"));
