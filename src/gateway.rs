@@ -39,6 +39,7 @@ mod moving;
 pub mod open;
 mod people;
 mod reload;
+mod series;
 mod upkeep;
 mod watch;
 mod workbench;
@@ -516,6 +517,7 @@ impl Parts {
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
+        series::begin(&metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         let metrics = Arc::new(Metrics::default());
         let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(&clock)));
         let traces = Arc::new(Traces::new(Arc::clone(&metrics), Arc::clone(&clock)));
@@ -607,6 +609,7 @@ impl Parts {
             traces: Arc::clone(&self.traces),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
+            metrics: Arc::clone(&self.metrics),
             keys: Arc::clone(&self.keys),
             start,
         })
