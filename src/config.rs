@@ -64,6 +64,7 @@ pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
 pub use server::{Server, StoreSettings, needs_restart};
+pub use source::GAP_PATH;
 pub use value::duration;
 pub use variant::with_route;
 
@@ -343,8 +344,8 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         let spot = section.map_or_else(|| root.spot_of("server"), |section| section.spot_of("four_eyes"));
         desk.error(&spot, "needs two people who log in: two [[account]], or [server.oidc]");
     }
-    let (store, encryption) = server::store(&root);
     warn_of_nobody(desk, &root, &accounts, server.oidc.as_ref());
+    let (store, encryption) = server::store(&root);
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
     let alarms = alarms::alarms(&root, &egress, &server.name);
@@ -416,7 +417,6 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
 }
 
 /// Sources without a route and destinations without one are remarkable.
-fn warn_of_idle(
 /// Where people log in, somebody must be able to do what has to be done; where nobody is named, all is open to the machine.
 fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account], oidc: Option<&Oidc>) {
     if accounts.is_empty() && oidc.is_none() {
@@ -440,6 +440,7 @@ fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account],
     desk.warning(&root.spot_of(if accounts.is_empty() { "server" } else { "account" }), reason);
 }
 
+fn warn_of_idle(
     desk: &Desk<'_>,
     root: &Section<'_, '_>,
     sources: &[receive::Source],
