@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use crate::account::Account;
+use crate::account::{Account, Right};
 use crate::cipher::Keyring;
 use crate::deliver::Target;
 use crate::dispatch::{self, Plan, System};
@@ -64,6 +64,7 @@ pub use pair::pair;
 pub use problem::{Problem, Problems, Severity};
 pub use route::split_path;
 pub use server::{Server, StoreSettings, needs_restart};
+pub use source::GAP_PATH;
 pub use value::duration;
 pub use variant::with_route;
 
@@ -343,6 +344,7 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
         let spot = section.map_or_else(|| root.spot_of("server"), |section| section.spot_of("four_eyes"));
         desk.error(&spot, "needs two people who log in: two [[account]], or [server.oidc]");
     }
+    warn_of_nobody(desk, &root, &accounts, server.oidc.as_ref());
     let (store, encryption) = server::store(&root);
     let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
     let retention = retention::retention(&root);
@@ -415,6 +417,29 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
 }
 
 /// Sources without a route and destinations without one are remarkable.
+/// Where people log in, somebody must be able to do what has to be done; where nobody is named, all is open to the machine.
+fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account], oidc: Option<&Oidc>) {
+    if accounts.is_empty() && oidc.is_none() {
+        return;
+    }
+    let granted = oidc.into_iter().flat_map(|oidc| oidc.grants.iter().map(|grant| &grant.rights));
+    let rights: Vec<_> = accounts.iter().map(|account| &account.rights).chain(granted).collect();
+    let has = |right: Right| rights.iter().any(|rights| rights.has(right));
+    if has(Right::Administer) {
+        return;
+    }
+    let nobody = if [Right::Operate, Right::Replay, Right::Edit].into_iter().any(has) {
+        "nobody may make tokens, reload, back up or prune"
+    } else {
+        "nobody may change anything: not replay, pause, reload or make tokens"
+    };
+    let reason = format!(
+        "{nobody}, for no account or grant has the role \"admin\"; give it to one, such as [[account]] with name, \
+         password = what `omgate account hash` prints, and role = \"admin\""
+    );
+    desk.warning(&root.spot_of(if accounts.is_empty() { "server" } else { "account" }), reason);
+}
+
 fn warn_of_idle(
     desk: &Desk<'_>,
     root: &Section<'_, '_>,

@@ -161,7 +161,21 @@ pub(crate) struct InForce {
 }
 
 /// How systems stand in the store, by name.
-pub type States = HashMap<String, SystemState>;
+pub type States = HashMap<String, Remembered>;
+
+/// How a system stands that has no runner yet.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    state: SystemState,
+    /// The configuration paused it already when it stood so: if it is not paused any more, a person resumed it.
+    was_paused: bool,
+}
+
+impl From<SystemState> for Remembered {
+    fn from(state: SystemState) -> Self {
+        Self { state, was_paused: false }
+    }
+}
 
 /// Whether the plan in force serves a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,6 +217,14 @@ impl Dispatch {
     /// # Errors
     /// When the store cannot tell the systems' states.
     pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
+        Self::start_after(parts, None).await
+    }
+
+    /// The same where a plan was in force before: what that paused already, and a person resumed since, stays resumed.
+    ///
+    /// # Errors
+    /// When the store cannot tell the systems' states.
+    pub async fn start_after(parts: Parts, before: Option<&Plan>) -> StoreResult<Arc<Self>> {
         let (stop, stopped) = watch::channel(Stop::No);
         let Parts { plan, config_version: version, .. } = &parts;
         let in_force = Arc::new(InForce { plan: Arc::default(), version: *version });
@@ -213,7 +235,10 @@ impl Dispatch {
             tasks: Mutex::new(Vec::new()),
             stop,
         };
-        let states = dispatch.states(&plan).await?;
+        let mut states = dispatch.states(&plan).await?;
+        for (name, remembered) in &mut states {
+            remembered.was_paused = before.and_then(|plan| plan.systems.get(name)).is_some_and(|system| system.paused);
+        }
         dispatch.adopt(plan, version, states).keep().await;
         Ok(Arc::new(dispatch))
     }
@@ -226,7 +251,7 @@ impl Dispatch {
         let running = self.running.load_full();
         let mut states = States::new();
         for name in plan.systems.keys().filter(|name| !running.runners.contains_key(*name)) {
-            states.insert(name.clone(), self.attempts.store.system(name.clone()).await?);
+            states.insert(name.clone(), self.attempts.store.system(name.clone()).await?.into());
         }
         Ok(states)
     }
@@ -250,7 +275,16 @@ impl Dispatch {
                     }
                     Arc::clone(runner)
                 }
-                None => self.begin(name, settings, course, states.remove(name).unwrap_or_default()),
+                None => {
+                    let remembered = states.remove(name).unwrap_or_default();
+                    let stood = remembered.state.paused.clone();
+                    let runner = self.begin(name, settings, course, remembered);
+                    // That the configuration paused it is to be known at the next start: else it looks like resumed.
+                    if runner.state().paused != stood {
+                        changed.push(Arc::clone(&runner));
+                    }
+                    runner
+                }
             };
             runners.insert(name.clone(), runner);
         }
@@ -297,8 +331,8 @@ impl Dispatch {
         destinations.iter().flat_map(each).collect()
     }
 
-    fn begin(&self, name: &str, settings: &System, course: Course, state: SystemState) -> Arc<Runner> {
-        let runner = Arc::new(Runner::new(name, settings, course, state, Arc::clone(&self.attempts)));
+    fn begin(&self, name: &str, settings: &System, course: Course, remembered: Remembered) -> Arc<Runner> {
+        let runner = Arc::new(Runner::new(name, settings, course, remembered, Arc::clone(&self.attempts)));
         runner.announce();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());

@@ -39,6 +39,7 @@ mod moving;
 pub mod open;
 mod people;
 mod reload;
+mod series;
 mod upkeep;
 mod watch;
 mod workbench;
@@ -517,18 +518,18 @@ impl Parts {
         } = loaded;
         let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
         let open::Opened { store, clock, origin, keys } = opened;
+        let before = in_force(&store).await;
         let config_version = store.save_config(stored, clock.now()).await?;
-        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
-        store.take_config(taken.clone()).await?;
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
+        series::begin(&metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(&clock)));
         let traces = Arc::new(Traces::new(Arc::clone(&metrics), Arc::clone(&clock)));
         traces.adopt(collector);
         let telling = Arc::new(ArcSwap::from_pointee(Telling { alarming, gateway: server.name.clone() }));
         let (told_of, figures, time) = (Arc::clone(&alarms), Arc::clone(&metrics), Arc::clone(&clock));
         let heralds = Arc::new(Heralds::new(told_of, figures, time, Arc::clone(&telling)));
-        let dispatch = Dispatch::start(dispatch::Parts {
+        let parts = dispatch::Parts {
             store: Arc::clone(&store),
             plan: Arc::clone(&plan),
             config_version,
@@ -538,8 +539,11 @@ impl Parts {
             metrics: Arc::clone(&metrics),
             alarms: Arc::clone(&alarms),
             traces: Arc::clone(&traces),
-        })
-        .await?;
+        };
+        let dispatch = Dispatch::start_after(parts, before.as_ref().map(|loaded| &*loaded.plan)).await?;
+        // Behind what the plan pauses: whoever finds the plan in force, finds that as well.
+        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
+        store.take_config(taken.clone()).await?;
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let terms = Arc::new(ArcSwap::from_pointee(Terms {
@@ -610,6 +614,7 @@ impl Parts {
             terms: Arc::clone(&self.terms),
             telling: Arc::clone(&self.telling),
             traces: Arc::clone(&self.traces),
+            metrics: Arc::clone(&self.metrics),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
             keys: Arc::clone(&self.keys),

@@ -19,13 +19,16 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub use self::acks::{AckCounts, AckTimes};
-use crate::store::{Backlog, COMMIT_SIZES, Gap, Health, Ledger, WriterFigures};
+use self::described::{ANSWERS, DENIALS, NOTICED, OUTCOMES, REFUSALS, SPANNED};
+use self::sizes::CommitSizes;
+use crate::store::{Backlog, DeliveryCounts, Gap, Health, Ledger, NotificationCounts, WriterFigures};
 
 mod acks;
 mod alarms;
 mod described;
 mod news;
 mod request;
+mod sizes;
 mod traces;
 
 pub use alarms::{ALARMS, Alarm, Alarms};
@@ -148,11 +151,6 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SizeLabels {
-    le: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NoticeLabels {
     channel: String,
     result: &'static str,
@@ -196,7 +194,7 @@ pub struct Metrics {
     writer_queue: GaugeI64,
     writer_commits: GaugeI64,
     writer_commands: GaugeI64,
-    commits_by_size: Family<SizeLabels, GaugeI64>,
+    commits_by_size: CommitSizes,
     alarms: Family<AlarmLabels, GaugeI64>,
     notices: Family<NoticeLabels, Counter>,
     spans: Family<SpanLabels, Counter>,
@@ -231,7 +229,7 @@ impl Default for Metrics {
             writer_queue: Gauge::default(),
             writer_commits: Gauge::default(),
             writer_commands: Gauge::default(),
-            commits_by_size: Family::default(),
+            commits_by_size: CommitSizes::default(),
             alarms: Family::default(),
             notices: Family::default(),
             spans: Family::default(),
@@ -270,6 +268,58 @@ impl Metrics {
         add.metric("omgate_alarm", &self.alarms);
         add.metric("omgate_notices_total", &self.notices);
         add.metric("omgate_spans_total", &self.spans);
+    }
+
+    /// Begins every series of these names at zero: Prometheus sees an increase only of what it knew before.
+    pub fn begin<'n>(
+        &self,
+        sources: impl Iterator<Item = &'n str>,
+        destinations: impl Iterator<Item = &'n str>,
+        channels: impl Iterator<Item = &'n str>,
+    ) {
+        for source in sources {
+            self.begin_source(source);
+        }
+        for destination in destinations {
+            self.begin_destination(destination);
+        }
+        for channel in channels {
+            for result in NOTICED {
+                drop(self.notices.get_or_create(&NoticeLabels { channel: channel.to_owned(), result }));
+            }
+        }
+        // Who was turned away before a path was asked for.
+        for reason in DENIALS {
+            drop(self.refused.get_or_create(&RefusedLabels { source: String::new(), reason }));
+        }
+        for method in ["POST", "other"] {
+            drop(self.strays.get_or_create(&MethodLabels { method }));
+        }
+        for result in SPANNED {
+            drop(self.spans.get_or_create(&SpanLabels { result }));
+        }
+    }
+
+    fn begin_source(&self, source: &str) {
+        for answer in ANSWERS {
+            drop(self.answers.get_or_create(&AnswerLabels { source: source.to_owned(), answer }));
+        }
+        for reason in REFUSALS.into_iter().chain(DENIALS) {
+            drop(self.refused.get_or_create(&RefusedLabels { source: source.to_owned(), reason }));
+        }
+        for (kind, _) in NotificationCounts::default().by_name() {
+            drop(self.notifications.get_or_create(&NotificationLabels { source: source.to_owned(), kind }));
+        }
+    }
+
+    fn begin_destination(&self, destination: &str) {
+        for outcome in OUTCOMES {
+            drop(self.outcomes.get_or_create(&OutcomeLabels { destination: destination.to_owned(), outcome }));
+        }
+        for (state, _) in DeliveryCounts::default().by_name() {
+            drop(self.deliveries.get_or_create(&DeliveryLabels { destination: destination.to_owned(), state }));
+        }
+        drop(self.delivery_seconds.get_or_create(&DestinationLabels { destination: destination.to_owned() }));
     }
 
     /// Counts an answer to Salesforce. `seconds` is the time since its last byte was read.
@@ -363,10 +413,7 @@ impl Metrics {
         self.writer_queue.set(i64::try_from(figures.queue).unwrap_or(i64::MAX));
         self.writer_commits.set(i64::try_from(figures.commits).unwrap_or(i64::MAX));
         self.writer_commands.set(i64::try_from(figures.commands).unwrap_or(i64::MAX));
-        let bounds = COMMIT_SIZES.iter().map(ToString::to_string).chain(std::iter::once("+Inf".to_owned()));
-        for (le, count) in bounds.zip(figures.commit_sizes) {
-            self.commits_by_size.get_or_create(&SizeLabels { le }).set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+        self.commits_by_size.set(figures);
     }
 
     fn alarm(&self, alarm: &'static str, subject: &str, standing: i64) {
@@ -437,7 +484,7 @@ mod tests {
     fn the_metrics_equal_the_ledger() {
         let metrics = Metrics::default();
         let mut ledger = Ledger { balanced: true, ..Ledger::default() };
-        let counts = crate::store::DeliveryCounts { routed: 3, delivered: 2, waiting: 1, ..Default::default() };
+        let counts = DeliveryCounts { routed: 3, delivered: 2, waiting: 1, ..Default::default() };
         ledger.destinations.insert("erp".to_owned(), counts);
         metrics.accounts(&ledger);
         let text = metrics.render();
@@ -446,12 +493,45 @@ mod tests {
     }
 
     #[test]
+    fn every_series_that_is_known_begins_at_zero_and_keeps_what_it_counted() {
+        let metrics = Metrics::default();
+        metrics.called("erp", "delivered", 0.1);
+        let counted = || metrics.render().lines().filter(|line| !line.starts_with('#')).count();
+        metrics.begin(["orders"].into_iter(), ["erp"].into_iter(), ["mail"].into_iter());
+        let text = metrics.render();
+        for line in [
+            "omgate_answers_total{source=\"orders\",answer=\"nack\"} 0",
+            "omgate_refused_total{source=\"orders\",reason=\"organization\"} 0",
+            "omgate_refused_total{source=\"\",reason=\"handshake\"} 0",
+            "omgate_notifications{source=\"orders\",kind=\"unreadable\"} 0",
+            "omgate_deliveries{destination=\"erp\",state=\"dead\"} 0",
+            "omgate_outcomes_total{destination=\"erp\",outcome=\"delivered\"} 1",
+            "omgate_outcomes_total{destination=\"erp\",outcome=\"refused\"} 0",
+            "omgate_notices_total{channel=\"mail\",result=\"failed\"} 0",
+            "omgate_unknown_paths_total{method=\"POST\"} 0",
+            "omgate_spans_total{result=\"dropped\"} 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
+        }
+        let before = counted();
+        metrics.answered("orders", "ack", 0.1);
+        metrics.refused("orders", "malformed");
+        metrics.refused("", "proxy");
+        metrics.strayed(false);
+        metrics.called("erp", "unknown", 0.1);
+        metrics.noticed("mail", "sent");
+        metrics.spanned("sent", 1);
+        metrics.begin(["orders"].into_iter(), ["erp"].into_iter(), ["mail"].into_iter());
+        assert_eq!(counted(), before, "nothing that happens begins a series");
+    }
+
+    #[test]
     fn every_metric_is_described_and_what_is_described_is_one() {
         let metrics = Metrics::default();
         let now = crate::clock::Timestamp(0);
         let mut ledger = Ledger::default();
-        ledger.destinations.insert("erp".to_owned(), crate::store::DeliveryCounts::default());
-        ledger.sources.insert("orders".to_owned(), crate::store::NotificationCounts::default());
+        ledger.destinations.insert("erp".to_owned(), DeliveryCounts::default());
+        ledger.sources.insert("orders".to_owned(), NotificationCounts::default());
         metrics.accounts(&ledger);
         metrics.gaps(&[Gap { source: "orders".to_owned(), last_envelope: now, longest: None }], now);
         let oldest_unsettled = [("erp".to_owned(), now)].into();

@@ -265,9 +265,10 @@ impl fmt::Display for Why {
         match self {
             Self::Store { reason } => write!(f, "nothing is sent while the store cannot write: {reason}"),
             Self::Stopping => f.write_str("the gateway is stopping; it goes on after the next start"),
-            Self::NoRoute { route } => write!(f, "the configuration has no route {route:?} any more"),
+            // In quotes of their own: what is quoted otherwise is a value, and hidden from who may see none.
+            Self::NoRoute { route } => write!(f, "the configuration has no route '{route}' any more"),
             Self::NoDestination { destination } => {
-                write!(f, "the configuration has no destination {destination:?} any more")
+                write!(f, "the configuration has no destination '{destination}' any more")
             }
             Self::Moved { system, to } => {
                 write!(f, "it was made for system {system}, and its route or destination belongs to system {to} now")
@@ -423,10 +424,10 @@ mod tests {
     #[test]
     fn a_route_or_destination_that_is_gone_is_named() {
         let no_route = Surroundings { has_route: false, ..around() };
-        let text = "the configuration has no route \"orders → erp\" any more";
+        let text = "the configuration has no route 'orders → erp' any more";
         says(&delivery(State::Waiting), &no_route, "no_route", text);
         let no_destination = Surroundings { has_destination: false, ..around() };
-        let text = "the configuration has no destination \"erp\" any more";
+        let text = "the configuration has no destination 'erp' any more";
         says(&delivery(State::Waiting), &no_destination, "no_destination", text);
     }
 

@@ -335,6 +335,20 @@ mod tests {
     }
 
     #[test]
+    fn names_of_the_configuration_are_no_values() {
+        use crate::why::Why;
+
+        let route = Why::NoRoute { route: "orders → erp".to_owned() };
+        let destination = Why::NoDestination { destination: "erp-create".to_owned() };
+        for (why, name) in [(route, "orders → erp"), (destination, "erp-create")] {
+            let mut document = json!({ "why": why });
+            unquote(&mut document);
+            veil(&mut document);
+            assert!(document["why"]["text"].as_str().unwrap().contains(name), "{document}");
+        }
+    }
+
+    #[test]
     fn every_address_that_is_registered_stands_in_the_table_and_no_other() {
         // Verbs that need less than the others of their address have rows of their own.
         let verbs = ["/api/v1/deliveries/replay", "/api/v1/deliveries/{id}/replay"];

@@ -210,7 +210,9 @@ impl<'p> Page<'p> {
         self.line("");
         self.line("[[source]]");
         self.line(format!("name = {}", quoted(source)));
-        self.line(format!("path = {}", quoted(&format!("/om/{source}"))));
+        // Salesforce has no password to show: who knows the path may post to it.
+        let path = quoted(&format!("/om/{source}-{}", config::GAP_PATH));
+        self.gap(&format!("path = {path}"), "long and random at its end: it is a secret, for who guesses it may post");
         self.gap("organizations = [\"00D000000000000\"]", "the id of your Salesforce organization");
         self.line(format!("wsdl = {}", quoted(&args.source.display().to_string())));
         self.line("");

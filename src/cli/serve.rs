@@ -52,6 +52,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
+    if loaded.accounts.is_empty() && loaded.server.oidc.is_none() {
+        tracing::info!(
+            "the admin listener is open to everybody on this machine: an [[account]] with role = \"admin\" and, as its password, \
+             what `omgate account hash` prints, has people log in"
+        );
+    }
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     // Listened for before anything runs: unheard, this signal ends a process.

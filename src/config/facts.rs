@@ -116,7 +116,7 @@ fn of_the_system(system: &System) -> Vec<(&'static str, String)> {
         ("calendar", calendar),
         ("breaker", breaker),
         ("warm_up", warm_up),
-        ("paused", if system.paused { "at every start" } else { "no" }.to_owned()),
+        ("paused", if system.paused { "until somebody resumes it" } else { "no" }.to_owned()),
     ]);
     list
 }

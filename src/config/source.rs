@@ -18,6 +18,8 @@ use crate::wsdl::outbound::{self, DeclaredRecord};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SILENCE_MAX: Duration = Duration::from_secs(365 * 86_400);
+/// What the path ends with that `omgate scaffold` writes: a source is never served there.
+pub const GAP_PATH: &str = "CHANGE-ME";
 /// A secret part of a path that is shorter can be guessed.
 const PATH_SECRET_BYTES_MIN: usize = 16;
 /// A notification is found by no more fields than these.
@@ -102,6 +104,12 @@ fn check_path(section: &Section<'_, '_>, path: &Field<Text>) {
         section.desk.error(&path.spot, reason);
     } else if text.split('/').any(|segment| segment == "." || segment == "..") {
         section.desk.error(&path.spot, "must not have . or .. in it");
+    } else if text.ends_with(GAP_PATH) {
+        let reason = format!(
+            "{shown:?} is what `omgate scaffold` leaves to be filled in (GAP): write something long and random in place of \
+             {GAP_PATH}, for whoever guesses the path may post to it; `openssl rand -hex 10` makes some"
+        );
+        section.desk.error(&path.spot, reason);
     }
 }
 

@@ -74,7 +74,7 @@ fn also(built: &Built, configured: &Configured, system: &System, signs: Option<S
         system.calendar.as_ref().map(|calendar| format!("open {calendar}")),
         breaker,
         system.warm_up.map(|warm_up| format!("warmed up over {} after an outage", written(warm_up))),
-        system.paused.then(|| "paused at every start".to_owned()),
+        system.paused.then(|| "paused until somebody resumes it".to_owned()),
     ];
     lines.into_iter().flatten().collect()
 }

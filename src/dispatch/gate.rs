@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::breaker::{Breaker, Call, Sign};
-use super::{Rate, System};
+use super::{Rate, Remembered, System};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
@@ -113,11 +113,17 @@ impl Bucket {
 
 impl Gate {
     /// As the store remembers the system.
-    pub(super) fn new(settings: &System, state: SystemState, now: Moment) -> Self {
+    pub(super) fn new(settings: &System, remembered: impl Into<Remembered>, now: Moment) -> Self {
+        let Remembered { state, was_paused } = remembered.into();
         let by_configuration = || Pause::new(BY_CONFIGURATION, now.wall);
-        // A pause whose time ran out while the gateway was down is over; that of the configuration is not.
-        let standing = state.paused.filter(|pause| pause.until.is_none_or(|until| until > now.wall));
-        let paused = standing.or_else(|| settings.paused.then(by_configuration));
+        // As with a configuration that changes meanwhile: only one that begins to say so pauses what a person resumed.
+        let was_resumed = was_paused && state.paused.is_none();
+        // A pause whose time ran out while the gateway was down is over, and that of the configuration once it does not say so
+        // any more.
+        let standing = state.paused.filter(|pause| {
+            pause.until.is_none_or(|until| until > now.wall) && (settings.paused || pause.reason != BY_CONFIGURATION)
+        });
+        let paused = standing.or_else(|| (settings.paused && !was_resumed).then(by_configuration));
         let mut gate = Self {
             paused,
             breaker: Breaker::new(settings.breaker.clone(), state.breaker),
@@ -601,6 +607,23 @@ mod tests {
         gate.pause_by_person(pause, after(MINUTE));
         gate.resume(after(MINUTE));
         assert_eq!(gate.admit(8, after(MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn only_a_configuration_that_begins_to_say_so_pauses_what_a_person_resumed() {
+        let paused = System { paused: true, ..system() };
+        let before = |was_paused: bool| Remembered { state: SystemState::default(), was_paused };
+        assert_eq!(Gate::new(&paused, before(true), after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
+        assert!(Gate::new(&paused, before(false), after(MINUTE)).admit(8, after(MINUTE)).is_err());
+        let by_person =
+            SystemState { paused: Some(Pause::new("closing", after(Duration::ZERO).wall)), ..SystemState::default() };
+        let remembered = Remembered { state: by_person, was_paused: true };
+        assert!(Gate::new(&paused, remembered.clone(), after(MINUTE)).admit(8, after(MINUTE)).is_err());
+        assert!(Gate::new(&system(), remembered, after(MINUTE)).admit(8, after(MINUTE)).is_err());
+        let kept = Gate::new(&paused, before(false), after(MINUTE)).state(after(MINUTE));
+        let remembered = Remembered { state: kept, was_paused: true };
+        assert!(Gate::new(&paused, remembered.clone(), after(MINUTE)).admit(8, after(MINUTE)).is_err());
+        assert_eq!(Gate::new(&system(), remembered, after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::delivery::{DeliveryId, Lease};
 use crate::dispatch::attempt::{self, After, Attempts};
 use crate::dispatch::gate::{Gate, Moment};
 use crate::dispatch::slots::{Slot, Slots};
-use crate::dispatch::{InForce, Route, Stop, System};
+use crate::dispatch::{InForce, Remembered, Route, Stop, System};
 use crate::store::{Bounds, Claim, Claims, Pause, StoreError, StoreResult, SystemState};
 use crate::why::Shut;
 
@@ -99,11 +99,11 @@ impl Runner {
         name: &str,
         settings: &System,
         course: Course,
-        state: SystemState,
+        remembered: Remembered,
         attempts: Arc<Attempts>,
     ) -> Self {
-        let kept = tokio::sync::Mutex::new(state.clone());
-        let gate = Gate::new(settings, state, moment(&attempts.clock));
+        let kept = tokio::sync::Mutex::new(remembered.state.clone());
+        let gate = Gate::new(settings, remembered, moment(&attempts.clock));
         Self {
             name: name.to_owned(),
             course: ArcSwap::from_pointee(course),

@@ -30,7 +30,7 @@ use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::sealed::{SharedKeys, rekey};
 use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
-use crate::telemetry::{Alarms, Traces};
+use crate::telemetry::{Alarms, Metrics, Traces};
 
 /// Deliveries discarded in one command.
 const DISCARD_STEP: u32 = 100;
@@ -57,6 +57,7 @@ pub(super) struct Parts {
     pub(super) terms: Arc<ArcSwap<Terms>>,
     pub(super) telling: Arc<ArcSwap<Telling>>,
     pub(super) traces: Arc<Traces>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
     pub(super) keys: SharedKeys,
@@ -87,6 +88,7 @@ pub struct Reloader {
     terms: Arc<ArcSwap<Terms>>,
     telling: Arc<ArcSwap<Telling>>,
     traces: Arc<Traces>,
+    metrics: Arc<Metrics>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: People,
     keys: SharedKeys,
@@ -142,6 +144,7 @@ impl Reloader {
             terms,
             telling,
             traces,
+            metrics,
             accounts,
             people,
             keys,
@@ -169,6 +172,7 @@ impl Reloader {
             terms,
             telling,
             traces,
+            metrics,
             accounts,
             people,
             keys,
@@ -346,6 +350,7 @@ impl Reloader {
         let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
         self.store.take_config(taken.clone()).await?;
 
+        super::series::begin(&self.metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         // Before all else: what is written by the new plan is read by it.
         self.keys.store(Arc::new(encryption));
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.

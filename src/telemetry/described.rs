@@ -1,4 +1,5 @@
-//! Every metric there is: its name, what kind it is, its labels, and whether gateways on one store share it.
+//! Every metric there is: its name, what kind it is, its labels and the words in them, and whether gateways on one store
+//! share it.
 
 /// A metric, as people and Prometheus are told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,41 @@ pub const METRICS: &[Described] = &[
     own("omgate_writer_commands", "gauge", &[], "Commands in those commits"),
     own(
         "omgate_writer_commits_by_size",
-        "gauge",
-        &["le"],
-        "Commits since the start that wrote something and held at most so many commands",
+        "histogram",
+        &[],
+        "Commits since the start that wrote something, by how many commands they held",
     ),
     own("omgate_alarm", "gauge", &["alarm", "subject"], "1 while an alarm stands"),
     own("omgate_notices_total", "counter", &["channel", "result"], "Notices of alarms, by what became of them"),
     own("omgate_spans_total", "counter", &["result"], "Spans of traces, by what became of them"),
 ];
+
+/// What answers to Salesforce are counted by.
+pub(super) const ANSWERS: [&str; 4] = ["ack", "nack", "fault", "too_large"];
+
+/// Why a POST was refused for good.
+pub(super) const REFUSALS: [&str; 7] =
+    ["too_large", "incomplete", "encoding", "malformed", "foreign", "organization", "action"];
+
+/// Why somebody was turned away before a body was read.
+pub(super) const DENIALS: [&str; 10] = [
+    "no_certificate",
+    "certificate_unreadable",
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "certificate_issuer",
+    "certificate_name",
+    "certificate_pin",
+    "address",
+    "proxy",
+    "handshake",
+];
+
+/// What calls come to.
+pub(super) const OUTCOMES: [&str; 4] = ["delivered", "refused", "retry", "unknown"];
+
+/// What becomes of notices.
+pub(super) const NOTICED: [&str; 3] = ["sent", "failed", "dropped"];
+
+/// What becomes of spans.
+pub(super) const SPANNED: [&str; 3] = ["sent", "failed", "dropped"];

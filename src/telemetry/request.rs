@@ -2,19 +2,16 @@
 
 use tracing::Span;
 
-/// Random bytes of an id.
-const BYTES: usize = 8;
-
 /// The id of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(String);
 
 impl Default for RequestId {
     fn default() -> Self {
-        let mut bytes = [0; BYTES];
+        let mut bytes = [0; size_of::<u64>()];
         // Where the machine has nothing random to give, the id tells nothing apart, and the request goes on.
         let _ = aws_lc_rs::rand::fill(&mut bytes);
-        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:016x}", u64::from_be_bytes(bytes)))
     }
 }
 

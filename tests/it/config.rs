@@ -138,3 +138,42 @@ fn the_admin_address_is_found_whatever_else_is_wrong() {
     assert_eq!(config::admin_address(&path).unwrap().listen.port(), 8081);
     assert!(config::admin_address(&folder.path().join("absent.toml")).unwrap_err().contains("no such file"));
 }
+
+/// The warnings of a configuration with these accounts.
+fn warnings_of(accounts: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("omgate.toml");
+    let flow = "[[source]]\nname = \"a\"\npath = \"/a\"\norganizations = [\"00D24000000abcdEAA\"]\n\
+                [[destination]]\nname = \"b\"\nkind = \"rest\"\nurl = \"http://127.0.0.1/\"\n\
+                [[route]]\nsource = \"a\"\ndestination = \"b\"\n";
+    fs::write(&path, format!("{flow}{accounts}")).unwrap();
+    let loaded = config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    loaded.warnings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn accounts_of_whom_none_may_do_what_has_to_be_done_are_warned_of() {
+    let hash = omgate::account::hash("a long enough password").unwrap();
+    let account = |name: &str, more: &str| format!("[[account]]\nname = \"{name}\"\npassword = \"{hash}\"\n{more}\n");
+    let oidc = "[server.oidc]\nissuer = \"https://login.example.com\"\nclient_id = \"omgate\"\nrole_claim = \"groups\"\n\
+                [[server.oidc.grant]]\nvalue = \"house\"\nrole = ";
+    for (accounts, said) in [
+        (String::new(), None),
+        (account("eve", "role = \"admin\""), None),
+        (account("eve", "") + &account("root", "role = \"admin\""), None),
+        (account("eve", "") + oidc + "\"admin\"\n", None),
+        (account("eve", ""), Some("nobody may change anything")),
+        (account("eve", "rights = [\"replay\"]"), Some("nobody may make tokens")),
+        (account("eve", "role = \"operator\""), Some("nobody may make tokens")),
+        (format!("{oidc}\"viewer\"\n"), Some("nobody may change anything")),
+    ] {
+        let warnings = warnings_of(&accounts);
+        match said {
+            Some(said) => {
+                assert_eq!(warnings.len(), 1, "{warnings:?}");
+                assert!(warnings[0].contains(said) && warnings[0].contains("omgate account hash"), "{warnings:?}");
+            }
+            None => assert_eq!(warnings, Vec::<String>::new(), "{accounts}"),
+        }
+    }
+}

@@ -230,6 +230,7 @@ fn what_a_length_counts_and_how_a_text_stands_in_the_body_are_shown() {
 fn filled(text: &str, values: &dyn Fn(&str) -> String) -> String {
     let mut comment = String::new();
     let mut filled = String::new();
+    let text = text.replace("CHANGE-ME", "7f3c9a51d2");
     for line in text.lines() {
         if line.starts_with("# ") && line.contains(" · ") {
             comment = line.to_owned();
@@ -269,7 +270,7 @@ fn what_scaffold_prints_passes_check_when_its_gaps_are_filled() {
     let arguments = ["scaffold", "--source", "wsdl/order-won.wsdl", "--destination", "wsdl/erp.wsdl", "--operation"];
     let ran = omgate(folder.path(), &[&arguments[..], &["CreateOrder"]].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
-    assert!(ran.err.contains("5 gaps are left"), "{}", ran.err);
+    assert!(ran.err.contains("6 gaps are left"), "{}", ran.err);
     golden("scaffold.txt", &ran.out);
     let path = folder.path().join("new.toml");
     fs::write(&path, &ran.out).unwrap();
@@ -278,6 +279,9 @@ fn what_scaffold_prints_passes_check_when_its_gaps_are_filled() {
     assert!(unfilled.out.contains("is empty"), "{}", unfilled.out);
     let gap =
         "new.toml:13:18: error: source.order-won.organizations: \"00D000000000000\" is what `omgate scaffold` leaves";
+    assert!(unfilled.out.contains(gap), "{}", unfilled.out);
+    let gap =
+        "new.toml:12:8: error: source.order-won.path: \"/om/order-won-CHANGE-ME\" is what `omgate scaffold` leaves";
     assert!(unfilled.out.contains(gap), "{}", unfilled.out);
     let but_one = filled(&ran.out, &of_type);
     fs::write(&path, &but_one).unwrap();
@@ -320,7 +324,7 @@ fn what_may_be_nil_is_no_gap_of_a_scaffold() {
     let arguments =
         ["scaffold", "--source", "wsdl/order-won.wsdl", "--destination", "wsdl/nil.wsdl", "--operation", "Do"];
     let ran = omgate(folder.path(), &arguments);
-    assert!(ran.err.contains("2 gaps are left"), "{}\n{}", ran.err, ran.out);
+    assert!(ran.err.contains("3 gaps are left"), "{}\n{}", ran.err, ran.out);
     for line in [
         "Remark = \"none\"  # makes it nil: give it a value in its place",
         "Count = \"\"  # GAP: required",

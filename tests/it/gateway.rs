@@ -738,6 +738,47 @@ async fn a_job_is_paused_resumed_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_pauses_and_a_person_resumed_stays_resumed_until_the_configuration_says_so_anew() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    let is_paused = async |gateway: &Process| !gateway.admin("/api/v1/systems").await["sink"]["paused"].is_null();
+    let write = |gateway: &Process, was: &str, is: &str| {
+        let path = gateway.folder.path().join("omgate.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(was), "{text}");
+        std::fs::write(&path, text.replace(was, is)).unwrap();
+    };
+    for _ in 0..2 {
+        gateway.start(&[]).await;
+        assert!(is_paused(&gateway).await, "nobody resumed it");
+        gateway.stop().await;
+    }
+    write(&gateway, "paused = true", "paused = false");
+    gateway.start(&[]).await;
+    assert!(!is_paused(&gateway).await, "it does not say so any more");
+    gateway.stop().await;
+    write(&gateway, "paused = false", "paused = true");
+    gateway.start(&[]).await;
+    let (status, _) = gateway.change("/api/v1/systems/sink/resume", &json!({"reason": "it is ready"})).await;
+    assert_eq!(status, 200);
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    assert!(!is_paused(&gateway).await, "a resume outlives a restart");
+    gateway.stop().await;
+    write(&gateway, "paused = true", "paused = true\nconcurrency = 2");
+    gateway.start(&[]).await;
+    assert!(!is_paused(&gateway).await, "and a configuration that says other things anew");
+    gateway.stop().await;
+    write(&gateway, "paused = true", "paused = false");
+    gateway.start(&[]).await;
+    gateway.stop().await;
+    write(&gateway, "paused = false", "paused = true");
+    gateway.start(&[]).await;
+    assert!(is_paused(&gateway).await, "it says so anew");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_pause_the_system_and_a_person_resumes_it() {
     let (sink, open) = shut_sink(401).await;
     let mut gateway = Process::prepare(&configuration(&sink.url("")));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use omgate::telemetry::METRICS;
@@ -75,6 +75,134 @@ fn sums_no_shared(expression: &str) {
     }
 }
 
+/// What a tool says of a file; none where the tool is not there, which is said.
+fn promtool(arguments: &[&str], input: &Path) -> Option<Output> {
+    let input = std::fs::File::open(input).unwrap();
+    match Command::new("promtool").args(arguments).stdin(input).output() {
+        Ok(output) => Some(output),
+        Err(error) => {
+            println!("skipped the check by promtool: it cannot be run ({error})");
+            None
+        }
+    }
+}
+
+/// Every expression of the dashboard, as Grafana asks it.
+fn asked() -> Vec<String> {
+    let text = std::fs::read_to_string(packaged("grafana/omgate.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    let expressions = targets.flatten().map(|target| target["expr"].as_str().unwrap());
+    expressions.map(|text| text.replace("$__rate_interval", "5m").replace("$instance", ".*")).collect()
+}
+
+/// Whether Prometheus can read expressions; none where promtool is missing.
+fn is_readable(expressions: &[String]) -> Option<bool> {
+    let rules: Vec<Value> = expressions
+        .iter()
+        .enumerate()
+        .map(|(number, expression)| json!({"record": format!("panel:{number}"), "expr": expression}))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    // JSON is YAML.
+    let file = folder.path().join("panels.yaml");
+    std::fs::write(&file, json!({"groups": [{"name": "panels", "rules": rules}]}).to_string()).unwrap();
+    let output = promtool(&["check", "rules", file.to_str().unwrap()], &file)?;
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    Some(output.status.success())
+}
+
+#[test]
+fn prometheus_can_read_what_every_panel_asks() {
+    let expressions = asked();
+    assert!(expressions.len() > 25, "{}", expressions.len());
+    assert_ne!(is_readable(&expressions), Some(false));
+    assert_ne!(is_readable(&["sum by (le) (rate(omgate_ack_seconds_bucket[5m])".to_owned()]), Some(true));
+}
+
+#[test]
+fn grafanas_own_models_know_all_of_the_dashboard() {
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../interop/python/bin/python").display().to_string();
+    let has = |python: &&str| {
+        let asked = Command::new(python).args(["-c", "import grafana_foundation_sdk"]).output();
+        asked.is_ok_and(|output| output.status.success())
+    };
+    let Some(python) = [own.as_str(), "python3"].into_iter().find(has) else {
+        println!("skipped: there is no Python with grafana-foundation-sdk");
+        return;
+    };
+    let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/metrics/dashboard.py");
+    let read = |file: &Path| {
+        let output = Command::new(python).arg(&reader).arg(file).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let ours = packaged("grafana/omgate.json");
+    assert_eq!(read(&ours), (true, "\n".to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.json");
+    let text = std::fs::read_to_string(&ours).unwrap();
+    std::fs::write(&wrong, text.replacen("\"gridPos\"", "\"gridPosition\"", 1)).unwrap();
+    let (is_clean, said) = read(&wrong);
+    assert!(!is_clean && said.contains("gridPosition"), "{said}");
+}
+
+#[test]
+fn the_alert_rules_see_the_first_of_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(packaged("prometheus/omgate.rules.yaml"), folder.path().join("omgate.rules.yaml")).unwrap();
+    let tests = folder.path().join("rules.yaml");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/metrics/rules.yaml"), &tests).unwrap();
+    let Some(output) = promtool(&["test", "rules", tests.to_str().unwrap()], &tests) else { return };
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// The counters and the gauges of the ledger among the samples, without their values.
+fn counted(text: &str) -> BTreeSet<String> {
+    let counters: Vec<&str> = METRICS
+        .iter()
+        .filter(|metric| {
+            metric.kind == "counter" || ["omgate_deliveries", "omgate_notifications"].contains(&metric.name)
+        })
+        .map(|metric| metric.name)
+        .collect();
+    let is_counter = |line: &&str| counters.iter().any(|name| line.starts_with(&format!("{name}{{")));
+    text.lines().filter(is_counter).filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_series_begins_at_zero_and_promtool_minds_nothing() {
+    let sink = sink().await;
+    let mut gateway = Process::prepare(&configuration("sqlite:omgate.db", &sink.url("")));
+    gateway.start(&[]).await;
+    let fresh = gateway.admin("/metrics").await.as_str().unwrap().to_owned();
+    for series in [
+        "omgate_deliveries{destination=\"refused\",state=\"dead\"} 0",
+        "omgate_notifications{source=\"orders\",kind=\"unreadable\"} 0",
+        "omgate_outcomes_total{destination=\"taken\",outcome=\"delivered\"} 0",
+        "omgate_answers_total{source=\"orders\",answer=\"fault\"} 0",
+        "omgate_refused_total{source=\"orders\",reason=\"malformed\"} 0",
+        "omgate_unknown_paths_total{method=\"POST\"} 0",
+        "omgate_delivery_seconds_count{destination=\"refused\"} 0",
+        "omgate_writer_commits_by_size_bucket{le=\"+Inf\"}",
+    ] {
+        assert!(fresh.lines().any(|line| line.starts_with(series)), "{series}:\n{fresh}");
+    }
+    traffic(&[&gateway]).await;
+    gateway.post("/om/orders", "<no>envelope".to_owned()).await.unwrap();
+    gateway.post("/elsewhere", "<a/>".to_owned()).await.unwrap();
+    let text = gateway.admin("/metrics").await.as_str().unwrap().to_owned();
+    assert_eq!(counted(&text), counted(&fresh), "a series was born with what it counts");
+    let file = gateway.folder.path().join("metrics.txt");
+    for (text, is_right) in [(text.as_str(), true), ("# TYPE omgate_sizes gauge\nomgate_sizes{le=\"1\"} 1\n", false)] {
+        std::fs::write(&file, text).unwrap();
+        let Some(output) = promtool(&["check", "metrics"], &file) else { break };
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.success() && said.is_empty(), is_right, "{said}");
+    }
+    gateway.stop().await;
+}
+
 #[test]
 fn the_alert_rules_are_right_and_ask_for_what_there_is() {
     let path = packaged("prometheus/omgate.rules.yaml");
@@ -91,10 +219,8 @@ fn the_alert_rules_are_right_and_ask_for_what_there_is() {
         assert_eq!(values(key).len(), alerts.len(), "{key}");
     }
     values("expr").iter().for_each(|expression| sums_no_shared(expression));
-    let checked = Command::new("promtool").args(["check", "rules"]).arg(&path).output();
-    match checked {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => println!("skipped the check by promtool: it cannot be run ({error})"),
+    if let Some(output) = promtool(&["check", "rules", path.to_str().unwrap()], &path) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

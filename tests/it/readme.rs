@@ -275,6 +275,68 @@ fn every_rule_that_the_check_names_is_in_the_readme() {
     }
 }
 
+/// The fenced blocks of a language in the section below a heading.
+fn blocks(heading: &str, language: &str) -> Vec<&'static str> {
+    let (_, below) = README.split_once(heading).unwrap_or_else(|| panic!("the README has no {heading:?}"));
+    let section = below.split("\n##").next().unwrap();
+    let start = format!("```{language}\n");
+    section.split(start.as_str()).skip(1).map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn what_is_installed_as_a_service_is_there_and_where_the_unit_looks_for_it() {
+    let installing = blocks("### As a service", "sh")[0];
+    let mut installed = BTreeMap::new();
+    for line in installing.lines().map(|line| line.split('#').next().unwrap().trim()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words[0] != "install" {
+            continue;
+        }
+        let mode = words[words.iter().position(|word| *word == "-m").unwrap() + 1];
+        let (from, to) = (words[words.len() - 2], words[words.len() - 1]);
+        if from.starts_with("packaging/") {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(from).is_file(), "{from}");
+        }
+        installed.insert(to, mode);
+    }
+    let start = UNIT.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let secrets = UNIT.lines().find_map(|line| line.strip_prefix("EnvironmentFile=-")).unwrap();
+    for (path, mode) in [
+        (start.split(' ').next().unwrap(), "0755"),
+        (start.rsplit(' ').next().unwrap(), "0640"),
+        (secrets, "0600"),
+        ("/etc/omgate", "0750"),
+        ("/etc/systemd/system/omgate.service", "0644"),
+    ] {
+        assert_eq!(installed.get(path), Some(&mode), "{path}");
+    }
+    assert!(installing.contains("useradd --system") && UNIT.contains("User=omgate\nGroup=omgate\n"));
+}
+
+#[test]
+fn prometheus_takes_the_examples_of_what_it_scrapes() {
+    let examples = blocks("### Metrics", "yaml");
+    assert_eq!(examples.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["omgate.token", "omgate-ca.pem", "omgate.rules.yaml"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    fs::write(folder.path().join("omgate.rules.yaml"), include_str!("../../packaging/prometheus/omgate.rules.yaml"))
+        .unwrap();
+    for (number, example) in examples.iter().enumerate() {
+        assert!(example.contains("job_name: omgate\n"), "the rules ask for it");
+        let file = folder.path().join(format!("{number}.yaml"));
+        fs::write(&file, example.replace("/etc/prometheus/", &format!("{}/", folder.path().display()))).unwrap();
+        match Command::new("promtool").args(["check", "config"]).arg(&file).output() {
+            Ok(output) => {
+                let said = [output.stdout, output.stderr].concat();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+            }
+            Err(error) => println!("skipped the check by promtool: it cannot be run ({error})"),
+        }
+    }
+}
+
 /// What the unit keeps from the process: all that it does not need.
 #[test]
 fn the_unit_leaves_the_service_what_it_needs_and_nothing_else() {

@@ -234,6 +234,26 @@ async fn files_go_round_until_the_count_is_reached() {
 }
 
 #[tokio::test]
+async fn notifications_are_counted_as_a_gateway_counts_them() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/envelopes");
+    let listener = Listener::start(vec![]).await;
+    for (name, count) in
+        [("unreadable-among-others.xml", 4), ("utf-16.xml", 1), ("latin-1.xml", 1), ("batch-of-three.xml", 3)]
+    {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        let mut plan = listener.plan(&["unused"]);
+        plan.files = vec![File { bytes: bytes.into(), ..plan.files.remove(0) }];
+        assert_eq!(sent(plan).await.progress.notifications, count, "{name}");
+    }
+    let summary = sent(listener.plan(&["<no/>"])).await;
+    assert_eq!(
+        (summary.progress.envelopes, summary.progress.notifications),
+        (1, 0),
+        "what is refused as a whole has none"
+    );
+}
+
+#[tokio::test]
 async fn notifications_are_regrouped() {
     let listener = Listener::start(vec![]).await;
     let one = envelope(&[("04l000000000004AAA", "001000000000004AAA", "four")]);

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::parse;
+
 use super::edit::{Change, Document, Kin};
 use super::ids::{FreshIds, Picker};
 
@@ -48,7 +50,7 @@ pub(super) enum Letter {
 /// All envelopes of a run.
 #[derive(Debug)]
 pub(super) enum Letters {
-    /// The files' own bytes, with the number of notifications in each (0 where they cannot be read).
+    /// The files' own bytes, with the number of notifications in each: as a gateway counts them, 0 where it refuses the whole.
     Whole(Vec<(Bytes, u32)>),
     /// Put together from parts.
     Edited(Edited),
@@ -85,7 +87,10 @@ impl Letters {
     pub(super) fn new(files: &[File], editing: Editing) -> anyhow::Result<Self> {
         anyhow::ensure!(!files.is_empty(), "there is no envelope to send: name a file");
         if editing.regroup.is_none() && editing.ids.is_none() && !editing.changes {
-            let counted = |file: &File| Document::read(&file.bytes).map_or(0, |document| small(document.len()));
+            let limits = parse::Limits::default();
+            let counted = |file: &File| {
+                parse::envelope(&file.bytes, None, &limits, None).map_or(0, |read| small(read.notifications.len()))
+            };
             return Ok(Self::Whole(files.iter().map(|file| (file.bytes.clone(), counted(file))).collect()));
         }
         let documents = files.iter().map(|file| readable(file, editing)).collect::<anyhow::Result<Vec<_>>>()?;
