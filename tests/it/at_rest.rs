@@ -170,9 +170,9 @@ async fn payloads_are_encrypted_the_key_is_changed_while_it_runs_and_nothing_sta
     let would = process.command(&["store", "rekey", "--dry-run"]);
     assert!(would.status.success() && said(&would).contains("under key one"), "{}", said(&would));
     let would = process.command(&["store", "rekey", "--dry-run", "--json"]);
-    let would: serde_json::Value = serde_json::from_slice(&would.stdout).unwrap();
+    let would: Value = serde_json::from_slice(&would.stdout).unwrap();
     let number = |key: &str| would[key].as_u64().unwrap();
-    let found: u64 = would["found"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum();
+    let found: u64 = would["found"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(number("empty") + found, number("rows") + number("repeated"), "every row is accounted for: {would}");
     assert!(number("outdated") > 0 && number("changed") == 0, "{would}");
     let did = process.command(&["store", "rekey", "--reason", "the yearly change"]);
