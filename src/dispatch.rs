@@ -1,6 +1,6 @@
 //! The driver of the way out: store → map → deliver → settle → store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -167,13 +167,13 @@ pub type States = HashMap<String, Remembered>;
 #[derive(Clone, Debug, Default)]
 pub struct Remembered {
     state: SystemState,
-    /// The configuration paused it already when it stood so: if it is not paused any more, a person resumed it.
-    was_paused: bool,
+    /// A person resumed it after the configuration had paused it.
+    was_resumed: bool,
 }
 
 impl From<SystemState> for Remembered {
     fn from(state: SystemState) -> Self {
-        Self { state, was_paused: false }
+        Self { state, was_resumed: false }
     }
 }
 
@@ -217,14 +217,14 @@ impl Dispatch {
     /// # Errors
     /// When the store cannot tell the systems' states.
     pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
-        Self::start_after(parts, None).await
+        Self::start_after(parts, &HashSet::new()).await
     }
 
-    /// The same where a plan was in force before: what that paused already, and a person resumed since, stays resumed.
+    /// The same where the plan in force before paused these systems, and a person resumed them: they stay so.
     ///
     /// # Errors
     /// When the store cannot tell the systems' states.
-    pub async fn start_after(parts: Parts, before: Option<&Plan>) -> StoreResult<Arc<Self>> {
+    pub async fn start_after(parts: Parts, resumed: &HashSet<String>) -> StoreResult<Arc<Self>> {
         let (stop, stopped) = watch::channel(Stop::No);
         let Parts { plan, config_version: version, .. } = &parts;
         let in_force = Arc::new(InForce { plan: Arc::default(), version: *version });
@@ -237,7 +237,7 @@ impl Dispatch {
         };
         let mut states = dispatch.states(&plan).await?;
         for (name, remembered) in &mut states {
-            remembered.was_paused = before.and_then(|plan| plan.systems.get(name)).is_some_and(|system| system.paused);
+            remembered.was_resumed = resumed.contains(name);
         }
         dispatch.adopt(plan, version, states).keep().await;
         Ok(Arc::new(dispatch))

@@ -1,6 +1,6 @@
 //! The composition root: builds the parts, hands back the ports, runs, drains.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::receive::front::Standing as Front;
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
 use crate::store::sealed::SharedKeys;
-use crate::store::{Deed, Signal, Store, StoreError, TakenBy, TakenConfig};
+use crate::store::{AuditFilter, Deed, Signal, Store, StoreError, StoreResult, TakenBy, TakenConfig};
 use crate::telemetry::{Alarms, Metrics, Traces};
 
 mod certificates;
@@ -367,6 +367,29 @@ async fn in_force(store: &Arc<dyn Store>) -> Option<Loaded> {
     config::load_stored(&stored).ok()
 }
 
+/// The systems that the configuration in force before paused and that a person resumed since, as the audit log tells: that
+/// no pause is kept proves nothing, for the gateway may have ended before it was.
+async fn resumed(store: &Arc<dyn Store>, before: Option<&Loaded>) -> StoreResult<HashSet<String>> {
+    let newest = async |verb: &str, system: &str| {
+        let filter = AuditFilter {
+            verb: Some(verb.to_owned()),
+            object: Some("system".to_owned()),
+            object_id: Some(system.to_owned()),
+            limit: Some(1),
+            ..AuditFilter::default()
+        };
+        StoreResult::Ok(store.audit_log(filter).await?.first().map(|entry| entry.id))
+    };
+    let mut resumed = HashSet::new();
+    for (name, _) in before.into_iter().flat_map(|loaded| &loaded.plan.systems).filter(|(_, system)| system.paused) {
+        let resume = newest("resume", name).await?;
+        if resume.is_some() && resume > newest("pause", name).await? {
+            resumed.insert(name.clone());
+        }
+    }
+    Ok(resumed)
+}
+
 impl Running {
     fn spawn(server: Server) -> Self {
         Self { handle: server.handle(), task: tokio::spawn(server) }
@@ -518,7 +541,7 @@ impl Parts {
         } = loaded;
         let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
         let open::Opened { store, clock, origin, keys } = opened;
-        let before = in_force(&store).await;
+        let resumed = resumed(&store, in_force(&store).await.as_ref()).await?;
         let config_version = store.save_config(stored, clock.now()).await?;
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
@@ -540,7 +563,7 @@ impl Parts {
             alarms: Arc::clone(&alarms),
             traces: Arc::clone(&traces),
         };
-        let dispatch = Dispatch::start_after(parts, before.as_ref().map(|loaded| &*loaded.plan)).await?;
+        let dispatch = Dispatch::start_after(parts, &resumed).await?;
         // Behind what the plan pauses: whoever finds the plan in force, finds that as well.
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;

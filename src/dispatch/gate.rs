@@ -114,10 +114,10 @@ impl Bucket {
 impl Gate {
     /// As the store remembers the system.
     pub(super) fn new(settings: &System, remembered: impl Into<Remembered>, now: Moment) -> Self {
-        let Remembered { state, was_paused } = remembered.into();
+        let Remembered { state, was_resumed } = remembered.into();
         let by_configuration = || Pause::new(BY_CONFIGURATION, now.wall);
         // As with a configuration that changes meanwhile: only one that begins to say so pauses what a person resumed.
-        let was_resumed = was_paused && state.paused.is_none();
+        let was_resumed = was_resumed && state.paused.is_none();
         // A pause whose time ran out while the gateway was down is over, and that of the configuration once it does not say so
         // any more.
         let standing = state.paused.filter(|pause| {
@@ -612,16 +612,16 @@ mod tests {
     #[test]
     fn only_a_configuration_that_begins_to_say_so_pauses_what_a_person_resumed() {
         let paused = System { paused: true, ..system() };
-        let before = |was_paused: bool| Remembered { state: SystemState::default(), was_paused };
+        let before = |was_resumed: bool| Remembered { state: SystemState::default(), was_resumed };
         assert_eq!(Gate::new(&paused, before(true), after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
         assert!(Gate::new(&paused, before(false), after(MINUTE)).admit(8, after(MINUTE)).is_err());
         let by_person =
             SystemState { paused: Some(Pause::new("closing", after(Duration::ZERO).wall)), ..SystemState::default() };
-        let remembered = Remembered { state: by_person, was_paused: true };
+        let remembered = Remembered { state: by_person, was_resumed: true };
         assert!(Gate::new(&paused, remembered.clone(), after(MINUTE)).admit(8, after(MINUTE)).is_err());
         assert!(Gate::new(&system(), remembered, after(MINUTE)).admit(8, after(MINUTE)).is_err());
         let kept = Gate::new(&paused, before(false), after(MINUTE)).state(after(MINUTE));
-        let remembered = Remembered { state: kept, was_paused: true };
+        let remembered = Remembered { state: kept, was_resumed: true };
         assert!(Gate::new(&paused, remembered.clone(), after(MINUTE)).admit(8, after(MINUTE)).is_err());
         assert_eq!(Gate::new(&system(), remembered, after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
     }
