@@ -1,6 +1,6 @@
 //! The composition root: builds the parts, hands back the ports, runs, drains.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -52,6 +52,8 @@ use self::upkeep::{Sampled, Upkeep};
 pub use moving::Moving;
 pub use reload::Reloader;
 
+/// So many times that a configuration came into force are gone back to.
+const TAKEN_MAX: u32 = 100;
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 /// How often it is looked whether a store that failed works again.
@@ -367,25 +369,36 @@ async fn in_force(store: &Arc<dyn Store>) -> Option<Loaded> {
     config::load_stored(&stored).ok()
 }
 
-/// The systems that the configuration in force before paused and that a person resumed since, as the audit log tells: that
+/// The systems that a plan pauses and that a person resumed since the configuration began to say so. The audit log tells: that
 /// no pause is kept proves nothing, for the gateway may have ended before it was.
-async fn resumed(store: &Arc<dyn Store>, before: Option<&Loaded>) -> StoreResult<HashSet<String>> {
-    let newest = async |verb: &str, system: &str| {
+async fn resumed(store: &Arc<dyn Store>, plan: &dispatch::Plan) -> StoreResult<HashSet<String>> {
+    let mut resumes = HashMap::new();
+    for (name, _) in plan.systems.iter().filter(|(_, system)| system.paused) {
         let filter = AuditFilter {
-            verb: Some(verb.to_owned()),
+            verb: Some("resume".to_owned()),
             object: Some("system".to_owned()),
-            object_id: Some(system.to_owned()),
+            object_id: Some(name.clone()),
             limit: Some(1),
             ..AuditFilter::default()
         };
-        StoreResult::Ok(store.audit_log(filter).await?.first().map(|entry| entry.id))
-    };
-    let mut resumed = HashSet::new();
-    for (name, _) in before.into_iter().flat_map(|loaded| &loaded.plan.systems).filter(|(_, system)| system.paused) {
-        let resume = newest("resume", name).await?;
-        if resume.is_some() && resume > newest("pause", name).await? {
-            resumed.insert(name.clone());
+        if let Some(entry) = store.audit_log(filter).await?.first() {
+            resumes.insert(name.clone(), entry.at);
         }
+    }
+    let mut resumed = HashSet::new();
+    if resumes.is_empty() {
+        return Ok(resumed);
+    }
+    let mut looked_at = None;
+    for taken in store.taken_configs(TAKEN_MAX).await? {
+        if looked_at.as_ref().is_none_or(|(version, _)| *version != taken.version) {
+            let loaded = store.config(taken.version).await.ok().and_then(|stored| config::load_stored(&stored).ok());
+            looked_at = Some((taken.version, loaded));
+        }
+        let Some((_, Some(loaded))) = &looked_at else { break };
+        // Going back: what did not pause it ends the search, and so does the time of the resume.
+        resumes.retain(|name, _| loaded.plan.systems.get(name).is_some_and(|system| system.paused));
+        resumed.extend(resumes.extract_if(|_, resume| *resume >= taken.at).map(|(name, _)| name));
     }
     Ok(resumed)
 }
@@ -541,7 +554,8 @@ impl Parts {
         } = loaded;
         let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
         let open::Opened { store, clock, origin, keys } = opened;
-        let resumed = resumed(&store, in_force(&store).await.as_ref()).await?;
+        let resumed = resumed(&store, &plan).await?;
+        let before = store.taken_configs(1).await?.first().map(|taken| taken.version);
         let config_version = store.save_config(stored, clock.now()).await?;
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
@@ -567,6 +581,13 @@ impl Parts {
         // Behind what the plan pauses: whoever finds the plan in force, finds that as well.
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
+        if let Some(before) = before.filter(|before| *before != config_version) {
+            tracing::info!(
+                before = before.0,
+                now = config_version.0,
+                "the configuration is another than before this start"
+            );
+        }
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let terms = Arc::new(ArcSwap::from_pointee(Terms {

@@ -11,7 +11,7 @@ use crate::admin::bulk::Pace;
 use crate::admin::person::Person;
 use crate::admin::reroute::{self, Failed};
 use crate::admin::{Admin, api};
-use crate::store::{By, NotificationFilter, StoreError};
+use crate::store::{By, NotificationFilter, NotificationView, StoreError};
 
 /// Which organization, and whether in earnest.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -90,18 +90,32 @@ async fn carry_out(
     pace: Pace,
     person: Person,
 ) -> Result<Found, StoreError> {
-    let found = look(&admin, (&source, in_force), &order, pace).await?;
-    if in_force && !order.dry_run {
+    let audit = async |count, result: &str| {
+        admin
+            .audit(By::new(person.0.clone(), &order.reason), "adopt", ("source", source.as_str()), count, result)
+            .await;
+    };
+    let found = look(&admin, (&source, in_force), &order, pace, async || audit(0, reroute::BEGUN).await).await?;
+    if in_force && !order.dry_run && found.waiting > 0 {
         let Found { routed, deliveries, .. } = found;
-        let by = By::new(person.0, &order.reason);
         let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
-        admin.audit(by, "adopt", ("source", &source), routed, &result).await;
+        audit(routed, &result).await;
+        // None is left whose organization is strange to the source.
+        if found.next.is_none() && found.quarantined.len() == 1 && found.failed.is_empty() {
+            admin.alarms.clear("quarantine", &source);
+        }
         tracing::info!(source, organization = order.organization, routed, deliveries, "an organization was adopted");
     }
     Ok(found)
 }
 
-async fn look(admin: &Admin, (source, in_force): (&str, bool), order: &Order, pace: Pace) -> Result<Found, StoreError> {
+async fn look(
+    admin: &Admin,
+    (source, in_force): (&str, bool),
+    order: &Order,
+    pace: Pace,
+    begun: impl AsyncFnOnce(),
+) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: Some(source.to_owned()),
         kind: Some("quarantined".to_owned()),
@@ -113,6 +127,10 @@ async fn look(admin: &Admin, (source, in_force): (&str, bool), order: &Order, pa
     let mut found = Found { in_force, ..Found::default() };
     found.next = quarantined.next;
     let wanted = reroute::organization_key(&order.organization);
+    let is_wanted = |view: &NotificationView| reroute::organization_key(&view.notification.organization_id) == wanted;
+    if in_force && !order.dry_run && quarantined.iter().any(is_wanted) {
+        begun().await;
+    }
     for view in quarantined.iter().map(|view| &view.notification) {
         *found.quarantined.entry(view.organization_id.clone()).or_default() += 1;
         if reroute::organization_key(&view.organization_id) != wanted {

@@ -11,6 +11,7 @@ use crate::admin::question::Question;
 use crate::admin::{Admin, api, metrics};
 use crate::clock::{Day, Timestamp};
 use crate::store::{AuditFilter, By, DAYS_MAX, DayFilter, Deed, LIST_MAX, LedgerDay, StoreResult};
+use crate::telemetry::Alarm;
 
 mod verdict;
 
@@ -144,6 +145,11 @@ async fn note(admin: &Admin, day: Day, (by, dry_run): (By, bool)) -> StoreResult
         };
         admin.store.audit(deed).await?;
         seen.noted = Some(noted);
+        let of_the_day =
+            |alarm: &Alarm| alarm.name == "refused" && alarm.ended_at.is_none() && alarm.since.day() == day;
+        for alarm in admin.alarms.all().into_iter().filter(of_the_day) {
+            admin.alarms.clear("refused", &alarm.subject);
+        }
     }
     Ok(Some(verdict::judge(&seen)))
 }

@@ -94,11 +94,14 @@ pub(super) async fn to_its_end<T: Send + 'static>(
 }
 
 async fn carry_out(admin: web::Data<Admin>, order: Order, pace: Pace, person: Person) -> Result<Found, StoreError> {
-    let found = look(&admin, &order, pace).await?;
-    if !order.dry_run {
+    let source = order.source.as_deref().unwrap_or("*");
+    let audit = async |count, result: &str| {
+        admin.audit(By::new(person.0.clone(), &order.reason), "reroute", ("source", source), count, result).await;
+    };
+    let found = look(&admin, &order, pace, async || audit(0, BEGUN).await).await?;
+    if !order.dry_run && found.looked_at > 0 {
         let Found { routed, deliveries, .. } = found;
-        let source = order.source.as_deref().unwrap_or("*");
-        admin.audit(By::new(person.0, &order.reason), "reroute", ("source", source), routed, "done").await;
+        audit(routed, "done").await;
         tracing::info!(routed, deliveries, reason = order.reason, "a person had unrouted notifications routed again");
     }
     Ok(found)
@@ -109,7 +112,10 @@ pub(super) fn at_once(pace: Pace) -> u32 {
     pace.within(PATIENCE).min(AT_ONCE)
 }
 
-async fn look(admin: &Admin, order: &Order, pace: Pace) -> Result<Found, StoreError> {
+/// What the audit log says before the first is routed: the gateway may end before the last is.
+pub(super) const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
+
+async fn look(admin: &Admin, order: &Order, pace: Pace, begun: impl AsyncFnOnce()) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: order.source.clone(),
         kind: Some("unrouted".to_owned()),
@@ -119,6 +125,9 @@ async fn look(admin: &Admin, order: &Order, pace: Pace) -> Result<Found, StoreEr
     };
     let unrouted = admin.store.notifications(filter).await?;
     let mut found = Found { next: unrouted.next, ..Found::default() };
+    if !order.dry_run && !unrouted.is_empty() {
+        begun().await;
+    }
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();

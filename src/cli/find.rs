@@ -94,7 +94,8 @@ fn nothing(answer: &Value, text: &str) -> String {
     let hint = hint.map(|hint| format!("Note: {}.\n", print::cell(Some(hint)))).unwrap_or_default();
     format!(
         "There is nothing of {text:?}{looked}.\n{hint}What came and could not be read is not looked through: `omgate \
-         notifications list --kind unreadable`, and what was refused: `GET /api/v1/refused`, or the page Refused. If it is \
-         there neither, it never came: `omgate sources list` says when each source was heard last."
+         notifications list --kind unreadable`, and what was refused: `GET /api/v1/refused`, or the page Refused. A field is \
+         looked through only in what came since its source names it in `search`. If it is in none of these, it never came: \
+         `omgate sources list` says when each source was heard last."
     )
 }

@@ -299,7 +299,7 @@ async fn backup_room(admin: &AdminArgs, client: &Client, (file, json): (PathBuf,
     } else {
         let bytes = |key: &str| disk::in_words(room.get(key).and_then(Value::as_u64).unwrap_or(0));
         print::line(&format!(
-            "{} would be written, of about {}; {} are free there; nothing was written",
+            "{} would be written, of {} at the most; {} are free there; nothing was written",
             print::cell(room.get("file")),
             bytes("bytes"),
             bytes("free_bytes")

@@ -104,7 +104,7 @@ fn check_path(section: &Section<'_, '_>, path: &Field<Text>) {
         section.desk.error(&path.spot, reason);
     } else if text.split('/').any(|segment| segment == "." || segment == "..") {
         section.desk.error(&path.spot, "must not have . or .. in it");
-    } else if text.ends_with(GAP_PATH) {
+    } else if text.to_ascii_uppercase().ends_with(GAP_PATH) {
         let reason = format!(
             "{shown:?} is what `omgate scaffold` leaves to be filled in (GAP): write something long and random in place of \
              {GAP_PATH}, for whoever guesses the path may post to it; `openssl rand -hex 10` makes some"

@@ -25,6 +25,8 @@ pub(super) struct Moment {
 pub(super) struct Gate {
     settings: System,
     paused: Option<Pause>,
+    /// A person resumed it since the configuration began to pause it.
+    is_resumed: bool,
     breaker: Breaker,
     /// Something is on its way to find out whether the system works again.
     probing: bool,
@@ -116,8 +118,6 @@ impl Gate {
     pub(super) fn new(settings: &System, remembered: impl Into<Remembered>, now: Moment) -> Self {
         let Remembered { state, was_resumed } = remembered.into();
         let by_configuration = || Pause::new(BY_CONFIGURATION, now.wall);
-        // As with a configuration that changes meanwhile: only one that begins to say so pauses what a person resumed.
-        let was_resumed = was_resumed && state.paused.is_none();
         // A pause whose time ran out while the gateway was down is over, and that of the configuration once it does not say so
         // any more.
         let standing = state.paused.filter(|pause| {
@@ -126,6 +126,7 @@ impl Gate {
         let paused = standing.or_else(|| (settings.paused && !was_resumed).then(by_configuration));
         let mut gate = Self {
             paused,
+            is_resumed: was_resumed,
             breaker: Breaker::new(settings.breaker.clone(), state.breaker),
             probing: false,
             probes: HashSet::new(),
@@ -159,12 +160,12 @@ impl Gate {
             }
         }
         self.breaker.reconfigure(settings.breaker.clone(), now.wall);
-        match (was.paused, settings.paused) {
-            (false, true) if self.paused.is_none() => self.paused = Some(Pause::new(BY_CONFIGURATION, now.wall)),
-            (true, false) if self.paused.as_ref().is_some_and(|pause| pause.reason == BY_CONFIGURATION) => {
-                self.open(now);
-            }
-            _ => {}
+        // What no plan had was paused by none: whichever has it now begins to say so.
+        if settings.paused && (was_aside || !was.paused) {
+            self.is_resumed = false;
+            self.paused.get_or_insert_with(|| Pause::new(BY_CONFIGURATION, now.wall));
+        } else if !settings.paused && self.paused.as_ref().is_some_and(|pause| pause.reason == BY_CONFIGURATION) {
+            self.open(now);
         }
         self.count(now);
         was_aside || before != (self.paused.clone(), self.breaker.outage().cloned())
@@ -265,6 +266,7 @@ impl Gate {
     /// Takes over what another gateway made of the system.
     pub(super) fn adopt(&mut self, state: &SystemState, now: Moment) {
         let was_shut = self.paused.is_some() || self.breaker.outage().is_some();
+        self.is_resumed |= self.paused.is_some() && state.paused.is_none();
         self.paused.clone_from(&state.paused);
         self.breaker.adopt(state.breaker.as_ref());
         if was_shut && self.paused.is_none() && self.breaker.outage().is_none() {
@@ -377,6 +379,7 @@ impl Gate {
         self.probing = false;
         self.probes.clear();
         self.breaker.reset();
+        self.is_resumed = true;
         self.open(now);
         self.count(now);
     }
@@ -395,7 +398,9 @@ impl Gate {
             pause.probe_at = pause.probe_at.map(|at| at.min(now.wall.plus(pause.probe_within(at))));
             over = pause.until.is_some_and(|until| until <= now.wall);
         }
-        if over {
+        if over && self.settings.paused && !self.is_resumed {
+            self.paused = Some(Pause::new(BY_CONFIGURATION, now.wall));
+        } else if over {
             self.open(now);
         }
         self.count(now);
@@ -624,6 +629,41 @@ mod tests {
         let remembered = Remembered { state: kept, was_resumed: true };
         assert!(Gate::new(&paused, remembered.clone(), after(MINUTE)).admit(8, after(MINUTE)).is_err());
         assert_eq!(Gate::new(&system(), remembered, after(MINUTE)).admit(8, after(MINUTE)), Ok(8));
+    }
+
+    #[test]
+    fn a_pause_for_a_while_gives_way_to_that_of_the_configuration_unless_a_person_resumed_it() {
+        let paused = System { paused: true, ..system() };
+        for is_resumed in [false, true] {
+            let mut gate = Gate::new(&paused, SystemState::default(), after(Duration::ZERO));
+            if is_resumed {
+                gate.resume(after(SECOND));
+            }
+            let until = Some(after(MINUTE).wall);
+            let pause = Pause { until, ..Pause::new("closing", after(SECOND).wall) };
+            gate.pause_by_person(pause.clone(), after(SECOND));
+            assert!(gate.pass_time(after(2 * MINUTE)));
+            assert_eq!(gate.admit(8, after(2 * MINUTE)).is_ok(), is_resumed);
+            // The same where its end was met by a start.
+            let state = SystemState { paused: Some(pause), ..SystemState::default() };
+            let remembered = Remembered { state, was_resumed: is_resumed };
+            let mut gate = Gate::new(&paused, remembered, after(2 * MINUTE));
+            assert_eq!(gate.admit(8, after(2 * MINUTE)).is_ok(), is_resumed);
+        }
+    }
+
+    #[test]
+    fn a_system_that_no_plan_had_meanwhile_is_paused_anew() {
+        let paused = System { paused: true, ..system() };
+        let mut gate = Gate::new(&paused, SystemState::default(), after(Duration::ZERO));
+        gate.resume(after(SECOND));
+        gate.reconfigure(&paused, after(SECOND));
+        assert!(gate.admit(8, after(SECOND)).is_ok(), "nothing began");
+        gate.set_aside(after(SECOND));
+        assert!(gate.reconfigure(&paused, after(MINUTE)));
+        assert!(gate.admit(8, after(MINUTE)).is_err());
+        assert!(gate.reconfigure(&system(), after(MINUTE)));
+        assert!(gate.admit(8, after(MINUTE)).is_ok());
     }
 
     #[test]

@@ -549,6 +549,14 @@ async fn what_no_route_matched_is_routed_again_after_the_configuration_was_chang
     let begun = std::time::Instant::now();
     assert_eq!(reroute(&gateway, json!({"reason": "the route was wrong", "rate": 4})).await, expected);
     assert!(begun.elapsed() >= Duration::from_millis(500), "two, of which each takes its quarter of a second");
+    let noted = gateway.admin("/api/v1/audit?verb=reroute").await;
+    let noted: Vec<_> = noted.as_array().unwrap().iter().map(|entry| (&entry["result"], &entry["count"])).collect();
+    assert_eq!(noted.len(), 2, "{noted:?}");
+    assert_eq!(noted[0], (&json!("done"), &json!(2)));
+    assert!(
+        noted[1].0.as_str().unwrap().starts_with("begun"),
+        "if the gateway ended meanwhile, it would be known: {noted:?}"
+    );
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"rate": 10_001})).await;
     assert!(status == 400 && answer["detail"].as_str().unwrap().contains("from 1 to 10000"), "{answer}");
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;

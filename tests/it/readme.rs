@@ -99,7 +99,8 @@ fn the_configuration_of_the_walk_through_loads_without_a_remark() {
 
 #[test]
 fn the_configuration_for_a_service_loads_but_for_what_must_be_filled_in() {
-    let text = SERVICE.replace("sqlite:/var/lib/omgate/omgate.db", "sqlite:omgate.db");
+    let text =
+        SERVICE.replace("sqlite:/var/lib/omgate/omgate.db", "sqlite:omgate.db").replace("CHANGE-ME", "7f3c9a51d2");
     let loaded = load(&text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.sources.len(), 1);
 }
