@@ -581,12 +581,8 @@ impl Parts {
         // Behind what the plan pauses: whoever finds the plan in force, finds that as well.
         let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
         store.take_config(taken.clone()).await?;
-        if let Some(before) = before.filter(|before| *before != config_version) {
-            tracing::info!(
-                before = before.0,
-                now = config_version.0,
-                "the configuration is another than before this start"
-            );
+        if before.is_some_and(|before| before != config_version) {
+            tracing::info!(version = config_version.0, "the configuration is another than before this start");
         }
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();

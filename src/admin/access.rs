@@ -351,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn what_says_that_no_call_can_be_made_quotes_no_value() {
+        let said =
+            r#"no call can be made: Name: expression `record.Name`: decimal needs a number, not the text "ACME""#;
+        let mut document = json!({"replay": {"error": said}, "failing": [{"reason": said}]});
+        veil(&mut document);
+        let text = document.to_string();
+        assert!(!text.contains("ACME") && text.contains("decimal needs a number"), "{text}");
+    }
+
+    #[test]
     fn every_address_that_is_registered_stands_in_the_table_and_no_other() {
         // Verbs that need less than the others of their address have rows of their own.
         let verbs = ["/api/v1/deliveries/replay", "/api/v1/deliveries/{id}/replay"];
