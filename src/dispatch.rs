@@ -275,16 +275,7 @@ impl Dispatch {
                     }
                     Arc::clone(runner)
                 }
-                None => {
-                    let remembered = states.remove(name).unwrap_or_default();
-                    let stood = remembered.state.paused.clone();
-                    let runner = self.begin(name, settings, course, remembered);
-                    // That the configuration paused it is to be known at the next start: else it looks like resumed.
-                    if runner.state().paused != stood {
-                        changed.push(Arc::clone(&runner));
-                    }
-                    runner
-                }
+                None => self.begin(name, settings, course, states.remove(name).unwrap_or_default()),
             };
             runners.insert(name.clone(), runner);
         }

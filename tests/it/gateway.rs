@@ -763,7 +763,7 @@ async fn what_the_configuration_pauses_and_a_person_resumed_stays_resumed_until_
         // As if the gateway had ended before it could keep the pause.
         let store = rusqlite::Connection::open(gateway.folder.path().join("omgate.db")).unwrap();
         let forgotten = "UPDATE system SET paused_reason = NULL, paused_since = NULL";
-        assert_eq!(store.execute(forgotten, []).unwrap(), 1);
+        store.execute(forgotten, []).unwrap();
     }
     write(&gateway, "paused = true", "paused = false");
     gateway.start(&[]).await;
