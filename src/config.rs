@@ -416,7 +416,6 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     })
 }
 
-/// Sources without a route and destinations without one are remarkable.
 /// Where people log in, somebody must be able to do what has to be done; where nobody is named, all is open to the machine.
 fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account], oidc: Option<&Oidc>) {
     if accounts.is_empty() && oidc.is_none() {
@@ -440,6 +439,7 @@ fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account],
     desk.warning(&root.spot_of(if accounts.is_empty() { "server" } else { "account" }), reason);
 }
 
+/// Sources without a route and destinations without one are remarkable.
 fn warn_of_idle(
     desk: &Desk<'_>,
     root: &Section<'_, '_>,

@@ -371,7 +371,11 @@ async fn in_force(store: &Arc<dyn Store>) -> Option<Loaded> {
 
 /// The systems that a plan pauses and that a person resumed since the configuration began to say so. The audit log tells: that
 /// no pause is kept proves nothing, for the gateway may have ended before it was.
-async fn resumed(store: &Arc<dyn Store>, plan: &dispatch::Plan) -> StoreResult<HashSet<String>> {
+async fn resumed(
+    store: &Arc<dyn Store>,
+    plan: &dispatch::Plan,
+    history: &[TakenConfig],
+) -> StoreResult<HashSet<String>> {
     let mut resumes = HashMap::new();
     for (name, _) in plan.systems.iter().filter(|(_, system)| system.paused) {
         let filter = AuditFilter {
@@ -386,11 +390,11 @@ async fn resumed(store: &Arc<dyn Store>, plan: &dispatch::Plan) -> StoreResult<H
         }
     }
     let mut resumed = HashSet::new();
-    if resumes.is_empty() {
-        return Ok(resumed);
-    }
     let mut looked_at = None;
-    for taken in store.taken_configs(TAKEN_MAX).await? {
+    for taken in history {
+        if resumes.is_empty() {
+            break;
+        }
         if looked_at.as_ref().is_none_or(|(version, _)| *version != taken.version) {
             let loaded = store.config(taken.version).await.ok().and_then(|stored| config::load_stored(&stored).ok());
             looked_at = Some((taken.version, loaded));
@@ -554,9 +558,14 @@ impl Parts {
         } = loaded;
         let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
         let open::Opened { store, clock, origin, keys } = opened;
-        let resumed = resumed(&store, &plan).await?;
-        let before = store.taken_configs(1).await?.first().map(|taken| taken.version);
+        let history = store.taken_configs(TAKEN_MAX).await?;
+        let resumed = resumed(&store, &plan, &history).await?;
         let config_version = store.save_config(stored, clock.now()).await?;
+        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
+        store.take_config(taken.clone()).await?;
+        if history.first().is_some_and(|before| before.version != config_version) {
+            tracing::info!(version = config_version.0, "the configuration is another than before this start");
+        }
         store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
         let metrics = Arc::new(Metrics::default());
         series::begin(&metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
@@ -578,12 +587,6 @@ impl Parts {
             traces: Arc::clone(&traces),
         };
         let dispatch = Dispatch::start_after(parts, &resumed).await?;
-        // Behind what the plan pauses: whoever finds the plan in force, finds that as well.
-        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
-        store.take_config(taken.clone()).await?;
-        if before.is_some_and(|before| before != config_version) {
-            tracing::info!(version = config_version.0, "the configuration is another than before this start");
-        }
         listen(&store, &dispatch);
         let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
         let terms = Arc::new(ArcSwap::from_pointee(Terms {

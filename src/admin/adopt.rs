@@ -11,7 +11,7 @@ use crate::admin::bulk::Pace;
 use crate::admin::person::Person;
 use crate::admin::reroute::{self, Failed};
 use crate::admin::{Admin, api};
-use crate::store::{By, NotificationFilter, NotificationView, StoreError};
+use crate::store::{By, NotificationFilter, NotificationView, Page, StoreError};
 
 /// Which organization, and whether in earnest.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -100,13 +100,28 @@ async fn carry_out(
         let Found { routed, deliveries, .. } = found;
         let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
         audit(routed, &result).await;
-        // None is left whose organization is strange to the source.
-        if found.next.is_none() && found.quarantined.len() == 1 && found.failed.is_empty() {
+        if quarantined(&admin, &source, (0, 1)).await?.is_empty() {
             admin.alarms.clear("quarantine", &source);
         }
         tracing::info!(source, organization = order.organization, routed, deliveries, "an organization was adopted");
     }
     Ok(found)
+}
+
+/// What is quarantined of a source behind a row, so many at the most.
+async fn quarantined(
+    admin: &Admin,
+    source: &str,
+    (after, limit): (i64, u32),
+) -> Result<Page<NotificationView>, StoreError> {
+    let filter = NotificationFilter {
+        source: Some(source.to_owned()),
+        kind: Some("quarantined".to_owned()),
+        after: Some(after),
+        limit: Some(limit),
+        ..NotificationFilter::default()
+    };
+    admin.store.notifications(filter).await
 }
 
 async fn look(
@@ -116,14 +131,7 @@ async fn look(
     pace: Pace,
     begun: impl AsyncFnOnce(),
 ) -> Result<Found, StoreError> {
-    let filter = NotificationFilter {
-        source: Some(source.to_owned()),
-        kind: Some("quarantined".to_owned()),
-        after: Some(order.after),
-        limit: Some(reroute::at_once(pace)),
-        ..NotificationFilter::default()
-    };
-    let quarantined = admin.store.notifications(filter).await?;
+    let quarantined = quarantined(admin, source, (order.after, reroute::at_once(pace))).await?;
     let mut found = Found { in_force, ..Found::default() };
     found.next = quarantined.next;
     let wanted = reroute::organization_key(&order.organization);
@@ -131,9 +139,11 @@ async fn look(
     if in_force && !order.dry_run && quarantined.iter().any(is_wanted) {
         begun().await;
     }
-    for view in quarantined.iter().map(|view| &view.notification) {
+    for view in quarantined.iter() {
+        let is_other = !is_wanted(view);
+        let view = &view.notification;
         *found.quarantined.entry(view.organization_id.clone()).or_default() += 1;
-        if reroute::organization_key(&view.organization_id) != wanted {
+        if is_other {
             continue;
         }
         found.waiting += 1;
