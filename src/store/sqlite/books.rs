@@ -1,6 +1,7 @@
 //! What the writer works with: its connection and what it keeps in memory of names, accounts and numbers.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
@@ -40,14 +41,38 @@ pub(super) struct Books<'c> {
     pub(super) accounts: Accounts,
     pub(super) sequences: Sequences,
     pub(super) heard: Heard,
+    /// How long each system had been open when the group last settled something of it, in milliseconds: written once.
+    open_times: BTreeMap<i64, i64>,
 }
 
 impl<'c> Books<'c> {
     pub(super) fn open(connection: &'c Connection) -> Result<Self, Failure> {
         let sequences = Sequences::load(connection)?;
         warm(connection)?;
-        let (names, accounts) = (Names::default(), Accounts::default());
-        Ok(Self { connection, statements: RefCell::default(), names, accounts, sequences, heard: Heard::default() })
+        Ok(Self {
+            connection,
+            statements: RefCell::default(),
+            names: Names::default(),
+            accounts: Accounts::default(),
+            sequences,
+            heard: Heard::default(),
+            open_times: BTreeMap::new(),
+        })
+    }
+
+    /// Notes how long a system has been open. Noted too for a command that fails then: the time passed all the same.
+    pub(super) fn note_open_time(&mut self, system: i64, active_ms: i64) {
+        let noted = self.open_times.entry(system).or_insert(active_ms);
+        *noted = active_ms.max(*noted);
+    }
+
+    /// The group was rolled back: nothing that it counted or learnt holds.
+    pub(super) fn forget_group(&mut self) {
+        self.accounts.drop_all();
+        self.names.forget();
+        self.heard.forget();
+        self.sequences.mark_unwritten();
+        self.open_times.clear();
     }
 
     /// Runs one statement; how many rows it changed.
@@ -114,7 +139,18 @@ impl<'c> Books<'c> {
         }
         self.accounts.group = group;
         days.write(self)?;
+        self.write_open_times()?;
         self.write_sequences()
+    }
+
+    /// A system's open time never goes back.
+    fn write_open_times(&mut self) -> Result<(), Failure> {
+        let sql = "INSERT INTO system (name, active_ms) VALUES (?1, ?2)
+                   ON CONFLICT DO UPDATE SET active_ms = excluded.active_ms WHERE active_ms < excluded.active_ms";
+        while let Some(open_time) = self.open_times.pop_first() {
+            self.run(sql, open_time)?;
+        }
+        Ok(())
     }
 
     fn write_sequences(&mut self) -> Result<(), Failure> {

@@ -35,7 +35,7 @@ pub(super) fn change(
             let place = lane::place_of(books, place.id)?;
             replay(books, &place, *even_if_newer, now)?;
         }
-        Change::Release => lane::take_turn(books, &place, now, None, now)?,
+        Change::Release => lane::take_turn(books, &place, now, None, now, None)?,
         Change::Hold => leave(books, &place, held(reason, now))?,
         Change::Discard => {
             leave(books, &place, discarded(reason, now))?;
@@ -115,7 +115,7 @@ pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now:
         "UPDATE delivery SET first_attempt_active_ms = NULL, repeat_count = 0, repeat_key = NULL, excused = attempts
                WHERE id = ?1";
     books.run(sql, [place.id])?;
-    lane::take_turn(books, place, now, None, now)
+    lane::take_turn(books, place, now, None, now, None)
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.

@@ -254,7 +254,7 @@ pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Ti
             continue;
         }
         let reason = place.reason.clone();
-        lane::take_turn(books, &place, now, reason.as_deref(), now)?;
+        lane::take_turn(books, &place, now, reason.as_deref(), now, None)?;
         uncount(books, &place, *lease)?;
     }
     Ok(())

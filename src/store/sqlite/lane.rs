@@ -37,6 +37,18 @@ pub(super) struct Place {
     pub(super) is_replay: bool,
 }
 
+/// What a delivery remembers of its last call: for the next one, and for people.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remembered<'a> {
+    pub(super) status: Option<u16>,
+    pub(super) repeat_key: Option<&'a str>,
+    /// Whether it does not count towards the delivery's attempts.
+    pub(super) is_excused: bool,
+    /// Whether nobody knows what came of it: the next one sends the same bytes.
+    pub(super) is_unknown: bool,
+    pub(super) lease: i64,
+}
+
 /// Reads a delivery's place.
 pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, Failure> {
     let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason, comes_after, has_followers, holds,
@@ -78,23 +90,62 @@ fn parse_state(text: &str) -> Result<State, Failure> {
     text.parse().map_err(|error| Failure::Rule(StoreError::Refused(error)))
 }
 
+/// The statement that gives a delivery its new state, and what else it sets.
+macro_rules! moving {
+    ($also:literal) => {
+        concat!(
+            "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5, not_before = ?6",
+            $also,
+            " WHERE id = ?1"
+        )
+    };
+}
+
 /// Gives a delivery its new state, and the accounts with it.
 pub(super) fn turn(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
-    let due_at = turn.due_at.filter(|_| turn.to == State::Waiting).map(|due_at| due_at.0);
-    let not_before = turn.due_at.filter(|_| turn.to == State::Blocked).map(|due_at| due_at.0);
-    let state = turn.to.as_str();
-    if turn.unsettled == place.unsettled {
+    turn_after(books, place, turn, None)
+}
+
+/// As [`turn`], with what the delivery remembers of the call that ended, in one statement.
+pub(super) fn turn_after(
+    books: &mut Books,
+    place: &Place,
+    turn: Turn<'_>,
+    call: Option<&Remembered<'_>>,
+) -> Result<(), Failure> {
+    let (due_at, not_before) = moments(&turn);
+    let (id, state, reason, at) = (place.id, turn.to.as_str(), turn.reason, turn.at.0);
+    match call {
+        Some(&Remembered { status, repeat_key, is_excused, is_unknown, lease }) => {
+            let sql = moving!(
+                ", unsettled = ?7, status = ?8,
+                   repeat_count = CASE WHEN ?9 IS NULL THEN 0 WHEN repeat_key = ?9 THEN repeat_count + 1 ELSE 1 END,
+                   repeat_key = ?9, excused = excused + ?10,
+                   same_bytes_as = iif(?11, (SELECT config_version FROM attempt WHERE attempt.lease = ?12), NULL)"
+            );
+            let unsettled = turn.unsettled;
+            let values = (
+                id, state, due_at, reason, at, not_before, unsettled, status, repeat_key, is_excused, is_unknown, lease,
+            );
+            books.run(sql, values)?;
+        }
         // Leaves the indexes of what is unsettled alone.
-        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5,
-                   not_before = ?6 WHERE id = ?1";
-        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before))?;
-    } else {
-        let sql = "UPDATE delivery SET state = ?2, due_at = ?3, lease = NULL, reason = ?4, changed_at = ?5,
-                   not_before = ?6, unsettled = ?7 WHERE id = ?1";
-        books.run(sql, (place.id, state, due_at, turn.reason, turn.at.0, not_before, turn.unsettled))?;
+        None if turn.unsettled == place.unsettled => {
+            books.run(moving!(""), (id, state, due_at, reason, at, not_before))?;
+        }
+        None => {
+            let sql = moving!(", unsettled = ?7");
+            books.run(sql, (id, state, due_at, reason, at, not_before, turn.unsettled))?;
+        }
     }
     books.accounts.post(accounts::turned(place.way.destination, place.state, turn.to));
     Ok(())
+}
+
+/// When it is due, and before when it is not to be sent.
+fn moments(turn: &Turn<'_>) -> (Option<i64>, Option<i64>) {
+    let at = |state| turn.due_at.filter(|_| turn.to == state).map(|due_at| due_at.0);
+    (at(State::Waiting), at(State::Blocked))
 }
 
 /// Whether any delivery of the lane is not settled: a new one must stand behind it.
@@ -140,6 +191,7 @@ pub(super) fn take_turn(
     due_at: Timestamp,
     reason: Option<&str>,
     now: Timestamp,
+    call: Option<&Remembered<'_>>,
 ) -> Result<(), Failure> {
     let system = place.way.system;
     let stands_behind = match &place.lane {
@@ -152,7 +204,7 @@ pub(super) fn take_turn(
         }
     };
     let to = if stands_behind { State::Blocked } else { State::Waiting };
-    turn(books, place, Turn { to, due_at: Some(due_at), unsettled: true, reason, at: now })?;
+    turn_after(books, place, Turn { to, due_at: Some(due_at), unsettled: true, reason, at: now }, call)?;
     if stands_behind {
         promote(books, system, place.lane.as_deref(), now)?;
     }

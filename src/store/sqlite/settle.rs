@@ -4,7 +4,7 @@ use super::after;
 use super::books::{Books, Failure};
 use super::claim;
 use super::kept;
-use super::lane::{self, Place};
+use super::lane::{self, Place, Remembered};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
@@ -24,18 +24,18 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     let Some(place) = place else { return Err(Failure::Rule(StoreError::LeaseLost)) };
     books.accounts.at(settle.ended_at);
     if settle.outcome == NOT_CALLED {
-        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at, None)?;
         claim::uncount(books, &place, settle.lease)?;
     } else {
         complete_attempt(books, settle)?;
-        keep_outcome(books, &place, settle)?;
         if settle.outcome == UNKNOWN && !mutation::active(Mutation::UnknownCountedAsRetry) {
             books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
         }
         kept::write(books, place.id, &settle.kept)?;
-        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at)?;
+        let call = remembered(settle);
+        move_on(books, &place, &settle.settlement, &settle.reason, settle.ended_at, Some(&call))?;
     }
-    keep_active(books, place.way.system, settle.active_ms)?;
+    books.note_open_time(place.way.system, settle.active_ms);
     match &settle.stale_mark {
         Some(_) if mutation::active(Mutation::StaleMarkNotWritten) => Ok(()),
         Some(value) => keep_stale_mark(books, &place, value),
@@ -67,16 +67,14 @@ fn complete_attempt(books: &Books, settle: &Settle) -> Result<(), Failure> {
     books.run(sql, values).map(|_| ())
 }
 
-/// What the delivery remembers of its last attempt: for the next one, and for people.
-fn keep_outcome(books: &Books, place: &Place, settle: &Settle) -> Result<(), Failure> {
-    let sql = "UPDATE delivery SET status = ?2,
-               repeat_count = CASE WHEN ?3 IS NULL THEN 0 WHEN repeat_key = ?3 THEN repeat_count + 1 ELSE 1 END,
-               repeat_key = ?3, excused = excused + ?6,
-               same_bytes_as = iif(?4, (SELECT config_version FROM attempt WHERE attempt.lease = ?5), NULL)
-               WHERE id = ?1";
-    let unknown = settle.outcome == UNKNOWN && !mutation::active(Mutation::NewBytesAfterUnknown);
-    let values = (place.id, settle.record.status, &settle.repeat_key, unknown, settle.lease.0, settle.excused);
-    books.run(sql, values).map(|_| ())
+fn remembered(settle: &Settle) -> Remembered<'_> {
+    Remembered {
+        status: settle.record.status,
+        repeat_key: settle.repeat_key.as_deref(),
+        is_excused: settle.excused,
+        is_unknown: settle.outcome == UNKNOWN && !mutation::active(Mutation::NewBytesAfterUnknown),
+        lease: settle.lease.0,
+    }
 }
 
 /// Gives the delivery its new state, and lets its lane go on.
@@ -86,11 +84,12 @@ fn move_on(
     settlement: &Settlement,
     last_reason: &str,
     at: Timestamp,
+    call: Option<&Remembered<'_>>,
 ) -> Result<(), Failure> {
     let last_reason = Some(last_reason).filter(|reason| !reason.is_empty());
     let turn = match turn::settled(settlement, place.lane.as_ref(), at) {
         Next::Again(due_at) => {
-            lane::take_turn(books, place, due_at, last_reason, at)?;
+            lane::take_turn(books, place, due_at, last_reason, at, call)?;
             return if mutation::active(Mutation::LaneIgnoredForRetries) {
                 lane::pass_by(books, place, at)
             } else {
@@ -99,19 +98,12 @@ fn move_on(
         }
         Next::Turn(turn) => turn,
     };
-    lane::turn(books, place, turn)?;
+    lane::turn_after(books, place, turn, call)?;
     lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
     if place.has_followers {
         after::tell(books, place.id, at)?;
     }
     Ok(())
-}
-
-/// The system's open time never goes back.
-pub(super) fn keep_active(books: &Books, system: i64, active_ms: i64) -> Result<(), Failure> {
-    let sql = "INSERT INTO system (name, active_ms) VALUES (?1, ?2)
-               ON CONFLICT DO UPDATE SET active_ms = excluded.active_ms WHERE active_ms < excluded.active_ms";
-    books.run(sql, (system, active_ms)).map(|_| ())
 }
 
 fn keep_stale_mark(books: &Books, place: &Place, value: &str) -> Result<(), Failure> {
@@ -142,7 +134,7 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
         books.run(sql, [delivery])?;
         books.accounts.add(Account::destination(place.way.destination, "attempts_unknown"), 1);
         let settlement = attempt::stopped(hold, &place.way.destination_name, now);
-        move_on(books, &place, &settlement, STOPPED, now)?;
+        move_on(books, &place, &settlement, STOPPED, now, None)?;
     }
     Ok(u64::try_from(left.len()).unwrap_or(u64::MAX))
 }

@@ -467,10 +467,7 @@ impl Writer {
             // commit, at the latest the probe's, overwrites them.
             let _ = books.connection.execute_batch("ROLLBACK");
         }
-        books.accounts.drop_all();
-        books.names.forget();
-        books.heard.forget();
-        books.sequences.mark_unwritten();
+        books.forget_group();
         verdict
     }
 
