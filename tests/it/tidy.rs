@@ -271,6 +271,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["account"]),
     ("rpassword", &["cli"]),
     ("rustix", &["cli", "config", "disk"]),
+    ("fastrand", &["telemetry"]),
     ("lettre", &["deliver"]),
     ("opentelemetry", &["telemetry"]),
     ("opentelemetry_sdk", &["telemetry"]),
