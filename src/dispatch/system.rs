@@ -326,7 +326,8 @@ impl Runner {
                 self.wake();
             }
         };
-        let run = self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms(), handed_over);
+        // Some seven kilobytes, which are moved from hand to hand otherwise.
+        let run = Box::pin(self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms(), handed_over));
         let run = AssertUnwindSafe(run).catch_unwind();
         let ended = if self.attempts.shared { self.renewing(delivery, lease, run).await } else { run.await };
         let after = match ended {
