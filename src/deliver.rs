@@ -54,8 +54,9 @@ pub const PROXY_SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 /// more), so that a request seldom meets a connection that the other side is just closing.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
-/// Unused connections kept for each host.
-const IDLE_CONNECTIONS_MAX: usize = 64;
+/// Unused connections kept for each host: as many as a system may make calls at once. With fewer, every burst of calls would
+/// open connections that the end of the burst closes.
+const IDLE_CONNECTIONS_MAX: usize = 1_000;
 
 /// What tells of the span that calls (W3C Trace Context).
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
