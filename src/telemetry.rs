@@ -90,7 +90,8 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
-    for c in format!("{value:?}").chars() {
+    let text = format!("{value:?}");
+    for c in text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ").chars() {
         if c.is_control() {
             write!(writer, "{}", c.escape_default())?;
         } else {

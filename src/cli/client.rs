@@ -59,6 +59,48 @@ pub struct ChangeArgs {
     pub json: bool,
 }
 
+/// The same of what changes deliveries or systems: in earnest it is not done without a reason, for whoever reads the audit log
+/// later asks why. What is only asked for (`--dry-run`) needs none.
+#[derive(Clone, Debug)]
+pub struct ReasonedArgs(ChangeArgs);
+
+impl std::ops::Deref for ReasonedArgs {
+    type Target = ChangeArgs;
+
+    fn deref(&self) -> &ChangeArgs {
+        &self.0
+    }
+}
+
+impl clap::Args for ReasonedArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let must = |reason: clap::Arg| {
+            reason.required_unless_present("dry_run").help("Why; kept in the gateway's audit. Not needed for --dry-run")
+        };
+        ChangeArgs::augment_args(command).mut_arg("reason", must)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for ReasonedArgs {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let change = ChangeArgs::from_arg_matches(matches)?;
+        if change.reason.trim().is_empty() && !change.dry_run {
+            let rule = "--reason says nothing: write why, for it stands in the audit log\n";
+            return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, rule));
+        }
+        Ok(Self(change))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
 /// How fast many things are changed.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct RateArgs {

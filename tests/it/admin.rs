@@ -310,7 +310,7 @@ async fn whoever_lacks_the_right_payload_sees_no_content() {
     let edit = json!({"reason": "typo", "edit": {"fields": {"Name": "x"}}});
     let operator = house.session("operator").await;
     let told = house.post("/api/v1/deliveries/999/replay", &operator, &edit).await;
-    assert!(told.status == 403 && told.text.contains("the right edit"), "{told:?}");
+    assert!(told.status == 403 && told.text.contains("the right `edit`: the role admin has it"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

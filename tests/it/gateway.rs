@@ -583,7 +583,28 @@ async fn a_dry_run_of_many_names_those_of_which_no_call_can_be_made_and_why() {
     let told = gateway.command(&["dead", "replay", "--state", "dead", "--dry-run"]);
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("of delivery 1 no call can be made: "), "{told}");
+    let tried = would["tried"].as_u64().unwrap();
+    assert!(told.contains(&format!("{tried} of {tried} tried would fail again")), "{told}");
+    // In earnest it is refused, many and one alike, unless a person wants it so.
+    let refused = gateway.command(&["dead", "replay", "--state", "dead", "--reason", "again"]);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    let rule = format!("{tried} of {tried} tried would die again at once, for as the configuration stands no call can be made");
+    assert!(refused.status.code() == Some(1) && words.contains(&rule) && words.contains("--even-if-failing"), "{words}");
+    let (status, one) = gateway.change("/api/v1/deliveries/1/replay", &json!({})).await;
+    assert!(status == 409 && one["detail"].as_str().unwrap().contains("decimal needs a number"), "{one}");
     assert_eq!(gateway.admin("/api/v1/jobs").await, json!([]));
+    let (status, one) = gateway.change("/api/v1/deliveries/1/replay", &json!({"even_if_failing": true})).await;
+    assert_eq!(status, 200, "{one}");
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"].as_i64() >= Some(1)).await;
+    let order = json!({"choose": {"ids": [1]}, "even_if_failing": true});
+    let (status, job) = gateway.change("/api/v1/deliveries/replay", &order).await;
+    assert!(status == 202 && job["warning"].as_str().unwrap().starts_with("1 of 1 tried would die again"), "{job}");
+    let (status, odd) = gateway.change("/api/v1/deliveries/1/hold", &json!({"even_if_failing": true})).await;
+    assert!(status == 400 && odd["detail"].as_str().unwrap().contains("belong to a replay"), "{odd}");
+    // What is not there at all makes no job.
+    let (status, none) = gateway.change("/api/v1/deliveries/hold", &json!({"choose": {"ids": [98, 99]}})).await;
+    let words = "deliveries 98, 99 are not in the store: never made, or pruned; nothing was done";
+    assert!(status == 404 && none["detail"] == words, "{none}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -913,7 +934,7 @@ async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
     assert_eq!(ledger["deliveries"]["dead"], 0);
-    let again = gateway.command(&["dead", "replay", &id]);
+    let again = gateway.command(&["dead", "replay", &id, "--reason", "once more"]);
     assert!(!again.status.success(), "what was delivered is not replayed");
     let shown = gateway.admin(&format!("/api/v1/deliveries/{id}")).await;
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");

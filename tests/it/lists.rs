@@ -93,9 +93,9 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"source": "zzz"})).await;
     assert_eq!(status, 400, "{answer}");
     for (arguments, words) in [
-        (&["systems", "pause", "crmm"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
-        (&["systems", "resume", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
-        (&["destinations", "pause", "crmm"], "did you mean \"crm\"?"),
+        (&["systems", "pause", "crmm", "--reason", "x"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["systems", "resume", "crmm", "--reason", "x"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["destinations", "pause", "crmm", "--reason", "x"], "did you mean \"crm\"?"),
         (&["lanes", "list", "--system", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
         (&["lanes", "show", "crmm", "006A"], "there is no system \"crmm\"; did you mean \"crm\"?"),
         (&["lanes", "show", "crm", "006A"], "nothing is unsettled in a lane \"006A\" of system crm"),
@@ -112,11 +112,11 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
         serde_json::from_value(gateway.admin("/api/v1/systems").await["crm"]["paused"]["since"].clone()).unwrap();
     let length = ends.since(begun).as_secs();
     assert!((3_590..=3_600).contains(&length), "{length}");
-    assert_eq!(gateway.command(&["destinations", "pause", "crm", "--for", "0s"]).status.code(), Some(2));
+    assert_eq!(gateway.command(&["destinations", "pause", "crm", "--for", "0s", "--reason", "x"]).status.code(), Some(2));
     for arguments in [
         &["deliveries", "list", "--destination", "erp-creat"][..],
         &["dead", "list", "--destination", "erp-creat"],
-        &["dead", "replay", "--destination", "erp-creat"],
+        &["dead", "replay", "--destination", "erp-creat", "--reason", "x"],
         &["ledger", "--destination", "erp-creat"],
     ] {
         let said = gateway.command(arguments);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
+use crate::admin::aside::Aside;
 use crate::admin::alarms;
 use crate::admin::api::Explained;
 use crate::admin::book;
@@ -154,6 +155,8 @@ pub(in crate::admin) struct NotificationTold {
     deliveries: Vec<DeliveryView>,
     /// The values of the latest content, by path.
     values: Option<BTreeMap<String, String>>,
+    /// Why it was set aside, or which routes do not take it; none where every route takes it.
+    aside: Option<Aside>,
     /// Its fields in their order, each with its declared type.
     #[schema(nullable = false)]
     record: Option<Vec<(String, Option<String>)>>,
