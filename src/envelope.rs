@@ -74,7 +74,9 @@ pub fn mistyped(text: &str) -> Option<String> {
     let whole = whole_id(text).and_then(|_| text.get(..15).filter(|_| text.len() == 18)).and_then(whole_id)?;
     let is_wrong = whole != text;
     is_wrong.then(|| {
-        format!("the last three letters of {text:?} do not fit the first 15, which would make {whole}: is one mistyped?")
+        format!(
+            "the last three letters of {text:?} do not fit the first 15, which would make {whole}: is one mistyped?"
+        )
     })
 }
 

@@ -47,11 +47,10 @@ const SEARCH_PROPOSED_MAX: usize = 2;
 pub fn fit_for_search<'f>(fields: impl Iterator<Item = &'f str>) -> Vec<&'f str> {
     let rank = |field: &str| {
         let plain = field.strip_suffix("__c").unwrap_or(field);
-        let endings = ["Number", "Name", "Code", "Key", "ExternalId", "External_Id", "Reference"];
-        let ends = |ending: &&str| plain.ends_with(*ending) || plain.ends_with(&format!("_{ending}"));
+        let endings = ["Number", "ExternalId", "External_Id", "Reference", "Code", "Key"];
         match plain {
             "Name" => Some(0),
-            _ => endings.iter().position(|ending| ends(&ending)).map(|position| position + 1),
+            _ => endings.iter().position(|ending| plain.ends_with(ending)).map(|position| position + 1),
         }
     };
     let mut ranked: Vec<(usize, &str)> = fields.filter_map(|field| Some((rank(field)?, field))).collect();
@@ -70,7 +69,11 @@ impl SourceFacts {
         let fields = self.records.iter().flat_map(|record| &record.fields).map(|(name, _)| name.as_str());
         let fields = fit_for_search(fields.filter(|name| !self.mask.iter().any(|masked| masked == name)));
         let list: Vec<String> = fields.iter().map(|field| format!("{field:?}")).collect();
-        let such = if list.is_empty() { "of its fields".to_owned() } else { format!("such as search = [{}]", list.join(", ")) };
+        let such = if list.is_empty() {
+            "of its fields".to_owned()
+        } else {
+            format!("such as search = [{}]", list.join(", "))
+        };
         Some(format!(
             "source {} names no fields in `search`, so its messages are found by ids alone: name some, {such}",
             self.name
@@ -191,7 +194,7 @@ mod tests {
         for (fields, fit) in [
             (&["Id", "Amount", "Order_Number__c", "Name"][..], &["Name", "Order_Number__c"][..]),
             (&["AccountNumber", "CaseNumber", "Name"], &["Name", "AccountNumber"]),
-            (&["StageName", "ExternalId__c"], &["StageName", "ExternalId__c"]),
+            (&["StageName", "ExternalId__c"], &["ExternalId__c"]),
             (&["Amount", "CloseDate"], &[]),
         ] {
             assert_eq!(fit_for_search(fields.iter().copied()), fit);
@@ -215,6 +218,10 @@ mod tests {
         };
         assert!(source.wants_search().unwrap().ends_with("name some, such as search = [\"Name\"]"));
         assert_eq!(SourceFacts { search: vec!["Name".to_owned()], ..source.clone() }.wants_search(), None);
-        assert_eq!(SourceFacts { records: Vec::new(), ..source }.wants_search(), None, "nothing is known of its fields");
+        assert_eq!(
+            SourceFacts { records: Vec::new(), ..source }.wants_search(),
+            None,
+            "nothing is known of its fields"
+        );
     }
 }

@@ -272,7 +272,8 @@ pub(super) async fn notification(
     show(
         &caller,
         found.map(|deliveries| {
-            let mut document = json!({"revisions": revisions, "deliveries": deliveries, "values": values, "aside": aside});
+            let mut document =
+                json!({"revisions": revisions, "deliveries": deliveries, "values": values, "aside": aside});
             if let (Some(document), Some(considered)) = (document.as_object_mut(), considered.as_object_mut()) {
                 document.append(considered);
             }

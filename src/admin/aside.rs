@@ -99,13 +99,17 @@ mod tests {
 
     #[test]
     fn routes_that_do_not_take_it_are_told_with_why() {
-        let route = |name: &str, matches: bool| {
-            json!({"name": name, "destination": "erp", "matches": matches, "because": "when is false"})
-        };
+        let route = |name: &str, matches: bool| json!({"name": name, "destination": "erp", "matches": matches, "because": "when is false"});
         let none = json!({"routes": [route("a", false), route("b", false)]});
         let (told, advice) = unrouted("crm", &none);
-        assert!(told.starts_with("no route takes it: route a to erp does not take it (when is false); route b to"), "{told}");
-        assert!(advice.starts_with("once one does: `omgate notifications reroute --source crm --reason WHY`"), "{advice}");
+        assert!(
+            told.starts_with("no route takes it: route a to erp does not take it (when is false); route b to"),
+            "{told}"
+        );
+        assert!(
+            advice.starts_with("once one does: `omgate notifications reroute --source crm --reason WHY`"),
+            "{advice}"
+        );
         let now = json!({"routes": [route("a", false), route("b", true)]});
         assert_eq!(unrouted("crm", &now).0, "no route took it when it came; now it would go along b");
         assert_eq!(unrouted("crm", &json!({"routes": []})).0, "no route takes it: source crm has none");

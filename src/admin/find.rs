@@ -14,8 +14,8 @@ use crate::admin::aside::{self, Aside};
 use crate::admin::question::Question;
 use crate::admin::{Admin, lists, masked, names};
 use crate::delivery::DeliveryId;
-use crate::facts::SourceFacts;
 use crate::envelope::{mistyped, whole_id};
+use crate::facts::SourceFacts;
 use crate::store::{DeliveryFilter, NotificationFilter, NotificationView, StoreError, StoreResult};
 
 /// The longest text that is looked for, in characters.

@@ -46,9 +46,13 @@ pub(super) fn waits<'s>(admin: &Admin, systems: impl IntoIterator<Item = &'s Str
 
 fn advice(system: &str, shut: &Shut) -> (bool, String) {
     match shut {
-        Shut::Paused(_) => {
-            (true, format!("what is let go waits until it is resumed: `omgate systems resume {} --reason WHY`", quoted(system)))
-        }
+        Shut::Paused(_) => (
+            true,
+            format!(
+                "what is let go waits until it is resumed: `omgate systems resume {} --reason WHY`",
+                quoted(system)
+            ),
+        ),
         Shut::Closed { .. } => (false, "what is let go waits until it opens".to_owned()),
         Shut::Broken(_) | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => {
             (false, "what is let go waits until a call to it goes well again".to_owned())

@@ -104,7 +104,9 @@ mod tests {
         ] {
             assert!(said(query).contains(words), "{query}: {}", said(query));
         }
-        assert!(asked::<AuditFilter>("from=yesterday&to=2h").is_ok() && asked::<DeliveryFilter>("since=2026-12-01").is_ok());
+        assert!(
+            asked::<AuditFilter>("from=yesterday&to=2h").is_ok() && asked::<DeliveryFilter>("since=2026-12-01").is_ok()
+        );
         let wrong = asked::<AuditFilter>("from=soon").unwrap_err();
         assert!(wrong.starts_with("from is \"soon\": that is neither a day nor a moment; write a UTC day"), "{wrong}");
         let none = asked::<Nothing>("limit=0").map(drop).unwrap_err();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::cli::client::{AdminArgs, ReasonedArgs, Client};
+use crate::cli::client::{AdminArgs, Client, ReasonedArgs};
 use crate::cli::print;
 
 /// How often a job is looked at.

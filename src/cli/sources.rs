@@ -109,7 +109,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Verb::Refused { day, source, limit, json } => {
-            let asked = [("day", day.map(|day| day.to_string())), ("source", source), ("limit", Some(limit.to_string()))];
+            let asked =
+                [("day", day.map(|day| day.to_string())), ("source", source), ("limit", Some(limit.to_string()))];
             let asked: Vec<_> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let found = client.get("/refused", &asked).await?;
             if json {

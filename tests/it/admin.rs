@@ -275,7 +275,7 @@ async fn each_address_asks_for_a_login_and_for_its_right() {
                 assert!(![401, 403, 303].contains(&told.status), "{role:?}: {method} {address}: {told:?}");
             } else {
                 assert_eq!(told.status, 403, "{role:?}: {method} {address}: {told:?}");
-                assert!(told.text.contains(&format!("the right {}", right.as_str())), "{told:?}");
+                assert!(told.text.contains(&format!("lacks the right `{}`: the role", right.as_str())), "{told:?}");
             }
         }
     }

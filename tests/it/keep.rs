@@ -266,13 +266,13 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
         [
             "pause system sink ×1: month end → done",
             "replay delivery 1 ×1: try again → sent again in its place",
-            "hold delivery 1 ×1:  → done",
-            "release delivery 1 ×1:  → done",
+            "hold delivery 1 ×1: a look → done",
+            "release delivery 1 ×1: looked at → done",
             "discard delivery 2 ×1: a test order → done",
             "begin replay job 1 ×1: all of them → begun",
             "replay delivery 3 ×1: all of them → sent again in its place",
             "end replay job 1 ×1: all of them → done",
-            "resume system sink ×1:  → done",
+            "resume system sink ×1: closed → done",
         ],
         "where nothing was unrouted, nothing was done"
     );
@@ -436,7 +436,9 @@ async fn what_was_pruned_is_not_sent_again_and_the_refusal_says_why() {
     let gateway = gateway(&sink, more).await;
     deliver(&gateway, &["1"]).await;
     assert_eq!(run(&gateway, &["store", "prune"]).0, 0);
-    for arguments in [["deliveries", "replay", "1", "--reason", "x"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]] {
+    for arguments in
+        [["deliveries", "replay", "1", "--reason", "x"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]]
+    {
         let (code, text) = run(&gateway, arguments);
         assert!(code == 1 && text.contains("delivery 1: its record was taken out of the store"), "{text}");
     }

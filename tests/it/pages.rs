@@ -282,7 +282,10 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
     let hint = none["hint"].as_str().unwrap();
     assert!(status == 200 && none["count"] == 0, "{none}");
     assert!(hint.starts_with("none that fits is dead; ") && hint.contains("waiting"), "{hint}");
-    assert!(hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing --reason WHY`"), "{hint}");
+    assert!(
+        hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing --reason WHY`"),
+        "{hint}"
+    );
     let said = process.command(&["dead", "replay", "--destination", "billing", "--reason", "x"]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(
@@ -308,7 +311,10 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
     assert_eq!((&dry["waits"][0]["code"], &dry["waits"][0]["can_resume"]), (&json!("paused"), &json!(true)));
     let said = process.command(&["deliveries", "release", &id.to_string(), "--reason", "x"]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success() && text.contains("until it is resumed: `omgate systems resume billing --reason WHY`"), "{text}");
+    assert!(
+        said.status.success() && text.contains("until it is resumed: `omgate systems resume billing --reason WHY`"),
+        "{text}"
+    );
     let (status, late) = process.change(&format!("/api/v1/deliveries/{id}/release"), &json!({})).await;
     assert!(status == 409 && late["detail"].as_str().unwrap().contains("is waiting"), "{late}");
     // A system that is called is not spoken of.

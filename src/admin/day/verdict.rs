@@ -583,7 +583,12 @@ fn summary(came: &NotificationCounts, changed: &DeliveryCounts, at_end: &Deliver
 
 type Found<'f> = (&'f [Equation], &'f [&'f Absence], &'f [String]);
 
-fn words(seen: &Seen, verdict: Verdict, (sums, aside): (&str, &str), (equations, absences, doubts): Found<'_>) -> String {
+fn words(
+    seen: &Seen,
+    verdict: Verdict,
+    (sums, aside): (&str, &str),
+    (equations, absences, doubts): Found<'_>,
+) -> String {
     let day = seen.day;
     let so_far = if day < seen.now.day() { "" } else { " so far" };
     match verdict {
@@ -720,7 +725,8 @@ mod tests {
         odd.ledger.notifications = counts;
         let told = judge(&odd);
         assert_eq!(told.verdict, Verdict::NothingLost, "{}", told.text);
-        let (_, aside) = told.text.split_once(" But of what was taken these were delivered nowhere: 2 unreadable (").unwrap();
+        let (_, aside) =
+            told.text.split_once(" But of what was taken these were delivered nowhere: 2 unreadable (").unwrap();
         let place = |word: &str| aside.find(word).unwrap_or_else(|| panic!("{word}: {aside}"));
         assert!(place("; 3 quarantined (") < place("; 1 unrouted ("), "{aside}");
         assert!(told.open[0].text.starts_with("source crm: 2 unreadable: kept as they came"), "{}", told.open[0].text);

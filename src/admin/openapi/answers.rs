@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
 
-use crate::admin::aside::Aside;
 use crate::admin::alarms;
 use crate::admin::api::Explained;
+use crate::admin::aside::Aside;
 use crate::admin::book;
 use crate::admin::needs::NeedsPerson;
 use crate::admin::outlook::Wait;

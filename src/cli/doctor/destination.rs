@@ -63,13 +63,12 @@ pub(super) fn plan(patient: &Patient<'_>) -> Findings {
     if patient.target.has_credentials() {
         findings.skip("credentials", "would be sent with the question, after a token was fetched where they need one");
     }
-    let holes = if asked == shown.trim() {
-        String::new()
-    } else {
-        format!(" (of {shown} so much as no message fills in)")
-    };
+    let holes =
+        if asked == shown.trim() { String::new() } else { format!(" (of {shown} so much as no message fills in)") };
     let question = match patient.whereabouts.operation {
-        Some(_) => format!("would send GET {asked}?wsdl, and OPTIONS {asked} where that gives none{holes}; never a POST"),
+        Some(_) => {
+            format!("would send GET {asked}?wsdl, and OPTIONS {asked} where that gives none{holes}; never a POST")
+        }
         None => format!("would send OPTIONS {asked}{holes}; never a POST"),
     };
     findings.skip("answer", question);
