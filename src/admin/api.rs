@@ -537,7 +537,10 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
     if !even_if_failing {
         match replay::dies_at_once(admin, id, &wish).await {
             Ok(None) => {}
-            Ok(Some(reason)) => return refused_one(admin, id, failing_again("it", &reason)).await,
+            Ok(Some(reason)) => {
+                let reason = lists::as_seen(caller, &reason);
+                return refused_one(admin, id, failing_again("it", &reason)).await;
+            }
             Err(error) => return refused_one(admin, id, error).await,
         }
     }
@@ -768,15 +771,8 @@ pub(super) async fn change_many(
         Ok(wanted) => wanted,
         Err((status, detail)) => return problem(status, &detail),
     };
-    let Choice { source, route, destination, .. } = &choice;
-    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
-    let asked = Asked { source, route, destination, to: wish.to.as_deref(), ..Asked::default() };
-    if let Some(fault) = asked.fault(&admin).await {
+    if let Some(fault) = unchosen(&admin, &caller, &choice, &wish).await {
         return fault;
-    }
-    // Whoever may choose by a text or a value learns what stands in it.
-    if (choice.text.is_some() || choice.search.is_some()) && !caller.has(Right::Payload) {
-        return lacking(Right::Payload);
     }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
@@ -788,11 +784,7 @@ pub(super) async fn change_many(
     if let Some(reason) = all_missing(&choice, &forecast) {
         return problem(404, &reason);
     }
-    let tried = match change {
-        Change::Replay { .. } => tried(&admin, &forecast, &wish).await,
-        Change::Hold | Change::Release | Change::Discard => Ok(Tried::default()),
-    };
-    let tried = match tried {
+    let tried = match tried(&admin, &change, &forecast, &wish).await {
         Ok(tried) => tried,
         Err(error) => return from_store(&error),
     };
@@ -801,9 +793,8 @@ pub(super) async fn change_many(
         (forecast.tried, forecast.failing) = (tried.count, tried.failing);
         return show(&caller, Ok(forecast));
     }
-    let warning = tried.warning();
     if let Some(reason) = tried.all_die().filter(|_| !even_if_failing) {
-        return show(&caller, Err::<(), _>(failing_again(&tried.in_words(), reason)));
+        return from_store(&failing_again(&tried.in_words(), &lists::as_seen(&caller, reason)));
     }
     let order = bulk::Order {
         verb: verb.into_inner(),
@@ -814,12 +805,25 @@ pub(super) async fn change_many(
         pace,
         total: forecast.count + forecast.missing,
         waits: forecast.waits,
-        warning,
+        warning: tried.warning(),
     };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
     }
+}
+
+/// The answer in place of a change of a choice that cannot be meant, or that the caller may not make.
+async fn unchosen(admin: &Admin, caller: &Caller, choice: &Choice, wish: &Wish) -> Option<HttpResponse> {
+    let Choice { source, route, destination, .. } = choice;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    let asked = Asked { source, route, destination, to: wish.to.as_deref(), ..Asked::default() };
+    if let Some(fault) = asked.fault(admin).await {
+        return Some(fault);
+    }
+    // Whoever may choose by a text or a value learns what stands in it.
+    let looks = choice.text.is_some() || choice.search.is_some();
+    (looks && !caller.has(Right::Payload)).then(|| lacking(Right::Payload))
 }
 
 /// What a call wants done, to which deliveries, and how; or what is wrong with it.
@@ -941,9 +945,12 @@ impl Tried {
     }
 }
 
-/// Tries those of a sample, besides the outdated.
-async fn tried(admin: &Admin, forecast: &Forecast, wish: &Wish) -> Result<Tried, StoreError> {
+/// Tries those of a sample, besides the outdated. Nothing but a replay makes a call anew.
+async fn tried(admin: &Admin, change: &Change, forecast: &Forecast, wish: &Wish) -> Result<Tried, StoreError> {
     let mut tried = Tried::default();
+    if !matches!(change, Change::Replay { .. }) {
+        return Ok(tried);
+    }
     let ids = forecast.sample.iter().map(|view| view.delivery_id).filter(|id| !forecast.outdated.contains(id));
     for delivery_id in ids {
         tried.count += 1;
@@ -1065,21 +1072,8 @@ pub(super) async fn steer(
     if let Some(reason) = no_system(&admin, &name) {
         return problem(404, &reason);
     }
-    if let Some(until) = because.until {
-        if verb != "pause" {
-            return problem(400, "until belongs to a pause");
-        }
-        if until <= admin.clock.now() {
-            let now = admin.clock.now();
-            return problem(
-                400,
-                &format!(
-                    "the pause would be over before it begins: until is {}, and it is {} now",
-                    until.spoken(),
-                    now.spoken()
-                ),
-            );
-        }
+    if let Some(fault) = because.until.and_then(|until| no_end(&verb, until, admin.clock.now())) {
+        return problem(400, &fault);
     }
     let goes_on = match verb.as_str() {
         "resume" => admin.store.ledger().await.ok().map(|ledger| needs::queue(&counts_of(&admin, &ledger, &name))),
@@ -1111,6 +1105,16 @@ pub(super) async fn steer(
     }
     let standing = standings(&admin).remove(&name).map(|standing| Standing { goes_on, ..standing });
     HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standing)))
+}
+
+/// Why a moment is no end of what is asked for; none where it is one.
+fn no_end(verb: &str, until: Timestamp, now: Timestamp) -> Option<String> {
+    if verb != "pause" {
+        return Some("until belongs to a pause".to_owned());
+    }
+    let (end, begin) = (until.spoken(), now.spoken());
+    let is_over = until <= now;
+    is_over.then(|| format!("the pause would be over before it begins: until is {end}, and it is {begin} now"))
 }
 
 /// How a system stands, for the audit log.

@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_counted_with_what_is_behind_it() {
+        let counts = DeliveryCounts { waiting: 1, blocked: 15, dead: 3, ..DeliveryCounts::default() };
+        assert_eq!(queue(&counts), "1 waiting, 15 blocked behind");
+        assert_eq!(queue(&DeliveryCounts::default()), "nothing waits");
+    }
+
+    #[test]
     fn nothing_is_said_when_all_is_well_and_everything_that_is_not_has_a_page() {
         let mut ledger = Ledger { balanced: true, ..Ledger::default() };
         let well = Seen { not_ready: None, systems: &[], alarms: &[], ledger: &ledger };

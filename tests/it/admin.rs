@@ -314,6 +314,34 @@ async fn whoever_lacks_the_right_payload_sees_no_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_a_replay_would_die_again_quotes_nothing_for_whoever_lacks_payload() {
+    let failing = configuration(&accounts()).replace("paused = true\n", "");
+    let house = House::with(&(failing + "\n[route.map]\nAmount = \"record.Name | decimal(2)\"\n")).await;
+    let (operator, admin) = (house.session("operator").await, house.session("admin").await);
+    let body = envelope(&[Notice { id: "04l1", record: "0061", fields: "<sf:Name>very-secret</sf:Name>" }]);
+    assert!(house.process.post("/om/orders", body).await.unwrap().is_ack());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while house.get("/api/v1/ledger", &admin).await.json()["deliveries"]["dead"] != 1 {
+        assert!(Instant::now() < deadline, "{}", house.process.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (path, order) in [
+        ("/api/v1/deliveries/1/replay", json!({"reason": "again"})),
+        ("/api/v1/deliveries/replay", json!({"reason": "again", "choose": {"state": "dead"}})),
+    ] {
+        let told = house.post(path, &operator, &order).await;
+        let words = "would die again at once, for as the configuration stands no call can be made";
+        assert!(told.status == 409 && told.text.contains(words), "{path}: {told:?}");
+        assert!(!told.text.contains("very-secret"), "{path}: {told:?}");
+        assert!(house.post(path, &admin, &order).await.text.contains("very-secret"), "who may see it reads what it is");
+    }
+    let order = json!({"reason": "again", "choose": {"state": "dead"}, "even_if_failing": true});
+    let told = house.post("/api/v1/deliveries/replay", &operator, &order).await;
+    assert!(told.status == 202 && told.text.contains("1 of 1 tried"), "{told:?}");
+    assert!(!told.text.contains("very-secret"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_the_headers_that_keep_other_sites_out() {
     let house = House::open().await;
     let session = house.session("viewer").await;
