@@ -25,6 +25,7 @@ pub mod access;
 mod adopt;
 pub mod alarms;
 mod api;
+mod aside;
 mod body;
 mod day;
 pub mod book;

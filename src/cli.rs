@@ -41,6 +41,7 @@ pub mod systems;
 pub mod test;
 pub mod token;
 pub mod top;
+mod usage;
 pub mod watch;
 pub mod what_if;
 pub mod why;
@@ -105,7 +106,7 @@ enum Command {
     Dead(deliveries::Args),
     /// What there is of an id or a value, whatever it may be, and where it stands.
     Find(find::Args),
-    /// Why a delivery is where it is, in words.
+    /// Why a delivery is where it is, or why a notification has none, in words.
     Why(why::Args),
     /// Dead letters grouped by destination and cause.
     Issues(issues::Args),
@@ -138,8 +139,10 @@ enum Command {
 /// # Errors
 /// When something is to be watched that cannot be.
 pub fn parsed() -> anyhow::Result<(Cli, Option<watch::Watch>)> {
-    let matches = Cli::command().get_matches();
-    let arguments = std::env::args().skip(1).collect();
+    let mut command = Cli::command();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = matches.unwrap_or_else(|error| usage::told(error, &mut command, &arguments).exit());
     let watch = watch::wanted(&matches, arguments)?;
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     Ok((cli, watch))

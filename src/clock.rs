@@ -46,6 +46,92 @@ impl Timestamp {
     pub fn day(self) -> Day {
         Day(self.0.div_euclid(DAY_MS))
     }
+
+    /// When a span begins, as a person types it: a moment, how long ago it was (`24h`), or a UTC day (`2026-09-21`, `today`,
+    /// `yesterday`), which begins at midnight.
+    ///
+    /// # Errors
+    /// How a moment is typed.
+    pub fn beginning(text: &str, now: Self) -> Result<Self, String> {
+        typed(text, now, Day::start)
+    }
+
+    /// When a span ends, typed likewise; a UTC day belongs to it.
+    ///
+    /// # Errors
+    /// How a moment is typed.
+    pub fn end(text: &str, now: Self) -> Result<Self, String> {
+        typed(text, now, |day| day.plus(1).start())
+    }
+}
+
+fn typed(text: &str, now: Timestamp, of_day: impl FnOnce(Day) -> Timestamp) -> Result<Timestamp, String> {
+    let day = match text {
+        "today" => Some(now.day()),
+        "yesterday" => Some(now.day().plus(-1)),
+        _ => text.parse().ok(),
+    };
+    let form = "write a UTC day, such as 2026-12-01 or yesterday, date, time and zone, such as 2026-12-01T06:00:00Z, or how \
+                long ago, such as 24h";
+    let moment = day.map(of_day).or_else(|| moment(text)).or_else(|| back_from(now, text));
+    moment.ok_or_else(|| format!("that is neither a day nor a moment; {form}"))
+}
+
+/// `2026-12-01T06:00:00Z`.
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::Timestamp>().ok().map(|moment| Timestamp(moment.as_millisecond()))
+}
+
+/// `24h` for a day ago.
+fn back_from(now: Timestamp, text: &str) -> Option<Timestamp> {
+    let ago = i64::try_from(duration(text).ok()?.as_millis()).ok()?;
+    Some(Timestamp(now.0.saturating_sub(ago)))
+}
+
+/// `250ms`, `30s`, `10m`, `2h`, `3d`: a whole number and a unit.
+///
+/// # Errors
+/// How a duration is written.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let form = "write a whole number and ms, s, m, h or d, such as \"30s\"";
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit; {form}"))?;
+    let (digits, unit) = text.split_at(split);
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no duration; {form}"))?;
+    let milliseconds = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("{text:?} is no duration; {form}")),
+    };
+    let total = number.checked_mul(milliseconds).ok_or_else(|| format!("{text:?} is too long"))?;
+    Ok(Duration::from_millis(total))
+}
+
+/// For `deserialize_with`: when a span begins that is asked for, as [`Timestamp::beginning`] takes it.
+///
+/// # Errors
+/// How a moment is typed.
+pub fn asked_beginning<'de, D: serde::Deserializer<'de>>(asked: D) -> Result<Option<Timestamp>, D::Error> {
+    asked_by(asked, Timestamp::beginning)
+}
+
+/// For `deserialize_with`: when a span ends that is asked for, as [`Timestamp::end`] takes it.
+///
+/// # Errors
+/// How a moment is typed.
+pub fn asked_end<'de, D: serde::Deserializer<'de>>(asked: D) -> Result<Option<Timestamp>, D::Error> {
+    asked_by(asked, Timestamp::end)
+}
+
+fn asked_by<'de, D: serde::Deserializer<'de>>(
+    asked: D,
+    read: fn(&str, Timestamp) -> Result<Timestamp, String>,
+) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(asked)?;
+    let now = SystemClock::shared().now();
+    text.map(|text| read(&text, now).map_err(serde::de::Error::custom)).transpose()
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -124,9 +210,8 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let moment: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self(moment.as_millisecond()))
+        let form = "that is no moment; write date, time and zone, such as 2026-12-01T06:00:00Z";
+        moment(&String::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom(form))
     }
 }
 
@@ -200,6 +285,27 @@ mod tests {
             assert!(wrong.parse::<Day>().is_err(), "{wrong}");
         }
         assert_eq!(Day(i64::MAX).to_string(), format!("day {}", i64::MAX));
+    }
+
+    #[test]
+    fn a_moment_is_typed_as_it_is_or_as_how_long_ago_it_was() {
+        let now = Timestamp(1_790_000_000_000);
+        for (text, begin, end) in [
+            ("2026-09-21", "2026-09-21T00:00:00.000Z", "2026-09-22T00:00:00.000Z"),
+            ("today", "2026-09-21T00:00:00.000Z", "2026-09-22T00:00:00.000Z"),
+            ("yesterday", "2026-09-20T00:00:00.000Z", "2026-09-21T00:00:00.000Z"),
+            ("2026-09-21T16:13:20+02:00", "2026-09-21T14:13:20.000Z", "2026-09-21T14:13:20.000Z"),
+            ("24h", "2026-09-20T14:13:20.000Z", "2026-09-20T14:13:20.000Z"),
+            ("90m", "2026-09-21T12:43:20.000Z", "2026-09-21T12:43:20.000Z"),
+        ] {
+            assert_eq!(Timestamp::beginning(text, now).unwrap().to_string(), begin, "{text}");
+            assert_eq!(Timestamp::end(text, now).unwrap().to_string(), end, "{text}");
+        }
+        for wrong in ["tomorrow", "", "24", "h"] {
+            assert!(Timestamp::beginning(wrong, now).unwrap_err().contains("neither a day nor a moment"), "{wrong}");
+        }
+        let wrong = serde_json::from_str::<Timestamp>("\"yesterday\"").unwrap_err().to_string();
+        assert!(wrong.starts_with("that is no moment; write date, time and zone"), "{wrong}");
     }
 
     #[test]

@@ -67,6 +67,19 @@ pub fn whole_id(text: &str) -> Option<String> {
     Some(id)
 }
 
+/// What is wrong with an id of 18 characters whose last three do not say which of its first 15 are capitals; none where they
+/// do, and where it is no such id. Ids are kept as they come: this is for what a person typed.
+#[must_use]
+pub fn mistyped(text: &str) -> Option<String> {
+    let whole = whole_id(text).and_then(|_| text.get(..15).filter(|_| text.len() == 18)).and_then(whole_id)?;
+    let is_wrong = whole != text;
+    is_wrong.then(|| {
+        format!(
+            "the last three letters of {text:?} do not fit the first 15, which would make {whole}: is one mistyped?"
+        )
+    })
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -515,6 +528,15 @@ impl RecordType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_whose_last_letters_do_not_fit_is_told() {
+        for fine in ["00D24000000abCdEAI", "00D24000000abCd", "ACME-4711", "no letters: 18 at", ""] {
+            assert_eq!(mistyped(fine), None, "{fine}");
+        }
+        let told = mistyped("00D24000000abCdEAA").unwrap();
+        assert!(told.contains("do not fit the first 15, which would make 00D24000000abCdEAI"), "{told}");
+    }
 
     #[test]
     fn organizations_are_compared_on_their_first_fifteen_characters() {

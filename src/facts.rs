@@ -39,6 +39,48 @@ pub struct SourceFacts {
     pub search: Vec<String>,
 }
 
+/// How many fields are proposed for `search`.
+const SEARCH_PROPOSED_MAX: usize = 2;
+
+/// Of the fields of a record those by which people would look for it: its name, a number, a code.
+#[must_use]
+pub fn fit_for_search<'f>(fields: impl Iterator<Item = &'f str>) -> Vec<&'f str> {
+    let rank = |field: &str| {
+        let plain = field.strip_suffix("__c").unwrap_or(field);
+        let endings = ["Number", "ExternalId", "External_Id", "Reference", "Code", "Key"];
+        match plain {
+            "Name" => Some(0),
+            _ => endings.iter().position(|ending| plain.ends_with(ending)).map(|position| position + 1),
+        }
+    };
+    let mut ranked: Vec<(usize, &str)> = fields.filter_map(|field| Some((rank(field)?, field))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().take(SEARCH_PROPOSED_MAX).map(|(_, field)| field).collect()
+}
+
+impl SourceFacts {
+    /// What to write so that its messages are found by what they hold; none where it is written, and where nothing is known
+    /// of its fields.
+    #[must_use]
+    pub fn wants_search(&self) -> Option<String> {
+        if !self.search.is_empty() || self.records.is_empty() {
+            return None;
+        }
+        let fields = self.records.iter().flat_map(|record| &record.fields).map(|(name, _)| name.as_str());
+        let fields = fit_for_search(fields.filter(|name| !self.mask.iter().any(|masked| masked == name)));
+        let list: Vec<String> = fields.iter().map(|field| format!("{field:?}")).collect();
+        let such = if list.is_empty() {
+            "of its fields".to_owned()
+        } else {
+            format!("such as search = [{}]", list.join(", "))
+        };
+        Some(format!(
+            "source {} names no fields in `search`, so its messages are found by ids alone: name some, {such}",
+            self.name
+        ))
+    }
+}
+
 /// What a WSDL declares of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RecordFacts {
@@ -141,4 +183,45 @@ pub struct RouteTold {
     pub lane: Option<String>,
     /// Why it does not take it, or why its delivery is dead at once.
     pub because: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_by_which_people_look_are_proposed_for_search() {
+        for (fields, fit) in [
+            (&["Id", "Amount", "Order_Number__c", "Name"][..], &["Name", "Order_Number__c"][..]),
+            (&["AccountNumber", "CaseNumber", "Name"], &["Name", "AccountNumber"]),
+            (&["StageName", "ExternalId__c"], &["ExternalId__c"]),
+            (&["Amount", "CloseDate"], &[]),
+        ] {
+            assert_eq!(fit_for_search(fields.iter().copied()), fit);
+        }
+    }
+
+    #[test]
+    fn a_source_that_names_none_is_told_what_to_write() {
+        let fields = ["Id", "Name", "Secret_Number__c"].map(|name| (name.to_owned(), "string".to_owned())).to_vec();
+        let record = RecordFacts { name: "Opportunity".to_owned(), fields };
+        let source = SourceFacts {
+            name: "crm".to_owned(),
+            path: "/om/crm".to_owned(),
+            organizations: None,
+            actions: None,
+            unknown_organization: "refuse",
+            records: vec![record],
+            exposes_wsdl: false,
+            mask: vec!["Secret_Number__c".to_owned()],
+            search: Vec::new(),
+        };
+        assert!(source.wants_search().unwrap().ends_with("name some, such as search = [\"Name\"]"));
+        assert_eq!(SourceFacts { search: vec!["Name".to_owned()], ..source.clone() }.wants_search(), None);
+        assert_eq!(
+            SourceFacts { records: Vec::new(), ..source }.wants_search(),
+            None,
+            "nothing is known of its fields"
+        );
+    }
 }

@@ -831,8 +831,10 @@ pub struct NotificationFilter {
     /// Of this record.
     pub record_id: Option<String>,
     /// Received then or later; content that a person edited: made then or later.
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub since: Option<Timestamp>,
     /// Received, or made, before then.
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub until: Option<Timestamp>,
     /// Whose reason holds this text.
     pub text: Option<String>,
@@ -872,12 +874,16 @@ pub struct DeliveryFilter {
     /// Of this record.
     pub record_id: Option<String>,
     /// Made then or later.
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub since: Option<Timestamp>,
     /// Made before then.
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub until: Option<Timestamp>,
     /// Which changed last then or later.
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub changed_since: Option<Timestamp>,
     /// Which changed last before then.
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub changed_until: Option<Timestamp>,
     /// With so many attempts at least.
     #[param(value_type = Option<i64>, minimum = 0, maximum = 4_294_967_295_i64)]

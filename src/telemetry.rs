@@ -90,7 +90,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
-    for c in format!("{value:?}").chars() {
+    for c in on_one_line(&format!("{value:?}")).chars() {
         if c.is_control() {
             write!(writer, "{}", c.escape_default())?;
         } else {
@@ -98,6 +98,11 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
         }
     }
     Ok(())
+}
+
+/// A text of several lines as one, its lines apart by bars.
+fn on_one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -469,6 +474,20 @@ impl fmt::Debug for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_several_lines_is_one_of_the_log() {
+        for (text, line) in [
+            (
+                "the file is wrong:\n  new.toml:3: unknown key\r\n\nnew.toml:7: is empty\n",
+                "the file is wrong: | new.toml:3: unknown key | new.toml:7: is empty",
+            ),
+            ("one", "one"),
+            ("", ""),
+        ] {
+            assert_eq!(on_one_line(text), line);
+        }
+    }
 
     #[test]
     fn a_word_that_is_no_level_is_not_taken_for_a_filter() {

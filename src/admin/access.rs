@@ -262,7 +262,7 @@ fn veil(document: &mut Json) {
             // The code of a fault is the system's own.
             ("string" | "actor" | "detail", value @ Json::String(_)) => hide(value),
             // What a reason quotes are values.
-            ("reason" | "example" | "cause" | "error" | "text", Json::String(text)) => {
+            ("reason" | "example" | "cause" | "error" | "text" | "because", Json::String(text)) => {
                 *text = issue::without_values(text)
             }
             _ => return true,

@@ -14,7 +14,7 @@ use crate::admin::access::Caller;
 use crate::admin::body::Body;
 use crate::admin::bulk::{self, Choice, Jobs, Pace};
 use crate::admin::entry::lacking;
-use crate::admin::names::{Asked, no_system};
+use crate::admin::names::{Asked, clipped, no_system};
 use crate::admin::needs::{self, NeedsPerson};
 use crate::admin::openapi::answers;
 use crate::admin::outlook::{self, Wait};
@@ -22,13 +22,14 @@ use crate::admin::person::Person;
 use crate::admin::proposal;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::replay::{self, Mapped, Wish};
-use crate::admin::{Admin, lists, masked};
+use crate::admin::{Admin, aside, day, lists, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::envelope::mistyped;
 use crate::fields;
 use crate::issue;
 use crate::store::{
-    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, Ledger,
+    By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, LIST_MAX, Ledger,
     NotificationFilter, NotificationView, Page, Pause, RefusedPost, StoreError, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
@@ -45,7 +46,7 @@ pub(super) const SYSTEM_VERBS: [&str; 2] = ["pause", "resume"];
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::book::configure(config);
-    super::day::configure(config);
+    day::configure(config);
     super::alarms::configure(config);
     super::keep::configure(config);
     proposal::configure(config);
@@ -178,22 +179,25 @@ pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpRespo
 
 /// What needs a person now.
 fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String, String)]) -> Vec<NeedsPerson> {
-    let plan = admin.dispatch.plan();
     let shut: Vec<(String, Shut)> = admin
         .dispatch
         .systems()
         .into_iter()
         .filter_map(|(name, _)| admin.dispatch.shut(&name).map(|shut| (name, shut)))
         .collect();
-    let counts = |system: &str| {
-        let own = ledger.destinations.iter();
-        let own = own.filter(|(name, _)| plan.destinations.get(*name).is_some_and(|known| known.system == system));
-        own.fold(DeliveryCounts::default(), |sum, (_, counts)| sum.with(counts))
-    };
-    let systems: Vec<_> = shut.iter().map(|(name, shut)| needs::System { name, shut, counts: counts(name) }).collect();
+    let of = |name: &str| counts_of(admin, ledger, name);
+    let systems: Vec<_> = shut.iter().map(|(name, shut)| needs::System { name, shut, counts: of(name) }).collect();
     let health = super::metrics::readiness(admin);
     let not_ready = health.as_ref().err().map(String::as_str);
     needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
+}
+
+/// The deliveries of all destinations of a system.
+fn counts_of(admin: &Admin, ledger: &Ledger, system: &str) -> DeliveryCounts {
+    let plan = admin.dispatch.plan();
+    let is_own = |name: &String| plan.destinations.get(name).is_some_and(|known| known.system == system);
+    let own = ledger.destinations.iter().filter(|(name, _)| is_own(name));
+    own.fold(DeliveryCounts::default(), |sum, (_, counts)| sum.with(counts))
 }
 
 /// Notifications, the newest first.
@@ -212,7 +216,7 @@ pub(super) async fn notifications(
     let NotificationFilter { source, kind, limit, .. } = &*filter;
     // Whoever may look for values learns them.
     if filter.search.is_some() && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
+        return lacking(Right::Payload);
     }
     let search = filter.search.as_deref();
     let asked = Asked { source: source.as_deref(), kind: kind.as_deref(), search, limit: *limit, ..Asked::default() };
@@ -239,12 +243,14 @@ pub(super) async fn notification(
     caller: Caller,
     person: Person,
 ) -> HttpResponse {
-    let mut revisions = match admin.store.notification(id.into_inner()).await {
+    let id = id.into_inner();
+    let mut revisions = match admin.store.notification(id.clone()).await {
         Ok(revisions) => revisions,
+        Err(StoreError::NotFound(_)) => Vec::new(),
         Err(error) => return from_store(&error),
     };
     let Some(notification_id) = revisions.first().map(|view| view.notification.notification_id.clone()) else {
-        return problem(404, "no such notification");
+        return no_notification(&id);
     };
     let object = ("notification", notification_id.as_str());
     let unmasked = match masked::unmasks(&admin, asked.into_inner(), &caller, person, object).await {
@@ -253,7 +259,7 @@ pub(super) async fn notification(
     };
     let filter = DeliveryFilter { notification_id: Some(notification_id), ..DeliveryFilter::default() };
     let mut found = admin.store.deliveries(filter).await.map(|page| page.rows);
-    let mut considered = revisions.last().map(|view| considered(&admin, view)).unwrap_or_default();
+    let mut considered = revisions.last().map(|view| aside::considered(&admin, view)).unwrap_or_default();
     if !unmasked {
         considered = masked::considered(&admin, &revisions, considered);
         if let Err(error) = masked::notifications(&admin, &mut revisions).await {
@@ -262,10 +268,12 @@ pub(super) async fn notification(
         found = hidden(&admin, found).await;
     }
     let values = revisions.last().and_then(|view| fields::of("text/xml", &view.notification.xml));
+    let aside = revisions.last().and_then(|view| aside::of(view, &considered));
     show(
         &caller,
         found.map(|deliveries| {
-            let mut document = json!({"revisions": revisions, "deliveries": deliveries, "values": values});
+            let mut document =
+                json!({"revisions": revisions, "deliveries": deliveries, "values": values, "aside": aside});
             if let (Some(document), Some(considered)) = (document.as_object_mut(), considered.as_object_mut()) {
                 document.append(considered);
             }
@@ -274,12 +282,11 @@ pub(super) async fn notification(
     )
 }
 
-/// What the configuration in force makes of a notification: its typed fields, drift, and each route's answer.
-fn considered(admin: &Admin, view: &NotificationView) -> serde_json::Value {
-    match (admin.consider)(&view.notification) {
-        Ok(considered) => json!({"record": considered.fields, "drift": considered.drift, "routes": considered.routes}),
-        Err(reason) => json!({"unconsidered": reason}),
-    }
+/// That there is no notification with an id, and what may be wrong with that.
+fn no_notification(id: &str) -> HttpResponse {
+    let id = clipped(id);
+    let wrong = mistyped(&id).map(|wrong| format!("; {wrong}")).unwrap_or_default();
+    problem(404, &format!("there is no notification {id:?}{wrong}; `omgate find` looks for any other id or value"))
 }
 
 /// A delivery less what is masked.
@@ -325,7 +332,7 @@ pub(super) async fn deliveries(
 async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> Option<HttpResponse> {
     // Whoever may look for values learns them.
     if (filter.kept.is_some() || filter.search.is_some()) && !caller.has(Right::Payload) {
-        return Some(lacking(Right::Payload.as_str()));
+        return Some(lacking(Right::Payload));
     }
     let DeliveryFilter { source, route, destination, limit, .. } = filter;
     let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
@@ -495,6 +502,9 @@ pub(super) struct Because {
     /// Of a replay: even when a later state of the record was delivered.
     #[serde(default)]
     even_if_newer: bool,
+    /// Of a replay: even when no call can be made, so that it dies again at once.
+    #[serde(default)]
+    even_if_failing: bool,
     /// Of a replay: as it was, or anew.
     #[serde(default)]
     mapping: Mapped,
@@ -507,12 +517,12 @@ pub(super) struct Because {
 }
 
 async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person, caller: &Caller) -> HttpResponse {
-    let Because { reason, dry_run, even_if_newer, mapping, to, edit, state, until: _ } = because;
+    let Because { reason, dry_run, even_if_newer, even_if_failing, mapping, to, edit, state, until: _ } = because;
     if edit.is_some() && !caller.has(Right::Edit) {
-        return lacking(Right::Edit.as_str());
+        return lacking(Right::Edit);
     }
     let wish = Wish { mapping, to, edit, even_if_newer, state, reason };
-    if let Some(fault) = wish.fault() {
+    if let Some(fault) = wish.fault(dry_run) {
         return problem(400, fault);
     }
     if let Some(fault) = (Asked { to: wish.to.as_deref(), ..Asked::default() }).fault(admin).await {
@@ -523,6 +533,16 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
             Ok(document) => show(caller, masked::document(admin, id, document).await),
             Err(error) => refused_one(admin, id, error).await,
         };
+    }
+    if !even_if_failing {
+        match replay::dies_at_once(admin, id, &wish).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => {
+                let reason = lists::as_seen(caller, &reason);
+                return refused_one(admin, id, failing_again("it", &reason)).await;
+            }
+            Err(error) => return refused_one(admin, id, error).await,
+        }
     }
     if proposal::is_needed(admin, &wish) {
         return proposal::propose(admin, id, wish, person, caller).await;
@@ -536,6 +556,14 @@ async fn replay(admin: &Admin, id: DeliveryId, because: Because, person: Person,
         Ok(view) => shown_with_waits(admin, caller, view).await,
         Err(error) => refused_one(admin, id, error).await,
     }
+}
+
+/// That what is to be sent again would die again at once, and what to do.
+fn failing_again(what: &str, reason: &str) -> StoreError {
+    StoreError::Conflict(format!(
+        "{what} would die again at once, for as the configuration stands no call can be made: {reason}; mend that first, or say \
+         --even-if-failing (even_if_failing in the API)"
+    ))
 }
 
 /// A delivery that may go out now, and what its system has it wait for.
@@ -577,9 +605,10 @@ pub(super) async fn change(
     if matches!(change, Change::Replay { .. }) {
         return replay(&admin, id, because.into_inner(), person, &caller).await;
     }
-    let of_replays = [because.to.is_some(), because.edit.is_some(), because.state.is_some(), because.even_if_newer];
+    let Because { to, edit, state, even_if_newer, even_if_failing, .. } = &*because;
+    let of_replays = [to.is_some(), edit.is_some(), state.is_some(), *even_if_newer, *even_if_failing];
     if because.mapping != Mapped::Anew || of_replays.contains(&true) {
-        return problem(400, "mapping, to, edit, state and even_if_newer belong to a replay");
+        return problem(400, "mapping, to, edit, state, even_if_newer and even_if_failing belong to a replay");
     }
     if because.dry_run {
         return match admin.store.delivery(id).await {
@@ -613,6 +642,10 @@ pub(super) struct Standing {
     state: SystemState,
     #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
+    /// Of a resume: what goes on by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    goes_on: Option<String>,
 }
 
 fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
@@ -622,7 +655,7 @@ fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
             Health::Failing(reason) => Some(Why::Store { reason: reason.clone() }),
             Health::Ready => admin.dispatch.shut(&name).map(|shut| Why::System { system: name.clone(), shut }),
         };
-        (name, Standing { state, why })
+        (name, Standing { state, why, goes_on: None })
     };
     admin.dispatch.systems().into_iter().map(standing).collect()
 }
@@ -669,6 +702,9 @@ pub(super) struct Many {
     dry_run: bool,
     #[serde(default)]
     even_if_newer: bool,
+    /// Of a replay: even when of none of those that are tried a call can be made.
+    #[serde(default)]
+    even_if_failing: bool,
     #[serde(default)]
     mapping: Mapped,
     to: Option<String>,
@@ -687,9 +723,15 @@ pub(super) struct Forecast {
     /// Of a dry run of a replay: those of the sample besides of which no call can be made, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failing: Vec<bulk::Refusal>,
+    /// Of a replay: of how many it was tried whether a call can be made.
+    #[serde(skip_serializing_if = "is_none")]
+    tried: u64,
     /// How many were named and are not in the store.
     #[serde(skip_serializing_if = "is_none")]
     missing: u64,
+    /// The first of those.
+    #[serde(skip)]
+    missing_ids: Vec<DeliveryId>,
     /// Systems that are not called now: what is let go to them waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<Wait>,
@@ -720,7 +762,7 @@ pub(super) async fn change_many(
     caller: Caller,
 ) -> HttpResponse {
     let many = many.into_inner();
-    let dry_run = many.dry_run;
+    let (dry_run, even_if_failing) = (many.dry_run, many.even_if_failing);
     let pace = match Pace::of(many.rate) {
         Ok(pace) => pace,
         Err(detail) => return problem(400, &detail),
@@ -729,15 +771,8 @@ pub(super) async fn change_many(
         Ok(wanted) => wanted,
         Err((status, detail)) => return problem(status, &detail),
     };
-    let Choice { source, route, destination, .. } = &choice;
-    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
-    let asked = Asked { source, route, destination, to: wish.to.as_deref(), ..Asked::default() };
-    if let Some(fault) = asked.fault(&admin).await {
+    if let Some(fault) = unchosen(&admin, &caller, &choice, &wish).await {
         return fault;
-    }
-    // Whoever may choose by a text or a value learns what stands in it.
-    if (choice.text.is_some() || choice.search.is_some()) && !caller.has(Right::Payload) {
-        return lacking(Right::Payload.as_str());
     }
     if let Err(error) = choice.find_members(admin.store.as_ref()).await {
         return from_store(&error);
@@ -746,15 +781,20 @@ pub(super) async fn change_many(
         Ok(forecast) => forecast,
         Err(error) => return from_store(&error),
     };
-    if dry_run && matches!(change, Change::Replay { .. }) {
-        forecast.failing = match failing(&admin, &forecast, &wish).await {
-            Ok(failing) => failing,
-            Err(error) => return from_store(&error),
-        };
+    if let Some(reason) = all_missing(&choice, &forecast) {
+        return problem(404, &reason);
     }
+    let tried = match tried(&admin, &change, &forecast, &wish).await {
+        Ok(tried) => tried,
+        Err(error) => return from_store(&error),
+    };
     // Where there is nothing to do, nobody did anything.
     if dry_run || (forecast.count == 0 && forecast.missing == 0) {
+        (forecast.tried, forecast.failing) = (tried.count, tried.failing);
         return show(&caller, Ok(forecast));
+    }
+    if let Some(reason) = tried.all_die().filter(|_| !even_if_failing) {
+        return from_store(&failing_again(&tried.in_words(), &lists::as_seen(&caller, reason)));
     }
     let order = bulk::Order {
         verb: verb.into_inner(),
@@ -765,6 +805,7 @@ pub(super) async fn change_many(
         pace,
         total: forecast.count + forecast.missing,
         waits: forecast.waits,
+        warning: tried.warning(),
     };
     match Jobs::begin(&admin, order) {
         Ok(progress) => HttpResponse::Accepted().json(progress),
@@ -772,15 +813,30 @@ pub(super) async fn change_many(
     }
 }
 
+/// The answer in place of a change of a choice that cannot be meant, or that the caller may not make.
+async fn unchosen(admin: &Admin, caller: &Caller, choice: &Choice, wish: &Wish) -> Option<HttpResponse> {
+    let Choice { source, route, destination, .. } = choice;
+    let (source, route, destination) = (source.as_deref(), route.as_deref(), destination.as_deref());
+    let asked = Asked { source, route, destination, to: wish.to.as_deref(), ..Asked::default() };
+    if let Some(fault) = asked.fault(admin).await {
+        return Some(fault);
+    }
+    // Whoever may choose by a text or a value learns what stands in it.
+    let looks = choice.text.is_some() || choice.search.is_some();
+    (looks && !caller.has(Right::Payload)).then(|| lacking(Right::Payload))
+}
+
 /// What a call wants done, to which deliveries, and how; or what is wrong with it.
 fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String)> {
-    let Many { choose, reason, dry_run, even_if_newer, mapping, to, rate: _ } = many;
+    let Many { choose, reason, dry_run, even_if_newer, even_if_failing, mapping, to, rate: _ } = many;
     let change =
         change_of(verb, even_if_newer, (&reason, dry_run)).map_err(|(status, detail)| (status, detail.to_owned()))?;
     let choice = meant(&change, choose.ordered()).map_err(|detail| (400, detail))?;
-    let is_odd = !matches!(change, Change::Replay { .. }) && (mapping != Mapped::Anew || to.is_some());
+    let of_replays = mapping != Mapped::Anew || to.is_some() || even_if_failing;
+    let is_odd = !matches!(change, Change::Replay { .. }) && of_replays;
     let wish = Wish { mapping, to, edit: None, even_if_newer, state: choice.state, reason };
-    let fault = wish.fault().or_else(|| is_odd.then_some("mapping and to belong to a replay"));
+    let fault = wish.fault(dry_run);
+    let fault = fault.or_else(|| is_odd.then_some("mapping, to and even_if_failing belong to a replay"));
     fault.map_or(Ok((change, choice, wish)), |fault| Err((400, fault.to_owned())))
 }
 
@@ -816,6 +872,8 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     while let Some(bulk::Page { mut views, missing, last }) = choice.shown(admin, after).await? {
         after = last;
         forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        let room = bulk::SAMPLE.saturating_sub(forecast.missing_ids.len());
+        forecast.missing_ids.extend(missing.into_iter().take(room));
         views.retain(|view| change.applies_to(view.state));
         forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
         systems.extend(views.iter().map(|view| view.system.clone()));
@@ -841,21 +899,75 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     Ok(forecast)
 }
 
-/// Those of a sample, besides the outdated, of which a replay makes no call.
-async fn failing(admin: &Admin, forecast: &Forecast, wish: &Wish) -> Result<Vec<bulk::Refusal>, StoreError> {
-    let mut failing = Vec::new();
+/// That none of those that are named is in the store; none where one is.
+fn all_missing(choice: &Choice, forecast: &Forecast) -> Option<String> {
+    let named = choice.ids.as_ref()?.len();
+    let is_all = named > 0 && u64::try_from(named).is_ok_and(|named| named == forecast.missing);
+    is_all.then(|| {
+        let ids: Vec<String> = forecast.missing_ids.iter().map(ToString::to_string).collect();
+        let more = if named > ids.len() { ", …" } else { "" };
+        let (what, are) = if named == 1 { ("delivery", "is") } else { ("deliveries", "are") };
+        format!("{what} {}{more} {are} not in the store: never made, or pruned; nothing was done", ids.join(", "))
+    })
+}
+
+/// What the sample of a replay came to when it was tried.
+#[derive(Default)]
+struct Tried {
+    count: u64,
+    /// Those that would be refused or of which no call can be made.
+    failing: Vec<bulk::Refusal>,
+    /// Those of them that would be taken and die again at once.
+    dying: Vec<DeliveryId>,
+}
+
+impl Tried {
+    /// Why they die, when all that were tried would.
+    fn all_die(&self) -> Option<&str> {
+        let all = u64::try_from(self.dying.len()).is_ok_and(|dying| dying == self.count && dying > 0);
+        self.reason().filter(|_| all)
+    }
+
+    /// Why the first of them dies.
+    fn reason(&self) -> Option<&str> {
+        let first = self.failing.iter().find(|failing| self.dying.contains(&failing.delivery_id));
+        first.map(|failing| failing.reason.as_str())
+    }
+
+    fn in_words(&self) -> String {
+        format!("{} of {} tried", self.dying.len(), self.count)
+    }
+
+    /// What is said of a replay that goes on all the same. Whoever looks at the job reads it: what records hold is left out.
+    fn warning(&self) -> Option<String> {
+        let reason = issue::without_values(self.reason()?);
+        Some(format!("{} would die again at once, for no call can be made: {reason}", self.in_words()))
+    }
+}
+
+/// Tries those of a sample, besides the outdated. Nothing but a replay makes a call anew.
+async fn tried(admin: &Admin, change: &Change, forecast: &Forecast, wish: &Wish) -> Result<Tried, StoreError> {
+    let mut tried = Tried::default();
+    if !matches!(change, Change::Replay { .. }) {
+        return Ok(tried);
+    }
     let ids = forecast.sample.iter().map(|view| view.delivery_id).filter(|id| !forecast.outdated.contains(id));
     for delivery_id in ids {
+        tried.count += 1;
         let reason = match replay::rehearse(admin, delivery_id, wish).await {
-            Ok(told) => told.pointer("/replay/error").and_then(|error| error.as_str()).map(str::to_owned),
+            Ok(told) => {
+                tried.dying.extend(replay::error_of(admin, &told).map(|_| delivery_id));
+                told.pointer("/replay/error").and_then(|error| error.as_str()).map(str::to_owned)
+            }
             Err(StoreError::Conflict(reason) | StoreError::NotFound(reason)) => Some(reason),
             Err(error) => return Err(error),
         };
         if let Some(reason) = reason {
-            failing.push(bulk::Refusal { delivery_id, reason: masked::reason(admin, delivery_id, reason).await });
+            let reason = masked::reason(admin, delivery_id, reason).await;
+            tried.failing.push(bulk::Refusal { delivery_id, reason });
         }
     }
-    Ok(failing)
+    Ok(tried)
 }
 
 /// Changes of many deliveries, and how far they are.
@@ -960,22 +1072,13 @@ pub(super) async fn steer(
     if let Some(reason) = no_system(&admin, &name) {
         return problem(404, &reason);
     }
-    if let Some(until) = because.until {
-        if verb != "pause" {
-            return problem(400, "until belongs to a pause");
-        }
-        if until <= admin.clock.now() {
-            let now = admin.clock.now();
-            return problem(
-                400,
-                &format!(
-                    "the pause would be over before it begins: until is {}, and it is {} now",
-                    until.spoken(),
-                    now.spoken()
-                ),
-            );
-        }
+    if let Some(fault) = because.until.and_then(|until| no_end(&verb, until, admin.clock.now())) {
+        return problem(400, &fault);
     }
+    let goes_on = match verb.as_str() {
+        "resume" => admin.store.ledger().await.ok().map(|ledger| needs::queue(&counts_of(&admin, &ledger, &name))),
+        _ => None,
+    };
     if !because.dry_run {
         let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
         let was = said_of(&admin, &name);
@@ -1000,7 +1103,18 @@ pub(super) async fn steer(
         }
         tracing::info!(system = name, verb, "a person steered a system");
     }
-    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standings(&admin).remove(&name))))
+    let standing = standings(&admin).remove(&name).map(|standing| Standing { goes_on, ..standing });
+    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standing)))
+}
+
+/// Why a moment is no end of what is asked for; none where it is one.
+fn no_end(verb: &str, until: Timestamp, now: Timestamp) -> Option<String> {
+    if verb != "pause" {
+        return Some("until belongs to a pause".to_owned());
+    }
+    let (end, begin) = (until.spoken(), now.spoken());
+    let is_over = until <= now;
+    is_over.then(|| format!("the pause would be over before it begins: until is {end}, and it is {begin} now"))
 }
 
 /// How a system stands, for the audit log.
@@ -1017,6 +1131,11 @@ fn said_of(admin: &Admin, name: &str) -> String {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RefusedFilter {
+    /// By this source.
+    source: Option<String>,
+    /// On this day: `today`, `yesterday`, or a UTC day such as 2026-11-26.
+    #[param(value_type = Option<String>, pattern = r"^(today|yesterday|[0-9]{4}-[0-9]{2}-[0-9]{2})$")]
+    day: Option<day::Which>,
     /// At most this many (default 100, at most 1,000).
     #[param(minimum = 1, maximum = 1_000)]
     limit: Option<u32>,
@@ -1030,14 +1149,28 @@ pub(super) struct RefusedFilter {
     responses((status = 200, body = Vec<RefusedPost>))
 )]
 pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFilter>, caller: Caller) -> HttpResponse {
-    if let Some(fault) = (Asked { limit: filter.limit, ..Asked::default() }).fault(&admin).await {
+    let RefusedFilter { source, day, limit } = filter.into_inner();
+    let asked = Asked { source: source.as_deref(), limit, ..Asked::default() };
+    if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    let found = admin.store.refused(filter.limit.unwrap_or(REFUSED_LIMIT)).await;
+    let day = match day.map(|day| day.on(admin.clock.now().day())).transpose() {
+        Ok(day) => day,
+        Err(reason) => return problem(400, &reason),
+    };
+    let length = limit.unwrap_or(REFUSED_LIMIT);
+    // All that are kept are no more than that.
+    let read = if source.is_some() || day.is_some() { LIST_MAX } else { length };
+    let found = admin.store.refused(read).await;
     let masks = &admin.keep.terms.load().masks;
     show(
         &caller,
         found.map(|mut posts| {
+            posts.retain(|post| {
+                source.as_ref().is_none_or(|source| post.source == *source)
+                    && day.is_none_or(|day| post.at.day() == day)
+            });
+            posts.truncate(length as usize);
             masked::refused(masks, &mut posts);
             posts
         }),

@@ -71,9 +71,13 @@ pub(super) struct Choice {
     pub(super) route: Option<String>,
     pub(super) record_id: Option<String>,
     pub(super) notification_id: Option<String>,
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub(super) since: Option<Timestamp>,
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub(super) until: Option<Timestamp>,
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub(super) changed_since: Option<Timestamp>,
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub(super) changed_until: Option<Timestamp>,
     pub(super) attempts: Option<u32>,
     pub(super) status: Option<u16>,
@@ -258,6 +262,10 @@ pub(super) struct Progress {
     refusals: Vec<Refusal>,
     /// Why it failed.
     error: Option<String>,
+    /// Of a replay that goes on although some of those that were tried would die again: how many, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    warning: Option<String>,
     /// Systems that were not called when it began: what it lets go to them waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<Wait>,
@@ -328,6 +336,8 @@ pub(super) struct Order {
     pub(super) pace: Pace,
     pub(super) total: u64,
     pub(super) waits: Vec<Wait>,
+    /// What is to be said of it, if anything.
+    pub(super) warning: Option<String>,
 }
 
 impl Order {
@@ -398,6 +408,7 @@ impl Jobs {
             refused: 0,
             refusals: Vec::new(),
             error: None,
+            warning: order.warning.clone(),
             waits: order.waits.clone(),
         };
         let (wish, wished) = watch::channel(Wish::Run);

@@ -39,7 +39,7 @@ pub(super) enum Which {
 
 impl Which {
     /// The day that is meant, and not one that is still to come.
-    fn on(self, today: Day) -> Result<Day, String> {
+    pub(super) fn on(self, today: Day) -> Result<Day, String> {
         match self {
             Self::Today => Ok(today),
             Self::Yesterday => Ok(today.plus(-1)),
@@ -132,7 +132,7 @@ async fn note(admin: &Admin, day: Day, (by, dry_run): (By, bool)) -> StoreResult
         return Ok(None);
     }
     if !dry_run {
-        let ((verb, object), count) = (NOTED, verdict::refused_on(&seen));
+        let ((verb, object), count) = (NOTED, verdict::refused_since_noted(&seen));
         let noted = Noted { at: admin.clock.now(), who: by.who.clone(), reason: by.reason.clone() };
         // Without its entry nobody took note.
         let deed = Deed {

@@ -15,7 +15,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use crate::account::{Account, NAME_MAX, PASSWORD_BYTES_MAX};
+use crate::account::{Account, NAME_MAX, PASSWORD_BYTES_MAX, Right, Rights, Role};
 use crate::admin::access::{self, Caller, Need, Who};
 use crate::admin::oidc::{ASKED_MAX, Away, People, Provider};
 use crate::admin::session::{Found, Sessions};
@@ -202,7 +202,7 @@ pub(super) async fn admit(admin: &Admin, request: &ServiceRequest) -> Result<Cal
     }
     match (&caller.who, need) {
         (Who::Nobody, _) => Err(ask_to_log_in(request)),
-        (_, Need::Right(right)) => Err(lacking(right.as_str())),
+        (_, Need::Right(right)) => Err(lacking(right)),
         (_, Need::Nothing) => Ok(caller),
     }
 }
@@ -221,11 +221,20 @@ fn not_here(method: &str, path: &str) -> HttpResponse {
 }
 
 /// The answer to who lacks a right.
-pub(super) fn lacking(right: &str) -> HttpResponse {
-    api::problem(
-        403,
-        &format!("this needs the right {right}, which you do not have; an account's role and rights say what it may"),
-    )
+pub(super) fn lacking(right: Right) -> HttpResponse {
+    api::problem(403, &lacks(right))
+}
+
+/// That a right is lacking, and where it comes from: from which roles, and whether `rights` may add it. Who has it is not told.
+fn lacks(right: Right) -> String {
+    let roles: Vec<&str> =
+        Role::ALL.into_iter().filter(|role| Rights::of(*role, &[]).has(right)).map(Role::as_str).collect();
+    let comes = match roles.as_slice() {
+        [role] => format!("the role {role} has it"),
+        several => format!("the roles {} have it", several.join(" and ")),
+    };
+    let added = if Right::ADDED.contains(&right) { ", and `rights` can add it to any other" } else { "" };
+    format!("your account or token lacks the right `{}`: {comes}{added}", right.as_str())
 }
 
 /// Who asks. What was shown counts, also where nothing is needed to be shown: what is wrong is refused.
@@ -383,6 +392,18 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn who_lacks_a_right_is_told_where_it_comes_from() {
+        for (right, words) in [
+            (Right::Administer, "the right `administer`: the role admin has it"),
+            (Right::Operate, "the right `operate`: the roles operator and admin have it"),
+            (Right::Replay, "the roles operator and admin have it, and `rights` can add it to any other"),
+            (Right::Unmask, "the role admin has it, and `rights` can add it to any other"),
+        ] {
+            assert!(lacks(right).ends_with(words), "{}", lacks(right));
+        }
     }
 
     #[test]

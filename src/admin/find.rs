@@ -10,10 +10,12 @@ use serde_json::json;
 use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::api::{Explained, explained, from_store, problem, show};
+use crate::admin::aside::{self, Aside};
 use crate::admin::question::Question;
 use crate::admin::{Admin, lists, masked, names};
 use crate::delivery::DeliveryId;
-use crate::envelope::whole_id;
+use crate::envelope::{mistyped, whole_id};
+use crate::facts::SourceFacts;
 use crate::store::{DeliveryFilter, NotificationFilter, NotificationView, StoreError, StoreResult};
 
 /// The longest text that is looked for, in characters.
@@ -61,11 +63,21 @@ struct Found {
     /// The filter of the lists of notifications and deliveries that finds all of it; none for a delivery's number.
     filter: Option<Filter>,
     /// The newest notifications.
-    notifications: Vec<NotificationView>,
+    notifications: Vec<Placed>,
     /// The newest deliveries.
     deliveries: Vec<Explained>,
     /// Whether there are more than these.
     is_more: bool,
+}
+
+/// A notification, and why it, or something of it, goes nowhere.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = NotificationFound)]
+struct Placed {
+    #[serde(flatten)]
+    notification: NotificationView,
+    /// Why it was set aside, or which routes do not take it; none where every route of its source takes it.
+    aside: Option<Aside>,
 }
 
 /// A filter of lists.
@@ -155,13 +167,19 @@ fn fields(admin: &Admin, caller: &Caller) -> BTreeSet<String> {
 
 /// What may be wrong with a text that is nowhere.
 fn hint(admin: &Admin, caller: &Caller, text: &str) -> Option<String> {
-    if !caller.has(Right::Payload) {
-        return Some("what fields hold is looked through only for those who have the right payload".to_owned());
+    if let Some(wrong) = mistyped(text) {
+        return Some(wrong);
     }
-    let searched = names::not_searched(admin, text).filter(|_| text.contains('='));
-    Some(searched.unwrap_or_else(|| {
-        "capitals count, and a field is searched in what came since its source names it in `search`".to_owned()
-    }))
+    if !caller.has(Right::Payload) {
+        return Some("what fields hold is looked through only for those who have the right `payload`".to_owned());
+    }
+    if let Some(searched) = names::not_searched(admin, text).filter(|_| text.contains('=')) {
+        return Some(searched);
+    }
+    let terms = admin.keep.terms.load_full();
+    let silent: Vec<String> = terms.facts.sources.iter().filter_map(SourceFacts::wants_search).collect();
+    let rule = "capitals count, and a field is searched in what came since its source names it in `search`";
+    Some(if silent.is_empty() { rule.to_owned() } else { format!("{rule}; {}", silent.join("; ")) })
 }
 
 async fn answer(admin: &Admin, caller: &Caller, ways: Vec<Way>, limit: u32) -> StoreResult<Answer> {
@@ -184,7 +202,12 @@ async fn one(admin: &Admin, caller: &Caller, way: Way, limit: u32) -> StoreResul
     let is_more = notifications.next.is_some() || deliveries.next.is_some();
     let mut shuts = HashMap::new();
     let deliveries = deliveries.rows.into_iter().map(|view| explained(admin, &mut shuts, view)).collect();
-    Ok(Found { by: way.by, filter: Some(filter), notifications: notifications.rows, deliveries, is_more })
+    let mut placed = Vec::new();
+    for notification in notifications.rows {
+        let aside = aside::of_row(admin, notification.notification.row).await?;
+        placed.push(Placed { notification, aside });
+    }
+    Ok(Found { by: way.by, filter: Some(filter), notifications: placed, deliveries, is_more })
 }
 
 /// The delivery of a number, if there is one.

@@ -110,7 +110,8 @@ pub(super) fn keep_what_shows(
     }
 }
 
-fn as_seen(caller: &Caller, reason: &str) -> String {
+/// A reason as the caller may read it: without what it quotes where he may not see what records hold.
+pub(super) fn as_seen(caller: &Caller, reason: &str) -> String {
     if caller.has(Right::Payload) { reason.to_owned() } else { issue::without_values(reason) }
 }
 

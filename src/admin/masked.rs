@@ -46,7 +46,7 @@ pub(super) async fn unmasks(
     }
     for right in [Right::Payload, Right::Unmask] {
         if !caller.has(right) {
-            return Err(lacking(right.as_str()));
+            return Err(lacking(right));
         }
     }
     if asked.reason.trim().is_empty() {

@@ -93,7 +93,10 @@ fn need(what: &'static str, subject: &str, text: String, hint: &'static str, hre
 /// `erp refuses since 02:14: 401; 312 wait`.
 fn of_system(system: &System<'_>) -> Option<NeedsPerson> {
     let System { name, shut, counts } = system;
-    let waiting = plural(counts.waiting + counts.blocked + counts.in_flight, "delivery waits", "deliveries wait");
+    let mut waiting = plural(counts.waiting + counts.blocked + counts.in_flight, "delivery waits", "deliveries wait");
+    if counts.blocked > 0 {
+        waiting = format!("{waiting} ({})", queue(counts));
+    }
     let (what, text, reason) = match shut {
         Shut::Paused(pause) => {
             let until = match (pause.probe_at, pause.until) {
@@ -115,6 +118,14 @@ fn of_system(system: &System<'_>) -> Option<NeedsPerson> {
     };
     let href = format!("/destinations?system={}", encoded(name));
     Some(NeedsPerson { what, subject: (*name).to_owned(), text, hint: hint(reason), href })
+}
+
+/// What waits, with those that are behind another in their lane: `1 waiting, 15 blocked behind`.
+pub(super) fn queue(counts: &DeliveryCounts) -> String {
+    let parts = [(counts.waiting, "waiting"), (counts.blocked, "blocked behind"), (counts.in_flight, "in flight")];
+    let some = parts.into_iter().filter(|(count, _)| *count > 0);
+    let some: Vec<String> = some.map(|(count, word)| format!("{count} {word}")).collect();
+    if some.is_empty() { "nothing waits".to_owned() } else { some.join(", ") }
 }
 
 fn of_source(source: &str, counts: &NotificationCounts) -> Vec<NeedsPerson> {
@@ -188,8 +199,16 @@ mod tests {
         let seen = Seen { not_ready: None, systems: &systems, alarms: &[], ledger: &ledger };
         let found = needs(&seen);
         assert_eq!(found.len(), 1);
-        let text = "erp is paused since 1970-01-01 00:00:00 UTC: HTTP 401 Unauthorized; 312 deliveries wait, until a person resumes it.";
+        let text = "erp is paused since 1970-01-01 00:00:00 UTC: HTTP 401 Unauthorized; 312 deliveries wait \
+                    (311 waiting, 1 blocked behind), until a person resumes it.";
         assert_eq!((found[0].text.as_str(), found[0].hint), (text, "Did its password, token or certificate expire?"));
+    }
+
+    #[test]
+    fn what_waits_is_counted_with_what_is_behind_it() {
+        let counts = DeliveryCounts { waiting: 1, blocked: 15, dead: 3, ..DeliveryCounts::default() };
+        assert_eq!(queue(&counts), "1 waiting, 15 blocked behind");
+        assert_eq!(queue(&DeliveryCounts::default()), "nothing waits");
     }
 
     #[test]

@@ -46,9 +46,13 @@ pub(super) fn waits<'s>(admin: &Admin, systems: impl IntoIterator<Item = &'s Str
 
 fn advice(system: &str, shut: &Shut) -> (bool, String) {
     match shut {
-        Shut::Paused(_) => {
-            (true, format!("what is let go waits until it is resumed: `omgate systems resume {}`", quoted(system)))
-        }
+        Shut::Paused(_) => (
+            true,
+            format!(
+                "what is let go waits until it is resumed: `omgate systems resume {} --reason WHY`",
+                quoted(system)
+            ),
+        ),
         Shut::Closed { .. } => (false, "what is let go waits until it opens".to_owned()),
         Shut::Broken(_) | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => {
             (false, "what is let go waits until a call to it goes well again".to_owned())
@@ -152,14 +156,14 @@ mod tests {
             system: "erp".to_owned(),
             code: "paused",
             text: "system erp is paused since 03:00".to_owned(),
-            advice: "what is let go waits until it is resumed: `omgate systems resume erp`".to_owned(),
+            advice: "what is let go waits until it is resumed: `omgate systems resume erp --reason WHY`".to_owned(),
             can_resume: true,
         };
         let dead = Some(State::Dead);
         assert_eq!(
             in_words(dead, &[(14, "", State::Waiting), (1, "", State::InFlight)], true, &[wait]),
             "none that fits is dead; 14 are waiting, 1 is in flight; system erp is paused since 03:00: what is let go waits until it is \
-             resumed: `omgate systems resume erp`"
+             resumed: `omgate systems resume erp --reason WHY`"
         );
         assert!(in_words(dead, &[], true, &[]).ends_with("fits no delivery in any other state"));
         assert!(in_words(dead, &[], false, &[]).ends_with("was not found out in time"));
@@ -170,7 +174,7 @@ mod tests {
     fn only_a_pause_is_ended_by_a_person() {
         let outage = Outage { reason: "500".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
         for (shut, can_resume, words) in [
-            (Shut::Paused(Pause::new("401", Timestamp(0))), true, "`omgate systems resume 'my erp'`"),
+            (Shut::Paused(Pause::new("401", Timestamp(0))), true, "`omgate systems resume 'my erp' --reason WHY`"),
             (Shut::Closed { opens: None }, false, "until it opens"),
             (Shut::Broken(outage), false, "until a call to it goes well again"),
         ] {

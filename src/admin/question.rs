@@ -104,7 +104,11 @@ mod tests {
         ] {
             assert!(said(query).contains(words), "{query}: {}", said(query));
         }
-        assert!(asked::<AuditFilter>("from=yesterday").unwrap_err().starts_with("from is \"yesterday\": "));
+        assert!(
+            asked::<AuditFilter>("from=yesterday&to=2h").is_ok() && asked::<DeliveryFilter>("since=2026-12-01").is_ok()
+        );
+        let wrong = asked::<AuditFilter>("from=soon").unwrap_err();
+        assert!(wrong.starts_with("from is \"soon\": that is neither a day nor a moment; write a UTC day"), "{wrong}");
         let none = asked::<Nothing>("limit=0").map(drop).unwrap_err();
         assert_eq!(none, "there is no parameter \"limit\" here; this address takes none");
         assert!(asked::<Nothing>("").is_ok() && asked::<DeliveryFilter>("state=dead&limit=5&").is_ok());

@@ -40,9 +40,9 @@ pub(super) struct Wish {
 }
 
 impl Wish {
-    /// What contradicts itself in it, or lacks.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        if self.edit.is_some() && self.reason.trim().is_empty() {
+    /// What contradicts itself in it, or lacks. What is only asked for needs no reason.
+    pub(super) fn fault(&self, dry_run: bool) -> Option<&'static str> {
+        if self.edit.is_some() && self.reason.trim().is_empty() && !dry_run {
             return Some("to send edited content needs a reason");
         }
         if self.mapping == Mapped::AsItWas && (self.edit.is_some() || self.to.is_some()) {
@@ -268,6 +268,23 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
     Ok(outlook::with_waits(admin, answer, system))
 }
 
+/// Why no call of a delivery can be made, so that it would die again at once; none where one can, and where it is refused or
+/// waits for another reason.
+pub(super) async fn dies_at_once(admin: &Admin, id: DeliveryId, wish: &Wish) -> StoreResult<Option<String>> {
+    match rehearse(admin, id, wish).await {
+        Ok(told) => Ok(error_of(admin, &told)),
+        Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same of a rehearsal. What lacks its route waits until there is one.
+pub(super) fn error_of(admin: &Admin, told: &Json) -> Option<String> {
+    let route = told.pointer("/replay/route")?.as_str()?;
+    let error = told.pointer("/replay/error")?.as_str()?;
+    admin.dispatch.plan().routes.contains_key(route).then(|| error.to_owned())
+}
+
 fn call(made: &Rehearsed) -> Json {
     let headers: Vec<Json> = made.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
     let hash: String = made.hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -298,7 +315,9 @@ mod tests {
             (Wish { mapping: Mapped::AsItWas, to: Some("b".to_owned()), ..Wish::default() }, false),
             (Wish { mapping: Mapped::AsItWas, edit: edit(), reason: because, ..Wish::default() }, false),
         ] {
-            assert_eq!(wish.fault().is_none(), is_fine, "{wish:?}");
+            assert_eq!(wish.fault(false).is_none(), is_fine, "{wish:?}");
         }
+        let unsaid = Wish { edit: edit(), ..Wish::default() };
+        assert!(unsaid.fault(true).is_none(), "what is only asked for needs no reason");
     }
 }

@@ -142,7 +142,7 @@ pub(super) async fn edited(
     let source = route.summary.source.clone();
     // An expression of one's own could turn a masked value into another form, which nobody knows again.
     if admin.keep.terms.load().masks.hides(&source) && !caller.has(Right::Unmask) {
-        return Err(lacking(Right::Unmask.as_str()));
+        return Err(lacking(Right::Unmask));
     }
     compared(admin, Other::Edited(edit), Some(last), Some(source)).await
 }

@@ -82,7 +82,7 @@ pub(super) struct Preview {
 pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, caller: Caller) -> HttpResponse {
     let Preview { envelope, source, notification, edit, last } = wanted.into_inner();
     if edit.is_some() && !caller.has(Right::Edit) {
-        return lacking(Right::Edit.as_str());
+        return lacking(Right::Edit);
     }
     if let Some(last) = last {
         return match (edit, envelope, notification) {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::print;
 use crate::config::{self, Loaded, Problem, Severity};
-use crate::facts::{RouteFacts, RouteSummary};
+use crate::facts::{RouteFacts, RouteSummary, SourceFacts};
 
 mod trial;
 
@@ -20,7 +20,7 @@ pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "omgate.toml", env = "OMGATE_CONFIG")]
     config: PathBuf,
-    /// Print JSON: `{"ok","problems":[{"severity","file","line","column","rule","key","reason","suggestion"}],"routes":[…]}`.
+    /// Print JSON: `{"ok","problems":[{"severity","file","line","column","rule","key","reason","suggestion"}],"routes":[…],"notes":[…]}`.
     #[arg(long)]
     json: bool,
 }
@@ -38,19 +38,20 @@ struct Checked {
 /// # Errors
 /// Only when nothing can be printed.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let (problems, routes) = match config::load(&args.config) {
+    let (problems, routes, notes) = match config::load(&args.config) {
         Ok(loaded) => {
             let routes = checked(&loaded);
+            let notes = loaded.facts.sources.iter().filter_map(SourceFacts::wants_search).collect();
             let mut problems = loaded.warnings;
             problems.extend(routes.iter().filter_map(|route| sample_problem(&args.config.to_string_lossy(), route)));
-            (problems, Some(routes))
+            (problems, Some(routes), notes)
         }
-        Err(problems) => (problems.0, None),
+        Err(problems) => (problems.0, None, Vec::new()),
     };
     if args.json {
         let routes: Vec<_> = routes.iter().flatten().map(as_json).collect();
         let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
-        print::json(&json!({ "ok": ok, "problems": problems, "routes": routes }));
+        print::json(&json!({ "ok": ok, "problems": problems, "routes": routes, "notes": notes }));
     } else {
         for problem in &problems {
             print::line(&problem.to_string());
@@ -59,6 +60,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Some(routes) => print::line(&in_order(&args.config.to_string_lossy(), &problems, routes)),
             None => print::line(&counts(&problems)),
         }
+        // What one may want, and nothing is wrong without.
+        notes.iter().for_each(|note: &String| print::line(&format!("note: {note}")));
     }
     let fine = routes.is_some() && !problems.iter().any(|problem| problem.severity == Severity::Error);
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, ReasonedArgs, UnmaskArgs};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
 
@@ -86,7 +86,7 @@ struct SomeArgs {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
-    change: ChangeArgs,
+    change: ReasonedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +96,9 @@ struct ReplayArgs {
     /// Even when a later state of the record was delivered on the same route.
     #[arg(long)]
     even_if_newer: bool,
+    /// Even when no call can be made as the configuration stands, so that it dies again at once.
+    #[arg(long)]
+    even_if_failing: bool,
     /// Make the call of the last attempt again, with the configuration of then; not mapped anew.
     #[arg(long, conflicts_with_all = ["to", "edit"])]
     as_it_was: bool,
@@ -103,7 +106,7 @@ struct ReplayArgs {
     #[arg(long, value_name = "DEST")]
     to: Option<String>,
     /// With other content: a JSON object of fields to change (null is nil), or a whole sObject as XML; `-` reads standard
-    /// input. Needs --reason.
+    /// input.
     #[arg(long, value_name = "FILE")]
     edit: Option<PathBuf>,
 }
@@ -192,6 +195,7 @@ async fn list(client: &Client, path: &str, filter: ListArgs) -> anyhow::Result<(
                 ("destination", "/destination"),
                 ("state", "/state"),
                 ("attempts", "/attempts"),
+                ("changed", "/changed_at"),
                 ("due at", "/due_at"),
                 ("reason", "/reason"),
             ],
@@ -282,6 +286,9 @@ impl ReplayArgs {
         if self.even_if_newer {
             more.push(("even_if_newer", Value::Bool(true)));
         }
+        if self.even_if_failing {
+            more.push(("even_if_failing", Value::Bool(true)));
+        }
         if self.as_it_was {
             more.push(("mapping", json!("as_it_was")));
         }
@@ -330,6 +337,9 @@ async fn change(
             say_nothing(&answer)
         }
         return Ok(ExitCode::FAILURE);
+    }
+    if let Some(warning) = answer.get("warning").and_then(Value::as_str) {
+        print::note(&format!("warning: {warning}"));
     }
     let job = jobs::follow(client, answer).await?;
     Ok(ended(verb, &job, change.json))
@@ -420,10 +430,16 @@ fn forecast(verb: &str, forecast: &Value, json: bool) -> ExitCode {
              --even-if-newer: {those}"
         ));
     }
-    let failing = forecast.get("failing").and_then(Value::as_array).into_iter().flatten();
-    for one in failing {
+    let failing = forecast.get("failing").and_then(Value::as_array).cloned().unwrap_or_default();
+    for one in &failing {
         let (id, reason) = (print::cell(one.get("delivery_id")), print::cell(one.get("reason")));
         print::line(&format!("of delivery {id} no call can be made: {reason}"));
+    }
+    if !failing.is_empty() {
+        let tried = print::cell(forecast.get("tried"));
+        let all = forecast.get("tried").and_then(Value::as_u64) == u64::try_from(failing.len()).ok();
+        let rule = if all { "; where all would die again, it is refused without --even-if-failing" } else { "" };
+        print::line(&format!("{} of {tried} tried would fail again as the configuration stands{rule}", failing.len()));
     }
     say_waits(forecast);
     ExitCode::SUCCESS

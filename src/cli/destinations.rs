@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, ReasonedArgs, VerbArgs};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 use crate::clock::Timestamp;
@@ -49,7 +49,7 @@ pub struct OneArgs {
     /// The destination's name.
     name: String,
     #[command(flatten)]
-    change: ChangeArgs,
+    change: ReasonedArgs,
 }
 
 /// One that is paused.
@@ -175,6 +175,13 @@ fn list(found: &Value) {
     print::rows(&table);
 }
 
+/// What a resume lets go.
+pub(in crate::cli) fn say_goes_on(state: &Value) {
+    if let Some(queue) = state.get("goes_on").and_then(Value::as_str) {
+        print::line(&format!("what goes on by it: {queue}"));
+    }
+}
+
 fn show(found: &Value) {
     print::line(&stands(found));
     print::line(&format!("calls {}", print::cell(found.get("call"))));
@@ -217,7 +224,9 @@ async fn steer(client: &Client, args: &OneArgs, (verb, until): (&str, Option<Tim
     } else if args.change.dry_run {
         let end = would_end(until);
         print::line(&format!("{verb} would be done with system {system}, to which {} belongs{end}", args.name));
+        say_goes_on(&state);
     } else {
+        say_goes_on(&state);
         print::line(&stands(&one(client, &args.name).await?));
     }
     Ok(())

@@ -70,9 +70,14 @@ fn show(found: &mut Value) {
                 ("source", "/source"),
                 ("record", "/record_id"),
                 ("kind", "/kind"),
-                ("reason", "/reason"),
             ],
         );
+        for one in notifications.as_array().into_iter().flatten() {
+            if let Some(aside) = one.get("aside").filter(|aside| !aside.is_null()) {
+                let id = print::cell(one.get("notification_id"));
+                print::line(&format!("{id}: {}", print::aside_in_words(aside)));
+            }
+        }
     }
     if found.get("is_more") == Some(&json!(true)) {
         let option = print::cell(found.pointer("/filter/name")).replace('_', "-");
@@ -94,7 +99,7 @@ fn nothing(answer: &Value, text: &str) -> String {
     let hint = hint.map(|hint| format!("Note: {}.\n", print::cell(Some(hint)))).unwrap_or_default();
     format!(
         "There is nothing of {text:?}{looked}.\n{hint}What came and could not be read is not looked through: `omgate \
-         notifications list --kind unreadable`, and what was refused: `GET /api/v1/refused`, or the page Refused. A field is \
+         notifications list --kind unreadable`, and what was refused: `omgate sources refused`. A field is \
          looked through only in what came since its source names it in `search`. If it is in none of these, it never came: \
          `omgate sources list` says when each source was heard last."
     )

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
+use crate::cli::client::{AdminArgs, Client, RateArgs, ReasonedArgs, UnmaskArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::{moment, print};
 use crate::clock::Timestamp;
@@ -89,7 +89,7 @@ struct RerouteArgs {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
-    change: ChangeArgs,
+    change: ReasonedArgs,
 }
 
 /// Runs `omgate notifications`.
@@ -99,7 +99,7 @@ struct RerouteArgs {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = args.admin.client()?;
     match args.verb {
-        Verb::Reroute(order) => reroute(&client, &order).await?,
+        Verb::Reroute(order) => return reroute(&client, &order).await,
         Verb::Show { id, unmask, json } => {
             let mut found = client.get(&format!("/notifications/{}", encoded(&id)), &unmask.query()).await?;
             if json { print::json(&found) } else { show(&mut found) }
@@ -166,7 +166,9 @@ fn show(found: &mut Value) {
         ("reason", "/reason"),
     ];
     part("revisions", found.get("revisions"), &revisions);
+    print::say_aside(found.get("aside"));
     let values = found.get("values").and_then(Value::as_object).into_iter().flatten();
+    let values = values.filter(|(path, _)| is_own(path));
     let values: Vec<Value> = values.map(|(path, value)| json!({"path": path, "value": value})).collect();
     part("values of the latest", Some(&Value::Array(values)), &[("path", "/path"), ("value", "/value")]);
     if let Some(Value::String(instead)) = found.get("values") {
@@ -209,8 +211,8 @@ fn part(name: &str, list: Option<&Value>, columns: &[(&str, &str)]) {
     }
 }
 
-/// Goes on until all were looked at: a call takes some of them.
-async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<()> {
+/// Goes on until all were looked at: a call takes some of them. Exit code 1 when one could not be routed.
+async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<ExitCode> {
     let mut sums = [("looked_at", 0), ("routed", 0), ("deliveries", 0)];
     let mut failed = Vec::new();
     let mut after = Some(0);
@@ -228,16 +230,25 @@ async fn reroute(client: &Client, order: &RerouteArgs) -> anyhow::Result<()> {
         after = found.get("next").and_then(Value::as_i64);
     }
     let [(_, looked_at), (_, routed), (_, deliveries)] = sums;
+    let code = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if order.change.json {
         print::json(&json!({"looked_at": looked_at, "routed": routed, "deliveries": deliveries, "failed": failed}));
-        return Ok(());
+        return Ok(code);
     }
     let would = if order.change.dry_run { "would be" } else { "are" };
     print::line(&format!(
         "of {looked_at} unrouted notifications {routed} {would} routed, into {deliveries} deliveries"
     ));
+    if !failed.is_empty() {
+        print::line(&format!("{} could not be routed:", failed.len()));
+    }
     for one in &failed {
         print::line(&format!("  {}: {}", print::cell(one.get("notification_id")), print::cell(one.get("reason"))));
     }
-    Ok(())
+    Ok(code)
+}
+
+/// Whether a value is the record's own, and not what its XML says of namespaces and types.
+fn is_own(path: &str) -> bool {
+    !path.contains("{namespace}") && !path.contains('@')
 }

@@ -79,6 +79,20 @@ pub fn say_why(delivery: &mut Value) {
     }
 }
 
+/// Says why a notification, or something of it, goes nowhere, and what to do; nothing where there is nothing to say.
+pub fn say_aside(aside: Option<&Value>) {
+    if let Some(aside) = aside.filter(|aside| !aside.is_null()) {
+        line(&aside_in_words(aside));
+    }
+}
+
+/// Why a notification goes nowhere, and what to do.
+#[must_use]
+pub fn aside_in_words(aside: &Value) -> String {
+    let (text, advice) = (cell(aside.get("text")), cell(aside.get("advice")));
+    if advice.is_empty() { text } else { format!("{text}; {advice}") }
+}
+
 /// A word of the API as a person reads it.
 #[must_use]
 pub fn word(value: &Value) -> String {

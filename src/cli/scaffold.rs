@@ -8,6 +8,7 @@ use crate::cli::print;
 use crate::cli::wsdl::tree::{occurs, type_in_words};
 use crate::cli::wsdl::{Disk, in_words};
 use crate::config;
+use crate::facts;
 use crate::wsdl::outbound::{self, DeclaredRecord};
 use crate::wsdl::outline::{Cut, Kind, Outline};
 use crate::wsdl::{self, Files, Operation, OperationChoice};
@@ -215,6 +216,12 @@ impl<'p> Page<'p> {
         self.gap(&format!("path = {path}"), "long and random at its end: it is a secret, for who guesses it may post");
         self.gap("organizations = [\"00D000000000000\"]", "the id of your Salesforce organization");
         self.line(format!("wsdl = {}", quoted(&args.source.display().to_string())));
+        let fields = self.records.iter().flat_map(|record| &record.fields).map(|field| field.name.as_str());
+        let fields: Vec<String> = facts::fit_for_search(fields).into_iter().map(quoted).collect();
+        if !fields.is_empty() {
+            let list = fields.join(", ");
+            self.line(format!("# search = [{list}]  # `omgate find VALUE` looks in these, in what comes from then on"));
+        }
         self.line("");
         self.line("[[destination]]");
         self.line(format!("name = {}", quoted(destination)));
@@ -236,6 +243,7 @@ impl<'p> Page<'p> {
                 self.line(format!("# endpoint = {}  # the WSDL's own; often an internal one", quoted(endpoint)))
             }
         }
+        self.line("# paused = true  # begin by collecting: nothing is sent until `omgate systems resume`");
         self.line("");
         self.line("[[route]]");
         self.line(format!("source = {}", quoted(source)));

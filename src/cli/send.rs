@@ -421,7 +421,7 @@ impl<P: FnMut(&Progress) + Send> Run<P> {
     }
 
     fn settle(&mut self, job: Job, sending: &Sending) {
-        self.tally.count(&sending.outcome, sending.answered);
+        self.tally.count(&sending.outcome, self.letters.len(&job.letter), sending.answered);
         self.tally.progress.bytes += sending.bytes;
         let now = Instant::now();
         let age = job.began.map_or(Duration::ZERO, |began| now.duration_since(began));
@@ -541,9 +541,10 @@ fn print_summary(summary: &Summary) {
     table.add_row(["seed".to_owned(), summary.seed.to_string()]);
     print::rows(&table);
     if !summary.problems.is_empty() {
-        let mut table = print::table(&["problem", "count", "the first of them"]);
+        let mut table = print::table(&["problem", "envelopes", "notifications", "the first of them"]);
         for problem in &summary.problems {
-            table.add_row([problem.kind.clone(), problem.count.to_string(), problem.first.clone()]);
+            let (envelopes, notifications) = (problem.count.to_string(), problem.notifications.to_string());
+            table.add_row([problem.kind.clone(), envelopes, notifications, problem.first.clone()]);
         }
         print::rows(&table);
     }

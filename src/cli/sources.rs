@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{ChangeArgs, Client, VerbArgs};
+use crate::cli::client::{ChangeArgs, Client, ReasonedArgs, VerbArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::{moment, print};
 use crate::clock::Day;
@@ -41,6 +41,21 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// List the POSTs that were refused for good, newest first.
+    Refused {
+        /// On this UTC day, such as 2026-11-26 or yesterday.
+        #[arg(long, value_name = "DAY", value_parser = moment::day)]
+        day: Option<Day>,
+        /// By this source.
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// At most this many (1,000 at the most, as many as are kept).
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        limit: u32,
+        /// Print JSON, with what was posted.
+        #[arg(long)]
+        json: bool,
+    },
     /// Let an organization in that was quarantined, such as a sandbox that was refreshed, and send what waits of it.
     Adopt(adopt::Args),
     /// Take note of a time in which nobody listened: its alarm ends. Or of the POSTs that were refused on a day.
@@ -48,12 +63,12 @@ pub enum Verb {
         /// Its number, as `omgate sources gaps` shows it.
         #[arg(required_unless_present = "refused_on")]
         id: Option<i64>,
-        /// Of the POSTs that were refused on this UTC day, such as 2026-11-26 or yesterday; needs --reason.
+        /// Of the POSTs that were refused on this UTC day, such as 2026-11-26 or yesterday.
         #[arg(long, value_name = "DAY", value_parser = moment::day, conflicts_with = "id")]
         refused_on: Option<Day>,
         #[command(flatten)]
         #[expect(missing_docs, reason = "its own fields are the arguments")]
-        change: ChangeArgs,
+        change: ReasonedArgs,
     },
 }
 
@@ -92,6 +107,18 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 show(&gaps, &absences);
             }
             Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Verb::Refused { day, source, limit, json } => {
+            let asked =
+                [("day", day.map(|day| day.to_string())), ("source", source), ("limit", Some(limit.to_string()))];
+            let asked: Vec<_> = asked.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let found = client.get("/refused", &asked).await?;
+            if json {
+                print::json(&found)
+            } else {
+                refused(&found)
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Adopt(adopted) => adopt::run(&args.admin, &adopted).await,
         Verb::Acknowledge { id, refused_on, change } => {
@@ -149,6 +176,21 @@ fn list(found: &Value) {
         ("unreadable", "/counts/unreadable"),
     ];
     print::list(found, &columns);
+}
+
+fn refused(found: &Value) {
+    if found.as_array().is_none_or(Vec::is_empty) {
+        return print::line("no POST was refused");
+    }
+    let columns = [
+        ("at", "/at"),
+        ("source", "/source"),
+        ("sender", "/sender"),
+        ("Salesforce drops it", "/dropped_at"),
+        ("reason", "/reason"),
+    ];
+    print::list(found, &columns);
+    print::line("with --json: what was posted, which `omgate test` takes as a fixture");
 }
 
 fn detail(found: &Value) {

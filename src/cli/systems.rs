@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs};
-use crate::cli::destinations::encoded;
+use crate::cli::client::{AdminArgs, ReasonedArgs};
+use crate::cli::destinations::{encoded, say_goes_on};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 
@@ -37,7 +37,7 @@ struct OneArgs {
     /// The system's name.
     name: String,
     #[command(flatten)]
-    change: ChangeArgs,
+    change: ReasonedArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,7 +76,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else if one.change.dry_run {
         let stands = if state.get("paused").is_none_or(Value::is_null) { "goes on" } else { "is paused" };
         print::line(&format!("system {} {stands}; {verb} would be done{}", one.name, would_end(until)));
+        say_goes_on(&state);
     } else {
+        say_goes_on(&state);
         list(&json!({ one.name.as_str(): state }));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,10 +1,11 @@
-//! `omgate why`: why a delivery is where it is, in words.
+//! `omgate why`: why a delivery is where it is, or why a notification has none, in words.
 
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::cli::client::AdminArgs;
+use crate::cli::client::{AdminArgs, Client};
+use crate::cli::destinations::encoded;
 use crate::cli::print;
 
 /// Arguments of `why`.
@@ -12,8 +13,8 @@ use crate::cli::print;
 pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
-    /// The delivery's id.
-    id: i64,
+    /// The delivery's number, or the notification's id.
+    id: String,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -24,13 +25,48 @@ pub struct Args {
 /// # Errors
 /// When the gateway cannot be reached or says no.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let found = args.admin.client()?.get(&format!("/deliveries/{}", args.id), &[]).await?;
-    if args.json {
+    let client = args.admin.client()?;
+    match args.id.trim().parse::<i64>() {
+        Ok(id) => of_delivery(&client, id, args.json).await?,
+        Err(_) => of_notification(&client, args.id.trim(), args.json).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn of_delivery(client: &Client, id: i64, json: bool) -> anyhow::Result<()> {
+    let found = client.get(&format!("/deliveries/{id}"), &[]).await?;
+    if json {
         print::json(found.pointer("/delivery/why").unwrap_or(&Value::Null));
     } else {
         print::line(&sentence(&found));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Of a notification each of its deliveries, and why something of it has none.
+async fn of_notification(client: &Client, id: &str, json: bool) -> anyhow::Result<()> {
+    let found = client.get(&format!("/notifications/{}", encoded(id)), &[]).await?;
+    let newest = found.get("revisions").and_then(Value::as_array).and_then(|list| list.last()).cloned();
+    let newest = newest.unwrap_or_default();
+    let mut deliveries = Vec::new();
+    for one in found.get("deliveries").and_then(Value::as_array).into_iter().flatten() {
+        let number = one.get("delivery_id").and_then(Value::as_i64).unwrap_or_default();
+        deliveries.push(client.get(&format!("/deliveries/{number}"), &[]).await?);
+    }
+    let aside = found.get("aside").cloned().unwrap_or_default();
+    if json {
+        let each = |told: &Value| {
+            let of = |key: &str| told.pointer(&format!("/delivery/{key}")).cloned().unwrap_or_default();
+            json!({"delivery_id": of("delivery_id"), "state": of("state"), "why": of("why")})
+        };
+        let deliveries: Vec<Value> = deliveries.iter().map(each).collect();
+        print::json(&json!({"kind": newest.get("kind"), "aside": aside, "deliveries": deliveries}));
+        return Ok(());
+    }
+    print::line(&format!("notification {id} is {}", newest.get("kind").map(print::word).unwrap_or_default()));
+    print::say_aside(Some(&aside));
+    deliveries.iter().for_each(|told| print::line(&sentence(told)));
+    Ok(())
 }
 
 /// Its state; then why it waits, or what ended it.
@@ -50,8 +86,6 @@ fn sentence(found: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

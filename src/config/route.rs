@@ -1,7 +1,7 @@
 //! `[[route]]`: source + condition → destination + mapping.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use toml::de::DeValue;
@@ -94,6 +94,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
         tables: parts.tables,
         follows: follows.as_ref(),
         dead_without: RefCell::default(),
+        broken: RefCell::default(),
     };
     let when = section.text("when").and_then(|field| check.condition(&field.spot, &field.value));
     let lane = lane(section, &check);
@@ -191,6 +192,7 @@ fn lookup(section: &Section<'_, '_>, parts: &Parts<'_>, outer: &Check<'_, '_, '_
         tables: outer.tables,
         follows: outer.follows,
         dead_without: RefCell::default(),
+        broken: RefCell::default(),
     };
     let asked = probe.required("destination").and_then(|field| known_destination(&probe, &field, parts));
     probe.required("found_when");
@@ -278,6 +280,8 @@ struct Check<'c, 's, 'd> {
     tables: &'c Tables,
     follows: Option<&'c Follows>,
     dead_without: RefCell<Vec<String>>,
+    /// Target paths whose expressions are told to be wrong: that nothing fills them need not be told besides.
+    broken: RefCell<BTreeSet<String>>,
 }
 
 impl Check<'_, '_, '_> {
@@ -396,7 +400,10 @@ impl Check<'_, '_, '_> {
         match value {
             DeValue::String(raw) => {
                 let text = section.free_text(raw, spot);
-                let expression = self.expression(spot, &text)?;
+                let Some(expression) = self.expression(spot, &text) else {
+                    self.broken.borrow_mut().insert(path.to_owned());
+                    return None;
+                };
                 Some(Node::Leaf(path.to_owned(), Leaf::Expression(expression)))
             }
             DeValue::Table(table) => {
@@ -529,7 +536,8 @@ impl Check<'_, '_, '_> {
             _ => (tree, ""),
         };
         let required = soap.operation.required_leaves();
-        let mut gaps = Gaps { to, soap, types, places, found: Vec::new() };
+        let broken = self.broken.borrow();
+        let mut gaps = Gaps { to, soap, types, places, broken: &broken, found: Vec::new() };
         gaps.of_level(tree, prefix, &required, spot);
         for (spot, rule, reason) in gaps.found {
             self.section.desk.ruled(Severity::Error, rule, &spot, reason, None);
@@ -563,6 +571,7 @@ struct Gaps<'g, 'd> {
     soap: &'g Soap,
     types: Types,
     places: Places<'g, 'd>,
+    broken: &'g BTreeSet<String>,
     found: Vec<(Spot, &'static str, String)>,
 }
 
@@ -571,7 +580,8 @@ impl Gaps<'_, '_> {
         for path in required {
             let first = split_path(path).into_iter().next().unwrap_or_default();
             let fills = |name: &str| local(name) == first || matches!(name, "$xml" | "$nil" | "$group");
-            if !tree.0.iter().any(|(name, _)| fills(name)) {
+            let is_broken = self.broken.contains(&joined(prefix, &first));
+            if !is_broken && !tree.0.iter().any(|(name, _)| fills(name)) {
                 let (to, operation) = (&self.to.name, self.soap.operation.name());
                 let reason = format!(
                     "nothing fills {:?}, which operation {operation} of destination {to:?} requires ({})",

@@ -5,23 +5,7 @@ use std::time::Duration;
 
 use crate::dispatch::Rate;
 
-/// `250ms`, `30s`, `10m`, `2h`, `3d`: a whole number and a unit.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let form = "write a whole number and ms, s, m, h or d, such as \"30s\"";
-    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| format!("{text:?} has no unit; {form}"))?;
-    let (digits, unit) = text.split_at(split);
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is no duration; {form}"))?;
-    let milliseconds = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("{text:?} is no duration; {form}")),
-    };
-    let total = number.checked_mul(milliseconds).ok_or_else(|| format!("{text:?} is too long"))?;
-    Ok(Duration::from_millis(total))
-}
+pub use crate::clock::duration;
 
 /// A duration as [`duration`] reads it.
 pub(super) fn written(duration: Duration) -> String {

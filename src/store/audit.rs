@@ -295,8 +295,10 @@ pub struct AuditFilter {
     /// About this one.
     pub object_id: Option<String>,
     /// Not before this moment.
+    #[serde(default, deserialize_with = "crate::clock::asked_beginning")]
     pub from: Option<Timestamp>,
     /// Before this moment.
+    #[serde(default, deserialize_with = "crate::clock::asked_end")]
     pub to: Option<Timestamp>,
     /// Below this id: the cursor.
     pub before: Option<i64>,

@@ -275,7 +275,7 @@ async fn each_address_asks_for_a_login_and_for_its_right() {
                 assert!(![401, 403, 303].contains(&told.status), "{role:?}: {method} {address}: {told:?}");
             } else {
                 assert_eq!(told.status, 403, "{role:?}: {method} {address}: {told:?}");
-                assert!(told.text.contains(&format!("the right {}", right.as_str())), "{told:?}");
+                assert!(told.text.contains(&format!("lacks the right `{}`: the role", right.as_str())), "{told:?}");
             }
         }
     }
@@ -310,7 +310,35 @@ async fn whoever_lacks_the_right_payload_sees_no_content() {
     let edit = json!({"reason": "typo", "edit": {"fields": {"Name": "x"}}});
     let operator = house.session("operator").await;
     let told = house.post("/api/v1/deliveries/999/replay", &operator, &edit).await;
-    assert!(told.status == 403 && told.text.contains("the right edit"), "{told:?}");
+    assert!(told.status == 403 && told.text.contains("the right `edit`: the role admin has it"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_replay_would_die_again_quotes_nothing_for_whoever_lacks_payload() {
+    let failing = configuration(&accounts()).replace("paused = true\n", "");
+    let house = House::with(&(failing + "\n[route.map]\nAmount = \"record.Name | decimal(2)\"\n")).await;
+    let (operator, admin) = (house.session("operator").await, house.session("admin").await);
+    let body = envelope(&[Notice { id: "04l1", record: "0061", fields: "<sf:Name>very-secret</sf:Name>" }]);
+    assert!(house.process.post("/om/orders", body).await.unwrap().is_ack());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while house.get("/api/v1/ledger", &admin).await.json()["deliveries"]["dead"] != 1 {
+        assert!(Instant::now() < deadline, "{}", house.process.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (path, order) in [
+        ("/api/v1/deliveries/1/replay", json!({"reason": "again"})),
+        ("/api/v1/deliveries/replay", json!({"reason": "again", "choose": {"state": "dead"}})),
+    ] {
+        let told = house.post(path, &operator, &order).await;
+        let words = "would die again at once, for as the configuration stands no call can be made";
+        assert!(told.status == 409 && told.text.contains(words), "{path}: {told:?}");
+        assert!(!told.text.contains("very-secret"), "{path}: {told:?}");
+        assert!(house.post(path, &admin, &order).await.text.contains("very-secret"), "who may see it reads what it is");
+    }
+    let order = json!({"reason": "again", "choose": {"state": "dead"}, "even_if_failing": true});
+    let told = house.post("/api/v1/deliveries/replay", &operator, &order).await;
+    assert!(told.status == 202 && told.text.contains("1 of 1 tried"), "{told:?}");
+    assert!(!told.text.contains("very-secret"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

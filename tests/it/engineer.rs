@@ -277,6 +277,7 @@ fn what_scaffold_prints_passes_check_when_its_gaps_are_filled() {
     let unfilled = omgate(folder.path(), &["check", "--config", "new.toml"]);
     assert_eq!(unfilled.code, Some(1));
     assert!(unfilled.out.contains("is empty"), "{}", unfilled.out);
+    assert!(!unfilled.out.contains("nothing fills"), "a gap is told once: {}", unfilled.out);
     let gap =
         "new.toml:13:18: error: source.order-won.organizations: \"00D000000000000\" is what `omgate scaffold` leaves";
     assert!(unfilled.out.contains(gap), "{}", unfilled.out);
@@ -294,6 +295,13 @@ fn what_scaffold_prints_passes_check_when_its_gaps_are_filled() {
     let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
     assert_eq!(ran.code, Some(0), "{}", ran.out);
     assert!(ran.out.contains("is in order: 1 route\n"), "{}", ran.out);
+    let note = "note: source order-won names no fields in `search`, so its messages are found by ids alone: name some, such as \
+                search = [\"Name\"]";
+    assert!(ran.out.contains(note), "{}", ran.out);
+    let named = fs::read_to_string(&path).unwrap().replace("# search = [", "search = [");
+    fs::write(&path, named).unwrap();
+    let ran = omgate(folder.path(), &["check", "--config", "new.toml"]);
+    assert!(ran.code == Some(0) && !ran.out.contains("note: "), "{}", ran.out);
 }
 
 #[test]

@@ -583,7 +583,83 @@ async fn a_dry_run_of_many_names_those_of_which_no_call_can_be_made_and_why() {
     let told = gateway.command(&["dead", "replay", "--state", "dead", "--dry-run"]);
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("of delivery 1 no call can be made: "), "{told}");
+    let tried = would["tried"].as_u64().unwrap();
+    assert!(told.contains(&format!("{tried} of {tried} tried would fail again")), "{told}");
+    // In earnest it is refused, many and one alike, unless a person wants it so.
+    let refused = gateway.command(&["dead", "replay", "--state", "dead", "--reason", "again"]);
+    let words = String::from_utf8(refused.stderr).unwrap();
+    let rule = format!(
+        "{tried} of {tried} tried would die again at once, for as the configuration stands no call can be made"
+    );
+    assert!(
+        refused.status.code() == Some(1) && words.contains(&rule) && words.contains("--even-if-failing"),
+        "{words}"
+    );
+    let (status, one) = gateway.change("/api/v1/deliveries/1/replay", &json!({})).await;
+    assert!(status == 409 && one["detail"].as_str().unwrap().contains("decimal needs a number"), "{one}");
     assert_eq!(gateway.admin("/api/v1/jobs").await, json!([]));
+    let (status, one) = gateway.change("/api/v1/deliveries/1/replay", &json!({"even_if_failing": true})).await;
+    assert_eq!(status, 200, "{one}");
+    gateway.admin_until("/api/v1/deliveries/1", PATIENCE, |told| told["delivery"]["state"] == "dead").await;
+    let order = json!({"choose": {"ids": [1]}, "even_if_failing": true});
+    let (status, job) = gateway.change("/api/v1/deliveries/replay", &order).await;
+    assert!(status == 202 && job["warning"].as_str().unwrap().starts_with("1 of 1 tried would die again"), "{job}");
+    let (status, odd) = gateway.change("/api/v1/deliveries/1/hold", &json!({"even_if_failing": true})).await;
+    assert!(status == 400 && odd["detail"].as_str().unwrap().contains("belong to a replay"), "{odd}");
+    // What is not there at all makes no job.
+    let (status, none) = gateway.change("/api/v1/deliveries/hold", &json!({"choose": {"ids": [98, 99]}})).await;
+    let words = "deliveries 98, 99 are not in the store: never made, or pruned; nothing was done";
+    assert!(status == 404 && none["detail"] == words, "{none}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_route_takes_says_which_did_not_and_why_wherever_one_asks() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&(configuration(&sink.url("")) + "when = \"record.Name == 'nobody'\"\n"));
+    gateway.start(&[]).await;
+    let id = "04l240000000001AAA";
+    assert!(gateway.post("/om/orders", one(id, "somebody")).await.unwrap().is_ack());
+    let said = |arguments: &[&str]| {
+        let output = gateway.command(arguments);
+        (output.status.code(), [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+    };
+    let told = gateway.admin(&format!("/api/v1/notifications/{id}")).await["aside"].clone();
+    let (text, advice) = (told["text"].as_str().unwrap(), told["advice"].as_str().unwrap());
+    assert!(text.starts_with("no route takes it: route ") && text.contains("does not take it ("), "{told}");
+    assert!(advice.contains("`omgate notifications reroute --source orders --reason WHY`"), "{told}");
+    let (code, why) = said(&["why", id]);
+    assert_eq!((code, why.trim()), (Some(0), format!("notification {id} is unrouted\n{text}; {advice}").as_str()));
+    let whole = format!("{text}; {advice}");
+    for arguments in [["find", id].as_slice(), &["notifications", "show", id]] {
+        let (code, said) = said(arguments);
+        assert!(code == Some(0) && said.contains(&whole), "{arguments:?}: {said}");
+        assert!(!said.contains("{namespace}"), "{arguments:?}: {said}");
+    }
+    assert_eq!(gateway.admin(&format!("/api/v1/find?q={id}")).await["found"][0]["notifications"][0]["aside"], told);
+    for page in [format!("/find?q={id}"), format!("/notifications/{id}")] {
+        let html = gateway.admin(&page).await;
+        assert!(html.as_str().unwrap().contains("no route takes it: route "), "{page}: {html}");
+    }
+    // Of an id with a wrong ending, and of what is neither a number nor an id.
+    let wrong = "the last three letters of \"04l240000000001AAB\" do not fit the first 15";
+    for arguments in [["why", "04l240000000001AAB"], ["find", "04l240000000001AAB"]] {
+        let (code, said) = said(&arguments);
+        assert!(code == Some(1) && said.contains(wrong), "{arguments:?}: {said}");
+    }
+    let (code, nothing) = said(&["why", "order 7"]);
+    assert!(code == Some(1) && nothing.contains("there is no notification \"order 7\""), "{nothing}");
+    // Moments are asked for in the API and on the pages as in the command line.
+    for (query, count) in [("since=today", 1), ("since=1h", 1), ("until=yesterday", 0), ("since=2020-01-01", 1)] {
+        let found = gateway.admin(&format!("/api/v1/notifications?{query}")).await;
+        assert_eq!(found.as_array().map(Vec::len), Some(count), "{query}: {found}");
+        let page = gateway.admin(&format!("/notifications?{query}")).await;
+        assert_eq!(page.as_str().unwrap().contains(id), count == 1, "{query}");
+    }
+    let wrong = gateway.admin("/api/v1/notifications?since=soon").await;
+    assert!(
+        wrong["detail"].as_str().unwrap().starts_with("since is \"soon\": that is neither a day nor a moment;"),
+        "{wrong}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -604,6 +680,9 @@ async fn an_older_state_is_not_routed_behind_a_newer_one_unless_a_person_wants_i
         assert_eq!((&found["routed"], found["failed"].as_array().unwrap().len()), (&json!(0), 1), "{found}");
         assert!(found["failed"][0]["reason"].as_str().unwrap().contains("outdated: delivery 1"), "{found}");
     }
+    let told = gateway.command(&["notifications", "reroute", "--reason", "the condition was wrong"]);
+    let words = String::from_utf8(told.stdout).unwrap();
+    assert!(told.status.code() == Some(1) && words.contains("1 could not be routed:\n  04l1: "), "{words}");
     let found = gateway.change("/api/v1/notifications/reroute", &json!({"even_if_newer": true})).await.1;
     assert_eq!(found["routed"], 1);
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
@@ -913,7 +992,7 @@ async fn a_dead_letter_says_why_and_is_delivered_when_replayed() {
     assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
     let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
     assert_eq!(ledger["deliveries"]["dead"], 0);
-    let again = gateway.command(&["dead", "replay", &id]);
+    let again = gateway.command(&["dead", "replay", &id, "--reason", "once more"]);
     assert!(!again.status.success(), "what was delivered is not replayed");
     let shown = gateway.admin(&format!("/api/v1/deliveries/{id}")).await;
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");

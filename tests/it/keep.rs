@@ -190,7 +190,7 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     assert!(code == 1 && text.contains("1 POST was refused by source orders, the last at "), "{text}");
     let note = |more: &[&str]| run(&gateway, &[&["sources", "acknowledge", "--refused-on", "today"], more].concat());
     let (code, text) = note(&[]);
-    assert!(code == 1 && text.contains("needs a reason"), "{text}");
+    assert!(code == 2 && text.contains("--reason <REASON>"), "{text}");
     let (code, text) = note(&["--dry-run"]);
     assert!(code == 0 && text.contains("would take note of that"), "{text}");
     assert_eq!(run(&gateway, &["ledger", "--day", "today"]).0, 1, "it was only asked");
@@ -205,7 +205,21 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     assert_eq!(gateway.post("/om/orders", "<a").await.unwrap().status, 500);
     let refused = |posts: &Value| posts.as_array().is_some_and(|posts| posts.len() == 2);
     gateway.admin_until("/api/v1/refused", PATIENCE, refused).await;
-    assert_eq!(run(&gateway, &["ledger", "--day", "today"]).0, 1, "another one, of which nobody took note");
+    let (code, text) = run(&gateway, &["ledger", "--day", "today"]);
+    assert!(code == 1 && text.contains("1 of which were taken note of before, and 1 are new"), "{text}");
+    assert_eq!(note(&["--reason", "that one too"]).0, 0);
+    let entry = gateway.admin("/api/v1/audit?verb=acknowledge&object=day").await[0].clone();
+    assert_eq!((&entry["count"], &entry["reason"]), (&json!(1), &json!("that one too")), "only what is new: {entry}");
+    // What was refused is listed by day and by source.
+    let listed = |arguments: &[&str]| run(&gateway, &[&["sources", "refused"], arguments].concat());
+    let (code, text) = listed(&["--day", "today", "--source", "orders"]);
+    assert!(code == 0 && text.matches("not well-formed").count() == 2, "{text}");
+    assert!(listed(&["--day", "yesterday"]).1.contains("no POST was refused"));
+    assert!(listed(&["--source", "ordrs"]).1.contains("did you mean \"orders\"?"));
+    let kept: Value = serde_json::from_str(&listed(&["--limit", "1", "--json"]).1).unwrap();
+    assert_eq!((kept.as_array().unwrap().len(), &kept[0]["body"]), (1, &json!("<a")));
+    let page = gateway.admin("/refused?day=yesterday").await;
+    assert!(page.as_str().unwrap().contains("Those of yesterday (UTC) alone"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,11 +231,11 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
     for arguments in [
         ["systems", "pause", "sink", "--reason", "month end"].as_slice(),
         &["dead", "replay", "1", "--reason", "try again"],
-        &["deliveries", "hold", "1"],
-        &["deliveries", "release", "1"],
+        &["deliveries", "hold", "1", "--reason", "a look"],
+        &["deliveries", "release", "1", "--reason", "looked at"],
         &["dead", "discard", "2", "--reason", "a test order"],
         &["dead", "replay", "--destination", "sink", "--reason", "all of them"],
-        &["systems", "resume", "sink"],
+        &["systems", "resume", "sink", "--reason", "closed"],
         &["notifications", "reroute", "--reason", "a new route"],
         &["dead", "replay", "3", "--dry-run"],
     ] {
@@ -252,13 +266,13 @@ async fn everything_that_a_person_does_stands_in_the_audit_log_with_who_and_why(
         [
             "pause system sink ×1: month end → done",
             "replay delivery 1 ×1: try again → sent again in its place",
-            "hold delivery 1 ×1:  → done",
-            "release delivery 1 ×1:  → done",
+            "hold delivery 1 ×1: a look → done",
+            "release delivery 1 ×1: looked at → done",
             "discard delivery 2 ×1: a test order → done",
             "begin replay job 1 ×1: all of them → begun",
             "replay delivery 3 ×1: all of them → sent again in its place",
             "end replay job 1 ×1: all of them → done",
-            "resume system sink ×1:  → done",
+            "resume system sink ×1: closed → done",
         ],
         "where nothing was unrouted, nothing was done"
     );
@@ -321,9 +335,9 @@ async fn silence_is_told_through_a_restart_and_what_salesforce_may_have_dropped_
     assert_eq!(run(&gateway, &["sources", "acknowledge", "1", "--reason", "compared"]).0, 0);
     assert_eq!(gateway.admin("/api/v1/status").await["alarms"], json!([]));
     assert_eq!(run(&gateway, &["sources", "gaps"]).0, 0);
-    let (code, text) = run(&gateway, &["sources", "acknowledge", "1"]);
+    let (code, text) = run(&gateway, &["sources", "acknowledge", "1", "--reason", "again"]);
     assert!(code == 1 && text.contains("was acknowledged at"), "{text}");
-    assert_eq!(run(&gateway, &["sources", "acknowledge", "9"]).0, 1);
+    assert_eq!(run(&gateway, &["sources", "acknowledge", "9", "--reason", "x"]).0, 1);
 
     gateway.stop().await;
     earlier(3);
@@ -392,14 +406,15 @@ async fn a_pause_has_bounds_and_a_dead_letter_names_what_it_stands_for() {
         (["--reason", &"x".repeat(1_001)], 1, "at most 1000 bytes"),
         (["--reason", "month end"], 0, "paused"),
     ] {
-        let (found, text) = run(&gateway, &[&["systems", "pause", "sink"], arguments.as_slice()].concat());
+        let reason: &[&str] = if arguments[0] == "--reason" { &[] } else { &["--reason", "x"] };
+        let (found, text) = run(&gateway, &[&["systems", "pause", "sink"], arguments.as_slice(), reason].concat());
         assert!(found == code && text.contains(words), "{arguments:?}: {found} {text}");
     }
     for id in ["04l1", "04l2"] {
         let body = envelope(&[Notice { id, record: "006A", fields: "" }]);
         assert!(gateway.post("/om/orders", body).await.unwrap().is_ack());
     }
-    assert_eq!(run(&gateway, &["systems", "resume", "sink"]).0, 0);
+    assert_eq!(run(&gateway, &["systems", "resume", "sink", "--reason", "done"]).0, 0);
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 1).await;
     let (_, shown) = run(&gateway, &["deliveries", "show", "2"]);
     assert!(shown.contains("stands for        1\n"), "{shown}");
@@ -421,7 +436,9 @@ async fn what_was_pruned_is_not_sent_again_and_the_refusal_says_why() {
     let gateway = gateway(&sink, more).await;
     deliver(&gateway, &["1"]).await;
     assert_eq!(run(&gateway, &["store", "prune"]).0, 0);
-    for arguments in [["deliveries", "replay", "1"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]] {
+    for arguments in
+        [["deliveries", "replay", "1", "--reason", "x"].as_slice(), &["deliveries", "replay", "1", "--dry-run"]]
+    {
         let (code, text) = run(&gateway, arguments);
         assert!(code == 1 && text.contains("delivery 1: its record was taken out of the store"), "{text}");
     }

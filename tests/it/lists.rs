@@ -73,7 +73,7 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
         ("deliveries?stat=dead", "there is no parameter \"stat\" here; expected one of `state`,".to_owned()),
         ("audit?verb=replai", "the audit log has no verb \"replai\"; did you mean \"replay\"".to_owned()),
         ("audit?object=zzz", "the audit log has no object \"zzz\"; there are absence, account,".to_owned()),
-        ("audit?from=yesterday", "from is \"yesterday\": ".to_owned()),
+        ("audit?from=soon", "from is \"soon\": that is neither a day nor a moment; write a UTC day".to_owned()),
         ("gaps?days=0", "days is 0: ask for 1 to 366".to_owned()),
         ("gaps?days=many", "days is \"many\": it must be a whole number".to_owned()),
         ("issues?limit=0", "there is no parameter \"limit\" here; this address takes none".to_owned()),
@@ -93,9 +93,9 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     let (status, answer) = gateway.change("/api/v1/notifications/reroute", &json!({"source": "zzz"})).await;
     assert_eq!(status, 400, "{answer}");
     for (arguments, words) in [
-        (&["systems", "pause", "crmm"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
-        (&["systems", "resume", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
-        (&["destinations", "pause", "crmm"], "did you mean \"crm\"?"),
+        (&["systems", "pause", "crmm", "--reason", "x"][..], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["systems", "resume", "crmm", "--reason", "x"], "there is no system \"crmm\"; did you mean \"crm\"?"),
+        (&["destinations", "pause", "crmm", "--reason", "x"], "did you mean \"crm\"?"),
         (&["lanes", "list", "--system", "crmm"], "there is no system \"crmm\"; did you mean \"crm\"?"),
         (&["lanes", "show", "crmm", "006A"], "there is no system \"crmm\"; did you mean \"crm\"?"),
         (&["lanes", "show", "crm", "006A"], "nothing is unsettled in a lane \"006A\" of system crm"),
@@ -106,17 +106,22 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     }
     let pause = gateway.command(&["destinations", "pause", "crm", "--for", "1h", "--reason", "closing", "--json"]);
     assert!(pause.status.success(), "{}", String::from_utf8_lossy(&pause.stderr));
+    let would = gateway.command(&["systems", "resume", "crm", "--dry-run"]);
+    assert!(String::from_utf8_lossy(&would.stdout).contains("what goes on by it: nothing waits"), "{would:?}");
     let ends = gateway.admin("/api/v1/systems").await["crm"]["paused"]["until"].as_str().unwrap().to_owned();
     let ends: omgate::clock::Timestamp = serde_json::from_value(json!(ends)).unwrap();
     let begun: omgate::clock::Timestamp =
         serde_json::from_value(gateway.admin("/api/v1/systems").await["crm"]["paused"]["since"].clone()).unwrap();
     let length = ends.since(begun).as_secs();
     assert!((3_590..=3_600).contains(&length), "{length}");
-    assert_eq!(gateway.command(&["destinations", "pause", "crm", "--for", "0s"]).status.code(), Some(2));
+    assert_eq!(
+        gateway.command(&["destinations", "pause", "crm", "--for", "0s", "--reason", "x"]).status.code(),
+        Some(2)
+    );
     for arguments in [
         &["deliveries", "list", "--destination", "erp-creat"][..],
         &["dead", "list", "--destination", "erp-creat"],
-        &["dead", "replay", "--destination", "erp-creat"],
+        &["dead", "replay", "--destination", "erp-creat", "--reason", "x"],
         &["ledger", "--destination", "erp-creat"],
     ] {
         let said = gateway.command(arguments);

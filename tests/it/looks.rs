@@ -39,6 +39,8 @@ async fn destinations_and_sources_are_looked_at_explained_tried_and_paused_from_
     assert!(!near.status.success() && said(&near).contains("did you mean \"erp\"?"), "{}", said(&near));
     let would = said(&run("destinations test erp --dry-run"));
     assert!(would.contains("would look up the name of") && would.contains("never a POST"), "{would}");
+    let would = said(&run("destinations test crm --dry-run"));
+    assert!(would.contains("so much as no message fills in") && !would.contains("OPTIONS http://{{"), "{would}");
     let would = said(&run("systems pause erp --for 2h --dry-run"));
     assert!(would.contains("pause would be done, and end by itself at 20"), "{would}");
     let would = said(&run("destinations pause erp --for 2h --dry-run"));

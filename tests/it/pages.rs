@@ -282,8 +282,11 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
     let hint = none["hint"].as_str().unwrap();
     assert!(status == 200 && none["count"] == 0, "{none}");
     assert!(hint.starts_with("none that fits is dead; ") && hint.contains("waiting"), "{hint}");
-    assert!(hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing`"), "{hint}");
-    let said = process.command(&["dead", "replay", "--destination", "billing"]);
+    assert!(
+        hint.contains("billing is paused since") && hint.contains("`omgate systems resume billing --reason WHY`"),
+        "{hint}"
+    );
+    let said = process.command(&["dead", "replay", "--destination", "billing", "--reason", "x"]);
     let text = String::from_utf8(said.stdout).unwrap();
     assert!(
         said.status.code() == Some(1) && text.contains("no delivery fits the choice\nnone that fits is dead;"),
@@ -306,9 +309,12 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
     let (_, dry) = process.change("/api/v1/deliveries/release", &some).await;
     assert_eq!((&dry["count"], &dry["waits"][0]["system"]), (&json!(1), &json!("billing")), "{dry}");
     assert_eq!((&dry["waits"][0]["code"], &dry["waits"][0]["can_resume"]), (&json!("paused"), &json!(true)));
-    let said = process.command(&["deliveries", "release", &id.to_string()]);
+    let said = process.command(&["deliveries", "release", &id.to_string(), "--reason", "x"]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success() && text.contains("until it is resumed: `omgate systems resume billing`"), "{text}");
+    assert!(
+        said.status.success() && text.contains("until it is resumed: `omgate systems resume billing --reason WHY`"),
+        "{text}"
+    );
     let (status, late) = process.change(&format!("/api/v1/deliveries/{id}/release"), &json!({})).await;
     assert!(status == 409 && late["detail"].as_str().unwrap().contains("is waiting"), "{late}");
     // A system that is called is not spoken of.

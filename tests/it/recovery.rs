@@ -171,7 +171,7 @@ async fn what_was_delivered_is_sent_again_as_a_delivery_of_its_own() {
     gateway.start(&[]).await;
     post(&gateway, notice("04l1", "006A", "desk")).await;
     let before = until(&gateway, 1, "delivered").await;
-    let twice = gateway.command(&["dead", "replay", "1"]);
+    let twice = gateway.command(&["dead", "replay", "1", "--reason", "x"]);
     assert!(!twice.status.success() && said(&twice).contains("delivery 1 is delivered, not dead"), "{}", said(&twice));
     let dry = gateway.command(&["deliveries", "replay", "1", "--dry-run"]);
     assert!(dry.status.success(), "{}", said(&dry));
@@ -228,7 +228,7 @@ async fn what_was_delivered_is_sent_again_as_a_delivery_of_its_own() {
         ["sent again as delivery 2 along route sell", "sent again as delivery 3 along route book"]
     );
     // Many by a filter need to say in which state.
-    let held = gateway.command(&["deliveries", "hold", "--route", "sell"]);
+    let held = gateway.command(&["deliveries", "hold", "--route", "sell", "--reason", "x"]);
     assert!(!held.status.success() && said(&held).contains("name --state"), "{}", said(&held));
     // A selection of what was delivered, by its state.
     let choose = json!({"route": "sell", "state": "delivered"});
@@ -297,7 +297,7 @@ async fn an_edited_dead_letter_goes_out_as_a_revision_that_salesforce_does_not_k
     std::fs::write(&file, "{\"Name\": \"Tisch & Co\"}").unwrap();
     let file = file.to_str().unwrap();
     let without = gateway.command(&["deliveries", "replay", "1", "--edit", file]);
-    assert!(said(&without).contains("needs a reason"), "{}", said(&without));
+    assert!(said(&without).contains("--reason <REASON>"), "{}", said(&without));
     let dry = gateway.command(&["dead", "replay", "1", "--edit", file, "--reason", "typo", "--dry-run"]);
     assert!(said(&dry).contains("+  \"Name\": \"Tisch & Co\""), "{}", said(&dry));
     let other = json!({"edit": {"fields": {"Id": "006B"}}, "reason": "x"});

@@ -54,9 +54,10 @@ pub(super) fn doubts_refusals(seen: &Seen) -> bool {
     seen.forgot_refused() || refused(seen).iter().any(|refused| refused.noted < refused.count)
 }
 
-/// How many POSTs are known that were refused on a day.
-pub(super) fn refused_on(seen: &Seen) -> u64 {
-    refused(seen).iter().map(|refused| u64::try_from(refused.count).unwrap_or(u64::MAX)).sum()
+/// How many POSTs are known that were refused on a day and of which nobody took note yet.
+pub(super) fn refused_since_noted(seen: &Seen) -> u64 {
+    let new = |refused: &Refused| refused.count.saturating_sub(refused.noted);
+    refused(seen).iter().map(|refused| u64::try_from(new(refused)).unwrap_or(u64::MAX)).sum()
 }
 
 impl Seen {
@@ -255,6 +256,7 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
     let (notifications, deliveries, at_end) = (on_it.notifications(), on_it.deliveries(), by_its_end.deliveries());
     let is_over = day < today;
     let sums = summary(&notifications, &deliveries, &at_end, is_over);
+    let aside = set_aside(&notifications);
     DayTold {
         day,
         previous: seen.first.filter(|first| *first < day).map(|_| day.plus(-1)),
@@ -263,7 +265,7 @@ pub(super) fn judge(seen: &Seen) -> DayTold {
         first: seen.first,
         verdict,
         ok: verdict == Verdict::NothingLost,
-        text: words(seen, verdict, &sums, (&equations, &absences, &doubts)),
+        text: words(seen, verdict, (&sums, &aside), (&equations, &absences, &doubts)),
         sources: sources(seen, &on_it),
         destinations: destinations(seen, &on_it, &by_its_end),
         open: open(seen, &on_it, &by_its_end),
@@ -459,30 +461,62 @@ fn refused(seen: &Seen) -> Vec<Refused> {
             (_, true) => format!("{count} POSTs were"),
             (_, false) => format!("at least {count} POSTs were"),
         };
+        let before = match noted {
+            0 => String::new(),
+            noted if noted == count => ", all of which were taken note of".to_owned(),
+            noted => format!(", {noted} of which were taken note of before, and {} are new", count - noted),
+        };
         let text = format!(
-            "{posts} refused by source {source}, the last at {}: Salesforce tries what was not taken again for 24 hours and \
-             drops it then; whether it was taken later cannot be told from what was refused, see the page Refused",
-            last_at.spoken()
+            "{posts} refused by source {source}, the last at {}{before}: Salesforce tries what was not taken again for 24 hours \
+             and drops it then; whether it was taken later cannot be told from what was refused: `omgate sources refused --day \
+             {}`, or the page Refused",
+            last_at.spoken(),
+            seen.day
         );
         Some(Refused { source: source.to_owned(), count, noted, last_at, text })
     };
     by_source.into_iter().filter_map(told).collect()
 }
 
-/// States that are not settled, or that need a person.
+/// What is set aside and never becomes a delivery by itself, the worst first, and what to do about it.
+const ASIDE: [(&str, &str); 3] = [
+    ("unreadable", "kept as they came: have them mended where they are made, and sent again"),
+    ("quarantined", "they wait for `omgate sources adopt SOURCE --organization ID`"),
+    ("unrouted", "they wait for a route that takes them, and `omgate notifications reroute`"),
+];
+
+/// Those of some notifications that were set aside.
+fn aside(counts: &NotificationCounts) -> impl Iterator<Item = (&'static str, i64, &'static str)> {
+    let counts = counts.by_name();
+    let count = move |kind: &str| counts.iter().find(|(known, _)| *known == kind).map_or(0, |(_, count)| *count);
+    ASIDE.into_iter().map(move |(kind, advice)| (kind, count(kind), advice)).filter(|(_, count, _)| *count > 0)
+}
+
+/// What was taken and goes nowhere, in a sentence; empty where there is none.
+fn set_aside(came: &NotificationCounts) -> String {
+    let each = |(kind, count, advice): (&str, i64, &str)| format!("{} {kind} ({advice})", grouped(count));
+    let all: Vec<String> = aside(came).map(each).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!(" But of what was taken these were delivered nowhere: {}.", all.join("; "))
+}
+
+/// States that are not settled, or that need a person: the worst first.
 fn unsettled(counts: &DeliveryCounts) -> impl Iterator<Item = (&'static str, i64)> {
-    let open = ["waiting", "blocked", "in_flight", "held", "dead"];
-    counts.by_name().into_iter().filter(move |(state, count)| open.contains(state) && *count > 0)
+    let counts = counts.by_name();
+    let count = move |state: &str| counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
+    let open = ["dead", "held", "blocked", "waiting", "in_flight"];
+    open.into_iter().map(move |state| (state, count(state))).filter(|(_, count)| *count > 0)
 }
 
 fn open(seen: &Seen, on_it: &Sums, by_its_end: &Sums) -> Vec<Open> {
     let (start, end) = (seen.day.start(), seen.day.plus(1).start());
     let mut all = Vec::new();
     for (source, counts) in &on_it.sources {
-        let aside = ["unrouted", "unreadable", "quarantined"];
-        for (kind, count) in counts.by_name().into_iter().filter(|(kind, count)| aside.contains(kind) && *count > 0) {
+        for (kind, count, advice) in aside(counts) {
             all.push(Open {
-                text: format!("source {source}: {} {kind}", grouped(count)),
+                text: format!("source {source}: {} {kind}: {advice}", grouped(count)),
                 command: format!(
                     "omgate notifications list --source {source} --kind {kind} --since {start} --until {end}"
                 ),
@@ -549,7 +583,12 @@ fn summary(came: &NotificationCounts, changed: &DeliveryCounts, at_end: &Deliver
 
 type Found<'f> = (&'f [Equation], &'f [&'f Absence], &'f [String]);
 
-fn words(seen: &Seen, verdict: Verdict, sums: &str, (equations, absences, doubts): Found<'_>) -> String {
+fn words(
+    seen: &Seen,
+    verdict: Verdict,
+    (sums, aside): (&str, &str),
+    (equations, absences, doubts): Found<'_>,
+) -> String {
     let day = seen.day;
     let so_far = if day < seen.now.day() { "" } else { " so far" };
     match verdict {
@@ -565,15 +604,15 @@ fn words(seen: &Seen, verdict: Verdict, sums: &str, (equations, absences, doubts
                 .map(|Noted { who, reason, .. }| format!("{who} took note of the POSTs that were refused ({reason})"));
             let noted: Vec<String> = noted.into_iter().chain(refusals).collect();
             if noted.is_empty() {
-                format!("Nothing was lost on {day}{so_far}: {sums}.")
+                format!("Nothing was lost on {day}{so_far}: {sums}.{aside}")
             } else {
                 // What the person found is not known here.
-                format!("Nothing that was taken on {day} was lost{so_far}: {sums}. {}.", noted.join("; "))
+                format!("Nothing that was taken on {day} was lost{so_far}: {sums}. {}.{aside}", noted.join("; "))
             }
         }
         Verdict::MayBeLost => format!(
             "Nothing that was taken on {day} was lost{so_far}: {sums}. Whether Salesforce dropped something cannot be \
-             known: {}.",
+             known: {}.{aside}",
             doubts.join("; ")
         ),
         Verdict::DoesNotBalance => {
@@ -667,6 +706,31 @@ mod tests {
         );
         assert_eq!(next.equations[0].text, "0 deliveries made = −3 waiting + 3 delivered");
         assert_eq!((next.previous, next.next, next.is_over), (Some(Day(10)), None, false));
+    }
+
+    #[test]
+    fn what_was_taken_and_goes_nowhere_is_named_the_worst_first() {
+        let mut odd = seen();
+        let counts = NotificationCounts {
+            received: 10,
+            unique: 10,
+            routed: 4,
+            unrouted: 1,
+            unreadable: 2,
+            quarantined: 3,
+            ..Default::default()
+        };
+        odd.rows[0].change = DayChange::Source { source: "crm".to_owned(), counts: counts.clone() };
+        odd.ledger.sources.insert("crm".to_owned(), counts.clone());
+        odd.ledger.notifications = counts;
+        let told = judge(&odd);
+        assert_eq!(told.verdict, Verdict::NothingLost, "{}", told.text);
+        let (_, aside) =
+            told.text.split_once(" But of what was taken these were delivered nowhere: 2 unreadable (").unwrap();
+        let place = |word: &str| aside.find(word).unwrap_or_else(|| panic!("{word}: {aside}"));
+        assert!(place("; 3 quarantined (") < place("; 1 unrouted ("), "{aside}");
+        assert!(told.open[0].text.starts_with("source crm: 2 unreadable: kept as they came"), "{}", told.open[0].text);
+        assert!(!judge(&seen()).text.contains("nowhere"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::admin::alarms;
 use crate::admin::api::Explained;
+use crate::admin::aside::Aside;
 use crate::admin::book;
 use crate::admin::needs::NeedsPerson;
 use crate::admin::outlook::Wait;
@@ -154,6 +155,8 @@ pub(in crate::admin) struct NotificationTold {
     deliveries: Vec<DeliveryView>,
     /// The values of the latest content, by path.
     values: Option<BTreeMap<String, String>>,
+    /// Why it was set aside, or which routes do not take it; none where every route takes it.
+    aside: Option<Aside>,
     /// Its fields in their order, each with its declared type.
     #[schema(nullable = false)]
     record: Option<Vec<(String, Option<String>)>>,

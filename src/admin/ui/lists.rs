@@ -22,24 +22,12 @@ const OWN: [&str; 1] = ["live"];
 /// What of a query are moments.
 const MOMENTS: [&str; 4] = ["since", "until", "changed_since", "changed_until"];
 
-/// A query in which `12h` stands for the moment that long ago.
+/// A query in which the moments of now stand for `12h` or `yesterday`: what is chosen later is what the list showed.
 fn with_moments(query: &str, now: Timestamp) -> String {
-    let moment = |value: &str| {
-        let (digits, unit) = value.split_at(value.len().saturating_sub(1));
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        let span: i64 = digits.parse::<i64>().ok()?.checked_mul(seconds)?.checked_mul(1_000)?;
-        Some(Timestamp(now.0.checked_sub(span)?).to_string())
-    };
     let pairs = url::form_urlencoded::parse(query.as_bytes()).map(|(name, value)| {
-        let value = if MOMENTS.contains(&name.as_ref()) && value.is_ascii() { moment(&value) } else { None }
-            .unwrap_or_else(|| value.into_owned());
-        (name.into_owned(), value)
+        let read = if name.ends_with("until") { Timestamp::end } else { Timestamp::beginning };
+        let moment = MOMENTS.contains(&name.as_ref()).then(|| read(&value, now).ok()).flatten();
+        (name.into_owned(), moment.map_or_else(|| value.into_owned(), |moment| moment.to_string()))
     });
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
@@ -177,7 +165,7 @@ struct Deliveries<'a> {
     next: Option<String>,
     /// For a change of all that is asked for.
     choose: String,
-    /// The verbs that fit the state that is asked for: verb, words, whether it needs a reason.
+    /// The verbs that fit the state that is asked for: verb, words, whether it ends a delivery.
     verbs: Vec<(&'static str, &'static str, bool)>,
 }
 
@@ -268,6 +256,7 @@ mod tests {
     fn a_span_is_the_moment_that_long_ago() {
         let now = Timestamp(7_200_000);
         assert_eq!(with_moments("since=1h&state=dead", now), "since=1970-01-01T01%3A00%3A00.000Z&state=dead");
+        assert_eq!(with_moments("until=1970-01-01", now), "until=1970-01-02T00%3A00%3A00.000Z");
         assert_eq!(with_moments("since=h&until=%E2%82%AC&text=1h", now), "since=h&until=%E2%82%AC&text=1h");
     }
 

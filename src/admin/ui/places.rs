@@ -78,14 +78,20 @@ pub(in crate::admin) async fn source(
 #[template(path = "refused.html")]
 struct Refused<'a> {
     shell: Shell,
+    /// Which are asked for, in words; empty: all.
+    asked: String,
     rows: Vec<Doc<'a>>,
 }
 
 pub(in crate::admin) async fn refused(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let filter = super::lists::parsed::<api::RefusedFilter>("limit=100")?;
+    let filter = super::lists::parsed::<api::RefusedFilter>(&query_of(&request, &[], &[("limit", "100")]))?;
+    let (source, day) = (asked(&request, "source"), asked(&request, "day"));
+    let by = if source.is_empty() { String::new() } else { format!("by source {source} ") };
+    let on = if day.is_empty() { String::new() } else { format!("of {day} (UTC)") };
     let found = read(api::refused(admin, filter, caller.clone()).await).await?.document;
     let rows = Doc::new(&found).list();
-    page(&Refused { shell: Shell::new(&request, &caller, "/refused", "Refused"), rows })
+    let asked = format!("{by}{on}").trim_end().to_owned();
+    page(&Refused { shell: Shell::new(&request, &caller, "/refused", "Refused"), asked, rows })
 }
 
 #[derive(Template)]

@@ -9,7 +9,6 @@ use super::lists::parsed;
 use super::{Page, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::{Admin, api, book, day, keep, reload, what_if as comparing};
-use crate::clock::Day;
 use crate::store::AuditFilter;
 
 #[derive(Template)]
@@ -28,7 +27,7 @@ struct Audit<'a> {
 
 pub(in crate::admin) async fn audit(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
     let query = query_of(&request, &[], &[("limit", "100")]);
-    let filter = parsed::<AuditFilter>(&of_days(&query))?;
+    let filter = parsed::<AuditFilter>(&query)?;
     let answer = read(keep::audit(admin, filter).await).await?;
     let rows = Doc::new(&answer.document).list();
     let last = rows.last().filter(|_| rows.len() >= 100).map(|row| row.at("id").text());
@@ -51,20 +50,6 @@ pub(in crate::admin) async fn audit(admin: web::Data<Admin>, request: HttpReques
         to: of("to"),
         next,
     })
-}
-
-/// A query in which days are the moments at which they begin, and at which the last of them ends.
-fn of_days(query: &str) -> String {
-    let mut moments = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let moment = match (name.as_ref(), value.parse::<Day>()) {
-            ("from", Ok(day)) => Some(day.start()),
-            ("to", Ok(day)) => Some(day.plus(1).start()),
-            _ => None,
-        };
-        moments.append_pair(&name, &moment.map_or_else(|| value.into_owned(), |moment| moment.to_string()));
-    }
-    moments.finish()
 }
 
 #[derive(Template)]
@@ -137,16 +122,4 @@ pub(in crate::admin) async fn what_if(admin: web::Data<Admin>, request: HttpRequ
         problem,
         found: Doc::new(&found),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_days_of_a_query_are_moments_and_the_last_one_belongs_to_it() {
-        let query = of_days("who=alice&from=2026-01-31&to=2026-01-31");
-        assert_eq!(query, "who=alice&from=2026-01-31T00%3A00%3A00.000Z&to=2026-02-01T00%3A00%3A00.000Z");
-        assert_eq!(of_days("from=2026-01-31T06%3A00%3A00Z"), "from=2026-01-31T06%3A00%3A00Z");
-    }
 }

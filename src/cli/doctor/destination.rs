@@ -56,14 +56,20 @@ pub(super) fn at_home(patient: &Patient<'_>) -> Findings {
 pub(super) fn plan(patient: &Patient<'_>) -> Findings {
     let mut findings = at_home(patient);
     let shown = &patient.whereabouts.shown;
-    findings
-        .skip("connection", format!("would look up the name of {shown}, connect, and shake hands where it is https"));
+    // As far as no message fills it in: the rest is left out of a question.
+    let asked = shown.split("{{").next().unwrap_or_default().trim();
+    let reached = format!("would look up the name of {asked}, connect, and shake hands where it is https");
+    findings.skip("connection", reached);
     if patient.target.has_credentials() {
         findings.skip("credentials", "would be sent with the question, after a token was fetched where they need one");
     }
+    let holes =
+        if asked == shown.trim() { String::new() } else { format!(" (of {shown} so much as no message fills in)") };
     let question = match patient.whereabouts.operation {
-        Some(_) => format!("would send GET {shown}?wsdl, and OPTIONS {shown} where that gives none; never a POST"),
-        None => format!("would send OPTIONS {shown}; never a POST"),
+        Some(_) => {
+            format!("would send GET {asked}?wsdl, and OPTIONS {asked} where that gives none{holes}; never a POST")
+        }
+        None => format!("would send OPTIONS {asked}{holes}; never a POST"),
     };
     findings.skip("answer", question);
     findings

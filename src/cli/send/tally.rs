@@ -80,6 +80,8 @@ pub struct Problem {
     pub kind: String,
     /// How often.
     pub count: u64,
+    /// How many notifications were in those envelopes.
+    pub notifications: u64,
     /// The first of them, in full.
     pub first: String,
 }
@@ -102,12 +104,12 @@ pub(super) enum Outcome {
 pub(super) struct Tally {
     pub(super) progress: Progress,
     latencies: Latencies,
-    problems: BTreeMap<(String, String), (u64, String)>,
+    problems: BTreeMap<(String, String), Problem>,
 }
 
 impl Tally {
-    /// One sending is over; `answered` is the time until the whole answer was there, if one was.
-    pub(super) fn count(&mut self, outcome: &Outcome, answered: Option<Duration>) {
+    /// One sending of so many notifications is over; `answered` is the time until the whole answer was there, if one was.
+    pub(super) fn count(&mut self, outcome: &Outcome, notifications: u32, answered: Option<Duration>) {
         if let Some(time) = answered {
             self.latencies.add(time);
         }
@@ -115,15 +117,15 @@ impl Tally {
             Outcome::Ack => self.progress.acks += 1,
             Outcome::Nack => {
                 self.progress.nacks += 1;
-                self.problem("nack", "SOAP response was a nack");
+                self.problem("nack", "SOAP response was a nack", notifications);
             }
             Outcome::Fault(reason) => {
                 self.progress.faults += 1;
-                self.problem("fault", reason);
+                self.problem("fault", reason, notifications);
             }
             Outcome::Error(kind, text) => {
                 self.progress.errors += 1;
-                self.problem(kind, text);
+                self.problem(kind, text, notifications);
             }
         }
     }
@@ -132,8 +134,7 @@ impl Tally {
     pub(super) fn summary(self, took: Duration, seed: u64, interrupted: bool) -> Summary {
         let seconds = took.as_secs_f64();
         let sendings = self.progress.envelopes.saturating_add(self.progress.retries);
-        let mut problems: Vec<Problem> =
-            self.problems.into_iter().map(|((kind, _), (count, first))| Problem { kind, count, first }).collect();
+        let mut problems: Vec<Problem> = self.problems.into_values().collect();
         problems.sort_by_key(|problem| std::cmp::Reverse(problem.count));
         Summary {
             progress: self.progress,
@@ -148,12 +149,15 @@ impl Tally {
         }
     }
 
-    fn problem(&mut self, kind: &str, text: &str) {
+    fn problem(&mut self, kind: &str, text: &str, notifications: u32) {
         let mut key = (kind.to_owned(), alike(text));
         if !self.problems.contains_key(&key) && self.problems.len() >= PROBLEMS_MAX {
             key = ("other".to_owned(), String::new());
         }
-        self.problems.entry(key).or_insert_with(|| (0, cut(text))).0 += 1;
+        let new = Problem { kind: key.0.clone(), count: 0, notifications: 0, first: cut(text) };
+        let known = self.problems.entry(key).or_insert(new);
+        known.count += 1;
+        known.notifications += u64::from(notifications);
     }
 }
 
@@ -248,13 +252,15 @@ mod tests {
     fn problems_that_differ_in_ids_only_are_counted_together() {
         let mut tally = Tally::default();
         for number in 0..1_000 {
-            tally.count(&Outcome::Fault(format!("notification 04l{number} of it is no message")), None);
-            tally.count(&Outcome::Error("HTTP 503".to_owned(), "busy".to_owned()), None);
+            tally.count(&Outcome::Fault(format!("notification 04l{number} of it is no message")), 3, None);
+            tally.count(&Outcome::Error("HTTP 503".to_owned(), "busy".to_owned()), 1, None);
         }
-        tally.count(&Outcome::Error("HTTP 503".to_owned(), "x".repeat(10_000)), None);
+        tally.count(&Outcome::Error("HTTP 503".to_owned(), "x".repeat(10_000)), 1, None);
         let summary = tally.summary(Duration::from_secs(1), 0, false);
         assert_eq!(summary.problems.len(), 3);
         assert_eq!(summary.problems[0].count, 1_000);
+        let faults = summary.problems.iter().find(|problem| problem.kind == "fault").unwrap();
+        assert_eq!((faults.count, faults.notifications), (1_000, 3_000), "an envelope carries several");
         assert!(summary.problems.iter().any(|problem| problem.first == "notification 04l0 of it is no message"));
         assert!(summary.problems.iter().all(|problem| problem.first.chars().count() <= TEXT_MAX + 1));
     }
@@ -265,7 +271,7 @@ mod tests {
         for number in 0..26 * 26 {
             let letter = |n: u8| char::from(b'a' + n % 26);
             let text = format!("{}{}", letter((number / 26) as u8), letter((number % 26) as u8));
-            tally.count(&Outcome::Fault(text), None);
+            tally.count(&Outcome::Fault(text), 1, None);
         }
         let summary = tally.summary(Duration::from_secs(1), 0, false);
         assert_eq!(summary.problems.len(), PROBLEMS_MAX + 1);

@@ -67,7 +67,8 @@ async fn an_organization_of_which_nothing_is_quarantined_is_written_only_on_purp
     assert!(gateway.post("/om/orders", sandbox_notice(1)).await.unwrap().is_ack());
     let before = fs::read_to_string(gateway.config()).unwrap();
     let other = |more: &[&str]| {
-        let arguments = ["sources", "adopt", "orders", "--organization", "00D98000000wxyyEAA", "--write"];
+        let arguments =
+            ["sources", "adopt", "orders", "--organization", "00D98000000wxyyEAA", "--write", "--reason", "x"];
         let output = gateway.command(&[&arguments, more].concat());
         (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
     };

@@ -196,6 +196,8 @@
     byId("command-rate").value = "";
     byId("command-until").value = "";
     byId("command-newer").checked = false;
+    byId("command-failing").checked = false;
+    wants("command-failing", false);
     byId("command-sample").replaceChildren();
     byId("command-orphans").value = "";
     byId("command-resume").checked = false;
@@ -235,14 +237,20 @@
         if (found.outdated && found.outdated.length) {
           text += ` Of the first ${found.sample.length}, ${found.outdated.length} would be refused: a newer state of the record was already delivered.`;
         }
-        for (const one of found.failing || []) text += ` Of delivery ${one.delivery_id} no call can be made: ${one.reason}.`;
+        const failing = found.failing || [];
+        for (const one of failing) text += ` Of delivery ${one.delivery_id} no call can be made: ${one.reason}.`;
+        if (failing.length && failing.length === found.tried) {
+          text += ` All ${found.tried} that were tried would fail again: mend the configuration first.`;
+          wants("command-failing", true);
+        }
         byId("command-yes").disabled = found.count === 0;
         sampleOf(found);
       } else if (found && found.files) {
         own.orphans = orphansOf(found);
         text = reloadTold(found);
       } else if (found && found.replay && found.replay.error) {
-        throw new Error(found.replay.error);
+        text = `It would die again at once, for no call can be made: ${found.replay.error}. Mend that first.`;
+        wants("command-failing", true);
       } else if (found && found.replay && found.replay.call) {
         text = `It would call: ${found.replay.call.request_line}`;
         waitsTold(own, found);
@@ -269,6 +277,19 @@
     byId("command-yes").disabled = false;
   };
 
+  // What could not be done stays in the dialog, a line each; the rest is done.
+  const failedTold = (failed) => {
+    const list = document.createElement("ul");
+    for (const one of failed.slice(0, 100)) {
+      const item = document.createElement("li");
+      item.textContent = `${one.notification_id}: ${one.reason}`;
+      item.className = "bad";
+      list.append(item);
+    }
+    byId("command-text").textContent = `${failed.length.toLocaleString()} could not be done; the rest is.`;
+    byId("command-sample").replaceChildren(list);
+  };
+
   const confirm = async () => {
     if (byId("command-yes").disabled) return;
     const own = pending;
@@ -290,6 +311,7 @@
     if (!button.hasAttribute("data-without-reason")) order.reason = reason;
     if (byId("command-rate").value) order.rate = Number(byId("command-rate").value);
     if (byId("command-newer").checked) order.even_if_newer = true;
+    if (byId("command-failing").checked) order.even_if_failing = true;
     if (byId("command-until").value) order.until = new Date(byId("command-until").value).toISOString();
     if (orphans) order.orphans = orphans;
     byId("command-yes").disabled = true;
@@ -297,14 +319,17 @@
     try {
       let answer = await call("POST", command, order);
       // What is done in parts says where the next begins.
+      const failed = [...((answer && answer.failed) || [])];
       while (answer && typeof answer.next === "number") {
         toast(`${button.dataset.verb}: on the way…`);
         answer = await call("POST", command, { ...order, after: answer.next });
+        failed.push(...((answer && answer.failed) || []));
       }
       if (byId("command-resume").checked) {
         for (const system of own.resume || []) await call("POST", `/api/v1/systems/${encodeURIComponent(system)}/resume`, { reason });
       }
       if (button.hasAttribute("data-result")) { told(answer); return; }
+      if (failed.length) { failedTold(failed); return; }
       dialog.close();
       if (answer && answer.id !== undefined && answer.total !== undefined) {
         follow(answer);
