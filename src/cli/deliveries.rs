@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, ReasonedArgs, UnmaskArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
 use crate::cli::{jobs, print};
 use crate::delivery::State;
 
@@ -86,7 +86,7 @@ struct SomeArgs {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::cli::client::{AdminArgs, ChangeArgs, Client, ReasonedArgs, VerbArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, VerbArgs};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 use crate::clock::Timestamp;
@@ -49,7 +49,7 @@ pub struct OneArgs {
     /// The destination's name.
     name: String,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 /// One that is paused.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::cli::client::{AdminArgs, Client, ReasonedArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
 
 /// How often a job is looked at.
@@ -42,7 +42,7 @@ struct OneArgs {
     /// The job's id.
     id: u64,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 /// Runs `omgate jobs`.

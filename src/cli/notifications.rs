@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, Client, RateArgs, ReasonedArgs, UnmaskArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::{moment, print};
 use crate::clock::Timestamp;
@@ -89,7 +89,7 @@ struct RerouteArgs {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 /// Runs `omgate notifications`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::client::ReasonedArgs;
+use crate::cli::client::ChangeArgs;
 use crate::clock::{SystemClock, Timestamp};
 use crate::config;
 
@@ -12,7 +12,7 @@ use crate::config;
 #[derive(Debug, clap::Args)]
 pub struct PauseArgs {
     #[command(flatten)]
-    pub(in crate::cli) change: ReasonedArgs,
+    pub(in crate::cli) change: ChangeArgs,
     /// When it ends by itself, such as 2026-12-01T06:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "span")]
     until: Option<Timestamp>,

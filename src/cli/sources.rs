@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{ChangeArgs, Client, ReasonedArgs, VerbArgs};
+use crate::cli::client::{ChangeArgs, Client, VerbArgs};
 use crate::cli::destinations::encoded;
 use crate::cli::{moment, print};
 use crate::clock::Day;
@@ -68,7 +68,7 @@ pub enum Verb {
         refused_on: Option<Day>,
         #[command(flatten)]
         #[expect(missing_docs, reason = "its own fields are the arguments")]
-        change: ReasonedArgs,
+        change: ChangeArgs,
     },
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, ReasonedArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs};
 use crate::cli::destinations::{encoded, say_goes_on};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
@@ -37,7 +37,7 @@ struct OneArgs {
     /// The system's name.
     name: String,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -190,7 +190,7 @@ async fn a_day_is_judged_alike_by_the_api_and_the_command_and_what_may_be_lost_i
     assert!(code == 1 && text.contains("1 POST was refused by source orders, the last at "), "{text}");
     let note = |more: &[&str]| run(&gateway, &[&["sources", "acknowledge", "--refused-on", "today"], more].concat());
     let (code, text) = note(&[]);
-    assert!(code == 2 && text.contains("--reason <REASON>"), "{text}");
+    assert!(code == 1 && text.contains("needs a reason"), "{text}");
     let (code, text) = note(&["--dry-run"]);
     assert!(code == 0 && text.contains("would take note of that"), "{text}");
     assert_eq!(run(&gateway, &["ledger", "--day", "today"]).0, 1, "it was only asked");

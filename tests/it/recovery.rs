@@ -297,7 +297,7 @@ async fn an_edited_dead_letter_goes_out_as_a_revision_that_salesforce_does_not_k
     std::fs::write(&file, "{\"Name\": \"Tisch & Co\"}").unwrap();
     let file = file.to_str().unwrap();
     let without = gateway.command(&["deliveries", "replay", "1", "--edit", file]);
-    assert!(said(&without).contains("--reason <REASON>"), "{}", said(&without));
+    assert!(said(&without).contains("needs a reason"), "{}", said(&without));
     let dry = gateway.command(&["dead", "replay", "1", "--edit", file, "--reason", "typo", "--dry-run"]);
     assert!(said(&dry).contains("+  \"Name\": \"Tisch & Co\""), "{}", said(&dry));
     let other = json!({"edit": {"fields": {"Id": "006B"}}, "reason": "x"});

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
-use crate::cli::client::{AdminArgs, Client, RateArgs, ReasonedArgs};
+use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs};
 use crate::cli::print;
 use crate::config;
 use crate::wsdl;
@@ -33,7 +33,7 @@ pub struct Args {
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
-    change: ReasonedArgs,
+    change: ChangeArgs,
 }
 
 /// What was done, for people and for scripts.
