@@ -21,7 +21,7 @@ use crate::admin::oidc::People;
 use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
-use crate::dispatch::{Dispatch, Plan};
+use crate::dispatch::{Dispatch, Plan, States};
 use crate::facts::{DestinationFacts, Facts};
 use crate::gateway::certificates::Certificates;
 use crate::gateway::heralds::Telling;
@@ -29,7 +29,7 @@ use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::sealed::{SharedKeys, rekey};
-use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
+use crate::store::{By, Store, StoreError, StoredConfig, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::{Alarms, Metrics, Traces};
 
 /// Deliveries discarded in one command.
@@ -343,12 +343,9 @@ impl Reloader {
             ..
         } = loaded;
         let facts = Arc::new(facts);
-        let now = self.clock.now();
-        rekey::note(&*self.store, &encryption, now).await?;
-        let version = self.store.save_config(stored, now).await?;
-        let states = self.dispatch.states(&plan).await?;
-        let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
-        self.store.take_config(taken.clone()).await?;
+        rekey::note(&*self.store, &encryption, self.clock.now()).await?;
+        let (taken, states) = self.note(stored, &plan, order).await?;
+        let version = taken.version;
 
         super::series::begin(&self.metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         // Before all else: what is written by the new plan is read by it.
@@ -356,13 +353,9 @@ impl Reloader {
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
         let adopted = self.dispatch.adopt(Arc::clone(&plan), version, states);
         let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
-        let (limits, served) = (server.limits.clone(), sources.clone());
-        let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
-        let outgoing = self.desk.adopt(rules);
-        self.edge.adopt(served, limits);
-        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
-        self.edge.take(Front { tls, proxy: server.proxy.clone() });
-        self.certificates.look();
+        let limits = server.limits.clone();
+        let rules = intake::Rules { sources: sources.clone(), routes, limits, config_version: version };
+        let outgoing = self.serve(rules, &server);
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms {
@@ -388,6 +381,32 @@ impl Reloader {
         self.tell(order, &reloaded);
         self.settle_in(order, &reloaded, outgoing).await;
         Ok(reloaded)
+    }
+
+    /// Keeps that a configuration is in force from here on; and what is known of its systems.
+    async fn note(
+        &self,
+        stored: StoredConfig,
+        plan: &Plan,
+        order: &Order,
+    ) -> Result<(TakenConfig, States), StoreError> {
+        let now = self.clock.now();
+        let version = self.store.save_config(stored, now).await?;
+        let states = self.dispatch.states(plan).await?;
+        let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
+        self.store.take_config(taken.clone()).await?;
+        Ok((taken, states))
+    }
+
+    /// What is posted to a new path finds its desk: so the desk comes first.
+    fn serve(&self, rules: intake::Rules, server: &Server) -> Outgoing {
+        let (served, limits) = (rules.sources.clone(), rules.limits.clone());
+        let outgoing = self.desk.adopt(rules);
+        self.edge.adopt(served, limits);
+        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
+        self.edge.take(Front { tls, proxy: server.proxy.clone() });
+        self.certificates.look();
+        outgoing
     }
 
     fn tell(&self, order: &Order, reloaded: &Reloaded) {
