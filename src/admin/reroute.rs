@@ -94,17 +94,33 @@ pub(super) async fn to_its_end<T: Send + 'static>(
 }
 
 async fn carry_out(admin: web::Data<Admin>, order: Order, pace: Pace, person: Person) -> Result<Found, StoreError> {
-    let source = order.source.as_deref().unwrap_or("*");
-    let audit = async |count, result: &str| {
-        admin.audit(By::new(person.0.clone(), &order.reason), "reroute", ("source", source), count, result).await;
-    };
-    let found = look(&admin, &order, pace, async || audit(0, BEGUN).await).await?;
+    let by = By::new(person.0, &order.reason);
+    let noted = Noted { admin: &admin, by, verb: "reroute", source: order.source.as_deref().unwrap_or("*") };
+    let found = look(&admin, &order, pace, &noted).await?;
     if !order.dry_run && found.looked_at > 0 {
         let Found { routed, deliveries, .. } = found;
-        audit(routed, "done").await;
+        noted.ended(routed, "done").await;
         tracing::info!(routed, deliveries, reason = order.reason, "a person had unrouted notifications routed again");
     }
     Ok(found)
+}
+
+/// A routing as the audit log has it: when it begins, for the gateway may end before it does, and what came of it.
+pub(super) struct Noted<'a> {
+    pub(super) admin: &'a Admin,
+    pub(super) by: By,
+    pub(super) verb: &'static str,
+    pub(super) source: &'a str,
+}
+
+impl Noted<'_> {
+    pub(super) async fn begun(&self) {
+        self.ended(0, BEGUN).await;
+    }
+
+    pub(super) async fn ended(&self, count: u64, result: &str) {
+        self.admin.audit(self.by.clone(), self.verb, ("source", self.source), count, result).await;
+    }
 }
 
 /// How many notifications a call looks at.
@@ -113,9 +129,9 @@ pub(super) fn at_once(pace: Pace) -> u32 {
 }
 
 /// What the audit log says before the first is routed: the gateway may end before the last is.
-pub(super) const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
+const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
 
-async fn look(admin: &Admin, order: &Order, pace: Pace, begun: impl AsyncFnOnce()) -> Result<Found, StoreError> {
+async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: order.source.clone(),
         kind: Some("unrouted".to_owned()),
@@ -126,7 +142,7 @@ async fn look(admin: &Admin, order: &Order, pace: Pace, begun: impl AsyncFnOnce(
     let unrouted = admin.store.notifications(filter).await?;
     let mut found = Found { next: unrouted.next, ..Found::default() };
     if !order.dry_run && !unrouted.is_empty() {
-        begun().await;
+        noted.begun().await;
     }
     for view in unrouted {
         found.looked_at += 1;
