@@ -42,6 +42,7 @@ mod metrics;
 pub mod moving;
 mod names;
 mod needs;
+mod number;
 pub mod oidc;
 mod openapi;
 mod outlook;
