@@ -21,7 +21,6 @@ use crate::admin::{self, Admin, Terms};
 use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded, StoreSettings};
 use crate::deliver;
-use crate::delivery::ConfigVersion;
 use crate::dispatch::{self, Dispatch};
 use crate::gateway::open::{OpenError, Opened};
 use crate::intake::{self, Desk};
@@ -578,7 +577,7 @@ impl Parts {
         let senses = Senses::new(telling, loaded.collector, &opened.clock);
         let named = names.iter().map(String::as_str);
         series::begin(&senses.metrics, named, &plan, &senses.telling.load().alarming);
-        let dispatch = way_out(&opened, &senses, (&plan, taken.version), &resumed).await?;
+        let dispatch = way_out(&opened, &senses, &plan, (&taken, &resumed)).await?;
         listen(&opened.store, &dispatch);
         let sources: Vec<_> = loaded.sources.into_iter().map(Arc::new).collect();
         let terms = Terms {
@@ -775,13 +774,13 @@ async fn come_into_force(
 async fn way_out(
     opened: &Opened,
     senses: &Senses,
-    (plan, config_version): (&Arc<dispatch::Plan>, ConfigVersion),
-    resumed: &HashSet<String>,
+    plan: &Arc<dispatch::Plan>,
+    (taken, resumed): (&TakenConfig, &HashSet<String>),
 ) -> StoreResult<Arc<Dispatch>> {
     let parts = dispatch::Parts {
         store: Arc::clone(&opened.store),
         plan: Arc::clone(plan),
-        config_version,
+        config_version: taken.version,
         recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
         transport: Arc::new(deliver::Http),
         clock: Arc::clone(&opened.clock),
