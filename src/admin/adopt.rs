@@ -90,8 +90,8 @@ async fn carry_out(
     pace: Pace,
     person: Person,
 ) -> Result<Found, StoreError> {
-    let noted = Noted { admin: &admin, by: By::new(person.0, &order.reason), verb: "adopt", source: &source };
-    let found = look(&admin, (&source, in_force), &order, pace, &noted).await?;
+    let noted = Noted::new(&admin, By::new(person.0, &order.reason), "adopt", &source);
+    let found = noted.seen_through(look(&admin, (&source, in_force), &order, pace, &noted).await).await?;
     if in_force && !order.dry_run && found.waiting > 0 {
         let Found { routed, deliveries, .. } = found;
         let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
