@@ -3,10 +3,10 @@
 //! What is under way ends as it began: each envelope is routed, and each call made, by the configuration that it met.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -18,8 +18,8 @@ use tracing::Instrument as _;
 use crate::account::Account;
 use crate::admin::Terms;
 use crate::admin::oidc::People;
-use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
-use crate::clock::SharedClock;
+use crate::admin::reload::{Changed, Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
+use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan, States};
 use crate::facts::{DestinationFacts, Facts};
@@ -505,16 +505,30 @@ impl Reload for Reloader {
         self.known().standing.clone()
     }
 
-    fn changed(&self) -> BoxFuture<'_, Vec<String>> {
+    fn changed(&self) -> BoxFuture<'_, Changed> {
         let seen = self.known().seen.clone();
+        let is_watched = self.watched().is_on;
         let look = tokio::task::spawn_blocking(move || {
             let now = seen.now();
-            let others = seen.paths().filter(|path| !seen.agrees(&now, path));
-            others.map(|path| path.to_string_lossy().into_owned()).collect()
+            let others: Vec<&Path> = seen.paths().filter(|path| !seen.agrees(&now, path)).collect();
+            let at = others.iter().filter_map(|path| written_at(path)).max();
+            let files = others.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
+            Changed { files, at, is_watched }
         });
         // A file system that hangs must hang nothing else.
-        async move { tokio::time::timeout(LOOKING, look).await.ok().and_then(Result::ok).unwrap_or_default() }.boxed()
+        async move {
+            let looked = tokio::time::timeout(LOOKING, look).await.ok().and_then(Result::ok);
+            looked.unwrap_or(Changed { is_watched, ..Changed::default() })
+        }
+        .boxed()
     }
+}
+
+/// When a file was written, as its file system says.
+fn written_at(path: &Path) -> Option<Timestamp> {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Timestamp)
 }
 
 /// Discards what a reload left without a way, in small steps.
@@ -583,7 +597,7 @@ pub(super) fn wait_max(plan: &Plan) -> Duration {
 /// What is another in a new configuration.
 fn differences(known: &Known, loaded: &Loaded, facts: &Facts) -> Reloaded {
     let files: BTreeSet<_> = known.seen.paths().chain(loaded.seen.paths()).collect();
-    let differs = |path: &&std::path::Path| !known.seen.agrees(&loaded.seen, path);
+    let differs = |path: &&Path| !known.seen.agrees(&loaded.seen, path);
     let files: Vec<String> =
         files.into_iter().filter(differs).map(|path| path.to_string_lossy().into_owned()).collect();
     let (before, after) = (names(&known.plan, &known.sources), {
