@@ -665,6 +665,7 @@ impl Parts {
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             answers: admin::Answers::default(),
+            since: self.opened.clock.now(),
             plan: Box::new(move |stored| desk.plan(stored)),
             plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
             edit: Box::new(move |stored, edits| editor.edit(stored, edits)),

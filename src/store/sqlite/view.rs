@@ -39,7 +39,7 @@ pub(super) fn forget(books: &Books, list: &str, name: &str) -> Result<SavedView,
 
 fn find(books: &Books, list: &str, name: &str) -> Result<Option<SavedView>, Failure> {
     let sql = "SELECT list, name, query, saved_by, saved_at FROM saved_view WHERE list = ?1 AND name = ?2";
-    Ok(books.find(sql, (list, name), read)?)
+    books.find(sql, (list, name), read)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<SavedView> {
