@@ -162,7 +162,7 @@ mod tests {
             ["notification", "attempt", "delivery", "kept", "refused", "system", "searched", "saved_view"]
         );
         let behind = PayloadTable::next(&mark, Some((7, "x".to_owned()))).unwrap();
-        assert_eq!((behind.table, behind.id, behind.name.as_str()), (6, 7, "x"));
+        assert_eq!((behind.table, behind.id, behind.name.as_str()), (7, 7, "x"));
     }
 
     #[test]
