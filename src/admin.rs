@@ -14,7 +14,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpMessage, HttpResponse, web};
 use tracing::Instrument as _;
 
-use crate::clock::SharedClock;
+use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
 use crate::facts::Considered;
@@ -43,6 +43,7 @@ mod metrics;
 pub mod moving;
 mod names;
 mod needs;
+mod number;
 pub mod oidc;
 mod openapi;
 mod outlook;
@@ -58,7 +59,9 @@ mod series;
 mod session;
 mod throttle;
 mod token;
+mod unended;
 mod unwritten;
+mod views;
 mod ui;
 pub mod what_if;
 pub mod workbench;
@@ -109,6 +112,8 @@ pub struct Admin {
     pub alarms: Arc<Alarms>,
     /// Time.
     pub clock: SharedClock,
+    /// Since when it shows and changes things: what began before has nobody here who ends it.
+    pub since: Timestamp,
     /// Set once the gateway stops: it is no longer ready.
     pub closing: Arc<AtomicBool>,
     /// Changes of many deliveries that are under way.

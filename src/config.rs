@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use crate::account::{Account, Right};
 use crate::cipher::Keyring;
 use crate::deliver::Target;
+use crate::deliver::egress::Egress;
 use crate::dispatch::{self, Plan, System};
 use crate::facts::Facts;
 use crate::masking::Masks;
@@ -337,19 +338,8 @@ fn read(name: String, text: &str, files: &Files, environment: secret::Environmen
 fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let root = Section::new(desk, table, Spot { key: String::new(), span: 0..0 });
     let egress = egress::egress(&root);
-    let server = server::server(&root, &egress);
-    let accounts = account::accounts(&root);
-    if server.four_eyes && accounts.len() < 2 && server.oidc.is_none() {
-        let section = root.section("server");
-        let spot = section.map_or_else(|| root.spot_of("server"), |section| section.spot_of("four_eyes"));
-        desk.error(&spot, "needs two people who log in: two [[account]], or [server.oidc]");
-    }
-    warn_of_nobody(desk, &root, &accounts, server.oidc.as_ref());
-    let (store, encryption) = server::store(&root);
-    let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
-    let retention = retention::retention(&root);
-    let alarms = alarms::alarms(&root, &egress, &server.name);
-    let collector = telemetry::telemetry(&root, &egress, &server.name);
+    let Around { server, accounts, store, encryption, is_encrypted, retention, alarms, collector } =
+        around(desk, &root, &egress);
     let tables = table::tables(&root);
     let (sources, declarations) = source::sources(&root);
     let destinations = destination::destinations(&root, &tables);
@@ -358,37 +348,26 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     let built = route::routes(&root, &parts);
     let systems = destination::systems(&root, &destinations);
     warn_of_idle(desk, &root, &sources, &destinations, &built);
-    if root.is_yet_to_be_filled() && !desk.has_failed() {
-        let reason =
-            "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
-        desk.warning(&root.spot_of("source"), reason);
-    }
     let targets: Vec<Option<Target>> =
         destinations.iter().map(|configured| destination::target(&root, configured, &destinations, &egress)).collect();
     if desk.has_failed() {
         root.finish();
         return None;
     }
-    let facts = facts::facts(
-        &root,
-        &facts::Parts {
-            sources: &sources,
-            declarations: &declarations,
-            destinations: &destinations,
-            systems: &systems,
-            built: &built,
-        },
-    );
+    let parts = facts::Parts {
+        sources: &sources,
+        declarations: &declarations,
+        destinations: &destinations,
+        systems: &systems,
+        built: &built,
+    };
+    let facts = facts::facts(&root, &parts);
     root.finish();
     if desk.has_failed() {
         return None;
     }
     let by_hand = destinations.iter().map(|configured| (configured.name.clone(), ByHand::of(configured))).collect();
-    let hold_unknown = destinations
-        .iter()
-        .filter(|configured| configured.unknown == OnUnknown::Hold)
-        .map(|configured| configured.name.clone())
-        .collect();
+    let hold_unknown = hold_unknown(&destinations);
     let routes = routes(&built, &sources, &destinations);
     let plan = plan(built, &sources, destinations, targets, systems)?;
     let mut remembered: BTreeMap<String, String> = desk.files.remembered();
@@ -416,6 +395,40 @@ fn build(desk: &Desk<'_>, table: &DeTable<'_>, text: &str) -> Option<Loaded> {
     })
 }
 
+/// What is said of the gateway itself, around its flows.
+struct Around {
+    server: Server,
+    accounts: Vec<Account>,
+    store: StoreSettings,
+    encryption: Keyring,
+    is_encrypted: bool,
+    retention: Retention,
+    alarms: Alarming,
+    collector: Option<crate::telemetry::Collector>,
+}
+
+fn around(desk: &Desk<'_>, root: &Section<'_, '_>, egress: &Egress) -> Around {
+    let server = server::server(root, egress);
+    let accounts = account::accounts(root);
+    if server.four_eyes && accounts.len() < 2 && server.oidc.is_none() {
+        let section = root.section("server");
+        let spot = section.map_or_else(|| root.spot_of("server"), |section| section.spot_of("four_eyes"));
+        desk.error(&spot, "needs two people who log in: two [[account]], or [server.oidc]");
+    }
+    warn_of_nobody(desk, root, &accounts, server.oidc.as_ref());
+    let (store, encryption) = server::store(root);
+    let is_encrypted = root.section("store").is_some_and(|store| store.is_table("encryption"));
+    let retention = retention::retention(root);
+    let alarms = alarms::alarms(root, egress, &server.name);
+    let collector = telemetry::telemetry(root, egress, &server.name);
+    Around { server, accounts, store, encryption, is_encrypted, retention, alarms, collector }
+}
+
+fn hold_unknown(destinations: &[Configured]) -> Vec<String> {
+    let held = destinations.iter().filter(|configured| configured.unknown == OnUnknown::Hold);
+    held.map(|configured| configured.name.clone()).collect()
+}
+
 /// Where people log in, somebody must be able to do what has to be done; where nobody is named, all is open to the machine.
 fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account], oidc: Option<&Oidc>) {
     if accounts.is_empty() && oidc.is_none() {
@@ -439,7 +452,7 @@ fn warn_of_nobody(desk: &Desk<'_>, root: &Section<'_, '_>, accounts: &[Account],
     desk.warning(&root.spot_of(if accounts.is_empty() { "server" } else { "account" }), reason);
 }
 
-/// Sources without a route and destinations without one are remarkable.
+/// Sources without a route and destinations without one are remarkable, and so is a file that has none of them.
 fn warn_of_idle(
     desk: &Desk<'_>,
     root: &Section<'_, '_>,
@@ -462,6 +475,11 @@ fn warn_of_idle(
         if !routes.iter().any(|route| route.destination == position || asks(route)) {
             desk.warning(&configured.spot, "no route leads here");
         }
+    }
+    if root.is_yet_to_be_filled() {
+        let reason =
+            "there is no [[source]], [[destination]] and [[route]] yet: the page at admin_listen guides through them";
+        desk.warning(&root.spot_of("source"), reason);
     }
 }
 

@@ -22,15 +22,14 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded, StoreSettings};
 use crate::deliver;
 use crate::dispatch::{self, Dispatch};
-use crate::gateway::open::{OpenError, OriginOf};
+use crate::gateway::open::{OpenError, Opened};
 use crate::intake::{self, Desk};
 use crate::receive::answer::Answer;
 use crate::receive::front::Standing as Front;
 use crate::receive::tls::{self, TlsError};
 use crate::receive::{self, Edge, Source};
-use crate::store::sealed::SharedKeys;
-use crate::store::{AuditFilter, Deed, Signal, Store, StoreError, StoreResult, TakenBy, TakenConfig};
-use crate::telemetry::{Alarms, Metrics, Traces};
+use crate::store::{AuditFilter, Deed, Signal, Store, StoreError, StoreResult, StoredConfig, TakenBy, TakenConfig};
+use crate::telemetry::{Alarms, Collector, Metrics, Traces};
 
 mod certificates;
 mod heralds;
@@ -112,11 +111,8 @@ pub struct Gateway {
     jobs: admin::Jobs,
     public_server: Running,
     admin_server: Running,
-    housekeeping: JoinHandle<()>,
-    watch: JoinHandle<()>,
+    rounds: Rounds,
     upkeep: Arc<Upkeep>,
-    upkeeping: [JoinHandle<()>; 2],
-    telling: JoinHandle<()>,
     traces: Arc<Traces>,
 }
 
@@ -144,6 +140,46 @@ impl Sockets {
         };
         let public = handle("server.listen", &self.public, server.listen)?;
         Ok((public, handle("server.admin_listen", &self.admin, server.admin_listen)?))
+    }
+}
+
+/// What listens, and how: the two sockets' second handles, where they are, and what a connection begins by.
+struct Doors {
+    front: Front,
+    admin_tls: Option<rustls::ServerConfig>,
+    public_socket: TcpListener,
+    admin_socket: TcpListener,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Doors {
+    fn of(sockets: &Sockets, server: &config::Server) -> Result<Self, StartError> {
+        let front = front(server)?;
+        let admin_tls = admin_tls(server).map_err(StartError::AdminTls)?;
+        let (public_socket, admin_socket) = sockets.handles(server)?;
+        let public = address(&public_socket, server.listen);
+        let admin = address(&admin_socket, server.admin_listen);
+        Ok(Self { front, admin_tls, public_socket, admin_socket, public, admin })
+    }
+}
+
+/// What runs beside the two ways for as long as the gateway does.
+struct Rounds {
+    housekeeping: JoinHandle<()>,
+    telling: JoinHandle<()>,
+    watch: JoinHandle<()>,
+    upkeeping: [JoinHandle<()>; 2],
+}
+
+impl Rounds {
+    fn begin(house: Housekeeping, heralds: &Arc<Heralds>, reloader: &Arc<Reloader>, upkeep: &Arc<Upkeep>) -> Self {
+        Self {
+            housekeeping: tokio::spawn(house.run()),
+            telling: tokio::spawn(Arc::clone(heralds).run()),
+            watch: tokio::spawn(watch::run(Arc::clone(reloader))),
+            upkeeping: [tokio::spawn(Arc::clone(upkeep).beat_on()), tokio::spawn(Arc::clone(upkeep).prune_on())],
+        }
     }
 }
 
@@ -176,27 +212,17 @@ impl Gateway {
         clock: SharedClock,
         earlier: Option<Standing>,
     ) -> Result<Self, StartError> {
-        let front = front(&loaded.server)?;
-        let admin_tls = admin_tls(&loaded.server).map_err(StartError::AdminTls)?;
-        let (public_socket, admin_socket) = sockets.handles(&loaded.server)?;
-        let public = address(&public_socket, loaded.server.listen);
-        let admin = address(&admin_socket, loaded.server.admin_listen);
+        let Doors { front, admin_tls, public_socket, admin_socket, public, admin } =
+            Doors::of(&sockets, &loaded.server)?;
         let limits = loaded.server.limits.clone();
         let (path, settings) = (loaded.path.clone(), loaded.store.clone());
         let (parts, start) = Parts::build(loaded, Arc::clone(&clock)).await?;
-        let folder = path.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
-        let moving = Moving::new(
-            (Arc::clone(&parts.origin), &parts.store, settings.clone()),
-            folder,
-            Arc::clone(&parts.clock),
-            earlier,
-        );
+        let moving = parts.moving(path.as_deref(), &settings, earlier);
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;
         parts.tell_silence().await;
-        let (sources, desk) = (parts.sources.clone(), Arc::clone(&parts.desk) as _);
-        let edge = Arc::new(Edge::new(sources, limits.clone(), front, Arc::clone(&parts.clock), desk));
+        let edge = parts.edge(&limits, front);
         let certificates = Arc::new(parts.certificates(&edge));
         certificates.look();
         let scheme = edge.scheme();
@@ -204,22 +230,15 @@ impl Gateway {
         let listen = |key, address| move |error| StartError::Listen { key, address, error };
         let public_server = public_server(edge, public_socket, &limits).map_err(listen("server.listen", public))?;
         let door = admin::Door { is_tls: admin_tls.is_some(), is_exposed: !admin.ip().is_loopback() };
-        let shown = parts.admin(
-            Outside { door, public: format!("{scheme}://{public}"), probe: probe.clone() },
-            &reloader,
-            &moving,
-            &certificates,
-        );
+        let outside = Outside { door, public: format!("{scheme}://{public}"), probe: probe.clone() };
+        let shown = parts.admin(outside, &reloader, &moving, &certificates);
         let jobs = shown.jobs.clone();
         let admin_server =
             admin_server(shown, admin_socket, admin_tls).map_err(listen("server.admin_listen", admin))?;
-        let lookout = parts.lookout(&settings);
-        let housekeeping = tokio::spawn(parts.housekeeping(&reloader, &moving, certificates, lookout).run());
-        let telling = tokio::spawn(Arc::clone(&parts.heralds).run());
-        let watch = tokio::spawn(watch::run(Arc::clone(&reloader)));
-        let upkeeping = [tokio::spawn(Arc::clone(&upkeep).beat_on()), tokio::spawn(Arc::clone(&upkeep).prune_on())];
+        let house = parts.housekeeping(&reloader, &moving, certificates, parts.lookout(&settings));
+        let rounds = Rounds::begin(house, &parts.senses.heralds, &reloader, &upkeep);
         tracing::info!(%public, %admin, scheme, "omgate is ready");
-        let Parts { store, dispatch, desk, closing, traces, .. } = parts;
+        let Parts { opened, senses, dispatch, desk, closing, .. } = parts;
         Ok(Self {
             sockets,
             probe,
@@ -229,7 +248,7 @@ impl Gateway {
             moving,
             public,
             admin,
-            store,
+            store: opened.store,
             dispatch,
             desk,
             closing,
@@ -237,12 +256,9 @@ impl Gateway {
             jobs,
             public_server: Running::spawn(public_server),
             admin_server: Running::spawn(admin_server),
-            housekeeping,
-            watch,
+            rounds,
             upkeep,
-            upkeeping,
-            telling,
-            traces,
+            traces: senses.traces,
         })
     }
 
@@ -328,13 +344,12 @@ impl Gateway {
         self.closing.store(true, Ordering::SeqCst);
         self.desk.close();
         self.jobs.end(why).await;
-        self.housekeeping.abort();
-        self.watch.abort();
-        self.telling.abort();
+        let Rounds { housekeeping, telling, watch, upkeeping } = &self.rounds;
+        [housekeeping, watch, telling].into_iter().for_each(JoinHandle::abort);
         self.reloader.end().await;
         let drain = self.reloader.drain();
         tracing::info!(drain_s = drain.as_secs(), "stopping: envelopes are nacked, calls under way may end");
-        self.upkeeping.iter().for_each(JoinHandle::abort);
+        upkeeping.iter().for_each(JoinHandle::abort);
         self.dispatch.drain(drain).await;
         self.traces.end().await;
     }
@@ -515,121 +530,93 @@ fn silences(sources: &[Arc<Source>]) -> BTreeMap<String, Option<Duration>> {
     sources.iter().map(|source| (source.name.clone(), source.silence)).collect()
 }
 
-/// The parts behind the listeners.
-struct Parts {
-    sources: Vec<Arc<Source>>,
-    store: Arc<dyn Store>,
-    dispatch: Arc<Dispatch>,
-    desk: Arc<Desk>,
+/// What measures, warns and traces, and who is told of it.
+struct Senses {
     metrics: Arc<Metrics>,
     alarms: Arc<Alarms>,
     traces: Arc<Traces>,
-    clock: SharedClock,
-    closing: Arc<AtomicBool>,
-    terms: Arc<ArcSwap<Terms>>,
     telling: Arc<ArcSwap<Telling>>,
     heralds: Arc<Heralds>,
+}
+
+impl Senses {
+    fn new(telling: Telling, collector: Option<Collector>, clock: &SharedClock) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(clock)));
+        let traces = Arc::new(Traces::new(Arc::clone(&metrics), Arc::clone(clock)));
+        traces.adopt(collector);
+        let telling = Arc::new(ArcSwap::from_pointee(telling));
+        let (told_of, figures, time) = (Arc::clone(&alarms), Arc::clone(&metrics), Arc::clone(clock));
+        let heralds = Arc::new(Heralds::new(told_of, figures, time, Arc::clone(&telling)));
+        Self { metrics, alarms, traces, telling, heralds }
+    }
+}
+
+/// The parts behind the listeners.
+struct Parts {
+    opened: Opened,
+    senses: Senses,
+    sources: Vec<Arc<Source>>,
+    dispatch: Arc<Dispatch>,
+    desk: Arc<Desk>,
+    closing: Arc<AtomicBool>,
+    terms: Arc<ArcSwap<Terms>>,
     accounts: Arc<ArcSwap<Vec<Account>>>,
     people: admin::oidc::People,
-    origin: OriginOf,
-    keys: SharedKeys,
 }
 
 impl Parts {
     async fn build(loaded: Loaded, clock: SharedClock) -> Result<(Self, reload::Start), StartError> {
         let masks = loaded.masks();
-        let Loaded {
-            server,
-            accounts,
-            store: settings,
-            encryption,
-            sources,
-            routes,
-            plan,
-            stored,
-            hold_unknown,
-            retention,
-            facts,
-            alarms: alarming,
-            collector,
-            path,
-            seen,
-            ..
-        } = loaded;
-        let opened = open::store((settings.clone(), encryption), hold_unknown, server.limits.queue_max, clock).await?;
-        let open::Opened { store, clock, origin, keys } = opened;
-        let history = store.taken_configs(TAKEN_MAX).await?;
-        let resumed = resumed(&store, &plan, &history).await?;
-        let config_version = store.save_config(stored, clock.now()).await?;
-        let taken = TakenConfig { version: config_version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
-        store.take_config(taken.clone()).await?;
-        if history.first().is_some_and(|before| before.version != config_version) {
-            tracing::info!(version = config_version.0, "the configuration is another than before this start");
-        }
-        store.pull_back(clock.now(), reload::wait_max(&plan)).await?;
-        let metrics = Arc::new(Metrics::default());
-        series::begin(&metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
-        let alarms = Arc::new(Alarms::by_clock(Arc::clone(&metrics), Arc::clone(&clock)));
-        let traces = Arc::new(Traces::new(Arc::clone(&metrics), Arc::clone(&clock)));
-        traces.adopt(collector);
-        let telling = Arc::new(ArcSwap::from_pointee(Telling { alarming, gateway: server.name.clone() }));
-        let (told_of, figures, time) = (Arc::clone(&alarms), Arc::clone(&metrics), Arc::clone(&clock));
-        let heralds = Arc::new(Heralds::new(told_of, figures, time, Arc::clone(&telling)));
-        let parts = dispatch::Parts {
-            store: Arc::clone(&store),
-            plan: Arc::clone(&plan),
-            config_version,
-            recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
-            transport: Arc::new(deliver::Http),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            alarms: Arc::clone(&alarms),
-            traces: Arc::clone(&traces),
-        };
-        let dispatch = Dispatch::start_after(parts, &resumed).await?;
-        listen(&store, &dispatch);
-        let sources: Vec<_> = sources.into_iter().map(Arc::new).collect();
-        let terms = Arc::new(ArcSwap::from_pointee(Terms {
-            retention,
+        let Loaded { server, store: settings, plan, .. } = loaded;
+        let held = (loaded.hold_unknown, server.limits.queue_max);
+        let opened = open::store((settings.clone(), loaded.encryption), held.0, held.1, clock).await?;
+        let (taken, resumed) = come_into_force(&opened, &plan, loaded.stored).await?;
+        let telling = Telling { alarming: loaded.alarms, gateway: server.name.clone() };
+        let names: BTreeSet<String> = loaded.sources.iter().map(|source| source.name.clone()).collect();
+        let senses = Senses::new(telling, loaded.collector, &opened.clock);
+        let named = names.iter().map(String::as_str);
+        series::begin(&senses.metrics, named, &plan, &senses.telling.load().alarming);
+        let dispatch = way_out(&opened, &senses, &plan, (&taken, &resumed)).await?;
+        listen(&opened.store, &dispatch);
+        let sources: Vec<_> = loaded.sources.into_iter().map(Arc::new).collect();
+        let terms = Terms {
+            retention: loaded.retention,
             sources: silences(&sources),
             masks,
-            facts: Arc::new(facts),
+            facts: Arc::new(loaded.facts),
             four_eyes: server.four_eyes,
-        }));
-        let wake = Arc::clone(&dispatch);
-        let desk = Arc::new(Desk::new(intake::Parts {
-            rules: intake::Rules { sources: sources.clone(), routes, limits: server.limits.clone(), config_version },
-            store: Arc::clone(&store),
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            alarms: Arc::clone(&alarms),
-            traces: Arc::clone(&traces),
-            wake: Box::new(move |system| wake.wake(system)),
-        }));
-        let closing = Arc::new(AtomicBool::new(false));
-        let people = Arc::new(ArcSwap::from_pointee(people::provider(&server)));
-        let names: BTreeSet<String> = sources.iter().map(|source| source.name.clone()).collect();
-        let start = reload::Start { path, server, settings, seen, plan, sources: names, taken };
-        let accounts = Arc::new(ArcSwap::from_pointee(accounts));
-        let parts = Self {
-            sources,
-            store,
-            dispatch,
-            desk,
-            metrics,
-            alarms,
-            traces,
-            clock,
-            closing,
-            terms,
-            telling,
-            heralds,
-            accounts,
-            people,
-            origin,
-            keys,
         };
-        Ok((parts, start))
+        let rules = intake::Rules {
+            sources: sources.clone(),
+            routes: loaded.routes,
+            limits: server.limits.clone(),
+            config_version: taken.version,
+        };
+        let parts = Self {
+            desk: way_in(&opened, &senses, &dispatch, rules),
+            opened,
+            senses,
+            sources,
+            dispatch,
+            closing: Arc::default(),
+            terms: Arc::new(ArcSwap::from_pointee(terms)),
+            accounts: Arc::new(ArcSwap::from_pointee(loaded.accounts)),
+            people: Arc::new(ArcSwap::from_pointee(people::provider(&server))),
+        };
+        let (path, seen) = (loaded.path, loaded.seen);
+        Ok((parts, reload::Start { path, server, settings, seen, plan, sources: names, taken }))
+    }
+
+    fn moving(&self, path: Option<&Path>, settings: &StoreSettings, earlier: Option<Standing>) -> Arc<Moving> {
+        let Opened { store, clock, origin, .. } = &self.opened;
+        let folder = path.and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned);
+        Moving::new((Arc::clone(origin), store, settings.clone()), folder, Arc::clone(clock), earlier)
+    }
+
+    fn edge(&self, limits: &receive::Limits, front: Front) -> Arc<Edge> {
+        let (sources, desk) = (self.sources.clone(), Arc::clone(&self.desk) as _);
+        Arc::new(Edge::new(sources, limits.clone(), front, Arc::clone(&self.opened.clock), desk))
     }
 
     fn certificates(&self, edge: &Arc<Edge>) -> Certificates {
@@ -637,30 +624,30 @@ impl Parts {
             edge: Arc::clone(edge),
             desk: Arc::clone(&self.desk),
             dispatch: Arc::clone(&self.dispatch),
-            metrics: Arc::clone(&self.metrics),
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.senses.metrics),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
             alarmed: Mutex::default(),
         }
     }
 
     fn reloader(&self, edge: Arc<Edge>, certificates: Arc<Certificates>, start: reload::Start) -> Arc<Reloader> {
         Reloader::new(reload::Parts {
-            store: Arc::clone(&self.store),
+            store: Arc::clone(&self.opened.store),
             dispatch: Arc::clone(&self.dispatch),
             desk: Arc::clone(&self.desk),
             edge,
             certificates,
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
             closing: Arc::clone(&self.closing),
             terms: Arc::clone(&self.terms),
-            telling: Arc::clone(&self.telling),
-            traces: Arc::clone(&self.traces),
-            metrics: Arc::clone(&self.metrics),
+            telling: Arc::clone(&self.senses.telling),
+            traces: Arc::clone(&self.senses.traces),
+            metrics: Arc::clone(&self.senses.metrics),
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
-            keys: Arc::clone(&self.keys),
+            keys: Arc::clone(&self.opened.keys),
             start,
         })
     }
@@ -678,6 +665,7 @@ impl Parts {
         let (desk, along, editor) = (Arc::clone(&self.desk), Arc::clone(&self.desk), Arc::clone(&self.desk));
         Arc::new(Admin {
             answers: admin::Answers::default(),
+            since: self.opened.clock.now(),
             plan: Box::new(move |stored| desk.plan(stored)),
             plan_to: Box::new(move |stored, to| along.plan_to(stored, to)),
             edit: Box::new(move |stored, edits| editor.edit(stored, edits)),
@@ -687,14 +675,14 @@ impl Parts {
             edge: Box::new(move || certificates.shown()),
             public,
             trial: Box::new(workbench::tried),
-            what_if: comparing(&self.clock),
+            what_if: comparing(&self.opened.clock),
             take: taker_of(&self.desk),
             probe,
-            store: Arc::clone(&self.store),
+            store: Arc::clone(&self.opened.store),
             dispatch: Arc::clone(&self.dispatch),
-            metrics: Arc::clone(&self.metrics),
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.senses.metrics),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
             closing: Arc::clone(&self.closing),
             jobs: admin::Jobs::default(),
             unwritten: admin::Unwritten::default(),
@@ -702,11 +690,11 @@ impl Parts {
             proposals: admin::Proposals::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),
-            herald: Some(Arc::clone(&self.heralds) as _),
+            herald: Some(Arc::clone(&self.senses.heralds) as _),
             entry: admin::Entry::new(Arc::clone(&self.accounts), Arc::clone(&self.people), door),
             keep: admin::Keep {
                 terms: Arc::clone(&self.terms),
-                keys: Arc::clone(&self.keys),
+                keys: Arc::clone(&self.opened.keys),
                 ..admin::Keep::default()
             },
         })
@@ -714,19 +702,19 @@ impl Parts {
 
     fn upkeep(&self) -> Upkeep {
         Upkeep {
-            store: Arc::clone(&self.store),
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
+            store: Arc::clone(&self.opened.store),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
             terms: Arc::clone(&self.terms),
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(&self.senses.metrics),
             sampled: Sampled::default(),
         }
     }
 
     /// Lets the desk know for how long each source was silent before the start.
     async fn tell_silence(&self) {
-        let now = self.clock.now();
-        match self.store.gaps(now.day(), None).await {
+        let now = self.opened.clock.now();
+        match self.opened.store.gaps(now.day(), None).await {
             Ok(gaps) => gaps.iter().for_each(|gap| self.desk.silent_before(&gap.source, now.since(gap.last_envelope))),
             Err(error) => tracing::debug!(%error, "the silence of sources could not be read"),
         }
@@ -735,10 +723,10 @@ impl Parts {
     fn lookout(&self, settings: &StoreSettings) -> Lookout {
         let folder = (!settings.is_database()).then(|| settings.path.parent().unwrap_or(Path::new("")).to_owned());
         Lookout {
-            store: Arc::clone(&self.store),
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
-            telling: Arc::clone(&self.telling),
+            store: Arc::clone(&self.opened.store),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
+            telling: Arc::clone(&self.senses.telling),
             folder,
             known: Mutex::default(),
         }
@@ -753,15 +741,69 @@ impl Parts {
     ) -> Housekeeping {
         Housekeeping {
             lookout,
-            store: Arc::clone(&self.store),
+            store: Arc::clone(&self.opened.store),
             desk: Arc::clone(&self.desk),
-            alarms: Arc::clone(&self.alarms),
-            clock: Arc::clone(&self.clock),
+            alarms: Arc::clone(&self.senses.alarms),
+            clock: Arc::clone(&self.opened.clock),
             reloader: Arc::clone(reloader),
             moving: Arc::clone(moving),
             certificates,
         }
     }
+}
+
+/// Keeps that this configuration is in force from here on; and the systems that it pauses and that a person resumed.
+async fn come_into_force(
+    opened: &Opened,
+    plan: &dispatch::Plan,
+    stored: StoredConfig,
+) -> StoreResult<(TakenConfig, HashSet<String>)> {
+    let Opened { store, clock, .. } = opened;
+    let history = store.taken_configs(TAKEN_MAX).await?;
+    let resumed = resumed(store, plan, &history).await?;
+    let version = store.save_config(stored, clock.now()).await?;
+    let taken = TakenConfig { version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
+    store.take_config(taken.clone()).await?;
+    if history.first().is_some_and(|before| before.version != version) {
+        tracing::info!(version = version.0, "the configuration is another than before this start");
+    }
+    store.pull_back(clock.now(), reload::wait_max(plan)).await?;
+    Ok((taken, resumed))
+}
+
+/// Starts what delivers.
+async fn way_out(
+    opened: &Opened,
+    senses: &Senses,
+    plan: &Arc<dispatch::Plan>,
+    (taken, resumed): (&TakenConfig, &HashSet<String>),
+) -> StoreResult<Arc<Dispatch>> {
+    let parts = dispatch::Parts {
+        store: Arc::clone(&opened.store),
+        plan: Arc::clone(plan),
+        config_version: taken.version,
+        recall: Box::new(|stored| config::load_stored(stored).ok().map(|loaded| loaded.plan)),
+        transport: Arc::new(deliver::Http),
+        clock: Arc::clone(&opened.clock),
+        metrics: Arc::clone(&senses.metrics),
+        alarms: Arc::clone(&senses.alarms),
+        traces: Arc::clone(&senses.traces),
+    };
+    Dispatch::start_after(parts, resumed).await
+}
+
+/// What takes envelopes in, and wakes what delivers.
+fn way_in(opened: &Opened, senses: &Senses, dispatch: &Arc<Dispatch>, rules: intake::Rules) -> Arc<Desk> {
+    let wake = Arc::clone(dispatch);
+    Arc::new(Desk::new(intake::Parts {
+        rules,
+        store: Arc::clone(&opened.store),
+        clock: Arc::clone(&opened.clock),
+        metrics: Arc::clone(&senses.metrics),
+        alarms: Arc::clone(&senses.alarms),
+        traces: Arc::clone(&senses.traces),
+        wake: Box::new(move |system| wake.wake(system)),
+    }))
 }
 
 /// Hears what other gateways on the same store tell, for as long as the store is open.

@@ -1,6 +1,7 @@
 //! What a configuration makes of a stored notification: for each route a call, or why there is none.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::call::Call;
 use crate::clock::Timestamp;
@@ -10,9 +11,11 @@ use crate::dispatch;
 use crate::envelope::{ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record};
 use crate::expression::Subject;
 use crate::map::{self, Identity, MapError};
+use crate::masking::{Masking, Masks};
 use crate::parse;
 use crate::receive::{Source, UnknownOrganization, guard};
 use crate::route;
+use crate::secret::Mask;
 use crate::store::StoredNotification;
 
 mod report;
@@ -25,6 +28,8 @@ const RECEIVED_AT: Timestamp = Timestamp(1_767_225_600_000);
 /// A configuration, asked what it would make of notifications.
 pub struct Side<'l> {
     loaded: &'l Loaded,
+    /// Derived from all its mappings: once, and when it is asked for.
+    masks: OnceLock<Masks>,
 }
 
 /// What a route makes of a notification.
@@ -59,7 +64,19 @@ impl<'l> Side<'l> {
     /// Of a configuration.
     #[must_use]
     pub fn new(loaded: &'l Loaded) -> Self {
-        Self { loaded }
+        Self { loaded, masks: OnceLock::new() }
+    }
+
+    /// What is to be hidden of what a route made of a notification.
+    #[must_use]
+    pub fn masking(&self, stored: &StoredNotification, route: &str) -> Option<Masking> {
+        self.masks.get_or_init(|| self.loaded.masks()).of_call(&stored.source, route, &stored.xml)
+    }
+
+    /// What of secrets is to be hidden.
+    #[must_use]
+    pub fn mask(&self) -> &Mask {
+        &self.loaded.plan.mask
     }
 
     /// Whether it has a route of this name.

@@ -41,6 +41,7 @@ pub mod sqlite;
 mod token;
 pub mod transfer;
 mod turn;
+mod view;
 
 pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
@@ -49,6 +50,7 @@ pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, BackupRoom, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
 pub use self::token::{TOKENS_MAX, Token};
+pub use self::view::{SavedView, VIEWS_MAX};
 
 /// Why the store did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -1241,6 +1243,12 @@ pub trait Store: Send + Sync {
     fn revoke_token(&self, id: String, by: String, now: Timestamp) -> BoxFuture<'_, StoreResult<Token>>;
     /// Notes that a token was used.
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>>;
+    /// Saves a view, in place of the one that has its name; that one, where there was one.
+    fn save_view(&self, view: SavedView) -> BoxFuture<'_, StoreResult<Option<SavedView>>>;
+    /// All saved views, by list and name.
+    fn views(&self) -> BoxFuture<'_, StoreResult<Vec<SavedView>>>;
+    /// Forgets a view; what it was.
+    fn forget_view(&self, list: String, name: String) -> BoxFuture<'_, StoreResult<SavedView>>;
     /// Keys that payloads were sealed with, by id.
     fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>>;
     /// Remembers that payloads are sealed with a key from now on. One that is known under its id stays as it is.

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::admin::body::Body;
 use crate::admin::bulk::Pace;
 use crate::admin::person::Person;
-use crate::admin::reroute::{self, Failed};
+use crate::admin::reroute::{self, Failed, Noted};
 use crate::admin::{Admin, api};
 use crate::store::{By, NotificationFilter, NotificationView, Page, StoreError};
 
@@ -90,16 +90,12 @@ async fn carry_out(
     pace: Pace,
     person: Person,
 ) -> Result<Found, StoreError> {
-    let audit = async |count, result: &str| {
-        admin
-            .audit(By::new(person.0.clone(), &order.reason), "adopt", ("source", source.as_str()), count, result)
-            .await;
-    };
-    let found = look(&admin, (&source, in_force), &order, pace, async || audit(0, reroute::BEGUN).await).await?;
+    let noted = Noted::new(&admin, By::new(person.0, &order.reason), "adopt", &source);
+    let found = noted.seen_through(look(&admin, (&source, in_force), &order, pace, &noted).await).await?;
     if in_force && !order.dry_run && found.waiting > 0 {
         let Found { routed, deliveries, .. } = found;
         let result = json!({"organization": order.organization, "deliveries": deliveries}).to_string();
-        audit(routed, &result).await;
+        noted.ended(routed, &result).await;
         if quarantined(&admin, &source, (0, 1)).await?.is_empty() {
             admin.alarms.clear("quarantine", &source);
         }
@@ -129,7 +125,7 @@ async fn look(
     (source, in_force): (&str, bool),
     order: &Order,
     pace: Pace,
-    begun: impl AsyncFnOnce(),
+    noted: &Noted<'_>,
 ) -> Result<Found, StoreError> {
     let quarantined = quarantined(admin, source, (order.after, reroute::at_once(pace))).await?;
     let mut found = Found { in_force, ..Found::default() };
@@ -137,7 +133,7 @@ async fn look(
     let wanted = reroute::organization_key(&order.organization);
     let is_wanted = |view: &NotificationView| reroute::organization_key(&view.notification.organization_id) == wanted;
     if in_force && !order.dry_run && quarantined.iter().any(is_wanted) {
-        begun().await;
+        noted.begun().await;
     }
     for view in quarantined.iter() {
         let is_other = !is_wanted(view);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
@@ -12,6 +13,7 @@ use serde_json::json;
 use crate::account::Right;
 use crate::admin::access::Caller;
 use crate::admin::body::Body;
+use crate::admin::book::Books;
 use crate::admin::bulk::{self, Choice, Jobs, Pace};
 use crate::admin::entry::lacking;
 use crate::admin::names::{Asked, clipped, no_system};
@@ -36,6 +38,8 @@ use crate::why::{self, Shut, Surroundings, Why};
 
 /// How many refused POSTs one answer holds when it is not said; the store knows the most.
 const REFUSED_LIMIT: u32 = 100;
+/// So long what a pause or a resume is about may take to be counted.
+const COUNTING: Duration = Duration::from_secs(2);
 /// The longest reason that is kept, in bytes.
 pub(super) const REASON_BYTES_MAX: usize = 1_000;
 
@@ -53,6 +57,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     super::rekey::configure(config);
     super::moving::configure(config);
     super::token::configure(config);
+    super::views::configure(config);
     super::lanes::configure(config);
     super::series::configure(config);
     config
@@ -143,38 +148,36 @@ pub(super) async fn ledger(admin: web::Data<Admin>) -> HttpResponse {
 /// What an operator wants to see first: health, alarms, systems, backlog.
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = answers::Status)))]
 pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
-    let backlog = admin.store.backlog().await;
-    let ledger = match admin.store.ledger().await {
-        Ok(ledger) => ledger,
-        Err(error) => return from_store(&error),
-    };
-    let health = super::metrics::readiness(&admin);
+    answer(Books::read(&admin).await.map(|books| status_by(&admin, &caller, &books)))
+}
+
+/// The same, by accounts that were read.
+pub(super) fn status_by(admin: &Admin, caller: &Caller, Books { ledger, backlog }: &Books) -> serde_json::Value {
+    let health = super::metrics::readiness(admin);
     let standing = admin.alarms.standing();
-    let needs = of_systems(&admin, &caller, json!(needs_person(&admin, &ledger, &standing)));
+    let needs = of_systems(admin, caller, json!(needs_person(admin, ledger, &standing)));
     let alarms: Vec<_> = standing
         .into_iter()
         .map(|(alarm, subject, message)| json!({"alarm": alarm, "subject": subject, "message": message}))
         .collect();
-    let systems: serde_json::Map<_, _> = standings(&admin)
+    let systems: serde_json::Map<_, _> = standings(admin)
         .into_iter()
         .map(|(name, standing)| (name, json!({"paused": standing.state.paused, "why": standing.why})))
         .collect();
     let edge = (admin.edge)();
-    answer(backlog.map(|backlog| {
-        json!({
-            "ready": health.is_ok(),
-            "reason": health.err(),
-            "needs": needs,
-            "alarms": alarms,
-            "systems": of_systems(&admin, &caller, json!(systems)),
-            "oldest_unsettled": backlog.oldest_unsettled,
-            "ack_p99_ms": admin.metrics.ack_times().lately().percentile_ms(99.0),
-            "lanes_repaired": backlog.lanes_repaired,
-            "certificates": edge.get("certificates"),
-            "refused_certificates": edge.get("refused_certificates"),
-            "config": admin.reload.as_ref().map(|reloader| reloader.standing()),
-        })
-    }))
+    json!({
+        "ready": health.is_ok(),
+        "reason": health.err(),
+        "needs": needs,
+        "alarms": alarms,
+        "systems": of_systems(admin, caller, json!(systems)),
+        "oldest_unsettled": backlog.oldest_unsettled,
+        "ack_p99_ms": admin.metrics.ack_times().lately().percentile_ms(99.0),
+        "lanes_repaired": backlog.lanes_repaired,
+        "certificates": edge.get("certificates"),
+        "refused_certificates": edge.get("refused_certificates"),
+        "config": admin.reload.as_ref().map(|reloader| reloader.standing()),
+    })
 }
 
 /// What needs a person now.
@@ -185,8 +188,8 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
         .into_iter()
         .filter_map(|(name, _)| admin.dispatch.shut(&name).map(|shut| (name, shut)))
         .collect();
-    let of = |name: &str| counts_of(admin, ledger, name);
-    let systems: Vec<_> = shut.iter().map(|(name, shut)| needs::System { name, shut, counts: of(name) }).collect();
+    let system = |(name, shut)| needs::System { name, shut, counts: counts_of(admin, ledger, name) };
+    let systems: Vec<_> = shut.iter().map(|(name, shut)| system((name.as_str(), shut))).collect();
     let health = super::metrics::readiness(admin);
     let not_ready = health.as_ref().err().map(String::as_str);
     needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
@@ -642,10 +645,18 @@ pub(super) struct Standing {
     state: SystemState,
     #[schema(value_type = Option<answers::WhyTold>)]
     why: Option<Why>,
-    /// Of a resume: what goes on by it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    goes_on: Option<String>,
+}
+
+/// How a system stands that somebody pauses or resumes, and what that is about.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = SteeredSystem)]
+pub(super) struct Steered {
+    #[serde(flatten)]
+    standing: Standing,
+    /// Deliveries that wait for the system; none when the store cannot be read now.
+    waiting: Option<i64>,
+    /// Deliveries that are blocked behind others of their lanes.
+    blocked: Option<i64>,
 }
 
 fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
@@ -655,7 +666,7 @@ fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
             Health::Failing(reason) => Some(Why::Store { reason: reason.clone() }),
             Health::Ready => admin.dispatch.shut(&name).map(|shut| Why::System { system: name.clone(), shut }),
         };
-        (name, Standing { state, why, goes_on: None })
+        (name, Standing { state, why })
     };
     admin.dispatch.systems().into_iter().map(standing).collect()
 }
@@ -1053,7 +1064,7 @@ fn of_systems(admin: &Admin, caller: &Caller, document: serde_json::Value) -> se
     path = "/api/v1/systems/{name}/{verb}",
     params(("name" = String, Path), ("verb" = String, Path)),
     request_body = Because,
-    responses((status = 200, body = Standing))
+    responses((status = 200, body = Steered))
 )]
 pub(super) async fn steer(
     admin: web::Data<Admin>,
@@ -1075,36 +1086,48 @@ pub(super) async fn steer(
     if let Some(fault) = because.until.and_then(|until| no_end(&verb, until, admin.clock.now())) {
         return problem(400, &fault);
     }
-    let goes_on = match verb.as_str() {
-        "resume" => admin.store.ledger().await.ok().map(|ledger| needs::queue(&counts_of(&admin, &ledger, &name))),
-        _ => None,
-    };
-    if !because.dry_run {
-        let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
-        let was = said_of(&admin, &name);
-        let done = match verb.as_str() {
-            "pause" => admin.dispatch.pause(&name, reason, because.until).await,
-            _ => admin.dispatch.resume(&name).await,
-        };
-        // What cannot be stored yet counts all the same.
-        let outcome = match &done {
-            Ok(()) => "done",
-            Err(StoreError::Unavailable(_)) => "done, and to be stored",
-            Err(error) => return from_store(error),
-        };
-        let end = because.until.map(|until| format!("; it ends at {}", until.spoken())).unwrap_or_default();
-        let outcome = format!("{outcome}{end}");
-        let by = By::new(person.0, &because.reason);
-        let (object_id, became) = (name.clone(), said_of(&admin, &name));
-        let deed = Deed { verb: verb.clone(), object: "system", object_id, was, became, ..admin.deed(by, &outcome) };
-        admin.note(deed).await;
-        if let Err(error) = done {
-            return from_store(&error);
-        }
-        tracing::info!(system = name, verb, "a person steered a system");
+    // Before: what it will be about. A store that cannot be read stops nobody from pausing a system.
+    let ledger = tokio::time::timeout(COUNTING, admin.store.ledger()).await.ok().and_then(Result::ok);
+    let counts = ledger.map(|ledger| counts_of(&admin, &ledger, &name));
+    if !because.dry_run
+        && let Err(answer) = steered(&admin, &name, &verb, because.into_inner(), person).await
+    {
+        return answer;
     }
-    let standing = standings(&admin).remove(&name).map(|standing| Standing { goes_on, ..standing });
-    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(standing)))
+    let Some(standing) = standings(&admin).remove(&name) else { return problem(404, "the system is gone") };
+    let (waiting, blocked) = counts.map(|counts| (counts.waiting, counts.blocked)).unzip();
+    HttpResponse::Ok().json(of_systems(&admin, &caller, json!(Steered { standing, waiting, blocked })))
+}
+
+/// Pauses or resumes a system in earnest.
+async fn steered(
+    admin: &Admin,
+    name: &str,
+    verb: &str,
+    because: Because,
+    Person(who): Person,
+) -> Result<(), HttpResponse> {
+    let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
+    let was = said_of(admin, name);
+    let done = match verb {
+        "pause" => admin.dispatch.pause(name, reason, because.until).await,
+        _ => admin.dispatch.resume(name).await,
+    };
+    // What cannot be stored yet counts all the same.
+    let outcome = match &done {
+        Ok(()) => "done",
+        Err(StoreError::Unavailable(_)) => "done, and to be stored",
+        Err(error) => return Err(from_store(error)),
+    };
+    let end = because.until.map(|until| format!("; it ends at {}", until.spoken())).unwrap_or_default();
+    let by = By::new(who, &because.reason);
+    let (object_id, became) = (name.to_owned(), said_of(admin, name));
+    let outcome = format!("{outcome}{end}");
+    let deed = Deed { verb: verb.to_owned(), object: "system", object_id, was, became, ..admin.deed(by, &outcome) };
+    admin.note(deed).await;
+    done.map_err(|error| from_store(&error))?;
+    tracing::info!(system = name, verb, "a person steered a system");
+    Ok(())
 }
 
 /// Why a moment is no end of what is asked for; none where it is one.

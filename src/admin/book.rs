@@ -17,7 +17,8 @@ use crate::admin::{Admin, api, masked, reload};
 use crate::delivery::State;
 use crate::facts::{DestinationFacts, RouteFacts, SourceFacts};
 use crate::store::{
-    By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, NotificationCounts, StoreResult, StoredConfig,
+    Backlog, By, DeliveryCounts, DeliveryFilter, DeliveryView, Gap, Ledger, NotificationCounts, StoreResult,
+    StoredConfig,
 };
 
 /// Looks at a destination of a configuration, or, where it is only asked, says how: its findings, `{"ok","findings":[…]}`; or
@@ -35,6 +36,18 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/destinations/{name}", web::get().to(destination))
         .route("/destinations/{name}/test", web::post().to(test))
         .route("/config/facts", web::get().to(facts));
+}
+
+/// The accounts and what waits, read once for all that is told of them together.
+pub(super) struct Books {
+    pub(super) ledger: Ledger,
+    pub(super) backlog: Backlog,
+}
+
+impl Books {
+    pub(super) async fn read(admin: &Admin) -> StoreResult<Self> {
+        Ok(Self { ledger: admin.store.ledger().await?, backlog: admin.store.backlog().await? })
+    }
 }
 
 /// A source: what is configured, and how it stands.
@@ -68,12 +81,16 @@ fn alarms_of(admin: &Admin, subject: &str) -> Vec<Alarm> {
 /// The sources: what is configured, and how they stand.
 #[utoipa::path(get, path = "/api/v1/sources", responses((status = 200, body = Vec<Source<'static>>)))]
 pub(super) async fn sources(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
-    api::show(&caller, all_sources(&admin).await)
+    let found = match admin.store.ledger().await {
+        Ok(ledger) => sources_by(&admin, &ledger).await,
+        Err(error) => Err(error),
+    };
+    api::show(&caller, found)
 }
 
-async fn all_sources(admin: &Admin) -> StoreResult<Json> {
+/// The sources, by accounts that were read.
+pub(super) async fn sources_by(admin: &Admin, ledger: &Ledger) -> StoreResult<Json> {
     let terms = admin.keep.terms.load_full();
-    let ledger = admin.store.ledger().await?;
     let gaps = admin.store.gaps(admin.clock.now().day(), None).await?;
     let now = admin.clock.now();
     let each = terms.facts.sources.iter().map(|facts| {
@@ -115,7 +132,11 @@ pub(super) async fn source(admin: web::Data<Admin>, name: web::Path<String>, cal
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    match all_sources(&admin).await {
+    let found = match admin.store.ledger().await {
+        Ok(ledger) => sources_by(&admin, &ledger).await,
+        Err(error) => Err(error),
+    };
+    match found {
         Ok(list) => named(list, &name).map_or_else(|| gone("source", &name), |found| api::show(&caller, Ok(found))),
         Err(error) => api::from_store(&error),
     }
@@ -143,14 +164,14 @@ pub(super) struct Destination<'a> {
 /// The destinations: what is configured, and how they and their systems stand.
 #[utoipa::path(get, path = "/api/v1/destinations", responses((status = 200, body = Vec<Destination<'static>>)))]
 pub(super) async fn destinations(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
-    api::show(&caller, all_destinations(&admin, &caller).await)
+    let books = Books::read(&admin).await;
+    api::show(&caller, books.map(|books| destinations_by(&admin, &caller, &books)))
 }
 
-async fn all_destinations(admin: &Admin, caller: &Caller) -> StoreResult<Json> {
+/// The destinations, by accounts that were read.
+pub(super) fn destinations_by(admin: &Admin, caller: &Caller, Books { ledger, backlog }: &Books) -> Json {
     let terms = admin.keep.terms.load_full();
     let plan = admin.dispatch.plan();
-    let ledger = admin.store.ledger().await?;
-    let backlog = admin.store.backlog().await?;
     let standings = api::shown_systems(admin, caller);
     let each = terms.facts.destinations.iter().map(|facts| {
         let routes = &terms.facts.routes;
@@ -170,7 +191,7 @@ async fn all_destinations(admin: &Admin, caller: &Caller) -> StoreResult<Json> {
             alarms,
         }
     });
-    Ok(json!(each.collect::<Vec<_>>()))
+    json!(each.collect::<Vec<_>>())
 }
 
 /// A destination, with its latest troubles.
@@ -185,8 +206,8 @@ pub(super) async fn destination(admin: web::Data<Admin>, name: web::Path<String>
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    let found = match all_destinations(&admin, &caller).await {
-        Ok(list) => named(list, &name),
+    let found = match Books::read(&admin).await {
+        Ok(books) => named(destinations_by(&admin, &caller, &books), &name),
         Err(error) => return api::from_store(&error),
     };
     let Some(mut found) = found else { return gone("destination", &name) };

@@ -17,14 +17,14 @@ use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, api, unended};
 use crate::clock::{Day, Timestamp};
 use crate::facts::Facts;
 use crate::masking::Masks;
 use crate::store::sealed::SharedKeys;
 use crate::store::{
-    Absence, AuditFilter, Backup, BackupRoom, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention, Silence,
-    StoreError, StoreResult, pace,
+    Absence, AuditEntry, AuditFilter, Backup, BackupRoom, By, DAYS_MAX, DayFilter, Gap, Prunable, Pruned, Retention,
+    Silence, StoreError, StoreResult, pace,
 };
 
 /// How many days the accounts and the silence are shown of when it is not said.
@@ -271,14 +271,32 @@ pub(super) async fn acknowledge(
 pub const ABSENCE_ALARM: &str = "absence";
 
 /// What people did, the newest first.
-#[utoipa::path(get, path = "/api/v1/audit", params(AuditFilter), responses((status = 200, body = Vec<crate::store::AuditEntry>)))]
+#[utoipa::path(get, path = "/api/v1/audit", params(AuditFilter), responses((status = 200, body = Vec<AuditTold>)))]
 pub(super) async fn audit(admin: web::Data<Admin>, filter: Question<AuditFilter>) -> HttpResponse {
     let AuditFilter { verb, object, limit, .. } = &*filter;
     let asked = Asked { verb: verb.as_deref(), object: object.as_deref(), limit: *limit, ..Asked::default() };
     if let Some(fault) = asked.fault(&admin).await {
         return fault;
     }
-    api::answer(admin.store.audit_log(filter.into_inner()).await)
+    api::answer(audit_told(&admin, filter.into_inner()).await)
+}
+
+/// An entry of the audit log.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct AuditTold {
+    #[serde(flatten)]
+    entry: AuditEntry,
+    /// Of what began and has no end in the log: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unended: Option<&'static str>,
+}
+
+async fn audit_told(admin: &Admin, filter: AuditFilter) -> StoreResult<Vec<AuditTold>> {
+    let entries = admin.store.audit_log(filter).await?;
+    let unended = unended::unended(admin, &entries).await?;
+    let told = |entry: AuditEntry| AuditTold { unended: unended.get(&entry.id).copied(), entry };
+    Ok(entries.into_iter().map(told).collect())
 }
 
 /// Where to go on in the chain.

@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi};
 use crate::admin::access::{self, Need};
 use crate::admin::{
     adopt, alarms, api, book, day, find, idempotency, keep, lanes, moving, proposal, rekey, reload, reroute, sample,
-    series, token, what_if, workbench,
+    series, token, views, what_if, workbench,
 };
 
 pub(super) mod answers;
@@ -105,6 +105,9 @@ const VERBS: [(&str, &[&str]); 5] = [
         token::create,
         token::list,
         token::revoke,
+        views::forget,
+        views::list,
+        views::save,
         what_if::what_if,
         workbench::preview,
     ),

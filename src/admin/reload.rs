@@ -147,14 +147,25 @@ pub struct Failed {
     pub error: String,
 }
 
+/// How the files on disk differ from what is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// Files that are gone, or hold something else.
+    pub files: Vec<String>,
+    /// When the latest of them was written, as its file system says; none when all are gone.
+    pub at: Option<Timestamp>,
+    /// Whether they are watched, and taken without being asked for.
+    pub is_watched: bool,
+}
+
 /// What reads the configuration again.
 pub trait Reload: Send + Sync {
     /// Checks the new configuration whole and takes it, or leaves everything as it is.
     fn reload(&self, order: Order) -> BoxFuture<'_, Result<Reloaded, Refusal>>;
     /// Which configuration is in force.
     fn standing(&self) -> Standing;
-    /// Files of the configuration in force that are gone, or hold something else now.
-    fn changed(&self) -> BoxFuture<'_, Vec<String>>;
+    /// What the files of the configuration in force hold now.
+    fn changed(&self) -> BoxFuture<'_, Changed>;
 }
 
 /// The body of a reload.
@@ -245,7 +256,10 @@ pub(super) async fn config(admin: web::Data<Admin>) -> HttpResponse {
     if let Some(body) = body.as_object_mut() {
         body.insert("orphans".to_owned(), json!(orphans));
         body.insert("history".to_owned(), json!(history));
-        body.insert("changed_files".to_owned(), json!(reloader.changed().await));
+        let Changed { files, at, is_watched } = reloader.changed().await;
+        body.insert("changed_files".to_owned(), json!(files));
+        body.insert("changed_at".to_owned(), json!(at));
+        body.insert("watched".to_owned(), json!(is_watched));
     }
     HttpResponse::Ok().json(body)
 }

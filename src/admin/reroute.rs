@@ -1,5 +1,6 @@
 //! `POST /api/v1/notifications/reroute`: what no route matched is routed again, oldest first, by the routes in force.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
@@ -94,17 +95,49 @@ pub(super) async fn to_its_end<T: Send + 'static>(
 }
 
 async fn carry_out(admin: web::Data<Admin>, order: Order, pace: Pace, person: Person) -> Result<Found, StoreError> {
-    let source = order.source.as_deref().unwrap_or("*");
-    let audit = async |count, result: &str| {
-        admin.audit(By::new(person.0.clone(), &order.reason), "reroute", ("source", source), count, result).await;
-    };
-    let found = look(&admin, &order, pace, async || audit(0, BEGUN).await).await?;
+    let by = By::new(person.0, &order.reason);
+    let noted = Noted::new(&admin, by, "reroute", order.source.as_deref().unwrap_or("*"));
+    let found = noted.seen_through(look(&admin, &order, pace, &noted).await).await?;
     if !order.dry_run && found.looked_at > 0 {
         let Found { routed, deliveries, .. } = found;
-        audit(routed, "done").await;
+        noted.ended(routed, "done").await;
         tracing::info!(routed, deliveries, reason = order.reason, "a person had unrouted notifications routed again");
     }
     Ok(found)
+}
+
+/// A routing as the audit log has it: when it begins, for the gateway may end before it does, and what came of it.
+pub(super) struct Noted<'a> {
+    admin: &'a Admin,
+    by: By,
+    verb: &'static str,
+    source: &'a str,
+    begun: AtomicBool,
+}
+
+impl<'a> Noted<'a> {
+    pub(super) fn new(admin: &'a Admin, by: By, verb: &'static str, source: &'a str) -> Self {
+        Self { admin, by, verb, source, begun: AtomicBool::new(false) }
+    }
+
+    pub(super) async fn begun(&self) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.ended(0, BEGUN).await;
+    }
+
+    pub(super) async fn ended(&self, count: u64, result: &str) {
+        self.admin.audit(self.by.clone(), self.verb, ("source", self.source), count, result).await;
+    }
+
+    /// What began and broke off has an end too.
+    pub(super) async fn seen_through<T>(&self, found: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &found
+            && self.begun.load(Ordering::Relaxed)
+        {
+            self.ended(0, &format!("broken off: {error}")).await;
+        }
+        found
+    }
 }
 
 /// How many notifications a call looks at.
@@ -115,7 +148,7 @@ pub(super) fn at_once(pace: Pace) -> u32 {
 /// What the audit log says before the first is routed: the gateway may end before the last is.
 pub(super) const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
 
-async fn look(admin: &Admin, order: &Order, pace: Pace, begun: impl AsyncFnOnce()) -> Result<Found, StoreError> {
+async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: order.source.clone(),
         kind: Some("unrouted".to_owned()),
@@ -126,7 +159,7 @@ async fn look(admin: &Admin, order: &Order, pace: Pace, begun: impl AsyncFnOnce(
     let unrouted = admin.store.notifications(filter).await?;
     let mut found = Found { next: unrouted.next, ..Found::default() };
     if !order.dry_run && !unrouted.is_empty() {
-        begun().await;
+        noted.begun().await;
     }
     for view in unrouted {
         found.looked_at += 1;

@@ -11,11 +11,13 @@ use serde_json::Value as Json;
 
 use crate::account::Right;
 use crate::admin::access::{Caller, Who};
-use crate::admin::{Admin, metrics};
+use crate::admin::{Admin, api, metrics};
+use crate::store::StoreError;
 
 pub(super) mod assets;
 pub(super) mod document;
 pub(super) mod find;
+pub(super) mod guide;
 pub(super) mod lists;
 pub(super) mod message;
 pub(super) mod overview;
@@ -46,7 +48,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .route("/deliveries/{id}/edit", web::get().to(workbench::edit))
         .route("/find", web::get().to(find::find))
         .route("/workbench", web::get().to(workbench::workbench))
-        .route("/start", web::get().to(workbench::start));
+        .route("/start", web::get().to(guide::start))
+        .route("/start/flow.toml", web::get().to(guide::flow));
 }
 
 /// The largest answer of the API that a page is made of, in bytes.
@@ -243,6 +246,12 @@ pub(super) async fn read(answer: HttpResponse) -> Result<Answer, Problem> {
     }
     let detail = document.get("detail").and_then(Json::as_str).unwrap_or("it cannot be shown");
     Err(Problem::new(status, detail))
+}
+
+/// Why the store does not answer, as the API says it.
+pub(super) async fn read_error(error: &StoreError) -> Problem {
+    let read = read(api::from_store(error)).await;
+    read.err().unwrap_or_else(|| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 /// The query behind `rel="next"` of a `Link` header.

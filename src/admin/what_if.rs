@@ -109,7 +109,7 @@ pub(super) async fn what_if(admin: web::Data<Admin>, asked: Question<Asked>, cal
     if let Some(fault) = named.fault(&admin).await {
         return fault;
     }
-    let files = reloader.changed().await;
+    let files = reloader.changed().await.files;
     match compared(&admin, Other::File(path.into()), last, source).await {
         Ok(mut document) => {
             if let Some(document) = document.as_object_mut() {

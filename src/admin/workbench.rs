@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::account::Right;
-use crate::admin::access::Caller;
+use crate::admin::access::{self, Caller};
 use crate::admin::body::Body;
 use crate::admin::entry::lacking;
 use crate::admin::openapi::answers;
 use crate::admin::{Admin, api, what_if};
+use crate::pretty;
 use crate::store::{StoredConfig, StoredNotification};
 
 /// What is to be tried.
@@ -112,10 +113,25 @@ pub(super) async fn preview(admin: web::Data<Admin>, wanted: Body<Preview>, call
     // It loads a configuration: WSDLs may be large.
     let admin = Arc::clone(&admin);
     match web::block(move || (admin.trial)(&trial)).await {
-        Ok(Ok(tried)) => HttpResponse::Ok().json(tried),
+        Ok(Ok(tried)) => HttpResponse::Ok().json(with_lines(tried)),
         Ok(Err(reason)) => api::problem(422, &reason),
         Err(error) => api::problem(503, &error.to_string()),
     }
+}
+
+/// With each request as people read it too: its numbers keep the digits that they have in the call.
+fn with_lines(mut tried: Json) -> Json {
+    access::walk(&mut tried, &mut |key, value| {
+        let call = value.as_object_mut().filter(|_| key == "call");
+        if let Some(call) = call {
+            let request = call.get("request").and_then(Json::as_str).unwrap_or_default();
+            let kind = if request.trim_start().starts_with('<') { "text/xml" } else { "application/json" };
+            let lines = Json::from(pretty::body(kind, request));
+            call.insert("request_lines".to_owned(), lines);
+        }
+        key != "call"
+    });
+    tried
 }
 
 /// What an edit makes other of the messages that were stored last.

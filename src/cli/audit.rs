@@ -130,7 +130,8 @@ async fn list(client: &Client, list: ListArgs) -> anyhow::Result<ExitCode> {
             object,
             count,
             cell("reason"),
-            first_line(&cell("result")),
+            // What never ended says so in place of that it began.
+            first_line(&if entry.get("unended").is_some() { cell("unended") } else { cell("result") }),
         ]);
     }
     print::rows(&table);

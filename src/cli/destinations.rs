@@ -175,11 +175,17 @@ fn list(found: &Value) {
     print::rows(&table);
 }
 
-/// What a resume lets go.
-pub(in crate::cli) fn say_goes_on(state: &Value) {
-    if let Some(queue) = state.get("goes_on").and_then(Value::as_str) {
-        print::line(&format!("what goes on by it: {queue}"));
-    }
+/// What a resume lets go, or what a pause holds up.
+pub(in crate::cli) fn say_queue(verb: &str, state: &Value) {
+    let count = |key: &str| state.get(key).and_then(Value::as_u64);
+    let (Some(waiting), Some(blocked)) = (count("waiting"), count("blocked")) else { return };
+    let what = if verb == "pause" { "what it holds up" } else { "what goes on by it" };
+    let queue = if waiting + blocked == 0 {
+        "nothing that waits now".to_owned()
+    } else {
+        format!("{waiting} waiting, {blocked} blocked behind")
+    };
+    print::line(&format!("{what}: {queue}"));
 }
 
 fn show(found: &Value) {
@@ -224,9 +230,9 @@ async fn steer(client: &Client, args: &OneArgs, (verb, until): (&str, Option<Tim
     } else if args.change.dry_run {
         let end = would_end(until);
         print::line(&format!("{verb} would be done with system {system}, to which {} belongs{end}", args.name));
-        say_goes_on(&state);
+        say_queue(verb, &state);
     } else {
-        say_goes_on(&state);
+        say_queue(verb, &state);
         print::line(&stands(&one(client, &args.name).await?));
     }
     Ok(())

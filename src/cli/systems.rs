@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
-use crate::cli::destinations::{encoded, say_goes_on};
+use crate::cli::destinations::{encoded, say_queue};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 
@@ -76,9 +76,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else if one.change.dry_run {
         let stands = if state.get("paused").is_none_or(Value::is_null) { "goes on" } else { "is paused" };
         print::line(&format!("system {} {stands}; {verb} would be done{}", one.name, would_end(until)));
-        say_goes_on(&state);
+        say_queue(verb, &state);
     } else {
-        say_goes_on(&state);
+        say_queue(verb, &state);
         list(&json!({ one.name.as_str(): state }));
     }
     Ok(ExitCode::SUCCESS)

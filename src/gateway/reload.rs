@@ -3,10 +3,10 @@
 //! What is under way ends as it began: each envelope is routed, and each call made, by the configuration that it met.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -18,10 +18,10 @@ use tracing::Instrument as _;
 use crate::account::Account;
 use crate::admin::Terms;
 use crate::admin::oidc::People;
-use crate::admin::reload::{Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
-use crate::clock::SharedClock;
+use crate::admin::reload::{Changed, Failed, Order, Orphans, Refusal, Reload, Reloaded, Standing, said};
+use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded, Seen, Server, StoreSettings};
-use crate::dispatch::{Dispatch, Plan};
+use crate::dispatch::{Dispatch, Plan, States};
 use crate::facts::{DestinationFacts, Facts};
 use crate::gateway::certificates::Certificates;
 use crate::gateway::heralds::Telling;
@@ -29,7 +29,7 @@ use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
 use crate::receive::{Edge, Source};
 use crate::store::sealed::{SharedKeys, rekey};
-use crate::store::{By, Store, StoreError, TakenBy, TakenConfig, Unsettled, Way};
+use crate::store::{By, Store, StoreError, StoredConfig, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::{Alarms, Metrics, Traces};
 
 /// Deliveries discarded in one command.
@@ -343,12 +343,9 @@ impl Reloader {
             ..
         } = loaded;
         let facts = Arc::new(facts);
-        let now = self.clock.now();
-        rekey::note(&*self.store, &encryption, now).await?;
-        let version = self.store.save_config(stored, now).await?;
-        let states = self.dispatch.states(&plan).await?;
-        let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
-        self.store.take_config(taken.clone()).await?;
+        rekey::note(&*self.store, &encryption, self.clock.now()).await?;
+        let (taken, states) = self.note(stored, &plan, order).await?;
+        let version = taken.version;
 
         super::series::begin(&self.metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         // Before all else: what is written by the new plan is read by it.
@@ -356,13 +353,9 @@ impl Reloader {
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
         let adopted = self.dispatch.adopt(Arc::clone(&plan), version, states);
         let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
-        let (limits, served) = (server.limits.clone(), sources.clone());
-        let rules = intake::Rules { sources: sources.clone(), routes, limits: limits.clone(), config_version: version };
-        let outgoing = self.desk.adopt(rules);
-        self.edge.adopt(served, limits);
-        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
-        self.edge.take(Front { tls, proxy: server.proxy.clone() });
-        self.certificates.look();
+        let limits = server.limits.clone();
+        let rules = intake::Rules { sources: sources.clone(), routes, limits, config_version: version };
+        let outgoing = self.serve(rules, &server);
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
         self.terms.store(Arc::new(Terms {
@@ -388,6 +381,32 @@ impl Reloader {
         self.tell(order, &reloaded);
         self.settle_in(order, &reloaded, outgoing).await;
         Ok(reloaded)
+    }
+
+    /// Keeps that a configuration is in force from here on; and what is known of its systems.
+    async fn note(
+        &self,
+        stored: StoredConfig,
+        plan: &Plan,
+        order: &Order,
+    ) -> Result<(TakenConfig, States), StoreError> {
+        let now = self.clock.now();
+        let version = self.store.save_config(stored, now).await?;
+        let states = self.dispatch.states(plan).await?;
+        let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
+        self.store.take_config(taken.clone()).await?;
+        Ok((taken, states))
+    }
+
+    /// What is posted to a new path finds its desk: so the desk comes first.
+    fn serve(&self, rules: intake::Rules, server: &Server) -> Outgoing {
+        let (served, limits) = (rules.sources.clone(), rules.limits.clone());
+        let outgoing = self.desk.adopt(rules);
+        self.edge.adopt(served, limits);
+        let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
+        self.edge.take(Front { tls, proxy: server.proxy.clone() });
+        self.certificates.look();
+        outgoing
     }
 
     fn tell(&self, order: &Order, reloaded: &Reloaded) {
@@ -486,16 +505,30 @@ impl Reload for Reloader {
         self.known().standing.clone()
     }
 
-    fn changed(&self) -> BoxFuture<'_, Vec<String>> {
+    fn changed(&self) -> BoxFuture<'_, Changed> {
         let seen = self.known().seen.clone();
+        let is_watched = self.watched().is_on;
         let look = tokio::task::spawn_blocking(move || {
             let now = seen.now();
-            let others = seen.paths().filter(|path| !seen.agrees(&now, path));
-            others.map(|path| path.to_string_lossy().into_owned()).collect()
+            let others: Vec<&Path> = seen.paths().filter(|path| !seen.agrees(&now, path)).collect();
+            let at = others.iter().filter_map(|path| written_at(path)).max();
+            let files = others.into_iter().map(|path| path.to_string_lossy().into_owned()).collect();
+            Changed { files, at, is_watched }
         });
         // A file system that hangs must hang nothing else.
-        async move { tokio::time::timeout(LOOKING, look).await.ok().and_then(Result::ok).unwrap_or_default() }.boxed()
+        async move {
+            let looked = tokio::time::timeout(LOOKING, look).await.ok().and_then(Result::ok);
+            looked.unwrap_or(Changed { is_watched, ..Changed::default() })
+        }
+        .boxed()
     }
+}
+
+/// When a file was written, as its file system says.
+fn written_at(path: &Path) -> Option<Timestamp> {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_millis()).ok().map(Timestamp)
 }
 
 /// Discards what a reload left without a way, in small steps.
@@ -564,7 +597,7 @@ pub(super) fn wait_max(plan: &Plan) -> Duration {
 /// What is another in a new configuration.
 fn differences(known: &Known, loaded: &Loaded, facts: &Facts) -> Reloaded {
     let files: BTreeSet<_> = known.seen.paths().chain(loaded.seen.paths()).collect();
-    let differs = |path: &&std::path::Path| !known.seen.agrees(&loaded.seen, path);
+    let differs = |path: &&Path| !known.seen.agrees(&loaded.seen, path);
     let files: Vec<String> =
         files.into_iter().filter(differs).map(|path| path.to_string_lossy().into_owned()).collect();
     let (before, after) = (names(&known.plan, &known.sources), {

@@ -9,7 +9,7 @@ use crate::admin::workbench::{Message, Trial};
 use crate::clock::SharedClock;
 use crate::config::{self, Loaded, Problems};
 use crate::facts::Facts;
-use crate::preview::{self, Made, Making, Report, Side};
+use crate::preview::{self, Made, Report, Side};
 use crate::store::StoredNotification;
 
 /// What comes of a trial, as `POST /api/v1/preview` answers.
@@ -35,8 +35,7 @@ pub(super) fn tried(trial: &Trial) -> Result<Json, String> {
     let each = messages.iter().map(|message| match message {
         Err(reason) => json!({"unreadable": reason}),
         Ok(stored) => {
-            let made = told(new, stored, &now.make(stored));
-            let was = edited.as_ref().map(|_| told(&loaded, stored, &before.make(stored)));
+            let (made, was) = (told(&now, stored), edited.as_ref().map(|_| told(&before, stored)));
             json!({
                 "notification_id": stored.notification_id, "record_type": stored.record_type,
                 "record_id": stored.record_id, "source": stored.source, "made": made, "was": was,
@@ -118,23 +117,24 @@ fn messages(loaded: &Loaded, trial: &Trial) -> Result<Vec<Result<StoredNotificat
 }
 
 /// What each route makes.
-fn told(loaded: &Loaded, stored: &StoredNotification, making: &Making) -> Json {
-    let made = making.routes.iter().map(|(route, made)| call(loaded, stored, route, made));
+fn told(side: &Side<'_>, stored: &StoredNotification) -> Json {
+    let making = side.make(stored);
+    let made = making.routes.iter().map(|(route, made)| call(side, stored, route, made));
     let passed =
         making.passed.iter().map(|(route, because)| json!({"route": route, "matches": false, "because": because}));
     json!({"refused": making.refused, "routes": made.chain(passed).collect::<Vec<_>>()})
 }
 
-fn call(loaded: &Loaded, stored: &StoredNotification, route: &str, made: &Made) -> Json {
+fn call(side: &Side<'_>, stored: &StoredNotification, route: &str, made: &Made) -> Json {
     let Made { destination, lane, call } = made;
-    let masking = loaded.masks().of_call(&stored.source, route, &stored.xml);
+    let masking = side.masking(stored, route);
     let hide_lane = |lane: &String| match &masking {
         Some(masking) => masking.hide_lane(lane, &stored.record_id),
         None => lane.clone(),
     };
     let lane = lane.as_ref().map(hide_lane);
     let mut told = json!({"route": route, "matches": true, "destination": destination, "lane": lane});
-    let mask = &loaded.plan.mask;
+    let mask = side.mask();
     let (key, value) = match call {
         Err(error) => ("dead", json!(mask.apply(&error.reason))),
         Ok(call) => {

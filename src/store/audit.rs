@@ -246,6 +246,7 @@ pub const AUDIT_VERBS: &[&str] = &[
     "end hold",
     "end release",
     "end replay",
+    "forget",
     "hold",
     "login",
     "move",
@@ -262,6 +263,7 @@ pub const AUDIT_VERBS: &[&str] = &[
     "resume",
     "revoke",
     "sample",
+    "save",
     "test",
     "unmask",
 ];
@@ -279,6 +281,7 @@ pub const AUDIT_OBJECTS: &[&str] = &[
     "store",
     "system",
     "token",
+    "view",
 ];
 
 /// Which entries to list; newest first.

@@ -17,7 +17,7 @@ pub struct PayloadTable {
 }
 
 /// All of them. The names of columns are also the kinds of values that are sealed, together with the table's.
-pub static PAYLOADS: [PayloadTable; 7] = [
+pub static PAYLOADS: [PayloadTable; 8] = [
     PayloadTable { name: "notification", key: &["id"], columns: &["xml", "reason"] },
     PayloadTable {
         name: "attempt",
@@ -29,6 +29,7 @@ pub static PAYLOADS: [PayloadTable; 7] = [
     PayloadTable { name: "refused", key: &["id"], columns: &["body", "reason"] },
     PayloadTable { name: "system", key: &["name"], columns: &["paused_reason", "broken_reason"] },
     PayloadTable { name: "searched", key: &["notification", "name"], columns: &["value"] },
+    PayloadTable { name: "saved_view", key: &["id"], columns: &["query"] },
 ];
 
 /// A row's payloads, in the order of its table's columns.
@@ -156,9 +157,12 @@ mod tests {
             names.push(PayloadTable::at(&next).unwrap().name);
             mark = next;
         }
-        assert_eq!(names, ["notification", "attempt", "delivery", "kept", "refused", "system", "searched"]);
+        assert_eq!(
+            names,
+            ["notification", "attempt", "delivery", "kept", "refused", "system", "searched", "saved_view"]
+        );
         let behind = PayloadTable::next(&mark, Some((7, "x".to_owned()))).unwrap();
-        assert_eq!((behind.table, behind.id, behind.name.as_str()), (6, 7, "x"));
+        assert_eq!((behind.table, behind.id, behind.name.as_str()), (7, 7, "x"));
     }
 
     #[test]

@@ -45,6 +45,7 @@ mod text;
 mod time;
 mod token;
 mod transfer;
+mod view;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,8 +69,8 @@ use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
-    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
+    StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
@@ -488,6 +489,18 @@ impl Store for PostgresStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.run(token::Use { id, now })
+    }
+
+    fn save_view(&self, view: SavedView) -> BoxFuture<'_, StoreResult<Option<SavedView>>> {
+        self.run(view::Save(view))
+    }
+
+    fn views(&self) -> BoxFuture<'_, StoreResult<Vec<SavedView>>> {
+        self.ask(Manner::Read, |session| Box::pin(view::list(session)))
+    }
+
+    fn forget_view(&self, list: String, name: String) -> BoxFuture<'_, StoreResult<SavedView>> {
+        self.run(view::Forget { list, name })
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {

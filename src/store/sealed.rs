@@ -18,8 +18,8 @@ use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain,
     Change, Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
     LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost,
-    Replay, Replayed, Retention, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult, StoredConfig,
-    SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replay, Replayed, Retention, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
+    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
@@ -454,6 +454,19 @@ impl Store for Sealed {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.store.use_token(id, now)
+    }
+
+    fn save_view(&self, view: SavedView) -> BoxFuture<'_, StoreResult<Option<SavedView>>> {
+        let saved = self.with(view, values::seal_view, |view| self.store.save_view(view));
+        self.opened(saved, |keys, before| before.iter_mut().for_each(|view| values::open_view(keys, view)))
+    }
+
+    fn views(&self) -> BoxFuture<'_, StoreResult<Vec<SavedView>>> {
+        self.opened(self.store.views(), |keys, views| views.iter_mut().for_each(|view| values::open_view(keys, view)))
+    }
+
+    fn forget_view(&self, list: String, name: String) -> BoxFuture<'_, StoreResult<SavedView>> {
+        self.opened(self.store.forget_view(list, name), values::open_view)
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {

@@ -32,6 +32,7 @@ mod settle;
 mod taken;
 mod token;
 mod transfer;
+mod view;
 mod words;
 mod writer;
 
@@ -57,7 +58,7 @@ use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
     Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
     Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned,
-    RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store,
+    RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store,
     StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
@@ -505,6 +506,18 @@ impl Store for SqliteStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.write(Size::SMALL, move |books| token::used(books, &id, now))
+    }
+
+    fn save_view(&self, view: SavedView) -> BoxFuture<'_, StoreResult<Option<SavedView>>> {
+        self.write(Size::SMALL, move |books| view::save(books, &view))
+    }
+
+    fn views(&self) -> BoxFuture<'_, StoreResult<Vec<SavedView>>> {
+        self.read(view::list)
+    }
+
+    fn forget_view(&self, list: String, name: String) -> BoxFuture<'_, StoreResult<SavedView>> {
+        self.write(Size::SMALL, move |books| view::forget(books, &list, &name))
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {

@@ -300,7 +300,7 @@ static ATTEMPT: [Column; 17] = [
 ];
 
 /// What is added up and small: handed over as a whole, when nothing changes any more.
-pub static SUMS: [Table; 10] = [
+pub static SUMS: [Table; 11] = [
     by_id(
         "system",
         &[
@@ -352,6 +352,10 @@ pub static SUMS: [Table; 10] = [
         ],
     ),
     by_id("sealing_key", &[text("id"), text("proof"), number("since")]),
+    by_id(
+        "saved_view",
+        &[number("id"), text("list"), text("name"), text("query"), text("saved_by"), number("saved_at")],
+    ),
     // The last number given of each kind. It may stand higher in the other store.
     by_id(SEQUENCE, &[text("kind"), number("value")]),
 ];

@@ -107,7 +107,7 @@ async fn a_name_that_nobody_has_is_refused_with_those_that_are_near() {
     let pause = gateway.command(&["destinations", "pause", "crm", "--for", "1h", "--reason", "closing", "--json"]);
     assert!(pause.status.success(), "{}", String::from_utf8_lossy(&pause.stderr));
     let would = gateway.command(&["systems", "resume", "crm", "--dry-run"]);
-    assert!(String::from_utf8_lossy(&would.stdout).contains("what goes on by it: nothing waits"), "{would:?}");
+    assert!(String::from_utf8_lossy(&would.stdout).contains("what goes on by it: nothing that waits now"), "{would:?}");
     let ends = gateway.admin("/api/v1/systems").await["crm"]["paused"]["until"].as_str().unwrap().to_owned();
     let ends: omgate::clock::Timestamp = serde_json::from_value(json!(ends)).unwrap();
     let begun: omgate::clock::Timestamp =

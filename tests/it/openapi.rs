@@ -96,6 +96,8 @@ async fn real_answers_are_as_they_are_described() {
             "/api/v1/deliveries/replay" => json!({"dry_run": true, "choose": {"state": "dead"}}),
             "/api/v1/preview" => json!({"notification": notification}),
             "/api/v1/tokens" => json!({"name": "ci", "expires_in_s": 3_600}),
+            "/api/v1/views" => json!({"list": "deliveries", "name": "dead", "query": "state=dead"}),
+            "/api/v1/views/forget" => json!({"list": "deliveries", "name": "dead"}),
             "/api/v1/store/backup" => json!({"file": process.folder.path().join("copy.db")}),
             path if path.ends_with("/adopt") => json!({"organization": "00D24000000abcdEAA", "dry_run": true}),
             // What there is none of, and what is begun by its own tests.

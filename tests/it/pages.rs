@@ -200,7 +200,32 @@ async fn an_empty_gateway_guides_to_a_message_delivered_and_no_cut_off_file_empt
     assert!(page("/").await.contains("Nothing is set up yet"));
     let guide = page("/start").await;
     assert!(guide.contains("[[source]]") && guide.contains("{{ record.Id }}"), "{guide}");
-    process.configure(&configuration(&sink.url(""), ""));
+    // The path is a secret of its own each time, and stays what it is once it stands in the address.
+    let path_in =
+        |page: &str| page.split("name=\"path\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let (path, other) = (path_in(&guide), path_in(&page("/start").await));
+    assert!(path.starts_with("/om/") && path.len() >= 26 && path != other, "{path} {other}");
+    assert_eq!(path_in(&page(&format!("/start?path={path}")).await), path);
+    let wsdl = concat!(env!("CARGO_MANIFEST_DIR"), "/wsdl");
+    let filled = [
+        ("path", path.as_str()),
+        ("organization", "00D24000000abcdEAA"),
+        ("wsdl", &format!("{wsdl}/order-won.wsdl")),
+        ("target_wsdl", &format!("{wsdl}/erp.wsdl")),
+        ("operation", "CreateOrder"),
+        ("endpoint", &sink.url("/orders")),
+        (
+            "map",
+            "OrderNumber = record.Name | default('none') | truncate(20)\r\nTotal = record.Amount | default(0) | decimal(2)\r\n\
+             Currency = 'EUR'\r\nCountry = 'DE'\r\nCustomer.Id = record.AccountId | default(record.Id)\r\n",
+        ),
+    ];
+    let query =
+        |fields: &[(&str, &str)]| url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let so_far = page(&format!("/start/flow.toml?{}", query(&filled[..3]))).await;
+    assert!(so_far.contains("[[source]]") && so_far.contains("Still to come: a destination."), "{so_far}");
+    let flow = page(&format!("/start/flow.toml?{}", query(&filled))).await;
+    process.configure(&format!("{empty}{flow}"));
     process.hang_up();
     let is_there = |sources: &Value| sources.as_array().is_some_and(|list| list.len() == 1);
     process.admin_until("/api/v1/sources", Duration::from_secs(30), is_there).await;
@@ -268,7 +293,102 @@ async fn the_workbench_shows_calls_and_mistakes_and_changes_nothing() {
         let (status, told) = try_it(body.clone()).await;
         assert!(status == code && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
     }
+    // A number is shown with the digits that it has in the call.
+    let whole = envelope(&[Notice {
+        id: "04lX",
+        record: "006X",
+        fields: "<sf:Name>A</sf:Name><sf:Amount>45000.0</sf:Amount>",
+    }]);
+    let (_, tried) = try_it(json!({"envelope": whole})).await;
+    let made = of(&tried["notifications"][0]["made"], "customers");
+    assert!(made["call"]["request"].as_str().unwrap().contains("\"Amount\":45000.0,"), "{made}");
+    assert!(made["call"]["request_lines"].as_str().unwrap().contains("\n    \"Amount\": 45000.0,\n"), "{made}");
     assert_eq!((sink.arrived().len(), process.ledger().await), (calls, ledger), "something was sent or stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saved_view_is_there_for_all_and_after_a_restart_and_its_changes_stand_in_the_audit_log() {
+    let (mut process, _sink) = busy("").await;
+    let page = async |process: &Process, path: &str| process.admin(path).await.as_str().unwrap_or_default().to_owned();
+    let view =
+        |query: &str| json!({"list": "deliveries", "name": "dead of crm", "query": query, "reason": "for the night"});
+    let dry = json!({"list": "deliveries", "name": "dead of crm", "query": "state=dead", "dry_run": true});
+    assert_eq!(process.change("/api/v1/views", &dry).await.0, 200);
+    assert_eq!(process.admin("/api/v1/views").await, json!([]), "a dry run saves nothing");
+    for query in ["state=held", "state=dead&destination=crm"] {
+        let (status, saved) = process.change("/api/v1/views", &view(query)).await;
+        assert!(status == 200 && saved["query"] == query, "{saved}");
+    }
+    process.kill();
+    process.start(&[]).await;
+    let views = process.admin("/api/v1/views").await;
+    assert!(views.as_array().unwrap().len() == 1 && views[0]["query"] == "state=dead&destination=crm", "{views}");
+    let list = page(&process, "/deliveries").await;
+    assert!(
+        list.contains("href=\"/deliveries?state=dead&#38;destination=crm\"") && list.contains("dead of crm"),
+        "{list}"
+    );
+    assert!(!page(&process, "/notifications").await.contains("dead of crm"), "each list has its own");
+    for (body, words) in [
+        (json!({"list": "lanes", "name": "x", "query": ""}), "list must be one of"),
+        (json!({"list": "deliveries", "name": " x", "query": ""}), "no blanks around"),
+        (json!({"list": "deliveries", "name": "x".repeat(61), "query": ""}), "1 to 60 characters"),
+        (json!({"list": "deliveries", "name": "x", "query": "y".repeat(2_001)}), "too long"),
+        (json!({"list": "deliveries", "name": "x\u{0}", "query": ""}), "control characters"),
+    ] {
+        let (status, told) = process.change("/api/v1/views", &body).await;
+        assert!(status == 400 && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
+    }
+    let named = json!({"list": "deliveries", "name": "dead of crm"});
+    let mut asked = named.clone();
+    asked["dry_run"] = true.into();
+    assert_eq!(process.change("/api/v1/views/forget", &asked).await.0, 200);
+    assert_eq!(process.change("/api/v1/views/forget", &named).await.0, 200);
+    let (status, gone) = process.change("/api/v1/views/forget", &named).await;
+    assert!(status == 404 && gone["detail"].as_str().unwrap().contains("a saved view \"dead of crm\""), "{gone}");
+    assert_eq!(process.change("/api/v1/views/forget", &asked).await, (status, gone));
+    // Whoever may not see what records hold is not told for what others look.
+    let jane = json!({"list": "notifications", "name": "hers", "query": "search=Name%3DJane"});
+    assert_eq!(process.change("/api/v1/views", &jane).await.0, 200);
+    let viewer = json!({"name": "viewer", "expires_in_s": 3_600, "role": "viewer"});
+    let (_, token) = process.change("/api/v1/tokens", &viewer).await;
+    let secret = token["token"].as_str().unwrap();
+    let told = process.command(&["audit", "list", "--object", "view", "--json", "--token", secret]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("notifications/hers") && !told.contains("Jane"), "{told}");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let address = format!("http://127.0.0.1:{}/api/v1/views", process.admin);
+    let seen = http.get(address).bearer_auth(secret).send().await.unwrap().text().await.unwrap();
+    assert_eq!(seen, "[]");
+    let audit = process.admin("/api/v1/audit?object=view").await;
+    let audit: Vec<Value> = audit.as_array().unwrap()[1..].to_vec();
+    let said = |entry: &Value| ["verb", "was", "became"].map(|key| entry[key].as_str().unwrap().to_owned());
+    let told: Vec<[String; 3]> = audit.iter().map(said).collect();
+    let [held, dead] = ["state=held", "state=dead&destination=crm"];
+    assert_eq!(told, [["forget", dead, ""], ["save", held, dead], ["save", "", held]]);
+    assert_eq!(
+        (&audit[1]["object_id"], &audit[1]["reason"]),
+        (&json!("deliveries/dead of crm"), &json!("for the night"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_changed_and_is_not_taken_says_so_and_since_when() {
+    let (process, sink) = busy("").await;
+    let page = async || process.admin("/configuration").await.as_str().unwrap_or_default().to_owned();
+    assert!(!page().await.contains("is not what is in force"));
+    let told = process.admin("/api/v1/config").await;
+    assert_eq!((&told["changed_at"], &told["watched"]), (&Value::Null, &json!(false)));
+    process.configure(&configuration(&sink.url(""), "").replace("rate = \"200/s\"", "rate = \"100/s\""));
+    let told = process.admin("/api/v1/config").await;
+    let at = told["changed_at"].as_str().unwrap();
+    assert!(at > told["at"].as_str().unwrap(), "it was written after it came into force: {told}");
+    let shown = page().await;
+    for words in ["is not what is in force", at, "and is not taken:", "<code>watch = false</code>", "/api/v1/reload"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!(process.change("/api/v1/reload", &json!({})).await.0, 200);
+    assert!(!page().await.contains("is not what is in force"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +413,10 @@ async fn what_is_let_go_to_a_paused_system_says_that_it_waits_and_an_empty_choic
         "{text}"
     );
     let in_earnest = json!({"choose": {"destination": "billing"}});
+    // What a resume would let go is counted, and nothing is done.
+    let waiting = &process.ledger().await["destinations"]["billing"]["waiting"];
+    let (status, dry) = process.change("/api/v1/systems/billing/resume", &json!({"dry_run": true})).await;
+    assert!(status == 200 && dry["waiting"] == *waiting && dry["blocked"] == 0 && !dry["paused"].is_null(), "{dry}");
     let (status, done) = process.change("/api/v1/deliveries/replay", &in_earnest).await;
     assert!(status == 200 && done["count"] == 0 && done["hint"] == none["hint"], "{done}");
     assert_eq!(process.admin("/api/v1/jobs").await, json!([]), "nothing to do makes no job");

@@ -442,3 +442,37 @@ found_when = "response.status == 200"
     assert_eq!(found["kept"], json!({"order": 9, "secret": null}));
     assert!(found["kept_warnings"]["secret"].as_str().unwrap().contains("a look-up found"), "{found}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_cut_off_is_begun_and_not_ended_in_the_audit_log_and_says_so() {
+    let (shop, _) = shop(json!(4711)).await;
+    let mut gateway = Process::prepare(&configuration(&shop.url(""), &shop.url(""), SHOP_ALONE));
+    gateway.start(&[]).await;
+    assert_eq!(gateway.change("/api/v1/systems/shop/pause", &json!({"reason": "inventory"})).await.0, 200);
+    for number in 0..4 {
+        post(&gateway, notice(&format!("04l{number}"), &format!("006{number}"), "desk")).await;
+    }
+    let slowly = json!({"choose": {"state": "waiting"}, "rate": 1, "reason": "look first"});
+    assert_eq!(gateway.change("/api/v1/deliveries/hold", &slowly).await.0, 202);
+    let log = "/api/v1/audit?object=job";
+    let begun = gateway.admin_until(log, PATIENCE, |log| log[0]["verb"] == "begin hold").await;
+    assert!(begun[0]["unended"].is_null(), "it is under way: {begun}");
+    gateway.kill();
+    gateway.start(&[]).await;
+    let cut = gateway.admin(log).await;
+    assert!(cut[0]["unended"].as_str().unwrap().starts_with("begun, not ended: the gateway stopped"), "{cut}");
+    let shown = gateway.admin("/audit").await;
+    assert!(shown.as_str().unwrap().contains("begun, not ended: the gateway stopped"), "{shown}");
+    let told = said(&gateway.command(&["audit", "list", "--object", "job"]));
+    assert!(told.contains("not ended"), "{told}");
+    // The next job has the same number, and an end.
+    let rest = json!({"choose": {"state": "waiting"}, "rate": 1000, "reason": "the rest"});
+    assert_eq!(gateway.change("/api/v1/deliveries/hold", &rest).await.0, 202);
+    let both = gateway.admin_until(log, PATIENCE, |log| log[0]["verb"] == "end hold").await;
+    assert_eq!((&both[0]["object_id"], &both[2]["object_id"]), (&json!("1"), &json!("1")), "{both}");
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    let unended: Vec<bool> =
+        gateway.admin(log).await.as_array().unwrap().iter().map(|entry| !entry["unended"].is_null()).collect();
+    assert_eq!(unended, [false, false, true], "{both}");
+}

@@ -140,11 +140,19 @@ try {
   check(states.length > 0 && states.every((state) => state === "dead"), "the list shows what is asked for");
   await page.locator("#view-name").fill("dead of crm");
   await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("link", { name: "dead of crm" }).waitFor();
+  // Somebody else, in another browser.
+  const colleague = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const desk = await colleague.newPage();
+  await desk.goto(`${address}/deliveries`);
+  check(await desk.getByRole("link", { name: "dead of crm" }).count() === 1, "a saved view is there for a colleague");
+  await colleague.close();
   await open("/deliveries");
+  await look("deliveries-views");
   await page.getByRole("link", { name: "dead of crm" }).click();
   await page.waitForLoadState("networkidle");
   check(page.url().includes("destination=crm"), "a saved view leads back");
-  await page.getByRole("button", { name: "Forget the view dead of crm" }).click();
+  await command(page.getByRole("button", { name: "Forget the view dead of crm" }), "nobody needs it");
   check(await page.getByRole("link", { name: "dead of crm" }).count() === 0, "a saved view is forgotten");
 
   // ---- By keyboard alone ----
@@ -234,13 +242,14 @@ try {
   await open("/destinations/erp");
   await command(page.getByRole("button", { name: "Pause…" }), "maintenance", {
     refusesWithout: true,
+    counts: /Nothing is sent to this system until then/,
     picture: "dialog-pause",
     before: async () => { await page.getByRole("button", { name: "1 hour" }).click(); },
   });
   const left = new Date((await api("/systems")).erp.paused.until) - Date.now();
   check(left > 3500e3 && left <= 3660e3, `a pause for an hour ends in an hour (${Math.round(left / 1000)} s)`);
   check(await page.getByText(/is paused since/).first().isVisible(), "a paused destination says so");
-  await command(page.getByRole("button", { name: "Resume…" }), "done earlier");
+  await command(page.getByRole("button", { name: "Resume…" }), "done earlier", { counts: /(Nothing waits|deliver(y|ies) waits?)\..* It is called again/, picture: "dialog-resume" });
   check((await api("/systems")).erp.paused === null, "a paused destination goes on");
 
   // ---- A destination is tried ----
@@ -270,6 +279,36 @@ try {
   await look("workbench-last");
   check(await page.locator("#wb-newest button").count() > 0, "workbench: the newest of the source are offered");
 
+  // ---- The guide keeps each step in its address ----
+  await open("/start");
+  check(/path=%2Fom%2F[\w-]{22}/.test(page.url()), "guide: a path that nobody guesses stands in the address");
+  const secret = await page.locator("[name=path]").inputValue();
+  await page.locator("#source summary").click();
+  await page.locator("[name=organization]").fill("00D24000000abcdEAA");
+  await page.reload();
+  check(await page.locator("[name=organization]").inputValue() === "00D24000000abcdEAA" && await page.locator("[name=path]").inputValue() === secret, "guide: a reload loses nothing");
+  await page.locator("#source").getByRole("button", { name: "Keep this step" }).click();
+  await page.waitForURL(/#destination$/);
+  check((await page.locator("#snippet-source").textContent()).includes(secret), "guide: a step that is kept is written out");
+  await page.locator("[name=kind]").selectOption("rest");
+  check(await page.locator("[name=operation]").isHidden() && await page.locator("[name=url]").isVisible(), "guide: a REST endpoint needs an address and no operation");
+  await page.locator("[name=url]").fill("http://crm.internal/x");
+  await page.locator("#snippet-destination", { hasText: "http://crm.internal/x" }).waitFor();
+  check(await page.locator("#made-destination").getByText("Complete.").isVisible(), "guide: what is typed is written out at once");
+  await page.locator("#destination").getByRole("button", { name: "Keep this step" }).click();
+  await page.waitForURL(/#route$/);
+  await page.goBack();
+  await page.goForward();
+  check(await page.locator("[name=url]").inputValue() === "http://crm.internal/x", "guide: going back and forth loses nothing");
+  await page.locator("[name=url]").fill("http://crm.internal/y");
+  await page.waitForTimeout(3500);
+  check(await page.locator("[name=url]").inputValue() === "http://crm.internal/y" && await page.locator("[name=url]").isVisible(), "guide: what follows what happens leaves alone what is typed");
+  const taken = page.waitForEvent("download");
+  await page.locator("#destination").getByRole("button", { name: "Download what there is so far" }).click();
+  const file = readFileSync(await (await taken).path(), "utf8");
+  check(file.includes(secret) && file.includes("http://crm.internal/y"), "guide: what there is so far is taken away as a file");
+  await look("start-filled");
+
   // ---- A sample goes the whole way ----
   const before = (await api("/ledger")).notifications.received;
   await open("/start");
@@ -282,7 +321,9 @@ try {
   const text = readFileSync(configuration, "utf8");
   writeFileSync(configuration, text.replace("decimal(2)", "decimal(0)").replace("'Closed Won'", "'Closed Lost'"));
   await open("/configuration");
-  check(await page.getByText(/The files on disk differ/).isVisible(), "a changed file is told of");
+  check(await page.getByText(/The file on disk is not what is in force/).isVisible(), "a changed file is told of");
+  check(await page.getByText(/It was changed .* and is not taken: version 1 stays in force/).isVisible(), "a changed file says when, and what is in force");
+  await look("configuration-changed");
   await page.getByRole("link", { name: "What would change" }).click();
   await page.waitForLoadState("networkidle");
   for (const words of [/field CreateOrder.Total/, /Message by message/, /routed no more/]) check(await page.getByText(words).first().isVisible(), `what would change: shows ${words}`);
@@ -313,6 +354,8 @@ try {
   writeFileSync(configuration, text.replace("decimal(2)", "decimal("));
   await visit("what-if-wrong", "/configuration/what-if", [/the configuration is wrong/]);
   await open("/audit");
+  check(await page.locator("main td dt").getByText("reason", { exact: true }).count() > 0 && !(await page.locator("main table").textContent()).includes("{\""), "the audit log shows what was before as names and values");
+  await look("audit-filled");
   for (const verb of ["pause", "resume", "replay", "discard", "reload", "sample"]) {
     check(await page.getByRole("cell", { name: verb, exact: true }).count() > 0, `the audit log has ${verb}`);
   }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::admin::keep::{self, Told};
+use crate::admin::number::grouped;
 use crate::clock::{Day, Timestamp};
 use crate::store::{
     Absence, AttemptCounts, DayChange, DeliveryCounts, Gap, LIST_MAX, Ledger, LedgerDay, NotificationCounts, Silence,
@@ -341,19 +342,6 @@ fn sum(parts: &[(&str, i64)]) -> String {
         text.push_str(&format!("{shown} {name}"));
     }
     if text.is_empty() { "0".to_owned() } else { text }
-}
-
-/// A number with its thousands apart.
-fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "−" } else { "" });
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn equation(of: String, (name, whole): (&str, i64), parts: &[(&str, i64)]) -> Equation {

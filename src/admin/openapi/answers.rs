@@ -427,6 +427,10 @@ pub(in crate::admin) struct Configuration {
     history: Vec<TakenConfig>,
     /// Files of it that are gone from the disk, or hold something else now.
     changed_files: Vec<String>,
+    /// When the latest of those was written, as its file system says.
+    changed_at: Option<Timestamp>,
+    /// Whether a file that changed is taken without being asked for (`server.watch`).
+    watched: bool,
 }
 
 /// The configuration as it was loaded.

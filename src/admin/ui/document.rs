@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::admin::number::grouped;
 use crate::clock::Timestamp;
 
 /// A part of a document, or nothing.
@@ -92,18 +93,6 @@ impl fmt::Display for Doc<'_> {
     }
 }
 
-fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
-}
-
 /// The two largest units of a span.
 fn spoken(seconds: i64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -143,11 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_spans_are_read_by_people() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567, -1_000].map(grouped),
-            ["0", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567", "-1\u{202f}000"]
-        );
+    fn spans_are_read_by_people() {
         assert_eq!([5, 65, 3_700, 90_000].map(spoken), ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]);
     }
 }

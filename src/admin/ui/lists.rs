@@ -10,7 +10,7 @@ use super::document::Doc;
 use super::{Page, Problem, Shell, asked, page, query_of, read};
 use crate::admin::access::Caller;
 use crate::admin::question::Question;
-use crate::admin::{Admin, api, book, proposal};
+use crate::admin::{Admin, api, book, proposal, views};
 use crate::clock::Timestamp;
 use crate::store::{DeliveryFilter, NotificationFilter};
 
@@ -46,10 +46,44 @@ pub(super) struct Filters {
     pub(super) routes: Vec<String>,
     /// Whether the list follows what happens.
     pub(super) is_live: bool,
+    /// Which list it is, as saved views name it.
+    pub(super) list: &'static str,
+    /// Its saved views.
+    pub(super) views: Vec<View>,
+}
+
+/// A saved view as a page offers it.
+pub(super) struct View {
+    pub(super) name: String,
+    pub(super) query: String,
+    pub(super) by: String,
+    pub(super) at: String,
+    /// What forgets it, as the API takes it.
+    pub(super) named: String,
+}
+
+impl View {
+    async fn all(admin: &web::Data<Admin>, caller: &Caller, list: &str) -> Result<Vec<Self>, Problem> {
+        let found = read(views::list(admin.clone(), parsed("")?, caller.clone()).await).await?.document;
+        let own = Doc::new(&found).list().into_iter().filter(|view| view.at("list").is(list));
+        let view = |view: Doc<'_>| Self {
+            name: view.at("name").text(),
+            query: view.at("query").text(),
+            by: view.at("by").text(),
+            at: view.at("at").moment(),
+            named: json!({"list": list, "name": view.at("name").text()}).to_string(),
+        };
+        Ok(own.map(view).collect())
+    }
 }
 
 impl Filters {
-    async fn of(admin: &web::Data<Admin>, request: &HttpRequest) -> Result<Self, Problem> {
+    async fn of(
+        admin: &web::Data<Admin>,
+        request: &HttpRequest,
+        caller: &Caller,
+        list: &'static str,
+    ) -> Result<Self, Problem> {
         let facts = read(book::facts(admin.clone()).await).await?.document;
         let names = |list: &str, key: &str| {
             let all = Doc::new(&facts).at(list).list();
@@ -72,6 +106,8 @@ impl Filters {
             routes: with_asked(names("facts.routes", "route"), "route"),
             asked,
             is_live: request.query_string().contains("live=1"),
+            list,
+            views: View::all(admin, caller, list).await?,
         })
     }
 
@@ -145,7 +181,7 @@ pub(in crate::admin) async fn notifications(admin: web::Data<Admin>, request: Ht
     let query = with_moments(&query_of(&request, &OWN, &[("limit", ROWS)]), admin.clock.now());
     let filter = parsed::<NotificationFilter>(&query)?;
     let answer = read(api::notifications(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
-    let filters = Filters::of(&admin, &request).await?;
+    let filters = Filters::of(&admin, &request, &caller, "notifications").await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/notifications", &request, &rows, "row", answer.next);
     page(&Notifications {
@@ -201,7 +237,7 @@ pub(in crate::admin) async fn deliveries(admin: web::Data<Admin>, request: HttpR
     let query = with_moments(&query_of(&request, &OWN, &[("limit", ROWS)]), admin.clock.now());
     let filter = parsed::<DeliveryFilter>(&query)?;
     let answer = read(api::deliveries(admin.clone(), filter, caller.clone(), request.clone()).await).await?;
-    let filters = Filters::of(&admin, &request).await?;
+    let filters = Filters::of(&admin, &request, &caller, "deliveries").await?;
     let rows = Doc::new(&answer.document).list();
     let next = next_page("/deliveries", &request, &rows, "delivery_id", answer.next);
     page(&Deliveries {

@@ -15,7 +15,7 @@ use crate::store::AuditFilter;
 #[template(path = "audit.html")]
 struct Audit<'a> {
     shell: Shell,
-    rows: Vec<Doc<'a>>,
+    rows: Vec<Entry<'a>>,
     who: String,
     verb: String,
     object: String,
@@ -23,6 +23,68 @@ struct Audit<'a> {
     from: String,
     to: String,
     next: Option<String>,
+}
+
+/// An entry of the log, its values taken apart.
+struct Entry<'a> {
+    row: Doc<'a>,
+    /// Why, how it was before and afterwards, what came of it.
+    said: [Said; 4],
+}
+
+impl<'a> Entry<'a> {
+    fn of(row: Doc<'a>) -> Self {
+        Self { row, said: ["reason", "was", "became", "result"].map(|key| Said::of(&row.at(key).text())) }
+    }
+}
+
+/// A value of the log as people read it: words, and what stands behind them in JSON as names and values.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Said {
+    words: String,
+    pairs: Vec<(String, String)>,
+}
+
+/// What is longer is folded.
+const FOLDED_BEYOND: usize = 160;
+
+impl Said {
+    fn of(text: &str) -> Self {
+        let begin = text.find('{').filter(|_| text.ends_with('}'));
+        let document = begin.and_then(|at| text.get(at..)).and_then(|json| serde_json::from_str::<Json>(json).ok());
+        let (Some(at), Some(document)) = (begin, document) else {
+            return Self { words: text.to_owned(), pairs: Vec::new() };
+        };
+        let words = text.get(..at).unwrap_or_default().trim_end().to_owned();
+        let mut pairs = Vec::new();
+        flatten("", &document, &mut pairs);
+        Self { words, pairs }
+    }
+
+    /// The beginning of words that are folded; none where all are shown.
+    fn fold(&self) -> Option<String> {
+        let is_long = self.words.chars().count() > FOLDED_BEYOND;
+        is_long.then(|| self.words.chars().take(FOLDED_BEYOND / 2).chain(['…']).collect())
+    }
+}
+
+/// Each value by its path; moments as people read them, what is null left out.
+fn flatten(path: &str, value: &Json, pairs: &mut Vec<(String, String)>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Json::Null => {}
+        Json::Object(members) => members.iter().for_each(|(name, member)| flatten(&below(name), member, pairs)),
+        Json::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+            let items: Vec<String> = items.iter().map(|item| Doc::new(item).moment()).collect();
+            pairs.push((path.replace('_', " "), items.join(", ")));
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| flatten(&below(&(place + 1).to_string()), item, pairs));
+        }
+        Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+            pairs.push((path.replace('_', " "), Doc::new(value).moment()));
+        }
+    }
 }
 
 pub(in crate::admin) async fn audit(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
@@ -41,7 +103,7 @@ pub(in crate::admin) async fn audit(admin: web::Data<Admin>, request: HttpReques
     let of = |name| asked(&request, name);
     page(&Audit {
         shell: Shell::new(&request, &caller, "/audit", "Audit"),
-        rows,
+        rows: rows.into_iter().map(Entry::of).collect(),
         who: of("who"),
         verb: of("verb"),
         object: of("object"),
@@ -122,4 +184,23 @@ pub(in crate::admin) async fn what_if(admin: web::Data<Admin>, request: HttpRequ
         problem,
         found: Doc::new(&found),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_says_in_json_is_read_as_names_and_values() {
+        let pairs = |text: &str| Said::of(text).pairs.into_iter().map(|(name, value)| format!("{name}={value}"));
+        let pairs = |text: &str| pairs(text).collect::<Vec<_>>().join("; ");
+        let pause = "paused: {\"reason\":\"maintenance\",\"since\":\"2026-01-31T06:00:00.000Z\",\"until\":null}";
+        assert_eq!(Said::of(pause).words, "paused:");
+        assert_eq!(pairs(pause), "reason=maintenance; since=2026-01-31 06:00:00 UTC");
+        assert_eq!(pairs("{\"a\":{\"b_c\":[1,\"x\"]},\"d\":[{\"e\":45000.0}]}"), "a.b c=1, x; d.1.e=45000.0");
+        for plain in ["done", "", "order {4711}", "{broken"] {
+            assert_eq!(Said::of(plain), Said { words: plain.to_owned(), pairs: Vec::new() });
+        }
+        assert_eq!((Said::of("short").fold(), Said::of(&"x".repeat(161)).fold().unwrap().chars().count()), (None, 81));
+    }
 }

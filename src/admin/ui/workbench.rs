@@ -1,8 +1,7 @@
-//! Where expressions are tried, where content is edited before it is sent again, and the guide of a gateway that is empty.
+//! Where expressions are tried, and where content is edited before it is sent again.
 
 use actix_web::{HttpRequest, web};
 use askama::Template;
-use serde_json::Value as Json;
 
 use super::document::Doc;
 use super::lists::parsed;
@@ -94,35 +93,10 @@ pub(in crate::admin) async fn edit(
     })
 }
 
-#[derive(Template)]
-#[template(path = "start.html")]
-struct Start<'a> {
-    shell: Shell,
-    sources: Vec<Doc<'a>>,
-    destinations: Vec<Doc<'a>>,
-    routes: Vec<Doc<'a>>,
-    standing: Doc<'a>,
-    ledger: Doc<'a>,
-}
-
-/// The guide: source, destination, route, and a message delivered.
-pub(in crate::admin) async fn start(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> Page {
-    let facts = read(book::facts(admin.clone()).await).await?.document;
-    let sources = read(book::sources(admin.clone(), caller.clone()).await).await?.document;
-    let ledger: Json = read(api::ledger(admin).await).await?.document;
-    let doc = Doc::new(&facts);
-    page(&Start {
-        shell: Shell::new(&request, &caller, "/", "Set up a flow"),
-        sources: Doc::new(&sources).list(),
-        destinations: doc.at("facts.destinations").list(),
-        routes: doc.at("facts.routes").list(),
-        standing: doc.at("standing"),
-        ledger: Doc::new(&ledger),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use deadpool_postgres::{Object, Pool};
 use super::failure::{self, Failure};
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_replay.sql"),
     include_str!("migrations/0003_keep.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0006_admin.sql"),
     include_str!("migrations/0007_sealing.sql"),
     include_str!("migrations/0008_lists.sql"),
+    include_str!("migrations/0009_views.sql"),
 ];
 
 /// The oldest server that is known to do.

@@ -10,8 +10,8 @@ use crate::outcome::{self, Kept};
 use crate::store::attempt;
 use crate::store::payload::{PayloadTable, Payloads, searched};
 use crate::store::{
-    Accept, AttemptView, Claimed, DeliveryView, Edit, IncomingKind, NotificationView, RefusedPost, Settle, Settlement,
-    StoredNotification, SystemState,
+    Accept, AttemptView, Claimed, DeliveryView, Edit, IncomingKind, NotificationView, RefusedPost, SavedView, Settle,
+    Settlement, StoredNotification, SystemState,
 };
 
 type Done = Result<(), CipherError>;
@@ -32,6 +32,8 @@ const BOOLEAN: &str = "kept boolean";
 const STRUCTURE: &str = "kept structure";
 /// Of what notifications are found by.
 const SEARCHED: &str = "searched";
+/// Of what lists are asked.
+const QUERY: &str = "query";
 
 fn replace(text: &mut String, with: impl FnOnce(String) -> Result<String, CipherError>) -> Done {
     *text = with(std::mem::take(text))?;
@@ -254,6 +256,14 @@ pub(super) fn open_state(keys: &Keyring, state: &mut SystemState) {
     }
 }
 
+pub(super) fn seal_view(keys: &Keyring, view: &mut SavedView) -> Done {
+    replace(&mut view.query, |text| keys.seal(QUERY, text))
+}
+
+pub(super) fn open_view(keys: &Keyring, view: &mut SavedView) {
+    shown(keys, QUERY, &mut view.query);
+}
+
 /// Opens what a call is made of: nothing of it may be guessed.
 pub(super) fn open_claimed(keys: &Keyring, claimed: &mut Claimed) -> Done {
     replace(&mut claimed.notification.xml, |text| keys.open(XML, text))?;
@@ -335,6 +345,7 @@ fn kind_of(column: &str) -> &'static str {
         "request" => REQUEST,
         "response" => RESPONSE,
         "body" => BODY,
+        "query" => QUERY,
         _ => REASON,
     }
 }
@@ -431,7 +442,7 @@ mod tests {
             ..outcome::Fault::default()
         };
         let some = |text: &str| Some(text.to_owned());
-        let rows: [Payloads; 7] = [
+        let rows: [Payloads; 8] = [
             vec![some("<a>Jane</a>"), None],
             vec![some("POST /Jane"), some("Jane"), some(""), attempt::write_fault(Some(&fault)).unwrap(), some("Jane")],
             vec![some("Jane"), some("Server Jane")],
@@ -439,6 +450,7 @@ mod tests {
             vec![some("Jane"), some("Jane")],
             vec![None, some("Jane")],
             vec![some("Jane")],
+            vec![some("search=Name=Jane")],
         ];
         let (one, two, clear) = (ring("one"), ring("two"), ring(""));
         for (table, row) in PAYLOADS.iter().zip(&rows) {

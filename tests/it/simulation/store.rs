@@ -13,8 +13,8 @@ use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, Sample, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
-    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
+    StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -443,6 +443,18 @@ impl Store for FaultyStore {
 
     fn use_token(&self, id: String, now: Timestamp) -> BoxFuture<'_, StoreResult<()>> {
         self.real.use_token(id, now)
+    }
+
+    fn save_view(&self, view: SavedView) -> BoxFuture<'_, StoreResult<Option<SavedView>>> {
+        self.real.save_view(view)
+    }
+
+    fn views(&self) -> BoxFuture<'_, StoreResult<Vec<SavedView>>> {
+        self.real.views()
+    }
+
+    fn forget_view(&self, list: String, name: String) -> BoxFuture<'_, StoreResult<SavedView>> {
+        self.real.forget_view(list, name)
     }
 
     fn sealing_keys(&self) -> BoxFuture<'_, StoreResult<Vec<SealingKey>>> {

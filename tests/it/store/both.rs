@@ -234,7 +234,8 @@ contract! {
         the_audit_log_is_filtered_and_turned_page_by_page,
         an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year,
         each_entry_of_the_audit_log_follows_from_the_one_before_also_after_pruning,
-        a_token_is_found_by_its_hash_until_it_is_forgotten;
+        a_token_is_found_by_its_hash_until_it_is_forgotten,
+        a_saved_view_is_shared_replaced_and_forgotten_and_there_are_only_so_many;
     sealing:
         what_people_see_is_the_same_with_payloads_sealed_and_after_every_walk,
         a_key_that_is_missing_or_another_is_refused_and_what_was_changed_harms_itself_alone,

@@ -230,6 +230,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
         "sealing_key",
         "searched",
         "sample",
+        "saved_view",
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }

@@ -2,8 +2,8 @@
 
 use omgate::clock::Day;
 use omgate::store::{
-    AuditFilter, DayChange, DayFilter, Deed, Edit, Kept, LedgerDay, Prune, Pruned, Replay, Retention, Silence, Token,
-    pace,
+    AuditFilter, DayChange, DayFilter, Deed, Edit, Kept, LedgerDay, Prune, Pruned, Replay, Retention, SavedView,
+    Silence, Token, VIEWS_MAX, pace,
 };
 
 use super::*;
@@ -734,4 +734,35 @@ pub(super) async fn a_token_is_found_by_its_hash_until_it_is_forgotten() {
     world.store().add_token(token("t3", "ci", &world), "hash3".to_owned()).await.unwrap();
     let kept: Vec<String> = world.store().tokens().await.unwrap().into_iter().map(|token| token.id).collect();
     assert_eq!(kept, ["t3"]);
+}
+
+#[tokio::test]
+pub(super) async fn a_saved_view_is_shared_replaced_and_forgotten_and_there_are_only_so_many() {
+    let world = World::new();
+    let view = |list: &str, name: &str, query: &str, by: &str| SavedView {
+        list: list.to_owned(),
+        name: name.to_owned(),
+        query: query.to_owned(),
+        by: by.to_owned(),
+        at: world.now(),
+    };
+    let store = world.store();
+    let one = view("deliveries", "dead of \u{0}crm 'ä'", "state=dead&destination=crm", "alice");
+    assert_eq!(store.save_view(one.clone()).await.unwrap(), None);
+    let other = view("notifications", "dead of crm", "kind=routed", "bob");
+    assert_eq!(store.save_view(other.clone()).await.unwrap(), None, "each list has names of its own");
+    assert_eq!(store.views().await.unwrap(), [one.clone(), other.clone()]);
+    let anew = SavedView { query: "state=dead".to_owned(), by: "bob".to_owned(), ..one.clone() };
+    assert_eq!(store.save_view(anew.clone()).await.unwrap(), Some(one.clone()), "what stood there is told");
+    assert_eq!(store.views().await.unwrap(), [anew.clone(), other.clone()]);
+    assert_eq!(store.forget_view(anew.list.clone(), anew.name.clone()).await.unwrap(), anew);
+    let again = store.forget_view(anew.list, anew.name).await.unwrap_err();
+    assert!(again.to_string().contains("a saved view \"dead of \\0crm 'ä'\" of deliveries"), "{again}");
+    for number in 1..VIEWS_MAX {
+        store.save_view(view("deliveries", &format!("view {number}"), "", "alice")).await.unwrap();
+    }
+    let full = store.save_view(view("deliveries", "one more", "", "alice")).await.unwrap_err();
+    assert!(full.to_string().contains("there are 200 saved views already"), "{full}");
+    assert!(store.save_view(view("deliveries", "view 1", "state=held", "bob")).await.unwrap().is_some());
+    assert_eq!(store.views().await.unwrap().len(), 200);
 }

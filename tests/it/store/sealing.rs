@@ -7,7 +7,7 @@ use omgate::store::sealed::rekey::{self, Progress, Rekeyed};
 use omgate::store::sealed::{SharedKeys, shared};
 use tokio::sync::watch;
 
-use omgate::store::Page;
+use omgate::store::{Page, SavedView};
 
 use super::*;
 
@@ -71,6 +71,14 @@ pub(super) async fn fill(world: &World, store: &dyn Store) {
     let reason = format!("it answered {SECRET}");
     let state = SystemState { paused: Some(Pause::new(&reason, world.now())), ..SystemState::default() };
     store.set_system("erp".to_owned(), state).await.unwrap();
+    let view = SavedView {
+        list: "deliveries".to_owned(),
+        name: "hers".to_owned(),
+        query: format!("search=Name={SECRET}"),
+        by: "alice".to_owned(),
+        at: world.now(),
+    };
+    store.save_view(view).await.unwrap();
 }
 
 async fn claim(world: &World, store: &dyn Store) -> Claims {
@@ -99,6 +107,7 @@ pub(super) async fn shown(store: &dyn Store) -> String {
     }
     all.push_str(&format!("{:?}\n", store.refused(10).await.unwrap()));
     all.push_str(&format!("{:?}\n", store.system("erp".to_owned()).await.unwrap()));
+    all.push_str(&format!("{:?}\n", store.views().await.unwrap()));
     all
 }
 

@@ -109,8 +109,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 12"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 12).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 13"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 13).unwrap();
     world.open();
 }
 
@@ -141,6 +141,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
         "sealing_key",
         "searched",
         "sample",
+        "saved_view",
     ] {
         script.push_str(&format!("DROP TABLE {table};"));
     }
@@ -348,6 +349,7 @@ async fn readyz(world: &World) -> (u16, String) {
     let dispatch = dispatch::Dispatch::start(parts).await.unwrap();
     let admin = Arc::new(admin::Admin {
         answers: admin::Answers::default(),
+        since: clock.now(),
         store,
         dispatch,
         metrics,

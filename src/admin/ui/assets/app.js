@@ -167,6 +167,13 @@
       : `Nothing changed: version ${found.version} stays in force.`;
   };
 
+  // What a pause holds back, and a resume lets go.
+  const steerTold = ({ waiting, blocked }) => {
+    if (waiting === null) return "How much waits cannot be counted now.";
+    if (!waiting && !blocked) return "Nothing waits.";
+    return `${many(waiting)} ${waiting === 1 ? "waits" : "wait"}${blocked ? `, ${blocked.toLocaleString()} more ${blocked === 1 ? "is" : "are"} blocked behind ${waiting === 1 ? "it" : "them"}` : ""}.`;
+  };
+
   const waitsTold = (own, found) => {
     const waits = found.waits || [];
     tell(waits.map((wait) => [`${wait.text}: ${wait.advice}`, "warning"]));
@@ -245,6 +252,8 @@
         }
         byId("command-yes").disabled = found.count === 0;
         sampleOf(found);
+      } else if (found && "blocked" in found) {
+        text = `${steerTold(found)} ${text}`;
       } else if (found && found.files) {
         own.orphans = orphansOf(found);
         text = reloadTold(found);
@@ -357,30 +366,34 @@
     location.reload();
   };
 
-  // ---- Saved views: names for addresses, kept in this browser ----
-  const VIEWS = "omgate.views";
-  const saved = () => { try { return JSON.parse(localStorage.getItem(VIEWS) || "[]"); } catch (error) { return []; } };
-  const views = () => {
-    const holder = document.querySelector("[data-views]");
-    if (!holder) return;
-    const list = holder.querySelector("ul");
-    list.replaceChildren();
-    for (const view of saved().filter((known) => known.path === location.pathname)) {
-      const item = document.createElement("li");
-      const link = document.createElement("a");
-      link.href = view.path + view.query;
-      link.textContent = view.name;
-      const drop = document.createElement("button");
-      drop.type = "button";
-      drop.textContent = "×";
-      drop.setAttribute("aria-label", `Forget the view ${view.name}`);
-      drop.addEventListener("click", () => {
-        localStorage.setItem(VIEWS, JSON.stringify(saved().filter((known) => known.name !== view.name || known.path !== view.path)));
-        views();
-      });
-      item.append(link, " ", drop);
-      list.append(item);
+  // ---- Saved views: names for what a list is asked, kept by the gateway for all who work here ----
+  const saveView = async (button) => {
+    const name = byId("view-name").value.trim();
+    if (!name) { byId("view-name").focus(); return; }
+    const asked = [...new URLSearchParams(location.search)];
+    const query = new URLSearchParams(asked.filter(([key, value]) => value && !["before", "after"].includes(key)));
+    try {
+      await call("POST", "/api/v1/views", { list: button.dataset.saveView, name, query: query.toString() });
+      sessionStorage.setItem("toast", `The view ${name} is saved for all.`);
+      location.reload();
+    } catch (error) { toast(error.message); }
+  };
+
+  // ---- A form whose state stands in the address: what was typed is there after a reload, and what is made of it follows ----
+  let following;
+  const followTyping = async () => {
+    let text;
+    try { text = await (await fetch(location.href)).text(); } catch (error) { return; }
+    const fresh = new DOMParser().parseFromString(text, "text/html");
+    for (const part of document.querySelectorAll("[data-follows]")) {
+      const now = fresh.getElementById(part.id);
+      if (now) part.replaceWith(now);
     }
+  };
+  const keepInAddress = (form) => {
+    history.replaceState(null, "", `?${new URLSearchParams(new FormData(form))}${location.hash}`);
+    clearTimeout(following);
+    following = setTimeout(followTyping, 400);
   };
 
   // ---- Lines of two texts, side by side in one: what is gone, what is new ----
@@ -422,14 +435,7 @@
     if (button.dataset.command) { event.preventDefault(); open(button); }
     if (button.dataset.preset) preset(button);
     if (button.id === "command-yes") confirm();
-    if (button.hasAttribute("data-save-view")) {
-      const name = byId("view-name").value.trim();
-      if (!name) { byId("view-name").focus(); return; }
-      const others = saved().filter((known) => known.name !== name || known.path !== location.pathname);
-      localStorage.setItem(VIEWS, JSON.stringify([...others, { name, path: location.pathname, query: location.search }]));
-      byId("view-name").value = "";
-      views();
-    }
+    if (button.dataset.saveView) saveView(button);
     if (button.dataset.copy) {
       const text = byId(button.dataset.copy).textContent;
       navigator.clipboard.writeText(text).then(() => toast("Copied."), () => toast("The browser does not let me copy."));
@@ -460,7 +466,11 @@
     if (event.target.name === "pick") pick(event.target);
     label();
   });
-  document.addEventListener("input", label);
+  document.addEventListener("input", (event) => {
+    label();
+    const form = event.target.closest("form[data-in-address]");
+    if (form) keepInAddress(form);
+  });
   document.addEventListener("htmx:afterSettle", (event) => { times(event.target.parentElement || document); redraw(); });
   document.addEventListener("htmx:beforeRequest", (event) => { if (document.hidden) event.preventDefault(); });
 
@@ -472,7 +482,6 @@
     if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
   });
   times(document);
-  views();
   redraw();
   setInterval(() => times(document), 10000);
   const left = sessionStorage.getItem("toast");

@@ -66,20 +66,6 @@
 
   const pre = (text) => { const element = make("pre", text); element.tabIndex = 0; return element; };
 
-  const pretty = (text) => {
-    try { return JSON.stringify(JSON.parse(text), null, 2); } catch (error) { /* not JSON */ }
-    if (!text.trim().startsWith("<")) return text;
-    let depth = 0;
-    return text.replace(/>\s*</g, ">\n<").split("\n").map((line) => {
-      if (/^<\//.test(line)) depth = Math.max(depth - 1, 0);
-      const out = "  ".repeat(depth) + line;
-      if (/^<[^!?/][^>]*[^/]>$/.test(line) && !/<\//.test(line)) depth += 1;
-      return out;
-    }).join("\n");
-  };
-
-  const compare = (before, after) => window.omgate.compare(pretty(before), pretty(after));
-
   // What an edit makes other of the messages that came last.
   const overLast = async () => {
     const wanted = edit();
@@ -154,9 +140,9 @@
     for (const [name, value] of made.call.headers) list.append(make("dt", name), make("dd", value));
     card.append(list);
     if (was && was.call && was.call.request !== made.call.request) {
-      card.append(make("p", "Against what is in force:", "quiet"), compare(was.call.request, made.call.request));
+      card.append(make("p", "Against what is in force:", "quiet"), window.omgate.compare(was.call.request_lines, made.call.request_lines));
     } else {
-      card.append(pre(pretty(made.call.request)));
+      card.append(pre(made.call.request_lines));
     }
     if (was && !was.call) card.append(make("p", `In force: ${was.dead ? `a dead letter: ${was.dead}` : `does not take it: ${was.because}`}`, "quiet"));
     return card;
