@@ -183,6 +183,9 @@ pub struct RouteTold {
     pub lane: Option<String>,
     /// Why it does not take it, or why its delivery is dead at once.
     pub because: Option<String>,
+    /// Whether nobody can say if it takes it: its condition could not be decided.
+    #[serde(skip)]
+    pub is_undecided: bool,
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub use moving::Moving;
 pub use reload::Reloader;
 
 /// So many times that a configuration came into force are gone back to.
+/// Of the refused POSTs of an earlier process so many are looked at.
+const REFUSED_READ: u32 = 100;
 const TAKEN_MAX: u32 = 100;
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -221,7 +223,7 @@ impl Gateway {
         // Before anything comes in: what comes would show that it listened.
         let upkeep = Arc::new(parts.upkeep());
         upkeep.beat().await;
-        parts.tell_silence().await;
+        parts.tell_past().await;
         let edge = parts.edge(&limits, front);
         let certificates = Arc::new(parts.certificates(&edge));
         certificates.look();
@@ -711,12 +713,16 @@ impl Parts {
         }
     }
 
-    /// Lets the desk know for how long each source was silent before the start.
-    async fn tell_silence(&self) {
+    /// Lets the desk know for how long each source was silent before the start, and what was refused.
+    async fn tell_past(&self) {
         let now = self.opened.clock.now();
         match self.opened.store.gaps(now.day(), None).await {
             Ok(gaps) => gaps.iter().for_each(|gap| self.desk.silent_before(&gap.source, now.since(gap.last_envelope))),
             Err(error) => tracing::debug!(%error, "the silence of sources could not be read"),
+        }
+        match self.opened.store.refused(REFUSED_READ).await {
+            Ok(posts) => self.desk.refused_before(&posts),
+            Err(error) => tracing::debug!(%error, "what was refused before could not be read"),
         }
     }
 

@@ -390,10 +390,19 @@ impl Desk {
             let (name, destination) = (route.name.clone(), route.destination.clone());
             match decided {
                 Ok(planned) => {
-                    RouteTold { name, destination, matches: true, lane: planned.lane, because: planned.dead }
+                    let is_undecided = planned.dead.as_deref().is_some_and(route::is_undecided);
+                    RouteTold {
+                        name,
+                        destination,
+                        matches: true,
+                        lane: planned.lane,
+                        because: planned.dead,
+                        is_undecided,
+                    }
                 }
                 Err(passed) => {
-                    RouteTold { name, destination, matches: false, lane: None, because: Some(passed.to_string()) }
+                    let because = Some(passed.to_string());
+                    RouteTold { name, destination, matches: false, lane: None, because, is_undecided: false }
                 }
             }
         };
@@ -673,6 +682,31 @@ impl Desk {
                     format!("record {id} came {count} times within a minute: does a target write back to it?");
                 self.alarms.raise("loop", &source.name, &message);
             }
+        }
+    }
+
+    /// What an earlier process refused for good, of which Salesforce may still keep the message: a restart is no reason to
+    /// forget that somebody must look. It ends as the alarms do that are raised now.
+    pub fn refused_before(&self, posts: &[RefusedPost]) {
+        let now = self.clock.now();
+        for (name, desk) in &self.rules.load_full().sources {
+            let is_ours = |post: &&RefusedPost| {
+                let age = now.0.saturating_sub(post.at.0);
+                post.source == *name && i128::from(age) <= i128::try_from(OVER_AFTER.as_millis()).unwrap_or(0)
+            };
+            let Some((newest, dropped_at)) =
+                posts.iter().filter(is_ours).find_map(|post| post.dropped_at.map(|dropped_at| (post, dropped_at)))
+            else {
+                continue;
+            };
+            let message = format!(
+                "a POST from {} was refused before this start, the last at {}: {}; Salesforce drops it by {}",
+                newest.sender,
+                newest.at.spoken(),
+                newest.reason,
+                dropped_at.spoken()
+            );
+            self.raise(desk, "refused", &format!("{name}/before"), &message);
         }
     }
 

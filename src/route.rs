@@ -121,6 +121,12 @@ pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> 
     Ok(planned(route, lane, None))
 }
 
+/// Whether a delivery is dead because a condition of its route could not be decided.
+#[must_use]
+pub fn is_undecided(dead: &str) -> bool {
+    dead.contains(": deciding `")
+}
+
 fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Planned, Passed> {
     if is_empty {
         match route.on_empty {
@@ -437,6 +443,7 @@ mod tests {
         ] {
             let planned = plan(route(when, lane, OnEmpty::Skip), ONE).unwrap();
             assert!(planned.dead.as_deref().unwrap().contains(reason), "{:?}", planned.dead);
+            assert_eq!(is_undecided(planned.dead.as_deref().unwrap()), when.is_some());
             assert_eq!(planned.lane.as_deref(), Some("001A"));
         }
     }

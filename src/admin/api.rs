@@ -804,7 +804,9 @@ pub(super) async fn change_many(
         (forecast.tried, forecast.failing) = (tried.count, tried.failing);
         return show(&caller, Ok(forecast));
     }
-    if let Some(reason) = tried.all_die().filter(|_| !even_if_failing) {
+    // Of what was not tried some may go.
+    let is_whole = tried.count + count_of(&forecast.outdated) >= forecast.count;
+    if let Some(reason) = tried.all_die().filter(|_| is_whole && !even_if_failing) {
         return from_store(&failing_again(&tried.in_words(), &lists::as_seen(&caller, reason)));
     }
     let order = bulk::Order {
@@ -908,6 +910,10 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     }
     masked::deliveries(admin, &mut forecast.sample).await?;
     Ok(forecast)
+}
+
+fn count_of<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
 }
 
 /// That none of those that are named is in the store; none where one is.

@@ -4,7 +4,8 @@
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::admin::{Admin, masked};
+use crate::admin::access::Caller;
+use crate::admin::{Admin, lists, masked};
 use crate::store::{NotificationView, StoreError, StoreResult};
 
 /// Why something of a notification goes nowhere.
@@ -15,6 +16,13 @@ pub(super) struct Aside {
     text: String,
     /// What to do; empty where nothing need be done.
     advice: String,
+}
+
+impl Aside {
+    /// As a caller may read it.
+    pub(super) fn seen_by(self, caller: &Caller) -> Self {
+        Self { text: lists::as_seen(caller, &self.text), ..self }
+    }
 }
 
 /// What the configuration in force makes of a notification: its typed fields, drift, and each route's answer.

@@ -110,6 +110,24 @@ impl Case {
         self.view.state == State::Delivered || self.edit.is_some() || (self.planned.is_ok() && !own_route)
     }
 
+    /// A delivery that was never called stands on a condition that nobody could decide when it came, or that is another by
+    /// now: along its own route it goes only if the condition holds. Where a person names the way (`to`), he decided.
+    fn check_condition(&self, admin: &Admin, wish: &Wish) -> StoreResult<()> {
+        if self.last.is_some() || wish.to.is_some() {
+            return Ok(());
+        }
+        let Ok(considered) = (admin.consider)(&self.content) else { return Ok(()) };
+        let told = considered.routes.into_iter().find(|route| route.name == self.view.route);
+        let Some(why) = told.and_then(|route| route.because.filter(|_| !route.matches || route.is_undecided)) else {
+            return Ok(());
+        };
+        let (id, route) = (self.view.delivery_id, &self.view.route);
+        Err(StoreError::Conflict(format!(
+            "delivery {id}: route {route:?} does not take it: {why}; mend its `when`, or name the way with --to (to in the API) \
+             to send it all the same"
+        )))
+    }
+
     fn route(&self) -> &str {
         self.planned.as_ref().map_or(self.view.route.as_str(), |planned| planned.route.as_str())
     }
@@ -188,6 +206,7 @@ async fn kept_before(store: &dyn Store, view: &DeliveryView) -> StoreResult<Map<
 /// Sends one again.
 pub(super) async fn replay(admin: &Admin, id: DeliveryId, wish: &Wish, by: By) -> StoreResult<DeliveryView> {
     let case = Case::of(admin, id, wish).await?;
+    case.check_condition(admin, wish)?;
     let as_it_was = match wish.mapping {
         Mapped::Anew => None,
         Mapped::AsItWas => {
@@ -220,6 +239,7 @@ pub(super) async fn replay(admin: &Admin, id: DeliveryId, wish: &Wish, by: By) -
 /// What would be done, and the call that would go out.
 pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> StoreResult<Json> {
     let case = Case::of(admin, id, wish).await?;
+    case.check_condition(admin, wish)?;
     if !wish.even_if_newer
         && case.route() == case.view.route
         && let Some(newer) = admin.store.outdated_by(id).await?

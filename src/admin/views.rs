@@ -6,10 +6,11 @@ use serde::Deserialize;
 use crate::account::Right;
 use crate::admin::access::{Caller, VEIL};
 use crate::admin::body::Body;
+use crate::admin::entry::lacking;
 use crate::admin::person::Person;
 use crate::admin::question::{Nothing, Question};
 use crate::admin::{Admin, api};
-use crate::store::{By, Deed, SavedView, StoreError};
+use crate::store::{By, Deed, DeliveryFilter, NotificationFilter, SavedView, StoreError};
 
 /// The lists that have views.
 const LISTS: [&str; 2] = ["deliveries", "notifications"];
@@ -60,23 +61,66 @@ impl Wanted {
         if query.len() > QUERY_BYTES_MAX {
             return Some(format!("query is too long: at most {QUERY_BYTES_MAX} bytes are kept"));
         }
-        (reason.len() > api::REASON_BYTES_MAX).then(|| "the reason is too long".to_owned())
+        if reason.len() > api::REASON_BYTES_MAX {
+            return Some("the reason is too long".to_owned());
+        }
+        misunderstood(list, query).map(|problem| format!("the list {list} does not understand the query: {problem}"))
     }
 }
 
-/// By these a list is asked for values that records have.
-const VALUES: [&str; 3] = ["search", "kept", "text"];
+/// What its page does not understand in the query of a list.
+fn misunderstood(list: &str, query: &str) -> Option<String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty() && *pair != OF_THE_PAGE);
+    let asked = pairs.collect::<Vec<_>>().join("&");
+    let understood = match list {
+        "deliveries" => Question::<DeliveryFilter>::of(&asked).map(drop),
+        _ => Question::<NotificationFilter>::of(&asked).map(drop),
+    };
+    understood.err()
+}
 
-/// What a query asks, without the values that it asks for; and whether there are any.
+/// What a list's page takes for itself: that it follows what comes.
+const OF_THE_PAGE: &str = "live=1";
+
+/// By these a list is asked for nothing that a record holds: ids, names of the configuration, states, moments and numbers.
+const PLAIN: [&str; 18] = [
+    "state",
+    "kind",
+    "source",
+    "organization",
+    "destination",
+    "route",
+    "notification_id",
+    "record_id",
+    "since",
+    "until",
+    "changed_since",
+    "changed_until",
+    "attempts",
+    "status",
+    "before",
+    "after",
+    "limit",
+    "live",
+];
+
+/// What a query asks, without the values that it may ask for; and whether there are any.
 fn without_values(query: &str) -> (String, bool) {
     let mut asked = url::form_urlencoded::Serializer::new(String::new());
     let mut has_values = false;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let is_value = VALUES.contains(&name.as_ref()) && !value.is_empty();
+        let is_value = !PLAIN.contains(&name.as_ref()) && !value.is_empty();
         has_values |= is_value;
         asked.append_pair(&name, if is_value { VEIL } else { &value });
     }
     (asked.finish(), has_values)
+}
+
+/// That a caller may not have a view: it asks for values of records, or the one that has its name does.
+fn hidden(admin_views: &[SavedView], view: (&str, &str), caller: &Caller) -> bool {
+    let has_name = |known: &&SavedView| (known.list.as_str(), known.name.as_str()) == view;
+    let known = admin_views.iter().find(has_name);
+    !caller.has(Right::Payload) && known.is_some_and(|known| without_values(&known.query).1)
 }
 
 /// A view as a caller may see it: none where it asks for values that he may not see.
@@ -94,12 +138,29 @@ pub(super) async fn list(admin: web::Data<Admin>, _: Question<Nothing>, caller: 
 
 /// Saves what a list is asked under a name, in place of what had that name before.
 #[utoipa::path(post, path = "/api/v1/views", request_body = Wanted, responses((status = 200, body = SavedView)))]
-pub(super) async fn save(admin: web::Data<Admin>, wanted: Body<Wanted>, person: Person) -> HttpResponse {
-    let wanted = wanted.into_inner();
+pub(super) async fn save(
+    admin: web::Data<Admin>,
+    wanted: Body<Wanted>,
+    person: Person,
+    caller: Caller,
+) -> HttpResponse {
+    let mut wanted = wanted.into_inner();
+    // As it is copied from the address of a page.
+    if let Some(query) = wanted.query.strip_prefix('?') {
+        wanted.query = query.to_owned();
+    }
     if let Some(fault) = wanted.fault() {
         return api::problem(400, &fault);
     }
     let Wanted { list, name, query, reason, dry_run } = wanted;
+    if without_values(&query).1 && !caller.has(Right::Payload) {
+        return lacking(Right::Payload);
+    }
+    match admin.store.views().await {
+        Ok(views) if hidden(&views, (&list, &name), &caller) => return lacking(Right::Payload),
+        Ok(_) => {}
+        Err(error) => return api::from_store(&error),
+    }
     let view = SavedView { list, name, query, by: person.0.clone(), at: admin.clock.now() };
     if dry_run {
         return HttpResponse::Ok().json(view);
@@ -141,6 +202,11 @@ pub(super) async fn forget(
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }
+    match admin.store.views().await {
+        Ok(views) if hidden(&views, (&list, &name), &caller) => return lacking(Right::Payload),
+        Ok(_) => {}
+        Err(error) => return api::from_store(&error),
+    }
     let forgotten = if dry_run {
         let missing = || StoreError::NotFound(format!("a saved view {name:?} of {list}"));
         let views = admin.store.views().await;
@@ -154,8 +220,7 @@ pub(super) async fn forget(
     {
         note(&admin, By::new(person.0, reason), "forget", view, (Some(view), None)).await;
     }
-    let veiled = |view: SavedView| SavedView { query: without_values(&view.query).0, ..view };
-    api::answer(forgotten.map(|view| shown(view.clone(), &caller).unwrap_or_else(|| veiled(view))))
+    api::answer(forgotten)
 }
 
 /// What the log says of it is kept in clear for years: the values that records have do not belong there.
@@ -183,5 +248,24 @@ mod tests {
         assert_eq!((plain.as_str(), has_values), ("state=dead&search=&destination=crm", false));
         let (plain, has_values) = without_values("state=dead&search=Name%3DJane&text=Jane");
         assert!(has_values && plain.starts_with("state=dead&search=") && !plain.contains("Jane"), "{plain}");
+        // Whatever is not known to be plain may be a value.
+        for odd in ["?search=Name%3DJane", "Search=Jane", "lane=Jane&state=dead"] {
+            let (plain, has_values) = without_values(odd);
+            assert!(has_values && !plain.contains("Jane"), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_view_asks_what_its_list_understands() {
+        for query in ["", "state=dead&live=1", "search=Name%3DJane&since=yesterday", "text=a%20b&limit=20"] {
+            assert_eq!(misunderstood("deliveries", query), None, "{query}");
+        }
+        assert_eq!(misunderstood("notifications", "kind=unrouted&source=crm"), None);
+        for query in
+            ["foo=1", "state=zzz", "state=dead&state=held", "state=dead;search=x", "?state=dead", "state=dead#x"]
+        {
+            assert!(misunderstood("deliveries", query).is_some(), "{query}");
+        }
+        assert!(misunderstood("notifications", "destination=erp").is_some());
     }
 }

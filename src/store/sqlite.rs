@@ -197,6 +197,14 @@ impl SqliteStore {
         self.rescued
     }
 
+    /// Whether the database of a stopped gateway is of our schema: who only looks does not bring it up to date.
+    ///
+    /// # Errors
+    /// When it is absent, of an earlier or a later omgate, or cannot be read.
+    pub fn is_current(path: &Path) -> Result<(), OpenError> {
+        schema::archive(path).map(drop)
+    }
+
     /// Writes the database of a stopped gateway anew: all its free space is returned, and one made by an earlier omgate can
     /// give space back by itself from then on. It needs as much room again while it works. The sizes before and after.
     ///

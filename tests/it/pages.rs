@@ -335,6 +335,11 @@ async fn a_saved_view_is_there_for_all_and_after_a_restart_and_its_changes_stand
         (json!({"list": "deliveries", "name": "x".repeat(61), "query": ""}), "1 to 60 characters"),
         (json!({"list": "deliveries", "name": "x", "query": "y".repeat(2_001)}), "too long"),
         (json!({"list": "deliveries", "name": "x\u{0}", "query": ""}), "control characters"),
+        (
+            json!({"list": "deliveries", "name": "x", "query": "Search=Jane"}),
+            "does not understand the query: there is no parameter",
+        ),
+        (json!({"list": "notifications", "name": "x", "query": "destination=crm"}), "does not understand the query"),
     ] {
         let (status, told) = process.change("/api/v1/views", &body).await;
         assert!(status == 400 && told["detail"].as_str().unwrap().contains(words), "{body}: {status} {told}");
@@ -348,8 +353,8 @@ async fn a_saved_view_is_there_for_all_and_after_a_restart_and_its_changes_stand
     assert!(status == 404 && gone["detail"].as_str().unwrap().contains("a saved view \"dead of crm\""), "{gone}");
     assert_eq!(process.change("/api/v1/views/forget", &asked).await, (status, gone));
     // Whoever may not see what records hold is not told for what others look.
-    let jane = json!({"list": "notifications", "name": "hers", "query": "search=Name%3DJane"});
-    assert_eq!(process.change("/api/v1/views", &jane).await.0, 200);
+    let jane = json!({"list": "notifications", "name": "hers", "query": "?search=Name%3DJane"});
+    assert_eq!(process.change("/api/v1/views", &jane).await.0, 200, "as it is copied from an address");
     let viewer = json!({"name": "viewer", "expires_in_s": 3_600, "role": "viewer"});
     let (_, token) = process.change("/api/v1/tokens", &viewer).await;
     let secret = token["token"].as_str().unwrap();
@@ -360,6 +365,19 @@ async fn a_saved_view_is_there_for_all_and_after_a_restart_and_its_changes_stand
     let address = format!("http://127.0.0.1:{}/api/v1/views", process.admin);
     let seen = http.get(address).bearer_auth(secret).send().await.unwrap().text().await.unwrap();
     assert_eq!(seen, "[]");
+    // Nor may he put another in its place, forget it, or save one that asks for values himself.
+    let operator = json!({"name": "operator", "expires_in_s": 3_600, "role": "operator"});
+    let (_, token) = process.change("/api/v1/tokens", &operator).await;
+    let secret = token["token"].as_str().unwrap();
+    for (verb, body) in [
+        ("", json!({"list": "notifications", "name": "hers", "query": "kind=routed"})),
+        ("", json!({"list": "notifications", "name": "his", "query": "text=Jane"})),
+        ("/forget", json!({"list": "notifications", "name": "hers"})),
+    ] {
+        let address = format!("http://127.0.0.1:{}/api/v1/views{verb}", process.admin);
+        let told = http.post(address).bearer_auth(secret).json(&body).send().await.unwrap();
+        assert_eq!(told.status(), 403, "{verb} {body}");
+    }
     let audit = process.admin("/api/v1/audit?object=view").await;
     let audit: Vec<Value> = audit.as_array().unwrap()[1..].to_vec();
     let said = |entry: &Value| ["verb", "was", "became"].map(|key| entry[key].as_str().unwrap().to_owned());

@@ -285,6 +285,42 @@ async fn a_dead_letter_goes_as_it_was_or_mapped_anew_and_the_hash_tells_them_apa
     assert_eq!(until(&gateway, 3, "dead").await["attempts"].as_array().unwrap().len(), 1);
 }
 
+/// A delivery whose condition nobody could decide stands on that condition when it is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_died_of_a_condition_goes_again_only_when_the_condition_holds() {
+    let shop = Sink::start(Box::new(|_, _: &Arrived| Some((200, "{}".to_owned())))).await;
+    let routes = |when: &str| SHOP_ALONE.replace("[route.map]", &format!("when = \"{when}\"\n[route.map]"));
+    let with = |when: &str| configuration(&shop.url(""), "http://127.0.0.1:9", &routes(when));
+    let mut gateway = Process::prepare(&with("record.Name > 5"));
+    gateway.start(&[]).await;
+    post(&gateway, notice("04l1", "006A", "desk")).await;
+    until(&gateway, 1, "dead").await;
+    for (when, words) in [("record.Name > 5", "deciding `when`"), ("record.Name == 'chair'", "does not hold")] {
+        gateway.configure(&with(when));
+        gateway.command(&["reload"]);
+        for order in [&["--dry-run"][..], &["--reason", "again"], &["--reason", "again", "--even-if-failing"]] {
+            let told = gateway.command(&[&["dead", "replay", "1"], order].concat());
+            let said = said(&told);
+            assert!(!told.status.success() && said.contains("does not take it") && said.contains(words), "{said}");
+        }
+        let (_, job) = gateway
+            .change(
+                "/api/v1/deliveries/replay",
+                &json!({"choose": {"ids": [1]}, "even_if_failing": true, "reason": "x"}),
+            )
+            .await;
+        let path = format!("/api/v1/jobs/{}", job["id"]);
+        let ended = gateway.admin_until(&path, PATIENCE, |job| !job["ended_at"].is_null()).await;
+        assert!(ended["changed"] == 0 && ended["refused"] == 1, "{ended}");
+    }
+    assert!(shop.arrived().is_empty(), "nothing was called");
+    gateway.configure(&with("record.Name == 'desk'"));
+    gateway.command(&["reload"]);
+    let sent = gateway.command(&["dead", "replay", "1", "--reason", "mended"]);
+    assert!(sent.status.success(), "{}", said(&sent));
+    until(&gateway, 1, "delivered").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edited_dead_letter_goes_out_as_a_revision_that_salesforce_does_not_know_of() {
     let refuse = |_, request: &Arrived| Some((if request.body.contains("desk") { 422 } else { 200 }, "{}".to_owned()));

@@ -252,6 +252,8 @@ pub(in crate::admin) struct Sample {
     notification_id: String,
     /// As it was taken.
     envelope: String,
+    /// Why it, or something of it, goes nowhere; none where every route takes it, and of a dry run.
+    aside: Option<Aside>,
 }
 
 /// What routes make of messages.

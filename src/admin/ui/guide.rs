@@ -2,6 +2,7 @@
 //!
 //! What was filled in stands in the address of the page and nowhere else: each step is kept, and taken away as a file, by itself.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
@@ -14,6 +15,7 @@ use super::{Page, Shell, page, read};
 use crate::account;
 use crate::admin::access::Caller;
 use crate::admin::{Admin, api, book};
+use crate::envelope::OrganizationId;
 
 /// How much of a secret a path ends with: 132 bits.
 const SECRET_LETTERS: usize = 22;
@@ -70,7 +72,12 @@ impl Flow {
 
     /// What a source still lacks.
     fn source_lacks(&self) -> Vec<&'static str> {
-        lacking(&[("a name", &self.source), ("a path", &self.path), ("your organization's id", &self.organization)])
+        let own = [("a name", &self.source), ("a path", &self.path), ("your organization's id", &self.organization)];
+        let mut lacks = lacking(&own.map(|(what, text)| (what, text.as_str())));
+        if !self.organization.is_empty() && OrganizationId::parse(&self.organization).is_err() {
+            lacks.push("an organization's id that is one: 15 or 18 characters, from 00D on");
+        }
+        lacks
     }
 
     /// What a destination still lacks.
@@ -85,7 +92,12 @@ impl Flow {
                 ("an endpoint", &self.endpoint),
             ]
         };
-        lacking(own)
+        let mut lacks = lacking(own);
+        let address = if self.is_rest() { &self.url } else { &self.endpoint };
+        if !address.is_empty() && !["http://", "https://"].iter().any(|scheme| address.starts_with(scheme)) {
+            lacks.push("an address that begins with http:// or https://");
+        }
+        lacks
     }
 
     /// What a route still lacks.
@@ -94,11 +106,21 @@ impl Flow {
         if !self.is_rest() && self.mapped().is_empty() {
             lacks.push("a mapping");
         }
+        let mapped = self.mapped();
+        let said = self.map.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        if said.count() != mapped.len() {
+            lacks.push("an element, = and an expression in each line of the mapping");
+        }
+        let elements: BTreeSet<&str> = mapped.iter().map(|(element, _)| *element).collect();
+        if elements.len() != mapped.len() {
+            lacks.push("each element once: one of them stands there twice");
+        }
         lacks
     }
 
     fn mapped(&self) -> Vec<(&str, &str)> {
-        let pairs = self.map.lines().filter_map(|line| line.split_once('='));
+        let lines = self.map.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let pairs = lines.filter_map(|line| line.split_once('='));
         let pairs = pairs.map(|(element, expression)| (element.trim(), expression.trim()));
         pairs.filter(|(element, expression)| !element.is_empty() && !expression.is_empty()).collect()
     }

@@ -336,6 +336,7 @@
       }
       if (byId("command-resume").checked) {
         for (const system of own.resume || []) await call("POST", `/api/v1/systems/${encodeURIComponent(system)}/resume`, { reason });
+        if (answer) answer.waits = [];
       }
       if (button.hasAttribute("data-result")) { told(answer); return; }
       if (failed.length) { failedTold(failed); return; }
@@ -344,7 +345,7 @@
         follow(answer);
       } else {
         const is_nothing = answer && answer.count === 0;
-        sessionStorage.setItem("toast", `${button.dataset.verb}: ${is_nothing ? `nothing to do${answer.hint ? `; ${answer.hint}` : ""}` : "done"}.`);
+        sessionStorage.setItem("toast", `${button.dataset.verb}: ${is_nothing ? `nothing to do${answer.hint ? `; ${answer.hint}` : ""}` : answer && answer.aside ? `taken, but ${answer.aside.text}. ${answer.aside.advice}` : "done"}.`);
         location.href = button.dataset.then && answer ? button.dataset.then.replace("{id}", answer.delivery_id || answer.id) : location.href;
         location.reload();
       }
