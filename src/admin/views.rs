@@ -116,11 +116,18 @@ fn without_values(query: &str) -> (String, bool) {
     (asked.finish(), has_values)
 }
 
-/// That a caller may not have a view: it asks for values of records, or the one that has its name does.
-fn hidden(admin_views: &[SavedView], view: (&str, &str), caller: &Caller) -> bool {
-    let has_name = |known: &&SavedView| (known.list.as_str(), known.name.as_str()) == view;
-    let known = admin_views.iter().find(has_name);
-    !caller.has(Right::Payload) && known.is_some_and(|known| without_values(&known.query).1)
+/// The answer to a caller who would change a view that he may not see: the one of that name asks for values of records.
+async fn hidden(admin: &Admin, (list, name): (&str, &str), caller: &Caller) -> Option<HttpResponse> {
+    if caller.has(Right::Payload) {
+        return None;
+    }
+    match admin.store.views().await {
+        Ok(views) => {
+            let known = views.iter().find(|view| view.list == list && view.name == name)?;
+            without_values(&known.query).1.then(|| lacking(Right::Payload))
+        }
+        Err(error) => Some(api::from_store(&error)),
+    }
 }
 
 /// A view as a caller may see it: none where it asks for values that he may not see.
@@ -156,10 +163,8 @@ pub(super) async fn save(
     if without_values(&query).1 && !caller.has(Right::Payload) {
         return lacking(Right::Payload);
     }
-    match admin.store.views().await {
-        Ok(views) if hidden(&views, (&list, &name), &caller) => return lacking(Right::Payload),
-        Ok(_) => {}
-        Err(error) => return api::from_store(&error),
+    if let Some(refusal) = hidden(&admin, (&list, &name), &caller).await {
+        return refusal;
     }
     let view = SavedView { list, name, query, by: person.0.clone(), at: admin.clock.now() };
     if dry_run {
@@ -202,10 +207,8 @@ pub(super) async fn forget(
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }
-    match admin.store.views().await {
-        Ok(views) if hidden(&views, (&list, &name), &caller) => return lacking(Right::Payload),
-        Ok(_) => {}
-        Err(error) => return api::from_store(&error),
+    if let Some(refusal) = hidden(&admin, (&list, &name), &caller).await {
+        return refusal;
     }
     let forgotten = if dry_run {
         let missing = || StoreError::NotFound(format!("a saved view {name:?} of {list}"));
