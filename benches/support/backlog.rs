@@ -112,34 +112,54 @@ pub(crate) async fn fill(store: &dyn Store, size: Size) -> Outcome<()> {
 
 /// What each operation costs behind the small and behind the large backlog.
 ///
-/// The two take turns, a few operations each: whatever else the machine does, it does to both.
+/// The two take turns, a few operations each: whatever else the machine does, it does to both. The first turn of each kind is
+/// not counted: it reads what a store that was just opened keeps from then on, which is a page more for each level of a tree.
 pub(crate) async fn measure<M: Measured>(pair: [M; 2], size: Size) -> Outcome<Vec<(&'static str, [Cost; 2])>> {
     let mut sides = pair.map(Side::new);
-    let numbers: Vec<u64> = (0..size.ops).collect();
     let mut costs = Vec::new();
     for (name, operation) in OPERATIONS {
         let at_once = if operation == Operation::Ledger { 1 } else { size.at_once };
-        for side in &mut sides {
-            let worker = if operation == Operation::Ledger { Worker::Reader } else { Worker::Writer };
-            side.store = Some(side.measured.begin(worker).await?);
+        let numbers: Vec<u64> = (0..size.ops).collect();
+        let (first, others) = numbers.split_at(at_once.min(numbers.len()));
+        turns(&mut sides, operation, &[first]).await?;
+        let [small, large] = turns(&mut sides, operation, &others.chunks(at_once).collect::<Vec<_>>()).await?;
+        costs.push((name, [small, large]));
+    }
+    for side in &sides {
+        let pruned = side.pruned.deliveries;
+        if pruned < size.ops {
+            return Err(format!("{pruned} deliveries were pruned, and {} were to be", size.ops).into());
         }
-        if operation == Operation::Prune {
-            while sides.iter().any(|side| !side.pruned.done) {
-                for side in sides.iter_mut().filter(|side| !side.pruned.done) {
-                    side.prune().await?;
-                }
-            }
-        } else {
-            for batch in numbers.chunks(at_once) {
-                for side in &mut sides {
-                    side.run(operation, batch).await?;
-                }
-            }
-        }
-        let [small, large] = &mut sides;
-        costs.push((name, [small.end(operation, size.ops).await?, large.end(operation, size.ops).await?]));
     }
     Ok(costs)
+}
+
+/// What the operations of some turns cost on each side; pruning takes one step for the first turn alone, and else all that
+/// there are.
+async fn turns<M: Measured>(sides: &mut [Side<M>; 2], operation: Operation, turns: &[&[u64]]) -> Outcome<[Cost; 2]> {
+    let worker = if operation == Operation::Ledger { Worker::Reader } else { Worker::Writer };
+    for side in sides.iter_mut() {
+        side.begin(worker).await?;
+    }
+    if operation == Operation::Prune {
+        let steps = if turns.len() == 1 { 1 } else { usize::MAX };
+        for _ in 0..steps {
+            for side in sides.iter_mut().filter(|side| !side.pruned.done) {
+                side.prune().await?;
+            }
+            if sides.iter().all(|side| side.pruned.done) {
+                break;
+            }
+        }
+    } else {
+        for numbers in turns {
+            for side in sides.iter_mut() {
+                side.run(operation, numbers).await?;
+            }
+        }
+    }
+    let [small, large] = sides;
+    Ok([small.end().await?, large.end().await?])
 }
 
 /// One of the two stores, and what its operations took.
@@ -148,14 +168,21 @@ struct Side<M> {
     store: Option<Arc<dyn Store>>,
     claimed: Vec<Claimed>,
     pruned: Pruned,
+    /// How long each turn took, what they used, and the operations in them.
     took: Vec<Duration>,
     used: Used,
+    done: u64,
 }
 
 impl<M: Measured> Side<M> {
     fn new(measured: M) -> Self {
         let (claimed, pruned) = (Vec::new(), Pruned::default());
-        Self { measured, store: None, claimed, pruned, took: Vec::new(), used: Used::default() }
+        Self { measured, store: None, claimed, pruned, took: Vec::new(), used: Used::default(), done: 0 }
+    }
+
+    async fn begin(&mut self, worker: Worker) -> Outcome<()> {
+        self.store = Some(self.measured.begin(worker).await?);
+        Ok(())
     }
 
     fn store(&self) -> Outcome<Arc<dyn Store>> {
@@ -187,7 +214,7 @@ impl<M: Measured> Side<M> {
             Operation::Ledger => drop(try_join_all(numbers.iter().map(|_| store.ledger())).await?),
             Operation::Prune => {}
         }
-        self.note(before, started.elapsed() / u32::try_from(numbers.len())?);
+        self.note(before, started.elapsed(), u64::try_from(numbers.len())?);
         Ok(())
     }
 
@@ -197,32 +224,25 @@ impl<M: Measured> Side<M> {
         let retention = Retention::default();
         let step = Prune { retention, now: NOW, limit: PRUNED_AT_ONCE, budget: Duration::from_secs(60) };
         let (before, started) = (self.measured.used(), Instant::now());
-        self.pruned.add(&store.prune(step).await?);
-        self.note(before, started.elapsed());
+        let pruned = store.prune(step).await?;
+        self.note(before, started.elapsed(), pruned.deliveries);
+        self.pruned.add(&pruned);
         Ok(())
     }
 
-    fn note(&mut self, before: Used, took: Duration) {
-        self.took.push(took);
+    fn note(&mut self, before: Used, took: Duration, count: u64) {
         self.used = self.used.plus(self.measured.used().since(before));
+        self.took.push(took);
+        self.done += count;
     }
 
-    /// What one operation cost.
-    async fn end(&mut self, operation: Operation, ops: u64) -> Outcome<Cost> {
+    /// What one operation cost since the beginning.
+    async fn end(&mut self) -> Outcome<Cost> {
         let Some(store) = self.store.take() else { return Err("the store is not open".into()) };
-        let told = self.measured.end(store).await?;
-        let used = std::mem::take(&mut self.used).plus(told);
-        let took = std::mem::take(&mut self.took);
-        let steps = u32::try_from(took.len())?;
-        let wall = median(took);
-        if operation != Operation::Prune {
-            return Cost::each(wall, used, ops);
-        }
-        let deliveries = self.pruned.deliveries;
-        if deliveries < ops {
-            return Err(format!("{deliveries} deliveries were pruned, and {ops} were to be").into());
-        }
-        Cost::each(wall * steps / u32::try_from(deliveries)?, used, deliveries)
+        let used = std::mem::take(&mut self.used).plus(self.measured.end(store).await?);
+        let (took, done) = (std::mem::take(&mut self.took), std::mem::take(&mut self.done));
+        let turns = u32::try_from(took.len())?;
+        Cost::each(median(took) * turns / u32::try_from(done.max(1))?, used, done)
     }
 }
 
