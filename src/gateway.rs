@@ -634,7 +634,7 @@ impl Parts {
     }
 
     fn reloader(&self, edge: Arc<Edge>, certificates: Arc<Certificates>, start: reload::Start) -> Arc<Reloader> {
-        Reloader::new(reload::Parts {
+        let parts = reload::Parts {
             store: Arc::clone(&self.opened.store),
             dispatch: Arc::clone(&self.dispatch),
             desk: Arc::clone(&self.desk),
@@ -650,8 +650,8 @@ impl Parts {
             accounts: Arc::clone(&self.accounts),
             people: Arc::clone(&self.people),
             keys: Arc::clone(&self.opened.keys),
-            start,
-        })
+        };
+        Reloader::new(parts, start)
     }
 
     fn admin(

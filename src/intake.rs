@@ -29,7 +29,7 @@ use crate::receive::answer::{Answer, Cause, Refusal};
 use crate::receive::denial::Denied;
 use crate::receive::guard::{self, Stranger};
 use crate::receive::{Intake, Limits, Near, Post, Source, Stray, UnknownOrganization};
-use crate::route::{self, Route};
+use crate::route::{self, Made, Route};
 use crate::store::{
     Accept, Accepted, Edit, Edits, Fate, Health, Incoming, IncomingKind, RefusedPost, Store, StoreError,
     StoredNotification, searchable,
@@ -386,19 +386,11 @@ impl Desk {
         }
         let subject = subject_of(stored, record.as_ref());
         let routes = route::considered(&desk.routes, record.is_none(), &subject);
-        let told = |(route, decided): (&Route, Result<Planned, route::Passed>)| {
+        let told = |(route, decided): (&Route, Result<Made, route::Passed>)| {
             let (name, destination) = (route.name.clone(), route.destination.clone());
             match decided {
-                Ok(planned) => {
-                    let is_undecided = planned.dead.as_deref().is_some_and(route::is_undecided);
-                    RouteTold {
-                        name,
-                        destination,
-                        matches: true,
-                        lane: planned.lane,
-                        because: planned.dead,
-                        is_undecided,
-                    }
+                Ok(Made { planned: Planned { lane, dead, .. }, is_undecided }) => {
+                    RouteTold { name, destination, matches: true, lane, because: dead, is_undecided }
                 }
                 Err(passed) => {
                     let because = Some(passed.to_string());

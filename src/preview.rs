@@ -107,7 +107,9 @@ impl<'l> Side<'l> {
         let mut making = Making::default();
         for (route, decided) in route::considered(routes, is_empty, &subject) {
             match decided {
-                Ok(planned) => drop(making.routes.insert(planned.route.clone(), self.delivery(planned, &subject))),
+                Ok(route::Made { planned, .. }) => {
+                    drop(making.routes.insert(planned.route.clone(), self.delivery(planned, &subject)));
+                }
                 Err(passed) => drop(making.passed.insert(route.name.clone(), passed.to_string())),
             }
         }

@@ -76,7 +76,22 @@ pub fn deliveries(routes: &[Route], notification: &Notification, subject: &Subje
         Content::Empty { .. } => true,
         Content::Record { .. } => false,
     };
-    routes.iter().filter_map(|route| delivery(route, is_empty, subject).ok()).collect()
+    routes.iter().filter_map(|route| Some(delivery(route, is_empty, subject).ok()?.planned)).collect()
+}
+
+/// The delivery that a route makes of a notification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The delivery.
+    pub planned: Planned,
+    /// It is dead, for a condition of the route could not be decided.
+    pub is_undecided: bool,
+}
+
+impl From<Planned> for Made {
+    fn from(planned: Planned) -> Self {
+        Self { planned, is_undecided: false }
+    }
 }
 
 /// Why a route makes no delivery of a notification.
@@ -107,7 +122,7 @@ pub fn considered<'r>(
     routes: &'r [Route],
     is_empty: bool,
     subject: &Subject<'_>,
-) -> Vec<(&'r Route, Result<Planned, Passed>)> {
+) -> Vec<(&'r Route, Result<Made, Passed>)> {
     routes.iter().map(|route| (route, delivery(route, is_empty, subject))).collect()
 }
 
@@ -121,13 +136,7 @@ pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> 
     Ok(planned(route, lane, None))
 }
 
-/// Whether a delivery is dead because a condition of its route could not be decided.
-#[must_use]
-pub fn is_undecided(dead: &str) -> bool {
-    dead.contains(": deciding `")
-}
-
-fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Planned, Passed> {
+fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Made, Passed> {
     if is_empty {
         match route.on_empty {
             OnEmpty::Skip => return Err(Passed::Empty),
@@ -135,7 +144,7 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Plan
             OnEmpty::Dead => {
                 let reason = "the notification has no sObject (the record was deleted before it was sent), and the \
                               route says on_empty = \"dead\"";
-                return Ok(planned(route, record_lane(subject), Some(reason.to_owned())));
+                return Ok(planned(route, record_lane(subject), Some(reason.to_owned())).into());
             }
         }
     }
@@ -144,13 +153,10 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Plan
     }
     match route.when.as_ref().map(|when| (when, when.holds(subject))) {
         Some((when, Ok(false))) => return Err(Passed::When(when.to_string())),
-        Some((_, Err(error))) => {
-            let reason = format!("route {}: deciding `when`: {error}", route.name);
-            return Ok(planned(route, record_lane(subject), Some(reason)));
-        }
+        Some((_, Err(error))) => return Ok(undecided(route, "when", &error, subject)),
         Some((_, Ok(true))) | None => {}
     }
-    Ok(match lane(&route.lane, subject) {
+    let planned = match lane(&route.lane, subject) {
         Ok(lane) => {
             let coalesce = coalesce(route, lane.as_ref(), subject);
             Planned { coalesce, ..planned(route, lane, None) }
@@ -158,24 +164,28 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Plan
         Err(reason) => {
             planned(route, record_lane(subject), Some(format!("route {}: finding `lane`: {reason}", route.name)))
         }
-    })
+    };
+    Ok(planned.into())
+}
+
+/// What becomes of a notification when one of a route's conditions fails.
+fn undecided(route: &Route, key: &str, error: &impl fmt::Display, subject: &Subject<'_>) -> Made {
+    let reason = format!("route {}: deciding `{key}`: {error}", route.name);
+    Made { planned: planned(route, record_lane(subject), Some(reason)), is_undecided: true }
 }
 
 /// What becomes of a record that says that it was deleted; none when `when` decides as of any other.
-fn tombstone(route: &Route, subject: &Subject<'_>) -> Option<Result<Planned, Passed>> {
+fn tombstone(route: &Route, subject: &Subject<'_>) -> Option<Result<Made, Passed>> {
     let when = route.deleted_when.as_ref()?;
     match when.holds(subject) {
         Ok(false) => None,
-        Err(error) => {
-            let reason = format!("route {}: deciding `deleted_when`: {error}", route.name);
-            Some(Ok(planned(route, record_lane(subject), Some(reason))))
-        }
+        Err(error) => Some(Ok(undecided(route, "deleted_when", &error, subject))),
         Ok(true) => match route.on_deleted {
             OnEmpty::Skip => Some(Err(Passed::Deleted(when.to_string()))),
             OnEmpty::Deliver => None,
             OnEmpty::Dead => {
                 let reason = "the record says that it was deleted, and the route says on_deleted = \"dead\"";
-                Some(Ok(planned(route, record_lane(subject), Some(reason.to_owned()))))
+                Some(Ok(planned(route, record_lane(subject), Some(reason.to_owned())).into()))
             }
         },
     }
@@ -286,7 +296,7 @@ mod tests {
                 source: "orders",
                 after: None,
             };
-            delivery(&route, false, &subject).ok().map(|planned| planned.dead)
+            delivery(&route, false, &subject).ok().map(|made| made.planned.dead)
         };
         let dead =
             Some(Some("the record says that it was deleted, and the route says on_deleted = \"dead\"".to_owned()));
@@ -361,7 +371,10 @@ mod tests {
     }
 
     fn plan(route: Route, fields: Option<&[(&str, &str)]>) -> Option<Planned> {
-        let id = NotificationId::parse("04l1").unwrap();
+        Some(made(&route, fields)?.planned)
+    }
+
+    fn made(route: &Route, fields: Option<&[(&str, &str)]>) -> Option<Made> {
         let record = fields.map(|fields| Record {
             record_type: "Account".to_owned(),
             fields: fields
@@ -370,10 +383,6 @@ mod tests {
                 .collect(),
             drift: Vec::new(),
         });
-        let content = match record.clone() {
-            Some(record) => Content::Record { id, record, xml: String::new() },
-            None => Content::Empty { id },
-        };
         let subject = Subject {
             record: record.as_ref(),
             notification_id: "04l1",
@@ -385,9 +394,7 @@ mod tests {
             source: "s",
             after: None,
         };
-        let mut plans = deliveries(&[route], &Notification { content, hash: [0; 32] }, &subject);
-        assert!(plans.len() <= 1);
-        plans.pop()
+        delivery(route, record.is_none(), &subject).ok()
     }
 
     const ONE: Option<&[(&str, &str)]> = Some(&[("Id", "001A"), ("Stage", "Won"), ("Account", "001B"), ("Empty", "")]);
@@ -441,9 +448,9 @@ mod tests {
             (None, by("record.Stage * 2"), "finding `lane`: expression `record.Stage * 2`: cannot calculate"),
             (None, by("[1, 2]"), "a lane is named by a single value"),
         ] {
-            let planned = plan(route(when, lane, OnEmpty::Skip), ONE).unwrap();
+            let Made { planned, is_undecided } = made(&route(when, lane, OnEmpty::Skip), ONE).unwrap();
             assert!(planned.dead.as_deref().unwrap().contains(reason), "{:?}", planned.dead);
-            assert_eq!(is_undecided(planned.dead.as_deref().unwrap()), when.is_some());
+            assert_eq!(is_undecided, when.is_some());
             assert_eq!(planned.lane.as_deref(), Some("001A"));
         }
     }

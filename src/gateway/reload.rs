@@ -44,7 +44,7 @@ const LOOKING: Duration = Duration::from_secs(5);
 /// How long a stop waits for a reload that is under way.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a gateway was started with, as far as it concerns another configuration.
+/// What another configuration changes in a gateway that runs.
 pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) dispatch: Arc<Dispatch>,
@@ -61,7 +61,6 @@ pub(super) struct Parts {
     pub(super) accounts: Arc<ArcSwap<Vec<Account>>>,
     pub(super) people: People,
     pub(super) keys: SharedKeys,
-    pub(super) start: Start,
 }
 
 /// The configuration that a gateway was started with.
@@ -77,21 +76,7 @@ pub(super) struct Start {
 
 /// Reads the configuration again when it is told to.
 pub struct Reloader {
-    store: Arc<dyn Store>,
-    dispatch: Arc<Dispatch>,
-    desk: Arc<Desk>,
-    edge: Arc<Edge>,
-    certificates: Arc<Certificates>,
-    alarms: Arc<Alarms>,
-    clock: SharedClock,
-    closing: Arc<AtomicBool>,
-    terms: Arc<ArcSwap<Terms>>,
-    telling: Arc<ArcSwap<Telling>>,
-    traces: Arc<Traces>,
-    metrics: Arc<Metrics>,
-    accounts: Arc<ArcSwap<Vec<Account>>>,
-    people: People,
-    keys: SharedKeys,
+    parts: Parts,
     path: Option<PathBuf>,
     started: Started,
     me: Weak<Self>,
@@ -131,25 +116,7 @@ pub(super) struct Watched {
 }
 
 impl Reloader {
-    pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts {
-            store,
-            dispatch,
-            desk,
-            edge,
-            certificates,
-            alarms,
-            clock,
-            closing,
-            terms,
-            telling,
-            traces,
-            metrics,
-            accounts,
-            people,
-            keys,
-            start,
-        } = parts;
+    pub(super) fn new(parts: Parts, start: Start) -> Arc<Self> {
         let Start { path, server, settings, seen, plan, sources, taken } = start;
         let standing = Standing {
             taken,
@@ -161,21 +128,7 @@ impl Reloader {
         Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             home: Handle::current(),
-            store,
-            dispatch,
-            desk,
-            edge,
-            certificates,
-            alarms,
-            clock,
-            closing,
-            terms,
-            telling,
-            traces,
-            metrics,
-            accounts,
-            people,
-            keys,
+            parts,
             path,
             started: Started { server, settings },
             turn: tokio::sync::Mutex::new(()),
@@ -194,7 +147,7 @@ impl Reloader {
         self.known().standing.needs_restart = vec!["store.url"];
         let message =
             format!("the store is {now}, and the configuration names {named}: write the new address into [store] url");
-        self.alarms.raise("moved", "", &message);
+        self.parts.alarms.raise("moved", "", &message);
     }
 
     /// How long calls under way may go on when the gateway stops.
@@ -228,7 +181,7 @@ impl Reloader {
     async fn turn(&self, order: Order) -> Result<Reloaded, Refusal> {
         let Some(path) = self.path.clone() else { return Err(Refusal::NoFile) };
         let _turn = self.turn.lock().await;
-        if self.closing.load(Ordering::SeqCst) {
+        if self.parts.closing.load(Ordering::SeqCst) {
             return Err(Refusal::Stopping);
         }
         let read = tokio::task::spawn_blocking(move || config::load_and_see(&path)).await;
@@ -257,9 +210,9 @@ impl Reloader {
                 }
             }
             Err(refusal) => {
-                let (at, by, error) = (self.clock.now(), order.by, refusal.to_string());
+                let (at, by, error) = (self.parts.clock.now(), order.by, refusal.to_string());
                 tracing::error!(by = by.as_str(), "reload: {error}");
-                self.alarms.restate("reload", "", &first_lines(&error));
+                self.parts.alarms.restate("reload", "", &first_lines(&error));
                 self.known().standing.last_failed = Some(Failed { at, by, error });
             }
         }
@@ -268,12 +221,12 @@ impl Reloader {
     /// What was wrong with the files is no longer.
     fn mended(&self) {
         self.known().standing.last_failed = None;
-        self.alarms.clear("reload", "");
+        self.parts.alarms.clear("reload", "");
     }
 
     /// Whether and how a configuration that is right can be taken; takes it, unless it is only asked.
     async fn consider(&self, loaded: Loaded, order: &Order) -> Result<Reloaded, Refusal> {
-        let unsettled = self.store.unsettled().await.map_err(Refusal::Store)?;
+        let unsettled = self.parts.store.unsettled().await.map_err(Refusal::Store)?;
         let served = |plan: &Plan, way: &Way| plan.knows(&way.route, &way.destination, &way.system).is_served();
         let (before, mut reloaded) = {
             let known = self.known();
@@ -281,10 +234,10 @@ impl Reloader {
                 unsettled.into_iter().partition(|found| !served(&loaded.plan, &found.way));
             let (orphans, before): (Vec<_>, Vec<_>) =
                 lost.into_iter().partition(|found| served(&known.plan, &found.way));
-            let mut reloaded = differences(&known, &loaded, &self.terms.load().facts);
+            let mut reloaded = differences(&known, &loaded, &self.parts.terms.load().facts);
             reloaded.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
             if loaded.store == self.started.settings {
-                self.alarms.clear("moved", "");
+                self.parts.alarms.clear("moved", "");
             }
             reloaded.needs_restart = self.needs_restart(&loaded);
             reloaded.orphans = orphans;
@@ -300,7 +253,7 @@ impl Reloader {
                           flows on purpose stop the gateway, and start it with that file";
             return Err(Refusal::Wrong(vec![reason.to_owned()]));
         }
-        rekey::check(&*self.store, &loaded.encryption).await.map_err(|error| {
+        rekey::check(&*self.parts.store, &loaded.encryption).await.map_err(|error| {
             if let StoreError::Conflict(reason) = error { Refusal::Wrong(vec![reason]) } else { Refusal::Store(error) }
         })?;
         let orphans_are = match (order.by, order.orphans) {
@@ -343,32 +296,32 @@ impl Reloader {
             ..
         } = loaded;
         let facts = Arc::new(facts);
-        rekey::note(&*self.store, &encryption, self.clock.now()).await?;
+        rekey::note(&*self.parts.store, &encryption, self.parts.clock.now()).await?;
         let (taken, states) = self.note(stored, &plan, order).await?;
         let version = taken.version;
 
-        super::series::begin(&self.metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
+        super::series::begin(&self.parts.metrics, sources.iter().map(|source| source.name.as_str()), &plan, &alarming);
         // Before all else: what is written by the new plan is read by it.
-        self.keys.store(Arc::new(encryption));
+        self.parts.keys.store(Arc::new(encryption));
         // What was routed just before is carried by the new plan; what is posted to a new path finds its desk.
-        let adopted = self.dispatch.adopt(Arc::clone(&plan), version, states);
+        let adopted = self.parts.dispatch.adopt(Arc::clone(&plan), version, states);
         let sources: Vec<Arc<Source>> = sources.into_iter().map(Arc::new).collect();
         let limits = server.limits.clone();
         let rules = intake::Rules { sources: sources.clone(), routes, limits, config_version: version };
         let outgoing = self.serve(rules, &server);
         // Before the new version is shown: who sees it must not be told of the mistake before it.
         self.mended();
-        self.terms.store(Arc::new(Terms {
+        self.parts.terms.store(Arc::new(Terms {
             retention,
             sources: super::silences(&sources),
             masks,
             facts,
             four_eyes: server.four_eyes,
         }));
-        self.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
-        self.traces.adopt(collector);
-        self.accounts.store(Arc::new(accounts));
-        self.people.store(Arc::new(super::people::provider(&server)));
+        self.parts.telling.store(Arc::new(Telling { alarming, gateway: server.name.clone() }));
+        self.parts.traces.adopt(collector);
+        self.parts.accounts.store(Arc::new(accounts));
+        self.parts.people.store(Arc::new(super::people::provider(&server)));
         {
             let mut known = self.known();
             known.standing.taken = taken;
@@ -390,22 +343,22 @@ impl Reloader {
         plan: &Plan,
         order: &Order,
     ) -> Result<(TakenConfig, States), StoreError> {
-        let now = self.clock.now();
-        let version = self.store.save_config(stored, now).await?;
-        let states = self.dispatch.states(plan).await?;
+        let now = self.parts.clock.now();
+        let version = self.parts.store.save_config(stored, now).await?;
+        let states = self.parts.dispatch.states(plan).await?;
         let taken = TakenConfig { version, at: now, by: order.by, reason: order.reason.clone() };
-        self.store.take_config(taken.clone()).await?;
+        self.parts.store.take_config(taken.clone()).await?;
         Ok((taken, states))
     }
 
     /// What is posted to a new path finds its desk: so the desk comes first.
     fn serve(&self, rules: intake::Rules, server: &Server) -> Outgoing {
         let (served, limits) = (rules.sources.clone(), rules.limits.clone());
-        let outgoing = self.desk.adopt(rules);
-        self.edge.adopt(served, limits);
+        let outgoing = self.parts.desk.adopt(rules);
+        self.parts.edge.adopt(served, limits);
         let tls = server.tls.as_ref().and_then(|tls| tls.served.clone());
-        self.edge.take(Front { tls, proxy: server.proxy.clone() });
-        self.certificates.look();
+        self.parts.edge.take(Front { tls, proxy: server.proxy.clone() });
+        self.parts.certificates.look();
         outgoing
     }
 
@@ -432,7 +385,7 @@ impl Reloader {
 
     /// What follows from a configuration once it is in force.
     async fn settle_in(&self, order: &Order, reloaded: &Reloaded, outgoing: Outgoing) {
-        if let Err(error) = self.store.pull_back(self.clock.now(), self.wait_max()).await {
+        if let Err(error) = self.parts.store.pull_back(self.parts.clock.now(), self.wait_max()).await {
             tracing::warn!(%error, "due times could not be brought back within the longest wait");
         }
         if reloaded.orphans_are == Some(Orphans::Discard) {
@@ -442,10 +395,10 @@ impl Reloader {
             };
             let version = reloaded.version.0;
             let discard = Discard {
-                store: Arc::clone(&self.store),
-                dispatch: Arc::clone(&self.dispatch),
-                clock: Arc::clone(&self.clock),
-                closing: Arc::clone(&self.closing),
+                store: Arc::clone(&self.parts.store),
+                dispatch: Arc::clone(&self.parts.dispatch),
+                clock: Arc::clone(&self.parts.clock),
+                closing: Arc::clone(&self.parts.closing),
                 by: By::new(
                     order.person.clone(),
                     format!(
@@ -461,7 +414,7 @@ impl Reloader {
 
     /// Raises the alarm of deliveries that have no way, or ends it.
     pub(super) async fn look_for_orphans(&self) {
-        let mut orphans = match self.store.unsettled().await {
+        let mut orphans = match self.parts.store.unsettled().await {
             Ok(unsettled) => unsettled,
             Err(error) => {
                 tracing::debug!(%error, "orphans could not be counted");
@@ -469,21 +422,21 @@ impl Reloader {
             }
         };
         orphans.retain(|Unsettled { way, .. }| {
-            !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served()
+            !self.parts.dispatch.knows(&way.route, &way.destination, &way.system).is_served()
         });
         match orphans.iter().map(|orphan| orphan.count).sum::<u64>() {
-            0 => self.alarms.clear("orphans", ""),
+            0 => self.parts.alarms.clear("orphans", ""),
             count => {
                 let said = said(&orphans);
                 let message = format!("{count} deliveries wait for a route or destination that is gone ({said})");
-                self.alarms.restate("orphans", "", &message);
+                self.parts.alarms.restate("orphans", "", &message);
             }
         }
     }
 
     /// Looks again while the alarm stands: people discard, and envelopes that were under way add.
     pub(super) async fn minute(&self) {
-        if self.alarms.standing().iter().any(|(alarm, _, _)| *alarm == "orphans") {
+        if self.parts.alarms.standing().iter().any(|(alarm, _, _)| *alarm == "orphans") {
             self.look_for_orphans().await;
         }
     }

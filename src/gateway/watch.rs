@@ -18,7 +18,7 @@ use crate::admin::reload::{Order, Reload};
 use crate::config::Seen;
 use crate::store::TakenBy;
 
-/// Several files are written one after the other: they are read once it has been quiet for so long,
+/// Several files are written one after the other, and none at one go: they are read once they have been quiet for so long,
 const QUIET: Duration = Duration::from_millis(500);
 /// and after so long at the latest.
 const QUIET_MAX: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ pub(super) async fn run(reloader: Arc<Reloader>) {
         // Made anew each time: links may lead elsewhere, and folders may be others of the same name.
         let eyes = if is_on { open(tried.clone(), store, hearing.clone()).await } else { None };
         if is_on && differs(&tried).await {
+            at_rest(&tried).await;
             let order = Order {
                 by: TakenBy::File,
                 person: "a changed file".to_owned(),
@@ -60,10 +61,31 @@ async fn quiet(heard: &mut Receiver<()>) {
     let _ = tokio::time::timeout(QUIET_MAX, noise).await;
 }
 
-/// Whether the files are others than when they were last tried. A file system that hangs must hang nothing else.
+/// Whether the files are others than when they were last tried.
 async fn differs(tried: &Seen) -> bool {
+    look(tried).await.is_some_and(|now| now != *tried)
+}
+
+/// Waits until the files have been the same for a while: what is being written is half of what it will be.
+async fn at_rest(tried: &Seen) {
+    let rest = async {
+        let mut before = look(tried).await;
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = look(tried).await;
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+    };
+    let _ = tokio::time::timeout(QUIET_MAX, rest).await;
+}
+
+/// What the files hold now. A file system that hangs must hang nothing else.
+async fn look(tried: &Seen) -> Option<Seen> {
     let tried = tried.clone();
-    tokio::task::spawn_blocking(move || tried.now() != tried).await.unwrap_or(false)
+    tokio::task::spawn_blocking(move || tried.now()).await.ok()
 }
 
 async fn open(seen: Seen, store: PathBuf, hearing: Sender<()>) -> Option<RecommendedWatcher> {
