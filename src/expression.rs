@@ -200,6 +200,16 @@ fn environment() -> Environment<'static> {
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
+/// Texts that say no, where a condition comes to a text: a system whose schema is not known says "false" for false.
+const NO: [&str; 4] = ["false", "0", "no", "off"];
+
+/// Whether what a condition comes to means that it holds: false, 0, `""`, an empty list, an empty object and none do not, and
+/// neither does a text that says so.
+fn holds(value: &Value) -> bool {
+    let says_no = |text: &str| NO.iter().any(|no| text.trim().eq_ignore_ascii_case(no));
+    value.is_true() && !value.as_str().is_some_and(says_no)
+}
+
 impl Expression {
     /// Compiles an expression: checks syntax, filters, tests and the tables that it names.
     /// Which names it may read depends on where it stands: see [`Self::check_names`].
@@ -297,12 +307,12 @@ impl Expression {
         json(&value, 0).map_err(|reason| self.error(reason))
     }
 
-    /// Whether it holds for a notification: false, 0, `""`, an empty list and none do not.
+    /// Whether it holds for a notification: see [`holds`].
     ///
     /// # Errors
     /// As [`Self::evaluate`].
     pub fn holds(&self, subject: &Subject<'_>) -> Result<bool, ExpressionError> {
-        self.run(self.inner.needs.subject(subject)).map(|value| value.is_true())
+        self.run(self.inner.needs.subject(subject)).map(|value| holds(&value))
     }
 
     /// Whether it holds for an answer.
@@ -310,7 +320,7 @@ impl Expression {
     /// # Errors
     /// As [`Self::evaluate`].
     pub fn evaluate_response(&self, response: &ResponseScope<'_>) -> Result<bool, ExpressionError> {
-        self.run(vec![("response", response_value(response))]).map(|value| value.is_true())
+        self.run(vec![("response", response_value(response))]).map(|value| holds(&value))
     }
 
     /// Evaluates to a value of an answer.

@@ -22,6 +22,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::config::{self, Loaded, StoreSettings};
 use crate::deliver;
 use crate::dispatch::{self, Dispatch};
+use crate::facts::Facts;
 use crate::gateway::open::{OpenError, Opened};
 use crate::intake::{self, Desk};
 use crate::receive::answer::Answer;
@@ -33,6 +34,7 @@ use crate::telemetry::{Alarms, Collector, Metrics, Traces};
 
 mod certificates;
 mod heralds;
+mod lanes;
 mod lookout;
 mod moving;
 pub mod open;
@@ -573,7 +575,7 @@ impl Parts {
         let Loaded { server, store: settings, plan, .. } = loaded;
         let held = (loaded.hold_unknown, server.limits.queue_max);
         let opened = open::store((settings.clone(), loaded.encryption), held.0, held.1, clock).await?;
-        let (taken, resumed) = come_into_force(&opened, &plan, loaded.stored).await?;
+        let (taken, resumed) = come_into_force(&opened, &plan, &loaded.facts, loaded.stored).await?;
         let telling = Telling { alarming: loaded.alarms, gateway: server.name.clone() };
         let names: BTreeSet<String> = loaded.sources.iter().map(|source| source.name.clone()).collect();
         let senses = Senses::new(telling, loaded.collector, &opened.clock);
@@ -762,6 +764,7 @@ impl Parts {
 async fn come_into_force(
     opened: &Opened,
     plan: &dispatch::Plan,
+    facts: &Facts,
     stored: StoredConfig,
 ) -> StoreResult<(TakenConfig, HashSet<String>)> {
     let Opened { store, clock, .. } = opened;
@@ -770,11 +773,22 @@ async fn come_into_force(
     let version = store.save_config(stored, clock.now()).await?;
     let taken = TakenConfig { version, at: clock.now(), by: TakenBy::Start, reason: String::new() };
     store.take_config(taken.clone()).await?;
-    if history.first().is_some_and(|before| before.version != version) {
+    if let Some(before) = history.first().filter(|before| before.version != version) {
         tracing::info!(version = version.0, "the configuration is another than before this start");
+        warn_of_lanes(store, before, facts).await?;
     }
     store.pull_back(clock.now(), reload::wait_max(plan)).await?;
     Ok((taken, resumed))
+}
+
+/// Says which routes keep their order by other lanes than before this start.
+async fn warn_of_lanes(store: &Arc<dyn Store>, before: &TakenConfig, facts: &Facts) -> StoreResult<()> {
+    // One that does not load any more, with what it names gone, says nothing.
+    let Ok(before) = config::load_stored_without_secrets(&store.config(before.version).await?) else { return Ok(()) };
+    for warning in lanes::abandoned(&before.facts, facts, &store.unsettled().await?) {
+        tracing::warn!("configuration: {warning}");
+    }
+    Ok(())
 }
 
 /// Starts what delivers.

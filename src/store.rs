@@ -236,7 +236,7 @@ pub struct Claim {
 }
 
 /// What a claim may take where other gateways claim too. Within one gateway the dispatch itself sees to it, so a store
-/// that only one can open need not look.
+/// that only one can open need not look; it remembers how far the rate is spent, for the next start.
 #[derive(Clone, Debug)]
 pub struct Bounds {
     /// How long the leases hold: a call must be over by then, or its lease renewed.
@@ -333,6 +333,14 @@ pub struct Claimed {
     pub as_it_was: Option<ConfigVersion>,
     /// Why its content cannot be read any more: what stands in the store is not what was written.
     pub unreadable: Option<String>,
+}
+
+impl Claimed {
+    /// How many calls it makes: a look-up before it is one too.
+    #[must_use]
+    pub fn calls(&self, bounds: &Bounds) -> usize {
+        1 + usize::from(self.same_bytes_as.is_some() && bounds.looked_up.contains(&self.route))
+    }
 }
 
 /// A key that payloads in the store are sealed with.
@@ -547,6 +555,10 @@ pub struct SystemState {
     pub paused: Option<Pause>,
     /// Set while its circuit breaker is open.
     pub breaker: Option<Outage>,
+    /// When the next call is on time by the system's rate, as claims left it; never written by who writes a state. None: at
+    /// once, or by the claims themselves, as where several gateways share the store.
+    #[serde(skip)]
+    pub next_call: Option<Timestamp>,
 }
 
 /// How long a system that refused our credentials is left alone before one delivery tries again.

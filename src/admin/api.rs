@@ -968,8 +968,10 @@ async fn tried(admin: &Admin, change: &Change, forecast: &Forecast, wish: &Wish)
     if !matches!(change, Change::Replay { .. }) {
         return Ok(tried);
     }
-    let ids = forecast.sample.iter().map(|view| view.delivery_id).filter(|id| !forecast.outdated.contains(id));
-    for delivery_id in ids {
+    // What comes after another that is sent again with it is made of that one's answer, which nobody has yet.
+    let is_chosen = |id: DeliveryId| forecast.sample.iter().any(|view| view.delivery_id == id);
+    let alone = forecast.sample.iter().filter(|view| !view.links.after.is_some_and(is_chosen));
+    for delivery_id in alone.map(|view| view.delivery_id).filter(|id| !forecast.outdated.contains(id)) {
         tried.count += 1;
         let reason = match replay::rehearse(admin, delivery_id, wish).await {
             Ok(told) => {

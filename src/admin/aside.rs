@@ -65,7 +65,7 @@ pub(super) fn of(view: &NotificationView, considered: &Json) -> Option<Aside> {
                 view.notification.organization_id
             ),
         ),
-        "skipped_empty" => ("it came without a record, and no route takes those (on_empty)".to_owned(), String::new()),
+        "skipped_empty" => (format!("it came without a record: {}", untaken(source, considered)), String::new()),
         _ => (passed(considered)?, String::new()),
     };
     Some(Aside { text, advice })
@@ -77,8 +77,12 @@ fn unrouted(source: &str, considered: &Json) -> (String, String) {
     if !taking.is_empty() {
         return (format!("no route took it when it came; now it would go along {}", taking.join(", ")), again);
     }
+    (untaken(source, considered), format!("once one does: {again}"))
+}
+
+fn untaken(source: &str, considered: &Json) -> String {
     let why = passed(considered).unwrap_or_else(|| format!("source {source} has none"));
-    (format!("no route takes it: {why}"), format!("once one does: {again}"))
+    format!("no route takes it: {why}")
 }
 
 /// Each route that does not take it, and why; none where there is none.

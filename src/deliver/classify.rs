@@ -24,7 +24,7 @@ pub struct Rules {
     pub list: Vec<Rule>,
     /// True: the answer means "not now".
     pub retry_when: Option<Expression>,
-    /// False: the answer means "refused", whatever its status. True: a 2xx answer is taken even when its body cannot
+    /// False: the answer means "refused", whatever its status, if there is what it asks for. True: a 2xx answer is taken even when its body cannot
     /// be read; over any other answer the defaults decide.
     pub success_when: Option<Expression>,
 }
@@ -98,7 +98,13 @@ fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome
         Ok(Some(false) | None) => {}
         Err(unknown) => return unknown,
     }
+    let asks_for_nothing = rules.success_when.as_ref().is_some_and(|rule| rules::lacks_body(rule, reply));
     match ask("success_when", rules.success_when.as_ref(), response, reply) {
+        // Of a middle man, or cut: no answer of the system that could be judged.
+        Ok(Some(false)) if asks_for_nothing && is_success(response.status) => Outcome::Unknown {
+            reason: format!("{}, with no body that success_when could judge", said(response, reply)),
+        },
+        Ok(Some(false)) if asks_for_nothing => by_default(response, reply),
         Ok(Some(false)) => {
             Outcome::Refused { reason: format!("{}, which success_when calls no success", said(response, reply)) }
         }
@@ -555,6 +561,41 @@ mod tests {
             let exchange = Exchange::Answered(response(status, &[("x-wait", "yes")], "body"));
             let outcome = outcome(&exchange, Some(reply), &rules);
             assert_eq!(word(&outcome), expected, "{rules:?} {status} {reply:?}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_a_body_that_cannot_be_read_judges_nothing() {
+        let when = |source: &str| Expression::compile(source, &Tables::default()).unwrap();
+        let unreadable = Reply::Unreadable("HTML".to_owned());
+        let by_body = || rules(None, Some("response.body.ok"));
+        let dead = |source| {
+            let rule = Rule {
+                statuses: Vec::new(),
+                fault: None,
+                detail: None,
+                transport: None,
+                when: Some(when(source)),
+                then: Then::Dead,
+            };
+            Rules { list: vec![rule], ..Rules::default() }
+        };
+        for (rules, status, body, reply, expected) in [
+            (by_body(), 200, "<html>", None, "unknown"),
+            (by_body(), 200, "", None, "unknown"),
+            (by_body(), 200, "<html>", Some(&unreadable), "unknown"),
+            (by_body(), 503, "<html>", None, "retry"),
+            (by_body(), 422, "", None, "refused"),
+            (rules(None, Some("response.status == 204")), 200, "", None, "refused"),
+            (by_body(), 200, "{}", Some(&Reply::Body(json!({"ok": "false"}))), "refused"),
+            (by_body(), 200, "{}", Some(&Reply::Body(json!({"ok": "true"}))), "delivered"),
+            (dead("response.body.err == 'E1'"), 200, "<html>", None, "unknown"),
+            (dead("response.body.err == 'E1'"), 204, "", None, "delivered"),
+            (dead("response.body.err == 'E1'"), 503, "<html>", None, "retry"),
+            (dead("response.headers['x-err'] == '1'"), 200, "<html>", None, "delivered"),
+        ] {
+            let judged = judge(&Exchange::Answered(response(status, &[], body)), reply, &rules);
+            assert_eq!(word(&judged.outcome), expected, "{rules:?} {status} {body:?}");
         }
     }
 

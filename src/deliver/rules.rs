@@ -151,7 +151,12 @@ impl Rule {
         if !(has_status && has_fault && self.detail.as_ref().is_none_or(holds)) {
             return Ok(false);
         }
-        self.when.as_ref().map_or(Ok(true), |when| evaluate(when, response, reply))
+        let Some(when) = &self.when else { return Ok(true) };
+        let holds = evaluate(when, response, reply)?;
+        if !holds && (200..300).contains(&response.status) && !response.body.is_empty() && lacks_body(when, reply) {
+            return Err("its `when` asks for the body, which cannot be read".to_owned());
+        }
+        Ok(holds)
     }
 }
 
@@ -179,6 +184,15 @@ pub(super) fn scope<'a>(
         Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => (None, None),
     };
     Ok(ResponseScope { status: response.status, headers: &response.headers, fault, body })
+}
+
+/// Whether an expression asks for content where there is none that can be read.
+pub(super) fn lacks_body(rule: &Expression, reply: Option<&Reply>) -> bool {
+    let is_there = match reply {
+        Some(Reply::Body(_) | Reply::Fault(_)) => true,
+        Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => false,
+    };
+    !is_there && asks_for_the_body(rule)
 }
 
 pub(super) fn asks_for_the_body(rule: &Expression) -> bool {

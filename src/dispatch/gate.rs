@@ -93,6 +93,18 @@ impl Bucket {
         Self { per_call, burst: burst.unwrap_or(u32::try_from(usual).unwrap_or(1)).max(1), next: Duration::ZERO }
     }
 
+    /// As calls before a restart left it. What lies further ahead than calls at once put it was written before the clock was
+    /// set back.
+    fn resumed(mut self, next_call: Option<Timestamp>, now: Moment) -> Self {
+        if let Some(next) = next_call {
+            let ahead = next.since(now.wall);
+            let most = self.per_call * self.burst.saturating_mul(2).saturating_add(1);
+            let behind = now.wall.since(next);
+            self.next = if ahead > most { now.monotonic } else { (now.monotonic + ahead).saturating_sub(behind) };
+        }
+        self
+    }
+
     fn next(&self, now: Duration) -> Duration {
         let earliest = now.saturating_sub(self.per_call * self.burst.saturating_sub(1));
         self.next.max(earliest)
@@ -131,7 +143,7 @@ impl Gate {
             probing: false,
             probes: HashSet::new(),
             lockouts: Lockouts::default(),
-            bucket: settings.rate.map(|rate| Bucket::new(rate, settings.burst)),
+            bucket: settings.rate.map(|rate| Bucket::new(rate, settings.burst).resumed(state.next_call, now)),
             warm_since: None,
             active: Duration::from_millis(u64::try_from(state.active_ms).unwrap_or(0)),
             counted_until: now.monotonic,
@@ -418,6 +430,7 @@ impl Gate {
             active_ms: self.active_ms(now.monotonic),
             paused: self.paused.clone(),
             breaker: self.breaker.outage().cloned(),
+            next_call: None,
         }
     }
 
@@ -799,6 +812,20 @@ mod tests {
         gate.begin(5, after(SECOND));
         assert_eq!(gate.admit(8, after(SECOND)), Err(Shut::Rate { wait: SECOND }));
         assert_eq!(gate.admit(8, after(2 * SECOND)), Ok(1));
+    }
+
+    #[test]
+    fn a_restart_gives_no_call_away_and_a_clock_that_was_set_back_holds_none_up() {
+        let settings = System { rate: Some(Rate { calls: 60, per: MINUTE }), burst: Some(3), ..system() };
+        let start = after(MINUTE);
+        let resumed = |next_call| Gate::new(&settings, SystemState { next_call, ..SystemState::default() }, start);
+        let wait = |next_call| resumed(next_call).admit(8, start);
+        assert_eq!(wait(None), Ok(3));
+        assert_eq!(wait(Some(start.wall.plus(SECOND))), Err(Shut::Rate { wait: SECOND }));
+        assert_eq!(wait(Some(start.wall)), Ok(1));
+        assert_eq!(wait(Some(Timestamp(start.wall.0 - 1_000))), Ok(2));
+        assert_eq!(wait(Some(Timestamp(start.wall.0 - 3_600_000))), Ok(3));
+        assert_eq!(wait(Some(start.wall.plus(8 * SECOND))), Ok(1), "no call puts the next so far off");
     }
 
     #[test]

@@ -250,10 +250,12 @@ impl Runner {
     }
 
     fn bounds(&self, course: &Course) -> Bounds {
-        if !self.attempts.shared {
-            return Bounds::default();
-        }
         let gate = self.gate();
+        if !self.attempts.shared {
+            let rate = gate.pace();
+            let looked_up = if rate.is_some() { course.looked_up.clone() } else { Vec::new() };
+            return Bounds { rate, looked_up, ..Bounds::default() };
+        }
         Bounds {
             lease: course.lease(),
             concurrency: course.concurrency,

@@ -161,6 +161,33 @@ fn expressions_give_values() {
 }
 
 #[test]
+fn a_condition_holds_unless_it_comes_to_nothing_or_to_a_text_that_says_no() {
+    for (source, expected) in [
+        ("true", true),
+        ("false", false),
+        ("none", false),
+        ("0", false),
+        ("2", true),
+        ("''", false),
+        ("[]", false),
+        ("{}", false),
+        ("[0]", true),
+        ("'yes'", true),
+        ("'false'", false),
+        ("' False '", false),
+        ("'0'", false),
+        ("'no'", false),
+        ("'OFF'", false),
+        ("'nothing'", true),
+        ("record.Name", true),
+        ("record.Absent", false),
+    ] {
+        let expression = Expression::compile(source, &tables()).unwrap();
+        assert_eq!(with_subject(|subject| expression.holds(subject)).unwrap(), expected, "{source}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_said_with_the_expression() {
     for (source, reason) in [
         ("record.Name > 5", "cannot compare the text \" Größe & Co \" with the number 5 in `>`"),

@@ -227,6 +227,7 @@ impl Reloader {
     /// Whether and how a configuration that is right can be taken; takes it, unless it is only asked.
     async fn consider(&self, loaded: Loaded, order: &Order) -> Result<Reloaded, Refusal> {
         let unsettled = self.parts.store.unsettled().await.map_err(Refusal::Store)?;
+        let reordered = super::lanes::abandoned(&self.parts.terms.load().facts, &loaded.facts, &unsettled);
         let served = |plan: &Plan, way: &Way| plan.knows(&way.route, &way.destination, &way.system).is_served();
         let (before, mut reloaded) = {
             let known = self.known();
@@ -235,7 +236,7 @@ impl Reloader {
             let (orphans, before): (Vec<_>, Vec<_>) =
                 lost.into_iter().partition(|found| served(&known.plan, &found.way));
             let mut reloaded = differences(&known, &loaded, &self.parts.terms.load().facts);
-            reloaded.warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+            reloaded.warnings = loaded.warnings.iter().map(ToString::to_string).chain(reordered).collect();
             if loaded.store == self.started.settings {
                 self.parts.alarms.clear("moved", "");
             }
@@ -407,7 +408,13 @@ impl Reloader {
                 ),
             };
             let ways = reloaded.orphans.iter().map(|orphan| orphan.way.clone()).collect();
-            tokio::spawn(discard.run(ways, outgoing));
+            let me = Weak::clone(&self.me);
+            tokio::spawn(async move {
+                discard.run(ways, outgoing).await;
+                if let Some(me) = me.upgrade() {
+                    me.look_for_orphans().await;
+                }
+            });
         }
         self.look_for_orphans().await;
     }

@@ -39,6 +39,7 @@ mod sealing;
 mod settle;
 mod signals;
 mod standing;
+mod statistics;
 mod system;
 mod taken;
 mod text;
@@ -310,6 +311,7 @@ async fn read_clock(engine: &Engine, clock: &DatabaseClock) -> Result<(), Failur
 
 /// What has to be done from time to time.
 async fn keep_house(engine: Arc<Engine>, clock: Arc<DatabaseClock>, signals: broadcast::Sender<Signal>) {
+    refresh_statistics(&engine).await;
     for round in 1_u64.. {
         sleep(ROUND_EVERY).await;
         if *engine.health.borrow() != Health::Ready {
@@ -327,10 +329,21 @@ async fn keep_house(engine: Arc<Engine>, clock: Arc<DatabaseClock>, signals: bro
                 let _ = signals.send(Signal::Look);
             }
         }
-        if round.is_multiple_of(CLEAR_EVERY)
-            && let Err(error) = clear(&engine).await
-        {
-            tracing::debug!(%error, "old receipts and the shards of past days could not be cleared away");
+        if round.is_multiple_of(CLEAR_EVERY) {
+            if let Err(error) = clear(&engine).await {
+                tracing::debug!(%error, "old receipts and the shards of past days could not be cleared away");
+            }
+            refresh_statistics(&engine).await;
+        }
+    }
+}
+
+async fn refresh_statistics(engine: &Engine) {
+    match statistics::refresh(&engine.pool).await {
+        Ok(tables) if tables.is_empty() => {}
+        Ok(tables) => tracing::debug!("the database looked anew at what is in {}", tables.join(", ")),
+        Err(failure) => {
+            tracing::debug!(error = %failure.into_error(), "the database could not look anew at what is in its tables");
         }
     }
 }

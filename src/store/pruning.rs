@@ -1,5 +1,6 @@
 //! What is pruned, by age: which walks there are, how far each came, and which notifications may go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Kept, Retention};
@@ -60,17 +61,17 @@ impl Walk {
         Self { name: format!("notifications {kind}"), comes_again: true }
     }
 
-    /// Over the notifications whose last delivery went before they could go, and those without a record; and their age. Each
-    /// revision is passed once, at an age at which the rows of its deliveries went: the newest one of a notification finds
-    /// whatever is left of it. What is settled later goes with its last delivery. So nothing is read twice, however much is
-    /// kept for good.
-    pub(super) fn of_others(retention: &Retention) -> (Self, Duration) {
+    /// Over the notifications whose last delivery went before they could go, and those without a record; each with its age.
+    /// A revision is passed once at each age at which the rows of deliveries go: the newest one of a notification finds
+    /// whatever is left of it. What is settled later goes with its last delivery. So nothing is read again and again, however
+    /// much is kept for good.
+    pub(super) fn of_others(retention: &Retention) -> Vec<(Self, Duration)> {
         let rows = settled(retention).into_iter().filter_map(|(_, kept)| kept.rows);
-        let age = rows.chain(retention.skipped_empty).fold(retention.dedupe, Duration::max);
+        let ages: BTreeSet<Duration> =
+            rows.chain(retention.skipped_empty).map(|age| age.max(retention.dedupe)).collect();
         // Another age is another walk.
-        let seconds = |age: Option<Duration>| age.map_or_else(|| "never".to_owned(), |age| age.as_secs().to_string());
-        let name = format!("notifications {} {}", seconds(Some(age)), seconds(retention.skipped_empty));
-        (Self { name, comes_again: false }, age)
+        let walk = |age: Duration| (Self { name: format!("notifications {}", age.as_secs()), comes_again: false }, age);
+        ages.into_iter().map(walk).collect()
     }
 
     /// Where it goes on from the mark that is kept of it.
@@ -111,6 +112,20 @@ pub(super) fn odd(retention: &Retention) -> [(&'static str, Option<Duration>); 3
         ("quarantined", retention.quarantined),
     ];
     kinds.map(|(kind, age)| (kind, age.map(|age| age.max(retention.dedupe))))
+}
+
+/// Counts the notifications that a walk over the others finds now, and whose deliveries are gone: from its mark (`?1`) to the
+/// first that came after a moment (`?2`), below the mark of the walk of a lesser age (`?4`). Those without a record count
+/// when they came before another moment (`?3`).
+pub(super) fn left() -> String {
+    let found = "notification n CROSS JOIN envelope e";
+    format!(
+        "SELECT count(*) FROM {found} WHERE e.id = n.envelope AND n.id > ?1 AND n.id < ?4
+         AND n.id < coalesce((SELECT n.id FROM {found} WHERE e.id = n.envelope AND n.id > ?1 AND e.received_at > ?2
+                              ORDER BY n.id LIMIT 1), (SELECT max(id) FROM notification))
+         AND (n.kind = 'routed' OR n.kind = 'skipped_empty' AND e.received_at <= ?3)
+         AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.notification = n.id)"
+    )
 }
 
 /// How long the record of a notification is kept that no delivery carries any more; none: for good.
@@ -170,7 +185,7 @@ mod tests {
         let anew = Some(Mark { at: 0, id: 0, begun_at: now.0 });
         let rows = Walk::of_deliveries(State::Dead, Level::Rows);
         let payloads = Walk::of_deliveries(State::Dead, Level::Payloads);
-        let (others, _) = Walk::of_others(&Retention::default());
+        let (others, _) = Walk::of_others(&Retention::default()).remove(0);
         for (walk, kept, expected) in [
             (&rows, None, anew),
             (&rows, mark(9 * DAY_MS + 1), mark(9 * DAY_MS + 1)),
@@ -186,13 +201,16 @@ mod tests {
 
     #[test]
     fn marks_are_kept_by_names_that_never_change() {
-        let (others, age) = Walk::of_others(&Retention::default());
-        let names = [Walk::of_deliveries(State::Delivered, Level::Attempts), Walk::of_odd("unreadable"), others];
-        let names = names.map(|walk| walk.name);
-        assert_eq!(names, ["delivered attempts", "notifications unreadable", "notifications 7776000 7776000"]);
-        assert_eq!(age, 90 * DAY, "as old as the oldest of what is kept");
-        let (others, _) = Walk::of_others(&Retention { skipped_empty: None, ..Retention::default() });
-        assert_eq!(others.name, "notifications 7776000 never");
+        let names = [Walk::of_deliveries(State::Delivered, Level::Attempts), Walk::of_odd("unreadable")];
+        assert_eq!(names.map(|walk| walk.name), ["delivered attempts", "notifications unreadable"]);
+        let others = |retention: &Retention| {
+            Walk::of_others(retention).into_iter().map(|(walk, age)| (walk.name, age)).collect::<Vec<_>>()
+        };
+        assert_eq!(others(&Retention::default()), [("notifications 7776000".to_owned(), 90 * DAY)]);
+        let short = Kept { rows: Some(7 * DAY), ..Kept::DEFAULT };
+        let ages = others(&Retention { delivered: short, skipped_empty: Some(100 * DAY), ..Retention::default() });
+        let expected = [(2_592_000, 30), (7_776_000, 90), (8_640_000, 100)];
+        assert_eq!(ages, expected.map(|(seconds, days)| (format!("notifications {seconds}"), days * DAY)));
     }
 
     #[test]

@@ -240,6 +240,31 @@ async fn what_was_delivered_is_sent_again_as_a_delivery_of_its_own() {
     assert_eq!(gateway.admin("/api/v1/store/verify").await, json!([]));
 }
 
+/// What comes after another that is sent again with it cannot be tried alone: its answer is still to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_a_chain_does_not_call_failing_what_waits_for_its_lead() {
+    let (shop, status) = shop(json!(4711)).await;
+    let (ledger, _) = self::shop(Value::Null).await;
+    status.store(422, Ordering::SeqCst);
+    let mut gateway = Process::prepare(&configuration(&shop.url(""), &ledger.url(""), BOTH));
+    gateway.start(&[]).await;
+    post(&gateway, notice("04l1", "006A", "desk")).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["dead"] == 2).await;
+    status.store(200, Ordering::SeqCst);
+    let bulk = "/api/v1/deliveries/replay";
+    let choose = json!({"state": "dead"});
+    let (code, forecast) = gateway.change(bulk, &json!({"choose": choose, "dry_run": true})).await;
+    assert_eq!(
+        (code, &forecast["count"], &forecast["tried"], &forecast["failing"]),
+        (200, &json!(2), &json!(1), &Value::Null),
+        "{forecast:#}"
+    );
+    let (code, job) = gateway.change(bulk, &json!({"choose": choose, "reason": "mended"})).await;
+    assert!(code == 202 && job["warning"].is_null(), "{job}");
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+    assert_eq!(ledger.arrived()[0].json(), json!({"Order": 4711, "Name": "desk"}));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_goes_as_it_was_or_mapped_anew_and_the_hash_tells_them_apart() {
     let (shop, status) = shop(json!(1)).await;

@@ -1395,7 +1395,7 @@ async fn a_system_keeps_its_pause_and_its_open_time() {
     assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), SystemState::default());
     let pause = Pause { probe_at: Some(Timestamp(5)), until: Some(Timestamp(9)), ..Pause::new("401", world.now()) };
     let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: Timestamp(6), trips: 3 };
-    let paused = SystemState { active_ms: 70, paused: Some(pause), breaker: Some(outage) };
+    let paused = SystemState { active_ms: 70, paused: Some(pause), breaker: Some(outage), next_call: None };
     world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
     world.reopen().await;
     assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), paused);

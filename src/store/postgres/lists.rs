@@ -70,7 +70,8 @@ impl Conditions {
         self.number(&format!("{column} < ?"), Some(span.below).filter(|below| *below < i64::MAX));
     }
 
-    /// `WHERE …`, in order, cut.
+    /// `WHERE …`, in order, cut. Where the rows are named already (`d.id + 0`), the server is not to go through all of them
+    /// in order for those that are named, as it would when it does not know how many there are.
     pub(super) fn ending(&self, id: &str, order: &str, limit: Option<u32>) -> String {
         let limit = lists::length(limit);
         format!(" WHERE {} ORDER BY {id} {order} LIMIT {limit}", self.all())
@@ -211,6 +212,7 @@ impl Conditions {
 
     /// Adds the state; and by which way those in it are found. Where looking ends before the list does.
     async fn walk(&mut self, session: &mut Session, look: &mut Look) -> Result<Option<i64>, Failure> {
+        look.is_by_ids = matches!(look.walk, Walk::InFlight | Walk::Open(_));
         let is_plain = self.text.is_empty();
         let is = |state: State| format!("d.state = '{}'", state.as_str());
         let end = match look.walk {
@@ -243,6 +245,7 @@ impl Conditions {
                     look.changed_until
                 );
                 if Self::default().is_few(session, &few).await? {
+                    look.is_by_ids = true;
                     self.plain(format!("d.id = ANY(ARRAY({few}))"));
                     None
                 } else {
@@ -269,6 +272,8 @@ struct Look {
     route: Option<String>,
     changed_since: i64,
     changed_until: i64,
+    /// The ids of all that comes into question were found before.
+    is_by_ids: bool,
 }
 
 /// The deliveries of a filter, newest first.
@@ -283,13 +288,15 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
         route: filter.route.clone(),
         changed_since: filter.changed_since.map_or(0, |since| since.0),
         changed_until: filter.changed_until.map_or(i64::MAX, |until| until.0),
+        is_by_ids: false,
     };
     let mut conditions = Conditions::default();
     if conditions.asked(session, filter).await? {
         look.walk = Walk::Named;
     }
     let end = conditions.walk(session, &mut look).await?;
-    let sql = format!("{DELIVERY}{}", conditions.ending("d.id", look.span.order(), limit));
+    let by = if look.is_by_ids { "d.id + 0" } else { "d.id" };
+    let sql = format!("{DELIVERY}{}", conditions.ending(by, look.span.order(), limit));
     let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
     let views = with_ties(session, found).await?;
     Ok(Page::of(views, |view| view.delivery_id.0, lists::length(limit), end))

@@ -269,8 +269,12 @@ impl Step<'_> {
 
     /// Those whose last delivery went before they could go, and those without a record.
     async fn other_notifications(&mut self) -> Result<bool, Failure> {
-        let (walk, age) = Walk::of_others(&self.prune.retention);
-        self.walk_notifications(&walk, "", age).await
+        for (walk, age) in Walk::of_others(&self.prune.retention) {
+            if !self.walk_notifications(&walk, "", age).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn walk_notifications(&mut self, walk: &Walk, which: &str, age: Duration) -> Result<bool, Failure> {
@@ -414,6 +418,7 @@ pub(super) async fn prunable(
         let cutoff = cutoff(now, age);
         found.notifications += count(&session.query(&sql, args![INT8 cutoff]).await?)?;
     }
+    found.notifications += count_left(session, retention, now).await?;
     if let Some(age) = retention.audit {
         let sql =
             "SELECT count(*) FROM audit WHERE at < least($1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - $2)";
@@ -443,6 +448,20 @@ async fn count_settled(
         state.as_str()
     );
     count(&session.query(&sql, args![INT8 mark.at, INT8 mark.id, INT8 cutoff(now, age)]).await?)
+}
+
+/// How many notifications are old enough whose deliveries are gone, or that never had a record.
+async fn count_left(session: &mut Session, retention: &Retention, now: Timestamp) -> Result<u64, Failure> {
+    let sql = pruning::left().replace('?', "$");
+    let skipped = retention.skipped_empty.map_or(i64::MIN, |age| cutoff(now, age));
+    let (mut found, mut below) = (0, i64::MAX);
+    for (walk, age) in Walk::of_others(retention) {
+        let Mark { id, .. } = walk.resumed(mark(session, &walk).await?, now);
+        let values = args![INT8 id, INT8 cutoff(now, age), INT8 skipped, INT8 below];
+        found += count(&session.query(&sql, values).await?)?;
+        below = id.saturating_add(1);
+    }
+    Ok(found)
 }
 
 fn count(rows: &[tokio_postgres::Row]) -> Result<u64, Failure> {

@@ -45,6 +45,7 @@ fn read_state(cells: &mut Cells<'_>) -> Result<SystemState, Failure> {
         active_ms,
         paused: paused.zip(since).map(|(reason, since)| Pause { reason, since, until, probe_at }),
         breaker: broken.zip(broken_since).map(outage),
+        next_call: None,
     })
 }
 
@@ -116,9 +117,7 @@ const NEXT_CALL: &str =
 /// Notes that calls begin: for the rate, and that a probe is under way.
 pub(super) async fn spend(work: &mut Work, system: i64, claim: &Claim, claimed: &[&Claimed]) -> Result<(), Failure> {
     let bounds = &claim.bounds;
-    let looks_up = |claimed: &Claimed| claimed.same_bytes_as.is_some() && bounds.looked_up.contains(&claimed.route);
-    // A look-up before a call is a call too.
-    let calls: usize = claimed.iter().map(|claimed| 1 + usize::from(looks_up(claimed))).sum();
+    let calls: usize = claimed.iter().map(|claimed| claimed.calls(bounds)).sum();
     let (per_call, burst) =
         bounds.rate.as_ref().map_or((0.0, 1.0), |rate| (rate.per_call.as_secs_f64(), f64::from(rate.burst)));
     if per_call == 0.0 && !bounds.probe {

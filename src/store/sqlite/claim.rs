@@ -1,6 +1,7 @@
 //! Leases the next eligible deliveries of a system, and gives leases back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 
@@ -12,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
 use crate::store::accounts::{self, Account};
-use crate::store::names::Way;
+use crate::store::names::{Kind, Way};
 use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
 
@@ -59,6 +60,7 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
     for delivery in &due {
         claimed.extend(lease(books, claim, delivery)?);
     }
+    spend(books, claim, &claimed)?;
     let next_due = if claimed.len() < due.len() {
         // Something had to be put aside: there may be more that is due.
         Some(claim.now)
@@ -68,6 +70,21 @@ pub(super) fn claim(books: &mut Books, claim: &Claim) -> Result<Claims, Failure>
         None
     };
     Ok(Claims { claimed, next_due, state: None })
+}
+
+/// Notes that calls begin, for the rate: so that it holds over a restart too.
+fn spend(books: &mut Books, claim: &Claim, claimed: &[Claimed]) -> Result<(), Failure> {
+    let Some(rate) = claim.bounds.rate.as_ref().filter(|_| !claimed.is_empty()) else { return Ok(()) };
+    let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    let calls: usize = claimed.iter().map(|claimed| claimed.calls(&claim.bounds)).sum();
+    let (now, took) = (claim.now.0.saturating_mul(1_000), rate.per_call * u32::try_from(calls).unwrap_or(u32::MAX));
+    let earliest = now.saturating_sub(micros(rate.per_call * rate.burst.saturating_sub(1)));
+    let latest = now.saturating_add(micros(rate.per_call * rate.burst.saturating_mul(2).saturating_add(1)));
+    let system = books.names.number(books.connection, Kind::System, &claim.system)?;
+    let sql = "INSERT INTO system (name, active_ms, next_call_us) VALUES (?1, 0, ?2 + ?4)
+               ON CONFLICT DO UPDATE SET next_call_us = ?4 + CASE WHEN next_call_us > ?3 THEN ?5
+                   ELSE max(coalesce(next_call_us, ?2), ?2) END";
+    books.run(sql, (system, earliest, latest, micros(took), now)).map(|_| ())
 }
 
 /// The lowest due of all ways that may be served, and when the next one falls due.

@@ -305,8 +305,12 @@ impl Step<'_, '_> {
 
     /// Those whose last delivery went before they could go, and those without a record.
     fn other_notifications(&mut self) -> Result<bool, Failure> {
-        let (walk, age) = Walk::of_others(&self.prune.retention);
-        self.walk_notifications(&walk, EVERY_NOTIFICATION, age)
+        for (walk, age) in Walk::of_others(&self.prune.retention) {
+            if !self.walk_notifications(&walk, EVERY_NOTIFICATION, age)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn walk_notifications(&mut self, walk: &Walk, sql: &'static str, age: Duration) -> Result<bool, Failure> {
@@ -530,6 +534,7 @@ pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Time
         let cutoff = cutoff(now, age);
         found.notifications += connection.query_row(&sql, [cutoff], |row| row.get(0)).map(not_negative)?;
     }
+    found.notifications += count_left(connection, retention, now)?;
     if let Some(age) = retention.audit {
         let sql = "SELECT count(*) FROM audit WHERE at < min(?1, (SELECT at FROM audit ORDER BY id DESC LIMIT 1) - ?2)";
         found.audit =
@@ -562,4 +567,17 @@ fn count_settled(
 
 fn not_negative(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+/// How many notifications are old enough whose deliveries are gone, or that never had a record.
+fn count_left(connection: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<u64> {
+    let skipped = retention.skipped_empty.map_or(i64::MIN, |age| cutoff(now, age));
+    let (mut count, mut below) = (0, i64::MAX);
+    for (walk, age) in Walk::of_others(retention) {
+        let Mark { id, .. } = walk.resumed(mark(connection, &walk)?, now);
+        let values = (id, cutoff(now, age), skipped, below);
+        count += connection.query_row(&pruning::left(), values, |row| row.get(0)).map(not_negative)?;
+        below = id.saturating_add(1);
+    }
+    Ok(count)
 }

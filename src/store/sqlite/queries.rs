@@ -280,7 +280,7 @@ pub(super) fn refused(connection: &Connection, limit: u32) -> rusqlite::Result<V
 /// A system's state, if it was ever written.
 pub(super) fn system(connection: &Connection, name: &str) -> rusqlite::Result<Option<SystemState>> {
     let sql = "SELECT active_ms, paused_reason, paused_since, probe_at, paused_until, broken_reason, broken_since,
-               broken_probe_at, broken_trips FROM system
+               broken_probe_at, broken_trips, next_call_us FROM system
                WHERE name = (SELECT id FROM name WHERE kind = 'system' AND text = ?1)";
     let read = |row: &Row<'_>| {
         let moment = |column| row.get::<_, Option<i64>>(column).map(|moment| moment.map(Timestamp));
@@ -297,6 +297,10 @@ pub(super) fn system(connection: &Connection, name: &str) -> rusqlite::Result<Op
                 probe_at: broken_probe_at.unwrap_or(since),
                 trips,
             }),
+            // Up, so that no call goes before its time.
+            next_call: row
+                .get::<_, Option<i64>>(9)?
+                .map(|micros| Timestamp(micros.saturating_add(999).div_euclid(1_000))),
         })
     };
     connection.prepare_cached(sql)?.query_row([name], read).optional()

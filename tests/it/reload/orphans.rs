@@ -74,6 +74,8 @@ async fn orphans_are_discarded_with_a_reason_that_names_the_reload() {
     let reason = "discarded by the reload to configuration version 2, which has no way for it: a is switched off";
     assert!(discarded.as_array().unwrap().iter().all(|delivery| delivery["reason"] == reason), "{discarded:#}");
     assert!(gateway.command(&["store", "verify"]).status.success());
+    // Sooner than the minute after which it is looked at again.
+    gateway.admin_until("/api/v1/status", PATIENCE, |status| status["alarms"] == json!([])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,4 +165,29 @@ async fn a_route_that_leads_to_another_destination_of_its_system_takes_what_wait
     assert_eq!((&booked["new"]["delivered"], &booked["new"]["routed"]), (&json!(1), &json!(1)), "{booked}");
     assert_eq!(booked["old"]["routed"], 0, "nothing was sent there: {booked}");
     assert!(gateway.command(&["store", "verify"]).status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_keeps_its_order_by_something_else_says_what_stands_in_the_lanes_of_before() {
+    let (mut gateway, with, _, _sink) = with_waiting().await;
+    let by = |lane: &str| with.replacen("[[route]]", &format!("[[route]]\nlane = \"{lane}\""), 1);
+    let told = |lane: &str| {
+        format!(
+            "route a keeps its order by {lane} from now on, and by record.Id until now: 5 of its deliveries that are not settled \
+             stay in the lanes of before"
+        )
+    };
+    for (lane, is_told) in [("record.AccountId", true), ("none", false), ("record.Id", false)] {
+        gateway.configure(&by(lane));
+        let (status, answer) = reload(&gateway, json!({"dry_run": true})).await;
+        assert_eq!(
+            (status, answer["warnings"].to_string().contains(&told(lane))),
+            (200, is_told),
+            "{lane}: {answer:#}"
+        );
+    }
+    gateway.stop().await;
+    gateway.configure(&by("record.AccountId"));
+    gateway.start(&[]).await;
+    assert!(gateway.log().contains(&told("record.AccountId")), "{}", gateway.log());
 }

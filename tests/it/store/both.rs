@@ -222,6 +222,7 @@ contract! {
         what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_there,
         what_never_had_a_delivery_goes_at_an_age_of_its_own,
         a_dry_run_counts_what_would_go,
+        a_notification_goes_with_its_rows_or_when_no_repeat_is_to_be_expected_whatever_else_is_kept,
         pruning_in_steps_of_one_thing_comes_to_the_same_end,
         any_history_can_be_pruned_and_stays_sound,
         pruning_at_a_pace_ends_and_is_bounded_by_patience,

@@ -312,6 +312,28 @@ pub(super) async fn a_dry_run_counts_what_would_go() {
 }
 
 #[tokio::test]
+pub(super) async fn a_notification_goes_with_its_rows_or_when_no_repeat_is_to_be_expected_whatever_else_is_kept() {
+    let mut world = World::new();
+    for id in ["1", "2", "3"] {
+        world.delivered(note(id).to("a", "L")).await;
+    }
+    world.post([note("skipped").empty(), note("last").to("a", "L")]).await;
+    let rows =
+        |delivered| Retention { delivered: Kept { rows: days(delivered), ..Kept::DEFAULT }, ..Retention::default() };
+    let retention = rows(7);
+    for (day, deliveries, notifications) in [(8, 3, 0), (29, 0, 0), (31, 0, 3), (89, 0, 0), (91, 0, 1)] {
+        let now = Timestamp(world.now().0);
+        world.advance(day * DAY_MS);
+        let found = world.store().prunable(retention.clone(), world.now()).await.unwrap();
+        let pruned = world.prune(&retention).await;
+        assert_eq!((found.deliveries, found.notifications), (deliveries, notifications), "foretold on day {day}");
+        assert_eq!((pruned.deliveries, pruned.notifications), (deliveries, notifications), "day {day}");
+        world.advance(now.0 - world.now().0);
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 pub(super) async fn pruning_in_steps_of_one_thing_comes_to_the_same_end() {
     let mut world = World::new();
     for round in 0..5 {

@@ -599,3 +599,29 @@ async fn the_shards_of_past_days_are_added_up_and_say_the_same() {
     assert_eq!(world.store().gaps(today.plus(-9), None).await.unwrap(), gaps);
     world.assert_sound().await;
 }
+
+#[tokio::test]
+async fn a_server_that_knows_nothing_of_a_table_that_grew_is_made_to_look() {
+    let Some(gateways) = Gateways::start(1) else { return };
+    let url = gateways.world.database.clone().unwrap();
+    let client = connect(&url).await;
+    let sql = "ALTER TABLE omgate.name SET (autovacuum_enabled = false);
+               INSERT INTO omgate.name (kind, text) SELECT 'source', 's' || n FROM generate_series(1, 20000) n";
+    client.batch_execute(sql).await.unwrap();
+    // What a session changed is told a moment after it.
+    until("the server tells what was changed", PATIENCE, async || {
+        let sql =
+            "SELECT n_mod_since_analyze FROM pg_stat_user_tables WHERE relname = 'name' AND schemaname = 'omgate'";
+        let rows = client.query_typed(sql, &[]).await.unwrap();
+        rows[0].get::<_, i64>(0) >= 20_000
+    })
+    .await;
+    let known = async || {
+        let sql = "SELECT reltuples::float8 FROM pg_class WHERE oid = 'omgate.name'::regclass";
+        client.query_typed(sql, &[]).await.unwrap()[0].get::<_, f64>(0)
+    };
+    assert!(known().await < 1_000.0);
+    let another = gateways.world.another();
+    until("the server looks", PATIENCE, async || known().await >= 20_000.0).await;
+    drop(another);
+}

@@ -109,9 +109,34 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 14"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 14).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 15"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 15).unwrap();
     world.open();
+}
+
+#[tokio::test]
+async fn how_far_a_rate_is_spent_is_known_after_a_restart() {
+    let mut world = World::new();
+    world.post((1..=6).map(|id| note(&id.to_string()).to("a", &id.to_string()))).await;
+    let minute = Duration::from_secs(60);
+    let claim = |world: &World, limit, rate| Claim {
+        limit,
+        bounds: Bounds { rate, ..Bounds::default() },
+        ..claim_of_everything(world)
+    };
+    let rate = Some(omgate::store::Pace { per_call: minute, burst: 3 });
+    let next = async |world: &World| world.store().system("erp".to_owned()).await.unwrap().next_call;
+    world.store().claim(claim(&world, 1, None)).await.unwrap();
+    assert_eq!(next(&world).await, None, "without a rate there is nothing to know");
+    let began = world.now();
+    world.store().claim(claim(&world, 3, rate)).await.unwrap();
+    world.reopen().await;
+    assert_eq!(next(&world).await, Some(began.plus(minute)), "all three that may go at once went");
+    world.store().set_system("erp".to_owned(), SystemState::default()).await.unwrap();
+    assert_eq!(next(&world).await, Some(began.plus(minute)), "a state that is written leaves it as it is");
+    world.advance(10 * 60_000);
+    world.store().claim(claim(&world, 1, rate)).await.unwrap();
+    assert_eq!(next(&world).await, Some(began.plus(9 * minute)), "a quiet time gives back three and no more");
 }
 
 /// An attempt is written at every call: a rule that SQLite puts into a table of its own for each row costs more than the row.
@@ -178,7 +203,7 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     for column in ["comes_after", "has_followers", "holds", "replay_of", "as_it_was", "not_before"] {
         script.push_str(&format!("ALTER TABLE delivery DROP COLUMN {column};"));
     }
-    for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips"] {
+    for column in ["paused_until", "broken_since", "broken_reason", "broken_probe_at", "broken_trips", "next_call_us"] {
         script.push_str(&format!("ALTER TABLE system DROP COLUMN {column};"));
     }
     raw(&world).execute_batch(&script).unwrap();
