@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::failure::Failure;
 use super::queries::{
-    DELIVERY, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_fields, with_ties,
+    DELIVERY, Found, NOTIFICATION, NOTIFICATION_COLUMNS, read_delivery, read_notification, with_fields, with_ties,
 };
 use super::session::{Cells, Session, args, read};
 use super::text;
@@ -17,6 +17,9 @@ use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::lists::{self, LOOK_LONG_MAX, LOOK_MAX, Made, Sought, Span, Walk};
 use crate::store::{DeliveryFilter, DeliveryView, NotificationFilter, NotificationView, Page};
+
+/// So many times a page is looked at first where the ids are known.
+const FEW: usize = 4;
 
 /// Conditions of a list, each with its value.
 #[derive(Default)]
@@ -85,6 +88,36 @@ impl Conditions {
         let values: Vec<_> =
             self.values.iter().map(|(value, kind)| (value.as_ref() as &(dyn ToSql + Sync), kind.clone())).collect();
         session.query(sql, &values).await
+    }
+
+    async fn found(&self, session: &mut Session, ending: &str) -> Result<Vec<Found>, Failure> {
+        read(&self.ask(session, &format!("{DELIVERY}{ending}")).await?, read_delivery)
+    }
+
+    /// The first of some deliveries, which stand in order, that the conditions hold for. Of the first few most are, and make
+    /// a page; else all are looked at.
+    async fn among(
+        &mut self,
+        session: &mut Session,
+        ids: &[i64],
+        order: &str,
+        limit: Option<u32>,
+    ) -> Result<Vec<Found>, Failure> {
+        let wanted = lists::length(limit) as usize;
+        let few = wanted.saturating_mul(FEW).min(ids.len());
+        let place = format!("${}", self.values.len() + 1);
+        self.plain(format!("d.id = ANY({place})"));
+        let ending = self.ending("d.id + 0", order, limit);
+        let mut found = Vec::new();
+        for some in [ids.get(..few).unwrap_or_default(), ids] {
+            self.values.push((Box::new(some.to_vec()), Type::INT8_ARRAY));
+            found = self.found(session, &ending).await?;
+            if found.len() >= wanted || some.len() == ids.len() {
+                break;
+            }
+            self.values.pop();
+        }
+        Ok(found)
     }
 
     /// Adds what a filter asks for, all but the state and the ids; whether some of it names few.
@@ -212,7 +245,7 @@ impl Conditions {
 
     /// Adds the state; and by which way those in it are found. Where looking ends before the list does.
     async fn walk(&mut self, session: &mut Session, look: &mut Look) -> Result<Option<i64>, Failure> {
-        look.is_by_ids = matches!(look.walk, Walk::InFlight | Walk::Open(_));
+        look.is_by_ids = look.walk == Walk::InFlight;
         let is_plain = self.text.is_empty();
         let is = |state: State| format!("d.state = '{}'", state.as_str());
         let end = match look.walk {
@@ -232,8 +265,9 @@ impl Conditions {
             }
             Walk::Open(state) => {
                 self.plain(is(state));
-                let (ids, end) = open(session, look).await?;
-                self.push("d.id = ANY(?)", Box::new(ids), Type::INT8_ARRAY);
+                let (mut ids, end) = open(session, look).await?;
+                ids.sort_unstable_by_key(|id| if look.span.is_rising { *id } else { -*id });
+                look.among = Some(ids);
                 end
             }
             Walk::Settled(state) => {
@@ -272,8 +306,10 @@ struct Look {
     route: Option<String>,
     changed_since: i64,
     changed_until: i64,
-    /// The ids of all that comes into question were found before.
+    /// The ids of all that comes into question are found first, by the question itself.
     is_by_ids: bool,
+    /// They were found before, in the order of the list.
+    among: Option<Vec<i64>>,
 }
 
 /// The deliveries of a filter, newest first.
@@ -289,15 +325,21 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
         changed_since: filter.changed_since.map_or(0, |since| since.0),
         changed_until: filter.changed_until.map_or(i64::MAX, |until| until.0),
         is_by_ids: false,
+        among: None,
     };
     let mut conditions = Conditions::default();
     if conditions.asked(session, filter).await? {
         look.walk = Walk::Named;
     }
     let end = conditions.walk(session, &mut look).await?;
-    let by = if look.is_by_ids { "d.id + 0" } else { "d.id" };
-    let sql = format!("{DELIVERY}{}", conditions.ending(by, look.span.order(), limit));
-    let found = read(&conditions.ask(session, &sql).await?, read_delivery)?;
+    let order = look.span.order();
+    let found = match look.among {
+        Some(ids) => conditions.among(session, &ids, order, limit).await?,
+        None => {
+            let by = if look.is_by_ids { "d.id + 0" } else { "d.id" };
+            conditions.found(session, &conditions.ending(by, order, limit)).await?
+        }
+    };
     let views = with_ties(session, found).await?;
     Ok(Page::of(views, |view| view.delivery_id.0, lists::length(limit), end))
 }
