@@ -697,6 +697,37 @@ pub struct Ledger {
     /// The notifications of each source. Not part of the ledger's document; the metrics show it.
     #[serde(skip)]
     pub sources: BTreeMap<String, NotificationCounts>,
+    /// What was pruned of them: it stays counted, and is not there any more.
+    #[serde(skip)]
+    pub pruned: PrunedCounts,
+}
+
+/// What was pruned, in the accounts it was counted in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrunedCounts {
+    /// The deliveries of each destination.
+    pub destinations: BTreeMap<String, DeliveryCounts>,
+    /// The notifications of each source.
+    pub sources: BTreeMap<String, NotificationCounts>,
+}
+
+impl Ledger {
+    /// What is still there of each source and destination: the accounts themselves never go down.
+    #[must_use]
+    pub fn left(&self) -> Self {
+        let mut left = self.clone();
+        for (name, gone) in &self.pruned.destinations {
+            for (account, count) in gone.by_name() {
+                ledger::add_deliveries(left.destinations.entry(name.clone()).or_default(), account, -count);
+            }
+        }
+        for (name, gone) in &self.pruned.sources {
+            for (account, count) in gone.by_name() {
+                ledger::add_notifications(left.sources.entry(name.clone()).or_default(), account, -count);
+            }
+        }
+        left
+    }
 }
 
 /// `received = unique + duplicate + revised`; `unique` = the sum of the last five.

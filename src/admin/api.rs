@@ -192,7 +192,8 @@ fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String,
     let systems: Vec<_> = shut.iter().map(|(name, shut)| system((name.as_str(), shut))).collect();
     let health = super::metrics::readiness(admin);
     let not_ready = health.as_ref().err().map(String::as_str);
-    needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger })
+    // Nobody can do anything about what was pruned.
+    needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger: &ledger.left() })
 }
 
 /// The deliveries of all destinations of a system.

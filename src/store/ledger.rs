@@ -38,6 +38,10 @@ pub(super) fn ledger(counters: Vec<Counter>) -> Ledger {
                 "attempts_unknown" => ledger.attempts.unknown += value,
                 _ => add_deliveries(ledger.destinations.entry(owner).or_default(), &account, value),
             },
+            "pruned_source" => add_notifications(ledger.pruned.sources.entry(owner).or_default(), &account, value),
+            "pruned_destination" => {
+                add_deliveries(ledger.pruned.destinations.entry(owner).or_default(), &account, value);
+            }
             _ => {}
         }
     }

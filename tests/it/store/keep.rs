@@ -287,7 +287,12 @@ pub(super) async fn what_never_had_a_delivery_goes_at_an_age_of_its_own() {
         }
         world.assert_sound().await;
     }
-    assert_eq!(world.store().ledger().await.unwrap().notifications.unrouted, 1);
+    let ledger = world.store().ledger().await.unwrap();
+    assert_eq!(ledger.notifications.unrouted, 1);
+    let left: i64 = ledger.left().sources.values().map(|source| source.unrouted + source.unreadable).sum();
+    assert_eq!(left, 0, "it stays counted, and is not there any more");
+    let quarantined: i64 = ledger.left().sources.values().map(|source| source.quarantined).sum();
+    assert_eq!(quarantined, 1, "what is kept for good is there");
 }
 
 #[tokio::test]
