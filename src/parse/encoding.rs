@@ -86,7 +86,7 @@ fn declared_encoding(declared: Option<String>) -> Result<&'static Encoding, Pars
         Some(encoding) if is_wide(encoding) => Ok(UTF_8),
         Some(encoding) => Ok(encoding),
         None if matches!(name.to_ascii_lowercase().as_str(), "ucs-2" | "iso-10646-ucs-2" | "csunicode") => Ok(UTF_8),
-        None => Err(ParseError::UnknownEncoding(name.chars().take(40).collect())),
+        None => Err(ParseError::UnknownEncoding(lexical::length(&name))),
     }
 }
 
