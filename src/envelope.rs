@@ -359,7 +359,8 @@ pub enum Drift {
 #[must_use]
 pub fn named(name: &str) -> Cow<'_, str> {
     const LENGTH_MAX: usize = 100;
-    let is_usual = !name.is_empty() && name.len() <= LENGTH_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_usual =
+        !name.is_empty() && name.len() <= LENGTH_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if is_usual {
         return Cow::Borrowed(name);
     }

@@ -660,7 +660,8 @@ impl Desk {
                     tracing::warn!(source = source.name, record_type = &*named(&record.record_type), "drift: {drift}");
                 }
                 if let Drift::UnknownRecordType(name) = drift {
-                    let message = format!("record type {} is not in the source's WSDL; such records are unrouted", named(name));
+                    let message =
+                        format!("record type {} is not in the source's WSDL; such records are unrouted", named(name));
                     watch.last_seen.insert(("record_type", source.name.clone()), now);
                     self.alarms.raise("record_type", &source.name, &message);
                 }

@@ -97,7 +97,11 @@ const USUAL_PREFIXES: [&str; 10] = ["soapenv", "soap", "env", "sf", "xsd", "xs",
 
 /// A prefix for people: by its name where that is nobody's content.
 pub(crate) fn prefix(prefix: &str) -> String {
-    if USUAL_PREFIXES.contains(&prefix) { format!("the prefix {prefix}") } else { format!("a prefix ({})", length(prefix)) }
+    if USUAL_PREFIXES.contains(&prefix) {
+        format!("the prefix {prefix}")
+    } else {
+        format!("a prefix ({})", length(prefix))
+    }
 }
 
 /// How long a text is, for people who may not see it.

@@ -286,7 +286,9 @@ impl<'a> Reader<'a> {
         };
         match ill_formed {
             IllFormedError::MismatchedEndTag { .. } => match self.open.last() {
-                Some(open) => format!("the end tag is not that of the element that begins at {}", self.place(open.from)),
+                Some(open) => {
+                    format!("the end tag is not that of the element that begins at {}", self.place(open.from))
+                }
                 None => "an end tag of no element".to_owned(),
             },
             IllFormedError::UnmatchedEndTag(_) => "an end tag of no element".to_owned(),

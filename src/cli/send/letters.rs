@@ -499,7 +499,7 @@ mod tests {
             (Vec::new(), "no outbound message"),
             (b"{}".to_vec(), "no outbound message"),
             (b"<a><b></a>".to_vec(), "line 1, column 7"),
-            (b"<a>\n<b:c/></a>".to_vec(), "line 2, column 1: a prefix (1 character) is not declared"),
+            (b"<a>\n<b:c/></a>".to_vec(), "line 2, column 1: the prefix b is not declared"),
             (envelope("").into_bytes(), "has no Notification"),
             (envelope("<Notification/>").into_bytes(), "notification 1 has no Id"),
             (envelope("<Notification><Id/></Notification>").into_bytes(), "notification 1 has no Id"),
