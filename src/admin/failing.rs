@@ -50,11 +50,20 @@ impl Found {
         if let Some((_, found)) = known.filter(|(at, _)| now.saturating_sub(*at) < HOLD) {
             return Ok(found);
         }
-        let is_under_way = ledger.destinations.values().any(|counts| counts.waiting + counts.in_flight > 0);
-        let found = Arc::new(if is_under_way { look(admin).await? } else { Vec::new() });
+        let found = Arc::new(if may_fail(admin, ledger) { look(admin).await? } else { Vec::new() });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&found)));
         Ok(found)
     }
+}
+
+/// Whether anything waits for a system that is called: what is told of one that is not says enough, and the most may wait for it.
+fn may_fail(admin: &Admin, ledger: &Ledger) -> bool {
+    let plan = admin.dispatch.plan();
+    let is_called = |name: &String| {
+        let known = plan.destinations.get(name);
+        known.is_some_and(|known| !admin.dispatch.standing(&known.system).is_some_and(|shut| shut.is_outage()))
+    };
+    ledger.destinations.iter().any(|(name, counts)| counts.waiting + counts.in_flight > 0 && is_called(name))
 }
 
 async fn look(admin: &Admin) -> StoreResult<Vec<Failing>> {
@@ -73,7 +82,7 @@ async fn look(admin: &Admin) -> StoreResult<Vec<Failing>> {
     }
     let mut heads = heads(views, admin.clock.now());
     // What is told of each destination is told by its oldest.
-    for (_, own) in &mut heads {
+    for own in heads.values_mut() {
         masked::deliveries(admin, own.get_mut(..1).unwrap_or_default()).await?;
     }
     Ok(heads.into_iter().filter_map(|(destination, own)| gathered(destination, &own, is_more)).collect())
