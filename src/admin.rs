@@ -32,6 +32,7 @@ pub mod book;
 mod bulk;
 pub mod certificate;
 mod entry;
+mod failing;
 mod find;
 mod idempotency;
 mod keep;
@@ -68,6 +69,7 @@ pub mod workbench;
 
 pub use bulk::{Found as FoundIssues, Jobs};
 pub use entry::{Door, Entry};
+pub use failing::Found as FoundFailing;
 pub use idempotency::Answers;
 pub use keep::{ABSENCE_ALARM, Keep, Terms};
 pub use proposal::Proposals;
@@ -122,6 +124,8 @@ pub struct Admin {
     pub unwritten: Unwritten,
     /// The issues as they were found last.
     pub issues: FoundIssues,
+    /// The deliveries that fail again and again, as they were found last.
+    pub failing: FoundFailing,
     /// Edits that wait for a second person.
     pub proposals: Proposals,
     /// What the routes make now of a stored notification.
@@ -201,7 +205,12 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .route("/livez", web::get().to(metrics::livez))
             .route("/readyz", web::get().to(metrics::readyz))
             .route("/metrics", web::get().to(metrics::metrics))
-            .service(web::scope("/api/v1").wrap(from_fn(idempotency::once)).configure(api::configure))
+            .service(
+                web::scope("/api/v1")
+                    .wrap(from_fn(idempotency::once))
+                    .wrap(from_fn(question::refuse_unasked))
+                    .configure(api::configure),
+            )
             .app_data(web::FormConfig::default().limit(FORM_BYTES_MAX))
             .default_service(web::to(nothing)),
     );

@@ -26,6 +26,7 @@ pub mod man;
 pub mod moment;
 pub mod moving;
 pub mod notifications;
+pub mod number;
 pub mod pause;
 pub mod print;
 pub mod rekey;

@@ -73,9 +73,15 @@ fn typed(text: &str, now: Timestamp, of_day: impl FnOnce(Day) -> Timestamp) -> R
     };
     let form = "write a UTC day, such as 2026-12-01 or yesterday, date, time and zone, such as 2026-12-01T06:00:00Z, or how \
                 long ago, such as 24h";
+    if duration(text).is_ok_and(|ago| ago > AGO_MAX) {
+        return Err("that is longer ago than 36500d, before anything was".to_owned());
+    }
     let moment = day.map(of_day).or_else(|| moment(text)).or_else(|| back_from(now, text));
     moment.ok_or_else(|| format!("that is neither a day nor a moment; {form}"))
 }
+
+/// A hundred years: nothing that is asked for is older.
+const AGO_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 
 /// `2026-12-01T06:00:00Z`.
 fn moment(text: &str) -> Option<Timestamp> {
@@ -210,7 +216,8 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = "that is no moment; write date, time and zone, such as 2026-12-01T06:00:00Z";
+        let form = "that is no moment; write date, time and zone, such as 2026-12-01T06:00:00Z, at the latest \
+                    9999-12-30T22:00:00Z";
         moment(&String::deserialize(deserializer)?).ok_or_else(|| serde::de::Error::custom(form))
     }
 }
@@ -301,6 +308,11 @@ mod tests {
             assert_eq!(Timestamp::beginning(text, now).unwrap().to_string(), begin, "{text}");
             assert_eq!(Timestamp::end(text, now).unwrap().to_string(), end, "{text}");
         }
+        let wrong = Timestamp::beginning("36501d", now).unwrap_err();
+        assert!(Timestamp::beginning("36500d", now).is_ok() && wrong.contains("longer ago than 36500d"), "{wrong}");
+        let last = "9999-12-30T22:00:00Z";
+        assert!(moment(last).is_some() && moment("9999-12-31T23:59:59Z").is_none());
+        assert!(serde_json::from_str::<Timestamp>("\"9999-12-31T23:59:59Z\"").unwrap_err().to_string().contains(last));
         for wrong in ["tomorrow", "", "24", "h"] {
             assert!(Timestamp::beginning(wrong, now).unwrap_err().contains("neither a day nor a moment"), "{wrong}");
         }

@@ -237,7 +237,12 @@ pub fn load_stored(stored: &StoredConfig) -> Result<Loaded, Problems> {
 /// In words.
 pub fn admin_address(path: &Path) -> Result<AdminAddress, String> {
     let name = path.to_string_lossy();
-    let bytes = file::read(path).map_err(|error| format!("reading {name}: {}", file::reason(&error)))?;
+    let bytes = file::read(path).map_err(|error| {
+        let elsewhere =
+            "name the configuration with --config FILE or OMGATE_CONFIG, or the gateway itself with --admin URL";
+        let hint = if error.kind() == std::io::ErrorKind::NotFound { format!("; {elsewhere}") } else { String::new() };
+        format!("reading {name}: {}{hint}", file::reason(&error))
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| format!("reading {name}: it is not UTF-8 text"))?;
     let files = Files::disk(path.parent().unwrap_or(Path::new("")));
     let (table, _) = DeTable::parse_recoverable(&text);

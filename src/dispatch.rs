@@ -382,6 +382,13 @@ impl Dispatch {
         self.runner(system).ok()?.shut()
     }
 
+    /// Why a system does not go on as it should: why it is not called, or that it fails and the next call tries it; none
+    /// when it does, or when there is no such system.
+    #[must_use]
+    pub fn standing(&self, system: &str) -> Option<Shut> {
+        self.runner(system).ok()?.standing()
+    }
+
     /// The plan in force.
     #[must_use]
     pub fn plan(&self) -> Arc<Plan> {

@@ -1,5 +1,6 @@
 //! What Salesforce sends: an envelope, its notifications, their records.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -354,13 +355,25 @@ pub enum Drift {
     Repeated(String),
 }
 
+/// A name that came, for people who may not see what came with it: what no name of Salesforce looks like may be anything.
+#[must_use]
+pub fn named(name: &str) -> Cow<'_, str> {
+    const LENGTH_MAX: usize = 100;
+    let is_usual =
+        !name.is_empty() && name.len() <= LENGTH_MAX && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_usual {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("(of {} characters, which is no name of Salesforce's)", name.chars().count()))
+}
+
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownRecordType(name) => write!(f, "record type {name} is not in the WSDL"),
-            Self::UnknownField(name) => write!(f, "field {name} is not in the WSDL"),
+            Self::UnknownRecordType(name) => write!(f, "record type {} is not in the WSDL", named(name)),
+            Self::UnknownField(name) => write!(f, "field {} is not in the WSDL", named(name)),
             Self::Misfit { field, expected } => write!(f, "field {field} does not fit its type {expected}"),
-            Self::Repeated(name) => write!(f, "field {name} came more than once"),
+            Self::Repeated(name) => write!(f, "field {} came more than once", named(name)),
         }
     }
 }

@@ -691,6 +691,7 @@ impl Parts {
             jobs: admin::Jobs::default(),
             unwritten: admin::Unwritten::default(),
             issues: admin::FoundIssues::default(),
+            failing: admin::FoundFailing::default(),
             proposals: admin::Proposals::default(),
             reload: Some(Arc::clone(reloader) as _),
             moving: Some(Arc::new(moving::Desk(Arc::clone(moving)))),

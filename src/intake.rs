@@ -19,7 +19,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::crash;
 use crate::delivery::{ConfigVersion, OnRevision, Planned};
 use crate::envelope::{
-    ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record, Value,
+    ActionId, Content, Drift, Envelope, Notification, NotificationId, OrganizationId, Record, Value, named,
 };
 use crate::expression::Subject;
 use crate::facts::{Considered, RouteTold};
@@ -657,10 +657,11 @@ impl Desk {
         for record in envelope.notifications.iter().filter_map(Notification::record) {
             for drift in &record.drift {
                 if watch.drift_seen.len() < DRIFT_KINDS_MAX && watch.drift_seen.insert(drift.clone()) {
-                    tracing::warn!(source = source.name, record_type = record.record_type, "drift: {drift}");
+                    tracing::warn!(source = source.name, record_type = &*named(&record.record_type), "drift: {drift}");
                 }
                 if let Drift::UnknownRecordType(name) = drift {
-                    let message = format!("record type {name} is not in the source's WSDL; such records are unrouted");
+                    let message =
+                        format!("record type {} is not in the source's WSDL; such records are unrouted", named(name));
                     watch.last_seen.insert(("record_type", source.name.clone()), now);
                     self.alarms.raise("record_type", &source.name, &message);
                 }

@@ -140,7 +140,7 @@ pub fn cause(reason: &str) -> String {
         None => reason.to_owned(),
     };
     let mut words: Vec<&str> = Vec::new();
-    let unquoted = without_quotes(&reason);
+    let unquoted = without_quotes(&reason, |_| false);
     for word in unquoted.split_whitespace() {
         let digits = word.chars().filter(char::is_ascii_digit).count();
         let is_value = digits > 3 || (digits > 0 && word.chars().count() > WORD_MAX);
@@ -153,33 +153,56 @@ pub fn cause(reason: &str) -> String {
     words.join(" ")
 }
 
-/// What stands between quotes, or back quotes, becomes `…`.
-/// A reason without what a record or an answer may have brought into it: what it quotes, and the words of a fault.
+/// A reason without what a record or an answer may have brought into it: what it quotes, and the words of a fault. Our own
+/// commands in back quotes are nobody's content, and stay.
 #[must_use]
 pub fn without_values(reason: &str) -> String {
     const FAULT: &str = "SOAP fault ";
     const STATUS: &str = ", HTTP status ";
-    let reason = without_quotes(reason);
+    let reason = without_quotes(reason, is_command);
     let Some((before, rest)) = reason.split_once(FAULT) else { return reason };
     let Some((code, words)) = rest.split_once(": ") else { return reason };
     let status = words.rfind(STATUS).and_then(|at| words.get(at..)).unwrap_or_default();
     format!("{before}{FAULT}{code}: …{status}")
 }
 
-/// A text without what stands in its quotes: names and values.
-fn without_quotes(text: &str) -> String {
+/// Whether back quotes hold a command of ours, as it is said what to do; of names and ids that it takes, the usual ones only.
+fn is_command(quoted: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " -_./:<>…'[]".contains(c);
+    quoted.starts_with("omgate ") && quoted.chars().all(is_plain)
+}
+
+/// A text without what stands in its quotes, or back quotes: names and values; less what is to stay of the latter. Quotes
+/// that do not end, as where a text was cut, hold all of the rest.
+fn without_quotes(text: &str, stays: impl Fn(&str) -> bool) -> String {
     let mut found = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(['"', '`']) {
         let (before, quoted) = rest.split_at(at);
         let quote = if quoted.starts_with('"') { '"' } else { '`' };
-        let Some((_, after)) = quoted.get(1..).and_then(|inside| inside.split_once(quote)) else { break };
+        let inside = quoted.get(1..).unwrap_or_default();
+        let (inside, after) = end_of_quote(inside, quote).unwrap_or((inside, ""));
         found.push_str(before);
-        found.push('…');
+        if quote == '`' && stays(inside) {
+            found.push_str(&format!("`{inside}`"));
+        } else {
+            found.push('…');
+        }
         rest = after;
     }
     found.push_str(rest);
     found
+}
+
+/// What stands before a quote that ends, and behind it. Within double quotes others are escaped.
+fn end_of_quote(text: &str, quote: char) -> Option<(&str, &str)> {
+    let mut is_escaped = false;
+    let (at, _) = text.char_indices().find(|(_, c)| {
+        let ends = *c == quote && !is_escaped;
+        is_escaped = quote == '"' && *c == '\\' && !is_escaped;
+        ends
+    })?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 #[cfg(test)]
@@ -196,6 +219,15 @@ mod tests {
                 "refused: SOAP fault Client/Order: …, HTTP status 500, which rule 1 calls dead",
             ),
             ("SOAP fault Server: busy", "SOAP fault Server: …"),
+            (r#"text and no SOAP: "{\"name\": \"Jane\"}" in place"#, "text and no SOAP: … in place"),
+            (r#"a path "C:\\" and Jane"#, "a path … and Jane"),
+            ("cut: \"Jane Do", "cut: …"),
+            ("`record.Name`: no", "…: no"),
+            (
+                "organization 00D1 is unknown; `omgate sources adopt orders --organization 00D1` lets it in",
+                "organization 00D1 is unknown; `omgate sources adopt orders --organization 00D1` lets it in",
+            ),
+            ("`omgate ~ record.Name`: no", "…: no"),
             ("a SOAP fault ", "a SOAP fault "),
         ] {
             assert_eq!(without_values(reason), expected);
@@ -219,7 +251,7 @@ mod tests {
                 "refused: SOAP fault Client: order … is unknown",
             ),
             ("refused: customer 12345 67890 locked", "refused: customer … locked"),
-            ("expression `record.Total` gives \"x", "expression … gives \"x"),
+            ("expression `record.Total` gives \"x", "expression … gives …"),
             ("", ""),
         ] {
             assert_eq!(cause(reason), expected);

@@ -67,7 +67,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why an envelope is refused as a whole: the sender's fault, always.
+/// Why an envelope is refused as a whole: the sender's fault, always. It is read, logged and told by those who may not see
+/// what an envelope holds: so it says what is wrong and where, and never in the envelope's own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The bytes are not in the encoding that they are said to be in.
@@ -78,8 +79,8 @@ pub enum ParseError {
         /// Of the first wrong byte, from 0.
         offset: usize,
     },
-    /// The XML declaration names an encoding that cannot be read.
-    #[error("the encoding {0} is not known; send UTF-8")]
+    /// The XML declaration names an encoding that cannot be read; how long its name is.
+    #[error("the XML declaration names an encoding ({0}) that is not known; send UTF-8")]
     UnknownEncoding(String),
     /// No well-formed XML.
     #[error("not well-formed XML at {place}: {problem}")]
@@ -90,11 +91,11 @@ pub enum ParseError {
         problem: String,
     },
     /// A prefix without declaration: not namespace-well-formed.
-    #[error("not well-formed XML at {place}: the prefix {prefix} is not declared")]
+    #[error("not well-formed XML at {place}: {prefix} is not declared")]
     UnboundPrefix {
         /// Where.
         place: Place,
-        /// The prefix.
+        /// The prefix, in words.
         prefix: String,
     },
     /// A document type declaration. SOAP 1.1 §3 forbids it, and it is not looked into.
@@ -229,9 +230,9 @@ mod tests {
             ("<![CDATA[x]]><a/>", "a CDATA section outside of the root element"),
             ("<a/><b/>", "column 5: a second root element"),
             ("<a>", "line 1, column 4: the document ends with 1 elements still open"),
-            ("<a><b></a>", "column 7: ill-formed document: expected `</b>`, but `</a>` was found"),
-            ("</a>", "close tag `</a>` does not match any open tag"),
-            ("<a></a b='c'>", "expected `</a>`"),
+            ("<a><b></a>", "column 7: the end tag is not that of the element that begins at line 1, column 4"),
+            ("</a>", "column 1: an end tag of no element"),
+            ("<a></a b='c'>", "the end tag is not that of the element that begins at line 1, column 1"),
             ("<a", "tag not closed"),
             ("<a b='c", "not closed"),
             ("<a b='c>", "not closed"),
@@ -241,33 +242,33 @@ mod tests {
             ("<a><!x></a>", "unknown or missed symbol"),
             ("<a>é\u{1}</a>", "column 5: the character U+0001 is not allowed in XML"),
             ("<a>\u{FFFE}</a>", "U+FFFE is not allowed"),
-            ("<a>&#1;</a>", "&#1; is no legal character"),
-            ("<a>&#xD800;</a>", "&#xD800; is no legal character"),
-            ("<a>&nbsp;</a>", "&nbsp; is an unknown entity"),
+            ("<a>&#1;</a>", "a reference (2 characters) to no legal character"),
+            ("<a>&#xD800;</a>", "a reference (6 characters) to no legal character"),
+            ("<a>&nbsp;</a>", "an unknown entity (4 characters); only the five of XML are known"),
             ("<a>&</a>", "reference"),
             ("<a>&amp</a>", "reference"),
             ("<a>a]]>b</a>", "column 5: ]]> in text"),
             ("<a><!-- a--b --></a>", "column 4: -- in a comment"),
             ("<a><!-- a---></a>", "-- in a comment"),
             ("<a b='<'/>", "column 7: < in an attribute value"),
-            ("<a b='&x;'/>", "column 7: &x; is an unknown entity"),
+            ("<a b='&x;'/>", "column 7: an unknown entity (1 character)"),
             ("<a b='&amp'/>", "a reference in an attribute value does not end"),
             ("<a b='1'c='2'/>", "column 9: no white space before an attribute"),
-            ("<a b=1/>", "the attribute b has no quoted value"),
-            ("<a b/>", "the attribute b has no quoted value"),
-            ("<a b='1' b='2'/>", "the attribute b comes more than once"),
-            ("<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>", "the attribute b comes more than once"),
-            ("<a xmlns='u' xmlns='v'/>", "the attribute xmlns comes more than once"),
-            ("<1a/>", "<1a is no proper name"),
-            ("< a/>", "no proper name"),
-            ("<a:b:c/>", "<a:b:c is no proper name"),
-            ("<a/ >", "no proper name"),
-            ("<a b:='1'/>", "b: is no proper attribute name"),
-            ("<p:a/>", "column 1: the prefix p is not declared"),
-            ("<a p:b='1'/>", "column 4: the prefix p is not declared"),
-            ("<a><b xmlns:p='u'/><p:b/></a>", "column 20: the prefix p is not declared"),
+            ("<a b=1/>", "an attribute has no quoted value"),
+            ("<a b/>", "an attribute has no quoted value"),
+            ("<a b='1' b='2'/>", "column 10: an attribute comes again"),
+            ("<a xmlns:p='u' xmlns:q='u' p:b='1' q:b='2'/>", "an attribute comes again"),
+            ("<a xmlns='u' xmlns='v'/>", "an attribute comes again"),
+            ("<1a/>", "a tag without a proper name (2 characters)"),
+            ("< a/>", "a tag without a proper name (0 characters)"),
+            ("<a:b:c/>", "a tag without a proper name (5 characters)"),
+            ("<a/ >", "a tag without a proper name (2 characters)"),
+            ("<a b:='1'/>", "an attribute without a proper name (2 characters)"),
+            ("<p:a/>", "column 1: a prefix (1 character) is not declared"),
+            ("<a p:b='1'/>", "column 4: a prefix (1 character) is not declared"),
+            ("<a><b xmlns:p='u'/><p:b/></a>", "column 20: a prefix (1 character) is not declared"),
             ("<xmlns:a/>", "the prefix xmlns is not declared"),
-            ("<a xmlns:p=''/>", "the prefix p is declared to be in no namespace"),
+            ("<a xmlns:p=''/>", "a prefix (1 character) is declared to be in no namespace"),
             ("<a xmlns:xmlns='u'/>", "the prefix xmlns must not be declared"),
             ("<a xmlns:xml='u'/>", "the prefix xml stands for"),
             ("<a xmlns:p='http://www.w3.org/XML/1998/namespac&#101;'/>", "must not be declared"),
@@ -290,11 +291,43 @@ mod tests {
     }
 
     #[test]
+    fn no_reason_has_a_word_of_the_document_in_it() {
+        for text in [
+            "<a>Lehmann &KontoDE89; x</a>",
+            "<a>Lehmann & Soehne KontoDE89; x</a>",
+            "<a b='&KontoDE89;'/>",
+            "<a><KontoDE89!geheim=\"x\"/></a>",
+            "<a KontoDE89!='x'/>",
+            "<a KontoDE89/>",
+            "<a KontoDE89='x/>",
+            "<a KontoDE89='1' KontoDE89='2'/>",
+            "<KontoDE89:a/>",
+            "<a KontoDE89:b='1'/>",
+            "<a xmlns:KontoDE89=''/>",
+            "<a><KontoDE89></a>",
+            "<a><KontoDE89></a></KontoDE89>",
+            "<a></KontoDE89>",
+            "</KontoDE89>",
+            "<KontoDE89",
+            "<KontoDE89>",
+            "<?xml KontoDE89='1'?><a/>",
+            "<?xml version='1.0' encoding='KontoDE89!'?><a/>",
+            "<?KontoDE89:b?><a/>",
+            "KontoDE89<a/>",
+            "<a>&#KontoDE89;</a>",
+            "<!DOCTYPE KontoDE89><a/>",
+        ] {
+            let error = well_formed(text, 3).expect_err(text).to_string();
+            assert!(!error.contains("Konto") && error.contains("line 1, column "), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn an_element_has_at_most_1024_attributes() {
         let element = |count: usize| format!("<a{}/>", (0..count).map(|n| format!(" a{n}=''")).collect::<String>());
         assert_eq!(well_formed(&element(1_024), 3), Ok(()));
         assert!(well_formed(&element(1_025), 3).is_err());
         let repeated = element(1_000).replace("a999=", "a0=");
-        assert!(well_formed(&repeated, 3).unwrap_err().to_string().contains("a0 comes more than once"));
+        assert!(well_formed(&repeated, 3).unwrap_err().to_string().contains("an attribute comes again"));
     }
 }

@@ -21,6 +21,8 @@ pub enum Shut {
     },
     /// Too much failed: its circuit breaker is open.
     Broken(Outage),
+    /// Its circuit breaker is open, and it may be tried again; so the next call does, once one is due.
+    Untried(Outage),
     /// As many calls as it allows are under way.
     Full {
         /// How many.
@@ -51,14 +53,25 @@ impl Shut {
             Self::Closed { opens } => until(*opens),
             Self::Broken(outage) => until(Some(outage.probe_at)),
             Self::Rate { wait } | Self::Warming { wait, .. } => Some(*wait),
-            Self::Full { .. } => None,
+            Self::Untried(_) | Self::Full { .. } => None,
+        }
+    }
+
+    /// The same with what is said of its reason.
+    #[must_use]
+    pub fn with_reason(self, said: impl FnOnce(&str) -> String) -> Self {
+        match self {
+            Self::Paused(pause) => Self::Paused(Pause { reason: said(&pause.reason), ..pause }),
+            Self::Broken(outage) => Self::Broken(Outage { reason: said(&outage.reason), ..outage }),
+            Self::Untried(outage) => Self::Untried(Outage { reason: said(&outage.reason), ..outage }),
+            other @ (Self::Closed { .. } | Self::Full { .. } | Self::Warming { .. } | Self::Rate { .. }) => other,
         }
     }
 
     /// Whether it concerns whoever waits, due or not.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Paused(_) | Self::Closed { .. } | Self::Broken(_))
+        matches!(self, Self::Paused(_) | Self::Closed { .. } | Self::Broken(_) | Self::Untried(_))
     }
 }
 
@@ -236,7 +249,7 @@ impl Why {
             Self::System { shut, .. } => match shut {
                 Shut::Paused(_) => "paused",
                 Shut::Closed { .. } => "closed",
-                Shut::Broken(_) => "breaker",
+                Shut::Broken(_) | Shut::Untried(_) => "breaker",
                 Shut::Full { .. } => "concurrency",
                 Shut::Warming { .. } => "warm_up",
                 Shut::Rate { .. } => "rate",
@@ -322,6 +335,9 @@ impl fmt::Display for Shut {
             Self::Broken(Outage { reason, since, probe_at, .. }) => {
                 let (since, probe_at) = (since.spoken(), probe_at.spoken());
                 write!(f, "is left alone since {since}: {reason}; one delivery is tried at {probe_at}")
+            }
+            Self::Untried(Outage { reason, since, .. }) => {
+                write!(f, "fails since {}: {reason}; the next call that is due tries it", since.spoken())
             }
             Self::Full { concurrency: 1 } => {
                 f.write_str("is at work on another call, the one that its concurrency allows")

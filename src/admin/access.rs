@@ -135,6 +135,11 @@ pub fn need(method: &str, path: &str) -> Option<Need> {
     rows(path).find(|(known, ..)| *known == method).map(|(_, _, need)| *need)
 }
 
+/// The method and the pattern of the row that counts for a request; none when there is nothing at its address.
+pub(super) fn pattern(method: &str, path: &str) -> Option<(&'static str, &'static str)> {
+    rows(path).find(|(known, ..)| *known == method).map(|(method, pattern, _)| (*method, *pattern))
+}
+
 /// The methods that an address knows, as `Allow` has them; empty when there is nothing at it.
 pub(super) fn methods(path: &str) -> String {
     let known: BTreeSet<&str> = rows(path).map(|(method, ..)| *method).collect();

@@ -5,10 +5,11 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::admin::access::Caller;
 use crate::admin::body::Body;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, api, masked};
 use crate::clock::Timestamp;
 use crate::store::By;
 use crate::telemetry::Alarm;
@@ -59,10 +60,11 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 
 /// The alarms that stand, and who is told of them.
 #[utoipa::path(get, path = "/api/v1/alarms", responses((status = 200, body = answers::AlarmsTold)))]
-pub(super) async fn alarms(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn alarms(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
     let alarms = admin.alarms.all().into_iter().filter(|alarm| alarm.ended_at.is_none());
     let alarms: Vec<_> = alarms
         .map(|Alarm { name, subject, message, since, .. }| {
+            let message = masked::alarm(&admin, &caller, name, message);
             json!({"alarm": name, "subject": subject, "message": message, "since": since})
         })
         .collect();

@@ -152,13 +152,17 @@ pub(super) async fn status(admin: web::Data<Admin>, caller: Caller) -> HttpRespo
 }
 
 /// The same, by accounts that were read.
-pub(super) fn status_by(admin: &Admin, caller: &Caller, Books { ledger, backlog }: &Books) -> serde_json::Value {
+pub(super) fn status_by(admin: &Admin, caller: &Caller, books: &Books) -> serde_json::Value {
+    let Books { backlog, .. } = books;
     let health = super::metrics::readiness(admin);
     let standing = admin.alarms.standing();
-    let needs = of_systems(admin, caller, json!(needs_person(admin, ledger, &standing)));
+    let needs = caller.shown(json!(needs_person(admin, caller, books, &standing)));
     let alarms: Vec<_> = standing
         .into_iter()
-        .map(|(alarm, subject, message)| json!({"alarm": alarm, "subject": subject, "message": message}))
+        .map(|(alarm, subject, message)| {
+            let message = masked::alarm(admin, caller, alarm, message);
+            json!({"alarm": alarm, "subject": subject, "message": message})
+        })
         .collect();
     let systems: serde_json::Map<_, _> = standings(admin)
         .into_iter()
@@ -181,19 +185,29 @@ pub(super) fn status_by(admin: &Admin, caller: &Caller, Books { ledger, backlog 
 }
 
 /// What needs a person now.
-fn needs_person(admin: &Admin, ledger: &Ledger, alarms: &[(&'static str, String, String)]) -> Vec<NeedsPerson> {
+fn needs_person(
+    admin: &Admin,
+    caller: &Caller,
+    Books { ledger, failing, .. }: &Books,
+    alarms: &[(&'static str, String, String)],
+) -> Vec<NeedsPerson> {
     let shut: Vec<(String, Shut)> = admin
         .dispatch
         .systems()
         .into_iter()
-        .filter_map(|(name, _)| admin.dispatch.shut(&name).map(|shut| (name, shut)))
+        .filter_map(|(name, _)| admin.dispatch.standing(&name).map(|shut| (name, masked::shut(admin, shut))))
         .collect();
     let system = |(name, shut)| needs::System { name, shut, counts: counts_of(admin, ledger, name) };
     let systems: Vec<_> = shut.iter().map(|(name, shut)| system((name.as_str(), shut))).collect();
     let health = super::metrics::readiness(admin);
     let not_ready = health.as_ref().err().map(String::as_str);
+    let said = |(alarm, subject, message): &(&'static str, String, String)| {
+        (*alarm, subject.clone(), masked::alarm(admin, caller, alarm, message.clone()))
+    };
+    let alarms: Vec<_> = alarms.iter().map(said).collect();
     // Nobody can do anything about what was pruned.
-    needs::needs(&needs::Seen { not_ready, systems: &systems, alarms, ledger: &ledger.left() })
+    let ledger = &ledger.left();
+    needs::needs(&needs::Seen { not_ready, systems: &systems, alarms: &alarms, ledger, failing })
 }
 
 /// The deliveries of all destinations of a system.
@@ -218,8 +232,8 @@ pub(super) async fn notifications(
     request: HttpRequest,
 ) -> HttpResponse {
     let NotificationFilter { source, kind, limit, .. } = &*filter;
-    // Whoever may look for values learns them.
-    if filter.search.is_some() && !caller.has(Right::Payload) {
+    // Whoever may look for values learns them; and reasons are not shown to everybody as they are.
+    if (filter.search.is_some() || filter.text.is_some()) && !caller.has(Right::Payload) {
         return lacking(Right::Payload);
     }
     let search = filter.search.as_deref();
@@ -329,13 +343,14 @@ pub(super) async fn deliveries(
     };
     let mut shut = HashMap::new();
     let explained: Vec<_> = rows.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
-    lists::linked(show(&caller, Ok(masked::reasons_to_wait(&admin, json!(explained)))), &request, next)
+    lists::linked(show(&caller, Ok(explained)), &request, next)
 }
 
 /// The answer in place of a list of deliveries that cannot be meant, or that the caller may not ask for.
 async fn unanswered(admin: &Admin, caller: &Caller, filter: &DeliveryFilter) -> Option<HttpResponse> {
-    // Whoever may look for values learns them.
-    if (filter.kept.is_some() || filter.search.is_some()) && !caller.has(Right::Payload) {
+    // Whoever may look for values learns them; and reasons are not shown to everybody as they are.
+    let looks = filter.kept.is_some() || filter.search.is_some() || filter.text.is_some();
+    if looks && !caller.has(Right::Payload) {
         return Some(lacking(Right::Payload));
     }
     let DeliveryFilter { source, route, destination, limit, .. } = filter;
@@ -388,8 +403,7 @@ pub(super) async fn told(admin: &Admin, id: DeliveryId, unmasked: bool) -> Resul
     let around = Surroundings { head, lead, ..surroundings(admin, &mut shut, &view) };
     let delivery = Explained { why: why::why(&view, &around), delivery: view };
     let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
-    let told = json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for});
-    Ok(if unmasked { told } else { masked::reasons_to_wait(admin, told) })
+    Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
 }
 
 /// A delivery that another waits for, while it is there.
@@ -418,6 +432,10 @@ pub(super) fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView
     Explained { delivery, why }
 }
 
+fn shut(admin: &Admin, system: &str) -> Option<Shut> {
+    admin.dispatch.shut(system).map(|shut| masked::shut(admin, shut))
+}
+
 fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Surroundings {
     let known = admin.dispatch.knows(&delivery.route, &delivery.destination, &delivery.system);
     Surroundings {
@@ -429,7 +447,7 @@ fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Su
         has_route: known.has_route,
         has_destination: known.has_destination,
         moved_to: known.moved_to,
-        shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| admin.dispatch.shut(system)).clone(),
+        shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| shut(admin, system)).clone(),
         head: None,
         lead: None,
         now: admin.clock.now(),
@@ -665,7 +683,7 @@ fn standings(admin: &Admin) -> BTreeMap<String, Standing> {
     let standing = |(name, state): (String, SystemState)| {
         let why = match &condition {
             Health::Failing(reason) => Some(Why::Store { reason: reason.clone() }),
-            Health::Ready => admin.dispatch.shut(&name).map(|shut| Why::System { system: name.clone(), shut }),
+            Health::Ready => admin.dispatch.standing(&name).map(|shut| Why::System { system: name.clone(), shut }),
         };
         (name, Standing { state, why })
     };
@@ -856,6 +874,18 @@ fn wanted(verb: &str, many: Many) -> Result<(Change, Choice, Wish), (u16, String
 
 /// The choice, with the state that the change is for where none is said.
 fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
+    if let Some(ids) = &choice.ids {
+        if ids.is_empty() {
+            return Err(
+                "ids in choose names no delivery: name at least one, or leave ids out and say what else they have in \
+                        common"
+                    .to_owned(),
+            );
+        }
+        if let Some(id) = ids.iter().find(|id| id.0 < 1) {
+            return Err(format!("ids in choose has {id}: the numbers of deliveries begin with 1"));
+        }
+    }
     if choice.is_empty() {
         return Err("say in choose which are meant: ids, issue, state, destination, route and so on".to_owned());
     }

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::admin::access::Caller;
 use crate::admin::body::{Because, Body};
+use crate::admin::failing::Failing;
 use crate::admin::names::Asked;
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
@@ -42,11 +43,14 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
 pub(super) struct Books {
     pub(super) ledger: Ledger,
     pub(super) backlog: Backlog,
+    pub(super) failing: Arc<Vec<Failing>>,
 }
 
 impl Books {
     pub(super) async fn read(admin: &Admin) -> StoreResult<Self> {
-        Ok(Self { ledger: admin.store.ledger().await?, backlog: admin.store.backlog().await? })
+        let (ledger, backlog) = (admin.store.ledger().await?, admin.store.backlog().await?);
+        let failing = admin.failing.of(admin, &ledger).await?;
+        Ok(Self { ledger, backlog, failing })
     }
 }
 
@@ -73,9 +77,9 @@ pub(super) struct Alarm {
     message: String,
 }
 
-fn alarms_of(admin: &Admin, subject: &str) -> Vec<Alarm> {
+fn alarms_of(admin: &Admin, caller: &Caller, subject: &str) -> Vec<Alarm> {
     let own = admin.alarms.standing().into_iter().filter(|(_, of, _)| of == subject);
-    own.map(|(alarm, _, message)| Alarm { alarm, message }).collect()
+    own.map(|(alarm, _, message)| Alarm { alarm, message: masked::alarm(admin, caller, alarm, message) }).collect()
 }
 
 /// The sources: what is configured, and how they stand.
@@ -104,7 +108,8 @@ pub(super) async fn sources_by(admin: &Admin, ledger: &Ledger) -> StoreResult<Js
             counts: ledger.sources.get(&facts.name).cloned().unwrap_or_default(),
             last_envelope,
             silent_s: last_envelope.map(|last| now.since(last).as_secs()),
-            alarms: alarms_of(admin, &facts.name),
+            // What is told of systems quotes answers; what is told of sources does not.
+            alarms: alarms_of(admin, &Caller::default(), &facts.name),
         }
     });
     Ok(json!(each.collect::<Vec<_>>()))
@@ -169,7 +174,7 @@ pub(super) async fn destinations(admin: web::Data<Admin>, caller: Caller) -> Htt
 }
 
 /// The destinations, by accounts that were read.
-pub(super) fn destinations_by(admin: &Admin, caller: &Caller, Books { ledger, backlog }: &Books) -> Json {
+pub(super) fn destinations_by(admin: &Admin, caller: &Caller, Books { ledger, backlog, .. }: &Books) -> Json {
     let terms = admin.keep.terms.load_full();
     let plan = admin.dispatch.plan();
     let standings = api::shown_systems(admin, caller);
@@ -178,9 +183,9 @@ pub(super) fn destinations_by(admin: &Admin, caller: &Caller, Books { ledger, ba
         let leads = |known: &&RouteFacts| {
             plan.routes.get(&known.summary.route).is_some_and(|route| route.destination == facts.name)
         };
-        let mut alarms = alarms_of(admin, &facts.name);
+        let mut alarms = alarms_of(admin, caller, &facts.name);
         if facts.system != facts.name {
-            alarms.extend(alarms_of(admin, &facts.system));
+            alarms.extend(alarms_of(admin, caller, &facts.system));
         }
         Destination {
             facts,

@@ -62,7 +62,7 @@ impl Pace {
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
-    /// These alone, none of them if it is empty; without the key whichever the filter leaves. See [`Choice::ordered`].
+    /// These alone, at least one; without the key whichever the filter leaves. See [`Choice::ordered`].
     pub(super) ids: Option<Vec<DeliveryId>>,
     pub(super) state: Option<State>,
     pub(super) source: Option<String>,

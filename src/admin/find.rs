@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::account::Right;
 use crate::admin::access::Caller;
@@ -151,7 +150,7 @@ pub(super) async fn find(admin: web::Data<Admin>, asked: Question<Asked>, caller
         Ok(answer) if answer.found.is_empty() => {
             HttpResponse::Ok().json(Answer { hint: hint(&admin, &caller, text), ..answer })
         }
-        Ok(answer) => show(&caller, Ok(masked::reasons_to_wait(&admin, json!(answer)))),
+        Ok(answer) => show(&caller, Ok(answer)),
         Err(error) => from_store(&error),
     }
 }

@@ -369,6 +369,12 @@ pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>
     if because.dry_run && !is_under_way() {
         return api::answer(admin.store.backup_room(file).await);
     }
+    // What is in its way already is said at once, and not only when it is asked for how it ended.
+    if !is_under_way()
+        && let Err(error) = admin.store.backup_room(file.clone()).await
+    {
+        return api::from_store(&error);
+    }
     let (sender, progress) = watch::channel((0, 0));
     let name = file.to_string_lossy().into_owned();
     {

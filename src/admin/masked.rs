@@ -15,6 +15,7 @@ use crate::delivery::DeliveryId;
 use crate::issue::{Issue, without_values};
 use crate::masking::{HIDDEN, Masking, Masks};
 use crate::store::{AttemptView, By, DeliveryView, NotificationView, RefusedPost, StoreResult, StoredNotification};
+use crate::why::Shut;
 
 /// What a detail is asked with.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -268,17 +269,16 @@ pub(super) fn of_systems(admin: &Admin, mut document: Json) -> Json {
     document
 }
 
-/// The same of why deliveries wait.
-pub(super) fn reasons_to_wait(admin: &Admin, mut document: Json) -> Json {
-    if !admin.keep.terms.load().masks.is_empty() {
-        walk(&mut document, &mut |key, value| {
-            if key == "why" {
-                access::unquote(value);
-            }
-            true
-        });
-    }
-    document
+/// The same of why a system is not called, wherever that is said.
+pub(super) fn shut(admin: &Admin, shut: Shut) -> Shut {
+    let is_whole = admin.keep.terms.load().masks.is_empty();
+    if is_whole { shut } else { shut.with_reason(without_values) }
+}
+
+/// What an alarm says, as the caller may see it: those about systems quote what was answered to anybody's delivery.
+pub(super) fn alarm(admin: &Admin, caller: &Caller, alarm: &str, message: String) -> String {
+    let is_whole = caller.has(Right::Payload) && admin.keep.terms.load().masks.is_empty();
+    if is_whole || !matches!(alarm, "paused" | "breaker") { message } else { without_values(&message) }
 }
 
 /// Why something could not be done with a delivery, less what is masked of it.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::admin::ABSENCE_ALARM;
+use crate::admin::failing::Failing;
+use crate::admin::outlook::quoted;
 use crate::clock::Timestamp;
 use crate::store::{DeliveryCounts, Ledger, NotificationCounts};
 use crate::why::Shut;
@@ -38,6 +40,8 @@ pub(super) struct Seen<'a> {
     /// Alarms that stand: name, subject, message.
     pub(super) alarms: &'a [(&'static str, String, String)],
     pub(super) ledger: &'a Ledger,
+    /// Deliveries that were tried and still wait.
+    pub(super) failing: &'a [Failing],
 }
 
 /// Alarms that say again what is said of a system, a destination or the ledger.
@@ -64,6 +68,14 @@ pub(super) fn needs(seen: &Seen<'_>) -> Vec<NeedsPerson> {
         // What is wrong in a file says nothing of who answered how.
         let hint = if *alarm == "reload" { "" } else { hint(message) };
         list.push(need(alarm, subject, text, hint, href_of(alarm)));
+    }
+    for failing in seen.failing {
+        // A system that is not called says it for all of its own.
+        let is_said = seen.systems.iter().any(|system| system.name == failing.system && of_system(system).is_some());
+        let counts = seen.ledger.destinations.get(&failing.destination);
+        if let Some(counts) = counts.filter(|counts| !is_said && counts.waiting + counts.in_flight > 0) {
+            list.push(of_failing(failing, counts));
+        }
     }
     for (destination, counts) in &seen.ledger.destinations {
         if counts.dead > 0 {
@@ -113,11 +125,42 @@ fn of_system(system: &System<'_>) -> Option<NeedsPerson> {
             let text = format!("{name} fails since {since}: {reason}; {waiting}, and one is tried at {at}.");
             ("breaker", text, outage.reason.as_str())
         }
+        Shut::Untried(outage) => {
+            let (since, reason) = (Timestamp::spoken(outage.since), ended(&outage.reason));
+            let text =
+                format!("{name} fails since {since}: {reason}; {waiting}, and the next call that is due tries it.");
+            ("breaker", text, outage.reason.as_str())
+        }
         // Hours that are closed, and limits, need nobody.
         Shut::Closed { .. } | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => return None,
     };
     let href = format!("/destinations?system={}", encoded(name));
     Some(NeedsPerson { what, subject: (*name).to_owned(), text, hint: hint(reason), href })
+}
+
+/// `erp-create: 12 lanes stand since 12:35, and 30 deliveries wait behind others: SOAP fault Server …`. What to do stands before
+/// the reason, of which not everybody sees all.
+fn of_failing(failing: &Failing, counts: &DeliveryCounts) -> NeedsPerson {
+    let Failing { destination, system, count, is_more, are_lanes, since, reason, has_others } = failing;
+    let in_lanes = *are_lanes && counts.blocked > 0;
+    let least = if *is_more { "at least " } else { "" };
+    let count = i64::try_from(*count).unwrap_or(i64::MAX);
+    let (what, command, href) = if in_lanes {
+        let behind = plural(counts.blocked, "delivery waits", "deliveries wait");
+        let what =
+            format!("{} since {}, and {behind} behind", plural(count, "lane stands", "lanes stand"), since.spoken());
+        let command = format!("omgate lanes list --system {}", quoted(system));
+        (what, command, format!("/lanes?system={}", encoded(system)))
+    } else {
+        let fail = plural(count, "delivery fails", "deliveries fail");
+        let command =
+            format!("omgate deliveries list --state waiting --attempts 1 --destination {}", quoted(destination));
+        let href = format!("/deliveries?state=waiting&attempts=1&destination={}", encoded(destination));
+        (format!("{fail} again and again, the oldest made at {}", since.spoken()), command, href)
+    };
+    let others = if *has_others { ", and other reasons" } else { "" };
+    let text = format!("{destination}: {least}{what} (`{command}`): {}{others}.", ended(reason));
+    NeedsPerson { what: "failing", subject: destination.clone(), text, hint: hint(reason), href }
 }
 
 /// What waits, with those that are behind another in their lane: `1 waiting, 15 blocked behind`.
@@ -159,14 +202,15 @@ fn href_of(alarm: &str) -> &'static str {
 /// What may be behind a reason, as one would ask at night.
 fn hint(reason: &str) -> &'static str {
     let reason = reason.to_lowercase();
-    let hints: [(&[&str], &str); 8] = [
+    let hints: [(&[&str], &str); 9] = [
         (&["401", "403", "unauthorized", "credential", "token"], "Did its password, token or certificate expire?"),
         (&["certificate", "tls", "handshake"], "Was its certificate renewed, or did it expire?"),
         (&["connection refused", "refused the connection"], "Is it running, and on that port?"),
         (&["timed out", "timeout", "no answer"], "Is it overloaded, or does a firewall swallow the calls?"),
         (&["resolve", "dns", "no such host", "lookup"], "Is its name right, and does the name server answer?"),
         (&["429", "too many requests"], "Is the rate of calls above what it allows?"),
-        (&["no space", "disk", "database or disk is full"], "Is the disk full?"),
+        (&["no space", "disk is full"], "Make room on it; then it goes on by itself."),
+        (&["disk"], "Is the disk well, and is there room on it?"),
         (&["500", "502", "503", "504"], "What do its own logs say at that moment?"),
     ];
     let found = hints.into_iter().find(|(words, _)| words.iter().any(|word| reason.contains(word)));
@@ -196,7 +240,7 @@ mod tests {
         let counts = DeliveryCounts { waiting: 311, blocked: 1, ..DeliveryCounts::default() };
         let ledger = Ledger { balanced: true, ..Ledger::default() };
         let systems = [System { name: "erp", shut: &shut, counts }];
-        let seen = Seen { not_ready: None, systems: &systems, alarms: &[], ledger: &ledger };
+        let seen = Seen { not_ready: None, systems: &systems, alarms: &[], ledger: &ledger, failing: &[] };
         let found = needs(&seen);
         assert_eq!(found.len(), 1);
         let text = "erp is paused since 1970-01-01 00:00:00 UTC: HTTP 401 Unauthorized; 312 deliveries wait \
@@ -212,9 +256,59 @@ mod tests {
     }
 
     #[test]
+    fn a_system_whose_breaker_is_open_is_told_also_when_nothing_is_due_that_could_try_it() {
+        let outage = Outage { reason: "500".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
+        let counts = DeliveryCounts { waiting: 24, ..DeliveryCounts::default() };
+        let need = of_system(&System { name: "shop", shut: &Shut::Untried(outage), counts }).unwrap();
+        let text = "shop fails since 1970-01-01 00:00:00 UTC: 500; 24 deliveries wait, and the next call that is due tries it.";
+        assert_eq!((need.what, need.text.as_str()), ("breaker", text));
+    }
+
+    #[test]
+    fn lanes_whose_heads_fail_are_told_by_destination_unless_their_system_says_it() {
+        let failing = Failing {
+            destination: "erp-create".to_owned(),
+            system: "erp".to_owned(),
+            count: 12,
+            is_more: false,
+            are_lanes: true,
+            since: Timestamp(0),
+            reason: "SOAP fault Server: busy, HTTP status 500".to_owned(),
+            has_others: false,
+        };
+        let mut ledger = Ledger { balanced: true, ..Ledger::default() };
+        let counts = DeliveryCounts { waiting: 12, blocked: 30, ..DeliveryCounts::default() };
+        ledger.destinations.insert("erp-create".to_owned(), counts.clone());
+        let told = |ledger: &Ledger, systems: &[System<'_>], failing: &Failing| {
+            let failing = std::slice::from_ref(failing);
+            needs(&Seen { not_ready: None, systems, alarms: &[], ledger, failing })
+        };
+        let found = told(&ledger, &[], &failing);
+        let text = "erp-create: 12 lanes stand since 1970-01-01 00:00:00 UTC, and 30 deliveries wait behind \
+                    (`omgate lanes list --system erp`): SOAP fault Server: busy, HTTP status 500.";
+        assert_eq!(
+            (found[0].what, found[0].text.as_str(), found[0].href.as_str()),
+            ("failing", text, "/lanes?system=erp")
+        );
+        let alone = Failing { are_lanes: false, is_more: true, has_others: true, ..failing.clone() };
+        let text = &told(&ledger, &[], &alone)[0].text;
+        assert!(
+            text.starts_with("erp-create: at least 12 deliveries fail again and again, the oldest made at"),
+            "{text}"
+        );
+        assert!(text.ends_with("HTTP status 500, and other reasons."), "{text}");
+        let outage = Outage { reason: "500".to_owned(), since: Timestamp(0), probe_at: Timestamp(1), trips: 1 };
+        let shut = Shut::Broken(outage);
+        let found = told(&ledger, &[System { name: "erp", shut: &shut, counts }], &failing);
+        assert_eq!(found.iter().map(|need| need.what).collect::<Vec<_>>(), ["breaker"]);
+        ledger.destinations.insert("erp-create".to_owned(), DeliveryCounts::default());
+        assert!(told(&ledger, &[], &failing).is_empty(), "they went meanwhile");
+    }
+
+    #[test]
     fn nothing_is_said_when_all_is_well_and_everything_that_is_not_has_a_page() {
         let mut ledger = Ledger { balanced: true, ..Ledger::default() };
-        let well = Seen { not_ready: None, systems: &[], alarms: &[], ledger: &ledger };
+        let well = Seen { not_ready: None, systems: &[], alarms: &[], ledger: &ledger, failing: &[] };
         assert!(needs(&well).is_empty());
         ledger.balanced = false;
         ledger.destinations.insert("a b".to_owned(), DeliveryCounts { dead: 1, held: 2, ..DeliveryCounts::default() });
@@ -224,8 +318,8 @@ mod tests {
         let systems = [System { name: "x", shut: &shut, counts: DeliveryCounts::default() }];
         let alarms = [("breaker", "x", "again"), ("store", "", "no space left"), ("silence", "s", "silent")]
             .map(|(alarm, subject, message)| (alarm, subject.to_owned(), message.to_owned()));
-        let found =
-            needs(&Seen { not_ready: Some("no space left"), systems: &systems, alarms: &alarms, ledger: &ledger });
+        let not_ready = Some("no space left");
+        let found = needs(&Seen { not_ready, systems: &systems, alarms: &alarms, ledger: &ledger, failing: &[] });
         let what: Vec<_> = found.iter().map(|need| need.what).collect();
         assert_eq!(what, ["not_ready", "unbalanced", "breaker", "silence", "dead", "held", "unrouted"]);
         assert_eq!(found[4].href, "/dead?destination=a+b");

@@ -2,6 +2,7 @@
 //!
 //! Each handler says what is its own; what holds for all of them is added here, out of the table of addresses.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
@@ -119,6 +120,27 @@ struct Api;
 /// The document, made once.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Api::openapi().to_json().unwrap_or_default().into());
 
+/// The addresses that take parameters: by method and pattern.
+static ASKED: LazyLock<HashSet<(&'static str, String)>> = LazyLock::new(|| {
+    let is_asked = |operation: &Option<Operation>| {
+        let known = operation.as_ref().and_then(|operation| operation.parameters.as_ref());
+        let is_of_query =
+            |known: &RefOr<Parameter>| matches!(known, RefOr::T(known) if known.parameter_in == ParameterIn::Query);
+        known.is_some_and(|known| known.iter().any(is_of_query))
+    };
+    let paths = Api::openapi().paths.paths.into_iter();
+    let asked = paths.flat_map(|(path, item)| {
+        let each = [("GET", is_asked(&item.get)), ("POST", is_asked(&item.post))];
+        each.into_iter().filter(|(_, is_asked)| *is_asked).map(move |(method, _)| (method, path.clone()))
+    });
+    asked.collect()
+});
+
+/// Whether an address takes any parameters; so does one that is not there, for that is said first.
+pub(super) fn takes_parameters(method: &str, path: &str) -> bool {
+    access::pattern(method, path).is_none_or(|(method, pattern)| ASKED.contains(&(method, pattern.to_owned())))
+}
+
 /// This description.
 #[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200, body = serde_json::Value)))]
 pub(super) async fn openapi() -> HttpResponse {
@@ -191,7 +213,8 @@ fn complete(method: &str, path: &str, operation: &mut Operation) {
     let refusals: &[u16] = match (method, is_question) {
         ("POST", _) => &[400, 401, 403, 404, 409, 413, 415, 422, 503],
         (_, true) => &[400, 401, 403, 404, 503],
-        (_, false) => &[401, 403, 503],
+        // What takes no parameters refuses them.
+        (_, false) => &[400, 401, 403, 503],
     };
     for status in refusals {
         operation.responses.responses.entry(status.to_string()).or_insert_with(|| RefOr::T(refusal(*status)));

@@ -54,14 +54,14 @@ fn advice(system: &str, shut: &Shut) -> (bool, String) {
             ),
         ),
         Shut::Closed { .. } => (false, "what is let go waits until it opens".to_owned()),
-        Shut::Broken(_) | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => {
+        Shut::Broken(_) | Shut::Untried(_) | Shut::Full { .. } | Shut::Warming { .. } | Shut::Rate { .. } => {
             (false, "what is let go waits until a call to it goes well again".to_owned())
         }
     }
 }
 
 /// A name as a shell takes it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !name.is_empty() && name.chars().all(is_plain) {
         name.to_owned()

@@ -3,14 +3,16 @@
 use std::future::{Ready, ready};
 use std::ops::Deref;
 
-use actix_web::dev::Payload;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::admin::api;
 use crate::admin::names::clipped;
+use crate::admin::{api, openapi};
 
 /// The parameters of a question, as the address takes them.
 #[derive(Debug)]
@@ -55,8 +57,34 @@ impl<T: DeserializeOwned> FromRequest for Question<T> {
     }
 }
 
+/// Refuses what is asked of an address that takes no parameters. One that takes some names those that it does not.
+pub(super) async fn refuse_unasked(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let takes_any = openapi::takes_parameters(request.method().as_str(), request.path());
+    let refused = asked::<Nothing>(request.query_string()).err().filter(|_| !takes_any);
+    match refused {
+        Some(reason) => Ok(request.into_response(api::problem(400, &reason)).map_into_right_body()),
+        None => Ok(next.call(request).await?.map_into_left_body()),
+    }
+}
+
+/// What is below nothing though it is the number of a row, or as many; none where all can be meant.
+fn below_nothing(query: &str) -> Option<String> {
+    let pairs: Vec<(String, String)> = web::Query::from_query(query).map(web::Query::into_inner).ok()?;
+    let is_below = |(name, value): &&(String, String)| {
+        matches!(name.as_str(), "before" | "after") && value.parse::<i64>().is_ok_and(|number| number < 0)
+    };
+    let (name, value) = pairs.iter().find(is_below)?;
+    Some(format!("{name} is {:?}: it must be 0 or more", clipped(value)))
+}
+
 /// Reads a query string.
 fn asked<T: DeserializeOwned>(query: &str) -> Result<T, String> {
+    if let Some(reason) = below_nothing(query) {
+        return Err(reason);
+    }
     web::Query::<T>::from_query(query).map(web::Query::into_inner).map_err(|error| {
         // The error names no parameter: it is the one that is not understood alone either.
         let alone = |pair: &&str| web::Query::<T>::from_query(pair).is_err();
@@ -97,6 +125,9 @@ mod tests {
             ("limit=many", "limit is \"many\": it must be a whole number"),
             ("limit=-1", "limit is \"-1\": it must be a whole number"),
             ("state=dead&before=x%20y", "before is \"x y\": it must be a whole number"),
+            ("before=-1", "before is \"-1\": it must be 0 or more"),
+            ("state=dead&after=-7", "after is \"-7\": it must be 0 or more"),
+            ("since=99999999d", "since is \"99999999d\": that is longer ago than 36500d"),
             ("state=ded", "state is \"ded\": there is no such state; did you mean \"dead\"?"),
             ("state=zzz", "there are waiting, blocked, in_flight, held, delivered, dead, superseded, discarded"),
             ("stat=dead", "there is no parameter \"stat\" here; expected one of `state`, `source`"),

@@ -7,7 +7,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
-use crate::cli::{jobs, print};
+use crate::cli::{jobs, number, print};
 use crate::delivery::State;
 
 mod filter;
@@ -31,6 +31,7 @@ enum Verb {
     /// Show one with its attempts.
     Show {
         /// The delivery's id.
+        #[arg(value_parser = number::id)]
         id: i64,
         #[command(flatten)]
         unmask: UnmaskArgs,
@@ -56,7 +57,7 @@ struct ListArgs {
     #[arg(long, value_name = "NAME=VALUE")]
     kept: Option<String>,
     /// Below this delivery id: the next page.
-    #[arg(long)]
+    #[arg(long, value_parser = number::id)]
     before: Option<i64>,
     /// At most this many (1,000 at the most).
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -68,9 +69,10 @@ struct ListArgs {
 
 /// Which deliveries: by their ids, or all that the options leave.
 #[derive(Debug, clap::Args)]
-#[group(id = "choice", required = true, multiple = true, args = filter::CHOICES)]
+#[group(id = "choice", multiple = true, args = filter::CHOICES)]
 struct ChoiceArgs {
     /// The deliveries' ids.
+    #[arg(value_parser = number::id)]
     ids: Vec<i64>,
     /// All of this issue (`omgate issues list`).
     #[arg(long)]
@@ -133,6 +135,7 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
         Verb::List(filter) => list(&client, list_path, filter).await?,
         Verb::Show { id, unmask, json } => show(&client, id, &unmask, json).await?,
         Verb::Replay(replay) => {
+            replay.some.choice.says_which("replay", list_path)?;
             let mut more = replay.more()?;
             let mut some = replay.some;
             if list_path == "/dead" {
@@ -144,9 +147,16 @@ async fn run_on(args: Args, list_path: &str) -> anyhow::Result<ExitCode> {
             }
             return change(&client, some, "replay", more).await;
         }
-        Verb::Hold(some) => return change(&client, some, "hold", Vec::new()).await,
-        Verb::Release(some) => return change(&client, some, "release", Vec::new()).await,
+        Verb::Hold(some) => {
+            some.choice.says_which("hold", list_path)?;
+            return change(&client, some, "hold", Vec::new()).await;
+        }
+        Verb::Release(some) => {
+            some.choice.says_which("release", list_path)?;
+            return change(&client, some, "release", Vec::new()).await;
+        }
         Verb::Discard(mut some) => {
+            some.choice.says_which("discard", list_path)?;
             if list_path == "/dead" && !some.choice.is_by_ids() {
                 some.choice.filter.state = some.choice.filter.state.or(Some(State::Dead));
             }
@@ -352,6 +362,18 @@ fn set(body: &mut Value, key: &str, value: Value) {
 }
 
 impl ChoiceArgs {
+    /// Nobody means all of them by saying nothing.
+    fn says_which(&self, verb: &str, list_path: &str) -> anyhow::Result<()> {
+        if !self.is_by_ids() || !self.ids.is_empty() {
+            return Ok(());
+        }
+        let command = list_path.trim_start_matches('/');
+        bail!(
+            "say which: ids of deliveries (`omgate {command} list` shows them), --issue ID of `omgate issues list`, or a filter \
+             such as --destination NAME; `omgate {command} {verb} --help` has them all"
+        );
+    }
+
     fn is_by_ids(&self) -> bool {
         self.issue.is_none() && self.filter.given().is_empty()
     }

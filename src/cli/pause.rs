@@ -36,7 +36,7 @@ pub(in crate::cli) fn would_end(until: Option<Timestamp>) -> String {
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let form = "write date, time and zone, such as 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00";
+    let form = "write date, time and zone, such as 2026-12-01T06:00:00Z or 2026-12-01T07:00:00+01:00, at the latest 9999-12-30T22:00:00Z";
     serde_json::from_value(json!(text)).map_err(|_| format!("that is no moment; {form}"))
 }
 

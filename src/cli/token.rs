@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use serde_json::json;
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
@@ -72,7 +73,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Verb::Create(wanted) => {
             let CreateArgs { name, role, rights, expires, scope, login, change } = wanted;
             if let Some(login) = login {
-                client.log_in(&login, &account::password()?).await?;
+                let password = account::password()?;
+                if password.is_empty() {
+                    bail!(
+                        "no password came: type it when it is asked for, or send it as the first line of standard input"
+                    );
+                }
+                client.log_in(&login, &password).await?;
             }
             let body = json!({
                 "name": name, "role": role, "rights": rights, "scope": scope, "expires_in_s": expires.as_secs(),

@@ -511,7 +511,11 @@ impl Attempts {
             match storing.await {
                 Ok(()) => return self.alarms.clear("settle", ""),
                 Err(StoreError::Unavailable(reason)) => {
-                    self.alarms.raise("settle", "", &format!("verdicts wait for the store: {reason}"));
+                    self.alarms.raise(
+                        "settle",
+                        "",
+                        &format!("what calls came to cannot be stored yet, and is kept until it can: {reason}"),
+                    );
                     if mutation::active(Mutation::VerdictDropped) {
                         return;
                     }

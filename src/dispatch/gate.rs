@@ -215,6 +215,17 @@ impl Gate {
         }
     }
 
+    /// Why the system does not go on as it should: why no call may begin now; or what stands against it still where one may,
+    /// and none is due that finds out whether it works again.
+    pub(super) fn standing(&self, free: usize, now: Moment) -> Option<Shut> {
+        let shut = self.look(free, now).err();
+        if shut.as_ref().is_some_and(Shut::is_outage) {
+            return shut;
+        }
+        let paused = self.paused.clone().map(Shut::Paused);
+        paused.or_else(|| self.breaker.outage().cloned().map(Shut::Untried)).or(shut)
+    }
+
     /// Whether it is of no use to look whether anything is due: asked for every envelope, so nothing is worked out.
     pub(super) fn is_shut(&self, now: Moment) -> bool {
         self.paused.as_ref().is_some_and(|pause| pause.probe_at.is_none_or(|at| at > now.wall))
@@ -602,6 +613,22 @@ mod tests {
         assert_eq!(gate.active_ms(after(MINUTE).monotonic), 1_000);
         assert!(gate.reconfigure(&system(), after(MINUTE)));
         assert_eq!(gate.active_ms(after(MINUTE + SECOND).monotonic), 2_000);
+    }
+
+    #[test]
+    fn an_open_breaker_stands_until_a_call_goes_well_also_when_none_is_due_that_could() {
+        let mut gate = broken(&system());
+        assert!(matches!(gate.standing(8, after(SECOND)), Some(Shut::Broken(_))));
+        let late = after(60 * MINUTE);
+        assert_eq!(gate.look(8, late), Ok(1), "one may go");
+        let standing = gate.standing(8, late).unwrap();
+        assert!(matches!(standing, Shut::Untried(_)), "{standing:?}");
+        assert!(standing.to_string().contains("HTTP 503; the next call that is due tries it"), "{standing}");
+        assert_eq!(gate.admit(8, late), Ok(1));
+        gate.sent([DeliveryId(3)].into_iter());
+        assert!(matches!(gate.standing(7, late), Some(Shut::Broken(_))), "it is being tried");
+        assert!(gate.hear(&Sign::Works, true, DeliveryId(3), late));
+        assert_eq!(gate.standing(8, late), None);
     }
 
     #[test]

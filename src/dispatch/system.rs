@@ -508,6 +508,11 @@ impl Runner {
         self.gate().look(self.slots.free(), self.moment()).err()
     }
 
+    /// Why it does not go on as it should, if so.
+    pub(crate) fn standing(&self) -> Option<Shut> {
+        self.gate().standing(self.slots.free(), self.moment())
+    }
+
     fn active_ms(&self) -> i64 {
         self.gate().active_ms(self.attempts.clock.monotonic())
     }

@@ -209,7 +209,7 @@ mod tests {
             ("<sObject/>", "has no fields"),
             ("<sObject><a></sObject>", "not well-formed"),
             ("<!DOCTYPE a><sObject><a/></sObject>", "DOCTYPE"),
-            ("<sObject><p:a/></sObject>", "the prefix p is not declared"),
+            ("<sObject><p:a/></sObject>", "a prefix (1 character) is not declared"),
         ] {
             let error = sobject(text, &Limits::default(), None).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");

@@ -29,6 +29,11 @@ pub fn envelope(
     Walk { reader, limits, types, raw: Raw::default(), message: Message::default() }.document()
 }
 
+/// The namespace of SOAP 1.2.
+const SOAP12: &str = "http://www.w3.org/2003/05/soap-envelope";
+/// Headers that are nobody's content: those of WS-Security and WS-Addressing.
+const USUAL_HEADERS: [&str; 6] = ["Security", "Action", "To", "From", "MessageID", "ReplyTo"];
+
 /// What is known of the message so far.
 #[derive(Default)]
 struct Message {
@@ -97,10 +102,13 @@ impl<'a> Walk<'a, '_> {
         while let Some(block) = self.child()? {
             let must = self.reader.attribute(Namespace::Soap11, "mustUnderstand");
             if must.is_some_and(|must| matches!(must.trim(), "1" | "true")) {
-                let name: String = block.local.chars().take(80).collect();
+                let header = match USUAL_HEADERS.iter().find(|usual| **usual == block.local) {
+                    Some(usual) => format!("the header {usual}"),
+                    None => format!("a header (its name has {})", lexical::length(block.local)),
+                };
                 return Err(ParseError::Foreign {
                     place: self.reader.place(block.from),
-                    problem: format!("the header {name} must be understood, and this gateway understands none"),
+                    problem: format!("{header} must be understood, and this gateway understands none"),
                 });
             }
             self.reader.skip()?;
@@ -109,9 +117,14 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn foreign_root(&self, root: &Start<'a>) -> ParseError {
-        let name: String = root.local.chars().take(80).collect();
-        let namespace: String = self.reader.namespace_name(root.namespace).chars().take(200).collect();
-        let found = if namespace.is_empty() { name } else { format!("{name} of the namespace {namespace}") };
+        let namespace = self.reader.namespace_name(root.namespace);
+        let found = match (root.local, namespace) {
+            ("Envelope", SOAP12) => "an Envelope of SOAP 1.2".to_owned(),
+            ("Envelope", "") => "an Envelope of no namespace".to_owned(),
+            ("Envelope", _) => format!("an Envelope of another namespace ({})", lexical::length(namespace)),
+            (name, _) if name.eq_ignore_ascii_case("html") => "html: a page, as for people".to_owned(),
+            (name, _) => format!("another one (its name has {})", lexical::length(name)),
+        };
         let expected = self.reader.namespace_name(Namespace::Soap11);
         ParseError::Foreign {
             place: self.reader.place(root.from),

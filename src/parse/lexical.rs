@@ -92,6 +92,26 @@ pub(crate) fn first_word(text: &str) -> &str {
     text.bytes().position(is_space).and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
+/// Prefixes that everybody uses for what an outbound message is made of.
+const USUAL_PREFIXES: [&str; 10] = ["soapenv", "soap", "env", "sf", "xsd", "xs", "xsi", "xml", "xmlns", "SOAP-ENV"];
+
+/// A prefix for people: by its name where that is nobody's content.
+pub(crate) fn prefix(prefix: &str) -> String {
+    if USUAL_PREFIXES.contains(&prefix) {
+        format!("the prefix {prefix}")
+    } else {
+        format!("a prefix ({})", length(prefix))
+    }
+}
+
+/// How long a text is, for people who may not see it.
+pub(crate) fn length(text: &str) -> String {
+    match text.chars().count() {
+        1 => "1 character".to_owned(),
+        count => format!("{count} characters"),
+    }
+}
+
 /// XML 1.0 §2.3, production 4, less the colon.
 fn is_name_start(c: char) -> bool {
     matches!(c,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::lexical;
+
 /// A namespace, compared by its name. The ones the gateway looks for have a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Namespace {
@@ -105,7 +107,7 @@ impl<'a> Scope<'a> {
             ("xml", _) => return Err(format!("the prefix xml stands for {XML} only")),
             (_, XML | DECLARATIONS) => return Err(format!("the namespace {name} must not be declared")),
             ("", _) => {}
-            (_, "") => return Err(format!("the prefix {prefix} is declared to be in no namespace")),
+            (_, "") => return Err(format!("{} is declared to be in no namespace", lexical::prefix(prefix))),
             _ => {}
         }
         let namespace = self.number(name);

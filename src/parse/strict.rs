@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use quick_xml::errors::IllFormedError;
 use quick_xml::events::Event as Raw;
 
 use super::lexical;
@@ -67,7 +68,17 @@ struct Attribute<'a> {
     from: usize,
 }
 
-/// Reads a document from front to end.
+/// An element that is open.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// How many declarations were in scope before its own.
+    outside: usize,
+    /// Where its start tag begins.
+    from: usize,
+}
+
+/// Reads a document from front to end. What it says of errors is read by people who may not see what the document holds: it
+/// names places, lengths, and no text of it.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
     text: &'a str,
@@ -75,8 +86,7 @@ pub(crate) struct Reader<'a> {
     has_carriage_returns: bool,
     depth_max: usize,
     scope: Scope<'a>,
-    /// For each open element, the declarations in scope before its own.
-    open: Vec<usize>,
+    open: Vec<Open>,
     attributes: Vec<Attribute<'a>>,
     /// How many bytes of declarations more may be written into fragments.
     declaration_bytes: usize,
@@ -261,7 +271,34 @@ impl<'a> Reader<'a> {
 
     fn syntax(&self, from: usize, error: &quick_xml::Error) -> ParseError {
         let at = usize::try_from(self.events.error_position()).unwrap_or(from);
-        self.broken(at.max(from), error.to_string())
+        self.broken(at.max(from), self.without_names(error))
+    }
+
+    /// What quick-xml says, without the names that it quotes.
+    fn without_names(&self, error: &quick_xml::Error) -> String {
+        let ill_formed = match error {
+            quick_xml::Error::IllFormed(ill_formed) => ill_formed,
+            quick_xml::Error::Syntax(_) | quick_xml::Error::InvalidAttr(_) => return error.to_string(),
+            quick_xml::Error::Io(_)
+            | quick_xml::Error::Encoding(_)
+            | quick_xml::Error::Escape(_)
+            | quick_xml::Error::Namespace(_) => return "it cannot be read on from here".to_owned(),
+        };
+        match ill_formed {
+            IllFormedError::MismatchedEndTag { .. } => match self.open.last() {
+                Some(open) => {
+                    format!("the end tag is not that of the element that begins at {}", self.place(open.from))
+                }
+                None => "an end tag of no element".to_owned(),
+            },
+            IllFormedError::UnmatchedEndTag(_) => "an end tag of no element".to_owned(),
+            IllFormedError::MissingEndTag(_) => "an element does not end".to_owned(),
+            IllFormedError::MissingDeclVersion(_) => "the XML declaration does not begin with the version".to_owned(),
+            IllFormedError::UnknownVersion
+            | IllFormedError::MissingDoctypeName
+            | IllFormedError::DoubleHyphenInComment
+            | IllFormedError::UnclosedReference => ill_formed.to_string(),
+        }
     }
 
     /// A DTD is not even looked at.
@@ -272,8 +309,8 @@ impl<'a> Reader<'a> {
     }
 
     fn close(&mut self) {
-        if let Some(outside) = self.open.pop() {
-            self.scope.leave(outside);
+        if let Some(open) = self.open.pop() {
+            self.scope.leave(open.outside);
         }
     }
 
@@ -319,9 +356,13 @@ impl<'a> Reader<'a> {
 
     fn resolve_reference(&self, at: usize, name: &str) -> Result<char, ParseError> {
         lexical::reference(name).ok_or_else(|| {
-            let name: String = name.chars().take(40).collect();
-            let kind = if name.starts_with('#') { "no legal character" } else { "an unknown entity" };
-            self.broken(at, format!("&{name}; is {kind}"))
+            let length = lexical::length(name);
+            let problem = if name.starts_with('#') {
+                format!("a reference ({length}) to no legal character")
+            } else {
+                format!("an unknown entity ({length}); only the five of XML are known")
+            };
+            self.broken(at, problem)
         })
     }
 
@@ -364,19 +405,19 @@ impl<'a> Reader<'a> {
             return Err(ParseError::Deep { place: self.place(from), limit: self.depth_max });
         }
         let outside = self.scope.depth();
-        self.open.push(outside);
+        self.open.push(Open { outside, from });
 
         let content = self.slice(from + 1, content_end);
         let name = lexical::first_word(content);
         let Some((prefix, local)) = lexical::qualified_name(name) else {
-            return Err(self.broken(from, format!("<{} is no proper name", shortened(name))));
+            return Err(self.broken(from, format!("a tag without a proper name ({})", lexical::length(name))));
         };
         self.attributes.clear();
         if name.len() < content.len() {
             self.read_attributes(from + 1 + name.len(), content_end)?;
             self.declare()?;
             self.resolve_attributes()?;
-            self.refuse_repeated_attributes(from)?;
+            self.refuse_repeated_attributes()?;
         }
         let namespace = self.resolve(prefix, from)?;
         Ok(Start { namespace, local, name, from, to, outside })
@@ -409,15 +450,15 @@ impl<'a> Reader<'a> {
         let name_end = text.bytes().position(|byte| byte == b'=' || lexical::is_space(byte)).unwrap_or(text.len());
         let (name, rest) = text.split_at(name_end);
         let Some((prefix, local)) = lexical::qualified_name(name) else {
-            return Err(self.broken(from, format!("{} is no proper attribute name", shortened(name))));
+            return Err(self.broken(from, format!("an attribute without a proper name ({})", lexical::length(name))));
         };
         let value = lexical::trim_start(rest).strip_prefix('=').map(lexical::trim_start);
         let quote = value.and_then(|value| value.bytes().next()).filter(|byte| matches!(byte, b'"' | b'\''));
         let (Some(value), Some(quote)) = (value, quote) else {
-            return Err(self.broken(from, format!("the attribute {} has no quoted value", shortened(name))));
+            return Err(self.broken(from, "an attribute has no quoted value"));
         };
         let Some((raw, after)) = value.get(1..).and_then(|value| lexical::split_at_byte(value, quote)) else {
-            return Err(self.broken(from, format!("the value of {} does not end", shortened(name))));
+            return Err(self.broken(from, "the value of an attribute does not end"));
         };
         let whole = text.get(..text.len() - after.len()).unwrap_or_default();
         self.check_value(from + whole.len() - 1 - raw.len(), raw)?;
@@ -473,11 +514,11 @@ impl<'a> Reader<'a> {
     fn resolve(&mut self, prefix: &str, from: usize) -> Result<Namespace, ParseError> {
         match self.scope.resolve(prefix) {
             Some(namespace) => Ok(namespace),
-            None => Err(ParseError::UnboundPrefix { place: self.place(from), prefix: shortened(prefix) }),
+            None => Err(ParseError::UnboundPrefix { place: self.place(from), prefix: lexical::prefix(prefix) }),
         }
     }
 
-    fn refuse_repeated_attributes(&self, from: usize) -> Result<(), ParseError> {
+    fn refuse_repeated_attributes(&self) -> Result<(), ParseError> {
         const FEW: usize = 8;
         let repeated = if self.attributes.len() <= FEW {
             self.attributes.iter().enumerate().find(|&(number, attribute)| {
@@ -489,9 +530,7 @@ impl<'a> Reader<'a> {
             each.find(|(_, attribute)| !names.insert((attribute.namespace, attribute.local, is_default(attribute))))
         };
         match repeated {
-            Some((_, attribute)) => {
-                Err(self.broken(from, format!("the attribute {} comes more than once", shortened(attribute.local))))
-            }
+            Some((_, attribute)) => Err(self.broken(attribute.from, "an attribute comes again")),
             None => Ok(()),
         }
     }
@@ -516,9 +555,4 @@ fn note_attribute(scope: &mut Scope<'_>, attribute: &Attribute<'_>) {
         let value = lexical::attribute_value(attribute.raw);
         scope.note(lexical::trim(&value).split_once(':').map_or("", |(prefix, _)| prefix));
     }
-}
-
-/// A name as it is shown in a message.
-fn shortened(name: &str) -> String {
-    name.chars().take(80).collect()
 }

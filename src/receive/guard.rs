@@ -1,16 +1,16 @@
 //! Who may send: organizations and outbound messages. Pure.
 
-use crate::envelope::{ActionId, Envelope, OrganizationId};
+use crate::envelope::{ActionId, Envelope, OrganizationId, named};
 use crate::receive::Source;
 
 /// Why an envelope is not this source's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stranger {
     /// The organization is not listed.
-    #[error("organization {0} is not one of this source's organizations")]
+    #[error("organization {} is not one of this source's organizations", named(.0))]
     Organization(String),
     /// The outbound message is not listed.
-    #[error("outbound message {0} is not one of this source's actions")]
+    #[error("outbound message {} is not one of this source's actions", named(.0))]
     Action(String),
 }
 

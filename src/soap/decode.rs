@@ -89,7 +89,7 @@ fn envelope(operation: Option<&Operation>, root: Node<'_, '_>) -> Reply {
         let what = if name.eq_ignore_ascii_case("html") {
             html(root.document().input_text())
         } else {
-            format!("XML that is no SOAP envelope: <{}>", clip(name, 60))
+            format!("XML that is no SOAP envelope, but begins with {:?}", clip(name, 60))
         };
         return Reply::Unreadable(what);
     }
@@ -685,12 +685,15 @@ fn no_xml(text: &str, defect: &document::Defect) -> String {
         return html(text);
     }
     if text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-        return format!("JSON and no SOAP: {}", clip(text.trim(), 80));
+        return format!("JSON and no SOAP: {:?}", clip(text.trim(), 80));
     }
     if text.starts_with('<') {
-        return format!("XML that cannot be read: line {}, column {}: {}", defect.line, defect.column, defect.reason);
+        let document::Defect { line, column, rule, reason, .. } = defect;
+        // The readers' own errors quote the text; what is quoted is not shown to everybody.
+        let reason = if matches!(*rule, "bounds" | "DTD") { reason.clone() } else { format!("{reason:?}") };
+        return format!("XML that cannot be read: line {line}, column {column}: {reason}");
     }
-    format!("text and no SOAP: {}", clip(text.trim(), 80))
+    format!("text and no SOAP: {:?}", clip(text.trim(), 80))
 }
 
 fn html(text: &str) -> String {

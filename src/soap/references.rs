@@ -70,7 +70,7 @@ impl<'a, 'i> References<'a, 'i> {
                 None if sure.is_none() => return Ok(here),
                 None => {
                     let (name, id) = (clip(name, 60), clip(id, 60));
-                    return Err(format!("<{name}> refers to #{id}, and nothing in the answer has that id"));
+                    return Err(format!("<{name}> refers to {id:?}, and nothing in the answer has that id"));
                 }
             }
         }

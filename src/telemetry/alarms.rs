@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::Metrics;
 use crate::clock::{SharedClock, SystemClock, Timestamp};
+use crate::issue::without_values;
 
 /// Every alarm there is, by its name.
 pub const ALARMS: [&str; 24] = [
@@ -120,7 +121,8 @@ impl Alarms {
         self.count.store(book.values().filter(|entry| entry.stands()).count(), Ordering::Relaxed);
         drop(book);
         self.metrics.alarm(alarm, subject, 1);
-        tracing::warn!(alarm, subject, "alarm begins: {message}");
+        // What records and answers hold belongs into no log.
+        tracing::warn!(alarm, subject, "alarm begins: {}", without_values(message));
         self.changed.notify_one();
     }
 
@@ -134,7 +136,7 @@ impl Alarms {
         if entry.message != message {
             message.clone_into(&mut entry.message);
             drop(book);
-            tracing::warn!(alarm, subject, "alarm goes on: {message}");
+            tracing::warn!(alarm, subject, "alarm goes on: {}", without_values(message));
         }
     }
 

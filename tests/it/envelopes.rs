@@ -253,8 +253,8 @@ fn what_is_no_outbound_message_is_refused_with_the_reason() {
     for (body, reason) in [
         (String::new(), "the document has no element"),
         ("{}".to_owned(), "line 1, column 1: text outside of the root element"),
-        ("<html/>".to_owned(), "the root element is html, not a SOAP 1.1 Envelope"),
-        (soap12, "Envelope of the namespace http://www.w3.org/2003/05/soap-envelope, not a SOAP 1.1 Envelope"),
+        ("<html/>".to_owned(), "the root element is html: a page, as for people, not a SOAP 1.1 Envelope"),
+        (soap12, "the root element is an Envelope of SOAP 1.2, not a SOAP 1.1 Envelope"),
         (format!("<e:Envelope xmlns:e='{SOAP}'/>"), "has no Body"),
         (format!("<e:Envelope xmlns:e='{SOAP}'><e:Body/><e:Body/></e:Envelope>"), "Body comes again at line 1"),
         (format!("<e:Envelope xmlns:e='{SOAP}'><e:Body/></e:Envelope>"), "the Body holds no notifications"),

@@ -494,8 +494,11 @@ async fn dead_letters_are_grouped_by_cause_and_replayed_together_in_order() {
         let everything = gateway.change(&format!("/api/v1/deliveries/{verb}"), &json!({"choose": {}})).await.0;
         assert_eq!(everything, 400, "not just all");
     }
-    let none = json!({"choose": {"ids": []}, "dry_run": true});
-    assert_eq!(gateway.change("/api/v1/deliveries/replay", &none).await.1["count"], 0, "an empty selection is empty");
+    for (ids, words) in [(json!([]), "names no delivery"), (json!([-1, -2]), "begin with 1")] {
+        let wrong = json!({"choose": {"ids": ids}, "dry_run": true});
+        let (status, problem) = gateway.change("/api/v1/deliveries/replay", &wrong).await;
+        assert!(status == 400 && problem["detail"].as_str().unwrap().contains(words), "{problem}");
+    }
     for (choose, count) in [
         (json!({"ids": [2, 1, 2]}), 2),
         (json!({"ids": [2, 1], "text": "409"}), 2),

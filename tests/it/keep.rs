@@ -465,7 +465,7 @@ async fn a_backup_of_a_running_gateway_is_a_store_to_go_on_from() {
     assert_eq!(made["bytes"], std::fs::metadata(&file).unwrap().len());
     let (code, text) = run(&gateway, &["store", "backup", name]);
     assert!(code == 1 && text.contains("nothing is overwritten"), "{text}");
-    assert_eq!(gateway.admin("/api/v1/store/backup").await["state"], "failed");
+    assert_eq!(gateway.admin("/api/v1/store/backup").await["state"], "done", "what is refused at once is not begun");
     let (status, problem) = gateway.change("/api/v1/store/backup", &json!({})).await;
     assert!(status == 400 && problem["detail"].as_str().unwrap().contains("say in file"), "{problem}");
     let (_, log) = run(&gateway, &["audit", "list", "--verb", "backup"]);

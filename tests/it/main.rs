@@ -16,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod admin;
 mod alarms;
+mod asked;
 mod at_rest;
 mod checks;
 mod closed;

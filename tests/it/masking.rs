@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Notice, Process, envelope};
+use crate::harness::{Notice, Process, Sink, envelope};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -241,4 +241,67 @@ async fn what_fails_as_it_does_now_is_no_other_call_and_is_told_by_its_place() {
     assert_eq!(place(&found), [(json!("mended"), json!(words))], "{found}");
     assert_eq!((&found["differ"], &found["counts"]), (&json!(1), &counts(0, 1, 0)));
     assert!(shown(&process, "/configuration/what-if").await.contains("fail as they do now"));
+}
+
+/// What another system says in a quotation, which no record holds.
+const QUOTED: &str = "queue \"Q7\" is full";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_see_it_reads_why_deliveries_fail_and_lanes_that_stand_are_told() {
+    let fault = format!(
+        "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\"><e:Body><e:Fault><faultcode>e:Server</faultcode>\
+         <faultstring>{QUOTED}</faultstring></e:Fault></e:Body></e:Envelope>"
+    );
+    let sink = Sink::start(Box::new(move |_, _| Some((500, fault.clone())))).await;
+    let map = "OrderNumber = \"record.Name\"\nCurrency = \"'EUR'\"";
+    let text = configuration(MASK, map, "").replace("http://127.0.0.1:9/orders", &sink.url("/orders"));
+    let text = text.replace(
+        "operation = \"CreateOrder\"",
+        "operation = \"CreateOrder\"\nbreaker = false\nretry = { first = \"50ms\", factor = 1.0, max_wait = \"400ms\" }",
+    );
+    let process = started(&text).await;
+    let is_told = |status: &Value, words: &str| {
+        let needs = status["needs"].as_array().cloned().unwrap_or_default();
+        needs.iter().any(|need| need["what"] == "failing" && need["text"].as_str().unwrap().contains(words))
+    };
+    let alone = "erp: 1 delivery fails again and again";
+    let status = process.admin_until("/api/v1/status", PATIENCE, |status| is_told(status, alone)).await;
+    assert!(is_told(&status, QUOTED), "{status}");
+    let fields = "<sf:Name>ACME</sf:Name>";
+    let body = envelope(&[Notice { id: "04l000000000002AAA", record: "006000000000001AAA", fields }]);
+    assert!(process.post("/om/orders", body).await.unwrap().is_ack());
+    let lanes = "and 1 delivery waits behind (`omgate lanes list --system erp`)";
+    process.admin_until("/api/v1/status", PATIENCE, |status| is_told(status, lanes)).await;
+    let says = |why: &Value| why["text"].as_str().is_some_and(|text| text.contains(QUOTED));
+    process.admin_until("/api/v1/deliveries?state=waiting", PATIENCE, |found| says(&found[0]["why"])).await;
+    process.admin_until("/api/v1/lanes", PATIENCE, |found| says(&found[0]["head"]["why"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_refused_without_a_word_of_it() {
+    let process = started(&configuration("", "OrderNumber = \"record.Name\"\nCurrency = \"'EUR'\"", "")).await;
+    let broken = [
+        "<sf:Name>Lehmann &KontoDE89370400440532013000;</sf:Name>",
+        "<sf:Name>Lehmann & Soehne KontoDE89; x</sf:Name>",
+        "<KontoDE89!geheim=\"x\"/>",
+        "<sf:Konto><sf:KontoDE89></sf:Konto>",
+        "<Konto:DE89/>",
+    ];
+    for fields in broken {
+        let body = envelope(&[Notice { id: "04l000000000009AAA", record: "006000000000009AAA", fields }]);
+        let answer = process.post("/om/orders", body).await.unwrap();
+        assert_eq!(answer.status, 500);
+    }
+    let strange = envelope(&[Notice { id: "04l000000000009AAA", record: "006000000000009AAA", fields: "" }]);
+    let strange = strange.replace("00D24000000abcdEAA", "Lehmann:KontoDE89");
+    assert_eq!(process.post("/om/orders", strange).await.unwrap().status, 500);
+    let all = broken.len() + 1;
+    let refused =
+        process.admin_until("/api/v1/refused", PATIENCE, |found| found.as_array().unwrap().len() == all).await;
+    let mut told: Vec<String> = refused.as_array().unwrap().iter().map(|post| post["reason"].to_string()).collect();
+    assert!(told.iter().skip(1).all(|reason| reason.contains("not well-formed XML at line ")), "{told:?}");
+    told.extend([shown(&process, "/api/v1/status").await, shown(&process, "/api/v1/alarms").await, process.log()]);
+    for told in told {
+        assert!(!told.contains("Konto") && !told.contains("Lehmann"), "{told}");
+    }
 }

@@ -106,7 +106,7 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     // Those who see, and those who compose.
-    ("telemetry", &["clock"]),
+    ("telemetry", &["clock", "issue"]),
     (
         "config",
         &[

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cli::moment;
+use crate::cli::{moment, number};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 
@@ -44,10 +44,10 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "TIME", value_parser = moment::to)]
     changed_until: Option<Timestamp>,
     /// With so many attempts at least.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = number::count)]
     attempts: Option<u32>,
     /// Whose last attempt was answered with this HTTP status.
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = number::status)]
     status: Option<u16>,
     /// Whose reason holds this text.
     #[arg(long)]

@@ -36,8 +36,9 @@ pub(super) fn text(report: &Value, new: &str) -> String {
         }
     }
     let _ = match count("differ") {
-        0 => writeln!(text, "\nnothing would be another than it is"),
-        count => writeln!(text, "\nof {count} notifications something would be another than it is"),
+        0 => writeln!(text, "\nnothing would come out otherwise"),
+        1 => writeln!(text, "\n1 notification would come out otherwise"),
+        count => writeln!(text, "\n{count} notifications would come out otherwise"),
     };
     text
 }

@@ -42,7 +42,8 @@ pub(super) fn of(error: &rusqlite::Error) -> String {
             "the database file is not where it was opened: it was moved, removed or replaced; put it back, or stop \
              omgate before another file takes its place"
         }
-        Some(ErrorCode::DiskFull) => "the disk is full",
+        // Whatever its code: there is nothing more to find out.
+        Some(ErrorCode::DiskFull) => return "the disk is full".to_owned(),
         Some(ErrorCode::ReadOnly) => "the database cannot be written: the file or its file system is read-only",
         Some(ErrorCode::SystemIoFailure) => "the disk failed to read or write",
         Some(ErrorCode::OutOfMemory) => "there is no memory left",

@@ -116,6 +116,9 @@ async fn no_page_and_no_answer_shows_what_a_role_may_not_see() {
             // What was asked for stands in the address, and so in its own page.
             if !may && address.contains(PAYLOAD) {
                 let told = house.get(&address, &cookie).await;
+                if address.contains("?text=") {
+                    assert!(told.status == 403 && told.text.contains("payload"), "{role:?} {address}: {}", told.text);
+                }
                 let told = told.text.replace(&address, "").replace(&format!("{PAYLOAD:?}"), "");
                 assert!(!told.contains(PAYLOAD) || address.contains("/lanes/"), "{role:?} {address}: {told}");
                 continue;

@@ -408,6 +408,7 @@ async fn readyz(world: &World) -> (u16, String) {
         jobs: admin::Jobs::default(),
         unwritten: admin::Unwritten::default(),
         issues: admin::FoundIssues::default(),
+        failing: admin::FoundFailing::default(),
         proposals: admin::Proposals::default(),
         plan: Box::new(|_| Ok(Vec::new())),
         takes: Box::new(|_, _| None),
