@@ -64,6 +64,7 @@ mod unended;
 mod unwritten;
 mod views;
 mod ui;
+mod way;
 pub mod what_if;
 pub mod workbench;
 

@@ -39,6 +39,7 @@ pub mod status;
 pub mod store;
 pub mod stub;
 pub mod systems;
+pub mod table;
 pub mod test;
 pub mod token;
 pub mod top;

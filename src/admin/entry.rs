@@ -20,6 +20,7 @@ use crate::admin::access::{self, Caller, Need, Who};
 use crate::admin::oidc::{ASKED_MAX, Away, People, Provider};
 use crate::admin::session::{Found, Sessions};
 use crate::admin::throttle::{Notes, Throttle};
+use crate::admin::way::Way;
 use crate::admin::{Admin, api, token};
 use crate::store::By;
 
@@ -27,6 +28,9 @@ use crate::store::By;
 const CHECKS_MAX: usize = 2;
 /// Nobody waits longer for that.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The header by which a script says that it asks for a part of the page that it is on.
+const PART: HeaderName = HeaderName::from_static("hx-request");
 
 /// How often the use of a token is written down.
 const USE_NOTED_EVERY: Duration = Duration::from_secs(60);
@@ -266,11 +270,14 @@ async fn identify(admin: &Admin, request: &ServiceRequest, need: Need) -> Result
     Ok(if entry.is_open() { Caller::machine() } else { Caller::default() })
 }
 
-/// A page sends people to where they log in, the API says so.
+/// A page sends people to where they log in, and back from there; the API says so.
 fn ask_to_log_in(request: &ServiceRequest) -> HttpResponse {
     let is_page = !request.path().starts_with("/api/") && request.path() != "/metrics";
-    if is_page {
-        return HttpResponse::SeeOther().insert_header((LOCATION, "/login")).finish();
+    // A script that follows what happens would take the login for a part of its page.
+    let is_part = request.headers().contains_key(PART);
+    if is_page && !is_part {
+        let way = if request.method().is_safe() { Way::to(request.uri()) } else { Way::default() };
+        return HttpResponse::SeeOther().insert_header((LOCATION, way.by("/login"))).finish();
     }
     unauthorized(
         "this needs a login at the page, or a token in the Authorization header (--token or OMGATE_TOKEN for commands)",

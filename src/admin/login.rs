@@ -11,6 +11,7 @@ use crate::account;
 use crate::admin::access::{Caller, Who};
 use crate::admin::entry::{self, Attempt};
 use crate::admin::session::{AGE_MAX, Holder};
+use crate::admin::way::Way;
 use crate::admin::{Admin, ui};
 use crate::store::By;
 
@@ -25,6 +26,9 @@ pub(super) struct Login {
     name: String,
     password: String,
     form: String,
+    /// Where to go then.
+    #[serde(default)]
+    to: String,
 }
 
 /// What the form to log out holds.
@@ -39,20 +43,24 @@ struct LoginPage<'a> {
     fault: &'a str,
     /// Where others vouch for people.
     provider: Option<String>,
+    /// Where one logs in there.
+    at_provider: String,
     has_accounts: bool,
+    to: &'a str,
     form: &'a str,
     style: String,
 }
 
 /// The page.
-pub(super) async fn page(admin: web::Data<Admin>, caller: Caller) -> HttpResponse {
+pub(super) async fn page(admin: web::Data<Admin>, request: HttpRequest, caller: Caller) -> HttpResponse {
+    let way = Way::asked(&request);
     if admin.entry.is_open() || caller.who != Who::Nobody {
-        return see("/").finish();
+        return see(way.as_str()).finish();
     }
-    show(&admin, StatusCode::OK, "")
+    show(&admin, StatusCode::OK, "", &way)
 }
 
-pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpResponse {
+pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str, way: &Way) -> HttpResponse {
     let Ok(form) = account::secret() else { return HttpResponse::ServiceUnavailable().finish() };
     let provider = admin.entry.provider().map(|provider| {
         let place = provider.issuer().split("://").nth(1).unwrap_or_default();
@@ -61,7 +69,9 @@ pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpRespon
     let page = LoginPage {
         fault,
         provider,
+        at_provider: way.by("/login/oidc"),
         has_accounts: admin.entry.has_accounts(),
+        to: way.as_str(),
         form: &form,
         style: ui::assets::address("style.css"),
     };
@@ -72,7 +82,7 @@ pub(super) fn show(admin: &Admin, status: StatusCode, fault: &str) -> HttpRespon
     response
 }
 
-fn see(place: &'static str) -> HttpResponseBuilder {
+fn see(place: &str) -> HttpResponseBuilder {
     let mut response = HttpResponse::SeeOther();
     response.insert_header((LOCATION, place));
     response
@@ -81,16 +91,18 @@ fn see(place: &'static str) -> HttpResponseBuilder {
 /// Logs somebody in.
 pub(super) async fn login(admin: web::Data<Admin>, request: HttpRequest, login: web::Form<Login>) -> HttpResponse {
     let entry = &admin.entry;
+    let Login { name, password, form, to } = login.into_inner();
+    let way = Way::of(&to);
     if entry.is_open() {
-        return see("/").finish();
+        return see(way.as_str()).finish();
     }
-    let Login { name, password, form } = login.into_inner();
     let is_ours = entry.cookie_of(request.headers(), FORM).is_some_and(|cookie| equal(cookie, &form));
     if !is_ours {
         return show(
             &admin,
             StatusCode::FORBIDDEN,
             "The form was not made for this browser, or is too old. Try again.",
+            &way,
         );
     }
     let address = entry::address_of(&request);
@@ -98,28 +110,31 @@ pub(super) async fn login(admin: web::Data<Admin>, request: HttpRequest, login: 
         Attempt::Known(account) => {
             let holder = Holder::Account(account.clone());
             let Ok(begun) = entry.sessions.begin(holder, admin.clock.monotonic()) else {
-                return show(&admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.");
+                return show(&admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.", &way);
             };
             let by = By::new(format!("account {}", account.name), "");
             admin.audit(by, "login", ("account", &account.name), 1, &format!("done, from {address}")).await;
-            let mut response = see("/");
+            let mut response = see(way.as_str());
             response.append_header((SET_COOKIE, entry.cookie(SESSION, &begun.cookie, Some(AGE_MAX))));
             response.append_header((SET_COOKIE, entry.cookie(FORM, "", Some(std::time::Duration::ZERO))));
             response.finish()
         }
         Attempt::Wrong => {
             entry::refused(&admin, Some(address), "account", &entry.shown_name(&name)).await;
-            show(&admin, StatusCode::UNAUTHORIZED, "Name or password is wrong.")
+            show(&admin, StatusCode::UNAUTHORIZED, "Name or password is wrong.", &way)
         }
         Attempt::Wait(wait) => {
             entry::refused(&admin, Some(address), "account", &entry.shown_name(&name)).await;
             let seconds = wait.as_secs() + 1;
             let fault = format!("Too many attempts failed. Try again in {} minutes.", seconds.div_ceil(60));
-            let mut response = show(&admin, StatusCode::TOO_MANY_REQUESTS, &fault);
+            let mut response = show(&admin, StatusCode::TOO_MANY_REQUESTS, &fault, &way);
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
             response
         }
-        Attempt::Busy => show(&admin, StatusCode::SERVICE_UNAVAILABLE, "Too many log in at this moment. Try again."),
+        Attempt::Busy => {
+            let fault = "Too many log in at this moment. Try again.";
+            show(&admin, StatusCode::SERVICE_UNAVAILABLE, fault, &way)
+        }
     }
 }
 
@@ -133,7 +148,8 @@ pub(super) async fn logout(
     let entry = &admin.entry;
     let is_ours = caller.form.as_deref().is_some_and(|form| equal(form, &logout.form));
     if !is_ours {
-        return show(&admin, StatusCode::FORBIDDEN, "The form was not made for this session. Log in first.");
+        let fault = "The form was not made for this session. Log in first.";
+        return show(&admin, StatusCode::FORBIDDEN, fault, &Way::default());
     }
     if let Some(cookie) = entry.cookie_of(request.headers(), SESSION) {
         entry.sessions.end(cookie);

@@ -23,6 +23,7 @@ use crate::admin::entry;
 use crate::admin::login;
 use crate::admin::session::{AGE_MAX, Holder};
 use crate::admin::throttle::network;
+use crate::admin::way::Way;
 use crate::admin::{Admin, api, ui};
 use crate::login::{LoginError, Person, Secrets};
 use crate::store::By;
@@ -89,6 +90,8 @@ struct Gone {
     browser: [u8; 32],
     network: IpAddr,
     secrets: Secrets,
+    /// Where to go then.
+    way: Way,
     since: Duration,
 }
 
@@ -98,7 +101,7 @@ impl Away {
     }
 
     /// Remembers one.
-    fn begin(&self, secrets: Secrets, cookie: &str, address: IpAddr, now: Duration) {
+    fn begin(&self, (secrets, way): (Secrets, Way), cookie: &str, address: IpAddr, now: Duration) {
         let network = network(address);
         let mut all = self.all();
         all.retain(|_, gone| gone.lasts(now));
@@ -109,14 +112,14 @@ impl Away {
             forget(&mut all, |_| true);
         }
         let browser = account::fingerprint(cookie);
-        all.insert(account::fingerprint(&secrets.state), Gone { browser, network, secrets, since: now });
+        all.insert(account::fingerprint(&secrets.state), Gone { browser, network, secrets, way, since: now });
     }
 
     /// The one that comes back, once: whatever becomes of it, its state is of no use any more.
-    fn take(&self, state: &str, cookie: &str, now: Duration) -> Option<Secrets> {
+    fn take(&self, state: &str, cookie: &str, now: Duration) -> Option<(Secrets, Way)> {
         let gone = self.all().remove(&account::fingerprint(state))?;
         let is_same = verify_slices_are_equal(&gone.browser, &account::fingerprint(cookie)).is_ok();
-        (is_same && gone.lasts(now)).then_some(gone.secrets)
+        (is_same && gone.lasts(now)).then_some((gone.secrets, gone.way))
     }
 }
 
@@ -137,16 +140,18 @@ fn forget(all: &mut HashMap<[u8; 32], Gone>, among: impl Fn(&Gone) -> bool) {
 pub(super) async fn begin(admin: web::Data<Admin>, request: HttpRequest) -> HttpResponse {
     let entry = &admin.entry;
     let Some(provider) = entry.provider() else { return none() };
+    let way = Way::asked(&request);
     let made = || Ok::<_, String>((account::secret()?, account::secret()?, account::secret()?, account::secret()?));
     let Ok((state, nonce, verifier, cookie)) = made() else {
-        return login::show(&admin, StatusCode::SERVICE_UNAVAILABLE, "The machine gives no random numbers. Try again.");
+        let fault = "The machine gives no random numbers. Try again.";
+        return login::show(&admin, StatusCode::SERVICE_UNAVAILABLE, fault, &way);
     };
     let secrets = Secrets { state, nonce, verifier };
     let place = match provider.address(&secrets).await {
         Ok(place) => place,
-        Err(error) => return Failed::Login(error).answer(&admin, None).await,
+        Err(error) => return Failed::Login(error).answer(&admin, None, &way).await,
     };
-    entry.away.begin(secrets, &cookie, entry::address_of(&request), admin.clock.monotonic());
+    entry.away.begin((secrets, way), &cookie, entry::address_of(&request), admin.clock.monotonic());
     HttpResponse::SeeOther()
         .insert_header((LOCATION, place))
         .insert_header((SET_COOKIE, entry.lax_cookie(COOKIE, &cookie, AWAY_MAX)))
@@ -183,25 +188,33 @@ pub(super) async fn back(
     if let Err(wait) = entry.throttle.begin_from(address, now) {
         let seconds = wait.as_secs() + 1;
         let fault = format!("Too many attempts failed. Try again in {} minutes.", seconds.div_ceil(60));
-        let mut response = login::show(&admin, StatusCode::TOO_MANY_REQUESTS, &fault);
+        let mut response = login::show(&admin, StatusCode::TOO_MANY_REQUESTS, &fault, &Way::default());
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
         return response;
     }
     let cookie = entry.cookie_of(request.headers(), COOKIE).unwrap_or_default();
+    let mut way = Way::default();
     let found = match query {
-        Ok(query) => known(&admin, &*provider, query.into_inner(), cookie).await,
+        Ok(query) => {
+            let back = query.into_inner();
+            let gone = entry.away.take(&back.state, cookie, now).map(|(secrets, wanted)| {
+                way = wanted;
+                secrets
+            });
+            known(&admin, &*provider, back, gone).await
+        }
         Err(_) => Err(LoginError::Refused("what came back from the provider cannot be read".to_owned()).into()),
     };
     let mut response = match found {
         Ok((name, rights)) => {
             entry.throttle.forgive_from(address);
-            come_in(&admin, &*provider, (name, rights), address).await
+            come_in(&admin, &*provider, (name, rights), (address, &way)).await
         }
         Err(failed) => {
             if matches!(failed, Failed::Login(LoginError::Unavailable(_))) {
                 entry.throttle.forgive_from(address);
             }
-            failed.answer(&admin, Some(address)).await
+            failed.answer(&admin, Some(address), &way).await
         }
     };
     if let Ok(over) = HeaderValue::from_str(&entry.lax_cookie(COOKIE, "", Duration::ZERO)) {
@@ -211,11 +224,16 @@ pub(super) async fn back(
 }
 
 /// Who it is that came back, and what they may do.
-async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str) -> Result<(String, Rights), Failed> {
-    let Back { state, code, error, error_description, iss } = back;
+async fn known(
+    admin: &Admin,
+    provider: &dyn Provider,
+    back: Back,
+    gone: Option<Secrets>,
+) -> Result<(String, Rights), Failed> {
+    let Back { code, error, error_description, iss, .. } = back;
     let entry = &admin.entry;
     let refused = |reason: &str| Err(LoginError::Refused(reason.to_owned()).into());
-    let Some(secrets) = entry.away.take(&state, cookie, admin.clock.monotonic()) else {
+    let Some(secrets) = gone else {
         return refused(
             "this login was not begun in this browser, was used already, or took longer than 10 minutes; log in again",
         );
@@ -242,6 +260,7 @@ async fn known(admin: &Admin, provider: &dyn Provider, back: Back, cookie: &str)
 #[template(path = "welcome.html")]
 struct Welcome<'a> {
     name: &'a str,
+    to: &'a str,
     style: String,
 }
 
@@ -250,19 +269,22 @@ async fn come_in(
     admin: &Admin,
     provider: &dyn Provider,
     (name, rights): (String, Rights),
-    address: IpAddr,
+    (address, way): (IpAddr, &Way),
 ) -> HttpResponse {
     let entry = &admin.entry;
     let words = rights.words().join(", ");
     let holder = Holder::Person { name: name.clone(), rights, terms: provider.terms() };
     let Ok(begun) = entry.sessions.begin(holder, admin.clock.monotonic()) else {
-        return login::show(admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.");
+        return login::show(admin, StatusCode::SERVICE_UNAVAILABLE, "No session can be begun now. Try again.", way);
     };
     let by = By::new(format!("oidc {name}"), "");
     admin.audit(by, "login", ("oidc", &name), 1, &format!("done, from {address}; may {words}")).await;
-    let mut response = ui::html(StatusCode::OK, &Welcome { name: &name, style: ui::assets::address("style.css") });
+    let to = way.as_str();
+    let mut response = ui::html(StatusCode::OK, &Welcome { name: &name, to, style: ui::assets::address("style.css") });
     // From a page of our own: what leads here comes from another site, and to that no cookie of a session is sent.
-    response.headers_mut().insert(HeaderName::from_static("refresh"), HeaderValue::from_static("0; url=/"));
+    if let Ok(on) = HeaderValue::try_from(format!("0; url={to}")) {
+        response.headers_mut().insert(HeaderName::from_static("refresh"), on);
+    }
     if let Ok(cookie) = HeaderValue::from_str(&entry.cookie("session", &begun.cookie, Some(AGE_MAX))) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -271,7 +293,7 @@ async fn come_in(
 
 impl Failed {
     /// The page that says so; written into the audit log where somebody came back.
-    async fn answer(self, admin: &Admin, address: Option<IpAddr>) -> HttpResponse {
+    async fn answer(self, admin: &Admin, address: Option<IpAddr>, way: &Way) -> HttpResponse {
         let (status, name, reason) = match self {
             Self::Login(LoginError::Unavailable(reason)) => (StatusCode::SERVICE_UNAVAILABLE, None, reason),
             Self::Login(LoginError::Refused(reason)) => (StatusCode::FORBIDDEN, None, reason),
@@ -288,7 +310,7 @@ impl Failed {
         } else {
             tracing::warn!(reason, "nobody can log in by way of the provider");
         }
-        login::show(admin, status, &format!("Not logged in: {reason}."))
+        login::show(admin, status, &format!("Not logged in: {reason}."), way)
     }
 }
 
@@ -311,9 +333,12 @@ mod tests {
     #[test]
     fn whoever_comes_back_is_known_once_in_the_same_browser_and_not_too_late() {
         let away = Away::default();
-        let begin = |state: &str| away.begin(secrets(state), "cookie", address(1), minutes(0));
+        let begin = |state: &str| {
+            away.begin((secrets(state), Way::of(&format!("/find?q={state}"))), "cookie", address(1), minutes(0));
+        };
         begin("one");
-        assert!(away.take("one", "cookie", minutes(9)).is_some());
+        let (_, way) = away.take("one", "cookie", minutes(9)).unwrap();
+        assert_eq!(way.as_str(), "/find?q=one");
         assert!(away.take("one", "cookie", minutes(9)).is_none(), "once");
         begin("two");
         assert!(away.take("two", "another", minutes(0)).is_none(), "another browser");
@@ -327,12 +352,17 @@ mod tests {
     fn no_more_are_remembered_than_the_bounds() {
         let away = Away::default();
         for number in 0..OF_NETWORK_MAX + 10 {
-            away.begin(secrets(&format!("s{number}")), "cookie", address(1), Duration::from_millis(number as u64));
+            away.begin(
+                (secrets(&format!("s{number}")), Way::default()),
+                "cookie",
+                address(1),
+                Duration::from_millis(number as u64),
+            );
         }
         assert_eq!(away.all().len(), OF_NETWORK_MAX);
         assert!(away.take("s9", "cookie", minutes(1)).is_none() && away.take("s10", "cookie", minutes(1)).is_some());
         for number in 0..2_000 {
-            away.begin(secrets(&format!("t{number}")), "cookie", address(2 + number), minutes(1));
+            away.begin((secrets(&format!("t{number}")), Way::default()), "cookie", address(2 + number), minutes(1));
         }
         assert_eq!(away.all().len(), AWAY_COUNT_MAX);
     }

@@ -66,7 +66,7 @@ fn list(found: &Value) {
         print::line("no alarm stands");
     } else {
         let columns = [("alarm", "/alarm"), ("subject", "/subject"), ("since", "/since"), ("message", "/message")];
-        print::list(&Value::from(alarms), &columns);
+        print::list_whole(&Value::from(alarms), &columns);
     }
     let channels = each("channels");
     if channels.is_empty() {
@@ -80,7 +80,7 @@ fn list(found: &Value) {
         ("waiting", "/waiting"),
         ("error", "/error"),
     ];
-    print::list(&Value::from(channels), &columns);
+    print::list_whole(&Value::from(channels), &columns);
 }
 
 fn tried(done: &Value, dry_run: bool, quiet: bool) -> anyhow::Result<ExitCode> {

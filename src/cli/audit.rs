@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
-use comfy_table::ColumnConstraint;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -111,13 +110,7 @@ async fn list(client: &Client, list: ListArgs) -> anyhow::Result<ExitCode> {
         print::json(&found);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = print::table(&["entry", "at", "who", "did", "to", "many", "reason", "result"]);
-    // Numbers, moments and verbs stay whole; what people say takes the room that is left.
-    for column in [0, 1, 3] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-    }
+    let mut table = print::table(&["entry", "at", "who", "did", "to", "many", "reason", "result"]).of_lines();
     for entry in found.as_array().into_iter().flatten() {
         let cell = |key: &str| print::cell(entry.get(key));
         let object = format!("{} {}", cell("object"), cell("object_id"));

@@ -261,7 +261,7 @@ async fn show(client: &Client, id: i64, unmask: &UnmaskArgs, json: bool) -> anyh
         print::line(&format!("{:<17} {stands_for}", "stands for"));
     }
     let attempts = found.get("attempts").cloned().unwrap_or_default();
-    print::list(
+    print::list_whole(
         &attempts,
         &[
             ("attempt", "/number"),

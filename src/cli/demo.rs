@@ -323,7 +323,7 @@ impl Screen {
                 [counts.routed, counts.waiting, counts.blocked, counts.in_flight, counts.delivered, counts.dead];
             table.add_row(std::iter::once(name.to_owned()).chain(counts.iter().map(ToString::to_string)));
         }
-        let text = table.to_string();
+        let text = print::drawn(&table);
         if text == self.last {
             return;
         }

@@ -214,7 +214,7 @@ async fn test(client: &Client, name: &str, change: &ChangeArgs) -> anyhow::Resul
         print::json(&found);
     } else {
         let columns = [("is", "/level"), ("looked at", "/check"), ("found", "/found"), ("to do", "/advice")];
-        print::list(found.get("findings").unwrap_or(&Value::Null), &columns);
+        print::list_whole(found.get("findings").unwrap_or(&Value::Null), &columns);
     }
     let is_well = found.get("ok").and_then(Value::as_bool) == Some(true);
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })

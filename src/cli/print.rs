@@ -1,10 +1,10 @@
 //! How commands print: tables for people, JSON for scripts.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
 
+use crate::cli::table::{self, Table};
 use crate::clock::Timestamp;
 
 /// Prints text and a line end; a closed pipe is no error.
@@ -31,36 +31,45 @@ pub fn json(value: &Value) {
 /// A table with these heads.
 #[must_use]
 pub fn table(heads: &[&str]) -> Table {
-    let mut table = Table::new();
-    let style = if io::stdout().is_terminal() { presets::UTF8_BORDERS_ONLY } else { presets::NOTHING };
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(heads.to_vec());
-    table
+    Table::new(heads)
 }
 
-/// Prints a table.
+/// Prints a table; on a terminal in the room that it has.
 pub fn rows(table: &Table) {
-    line(&drawn(table));
+    let Some(room) = table::room() else { return line(&drawn(table)) };
+    let (text, missing) = table.within(room.columns);
+    line(&text);
+    if !missing.is_empty() {
+        note(&format!("no room for: {}; a wider terminal shows it", missing.join(", ")));
+    }
 }
 
 /// A table as it is printed. Where nobody looks at it on a terminal it has no frame, and no line is longer than what it says.
 #[must_use]
 pub fn drawn(table: &Table) -> String {
-    let whole = table.to_string();
-    if io::stdout().is_terminal() {
-        return whole;
+    match table::room() {
+        Some(room) => table.within(room.columns).0,
+        None => table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n"),
     }
-    whole.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints a list of objects as a table with the given columns (heading, JSON pointer).
+/// Prints a list of objects as a table with the given columns (heading, JSON pointer); on a terminal each is a line.
 pub fn list(value: &Value, columns: &[(&str, &str)]) {
+    rows(&listed(value, columns).of_lines());
+}
+
+/// The same, of which each is said whole: nothing else says it.
+pub fn list_whole(value: &Value, columns: &[(&str, &str)]) {
+    rows(&listed(value, columns));
+}
+
+fn listed(value: &Value, columns: &[(&str, &str)]) -> Table {
     let heads: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
     let mut table = table(&heads);
     for row in value.as_array().into_iter().flatten() {
         table.add_row(columns.iter().map(|(_, pointer)| cell(row.pointer(pointer))));
     }
-    rows(&table);
+    table
 }
 
 /// Says the state of each object of a list as people do.

@@ -121,7 +121,7 @@ fn accounts(ledger: &Value) {
     let mut heads = vec!["destination"];
     let words: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
     heads.extend(words.iter().map(String::as_str));
-    let mut table = print::table(&heads);
+    let mut table = print::table(&heads).of_lines();
     let each = ledger.get("destinations").and_then(Value::as_object).into_iter().flatten();
     let rows = each.map(|(name, counts)| (name.as_str(), Some(counts))).chain(std::iter::once(("all", all)));
     for (name, counts) in rows {

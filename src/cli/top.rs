@@ -1,6 +1,5 @@
 //! `omgate top`: what comes in and goes out a second, by source and destination, drawn anew until it is interrupted.
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::client::AdminArgs;
 use crate::cli::print;
+use crate::cli::table::{self, Room, Table};
 
 /// Arguments of `top`.
 #[derive(Debug, clap::Args)]
@@ -49,34 +49,80 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             break;
         }
         let (now, status) = look().await?;
-        let picture = picture(&before, &now, &status);
-        let clear = if std::io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-        print::line(&format!("{clear}{picture}"));
+        let picture = Picture::of(&before, &now, &status);
+        match table::room() {
+            Some(room) => print::line(&format!("\u{1b}[H\u{1b}[2J{}", picture.within(room))),
+            None => print::line(&picture.whole()),
+        }
         before = now;
         left -= 1;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn picture(before: &Seen, now: &Seen, status: &Value) -> String {
-    let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
-    let mut text = String::new();
-    for need in status.get("needs").and_then(Value::as_array).into_iter().flatten() {
-        let (what, hint) = (print::cell(need.get("text")), print::cell(need.get("hint")));
-        text.push_str(format!("! {what} {hint}").trim_end());
-        text.push('\n');
+/// What is drawn.
+struct Picture {
+    needs: Vec<String>,
+    sources: Table,
+    destinations: Table,
+}
+
+/// Frames and heads of two tables, and the line in which the cursor stands.
+const LINES_AROUND: usize = 9;
+
+impl Picture {
+    fn of(before: &Seen, now: &Seen, status: &Value) -> Self {
+        let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
+        let needs = status.get("needs").and_then(Value::as_array).into_iter().flatten().map(|need| {
+            let (what, hint) = (print::cell(need.get("text")), print::cell(need.get("hint")));
+            format!("! {what} {hint}").trim_end().to_owned()
+        });
+        Self {
+            needs: needs.collect(),
+            sources: sources(before, now, seconds),
+            destinations: destinations(before, now, seconds),
+        }
     }
-    let mut table = print::table(&["source", "in/s", "received", "last envelope"]);
+
+    /// All of it, for a file or a program.
+    fn whole(&self) -> String {
+        let needs: String = self.needs.iter().map(|need| format!("{need}\n")).collect();
+        format!("{needs}{}\n{}", self.sources, self.destinations)
+    }
+
+    /// So much as a terminal shows at once.
+    fn within(mut self, room: Room) -> String {
+        let rows = room.lines.saturating_sub(LINES_AROUND).max(3);
+        let needs = self.needs.len().min((rows / 3).max(1));
+        let left = rows - needs;
+        let sources = self.sources.len().min((left / 3).max(1));
+        let destinations = self.destinations.len().min(left.saturating_sub(sources).max(1));
+        self.destinations.shorten(destinations);
+        self.sources.shorten(left.saturating_sub(destinations));
+        let more = self.needs.len() - needs;
+        if more > 0 {
+            self.needs.truncate(needs.saturating_sub(1));
+            self.needs.push(format!("! … {} more", more + 1));
+        }
+        let needs: String = self.needs.iter().map(|need| format!("{}\n", table::cut(need, room.columns))).collect();
+        format!("{needs}{}\n{}", self.sources.within(room.columns).0, self.destinations.within(room.columns).0)
+    }
+}
+
+fn sources(before: &Seen, now: &Seen, seconds: f64) -> Table {
+    let mut table = print::table(&["source", "in/s", "received", "last envelope"]).of_lines();
     for (one, old) in pairs(&now.sources, &before.sources) {
         let rate = rate(one, old, "/counts/received", seconds);
         let (name, count) = (print::cell(one.get("name")), print::cell(one.pointer("/counts/received")));
         table.add_row([name, rate, count, print::cell(one.get("last_envelope"))]);
     }
-    text.push_str(&table.to_string());
-    text.push('\n');
+    table
+}
+
+fn destinations(before: &Seen, now: &Seen, seconds: f64) -> Table {
     let heads =
         ["destination", "is", "out/s", "dead/s", "waiting", "blocked", "in flight", "held", "dead", "oldest waiting"];
-    let mut table = print::table(&heads);
+    let mut table = print::table(&heads).of_lines();
     for (one, old) in pairs(&now.destinations, &before.destinations) {
         let cell = |pointer: &str| print::cell(one.pointer(pointer));
         let code = one.pointer("/standing/why/code").map(print::word).unwrap_or_default();
@@ -93,8 +139,7 @@ fn picture(before: &Seen, now: &Seen, status: &Value) -> String {
             cell("/oldest_unsettled"),
         ]);
     }
-    text.push_str(&table.to_string());
-    text
+    table
 }
 
 /// Each of a list with what it was before.
@@ -119,6 +164,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_picture_has_room_in_its_terminal() {
+        let names: Vec<Value> = (1..=30).map(|n| json!({"name": format!("destination-{n}"), "counts": {}})).collect();
+        let seen = || Seen { at: Instant::now(), sources: json!(names), destinations: json!(names) };
+        let needs: Vec<Value> =
+            (0..12).map(|_| json!({"text": "erp is paused since yesterday", "hint": "why?"})).collect();
+        let status = json!({"needs": needs});
+        for (columns, lines) in [(40, 12), (80, 24), (120, 40), (200, 200)] {
+            let picture = Picture::of(&seen(), &seen(), &status).within(Room { columns, lines });
+            assert!(picture.lines().count() < lines, "{columns}x{lines}: {picture}");
+            assert!(picture.lines().all(|line| line.chars().count() <= columns), "{columns}x{lines}: {picture}");
+            assert!(picture.contains("destination") && picture.contains("open") || lines == 12, "{picture}");
+            assert_eq!(picture.contains("… "), lines < 200, "{columns}x{lines}: {picture}");
+        }
+        let whole = Picture::of(&seen(), &seen(), &status).whole();
+        assert!(whole.contains("destination-30") && !whole.contains('…'), "{whole}");
+    }
 
     #[test]
     fn a_rate_is_what_was_added_in_the_time_between() {

@@ -417,6 +417,34 @@ async fn a_session_is_a_cookie_of_this_host_alone_and_ends_with_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_leads_back_to_what_was_wanted_and_to_no_other_host() {
+    let house = House::open().await;
+    let led = house.get("/deliveries?state=dead&text=a%20b", "").await;
+    let login = led.headers[LOCATION].to_str().unwrap().to_owned();
+    assert_eq!((led.status, login.as_str()), (303, "/login?to=%2Fdeliveries%3Fstate%3Ddead%26text%3Da%2520b"));
+    assert_eq!(house.get("/", "").await.headers[LOCATION], "/login");
+    let page = house.get(&login, "").await.text;
+    assert!(page.contains("name=\"to\" value=\"/deliveries?state=dead&#38;text=a%20b\""), "{page}");
+    for (to, place) in [
+        ("/deliveries?state=dead", "/deliveries?state=dead"),
+        ("", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("/\n//evil.example", "/"),
+        ("/deliveries/1?unmask=true&reason=x", "/deliveries/1"),
+    ] {
+        let (cookie, form) = house.form().await;
+        let fields = [("name", "viewer"), ("password", PASSWORD), ("form", &form), ("to", to)];
+        let told = house.send(house.http.post(house.url("/login")).header("Cookie", cookie).form(&fields)).await;
+        assert_eq!((told.status, told.headers[LOCATION].to_str().unwrap()), (303, place), "{to:?}");
+    }
+    // A part of a page is not the login.
+    let part = house.send(house.http.get(house.url("/deliveries")).header("HX-Request", "true")).await;
+    assert_eq!((part.status, part.headers.contains_key(LOCATION)), (401, false), "{part:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_or_a_call_of_another_site_changes_nothing() {
     let house = House::open().await;
     let session = house.session("admin").await;

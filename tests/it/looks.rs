@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::Process;
 use crate::pages::{FINE, busy, post};
 
 fn said(output: &Output) -> String {
@@ -123,4 +124,41 @@ async fn what_happens_is_followed_while_it_happens() {
     assert!(written.status.success(), "{}", said(&written));
     let page = std::fs::read_to_string(pages.join("omgate-deliveries.1")).unwrap();
     assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
+}
+
+/// What a command says on a terminal of that size; none where there is nothing to make one with.
+fn on_a_terminal(process: &Process, columns: usize, lines: usize, words: &str) -> Option<String> {
+    let program = env!("CARGO_BIN_EXE_omgate");
+    let config = process.config();
+    let limit = "timeout --preserve-status 4";
+    let line =
+        format!("stty cols {columns} rows {lines}; exec {limit} {program} {words} --config {}", config.display());
+    let output = std::process::Command::new("script").args(["-qec", &line, "/dev/null"]).output().ok()?;
+    Some(said(&output).replace('\r', ""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_have_room_in_a_small_terminal_and_are_whole_where_there_is_none() {
+    let (process, _sink) = busy("").await;
+    process.until(Duration::from_secs(60), |ledger| ledger["deliveries"]["dead"].as_i64() >= Some(5)).await;
+    let lists =
+        ["deliveries list --limit 5", "dead list", "notifications list --limit 5", "status", "destinations list"];
+    let looks = lists.iter().chain(&["audit list", "top --every 1 --count 1", "destinations show billing"]);
+    for (words, (columns, lines)) in looks.flat_map(|words| [(words, (40, 14)), (words, (80, 24))]) {
+        let Some(shown) = on_a_terminal(&process, columns, lines, words) else {
+            return println!("skipped: there is no `script` to make a terminal with");
+        };
+        let table: Vec<&str> = shown.lines().filter(|line| line.starts_with(['│', '┌', '└', '╞'])).collect();
+        assert!(!table.is_empty() && table.iter().all(|line| line.chars().count() <= columns), "{words}: {shown}");
+        if words.starts_with("top") {
+            assert!(shown.lines().count() < lines, "{words} at {columns}: {shown}");
+        }
+        let is_row = |line: &&&str| line.starts_with('│');
+        if *words == lists[0] {
+            assert_eq!(table.iter().filter(is_row).count(), 1 + 5, "{words} at {columns}: a row is a line: {shown}");
+            assert!(shown.contains("no room for: ") && shown.contains("a wider terminal shows it"), "{shown}");
+        }
+    }
+    let plain = said(&process.command(&["deliveries", "list", "--limit", "5"]));
+    assert!(plain.lines().count() == 6 && plain.contains("due at") && !plain.contains(['│', '…']), "{plain}");
 }

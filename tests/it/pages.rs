@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::harness::{Arrived, Notice, Process, Sink, envelope};
 use crate::interop::servers::installed;
@@ -188,6 +189,40 @@ async fn people_log_in_and_out_in_a_browser_and_a_command_for_its_first_token() 
     let walked = tokio::task::spawn_blocking(move || command.current_dir(node).output().unwrap()).await.unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&walked.stdout), String::from_utf8_lossy(&walked.stderr));
     assert!(walked.status.success(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_says_that_the_gateway_died_or_the_session_ended_and_the_login_leads_back() {
+    const PASSWORD: &str = "correct horse battery";
+    let hash = omgate::account::hash(PASSWORD).unwrap();
+    let account = format!("[[account]]\nname = \"chief\"\npassword = \"{hash}\"\nrole = \"admin\"\n");
+    let (chromium, node) = match browser() {
+        Ok(found) => found,
+        Err(reason) => return println!("skipped: {reason}; .ci/run installs it"),
+    };
+    let (mut process, _sink) = busy(&account).await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/pages");
+    let walk = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pages/alive.mjs");
+    let mut command = tokio::process::Command::new("timeout");
+    command.args(["200", "node", walk, &format!("http://127.0.0.1:{}", process.admin), folder]).arg(chromium);
+    command.args(["chief", PASSWORD]).current_dir(node).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut orders, mut lines) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        match line.as_str() {
+            "KILL" => process.kill(),
+            "START" => process.start(&[]).await,
+            _ => {
+                said.push_str(&line);
+                said.push('\n');
+                continue;
+            }
+        }
+        orders.write_all(b"done\n").await.unwrap();
+    }
+    println!("{said}pictures are in {folder}");
+    assert!(child.wait().await.unwrap().success(), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

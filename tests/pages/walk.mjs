@@ -34,11 +34,18 @@ page.on("request", (request) => {
 const api = async (path) => (await context.request.get(`${address}/api/v1${path}`)).json();
 const open = async (path) => { await page.goto(`${address}${path}`); await page.waitForLoadState("networkidle"); };
 
+// What whoever hears a page finds the way by.
+const ORDER = ["landmark-unique", "heading-order", "empty-table-header", "region"];
+// What of a page has to be moved sideways to be seen.
+const cutOff = (within) => page.locator(`${within} .wide`).evaluateAll((boxes) => boxes.filter((box) => box.offsetParent && box.scrollWidth > box.clientWidth + 1).map((box) => box.getAttribute("aria-label")));
+const small = async (path) => { await page.setViewportSize({ width: 390, height: 844 }); await open(path); };
+const large = () => page.setViewportSize({ width: 1280, height: 900 });
+
 const look = async (name) => {
   // Evaluated by the debugger, so that the page's own policy stays as it is.
   await page.evaluate(axe);
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  const grave = found.violations.filter((one) => ["serious", "critical"].includes(one.impact));
+  const grave = found.violations.filter((one) => ["serious", "critical"].includes(one.impact) || ORDER.includes(one.id));
   check(grave.length === 0, `${name}: axe ${grave.map((one) => `${one.id}: ${one.nodes.map((node) => node.target).slice(0, 3).join(" ")}`).join("; ") || "has nothing serious"}`);
   await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
   await page.setViewportSize({ width: 390, height: 844 });
@@ -128,6 +135,66 @@ try {
   await open(`/notifications/${delivered.notification_row}`);
   check((await page.getByText("open in Salesforce").getAttribute("href")).startsWith("https://"), "message: links to Salesforce");
   check(await page.locator("nav a[aria-current]").count() === 1, "the menu says where one is");
+
+  // ---- Nothing is cut off ----
+  await open(`/notifications/${delivered.notification_row}`);
+  check((await cutOff("main")).length === 0, `message: nothing is cut off at 1280 pixels (${await cutOff("main")})`);
+  await open("/ledger?day=today");
+  check((await cutOff("main")).length === 0, `ledger: nothing is cut off at 1280 pixels (${await cutOff("main")})`);
+  await small("/destinations");
+  check((await cutOff("main")).length === 0, "destinations: at 390 pixels nothing is moved sideways");
+  for (const row of await page.locator("main tbody tr").all()) {
+    const seen = await row.locator(".state, .count").evaluateAll((all) => all.every((one) => one.getBoundingClientRect().left >= 0 && one.getBoundingClientRect().right <= window.innerWidth));
+    check(seen && await row.locator(".count").count() === 4, `destinations: at 390 pixels the state and the numbers of ${await row.locator("a").first().textContent()} are seen`);
+  }
+  await page.screenshot({ path: `${folder}/destinations-390-first.png` });
+  await small("/deliveries?destination=crm");
+  const first = await page.locator("#rows tbody tr").first().boundingBox();
+  check(first.y + 40 < 844, `deliveries: at 390 pixels the first row is on the first screen (${Math.round(first.y)})`);
+  check(await page.getByText("Filters: destination crm").isVisible() && await page.locator("select[name=state]").isHidden(), "deliveries: at 390 pixels the filters are folded, and say what they are");
+  await page.screenshot({ path: `${folder}/deliveries-390-first.png` });
+  await page.getByText("Filters: destination crm").click();
+  check(await page.locator("select[name=state]").isVisible(), "deliveries: folded filters are unfolded");
+  await large();
+  check(await page.locator("select[name=state]").isVisible() && await page.getByText("Filters: destination crm").isHidden(), "deliveries: on a large screen the filters are not folded");
+  await small("/refused");
+  await page.locator("main summary").first().evaluate((summary) => summary.append(` ${"x".repeat(120)}`));
+  check(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), "refused: a long word sticks out nowhere");
+  await large();
+
+  // ---- The charts are as wide as their boxes, and of now ----
+  const moments = Array.from({ length: 30 }, (_, index) => new Date(Date.now() - (30 - index) * 300e3).toISOString());
+  const line = (value) => moments.map(() => value);
+  let asked = 0;
+  const series = (route) => {
+    asked += 1;
+    const counts = { waiting: line(asked), dead: line(0), delivered: line(3) };
+    return route.fulfill({ json: { at: moments, sources: { a: { received: line(5) } }, destinations: { erp: counts, crm: counts }, ack_p99_ms: line(4) } });
+  };
+  await page.route("**/api/v1/series**", series);
+  for (const width of [1280, 1700, 700, 390, 1280]) {
+    await page.setViewportSize({ width, height: 900 });
+    if (width === 1280 && asked === 0) await open("/");
+    await page.locator(".uplot").nth(3).waitFor();
+    await until(`overview: at ${width} pixels no chart is cut off`, () => page.locator(".chart").evaluateAll((boxes) => {
+      const fits = boxes.map((box) => [box.clientWidth, box.querySelector(".uplot").offsetWidth]);
+      return fits.length === 4 && fits.every(([room, chart]) => Math.abs(room - chart) <= 1);
+    }));
+    if (width !== 390) await page.screenshot({ path: `${folder}/charts-${width}.png`, fullPage: true });
+  }
+  await page.unroute("**/api/v1/series**");
+  // A browser of its own, whose clock is turned on.
+  const apart = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const later = await apart.newPage();
+  await later.clock.install();
+  await later.route("**/api/v1/series**", series);
+  await later.goto(address);
+  await later.locator(".uplot").nth(3).waitFor();
+  const once = asked;
+  await later.clock.fastForward(61e3);
+  await until("overview: the charts are asked for anew each minute", async () => asked > once);
+  check(await later.locator(".uplot").count() === 4, "overview: and drawn in their places");
+  await apart.close();
 
   // ---- Filters stand in the address; a view is saved under a name ----
   await open("/deliveries");
@@ -244,7 +311,14 @@ try {
     refusesWithout: true,
     counts: /Nothing is sent to this system until then/,
     picture: "dialog-pause",
-    before: async () => { await page.getByRole("button", { name: "1 hour" }).click(); },
+    before: async () => {
+      const says = async (words) => check(await page.locator("#command-yes").textContent() === words, `the button says ${words}`);
+      await says("Pause until resumed");
+      await page.locator("#command-until").fill("2099-01-31T06:00");
+      await says("Pause until 2099-01-31 06:00");
+      await page.getByRole("button", { name: "1 hour" }).click();
+      await says("Pause for 1 hour");
+    },
   });
   const left = new Date((await api("/systems")).erp.paused.until) - Date.now();
   check(left > 3500e3 && left <= 3660e3, `a pause for an hour ends in an hour (${Math.round(left / 1000)} s)`);
@@ -278,18 +352,44 @@ try {
   check(await page.locator("#wb-result td.added").first().textContent() === "USD", "workbench: an edit is tried on what is stored");
   await look("workbench-last");
   check(await page.locator("#wb-newest button").count() > 0, "workbench: the newest of the source are offered");
+  // What it shows stands in its address, less what was pasted.
+  await page.reload();
+  await page.getByText("Against what is in force").first().waitFor();
+  check(await page.getByLabel("Expression of Currency").inputValue() === "'USD'", "workbench: a reload keeps what was edited");
+  await page.locator("#wb-when").fill("record.Name != 'x'");
+  await page.getByRole("button", { name: "Add an element" }).click();
+  await page.locator(".wb-target").fill("Customer.Name");
+  await page.locator(".wb-expression").last().fill("record.Name");
+  await page.goto(`${address}/sources`);
+  await page.goBack();
+  await page.waitForLoadState("networkidle");
+  check(await page.locator("#wb-when").inputValue() === "record.Name != 'x'" && await page.locator(".wb-target").inputValue() === "Customer.Name" && await page.locator(".wb-expression").last().inputValue() === "record.Name", "workbench: going on and back keeps what was edited");
+  await page.locator("#wb-route").selectOption("customers");
+  check(page.url().includes("route=customers") && !page.url().includes("map="), "workbench: another route stands in the address");
+  await page.goBack();
+  await page.waitForFunction(() => document.getElementById("wb-route").value === "won-orders");
+  check(await page.getByLabel("Expression of Currency").inputValue() === "'USD'", "workbench: going back leads to the route before, and to what was edited of it");
+  await page.getByText("…or paste an envelope").click();
+  await page.locator("#wb-envelope").fill("<secret>Jane</secret>");
+  check(!decodeURIComponent(page.url()).includes("Jane"), "workbench: what is pasted stands in no address");
+  await page.getByLabel("Expression of Currency").fill(`'${"x".repeat(4000)}'`);
+  check(await page.getByText("too long for an address").isVisible() && page.url().length < 400, "workbench: what is too long for an address is said to be");
+  await page.getByLabel("Expression of Currency").fill("'EUR'");
+  check(await page.locator("#wb-address").isHidden(), "workbench: and only as long as it is");
 
   // ---- The guide keeps each step in its address ----
   await open("/start");
   check(/path=%2Fom%2F[\w-]{22}/.test(page.url()), "guide: a path that nobody guesses stands in the address");
   const secret = await page.locator("[name=path]").inputValue();
   await page.locator("#source summary").click();
+  check(await page.locator("#made-source").getByText("your organization's id belongs here").isVisible() && await page.locator("#made-source").getByRole("button").count() === 0, "guide: what lacks the organization says so, and is not copied");
   await page.locator("[name=organization]").fill("00D24000000abcdEAA");
   await page.reload();
   check(await page.locator("[name=organization]").inputValue() === "00D24000000abcdEAA" && await page.locator("[name=path]").inputValue() === secret, "guide: a reload loses nothing");
   await page.locator("#source").getByRole("button", { name: "Keep this step" }).click();
   await page.waitForURL(/#destination$/);
   check((await page.locator("#snippet-source").textContent()).includes(secret), "guide: a step that is kept is written out");
+  check(await page.locator("#made-source").getByRole("button", { name: "Copy this section" }).isVisible(), "guide: what is complete is copied");
   await page.locator("[name=kind]").selectOption("rest");
   check(await page.locator("[name=operation]").isHidden() && await page.locator("[name=url]").isVisible(), "guide: a REST endpoint needs an address and no operation");
   await page.locator("[name=url]").fill("http://crm.internal/x");

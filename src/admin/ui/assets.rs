@@ -12,10 +12,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Name, kind, content.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("htmx.js", SCRIPT, include_str!("assets/htmx-2.0.11.min.js")),
     ("uplot.js", SCRIPT, include_str!("assets/uplot-1.6.32.min.js")),
     ("uplot.css", STYLE, include_str!("assets/uplot-1.6.32.min.css")),
+    ("alive.js", SCRIPT, include_str!("assets/alive.js")),
     ("app.js", SCRIPT, include_str!("assets/app.js")),
     ("charts.js", SCRIPT, include_str!("assets/charts.js")),
     ("edit.js", SCRIPT, include_str!("assets/edit.js")),

@@ -130,7 +130,11 @@ impl Flow {
         let mut text = String::from("[[source]]\n");
         set(&mut text, "name", &self.source);
         set(&mut text, "path", &self.path);
-        let _ = writeln!(text, "organizations = [{}]", quoted(&self.organization));
+        if self.organization.is_empty() {
+            text.push_str("# organizations: your organization's id belongs here, 15 or 18 characters, from 00D on\n");
+        } else {
+            let _ = writeln!(text, "organizations = [{}]", quoted(&self.organization));
+        }
         set(&mut text, "wsdl", &self.wsdl);
         text.push_str("# search = [\"Name\"]   # fields by which you will look for its messages\n");
         text
@@ -273,6 +277,11 @@ mod tests {
         let empty = Flow::of("").file();
         assert!(!empty.contains("[["), "{empty}");
         assert!(empty.contains("# Still to come: a source. It lacks a path, your organization's id.\n"), "{empty}");
+        let begun = Flow::of("path=/om/x").source_section();
+        assert!(
+            begun.contains("# organizations: your organization's id belongs here") && !begun.contains("[\"\"]"),
+            "{begun}"
+        );
         let source = Flow::of("path=/om/x&organization=00D24000000abcdEAA").file();
         assert!(source.contains("[[source]]\nname = \"order-won\"\npath = \"/om/x\"\n"), "{source}");
         assert!(source.contains("lacks an operation, an endpoint") && !source.contains("[[destination]]"), "{source}");

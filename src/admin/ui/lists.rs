@@ -133,6 +133,13 @@ impl Filters {
         MORE.iter().any(|name| !self.value(name).is_empty())
     }
 
+    /// What is asked for, in words, for who sees the form folded: name, value.
+    pub(super) fn said(&self) -> Vec<(String, &str)> {
+        const NONE: [&str; 4] = ["live", "limit", "before", "after"];
+        let said = self.asked.iter().filter(|(name, value)| !value.trim().is_empty() && !NONE.contains(&name.as_str()));
+        said.map(|(name, value)| (name.replace('_', " "), value.as_str())).collect()
+    }
+
     pub(super) fn is(&self, name: &str, value: &str) -> bool {
         self.value(name) == value
     }

@@ -34,8 +34,11 @@ pub(in crate::admin) async fn workbench(admin: web::Data<Admin>, request: HttpRe
     let all = routes.list();
     let shown = all.iter().find(|one| one.at("route").is(&route)).or(all.first());
     let source = shown.map(|one| one.at("source").text()).unwrap_or_default();
-    let query =
-        query_of(&request, &["route", "notification"], &[("limit", "5"), ("kind", "routed"), ("source", &source)]);
+    let query = query_of(
+        &request,
+        &["route", "notification", "when", "map"],
+        &[("limit", "5"), ("kind", "routed"), ("source", &source)],
+    );
     let filter = parsed::<NotificationFilter>(&query)?;
     let newest = read(api::notifications(admin, filter, caller.clone(), request.clone()).await).await?.document;
     page(&Workbench {

@@ -78,7 +78,11 @@ impl Trip {
 
 impl House {
     async fn leave(&self) -> Trip {
-        let told = self.get("/login/oidc", "").await;
+        self.leave_for("/login/oidc").await
+    }
+
+    async fn leave_for(&self, path: &str) -> Trip {
+        let told = self.get(path, "").await;
         assert_eq!(told.status, 303, "{told:?}");
         let place = Url::parse(told.headers["location"].to_str().unwrap()).unwrap();
         let cookie = told.cookie("__Host-omgate_oidc").unwrap();
@@ -109,6 +113,31 @@ fn session(told: &Told) -> String {
 
 fn roles(roles: &[&str]) -> Lie {
     Lie::claims(json!({"realm_access": {"roles": roles}, "preferred_username": "alice"}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_at_the_provider_comes_back_to_what_was_wanted_and_to_no_other_host() {
+    let idp = Idp::start().await;
+    let house = house(&with_provider(&idp, "", "")).await;
+    let led = house.get("/deliveries?state=dead", "").await;
+    let login = house.get(led.headers["location"].to_str().unwrap(), "").await.text;
+    assert!(login.contains("<a href=\"/login/oidc?to=%2Fdeliveries%3Fstate%3Ddead\">"), "{login}");
+    for (to, place) in [("/deliveries?state=dead", "/deliveries?state=dead"), ("//evil.example/", "/"), ("", "/")] {
+        let trip = house.leave_for(&format!("/login/oidc?{}", encoded(to))).await;
+        let (state, code) = idp.approve(&trip.place, roles(&["ops"]));
+        let told = house.come_back(&trip.cookie, &[("state", &state), ("code", &code)]).await;
+        assert_eq!(told.headers["refresh"], format!("0; url={place}"), "{told:?}");
+        assert!(told.text.contains(&format!("<a href=\"{place}\">Go on</a>")), "{told:?}");
+    }
+    // Whoever is refused there finds the way again.
+    let trip = house.leave_for(&format!("/login/oidc?{}", encoded("/audit"))).await;
+    let (state, code) = idp.approve(&trip.place, roles(&["nobody"]));
+    let told = house.come_back(&trip.cookie, &[("state", &state), ("code", &code)]).await;
+    assert!(told.status == 403 && told.text.contains("/login/oidc?to=%2Faudit"), "{told:?}");
+}
+
+fn encoded(to: &str) -> String {
+    Url::parse_with_params("http://x/", [("to", to)]).unwrap().query().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

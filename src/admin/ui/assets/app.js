@@ -26,6 +26,7 @@
   };
 
   // ---- The API ----
+  const { alive } = window.omgate;
   const call = async (method, address, body) => {
     const init = { method, headers: { Accept: "application/json" } };
     if (body !== undefined) {
@@ -42,6 +43,13 @@
     const text = await response.text();
     let document = null;
     try { document = text ? JSON.parse(text) : null; } catch (error) { /* not JSON */ }
+    if (response.status === 401) {
+      alive.ended();
+      const error = new Error("You are not logged in any more: log in again, and do it then.");
+      error.status = response.status;
+      throw error;
+    }
+    alive.answered();
     if (!response.ok) {
       const lines = document && (document.problems || []).join("\n");
       const error = new Error(`${(document && document.detail) || text || response.statusText}${lines ? `\n${lines}` : ""}`);
@@ -107,12 +115,25 @@
     morning: () => { const at = new Date(); at.setDate(at.getDate() + 1); at.setHours(6, 0, 0, 0); return at; },
     resumed: () => null,
   };
+  const UNTIL = { "1h": "for 1 hour", "4h": "for 4 hours", morning: "until tomorrow 06:00", resumed: "until resumed" };
+  // The button says which: nobody stops a system for good who meant an hour.
+  const untilTold = () => {
+    if (!pending || !pending.button.hasAttribute("data-until")) return;
+    const pressed = document.querySelector("[data-preset][aria-pressed=true]");
+    const typed = byId("command-until").value;
+    const until = pressed ? UNTIL[pressed.dataset.preset] : typed ? `until ${typed.replace("T", " ")}` : UNTIL.resumed;
+    byId("command-yes").textContent = `Pause ${until}`;
+  };
+  const press = (button) => {
+    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", String(other === button));
+    untilTold();
+  };
   const preset = (button) => {
     const at = PRESETS[button.dataset.preset]();
     // A part of a minute more: the field has no seconds.
     const local = at && new Date(Math.ceil(at.getTime() / 60e3) * 60e3 - at.getTimezoneOffset() * 60e3);
     byId("command-until").value = local ? local.toISOString().slice(0, 16) : "";
-    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", String(other === button));
+    press(button);
   };
 
   const wants = (id, yes) => { byId(`${id}-label`).hidden = !yes; };
@@ -186,8 +207,13 @@
   const fail = (error, own) => {
     byId("command-error").textContent = error.message;
     const one = /\/deliveries\/(\d+)\//.exec(own.command);
-    byId("command-now").hidden = ![404, 409].includes(error.status);
+    byId("command-now").hidden = ![401, 404, 409].includes(error.status);
     const link = byId("command-now").firstChild;
+    if (error.status === 401) {
+      link.href = alive.login();
+      link.textContent = "Log in again, and come back here";
+      return;
+    }
     link.href = one ? `/deliveries/${one[1]}` : location.href;
     link.textContent = one ? `It changed meanwhile? See how delivery ${one[1]} stands now` : "See how it stands now";
   };
@@ -223,7 +249,7 @@
     wants("command-rate", Boolean(body.choose) || button.hasAttribute("data-rate"));
     wants("command-until", button.hasAttribute("data-until"));
     wants("command-presets", button.hasAttribute("data-until"));
-    for (const other of document.querySelectorAll("[data-preset]")) other.setAttribute("aria-pressed", "false");
+    press(document.querySelector("[data-preset=resumed]"));
     wants("command-newer", button.hasAttribute("data-newer"));
     dialog.showModal();
     byId("command-reason").focus();
@@ -384,7 +410,13 @@
   let following;
   const followTyping = async () => {
     let text;
-    try { text = await (await fetch(location.href)).text(); } catch (error) { return; }
+    try {
+      // As a part of the page, so that the login is not taken for it.
+      const answer = await fetch(location.href, { headers: { "HX-Request": "true" } });
+      if (answer.status === 401) alive.ended();
+      if (!answer.ok) return;
+      text = await answer.text();
+    } catch (error) { return; }
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const part of document.querySelectorAll("[data-follows]")) {
       const now = fresh.getElementById(part.id);
@@ -469,6 +501,7 @@
   });
   document.addEventListener("input", (event) => {
     label();
+    if (event.target.id === "command-until") press(event.target.value ? null : document.querySelector("[data-preset=resumed]"));
     const form = event.target.closest("form[data-in-address]");
     if (form) keepInAddress(form);
   });
@@ -482,10 +515,15 @@
     const here = document.querySelector("nav a[aria-current]");
     if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
   });
+  // On a small screen the filters are folded, so that what is looked for is on it.
+  const small = window.matchMedia("(max-width: 40rem)");
+  const fold = () => { for (const filters of document.querySelectorAll("details.fold")) filters.open = !small.matches; };
+  small.addEventListener("change", fold);
+  fold();
   times(document);
   redraw();
   setInterval(() => times(document), 10000);
   const left = sessionStorage.getItem("toast");
   if (left) { sessionStorage.removeItem("toast"); toast(left); }
-  window.omgate = { call, compare, toast };
+  Object.assign(window.omgate, { call, compare, toast });
 })();

@@ -64,6 +64,49 @@
     return { route: byId("wb-route").value, map, ...(whenChanged ? { when } : {}) };
   };
 
+  // ---- The address: the route, the notification and what was edited. What is pasted is somebody's record, and never stands in it ----
+  const ADDRESS_MAX = 3000;
+  const address = () => {
+    const query = new URLSearchParams({ route: byId("wb-route").value });
+    const notification = byId("wb-notification").value.trim();
+    if (notification) query.set("notification", notification);
+    const short = `${location.pathname}?${query}`;
+    const { map, when } = edit() || {};
+    if (when !== undefined) query.set("when", when);
+    if (map && map.length) query.set("map", JSON.stringify(map));
+    const whole = `${location.pathname}?${query}`;
+    return whole.length <= ADDRESS_MAX ? [whole, true] : [short, false];
+  };
+  // Another route or notification is a step that one goes back from; what is typed is none.
+  const keep = (isStep) => {
+    const [whole, fits] = address();
+    byId("wb-address").textContent = fits ? "" : "What was edited is too long for an address: it is lost when this page is left or loaded again.";
+    if (whole === location.pathname + location.search) return;
+    if (isStep) history.pushState(null, "", whole); else history.replaceState(null, "", whole);
+  };
+  const pairsOf = (text) => {
+    try {
+      const pairs = JSON.parse(text);
+      return Array.isArray(pairs) ? pairs.filter((pair) => Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string")) : [];
+    } catch (error) { return []; }
+  };
+  const restore = () => {
+    const query = new URLSearchParams(location.search);
+    const route = query.get("route");
+    if (routes.some((one) => one.route === route)) byId("wb-route").value = route;
+    byId("wb-notification").value = query.get("notification") || "";
+    show();
+    if (!mayEdit || (route && route !== byId("wb-route").value)) return;
+    if (query.has("when")) byId("wb-when").value = query.get("when");
+    for (const [target, expression] of pairsOf(query.get("map") || "[]")) {
+      const known = rows().find((one) => one.target === target);
+      if (known) { known.row.querySelector(".wb-expression").value = expression; continue; }
+      const row = addRow("", "", true);
+      row.querySelector(".wb-target").value = target;
+      row.querySelector(".wb-expression").value = expression;
+    }
+  };
+
   const pre = (text) => { const element = make("pre", text); element.tabIndex = 0; return element; };
 
   // What an edit makes other of the messages that came last.
@@ -193,13 +236,15 @@
   const soon = () => { clearTimeout(waiting); waiting = setTimeout(attempt, 400); };
   form.addEventListener("submit", (event) => { event.preventDefault(); attempt(); });
   form.addEventListener("input", (event) => {
-    if (event.target.id === "wb-route") { show(); offer(); }
+    const isRoute = event.target.id === "wb-route";
+    if (isRoute) { show(); offer(); }
+    keep(isRoute);
     if (byId("wb-notification").value || byId("wb-envelope").value) soon();
   });
   form.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.dataset.notification) { byId("wb-notification").value = button.dataset.notification; attempt(); }
+    if (button.dataset.notification) { byId("wb-notification").value = button.dataset.notification; keep(true); attempt(); }
     if (button.id === "wb-last") overLast();
     if (button.id === "wb-add") addRow("", "", true).querySelector("input").focus();
     if (button.id === "wb-toml") {
@@ -211,6 +256,12 @@
         .then(() => window.omgate.toast("Copied."), () => window.omgate.toast("The browser does not let me copy."));
     }
   });
-  show();
-  if (byId("wb-notification").value) attempt();
+  const begin = () => {
+    restore();
+    byId("wb-result").replaceChildren();
+    byId("wb-error").textContent = "";
+    if (byId("wb-notification").value) attempt();
+  };
+  window.addEventListener("popstate", () => { begin(); offer(); });
+  begin();
 })();
