@@ -22,7 +22,7 @@ fn references_that_lead_nowhere_or_round_in_a_circle_are_named() {
         ),
         (
             "<r:DoResponse xmlns:r='urn:rpc'><order href='#nobody'/></r:DoResponse>",
-            "<order> refers to #nobody, and nothing in the answer has that id (line 1, column ",
+            "<order> refers to \"nobody\", and nothing in the answer has that id (line 1, column ",
         ),
         (
             "<r:DoResponse xmlns:r='urn:rpc'><ints href='#a'/></r:DoResponse><m id='a' href='#b'/><m id='b' href='#a'/>",
@@ -126,7 +126,7 @@ fn encoded_messages_are_checked_in_every_value() {
         ("<r enc:arrayType='xsd:int[1]'><i>1</i></r>", "<r><i>y</i></r>", Some("Do.rows[1][1] = \"y\" is no xs:int")),
         ("<any xsi:type='xsd:int'>5", "<any xsi:type='xsd:int'>five", Some("Do.any = \"five\" is no xs:int")),
         ("<any xsi:type='xsd:int'>", "<any xsi:type='enc:int'>", None),
-        ("#o", "#p", Some("Do.order = <order> refers to #p, and nothing in the answer has that id")),
+        ("#o", "#p", Some("Do.order = <order> refers to \"p\", and nothing in the answer has that id")),
         ("<id>7</id>", "<id>7</id><id>8</id>", Some("Do.order.id stands there twice")),
         ("<id>7</id>", "", Some("Do.order.id is required and is not there (a.wsdl, line ")),
         ("<id>7</id>", "<ID>7</ID>", Some("Do.order has no ID; did you mean id?")),
