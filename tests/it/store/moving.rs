@@ -483,7 +483,7 @@ async fn what_must_not_be_there_twice_is_refused_again_once_it_is_moved() {
 }
 
 /// What a store keeps for itself, or that follows from what is handed over.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "change",
     "probe",
     "moving",
@@ -494,6 +494,7 @@ const OWN: [&str; 14] = [
     "receipt",
     "schema_version",
     "system_active",
+    "system.next_call_us",
     "delivery.lane_key",
     "delivery.coalesce_key",
     "delivery.lease_until",
