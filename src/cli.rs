@@ -56,6 +56,9 @@ pub struct Cli {
     /// Run a command that only looks again and again, every so many seconds (2 unless it is said, as in --watch=10).
     #[arg(long, value_name = "SECONDS", global = true, num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     watch: Option<u64>,
+    /// How much the terminal shows, for a command that is run again and again, such as 80x24.
+    #[arg(long, hide = true, global = true)]
+    room: Option<table::Room>,
     #[command(subcommand)]
     command: Command,
 }
@@ -147,6 +150,9 @@ pub fn parsed() -> anyhow::Result<(Cli, Option<watch::Watch>)> {
     let matches = matches.unwrap_or_else(|error| usage::told(error, &mut command, &arguments).exit());
     let watch = watch::wanted(&matches, arguments)?;
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(room) = cli.room {
+        table::set_room(room);
+    }
     Ok((cli, watch))
 }
 

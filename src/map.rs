@@ -226,7 +226,9 @@ fn rest_reply(response: &Response) -> Option<Reply> {
     if response.cut {
         return None;
     }
-    serde_json::from_slice(&response.body).ok().map(Reply::Body)
+    // Which some write before their JSON (RFC 8259 §8.1 lets it be ignored).
+    let body = response.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&response.body);
+    serde_json::from_slice(body).ok().map(Reply::Body)
 }
 
 #[cfg(test)]
@@ -242,6 +244,7 @@ mod tests {
             ("", false, None),
             ("{\"a\":1}", true, None),
             ("{\"a\":1}", false, Some(Reply::Body(serde_json::json!({"a": 1})))),
+            ("\u{feff}{\"a\":1}", false, Some(Reply::Body(serde_json::json!({"a": 1})))),
         ] {
             assert_eq!(rest_reply(&answer(body, cut)), reply, "{body}");
         }

@@ -317,6 +317,15 @@ fn other(f: &mut fmt::Formatter<'_>, state: Option<State>, because: Option<&Why>
     }
 }
 
+/// A wait as people say it: `50 ms`, `12 s`, `5 min 48 s`.
+fn spoken(wait: Duration) -> String {
+    match wait.as_secs() {
+        0 => format!("{} ms", wait.as_millis()),
+        seconds @ 1..60 => format!("{seconds} s"),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
 impl fmt::Display for Shut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -349,7 +358,7 @@ impl fmt::Display for Shut {
                 write!(f, "is being warmed up after an outage, with {calls} calls at once for now")
             }
             Self::Rate { wait } => {
-                write!(f, "is called no faster than its rate; the next call is in {} ms", wait.as_millis())
+                write!(f, "is called no faster than its rate; the next call is in {}", spoken(*wait))
             }
         }
     }

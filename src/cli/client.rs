@@ -137,13 +137,15 @@ impl AdminArgs {
                 }
             }
         };
-        if self.token.is_some() && !is_safe(&base) {
+        // A variable that is set to nothing names none.
+        let token = self.token.clone().filter(|token| !token.is_empty());
+        if token.is_some() && !is_safe(&base) {
             bail!(
                 "{base} is neither TLS nor on this machine: a token sent there could be read on the way; use https://"
             );
         }
         let http = builder.build().context("preparing the HTTP client")?;
-        Ok(Client { base, token: self.token.clone(), cookie: None, http })
+        Ok(Client { base, token, cookie: None, http })
     }
 
     fn with_authorities(&self, builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::ClientBuilder> {

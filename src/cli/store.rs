@@ -243,6 +243,7 @@ fn counts(report: &Value, names: &[&str]) -> String {
 fn note_prunable(report: &Value) {
     let what = counts(report, &["payloads", "attempts", "deliveries", "notifications", "audit"]);
     print::line(&format!("old enough, by settled deliveries: {what}"));
+    print::line("with a delivery go its attempts, and its notification and envelope when nothing else stands on them");
     hint(report);
 }
 

@@ -2,15 +2,20 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+use std::sync::OnceLock;
 
 use comfy_table::{ContentArrangement, TableStyle, presets};
 
 /// The heads of what is left out last, the most needed first. What names a row stands first in it, and always stays.
-const NEEDED: [&str; 22] = [
+const NEEDED: [&str; 25] = [
     "state",
     "is",
     "reason",
     "why",
+    "lane",
+    "head",
+    "cause",
     "dead",
     "result",
     "did",
@@ -48,9 +53,38 @@ pub struct Room {
     pub lines: usize,
 }
 
-/// The room of the terminal at standard output; none where there is none.
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.columns, self.lines)
+    }
+}
+
+impl FromStr for Room {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let sides =
+            text.split_once('x').and_then(|(columns, lines)| Some((columns.parse().ok()?, lines.parse().ok()?)));
+        let (columns, lines) = sides.ok_or("write it as 80x24")?;
+        Ok(Self { columns, lines })
+    }
+}
+
+/// The room of a terminal that another process has.
+static GIVEN: OnceLock<Room> = OnceLock::new();
+
+/// Draws for a terminal that another process has.
+pub fn set_room(room: Room) {
+    // The first is said once, by the command line.
+    let _ = GIVEN.set(room);
+}
+
+/// The room of the terminal at standard output, or the one that is given; none where there is none.
 #[must_use]
 pub fn room() -> Option<Room> {
+    if let Some(given) = GIVEN.get() {
+        return Some(*given);
+    }
     let out = io::stdout();
     if !out.is_terminal() {
         return None;

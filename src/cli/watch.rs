@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 
-use crate::cli::print;
+use crate::cli::{print, table};
 
 /// Commands, with their verb, that change nothing and come to an end by themselves.
 const LOOKS: [&str; 22] = [
@@ -79,7 +79,9 @@ impl Watch {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let program = std::env::current_exe().context("finding this program")?;
         loop {
-            let output = Command::new(&program).args(&self.arguments).output().context("running the command again")?;
+            let room = table::room().map(|room| format!("--room={room}"));
+            let mut command = Command::new(&program);
+            let output = command.args(&self.arguments).args(room).output().context("running the command again")?;
             let clear = if std::io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
             print::text(clear);
             print::text(&String::from_utf8_lossy(&output.stdout));

@@ -24,7 +24,7 @@ pub struct Rules {
     pub list: Vec<Rule>,
     /// True: the answer means "not now".
     pub retry_when: Option<Expression>,
-    /// False: the answer means "refused", whatever its status, if there is what it asks for. True: a 2xx answer is taken even when its body cannot
+    /// False: what is a success by its status and fault means "refused". True: a 2xx answer is taken even when its body cannot
     /// be read; over any other answer the defaults decide.
     pub success_when: Option<Expression>,
 }
@@ -95,19 +95,26 @@ fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome
         Ok(Some(true)) => {
             return retry(format!("{}, which retry_when calls not now", said(response, reply)), retry_after(response));
         }
+        Ok(Some(false)) if is_garbled(rules.retry_when.as_ref(), response, reply) => {
+            return unjudged("retry_when", response, reply);
+        }
         Ok(Some(false) | None) => {}
         Err(unknown) => return unknown,
     }
-    let asks_for_nothing = rules.success_when.as_ref().is_some_and(|rule| rules::lacks_body(rule, reply));
     match ask("success_when", rules.success_when.as_ref(), response, reply) {
-        // Of a middle man, or cut: no answer of the system that could be judged.
-        Ok(Some(false)) if asks_for_nothing && is_success(response.status) => Outcome::Unknown {
-            reason: format!("{}, with no body that success_when could judge", said(response, reply)),
+        // What is no success by itself stays what it is: refused credentials and "not now" are no fault of the message.
+        Ok(Some(false)) => match by_default(response, reply) {
+            Outcome::Delivered if rules.success_when.as_ref().is_some_and(|rule| rules::lacks_body(rule, reply)) => {
+                unjudged("success_when", response, reply)
+            }
+            Outcome::Delivered => {
+                Outcome::Refused { reason: format!("{}, which success_when calls no success", said(response, reply)) }
+            }
+            other @ (Outcome::Refused { .. }
+            | Outcome::Retry { .. }
+            | Outcome::Unauthorized { .. }
+            | Outcome::Unknown { .. }) => other,
         },
-        Ok(Some(false)) if asks_for_nothing => by_default(response, reply),
-        Ok(Some(false)) => {
-            Outcome::Refused { reason: format!("{}, which success_when calls no success", said(response, reply)) }
-        }
         Ok(Some(true)) if is_success(response.status) && !matches!(reply, Some(Reply::Fault(_))) => Outcome::Delivered,
         Ok(Some(true) | None) => by_default(response, reply),
         Err(unknown) => unknown,
@@ -124,6 +131,17 @@ fn ask(
     rules::evaluate(rule, response, reply).map(Some).map_err(|why| Outcome::Unknown {
         reason: format!("{}, and {name} could not judge it: {why}", said(response, reply)),
     })
+}
+
+/// Whether a rule asks a success for a body that is there and cannot be read: of a middle man, or cut.
+fn is_garbled(rule: Option<&Expression>, response: &Response, reply: Option<&Reply>) -> bool {
+    let asks_in_vain = rule.is_some_and(|rule| rules::lacks_body(rule, reply));
+    asks_in_vain && is_success(response.status) && !response.body.is_empty()
+}
+
+/// No answer of the system that could be judged.
+fn unjudged(name: &str, response: &Response, reply: Option<&Reply>) -> Outcome {
+    Outcome::Unknown { reason: format!("{}, with no body that {name} could judge", said(response, reply)) }
 }
 
 fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
@@ -550,7 +568,11 @@ mod tests {
             (rules(asks, None), 200, &ok, "delivered"),
             (rules(None, succeeds), 200, &ok, "delivered"),
             (rules(None, succeeds), 200, &busy, "refused"),
-            (rules(None, succeeds), 503, &busy, "refused"),
+            (rules(None, succeeds), 503, &busy, "retry"),
+            (rules(None, succeeds), 401, &busy, "unauthorized"),
+            (rules(None, succeeds), 429, &busy, "retry"),
+            (rules(None, succeeds), 504, &busy, "unknown"),
+            (rules(None, succeeds), 409, &busy, "refused"),
             (rules(None, Some("true")), 503, &ok, "retry"),
             (rules(None, Some("true")), 200, &Reply::Unreadable("text".to_owned()), "delivered"),
             (rules(None, Some("true")), 200, &gone, "refused"),
@@ -587,6 +609,9 @@ mod tests {
             (by_body(), 503, "<html>", None, "retry"),
             (by_body(), 422, "", None, "refused"),
             (rules(None, Some("response.status == 204")), 200, "", None, "refused"),
+            (rules(Some("response.body.busy"), None), 200, "<html>", None, "unknown"),
+            (rules(Some("response.body.busy"), None), 204, "", None, "delivered"),
+            (rules(Some("response.body.busy"), None), 503, "<html>", None, "retry"),
             (by_body(), 200, "{}", Some(&Reply::Body(json!({"ok": "false"}))), "refused"),
             (by_body(), 200, "{}", Some(&Reply::Body(json!({"ok": "true"}))), "delivered"),
             (dead("response.body.err == 'E1'"), 200, "<html>", None, "unknown"),

@@ -47,6 +47,7 @@ try {
   const overview = await open("/");
   const live = await open("/deliveries?live=1");
   const steer = await open("/destinations/erp");
+  const still = await open("/lanes");
   await overview.locator("#live").waitFor();
   await order("KILL");
   for (const [page, part, what] of [[overview, "#live", "the overview"], [live, "#rows", "a live list"]]) {
@@ -57,8 +58,15 @@ try {
     await page.screenshot({ path: `${folder}/dead-${part.slice(1)}.png` });
   }
 
+  await still.bringToFront();
+  await banner(still, /^No answer from the gateway since \d\d:\d\d:\d\d UTC; what stands here is of then\.$/);
+  check(true, "a page that asks for nothing by itself says so too");
+
   // ---- It comes back, and knows nobody any more ----
   await order("START");
+  await still.bringToFront();
+  await quiet(still);
+  check(true, "and takes it back");
   await overview.bringToFront();
   await banner(overview, /^You are not logged in any more; what stands here is of \d\d:\d\d:\d\d UTC\. Log in again$/);
   check(await overview.getByText("What needs a person now").isVisible(), "what was there stays there");

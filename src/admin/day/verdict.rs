@@ -513,8 +513,9 @@ fn open(seen: &Seen, on_it: &Sums, by_its_end: &Sums) -> Vec<Open> {
         }
     }
     let moment = if seen.day < seen.now.day() { "at the end of the day" } else { "now" };
+    let still_there = seen.ledger.left();
     for (destination, counts) in &by_its_end.destinations {
-        let now = seen.ledger.destinations.get(destination).cloned().unwrap_or_default();
+        let now = still_there.destinations.get(destination).cloned().unwrap_or_default();
         for (state, count) in unsettled(counts) {
             let left = now.by_name().into_iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| count);
             let later = if moment == "now" { String::new() } else { format!("; {} now", grouped(left)) };

@@ -5,6 +5,7 @@
   const banner = document.getElementById("stale");
   // When what stands here was answered.
   let good = new Date();
+  let gone = false;
 
   const clock = (at) => {
     const [day, time] = [at.toISOString().slice(0, 10), at.toISOString().slice(11, 19)];
@@ -28,12 +29,13 @@
     }
     if (link) banner.querySelector("a").href = link[1];
   };
-  const silent = () => say(`No answer from the gateway since ${clock(good)}; what stands here is of then.`);
+  const silent = () => { gone = true; say(`No answer from the gateway since ${clock(good)}; what stands here is of then.`); };
   const failing = (status) => say(`The gateway answers with an error (HTTP ${status}) since ${clock(good)}; what stands here is of then.`);
   const strange = () => say(`Since ${clock(good)} something else is answered in place of this page; what stands here is of then.`, ["Load it again", here()]);
   const ended = () => say(`You are not logged in any more; what stands here is of ${clock(good)}.`, ["Log in again", login()]);
   const heard = () => {
     good = new Date();
+    gone = false;
     if (banner.firstChild) banner.replaceChildren();
     grey(false);
   };
@@ -47,6 +49,18 @@
     if (detail.xhr.responseText.includes(`id="${detail.target.id}"`)) heard();
     else { detail.shouldSwap = false; strange(); }
   });
+
+  // A page that asks for nothing by itself asks whether the gateway is there: at an address that keeps no session alive.
+  const knock = async () => {
+    if (document.hidden || parts().length) return;
+    try {
+      await fetch("/livez", { cache: "no-store", signal: AbortSignal.timeout(10000) });
+      if (gone) heard();
+      else if (!banner.firstChild) good = new Date();
+    } catch { silent(); }
+  };
+  setInterval(knock, 10000);
+  document.addEventListener("visibilitychange", knock);
 
   // Of a page that nobody follows, any answer says that all is well again.
   const answered = () => { if (!parts().length) heard(); };
