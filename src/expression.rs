@@ -307,7 +307,7 @@ impl Expression {
         json(&value, 0).map_err(|reason| self.error(reason))
     }
 
-    /// Whether it holds for a notification: see [`holds`].
+    /// Whether it holds for a notification: false, 0, an empty text, list or object and none do not, nor a text that says no.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
