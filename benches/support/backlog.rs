@@ -22,6 +22,8 @@ const PAGES_NOISE: f64 = 1.0;
 const WALL_NOISE: Duration = Duration::from_micros(200);
 /// Envelopes under way at once while a store is filled.
 const FILLING: usize = 16;
+/// Turns of each kind that are not counted: until every tree was split once at its edge.
+const FIRST_TURNS: usize = 8;
 /// Things that a step of pruning takes.
 const PRUNED_AT_ONCE: usize = 50;
 
@@ -112,17 +114,18 @@ pub(crate) async fn fill(store: &dyn Store, size: Size) -> Outcome<()> {
 
 /// What each operation costs behind the small and behind the large backlog.
 ///
-/// The two take turns, a few operations each: whatever else the machine does, it does to both. The first turn of each kind is
-/// not counted: it reads what a store that was just opened keeps from then on, which is a page more for each level of a tree.
+/// The two take turns, a few operations each: whatever else the machine does, it does to both. The first turns of each kind
+/// are not counted: they read what a store that was just opened keeps from then on, some pages more for each level of a tree.
 pub(crate) async fn measure<M: Measured>(pair: [M; 2], size: Size) -> Outcome<Vec<(&'static str, [Cost; 2])>> {
     let mut sides = pair.map(Side::new);
     let mut costs = Vec::new();
     for (name, operation) in OPERATIONS {
         let at_once = if operation == Operation::Ledger { 1 } else { size.at_once };
         let numbers: Vec<u64> = (0..size.ops).collect();
-        let (first, others) = numbers.split_at(at_once.min(numbers.len()));
-        turns(&mut sides, operation, &[first]).await?;
-        let [small, large] = turns(&mut sides, operation, &others.chunks(at_once).collect::<Vec<_>>()).await?;
+        let all: Vec<&[u64]> = numbers.chunks(at_once).collect();
+        let (first, others) = all.split_at(FIRST_TURNS.min(all.len() / 2));
+        turns(&mut sides, operation, first, true).await?;
+        let [small, large] = turns(&mut sides, operation, others, false).await?;
         costs.push((name, [small, large]));
     }
     for side in &sides {
@@ -134,15 +137,19 @@ pub(crate) async fn measure<M: Measured>(pair: [M; 2], size: Size) -> Outcome<Ve
     Ok(costs)
 }
 
-/// What the operations of some turns cost on each side; pruning takes one step for the first turn alone, and else all that
-/// there are.
-async fn turns<M: Measured>(sides: &mut [Side<M>; 2], operation: Operation, turns: &[&[u64]]) -> Outcome<[Cost; 2]> {
+/// What the operations of some turns cost on each side; pruning takes one step at first, and then all that there are.
+async fn turns<M: Measured>(
+    sides: &mut [Side<M>; 2],
+    operation: Operation,
+    turns: &[&[u64]],
+    is_first: bool,
+) -> Outcome<[Cost; 2]> {
     let worker = if operation == Operation::Ledger { Worker::Reader } else { Worker::Writer };
     for side in sides.iter_mut() {
         side.begin(worker).await?;
     }
     if operation == Operation::Prune {
-        let steps = if turns.len() == 1 { 1 } else { usize::MAX };
+        let steps = if is_first { 1 } else { usize::MAX };
         for _ in 0..steps {
             for side in sides.iter_mut().filter(|side| !side.pruned.done) {
                 side.prune().await?;
