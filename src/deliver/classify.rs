@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::deliver::rules::{self, Rule, Then};
+use crate::deliver::rules::{self, Rule, Then, is_success};
 use crate::expression::Expression;
 use crate::outcome::{Exchange, Fault, Follow, Judgement, Outcome, Response};
 use crate::soap::Reply;
@@ -95,7 +95,7 @@ fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome
         Ok(Some(true)) => {
             return retry(format!("{}, which retry_when calls not now", said(response, reply)), retry_after(response));
         }
-        Ok(Some(false)) if is_garbled(rules.retry_when.as_ref(), response, reply) => {
+        Ok(Some(false)) if rules.retry_when.as_ref().is_some_and(|rule| rules::is_garbled(rule, response, reply)) => {
             return unjudged("retry_when", response, reply);
         }
         Ok(Some(false) | None) => {}
@@ -133,12 +133,6 @@ fn ask(
     })
 }
 
-/// Whether a rule asks a success for a body that is there and cannot be read: of a middle man, or cut.
-fn is_garbled(rule: Option<&Expression>, response: &Response, reply: Option<&Reply>) -> bool {
-    let asks_in_vain = rule.is_some_and(|rule| rules::lacks_body(rule, reply));
-    asks_in_vain && is_success(response.status) && !response.body.is_empty()
-}
-
 /// No answer of the system that could be judged.
 fn unjudged(name: &str, response: &Response, reply: Option<&Reply>) -> Outcome {
     Outcome::Unknown { reason: format!("{}, with no body that {name} could judge", said(response, reply)) }
@@ -153,10 +147,6 @@ fn by_default(response: &Response, reply: Option<&Reply>) -> Outcome {
         // The operation's own answer: it was taken, whatever else it says.
         Some(Reply::Body(_) | Reply::Broken(_) | Reply::Unreadable(_)) | None => by_status(response),
     }
-}
-
-fn is_success(status: u16) -> bool {
-    (200..300).contains(&status)
 }
 
 /// What the HTTP status alone says.

@@ -153,7 +153,7 @@ impl Rule {
         }
         let Some(when) = &self.when else { return Ok(true) };
         let holds = evaluate(when, response, reply)?;
-        if !holds && (200..300).contains(&response.status) && !response.body.is_empty() && lacks_body(when, reply) {
+        if !holds && is_garbled(when, response, reply) {
             return Err("its `when` asks for the body, which cannot be read".to_owned());
         }
         Ok(holds)
@@ -193,6 +193,15 @@ pub(super) fn lacks_body(rule: &Expression, reply: Option<&Reply>) -> bool {
         Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => false,
     };
     !is_there && asks_for_the_body(rule)
+}
+
+/// Whether an expression asks a success for a body that is there and cannot be read: of a middle man, or cut.
+pub(super) fn is_garbled(rule: &Expression, response: &Response, reply: Option<&Reply>) -> bool {
+    is_success(response.status) && !response.body.is_empty() && lacks_body(rule, reply)
+}
+
+pub(super) fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 pub(super) fn asks_for_the_body(rule: &Expression) -> bool {
