@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
 pub(crate) mod backlog;
+pub(crate) mod callgrind;
 pub(crate) mod figures;
 pub(crate) mod messages;
 

@@ -25,7 +25,7 @@ const FILLING: usize = 16;
 /// Turns of each kind that are not counted: until every tree was split once at its edge.
 const FIRST_TURNS: usize = 8;
 /// Things that a step of pruning takes.
-const PRUNED_AT_ONCE: usize = 50;
+pub(crate) const PRUNED_AT_ONCE: usize = 50;
 
 /// What is measured and how much of it.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +95,7 @@ fn came_at(number: u64, ops: u64) -> Timestamp {
 }
 
 /// When what is measured was delivered.
-const DELIVERED: Timestamp = Timestamp(THEN - 199 * DAY_MS);
+pub(crate) const DELIVERED: Timestamp = Timestamp(THEN - 199 * DAY_MS);
 /// When it is claimed: everything is due. Nothing young is old enough to be pruned.
 const NOW: Timestamp = Timestamp(THEN + 12 * DAY_MS);
 
@@ -303,7 +303,7 @@ pub(crate) fn compare([small, large]: [u64; 2], costs: &[(&str, [Cost; 2])], pag
     if grown.is_empty() { Ok(()) } else { Err(grown.join("; ").into()) }
 }
 
-fn ratio(large: f64, small: f64) -> f64 {
+pub(crate) fn ratio(large: f64, small: f64) -> f64 {
     if small == 0.0 { f64::from(large > 0.0) } else { large / small }
 }
 
