@@ -98,7 +98,7 @@ fn route(section: &Section<'_, '_>, parts: &Parts<'_>, follows: Option<Follows>)
     };
     let when = section.text("when").and_then(|field| check.condition(&field.spot, &field.value));
     let lane = lane(section, &check);
-    let stale_by = stale_by(section, types);
+    let stale_by = stale_by(section, types, &lane);
     let coalesce = coalesce(section, &lane);
     let on_empty = section.choice("on_empty", &POLICIES);
     let (deleted_when, on_deleted) = deleted(section, &check);
@@ -260,7 +260,7 @@ fn lane(section: &Section<'_, '_>, check: &Check<'_, '_, '_>) -> Lane {
     }
 }
 
-fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>) -> Option<String> {
+fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>, lane: &Lane) -> Option<String> {
     let field = section.plain("stale_by")?;
     let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_name(&field.value) {
@@ -268,6 +268,11 @@ fn stale_by(section: &Section<'_, '_>, types: Option<&RecordTypes>) -> Option<St
         section.desk.error(&field.spot, reason);
     } else if let Some(error) = source::check_name(&format!("record.{}", field.value), 0, types, &field.value) {
         section.desk.suggest(&field.spot, error.reason, error.suggestion);
+    }
+    if matches!(lane, Lane::None) {
+        let reason = "with lane = \"none\" two states of one record may be on their way at once, and the older may arrive \
+                      last: leave out lane, and they go one after the other";
+        section.desk.warning(&field.spot, reason);
     }
     Some(field.value)
 }
