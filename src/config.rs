@@ -541,6 +541,7 @@ fn plan(
             policy,
             lookup: route.lookup,
             stale_by: route.stale_by,
+            after: route.after.as_ref().map(|after| after.planned.route.clone()),
             record_types: route::types_of(sources, &route.source),
             wakes: wakes.remove(&route.name).unwrap_or_default(),
         };

@@ -13,7 +13,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::keep::Keep;
 use crate::deliver::tls::Dated;
 use crate::deliver::{self, Transport, classify, tls};
-use crate::delivery::ConfigVersion;
+use crate::delivery::{ConfigVersion, State};
 use crate::dispatch::attempt::Attempts;
 use crate::dispatch::calendar::Calendar;
 use crate::dispatch::lookup::Lookup;
@@ -21,8 +21,8 @@ use crate::dispatch::system::{Course, Runner};
 use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
-use crate::settle::Policy;
-use crate::store::{Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
+use crate::settle::{OnDead, Policy};
+use crate::store::{DeliveryView, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
 use crate::telemetry::{Alarms, Metrics, Traces};
 use crate::why::Shut;
 
@@ -111,6 +111,8 @@ pub struct Route {
     pub lookup: Option<Lookup>,
     /// The field whose value tells newer from older.
     pub stale_by: Option<String>,
+    /// The route that it comes after.
+    pub after: Option<String>,
     /// The declared fields of its source.
     pub record_types: Option<Arc<RecordTypes>>,
     /// The systems that may have something to do when a delivery of it is settled: those of the routes that come after it.
@@ -407,6 +409,14 @@ impl Dispatch {
     #[must_use]
     pub fn knows(&self, route: &str, destination: &str, system: &str) -> Known {
         self.running.load().in_force.plan.knows(route, destination, system)
+    }
+
+    /// Whether the head of a lane is a dead letter that does not stop it, as its route has it now.
+    #[must_use]
+    pub fn lets_go(&self, head: &DeliveryView) -> bool {
+        let running = self.running.load();
+        let route = running.in_force.plan.routes.get(&head.route);
+        head.state == State::Dead && route.is_some_and(|route| route.policy.on_dead == OnDead::Continue)
     }
 
     /// A person pauses a system: nothing is claimed until a person resumes it, or until a moment.

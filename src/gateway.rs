@@ -33,6 +33,7 @@ use crate::store::{AuditFilter, Deed, Signal, Store, StoreError, StoreResult, St
 use crate::telemetry::{Alarms, Collector, Metrics, Traces};
 
 mod certificates;
+mod discard;
 mod heralds;
 mod lanes;
 mod lookout;
@@ -53,9 +54,9 @@ use self::upkeep::{Sampled, Upkeep};
 pub use moving::Moving;
 pub use reload::Reloader;
 
-/// So many times that a configuration came into force are gone back to.
 /// Of the refused POSTs of an earlier process so many are looked at.
 const REFUSED_READ: u32 = 100;
+/// So many times that a configuration came into force are gone back to.
 const TAKEN_MAX: u32 = 100;
 /// How often the housekeeping looks round.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
@@ -776,17 +777,21 @@ async fn come_into_force(
     store.take_config(taken.clone()).await?;
     if let Some(before) = history.first().filter(|before| before.version != version) {
         tracing::info!(version = version.0, "the configuration is another than before this start");
-        warn_of_lanes(store, before, facts).await?;
+        warn_of_lanes(store, before, (facts, plan)).await?;
     }
     store.pull_back(clock.now(), reload::wait_max(plan)).await?;
     Ok((taken, resumed))
 }
 
-/// Says which routes keep their order by other lanes than before this start.
-async fn warn_of_lanes(store: &Arc<dyn Store>, before: &TakenConfig, facts: &Facts) -> StoreResult<()> {
+/// Says which routes keep their order otherwise than before this start.
+async fn warn_of_lanes(
+    store: &Arc<dyn Store>,
+    before: &TakenConfig,
+    now: (&Facts, &dispatch::Plan),
+) -> StoreResult<()> {
     // One that does not load any more, with what it names gone, says nothing.
     let Ok(before) = config::load_stored_without_secrets(&store.config(before.version).await?) else { return Ok(()) };
-    for warning in lanes::abandoned(&before.facts, facts, &store.unsettled().await?) {
+    for warning in lanes::reordered((&before.facts, &before.plan), now, &store.unsettled().await?) {
         tracing::warn!("configuration: {warning}");
     }
     Ok(())
@@ -874,7 +879,7 @@ impl Housekeeping {
 
     async fn keep_house(&self) {
         let mut wall = WallClock::new(&self.clock);
-        self.reloader.look_for_orphans().await;
+        self.reloader.begin().await;
         self.moving.look(&self.alarms).await;
         self.lookout.look().await;
         for round in 1_u64.. {

@@ -325,6 +325,8 @@ pub struct Claimed {
     pub stale_mark: Option<String>,
     /// Whether it is sent although a later state of the record was delivered, because a person wants it so.
     pub even_if_newer: bool,
+    /// Whether it waited for another of its notification to be delivered.
+    pub comes_after: bool,
     /// What was kept of the answers to those that it comes after: of the nearest first, where names meet.
     pub after: Map<String, Json>,
     /// The delivery that it repeats, because a person wants it so.
@@ -469,19 +471,23 @@ pub enum Change {
     Release,
     /// Given up: a waiting, blocked, held or dead one.
     Discard,
+    /// The lane that a dead one stops goes on, and it stays dead: its route says so by now. No verb of a person.
+    LetGo,
 }
 
 /// A person has a delivery sent again.
 ///
 /// A dead one goes again in its old place of the lane, if nothing of it is to be other than it was. All else makes a new
 /// delivery that is linked to it, behind what is in its lane: a repetition of what was delivered, another route, edited
-/// content. A dead one is then superseded by the new one; a delivered one stays as it is.
+/// content. A dead one is then superseded by the new one, unless it still waits for that; a delivered one stays as it is.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// Which.
     pub delivery: DeliveryId,
     /// What the route that it is to go along makes of it now; none where its own route is gone, or can make nothing of it.
     pub planned: Option<Planned>,
+    /// Whether a dead one stays dead, to be sent again itself: what is made now is what it comes after. Its lane goes on.
+    pub stays_dead: bool,
     /// The content in place of its own.
     pub edit: Option<Edit>,
     /// The configuration to map with.
@@ -652,7 +658,7 @@ pub struct TakenConfig {
 }
 
 /// A route, its destination and its system, as deliveries were made for them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Way {
     /// The route's name.
     pub route: String,

@@ -900,7 +900,7 @@ fn meant(change: &Change, mut choice: Choice) -> Result<Choice, String> {
                     "name --state (state in the API) of those that are meant, such as waiting or blocked, or their ids";
                 return Err(rule.to_owned());
             }
-            Change::Hold | Change::Discard => None,
+            Change::Hold | Change::Discard | Change::LetGo => None,
         };
     }
     match choice.state.filter(|state| !change.applies_to(*state)) {

@@ -532,7 +532,7 @@ async fn change(
         let (id, now) = (view.delivery_id, admin.clock.now());
         let changed = match &order.change {
             Change::Replay { .. } => replay::replay(admin, id, &order.wish, order.by()).await,
-            change @ (Change::Hold | Change::Release | Change::Discard) => {
+            change @ (Change::Hold | Change::Release | Change::Discard | Change::LetGo) => {
                 admin.store.change(id, change.clone(), order.by(), now).await
             }
         };

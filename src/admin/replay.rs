@@ -128,6 +128,21 @@ impl Case {
         )))
     }
 
+    /// Whether what is made along the route that a person named is what the delivery itself comes after.
+    fn leads(&self, admin: &Admin) -> bool {
+        let mut own = self.view.route.clone();
+        for _ in 0..CHAIN_MAX {
+            let Some(after) = (admin.plan_to)(&self.content, &own).ok().and_then(|planned| planned.after) else {
+                break;
+            };
+            if after.route == self.route() {
+                return self.edit.is_none();
+            }
+            own = after.route;
+        }
+        false
+    }
+
     fn route(&self) -> &str {
         self.planned.as_ref().map_or(self.view.route.as_str(), |planned| planned.route.as_str())
     }
@@ -221,6 +236,7 @@ pub(super) async fn replay(admin: &Admin, id: DeliveryId, wish: &Wish, by: By) -
     }
     let order = Replay {
         delivery: id,
+        stays_dead: case.leads(admin),
         planned: case.planned.ok(),
         edit: case.edit,
         as_it_was,

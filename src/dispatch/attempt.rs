@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
 use crate::call::Call;
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::{Clock, SharedClock, Timestamp};
 use crate::crash;
 use crate::deliver::{Transport, classify, keep};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::dispatch::breaker::Sign;
+use crate::dispatch::gate;
 use crate::dispatch::lookup::{Found, Lookup};
 use crate::dispatch::system::Runner;
 use crate::dispatch::{Destination, InForce, Parts, Plan, Recall, Route, Stop};
@@ -125,6 +126,23 @@ impl<'a> Way<'a> {
     }
 }
 
+/// For how long a delivery is certainly this gateway's, without asking anybody.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hold {
+    /// Before the claim that leased it.
+    pub(super) asked: gate::Moment,
+    /// How long the lease was to hold.
+    pub(super) lease: Duration,
+}
+
+impl Hold {
+    /// Whether little of the time has passed, by both clocks: a machine that slept may show it by one of them alone.
+    fn is_fresh(&self, clock: &dyn Clock) -> bool {
+        let within = self.lease / 2;
+        clock.monotonic().saturating_sub(self.asked.monotonic) < within && clock.now().since(self.asked.wall) < within
+    }
+}
+
 /// What was decided about an attempt, and what is kept of it.
 struct Decided {
     /// None when no call was made.
@@ -199,6 +217,7 @@ impl Attempts {
         lockouts_alone: u32,
         active_ms: impl Fn() -> i64,
         handed_over: impl FnOnce(),
+        hold: &Hold,
     ) -> After {
         crash::point("after-claim");
         let begun = self.traces.now();
@@ -219,9 +238,10 @@ impl Attempts {
         }
         let facts = || Facts { lockouts_alone, ..self.facts(&claimed, active_ms()) };
         let decided = match not_as_it_was(&claimed, &way, in_force.version) {
-            Some(reason) => no_call(settle::unmappable(&reason, &way.route.policy), ""),
-            None => self.decide(&claimed, &way, &facts).await,
+            Some(reason) => Some(no_call(settle::unmappable(&reason, &way.route.policy), "")),
+            None => self.decide(&claimed, &way, &facts, hold).await,
         };
+        let Some(decided) = decided else { return After::NoCall };
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, decided.outcome()) {
             (Some(pause), _) => After::Pause(pause.clone()),
@@ -300,8 +320,36 @@ impl Attempts {
         }
     }
 
-    /// Maps, checks, calls, classifies: everything between the lease and the settlement.
-    async fn decide(&self, claimed: &Claimed, way: &Way<'_>, facts: &impl Fn() -> Facts) -> Decided {
+    /// Whether a delivery is still this gateway's to send. Where it slept, as a machine does that is stopped and let go on,
+    /// others may have taken the lease for lost, and have sent it and what came behind it.
+    async fn is_ours(&self, claimed: &Claimed, hold: &Hold) -> bool {
+        if !self.shared || hold.is_fresh(&*self.clock) {
+            return true;
+        }
+        let Claimed { delivery, lease, .. } = claimed;
+        match self.store.renew(vec![(*delivery, *lease)], hold.lease).await {
+            Ok(lost) if lost.is_empty() => true,
+            Ok(_) => {
+                tracing::warn!(%delivery, "its lease ran out before the call: it is not sent, for another gateway sees to it");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%delivery, %error, "whether its lease still holds could not be asked: it is not sent");
+                self.release(claimed).await;
+                false
+            }
+        }
+    }
+
+    /// Maps, checks, calls, classifies: everything between the lease and the settlement; none when the lease was lost before
+    /// a call was made.
+    async fn decide(
+        &self,
+        claimed: &Claimed,
+        way: &Way<'_>,
+        facts: &impl Fn() -> Facts,
+        hold: &Hold,
+    ) -> Option<Decided> {
         let Way { plan, route, destination, .. } = *way;
         let mask = &*match &way.older {
             Some(older) => Cow::Owned(plan.mask.with(&older.mask)),
@@ -313,20 +361,23 @@ impl Attempts {
         };
         let record = match read {
             Ok(record) => record,
-            Err(reason) => return no_call(settle::unmappable(&reason, &route.policy), ""),
+            Err(reason) => return Some(no_call(settle::unmappable(&reason, &route.policy), "")),
         };
         let mark = route.stale_by.as_deref().and_then(|field| stale::mark_of(record.as_ref(), field));
         let stale = stale::reason(claimed.stale_mark.as_deref(), mark.as_deref());
         if let Some(reason) = stale.filter(|_| !claimed.even_if_newer) {
-            return no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, "");
+            return Some(no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, ""));
         }
         if let Some(reason) = self.outdated(claimed).await {
-            return no_call(settle::unmappable(&reason, &route.policy), "");
+            return Some(no_call(settle::unmappable(&reason, &route.policy), ""));
+        }
+        if let Some(reason) = unled(claimed, route) {
+            return Some(no_call(settle::unmappable(&reason, &route.policy), ""));
         }
         let subject = Subject { after: Some(&claimed.after), ..subject_of(&claimed.notification, record.as_ref()) };
         let (call, hash) = match way.call(&subject, &identity_of(claimed)) {
             Ok((call, hash)) => (Call { trace: self.trace_parent(claimed), ..call }, hash),
-            Err(error) => return no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), ""),
+            Err(error) => return Some(no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), "")),
         };
         let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
             Some(lookup) => self.look_up(lookup, way, claimed, &subject, mask).await,
@@ -337,7 +388,10 @@ impl Attempts {
             LookedUp::There(answered) => with_unseen(*answered, &destination.keep),
             LookedUp::Absent => {
                 if let Some(verdict) = settle::exhausted(&facts(), &route.policy).filter(|_| looks_up) {
-                    return no_call(verdict, "");
+                    return Some(no_call(verdict, ""));
+                }
+                if !self.is_ours(claimed, hold).await {
+                    return None;
                 }
                 let mut answered = self.send(destination, &way.maker().mapping, &call, mask).await;
                 answered.record.call_hash = Some(hash);
@@ -345,13 +399,13 @@ impl Attempts {
             }
             LookedUp::Unknown { judgement, after } => {
                 let verdict = still_unknown(&judgement, &facts(), &route.policy);
-                return Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) };
+                return Some(Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) });
             }
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
         let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark).filter(|_| is_delivered);
-        Decided {
+        Some(Decided {
             judgement: Some(judgement),
             verdict,
             reason: String::new(),
@@ -360,7 +414,7 @@ impl Attempts {
             duration,
             stale_mark,
             kept: if is_delivered { kept } else { Vec::new() },
-        }
+        })
     }
 
     /// Why a dead letter that was replayed is not sent: when it was asked for, a later state of the record was under way,
@@ -740,6 +794,18 @@ fn still_unknown(judgement: &Judgement, facts: &Facts, policy: &settle::Policy) 
     }
 }
 
+/// Why nothing is sent that was made before its route came after another: it waited for no answer, and has none to carry.
+/// What goes out again as it was needs none.
+fn unled(claimed: &Claimed, route: &Route) -> Option<String> {
+    let lead = route.after.as_ref().filter(|_| !claimed.comes_after)?;
+    (claimed.same_bytes_as.is_none() && claimed.as_it_was.is_none()).then(|| {
+        format!(
+            "it was made before its route came after route {lead:?}, and so has waited for no answer of that; replay it, and it \
+             waits for that route's delivery"
+        )
+    })
+}
+
 /// What a destination would have kept of an answer that nobody saw: a look-up told that the message arrived.
 fn unseen_answer(keep: &keep::Keep) -> Kept {
     let warning = "a look-up found that the message had arrived, and its destination keeps no such value".to_owned();
@@ -856,6 +922,30 @@ pub(super) fn cut(body: &[u8], mask: &Mask) -> (String, bool) {
 mod tests {
     use super::*;
     use secrecy::SecretString;
+
+    struct At(Duration, Timestamp);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.1
+        }
+
+        fn monotonic(&self) -> Duration {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_lease_is_asked_after_once_half_of_it_has_passed_by_either_clock() {
+        let begun = gate::Moment { wall: Timestamp(1_000_000), monotonic: Duration::from_secs(100) };
+        let hold = Hold { asked: begun, lease: Duration::from_secs(20) };
+        for (seconds, wall, fresh) in
+            [(109, 1_009_000, true), (110, 1_009_000, false), (101, 1_010_000, false), (101, 400_000, true)]
+        {
+            let clock = At(Duration::from_secs(seconds), Timestamp(wall));
+            assert_eq!(hold.is_fresh(&clock), fresh, "{seconds}, {wall}");
+        }
+    }
 
     #[test]
     fn an_answer_without_a_date_is_of_now_so_that_a_retry_after_may_be_a_date() {

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::{DeliveryId, Lease};
-use crate::dispatch::attempt::{self, After, Attempts};
+use crate::dispatch::attempt::{self, After, Attempts, Hold};
 use crate::dispatch::gate::{Gate, Moment};
 use crate::dispatch::slots::{Slot, Slots};
 use crate::dispatch::{InForce, Remembered, Route, Stop, System};
@@ -211,7 +211,7 @@ impl Runner {
             Ok(claims) => {
                 let (full, next_due) = (claims.claimed.len() >= limit, claims.next_due);
                 self.learn(claims.state.as_ref());
-                self.begin(claims, &course);
+                self.begin(claims, &course, now);
                 if full { Step::Begun } else { Step::Idle(next_due.map_or(LOOK_AGAIN, |due| due.since(now.wall))) }
             }
             Err(error) => {
@@ -305,7 +305,7 @@ impl Runner {
         self.hear_of_work();
     }
 
-    fn begin(self: &Arc<Self>, claims: Claims, course: &Course) {
+    fn begin(self: &Arc<Self>, claims: Claims, course: &Course, asked: Moment) {
         let in_force = &course.in_force;
         // A look-up before a call is a call too.
         let looks_up = |claimed| usize::from(attempt::looks_up(&in_force.plan, claimed));
@@ -314,11 +314,12 @@ impl Runner {
         self.gate().sent(claims.claimed.iter().map(|claimed| claimed.delivery));
         for claimed in claims.claimed {
             let (runner, in_force, slot) = (Arc::clone(self), Arc::clone(in_force), self.slots.take());
-            tokio::spawn(async move { runner.attempt(claimed, &in_force, slot).await });
+            let hold = Hold { asked, lease: course.lease() };
+            tokio::spawn(async move { runner.attempt(claimed, &in_force, slot, hold).await });
         }
     }
 
-    async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot) {
+    async fn attempt(self: Arc<Self>, claimed: crate::store::Claimed, in_force: &InForce, slot: Slot, hold: Hold) {
         let (delivery, lease, route) = (claimed.delivery, claimed.lease, claimed.route.clone());
         let lockouts_alone = self.gate().lockouts_alone(delivery);
         // Where others share the store it counts calls by what is settled.
@@ -329,7 +330,8 @@ impl Runner {
             }
         };
         // Some seven kilobytes, which are moved from hand to hand otherwise.
-        let run = Box::pin(self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms(), handed_over));
+        let run =
+            Box::pin(self.attempts.run(claimed, in_force, lockouts_alone, || self.active_ms(), handed_over, &hold));
         let run = AssertUnwindSafe(run).catch_unwind();
         let ended = if self.attempts.shared { self.renewing(delivery, lease, run).await } else { run.await };
         let after = match ended {

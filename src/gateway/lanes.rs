@@ -1,17 +1,94 @@
-//! What becomes of the order of records when a route keeps it by something else from now on.
+//! What becomes of the order of records when a route keeps it otherwise from now on.
 
+use crate::clock::Timestamp;
+use crate::dispatch::{Dispatch, Plan};
 use crate::facts::{Facts, RouteFacts};
-use crate::store::Unsettled;
+use crate::store::{By, Change, LIST_MAX, LaneFilter, Store, StoreError, Unsettled};
+
+/// What deliveries that are not settled lose of their order with another configuration: in words, one for each route.
+pub(super) fn reordered(before: (&Facts, &Plan), after: (&Facts, &Plan), unsettled: &[Unsettled]) -> Vec<String> {
+    let mut told = abandoned(before.0, after.0, unsettled);
+    told.extend(unled(before.1, after.1, unsettled));
+    told
+}
+
+/// How many deliveries of a route are not settled.
+fn standing(route: &str, unsettled: &[Unsettled]) -> u64 {
+    unsettled.iter().filter(|found| found.way.route == route).map(|found| found.count).sum()
+}
+
+/// Which routes come after another from now on while deliveries of theirs stand that wait for none.
+fn unled(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
+    let mut routes: Vec<_> = after.routes.values().collect();
+    routes.sort_by(|one, other| one.name.cmp(&other.name));
+    let told = |route: &std::sync::Arc<crate::dispatch::Route>| {
+        let (name, lead) = (&route.name, route.after.as_ref()?);
+        let is_new = before.routes.get(name)?.after.is_none();
+        let count = standing(name, unsettled);
+        (is_new && count > 0).then(|| {
+            format!(
+                "route {name} comes after {lead} from now on: {count} of its deliveries that are not settled were made before, \
+                 and wait for no answer of that; each becomes a dead letter when its turn comes, and waits for it once it is \
+                 replayed"
+            )
+        })
+    };
+    routes.into_iter().filter_map(told).collect()
+}
+
+/// Lets lanes go on that stop at dead letters of routes which say `on_dead = "continue"` by now; how many. The letters stay.
+pub(super) async fn let_go(
+    store: &dyn Store,
+    dispatch: &Dispatch,
+    by: &By,
+    now: impl Fn() -> Timestamp,
+    is_over: impl Fn() -> bool,
+) -> u64 {
+    let mut total = 0;
+    loop {
+        let (mut freed, mut after) = (0, None);
+        loop {
+            let filter = LaneFilter { system: None, after, limit: Some(LIST_MAX) };
+            let Ok(lanes) = store.lanes(filter).await else { return total };
+            let heads = lanes.rows.into_iter().map(|lane| lane.head);
+            for head in heads.filter(|head| dispatch.lets_go(head)) {
+                if is_over() {
+                    return total;
+                }
+                match store.change(head.delivery_id, Change::LetGo, by.clone(), now()).await {
+                    Ok(_) => {
+                        freed += 1;
+                        dispatch.wake(&head.system);
+                    }
+                    // A person was there before.
+                    Err(StoreError::Conflict(_) | StoreError::NotFound(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(delivery = %head.delivery_id, %error, "its lane could not be let go on");
+                        return total;
+                    }
+                }
+            }
+            match lanes.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        // Behind a dead letter that was let go another may stop its lane.
+        if freed == 0 {
+            return total;
+        }
+        total += freed;
+    }
+}
 
 /// Which routes keep their order by other lanes than before while deliveries of theirs stand in those: what comes now does
 /// not wait for these. A route that keeps no order, before or now, has none to lose.
-pub(super) fn abandoned(before: &Facts, after: &Facts, unsettled: &[Unsettled]) -> Vec<String> {
+fn abandoned(before: &Facts, after: &Facts, unsettled: &[Unsettled]) -> Vec<String> {
     let told = |route: &RouteFacts| {
         let name = &route.summary.route;
         let known = before.routes.iter().find(|known| known.summary.route == *name)?;
         let (was, is) = (known.summary.lane.as_str(), route.summary.lane.as_str());
-        let standing = unsettled.iter().filter(|found| found.way.route == *name);
-        let count: u64 = standing.map(|found| found.count).sum();
+        let count = standing(name, unsettled);
         (was != is && was != "none" && is != "none" && count > 0).then(|| {
             format!(
                 "route {name} keeps its order by {is} from now on, and by {was} until now: {count} of its deliveries that are not \

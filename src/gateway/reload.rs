@@ -24,6 +24,7 @@ use crate::config::{self, Loaded, Seen, Server, StoreSettings};
 use crate::dispatch::{Dispatch, Plan, States};
 use crate::facts::{DestinationFacts, Facts};
 use crate::gateway::certificates::Certificates;
+use crate::gateway::discard::{Discard, Ordered};
 use crate::gateway::heralds::Telling;
 use crate::intake::{self, Desk, Outgoing};
 use crate::receive::front::Standing as Front;
@@ -32,13 +33,6 @@ use crate::store::sealed::{SharedKeys, rekey};
 use crate::store::{By, Store, StoreError, StoredConfig, TakenBy, TakenConfig, Unsettled, Way};
 use crate::telemetry::{Alarms, Metrics, Traces};
 
-/// Deliveries discarded in one command.
-const DISCARD_STEP: u32 = 100;
-/// A store that does not take a step now, or what is in flight, is looked at again after this long.
-const AGAIN: Duration = Duration::from_millis(200);
-/// Envelopes that were being taken by the rules before are answered by then: the store gets 20 s, a body before up to 10 min
-/// that are not waited for.
-const OUTGOING: Duration = Duration::from_secs(60);
 /// So long it may take to look what the files hold now.
 const LOOKING: Duration = Duration::from_secs(5);
 /// How long a stop waits for a reload that is under way.
@@ -227,7 +221,10 @@ impl Reloader {
     /// Whether and how a configuration that is right can be taken; takes it, unless it is only asked.
     async fn consider(&self, loaded: Loaded, order: &Order) -> Result<Reloaded, Refusal> {
         let unsettled = self.parts.store.unsettled().await.map_err(Refusal::Store)?;
-        let reordered = super::lanes::abandoned(&self.parts.terms.load().facts, &loaded.facts, &unsettled);
+        let reordered = {
+            let (facts, plan) = (self.parts.terms.load(), Arc::clone(&self.known().plan));
+            super::lanes::reordered((&facts.facts, &plan), (&loaded.facts, &loaded.plan), &unsettled)
+        };
         let served = |plan: &Plan, way: &Way| plan.knows(&way.route, &way.destination, &way.system).is_served();
         let (before, mut reloaded) = {
             let known = self.known();
@@ -389,34 +386,55 @@ impl Reloader {
         if let Err(error) = self.parts.store.pull_back(self.parts.clock.now(), self.wait_max()).await {
             tracing::warn!(%error, "due times could not be brought back within the longest wait");
         }
+        let by = By::new(order.person.clone(), order.reason.trim());
         if reloaded.orphans_are == Some(Orphans::Discard) {
-            let because = match order.reason.trim() {
-                "" => String::new(),
-                reason => format!(": {reason}"),
-            };
-            let version = reloaded.version.0;
-            let discard = Discard {
-                store: Arc::clone(&self.parts.store),
-                dispatch: Arc::clone(&self.parts.dispatch),
-                clock: Arc::clone(&self.parts.clock),
-                closing: Arc::clone(&self.parts.closing),
-                by: By::new(
-                    order.person.clone(),
-                    format!(
-                        "discarded by the reload to configuration version {version}, which has no way for it{because}"
-                    ),
-                ),
-            };
             let ways = reloaded.orphans.iter().map(|orphan| orphan.way.clone()).collect();
-            let me = Weak::clone(&self.me);
-            tokio::spawn(async move {
-                discard.run(ways, outgoing).await;
-                if let Some(me) = me.upgrade() {
-                    me.look_for_orphans().await;
-                }
-            });
+            let ordered = Ordered { version: reloaded.version.0, by: by.clone(), ways };
+            self.discarding().begun(&ordered).await;
+            self.discard(ordered, Some(outgoing));
         }
+        self.let_lanes_go(by);
         self.look_for_orphans().await;
+    }
+
+    fn discarding(&self) -> Discard {
+        let Parts { store, dispatch, clock, closing, .. } = &self.parts;
+        let (store, dispatch) = (Arc::clone(store), Arc::clone(dispatch));
+        Discard { store, dispatch, clock: Arc::clone(clock), closing: Arc::clone(closing) }
+    }
+
+    fn discard(&self, ordered: Ordered, outgoing: Option<Outgoing>) {
+        let (discarding, me) = (self.discarding(), Weak::clone(&self.me));
+        tokio::spawn(async move {
+            discarding.run(ordered, outgoing).await;
+            if let Some(me) = me.upgrade() {
+                me.look_for_orphans().await;
+            }
+        });
+    }
+
+    /// What a start has to see to: what a stop cut off, and what the configuration says otherwise than before.
+    pub(super) async fn begin(&self) {
+        match self.discarding().cut_off().await {
+            Ok(cut_off) => cut_off.into_iter().for_each(|ordered| self.discard(ordered, None)),
+            Err(error) => tracing::warn!(%error, "whether orphans were being discarded could not be read"),
+        }
+        self.let_lanes_go(By::default());
+        self.look_for_orphans().await;
+    }
+
+    /// Lets lanes go on that stop at dead letters whose routes do not want that any more.
+    fn let_lanes_go(&self, by: By) {
+        let Parts { store, dispatch, clock, closing, .. } = &self.parts;
+        let (store, dispatch) = (Arc::clone(store), Arc::clone(dispatch));
+        let (clock, closing) = (Arc::clone(clock), Arc::clone(closing));
+        tokio::spawn(async move {
+            let is_over = || closing.load(Ordering::SeqCst);
+            let count = super::lanes::let_go(&*store, &dispatch, &by, || clock.now(), is_over).await;
+            if count > 0 {
+                tracing::info!(count, "lanes go on behind dead letters, as their routes say now");
+            }
+        });
     }
 
     /// Raises the alarm of deliveries that have no way, or ends it.
@@ -489,60 +507,6 @@ fn written_at(path: &Path) -> Option<Timestamp> {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     let since = modified.duration_since(UNIX_EPOCH).ok()?;
     i64::try_from(since.as_millis()).ok().map(Timestamp)
-}
-
-/// Discards what a reload left without a way, in small steps.
-struct Discard {
-    store: Arc<dyn Store>,
-    dispatch: Arc<Dispatch>,
-    clock: SharedClock,
-    closing: Arc<AtomicBool>,
-    by: By,
-}
-
-impl Discard {
-    async fn run(self, ways: Vec<Way>, outgoing: Outgoing) {
-        // Envelopes that met the routes of before may still add to them.
-        let over = async {
-            while !outgoing.is_over() {
-                tokio::time::sleep(AGAIN).await;
-            }
-        };
-        let _ = tokio::time::timeout(OUTGOING, over).await;
-        let count = self.all(&ways).await;
-        tracing::info!(count, "orphans were discarded");
-    }
-
-    /// Until none is left, what is in flight has ended, or the ways are served again; how many there were.
-    async fn all(&self, ways: &[Way]) -> u64 {
-        let is_orphan = |way: &&Way| !self.dispatch.knows(&way.route, &way.destination, &way.system).is_served();
-        let wake = || ways.iter().for_each(|way| self.dispatch.wake(&way.system));
-        let mut total = 0;
-        while !self.closing.load(Ordering::SeqCst) {
-            let left: Vec<Way> = ways.iter().filter(is_orphan).cloned().collect();
-            match self.store.discard_unsettled(left, self.by.clone(), DISCARD_STEP, self.clock.now()).await {
-                Ok(step) => {
-                    total += step.count;
-                    if !step.is_more {
-                        break;
-                    }
-                    // A lane that goes on may be another route's.
-                    wake();
-                    if step.count == 0 {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
-                Err(StoreError::Overloaded | StoreError::Unavailable(_)) => tokio::time::sleep(AGAIN).await,
-                Err(StoreError::Closed) => break,
-                Err(error) => {
-                    tracing::error!(%error, "orphans could not be discarded");
-                    break;
-                }
-            }
-        }
-        wake();
-        total
-    }
 }
 
 fn failed() -> Refusal {

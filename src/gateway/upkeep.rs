@@ -65,7 +65,7 @@ impl Upkeep {
         for absence in absences {
             let subject = absence.id.to_string();
             if absence.stands(now) {
-                self.alarms.raise(ABSENCE_ALARM, &subject, &absence.words());
+                self.alarms.restate(ABSENCE_ALARM, &subject, &absence.words());
             } else {
                 self.alarms.clear(ABSENCE_ALARM, &subject);
             }

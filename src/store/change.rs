@@ -14,6 +14,7 @@ impl Change {
             Self::Hold => matches!(state, State::Waiting | State::Blocked),
             Self::Release => state == State::Held,
             Self::Discard => matches!(state, State::Waiting | State::Blocked | State::Held | State::Dead),
+            Self::LetGo => state == State::Dead,
         }
     }
 
@@ -24,6 +25,7 @@ impl Change {
             Self::Hold => "only a waiting or blocked one can be held",
             Self::Release => "only a held one can be released",
             Self::Discard => "only a waiting, blocked, held or dead one can be discarded",
+            Self::LetGo => "only a dead one can let its lane go on",
         };
         let in_place = !matches!(self, Self::Replay { .. }) || state == State::Dead;
         if in_place && self.applies_to(state) {
@@ -40,6 +42,7 @@ impl Change {
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Discard => "discard",
+            Self::LetGo => "let lane go on",
         }
     }
 }
@@ -52,6 +55,11 @@ pub(super) fn held(reason: &str, at: Timestamp) -> Turn<'_> {
 /// A person gives a delivery up.
 pub(super) fn discarded(reason: &str, at: Timestamp) -> Turn<'_> {
     Turn { to: State::Discarded, due_at: None, unsettled: false, reason: Some(reason), at }
+}
+
+/// A dead letter for which its lane does not wait any more.
+pub(super) fn let_go(reason: Option<&str>, at: Timestamp) -> Turn<'_> {
+    Turn { to: State::Dead, due_at: None, unsettled: false, reason, at }
 }
 
 /// Why a delivery is not sent again: an older state of a record behind a newer one would undo it.

@@ -133,6 +133,13 @@ impl Absence {
         Some(kept_since).filter(|kept_since| *kept_since > self.since)
     }
 
+    /// Whether one that began at a moment goes with this one before it: what listened in between did so for less time than
+    /// Salesforce takes to come again, so it may have sent nothing meanwhile of what it keeps.
+    #[must_use]
+    pub fn goes_on_at(&self, since: Timestamp) -> bool {
+        since < self.over_at()
+    }
+
     /// By when Salesforce has sent again what it kept.
     #[must_use]
     pub fn over_at(&self) -> Timestamp {
@@ -152,12 +159,12 @@ impl Absence {
         let (id, since, until) = (self.id, self.since.spoken(), self.until.spoken());
         match self.dropped_until().map(Timestamp::spoken) {
             Some(dropped_until) => format!(
-                "nobody listened from {since} to {until}: Salesforce drops what it cannot deliver for 24 hours, so what it \
+                "nobody listened from {since} to {until}, or not for long enough: Salesforce drops what it cannot deliver for 24 hours, so what it \
                  queued from {since} (and what already waited then) to {dropped_until} may be lost; compare the records \
                  changed in that time, then `omgate sources acknowledge {id}`"
             ),
             None => format!(
-                "nobody listened from {since} to {until}: less than the 24 hours for which Salesforce tries again, so what \
+                "nobody listened from {since} to {until}, or not for long enough: less than the 24 hours for which Salesforce tries again, so what \
                  it queued comes by {}",
                 self.over_at().spoken()
             ),

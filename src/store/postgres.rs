@@ -94,6 +94,10 @@ const ASK_MAX: Duration = Duration::from_secs(10);
 const AUDIT_MAX: Duration = Duration::from_secs(600);
 /// How often leases that ran out are looked for, and the database's clock is read.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
+/// A database's clock that differs by so much from what it said before was set, or is another's.
+const CLOCK_SET: Duration = Duration::from_secs(1);
+/// Then no lease is taken to have run out for so long: by then whoever has a call under way has renewed its own.
+const LEASES_SPARED: Duration = Duration::from_secs(10);
 /// Receipts are cleared away every so many rounds.
 const CLEAR_EVERY: u64 = 30;
 /// A clock reading that took longer says too little.
@@ -175,7 +179,7 @@ impl PostgresStore {
         });
         let unfit = |error: StoreError| OpenError::Unfit { address: address.clone(), reason: error.to_string() };
         read_clock(&engine, &database).await.map_err(|failure| unfit(failure.into_error()))?;
-        let rescued = rescue(&engine).await.map_err(unfit)?;
+        let rescued = rescue(&engine, None).await.map_err(unfit)?;
         if rescued > 0 {
             tracing::warn!(attempts = rescued, "attempts whose gateway stopped are unknown");
         }
@@ -212,7 +216,7 @@ impl PostgresStore {
     /// # Errors
     /// When the database cannot.
     pub async fn rescue(&self) -> StoreResult<u64> {
-        rescue(&self.engine).await
+        rescue(&self.engine, None).await
     }
 
     /// Clears away what nobody looks at any more: old receipts, the shards of past days. The store does so by itself every
@@ -281,11 +285,14 @@ fn unread(failure: Failure) -> StoreError {
     failure.into_error()
 }
 
-/// Completes what other gateways left under leases that ran out.
-async fn rescue(engine: &Arc<Engine>) -> StoreResult<u64> {
+/// Completes what other gateways left under leases that ran out, by the database's clock and, where it is given, by this one,
+/// which does not jump with that.
+async fn rescue(engine: &Arc<Engine>, clock: Option<&DatabaseClock>) -> StoreResult<u64> {
+    use crate::clock::Clock;
     let mut rescued = 0;
     loop {
-        let batch = engine.run(&settle::Rescue { now: engine.clock.now() }).await?;
+        let rescue = settle::Rescue { now: engine.clock.now(), until: clock.map(Clock::now) };
+        let batch = engine.run(&rescue).await?;
         rescued += batch;
         if batch < u64::try_from(settle::RESCUE_BATCH).unwrap_or(u64::MAX) {
             return Ok(rescued);
@@ -293,8 +300,8 @@ async fn rescue(engine: &Arc<Engine>) -> StoreResult<u64> {
     }
 }
 
-/// Sets the clock by the database's.
-async fn read_clock(engine: &Engine, clock: &DatabaseClock) -> Result<(), Failure> {
+/// Sets the clock by the database's; how far that was set since.
+async fn read_clock(engine: &Engine, clock: &DatabaseClock) -> Result<Duration, Failure> {
     use crate::clock::Clock;
     let mut session = Session::open(&engine.pool, Manner::Read).await?;
     // The first statement goes with the beginning of the transaction: the second is quicker.
@@ -303,37 +310,51 @@ async fn read_clock(engine: &Engine, clock: &DatabaseClock) -> Result<(), Failur
     let told = queries::time(&mut session).await?;
     let answered = clock.monotonic();
     session.end().await?;
-    if answered.saturating_sub(asked) <= READING_MAX {
-        clock.set(asked, told, answered);
-    }
-    Ok(())
+    let is_telling = answered.saturating_sub(asked) <= READING_MAX;
+    Ok(if is_telling { clock.set(asked, told, answered) } else { Duration::ZERO })
 }
 
 /// What has to be done from time to time.
 async fn keep_house(engine: Arc<Engine>, clock: Arc<DatabaseClock>, signals: broadcast::Sender<Signal>) {
+    use crate::clock::Clock;
     refresh_statistics(&engine).await;
+    let mut spared_until = Duration::ZERO;
     for round in 1_u64.. {
         sleep(ROUND_EVERY).await;
         if *engine.health.borrow() != Health::Ready {
             continue;
         }
         // A failure here is one of every command too, and told there.
-        if let Ok(Err(error)) = timeout(ASK_MAX, read_clock(&engine, &clock)).await {
-            tracing::debug!(error = %error.into_error(), "the database's clock could not be read");
-            continue;
-        }
-        match rescue(&engine).await {
-            Ok(0) | Err(_) => {}
-            Ok(attempts) => {
-                tracing::warn!(attempts, "attempts whose gateway stopped or lost the database are unknown");
-                let _ = signals.send(Signal::Look);
+        match timeout(ASK_MAX, read_clock(&engine, &clock)).await {
+            Ok(Ok(set)) if set >= CLOCK_SET => {
+                let seconds = set.as_secs_f64();
+                tracing::warn!(seconds, "the database's clock was set: no lease runs out for a while");
+                spared_until = clock.monotonic() + LEASES_SPARED;
             }
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error.into_error(), "the database's clock could not be read");
+                continue;
+            }
+        }
+        if clock.monotonic() >= spared_until {
+            rescue_of_others(&engine, &clock, &signals).await;
         }
         if round.is_multiple_of(CLEAR_EVERY) {
             if let Err(error) = clear(&engine).await {
                 tracing::debug!(%error, "old receipts and the shards of past days could not be cleared away");
             }
             refresh_statistics(&engine).await;
+        }
+    }
+}
+
+async fn rescue_of_others(engine: &Arc<Engine>, clock: &DatabaseClock, signals: &broadcast::Sender<Signal>) {
+    match rescue(engine, Some(clock)).await {
+        Ok(0) | Err(_) => {}
+        Ok(attempts) => {
+            tracing::warn!(attempts, "attempts whose gateway stopped or lost the database are unknown");
+            let _ = signals.send(Signal::Look);
         }
     }
 }
@@ -457,7 +478,7 @@ impl Store for PostgresStore {
     }
 
     fn absences(&self) -> BoxFuture<'_, StoreResult<Vec<Absence>>> {
-        self.ask(Manner::Read, |session| Box::pin(alive::absences(session)))
+        self.ask(Manner::Read, |session| Box::pin(alive::absences(session, alive::LIST_MAX)))
     }
 
     fn acknowledge(&self, absence: i64, by: By, now: Timestamp) -> BoxFuture<'_, StoreResult<Absence>> {

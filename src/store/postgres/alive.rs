@@ -15,7 +15,7 @@ use crate::store::{Absence, By, Deed, StoreError};
 /// A shorter one is no more than a restart, or a heartbeat that came late.
 const ABSENCE_MIN: Duration = Duration::from_secs(150);
 /// How many absences are listed.
-const LIST_MAX: i64 = 100;
+pub(super) const LIST_MAX: i64 = 100;
 /// How many are kept.
 const KEPT_MAX: i64 = 10_000;
 
@@ -53,6 +53,13 @@ async fn absent(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Opti
     if now.since(since) < ABSENCE_MIN {
         return Ok(None);
     }
+    let before = absences(&mut work.session, 1).await?.pop().filter(|before| before.goes_on_at(since));
+    if let Some(before) = before.as_ref().filter(|before| before.acknowledged_at.is_none()) {
+        let sql = "UPDATE absence SET until = $2 WHERE id = $1";
+        work.session.query(sql, args![INT8 before.id, INT8 now.0]).await?;
+        return Ok(Some(Absence { until: now, ..before.clone() }));
+    }
+    let since = before.map_or(since, |before| before.since);
     let sql = "INSERT INTO absence (since, until) VALUES ($1, $2) RETURNING id";
     let rows = work.session.query(sql, args![INT8 since.0, INT8 now.0]).await?;
     let Some(id) = read(&rows, Cells::number)?.first().copied() else { return Ok(None) };
@@ -62,9 +69,9 @@ async fn absent(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Opti
 }
 
 /// The latest, newest first.
-pub(super) async fn absences(session: &mut Session) -> Result<Vec<Absence>, Failure> {
+pub(super) async fn absences(session: &mut Session, limit: i64) -> Result<Vec<Absence>, Failure> {
     let sql = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence ORDER BY id DESC LIMIT $1";
-    read(&session.query(sql, args![INT8 LIST_MAX]).await?, read_absence)
+    read(&session.query(sql, args![INT8 limit]).await?, read_absence)
 }
 
 /// A person took note of one.

@@ -32,7 +32,7 @@ impl Job for Changing {
             let id = self.delivery.0;
             let mut scene = match self.change {
                 Change::Replay { even_if_newer } => self.rejoined(work, even_if_newer).await?,
-                Change::Release | Change::Hold | Change::Discard => after::load(work, &[id]).await?,
+                Change::Release | Change::Hold | Change::Discard | Change::LetGo => after::load(work, &[id]).await?,
             };
             let was = scene.place(id)?.state;
             self.change.check(id, was)?;
@@ -77,6 +77,10 @@ impl Changing {
             Change::Discard => {
                 leave(work, scene, id, change::discarded(reason, now))?;
                 after::tell(work, scene, id, now)
+            }
+            Change::LetGo => {
+                let reason = scene.place(id)?.reason.clone();
+                leave(work, scene, id, change::let_go(reason.as_deref(), now))
             }
         }
     }

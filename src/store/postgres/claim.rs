@@ -31,7 +31,6 @@ struct Taken {
     claimed: Claimed,
     organization: i64,
     destination: i64,
-    comes_after: bool,
 }
 
 /// One that has nothing to carry, and why.
@@ -191,6 +190,7 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
         same_bytes_as: same_bytes_as.map(ConfigVersion),
         stale_mark: None,
         even_if_newer,
+        comes_after: false,
         after: Default::default(),
         as_it_was: None,
         replay_of: None,
@@ -202,10 +202,10 @@ fn found(row: &Row, claim: &Claim) -> Result<Found, Failure> {
         return Ok(Found::Empty(Empty { delivery, destination, reason }));
     }
     let _ = route;
-    let comes_after = cells.next()?;
+    claimed.comes_after = cells.next()?;
     claimed.replay_of = cells.next::<Option<i64>>()?.map(DeliveryId);
     claimed.as_it_was = cells.next::<Option<i64>>()?.map(ConfigVersion);
-    Ok(Found::Whole(Box::new(Taken { claimed, organization, destination, comes_after })))
+    Ok(Found::Whole(Box::new(Taken { claimed, organization, destination })))
 }
 
 fn part(found: Vec<Found>) -> (Vec<Taken>, Vec<Empty>) {
@@ -221,7 +221,7 @@ fn part(found: Vec<Found>) -> (Vec<Taken>, Vec<Empty>) {
 
 /// Adds what those kept that they come after; where one of those is missing, there is nothing to make a call of.
 async fn with_answers(work: &mut Work, taken: Vec<Taken>, empty: &mut Vec<Empty>) -> Result<Vec<Taken>, Failure> {
-    let followers = taken.iter().filter(|taken| taken.comes_after).map(|taken| taken.claimed.delivery.0);
+    let followers = taken.iter().filter(|taken| taken.claimed.comes_after).map(|taken| taken.claimed.delivery.0);
     let followers: Vec<i64> = followers.collect();
     let mut chains = kept::of_chains(&mut work.session, &followers).await?;
     let mut whole = Vec::with_capacity(taken.len());

@@ -19,6 +19,7 @@ use super::text;
 use super::work::{Job, Work};
 use crate::delivery::{DeliveryId, Planned, State};
 use crate::store::arrival;
+use crate::store::change as rules;
 use crate::store::change::deed;
 use crate::store::lead;
 use crate::store::names::Kind;
@@ -183,8 +184,16 @@ impl Replaying {
         new.even_if_newer = replay.even_if_newer;
         new.as_it_was = replay.as_it_was.map(|version| version.0);
         desk.remember((first, route), made);
-        if place.state == State::Dead {
-            self.supersede(work, &mut desk, place, made)?;
+        match place.state {
+            State::Dead if self.0.stays_dead => self.let_go(work, &mut desk, place)?,
+            State::Dead => self.supersede(work, &mut desk, place, made)?,
+            State::Waiting
+            | State::Blocked
+            | State::InFlight
+            | State::Delivered
+            | State::Held
+            | State::Superseded
+            | State::Discarded => {}
         }
         desk.finish(work).await?;
         let delivery = self.done(work, made, Some(DeliveryId(made))).await?;
@@ -199,6 +208,15 @@ impl Replaying {
         desk.scene.turn(work, place.id, turn)?;
         desk.scene.change(place.id)?.superseded_by = Some(made);
         desk.scene.promote(work, place.lane_key, at).map(|_| ())
+    }
+
+    /// The dead letter waits for the new delivery, which may stand in its lane: so it does not stop that.
+    fn let_go(&self, work: &mut Work, desk: &mut Desk<'_>, place: &Place) -> Result<(), Failure> {
+        if !place.unsettled {
+            return Ok(());
+        }
+        desk.scene.turn(work, place.id, rules::let_go(place.reason.as_deref(), self.0.now))?;
+        desk.scene.promote(work, place.lane_key, self.0.now).map(|_| ())
     }
 
     /// Writes the edited content as a revision of the notification that Salesforce did not send; the one that is there

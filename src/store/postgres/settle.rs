@@ -318,6 +318,8 @@ impl Job for Release {
 /// so. How many there were, at most a batch of them.
 pub(super) struct Rescue {
     pub(super) now: Timestamp,
+    /// Only those that ran out by this moment too, of a clock that does not jump with the database's.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// Leases rescued in one command.
@@ -328,15 +330,16 @@ impl Job for Rescue {
 
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<u64, Failure>> {
         Box::pin(async move {
-            let sql = "SELECT id FROM delivery WHERE state = 'in_flight' AND lease_until < clock_timestamp() LIMIT $1";
-            let rows = work.session.query(sql, args![INT8 RESCUE_BATCH]).await?;
+            let sql = "SELECT id FROM delivery WHERE state = 'in_flight' AND lease_until < clock_timestamp()
+                       AND lease_until < to_timestamp($2) LIMIT $1";
+            let rows = work.session.query(sql, args![INT8 RESCUE_BATCH, FLOAT8 self.until()]).await?;
             let deliveries = read(&rows, Cells::number)?;
             if deliveries.is_empty() {
                 work.idle = true;
                 return Ok(0);
             }
             let mut scene = after::load(work, &deliveries).await?;
-            let left = complete_unknown(work, &deliveries, self.now).await?;
+            let left = self.complete_unknown(work, &deliveries).await?;
             for (id, version) in &left {
                 self.rescue(work, &mut scene, *id, *version)?;
             }
@@ -348,6 +351,24 @@ impl Job for Rescue {
 }
 
 impl Rescue {
+    /// In seconds.
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of any year that there will be are told apart")]
+    fn until(&self) -> f64 {
+        self.until.map_or(f64::INFINITY, |until| until.0 as f64 / 1_000.0)
+    }
+
+    /// Completes the attempts of what is in flight still under a lease that ran out; the deliveries, each with the
+    /// configuration that its call was mapped with. Their rows are locked.
+    async fn complete_unknown(&self, work: &mut Work, deliveries: &[i64]) -> Result<BTreeSet<(i64, i64)>, Failure> {
+        let sql = "UPDATE attempt a SET ended_at = $2, outcome = 'unknown', reason = $3
+                   FROM delivery d WHERE d.id = ANY($1) AND d.state = 'in_flight' AND d.lease_until < clock_timestamp()
+                   AND d.lease_until < to_timestamp($4)
+                   AND a.lease = d.lease AND a.outcome IS NULL RETURNING d.id, a.config_version";
+        let arguments = args![INT8_ARRAY deliveries, INT8 self.now.0, TEXT STOPPED, FLOAT8 self.until()];
+        let rows = work.session.query(sql, arguments).await?;
+        Ok(read(&rows, |cells| Ok((cells.number()?, cells.number()?)))?.into_iter().collect())
+    }
+
     fn rescue(&self, work: &mut Work, scene: &mut Scene, id: i64, version: i64) -> Result<(), Failure> {
         let place = scene.change(id)?;
         place.status = None;
@@ -359,20 +380,6 @@ impl Rescue {
         let settlement = attempt::stopped(&work.engine.hold_unknown, &way.destination_name, self.now);
         move_on(work, scene, id, &settlement, STOPPED, self.now)
     }
-}
-
-/// Completes the attempts of what is in flight still under a lease that ran out; the deliveries, each with the
-/// configuration that its call was mapped with. Their rows are locked.
-async fn complete_unknown(
-    work: &mut Work,
-    deliveries: &[i64],
-    now: Timestamp,
-) -> Result<BTreeSet<(i64, i64)>, Failure> {
-    let sql = "UPDATE attempt a SET ended_at = $2, outcome = 'unknown', reason = $3
-               FROM delivery d WHERE d.id = ANY($1) AND d.state = 'in_flight' AND d.lease_until < clock_timestamp()
-               AND a.lease = d.lease AND a.outcome IS NULL RETURNING d.id, a.config_version";
-    let rows = work.session.query(sql, args![INT8_ARRAY deliveries, INT8 now.0, TEXT STOPPED]).await?;
-    Ok(read(&rows, |cells| Ok((cells.number()?, cells.number()?)))?.into_iter().collect())
 }
 
 /// Makes leases last longer; those that are no longer ours are given back.

@@ -24,10 +24,13 @@ impl DatabaseClock {
         Self { machine, ahead_ms: AtomicI64::new(ahead_ms) }
     }
 
-    /// The database said `told`, somewhere between two moments of the monotonic clock.
-    pub(super) fn set(&self, asked: Duration, told: Timestamp, answered: Duration) {
+    /// The database said `told`, somewhere between two moments of the monotonic clock; how far that is from what it would
+    /// have said if nobody had set its clock.
+    pub(super) fn set(&self, asked: Duration, told: Timestamp, answered: Duration) -> Duration {
         let middle = asked + answered.saturating_sub(asked) / 2;
-        self.ahead_ms.store(told.0.saturating_sub(milliseconds(middle)), Ordering::Relaxed);
+        let ahead_ms = told.0.saturating_sub(milliseconds(middle));
+        let before_ms = self.ahead_ms.swap(ahead_ms, Ordering::Relaxed);
+        Duration::from_millis(ahead_ms.abs_diff(before_ms))
     }
 }
 
@@ -64,7 +67,11 @@ mod tests {
     fn the_databases_time_stands_above_the_machines() {
         let clock = DatabaseClock::new(Arc::new(Machine));
         assert_eq!(clock.now(), Timestamp(1_000_000));
-        clock.set(Duration::from_millis(100), Timestamp(5_000_000), Duration::from_millis(300));
+        let asked = |told| clock.set(Duration::from_millis(100), Timestamp(told), Duration::from_millis(300));
+        asked(5_000_000);
         assert_eq!(clock.now(), Timestamp(5_000_300), "told at 200, now it is 500");
+        assert_eq!(asked(5_000_000), Duration::ZERO);
+        assert_eq!(asked(8_600_000), Duration::from_hours(1));
+        assert_eq!(asked(5_000_000), Duration::from_hours(1));
     }
 }

@@ -30,6 +30,13 @@ pub(super) fn heartbeat(books: &Books, now: Timestamp) -> Result<Option<Absence>
     if now.since(since) < ABSENCE_MIN {
         return Ok(None);
     }
+    let newest = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence ORDER BY id DESC LIMIT 1";
+    let before = books.find(newest, [], read)?.filter(|before| before.goes_on_at(since));
+    if let Some(before) = before.as_ref().filter(|before| before.acknowledged_at.is_none()) {
+        books.run("UPDATE absence SET until = ?2 WHERE id = ?1", (before.id, now.0))?;
+        return Ok(Some(Absence { until: now, ..before.clone() }));
+    }
+    let since = before.map_or(since, |before| before.since);
     books.run("INSERT INTO absence (since, until) VALUES (?1, ?2)", (since.0, now.0))?;
     let id = books.connection.last_insert_rowid();
     books.run("DELETE FROM absence WHERE id <= ?1", [id.saturating_sub(KEPT_MAX)])?;

@@ -10,7 +10,7 @@ use super::queries;
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
-use crate::store::change::{deed, discarded, held, outdated};
+use crate::store::change::{deed, discarded, held, let_go, outdated};
 use crate::store::turn::Turn;
 use crate::store::{By, Change, DeliveryView, StoreError};
 
@@ -43,6 +43,7 @@ pub(super) fn change(
                 after::tell(books, place.id, now)?;
             }
         }
+        Change::LetGo => leave(books, &place, let_go(place.reason.as_deref(), now))?,
     }
     let after = view(books, delivery.0)?;
     let deed = deed(delivery, change.word(), by, now, "done".to_owned());
@@ -119,7 +120,7 @@ pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now:
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.
-fn leave(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
+pub(super) fn leave(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
     lane::turn(books, place, turn)?;
     lane::promote(books, place.way.system, place.lane.as_deref(), turn.at).map(|_| ())
 }

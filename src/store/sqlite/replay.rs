@@ -7,8 +7,10 @@ use super::books::{Books, Failure};
 use super::change;
 use super::lane::{self, Place};
 use super::{after, revise, searched};
+use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, Planned, State};
 use crate::store::arrival;
+use crate::store::change as rules;
 use crate::store::lead;
 use crate::store::names::Kind;
 use crate::store::turn::Turn;
@@ -79,8 +81,16 @@ fn linked(books: &mut Books, replay: &Replay, place: &Place, planned: &Planned) 
     let as_it_was = replay.as_it_was.map(|version| version.0);
     books.run(sql, (made, place.id, replay.even_if_newer, as_it_was))?;
     revise::remember_route(books, first, &planned.route, made)?;
-    if place.state == State::Dead {
-        supersede(books, &mut envelope, replay, place, made)?;
+    match place.state {
+        State::Dead if replay.stays_dead => let_go(books, &mut envelope, place, replay.now)?,
+        State::Dead => supersede(books, &mut envelope, replay, place, made)?,
+        State::Waiting
+        | State::Blocked
+        | State::InFlight
+        | State::Delivered
+        | State::Held
+        | State::Superseded
+        | State::Discarded => {}
     }
     let result = replay.result(Some(DeliveryId(made)));
     change::note(books, replay.delivery, "replay", &replay.by, replay.now, result)?;
@@ -104,6 +114,18 @@ fn supersede(
     )?;
     books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [place.id, made])?;
     if lane::promote(books, place.way.system, place.lane.as_deref(), at)? {
+        envelope.wake(&place.way);
+    }
+    Ok(())
+}
+
+/// The dead letter waits for the new delivery, which may stand in its lane: so it does not stop that.
+fn let_go(books: &mut Books, envelope: &mut Envelope<'_>, place: &Place, now: Timestamp) -> Result<(), Failure> {
+    if !place.unsettled {
+        return Ok(());
+    }
+    lane::turn(books, place, rules::let_go(place.reason.as_deref(), now))?;
+    if lane::promote(books, place.way.system, place.lane.as_deref(), now)? {
         envelope.wake(&place.way);
     }
     Ok(())

@@ -191,3 +191,94 @@ async fn a_route_that_keeps_its_order_by_something_else_says_what_stands_in_the_
     gateway.start(&[]).await;
     assert!(gateway.log().contains(&told("record.AccountId")), "{}", gateway.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discard_that_a_stop_cut_off_goes_on_at_the_next_start() {
+    let target = Gated::start().await;
+    let with = configuration("watch = false", &way("a", &target.url, "concurrency = 1"));
+    let without = configuration("watch = false", &way("b", "http://127.0.0.1:9/", ""));
+    let mut gateway = Process::prepare(&with);
+    gateway.start(&[]).await;
+    post(&gateway, 1..=5).await;
+    target.until(1, 1).await;
+    gateway.configure(&without);
+    let (status, _) = reload(&gateway, json!({"orphans": "discard", "reason": "a is gone"})).await;
+    assert_eq!(status, 200);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["discarded"] == 4).await;
+    // One is in flight still, so the discard is not over.
+    gateway.kill();
+    gateway.start(&[]).await;
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!((&ledger["deliveries"]["discarded"], &ledger["balanced"]), (&json!(5), &json!(true)));
+    let reason = "discarded by the reload to configuration version 2, which has no way for it: a is gone";
+    let discarded = gateway.admin("/api/v1/deliveries?state=discarded").await;
+    assert!(discarded.as_array().unwrap().iter().all(|delivery| delivery["reason"] == reason), "{discarded:#}");
+    let log = "/api/v1/audit?verb=discard%20orphans";
+    let results = |log: &Value| -> Vec<String> {
+        log.as_array().unwrap().iter().map(|entry| entry["result"].as_str().unwrap().to_owned()).collect()
+    };
+    gateway.admin_until(log, PATIENCE, |log| results(log) == ["done", "begun"]).await;
+    gateway.stop().await;
+    gateway.configure(&with);
+    gateway.start(&[]).await;
+    post(&gateway, 6..=6).await;
+    gateway.stop().await;
+    gateway.configure(&without);
+    gateway.start(&[]).await;
+    let kept = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["waiting"] == 1).await;
+    assert_eq!(kept["deliveries"]["discarded"], 5, "nobody asked for more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_go_on_once_their_route_says_that_dead_letters_do_not_stop_them() {
+    let with = |sink: &Sink, on_dead: &str| {
+        let keys = format!("[[route]]\nlane = \"'all'\"\non_dead = \"{on_dead}\"");
+        configuration("watch = false", &way("a", &sink.url("/"), "").replacen("[[route]]", &keys, 1))
+    };
+    for by_start in [false, true] {
+        let answer = |number, _: &Arrived| Some((if number == 0 { 400 } else { 200 }, "{}".to_owned()));
+        let sink = Sink::start(Box::new(answer)).await;
+        let mut gateway = Process::prepare(&with(&sink, "hold"));
+        gateway.start(&[]).await;
+        post(&gateway, 1..=3).await;
+        let is_stopped = |ledger: &Value| ledger["deliveries"]["dead"] == 1 && ledger["deliveries"]["blocked"] == 2;
+        gateway.until(PATIENCE, is_stopped).await;
+        if by_start {
+            gateway.stop().await;
+            gateway.configure(&with(&sink, "continue"));
+            gateway.start(&[]).await;
+        } else {
+            taken(&gateway, &with(&sink, "continue")).await;
+        }
+        let ledger = gateway.until(PATIENCE, settled).await;
+        assert_eq!((&ledger["deliveries"]["dead"], &ledger["deliveries"]["delivered"]), (&json!(1), &json!(2)));
+        let log = gateway.admin("/api/v1/audit?verb=let%20lane%20go%20on").await;
+        assert_eq!(log.as_array().unwrap().len(), 1, "{log:#}");
+        gateway.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_before_its_route_came_after_another_is_not_sent_without_that() {
+    let sink = ok_sink().await;
+    let after = way("b", &sink.url("/b"), "paused = true").replacen("[[route]]", "[[route]]\nafter = \"a\"", 1);
+    let plain = way("b", &sink.url("/b"), "paused = true");
+    let with = |b: &str| configuration("watch = false", &(way("a", &sink.url("/a"), "") + b));
+    let mut gateway = Process::prepare(&with(&plain));
+    gateway.start(&[]).await;
+    post(&gateway, 1..=2).await;
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["a"]["delivered"] == 2).await;
+    let answer = taken(&gateway, &with(&after)).await;
+    let warned = "route b comes after a from now on: 2 of its deliveries that are not settled were made before";
+    assert!(answer["warnings"].to_string().contains(warned), "{answer:#}");
+    let (status, _) = gateway.change("/api/v1/systems/b/resume", &json!({})).await;
+    assert_eq!(status, 200);
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["dead"] == 2).await;
+    assert!(!sink.arrived().iter().any(|request| request.path == "/b"));
+    let dead = gateway.admin("/api/v1/deliveries?state=dead").await;
+    assert!(dead[0]["reason"].as_str().unwrap().contains("before its route came after route \"a\""), "{dead:#}");
+    let all = json!({"choose": {"state": "dead"}, "reason": "in order now"});
+    let (status, answer) = gateway.change("/api/v1/deliveries/replay", &all).await;
+    assert_eq!(status, 202, "{answer:#}");
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 2).await;
+}

@@ -194,6 +194,7 @@ contract! {
         a_revision_replaces_both_or_makes_both_anew,
         a_revision_of_dead_ones_takes_the_place_of_both,
         what_coalesces_gives_way_together,
+        a_dead_letter_that_waits_for_what_is_made_now_stays_and_lets_its_lane_go_on,
         what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is,
         a_repetition_that_would_undo_a_later_state_is_refused,
         what_is_pruned_while_it_is_replayed_is_dead_and_no_call_without_content,
@@ -209,6 +210,7 @@ contract! {
         every_way_that_was_ever_gone_is_known,
         what_is_not_settled_is_counted_by_way,
         a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_go_on,
+        a_lane_that_stops_at_a_dead_letter_is_let_go_on_and_the_letter_stays,
         what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it,
         what_goes_to_another_destination_of_its_system_is_booked_there_with_all_that_was_tried;
     keep:
@@ -231,6 +233,7 @@ contract! {
         what_happens_is_booked_on_its_utc_day_and_the_days_sum_to_the_ledger,
         the_longest_silence_of_a_source_is_known_with_when_it_was,
         a_time_in_which_nobody_listened_is_kept_until_a_person_took_note,
+        who_listened_for_too_short_a_time_did_not_end_the_absence,
         what_people_do_to_deliveries_stands_in_the_audit_log_and_what_was_refused_does_not,
         the_audit_log_is_filtered_and_turned_page_by_page,
         an_entry_of_the_audit_log_is_pruned_after_its_time_and_never_within_a_year,

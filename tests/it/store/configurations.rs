@@ -98,6 +98,26 @@ pub(super) async fn a_way_is_discarded_in_steps_the_newest_first_and_its_lanes_g
 }
 
 #[tokio::test]
+pub(super) async fn a_lane_that_stops_at_a_dead_letter_is_let_go_on_and_the_letter_stays() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "L")]).await;
+    world.kill(&world.claim_one().await, true).await;
+    assert_eq!(world.states().await, ["dead", "blocked", "blocked"]);
+    let reason = world.all().await[0].reason.clone();
+    let letter = world.change(1, Change::LetGo).await.unwrap();
+    assert_eq!((letter.state, &letter.reason), (State::Dead, &reason));
+    assert_eq!(world.states().await, ["dead", "waiting", "blocked"]);
+    assert!(matches!(world.change(2, Change::LetGo).await, Err(StoreError::Conflict(_))));
+    world.change(1, Change::LetGo).await.unwrap();
+    world.kill(&world.claim_one().await, false).await;
+    world.change(2, Change::LetGo).await.unwrap();
+    assert_eq!(world.states().await, ["dead", "dead", "waiting"]);
+    let ledger = world.store().ledger().await.unwrap();
+    assert_eq!((ledger.deliveries.dead, ledger.balanced), (2, true));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 pub(super) async fn what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it() {
     let world = World::new();
     for id in ["1", "2", "3"] {

@@ -478,6 +478,7 @@ pub(super) async fn what_a_person_edited_goes_with_its_notification_and_takes_no
     let replay = Replay {
         delivery: DeliveryId(2),
         planned: Some(planned("a", Some("M"))),
+        stays_dead: false,
         edit: Some(edit),
         as_it_was: None,
         even_if_newer: false,
@@ -608,6 +609,40 @@ pub(super) async fn a_time_in_which_nobody_listened_is_kept_until_a_person_took_
     assert_eq!(world.store().absences().await.unwrap(), [noted]);
     let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
     assert_eq!((log.len(), log[0].verb.as_str(), log[0].object.as_str()), (1, "acknowledge", "absence"));
+}
+
+#[tokio::test]
+pub(super) async fn who_listened_for_too_short_a_time_did_not_end_the_absence() {
+    const HOUR: i64 = 3_600_000;
+    let mut world = World::new();
+    let beat = |world: &World| {
+        let (store, now) = (world.shared(), world.now());
+        async move { store.heartbeat(now).await.unwrap() }
+    };
+    beat(&world).await;
+    let since = world.now();
+    world.advance(20 * HOUR);
+    let first = beat(&world).await.unwrap();
+    assert_eq!((first.since, first.dropped_until()), (since, None));
+    world.advance(60_000);
+    beat(&world).await;
+    world.advance(20 * HOUR);
+    let second = beat(&world).await.unwrap();
+    assert_eq!((second.id, second.since, second.until), (first.id, since, world.now()));
+    assert!(second.dropped_until().is_some(), "40 hours, but for a minute");
+    assert_eq!(world.store().absences().await.unwrap(), std::slice::from_ref(&second));
+    world.store().acknowledge(second.id, By::new("alice", "compared"), world.now()).await.unwrap();
+    world.advance(HOUR);
+    let third = beat(&world).await.unwrap();
+    assert_eq!((third.since, third.acknowledged_at), (since, None), "what a person took note of does not cover this");
+    assert_ne!(third.id, second.id);
+    for _ in 0..160 {
+        world.advance(60_000);
+        beat(&world).await;
+    }
+    let listened = world.now();
+    world.advance(HOUR);
+    assert_eq!(beat(&world).await.unwrap().since, listened, "what Salesforce kept came in between");
 }
 
 // ---- the audit log ----

@@ -222,6 +222,7 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
     let replay = Replay {
         delivery: DeliveryId(4),
         planned: Some(planned("a", Some("3"))),
+        stays_dead: false,
         edit: Some(edit),
         as_it_was: None,
         even_if_newer: false,

@@ -145,11 +145,12 @@ impl Outside {
             return;
         }
         let delivery = &all[usize::try_from(dice.roll(all.len() as u64)).unwrap()];
-        let change = [Change::Replay { even_if_newer: true }, Change::Hold, Change::Release, Change::Discard]
-            [usize::try_from(dice.roll(4)).unwrap()]
+        let replay = Change::Replay { even_if_newer: true };
+        let change = [replay, Change::Hold, Change::Release, Change::Discard, Change::LetGo]
+            [usize::try_from(dice.roll(5)).unwrap()]
         .clone();
         let allowed = match change {
-            Change::Replay { .. } => delivery.state == State::Dead,
+            Change::Replay { .. } | Change::LetGo => delivery.state == State::Dead,
             Change::Hold => matches!(delivery.state, State::Waiting | State::Blocked),
             Change::Release => delivery.state == State::Held,
             Change::Discard => {

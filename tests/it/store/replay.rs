@@ -24,6 +24,7 @@ impl World {
         Replay {
             delivery: DeliveryId(delivery),
             planned: Some(planned),
+            stays_dead: false,
             edit: None,
             as_it_was: None,
             even_if_newer: false,
@@ -273,6 +274,29 @@ pub(super) async fn what_coalesces_gives_way_together() {
 }
 
 #[tokio::test]
+pub(super) async fn a_dead_letter_that_waits_for_what_is_made_now_stays_and_lets_its_lane_go_on() {
+    let world = World::new();
+    let lead = |delivery| Replay { stays_dead: true, ..world.again(delivery, planned("a", Some("L"))) };
+    world.post([note("1").after("b", Some("L"), "a", true)]).await;
+    assert_eq!(world.states().await, ["dead"], "route a made nothing of it");
+    world.replay(lead(1)).await.unwrap();
+    assert_eq!(world.states().await, ["dead", "waiting"]);
+    assert!(conflict(world.replay(world.again(1, follower("b", "L", "a"))).await).contains("not delivered yet"));
+    world.deliver_with(&world.claim_one().await, vec![kept("order", "4711".into())]).await;
+    world.replay(world.again(1, follower("b", "L", "a"))).await.unwrap();
+    let claimed = world.claim_one().await;
+    assert_eq!((claimed.delivery, &claimed.after["order"], claimed.comes_after), (DeliveryId(1), &"4711".into(), true));
+
+    // It stops the lane in which what it waits for would stand.
+    world.kill(&claimed, true).await;
+    world.post([note("2").to("c", "L")]).await;
+    assert_eq!(world.states().await, ["dead", "delivered", "blocked"]);
+    assert_eq!(world.replay(lead(1)).await.unwrap().delivery.state, State::Blocked);
+    assert_eq!(world.states().await, ["dead", "delivered", "waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 pub(super) async fn what_was_delivered_is_repeated_by_a_new_delivery_and_stays_as_it_is() {
     let world = World::new();
     world.post([note("1").to("a", "L"), note("2").to("a", "L")]).await;
@@ -368,7 +392,11 @@ pub(super) async fn edited_content_is_a_revision_that_salesforce_did_not_send() 
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;
     world.kill(&world.claim_one().await, false).await;
-    let edited = |content: &str| Replay { edit: Some(edit(content)), ..world.again(1, planned("a", Some("L"))) };
+    let edited = |content: &str| Replay {
+        stays_dead: false,
+        edit: Some(edit(content)),
+        ..world.again(1, planned("a", Some("L")))
+    };
     assert!(conflict(world.replay(edited("first")).await).contains("changes nothing"));
     let made = world.replay(edited("mended")).await.unwrap().delivery;
     assert_eq!((made.delivery_id, made.revision, made.links.edited_from), (DeliveryId(2), 2, Some(1)));
@@ -413,7 +441,7 @@ pub(super) async fn the_one_that_comes_after_goes_by_the_newest_repetition_of_th
     let world = World::new();
     world.post([note("1").to("a", "L").after("b", Some("L"), "a", false)]).await;
     world.kill(&world.claim_one().await, false).await;
-    let mended = Replay { edit: Some(edit("mended")), ..world.again(1, planned("a", Some("L"))) };
+    let mended = Replay { stays_dead: false, edit: Some(edit("mended")), ..world.again(1, planned("a", Some("L"))) };
     world.replay(mended).await.unwrap();
     // In its old place it would stand before the one that it waits for.
     let early = conflict(world.replay(world.again(2, follower("b", "L", "a"))).await);
