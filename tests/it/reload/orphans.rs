@@ -75,8 +75,9 @@ async fn orphans_whose_notifications_come_again_go_on_with_the_newest_content_wh
         (1, &json!("waiting"), &json!(2))
     );
     assert_eq!(gateway.admin("/api/v1/config").await["orphans"][0]["count"], 5);
-    // Without any route at all it comes once more.
-    gateway.configure(&configuration("watch = false", ""));
+    // It comes once more when none of its routes is left.
+    let other = way("c", &sink.url("/c"), "") + "when = \"record.Name == 'nobody'\"\n";
+    gateway.configure(&configuration("watch = false", &other));
     assert_eq!(reload(&gateway, json!({"orphans": "keep"})).await.0, 200);
     assert!(gateway.post("/om/orders", says("once more")).await.unwrap().is_ack());
     taken(&gateway, &with.replace("paused = true", "").replace("http://127.0.0.1:9/", &sink.url("/a"))).await;
