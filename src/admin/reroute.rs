@@ -213,16 +213,16 @@ impl Run {
         if latest.is_none_or(|latest| *latest <= content.row) {
             return Ok(());
         }
-        Err(outdated("a notification that is routed before it", planned, content))
+        Err(outdated(&format!("a notification that goes along route {} before it", planned.route), content))
     }
 }
 
 /// Why one is not routed: `later` has a state of its record that it would undo.
-fn outdated(later: &str, planned: &Planned, content: &StoredNotification) -> StoreError {
+fn outdated(later: &str, content: &StoredNotification) -> StoreError {
     StoreError::Conflict(format!(
-        "it is outdated: {later} of route {} has a later state of record {}, which it would undo; route it with \
+        "it is outdated: {later} has a later state of record {}, which it would undo; route it with \
          --even-if-newer (even_if_newer in the API) if that is what you want",
-        planned.route, content.record_id
+        content.record_id
     ))
 }
 
@@ -253,7 +253,7 @@ async fn refuse_outdated(
             later.notification_row > content.row && later.source == content.source && !is_gone
         };
         if let Some(newer) = admin.store.deliveries(filter).await?.iter().find(|later| is_later(later)) {
-            return Err(outdated(&format!("delivery {}", newer.delivery_id), planned, content));
+            return Err(outdated(&format!("delivery {} of route {}", newer.delivery_id, planned.route), content));
         }
         run.refuse_outdated(planned, content)?;
     }
