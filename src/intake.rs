@@ -108,6 +108,8 @@ pub struct Desk {
 /// The rules that envelopes are taken by. Each goes by those it met, from its first byte to its answer.
 struct InForce {
     sources: HashMap<String, SourceDesk>,
+    /// All of them, whatever their source, with what each does with revisions.
+    routes_in_force: Arc<BTreeMap<String, OnRevision>>,
     limits: parse::Limits,
     config_version: ConfigVersion,
 }
@@ -116,15 +118,16 @@ impl InForce {
     /// What was watched of sources that are still there goes on.
     fn new(rules: Rules, watches: impl Fn(&str) -> Arc<Mutex<Watch>>) -> Self {
         let Rules { sources, mut routes, limits, config_version } = rules;
+        let all = routes.values().flatten().map(|route| (route.name.clone(), route.on_revision));
+        let routes_in_force = Arc::new(all.collect());
         let desk = |source: Arc<Source>| {
             let routes = routes.remove(&source.name).unwrap_or_default();
-            let ignoring = routes.iter().filter(|route| route.on_revision == OnRevision::Ignore);
-            let revision_ignored_by = ignoring.map(|route| route.name.clone()).collect();
             let watch = watches(&source.name);
-            (source.name.clone(), SourceDesk { source, routes, revision_ignored_by, watch })
+            (source.name.clone(), SourceDesk { source, routes, watch })
         };
         Self {
             sources: sources.into_iter().map(desk).collect(),
+            routes_in_force,
             limits: parse::Limits {
                 depth: limits.depth_max,
                 notifications: limits.notifications_max,
@@ -175,7 +178,7 @@ impl InForce {
             sender,
             quarantine,
             config_version: self.config_version,
-            revision_ignored_by: desk.revision_ignored_by.clone(),
+            routes_in_force: Arc::clone(&self.routes_in_force),
             notifications,
         }
     }
@@ -223,7 +226,6 @@ impl Untold {
 struct SourceDesk {
     source: Arc<Source>,
     routes: Vec<Route>,
-    revision_ignored_by: Vec<String>,
     watch: Arc<Mutex<Watch>>,
 }
 

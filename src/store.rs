@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,8 +15,9 @@ use tokio::sync::{broadcast, watch};
 
 use crate::cipher;
 use crate::clock::{Day, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned, State};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, OnRevision, Planned, State};
 use crate::outcome;
+use crate::stale::Mark;
 
 mod accounts;
 mod arrival;
@@ -114,8 +116,9 @@ pub struct Accept {
     pub quarantine: Option<String>,
     /// The configuration that routed it.
     pub config_version: ConfigVersion,
-    /// Routes of this source that ignore revisions, matching or not.
-    pub revision_ignored_by: Vec<String>,
+    /// The routes that are in force, of whatever source, and what each does with revisions. A delivery of a route that is not
+    /// among them keeps for its return.
+    pub routes_in_force: Arc<BTreeMap<String, OnRevision>>,
     /// In document order.
     pub notifications: Vec<Incoming>,
 }
@@ -322,7 +325,7 @@ pub struct Claimed {
     /// The configuration to map with when the last attempt's outcome was unknown: the same bytes must go out again.
     pub same_bytes_as: Option<ConfigVersion>,
     /// The mark of `stale_by`: what was last delivered on this route for this record.
-    pub stale_mark: Option<String>,
+    pub stale_mark: Option<Mark>,
     /// Whether it is sent although a later state of the record was delivered, because a person wants it so.
     pub even_if_newer: bool,
     /// Whether it waited for another of its notification to be delivered.
@@ -423,7 +426,7 @@ pub struct Settle {
     /// The system's `active_ms` now.
     pub active_ms: i64,
     /// The new mark of `stale_by`, when delivered on a route that has one.
-    pub stale_mark: Option<String>,
+    pub stale_mark: Option<Mark>,
     /// What is kept of the answer, when delivered.
     pub kept: Vec<outcome::Kept>,
 }
@@ -514,6 +517,31 @@ impl Replay {
             (self.even_if_newer, "even if newer"),
         ];
         kinds.into_iter().filter(|(is_so, _)| *is_so).fold(done, |done, (_, kind)| format!("{done}, {kind}"))
+    }
+}
+
+/// A notification that was unrouted or quarantined gets the deliveries that routes make of it now.
+#[derive(Clone, Debug)]
+pub struct Reroute {
+    /// The row of the content that goes out.
+    pub row: i64,
+    /// What the routes make of it.
+    pub deliveries: Vec<Planned>,
+    /// They are sent even when something later for the same record was delivered, and neither give way to what waits of it
+    /// nor take its place.
+    pub even_if_newer: bool,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl Reroute {
+    /// What is to be made: what goes out whatever is newer does not coalesce.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = Planned> {
+        let coalesces = !self.even_if_newer;
+        self.deliveries.iter().map(move |planned| {
+            let coalesce = planned.coalesce.clone().filter(|_| coalesces);
+            Planned { coalesce, ..planned.clone() }
+        })
     }
 }
 
@@ -1212,9 +1240,9 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;
     /// A person has a delivery sent again: in its place, or as a new one that is linked to it.
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>>;
-    /// Gives an unrouted or quarantined notification, by the row of the content that goes out, the deliveries that routes make
-    /// of it now; the systems that have something new that is due. A conflict when it is neither any more.
-    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>>;
+    /// Gives an unrouted or quarantined notification the deliveries that routes make of it now; the systems that have something
+    /// new that is due. A conflict when it is neither any more.
+    fn reroute(&self, reroute: Reroute) -> BoxFuture<'_, StoreResult<Vec<String>>>;
     /// For each of some deliveries, those in whose place it stands, lowest first; at most a hundred.
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>>;
     /// A later delivery of the same record on the same route that was delivered with other content: replaying this one

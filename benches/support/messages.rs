@@ -1,6 +1,7 @@
 //! Messages of some 300 bytes, one to a lane, and what a gateway does with them.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use omgate::clock::Timestamp;
@@ -29,7 +30,7 @@ pub(crate) fn carrying(notifications: Vec<Incoming>, at: Timestamp) -> Accept {
         sender: "10.0.0.1:50000".to_owned(),
         quarantine: None,
         config_version: ConfigVersion(1),
-        revision_ignored_by: Vec::new(),
+        routes_in_force: Arc::new([("orders".to_owned(), OnRevision::Deliver)].into()),
         notifications,
     }
 }

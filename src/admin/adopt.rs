@@ -129,6 +129,7 @@ async fn look(
 ) -> Result<Found, StoreError> {
     let quarantined = quarantined(admin, source, (order.after, reroute::at_once(pace))).await?;
     let mut found = Found { in_force, ..Found::default() };
+    let mut run = reroute::Run::of(order.even_if_newer, order.dry_run, pace);
     found.next = quarantined.next;
     let wanted = reroute::organization_key(&order.organization);
     let is_wanted = |view: &NotificationView| reroute::organization_key(&view.notification.organization_id) == wanted;
@@ -149,7 +150,7 @@ async fn look(
         let notification_id = view.notification_id.clone();
         // The organization is one of the source's; the outbound message need not be.
         let one = match (admin.admits)(view) {
-            Ok(()) => reroute::one(admin, order.even_if_newer, reroute::in_earnest(order.dry_run, pace), view).await,
+            Ok(()) => reroute::one(admin, &mut run, view).await,
             Err(reason) => Err(StoreError::Conflict(reason)),
         };
         match one {

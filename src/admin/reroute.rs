@@ -1,5 +1,6 @@
 //! `POST /api/v1/notifications/reroute`: what no route matched is routed again, oldest first, by the routes in force.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::admin::names::Asked;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
 use crate::delivery::{Planned, State};
-use crate::store::{By, DeliveryFilter, DeliveryView, NotificationFilter, StoreError, StoredNotification};
+use crate::store::{By, DeliveryFilter, DeliveryView, NotificationFilter, Reroute, StoreError, StoredNotification};
 
 /// How many notifications one call looks at.
 const AT_ONCE: u32 = 500;
@@ -158,13 +159,14 @@ async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Re
     };
     let unrouted = admin.store.notifications(filter).await?;
     let mut found = Found { next: unrouted.next, ..Found::default() };
+    let mut run = Run::of(order.even_if_newer, order.dry_run, pace);
     if !order.dry_run && !unrouted.is_empty() {
         noted.begun().await;
     }
     for view in unrouted {
         found.looked_at += 1;
         let notification_id = view.notification.notification_id.clone();
-        match one(admin, order.even_if_newer, in_earnest(order.dry_run, pace), &view.notification).await {
+        match one(admin, &mut run, &view.notification).await {
             Ok(0) => {}
             Ok(deliveries) => {
                 found.routed += 1;
@@ -179,9 +181,49 @@ async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Re
     Ok(found)
 }
 
-/// The pace of what is done in earnest; none for what is only asked.
-pub(super) fn in_earnest(dry_run: bool, pace: Pace) -> Option<Pace> {
-    (!dry_run).then_some(pace)
+/// One call: how it goes, and what it would have made so far, where nothing is made.
+pub(super) struct Run {
+    even_if_newer: bool,
+    /// None where it is only asked what it would do.
+    pace: Option<Pace>,
+    /// The latest content that would go along a route, by that, the source and the record.
+    would_have: HashMap<(String, String, String), i64>,
+}
+
+impl Run {
+    pub(super) fn of(even_if_newer: bool, dry_run: bool, pace: Pace) -> Self {
+        Self { even_if_newer, pace: (!dry_run).then_some(pace), would_have: HashMap::new() }
+    }
+
+    fn key(planned: &Planned, content: &StoredNotification) -> (String, String, String) {
+        (planned.route.clone(), content.source.clone(), content.record_id.clone())
+    }
+
+    /// In earnest the store knows it.
+    fn note(&mut self, planned: &[Planned], content: &StoredNotification) {
+        for planned in planned.iter().filter(|planned| planned.dead.is_none()) {
+            let latest = self.would_have.entry(Self::key(planned, content)).or_insert(content.row);
+            *latest = content.row.max(*latest);
+        }
+    }
+
+    /// What would be outdated by what the same run would have routed before.
+    fn refuse_outdated(&self, planned: &Planned, content: &StoredNotification) -> Result<(), StoreError> {
+        let latest = self.would_have.get(&Self::key(planned, content));
+        if latest.is_none_or(|latest| *latest <= content.row) {
+            return Ok(());
+        }
+        Err(outdated(&format!("a notification that goes along route {} before it", planned.route), content))
+    }
+}
+
+/// Why one is not routed: `later` has a state of its record that it would undo.
+fn outdated(later: &str, content: &StoredNotification) -> StoreError {
+    StoreError::Conflict(format!(
+        "it is outdated: {later} has a later state of record {}, which it would undo; route it with \
+         --even-if-newer (even_if_newer in the API) if that is what you want",
+        content.record_id
+    ))
 }
 
 /// What counts of an organization's id.
@@ -190,7 +232,12 @@ pub(super) fn organization_key(id: &str) -> &str {
 }
 
 /// Sending an older state of a record behind a newer one, which was or will be sent, would undo it.
-async fn refuse_outdated(admin: &Admin, content: &StoredNotification, planned: &[Planned]) -> Result<(), StoreError> {
+async fn refuse_outdated(
+    admin: &Admin,
+    run: &Run,
+    content: &StoredNotification,
+    planned: &[Planned],
+) -> Result<(), StoreError> {
     if content.record_id.is_empty() {
         return Ok(());
     }
@@ -206,24 +253,16 @@ async fn refuse_outdated(admin: &Admin, content: &StoredNotification, planned: &
             later.notification_row > content.row && later.source == content.source && !is_gone
         };
         if let Some(newer) = admin.store.deliveries(filter).await?.iter().find(|later| is_later(later)) {
-            return Err(StoreError::Conflict(format!(
-                "it is outdated: delivery {} of route {} has a later state of record {}, which it would undo; route it with \
-                 --even-if-newer (even_if_newer in the API) if that is what you want",
-                newer.delivery_id, planned.route, content.record_id
-            )));
+            return Err(outdated(&format!("delivery {} of route {}", newer.delivery_id, planned.route), content));
         }
+        run.refuse_outdated(planned, content)?;
     }
     Ok(())
 }
 
 /// Routes one by its newest content, and rests as its pace wants it; how many deliveries that makes. Without a pace it only
 /// says so.
-pub(super) async fn one(
-    admin: &Admin,
-    even_if_newer: bool,
-    pace: Option<Pace>,
-    unrouted: &StoredNotification,
-) -> Result<u64, StoreError> {
+pub(super) async fn one(admin: &Admin, run: &mut Run, unrouted: &StoredNotification) -> Result<u64, StoreError> {
     // Two organizations may use the same id.
     let organization = organization_key(&unrouted.organization_id);
     let revisions = admin.store.notification(unrouted.notification_id.clone()).await?;
@@ -233,12 +272,18 @@ pub(super) async fn one(
         return Err(StoreError::NotFound(format!("notification {}", unrouted.notification_id)));
     };
     let planned = (admin.plan)(&newest).map_err(StoreError::Conflict)?;
+    let even_if_newer = run.even_if_newer;
     if !even_if_newer {
-        refuse_outdated(admin, &newest, &planned).await?;
+        refuse_outdated(admin, run, &newest, &planned).await?;
     }
     let count = u64::try_from(planned.len()).unwrap_or(u64::MAX);
-    if let Some(pace) = pace.filter(|_| count > 0) {
-        for system in admin.store.reroute(newest.row, planned, admin.clock.now()).await? {
+    let Some(pace) = run.pace else {
+        run.note(&planned, &newest);
+        return Ok(count);
+    };
+    if count > 0 {
+        let reroute = Reroute { row: newest.row, deliveries: planned, even_if_newer, now: admin.clock.now() };
+        for system in admin.store.reroute(reroute).await? {
             admin.dispatch.wake(&system);
         }
         tokio::time::sleep(pace.between()).await;

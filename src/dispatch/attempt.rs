@@ -29,7 +29,7 @@ use crate::parse;
 use crate::secret::Mask;
 use crate::settle::{self, Facts, Verdict};
 use crate::soap::Reply;
-use crate::stale;
+use crate::stale::{self, Mark};
 use crate::store::{self, Claimed, NOT_CALLED, Pause, Settle, Settlement, Store, StoreError, StoredNotification};
 use crate::telemetry::{Alarms, Id, Metrics, Moment, Origin, Span, Trace, Traces};
 
@@ -154,7 +154,7 @@ struct Decided {
     after: Option<After>,
     record: outcome::Record,
     duration: Duration,
-    stale_mark: Option<String>,
+    stale_mark: Option<Mark>,
     kept: Vec<Kept>,
 }
 
@@ -363,8 +363,10 @@ impl Attempts {
             Ok(record) => record,
             Err(reason) => return Some(no_call(settle::unmappable(&reason, &route.policy), "")),
         };
-        let mark = route.stale_by.as_deref().and_then(|field| stale::mark_of(record.as_ref(), field));
-        let stale = stale::reason(claimed.stale_mark.as_deref(), mark.as_deref());
+        let field = route.stale_by.as_deref();
+        let mark = field.and_then(|field| stale::mark_of(record.as_ref(), field));
+        let delivered_before = field.and_then(|field| claimed.stale_mark.as_ref()?.by(field));
+        let stale = stale::reason(delivered_before, mark.as_deref());
         if let Some(reason) = stale.filter(|_| !claimed.even_if_newer) {
             return Some(no_call(Verdict { settlement: Settlement::Superseded { reason }, pause: None }, ""));
         }
@@ -404,7 +406,8 @@ impl Attempts {
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
-        let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark).filter(|_| is_delivered);
+        let marked = field.zip(stale::newer(delivered_before, mark)).filter(|_| is_delivered);
+        let stale_mark = marked.map(|(field, value)| Mark { field: Some(field.to_owned()), value });
         Some(Decided {
             judgement: Some(judgement),
             verdict,

@@ -1,5 +1,7 @@
 //! What comes: what a notification is when it comes for the first time, and how a new delivery begins.
 
+use std::sync::Arc;
+
 use super::lead::{self, Lead};
 use super::{Accept, Fate, Incoming, IncomingKind, StoreError};
 use crate::clock::Timestamp;
@@ -101,7 +103,7 @@ pub(super) fn nothing_new(now: Timestamp) -> Accept {
         sender: String::new(),
         quarantine: None,
         config_version: ConfigVersion(0),
-        revision_ignored_by: Vec::new(),
+        routes_in_force: Arc::default(),
         notifications: Vec::new(),
     }
 }

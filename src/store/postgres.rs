@@ -65,12 +65,12 @@ use self::session::{Manner, Session};
 use self::time::DatabaseClock;
 use self::work::{Engine, Figures, Job, random};
 use crate::clock::{Day, SharedClock, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
+    Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
     StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
@@ -566,8 +566,8 @@ impl Store for PostgresStore {
         self.ask(Manner::Audit, move |session| Box::pin(async move { prune::prunable(session, &retention, now).await }))
     }
 
-    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        self.run(reroute::Reroute { row, deliveries, now })
+    fn reroute(&self, reroute: Reroute) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.run(reroute::Rerouting::of(reroute))
     }
 
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {

@@ -3,7 +3,7 @@
 use super::arrival;
 use super::lead::Lead;
 use super::names::Way;
-use super::{Accept, Incoming};
+use super::{Accept, Incoming, IncomingKind};
 use crate::delivery::{OnRevision, Planned, State};
 use crate::mutation::{self, Mutation};
 
@@ -16,6 +16,8 @@ pub(super) struct Case<'a> {
     pub(super) route: i64,
     pub(super) old: Option<i64>,
     pub(super) planned: Option<&'a Planned>,
+    /// Whether the route is not in force: then it wants nothing, and may come back.
+    pub(super) is_absent: bool,
 }
 
 /// What an old delivery becomes when its notification was revised.
@@ -43,33 +45,39 @@ pub(super) struct Old<'a> {
     pub(super) way: &'a Way,
 }
 
-/// Every route that matches now or has a delivery, each once, less those that ignore revisions. `newest`: the deliveries of
-/// the notification, lowest id first, each with its way; `number` tells the number of a route.
+/// Every route that matches now or has a delivery, each once, less those that ignore revisions. One that is not in force has
+/// nothing to do with an empty notification either: there is no state of the record in it. `newest`: the deliveries of the
+/// notification, lowest id first, each with its way; `number` tells the number of a route.
 pub(super) fn cases<'a, W: AsRef<Way>, E>(
     accept: &Accept,
     incoming: &'a Incoming,
     newest: impl IntoIterator<Item = (i64, W)>,
     mut number: impl FnMut(&str) -> Result<i64, E>,
 ) -> Result<Vec<Case<'a>>, E> {
-    let ignored = |route: &str| accept.revision_ignored_by.iter().any(|ignoring| ignoring == route);
+    let in_force = |route: &str| accept.routes_in_force.get(route).copied();
+    let ignored = |route: &str| match in_force(route) {
+        Some(on_revision) => on_revision == OnRevision::Ignore,
+        None => matches!(incoming.kind, IncomingKind::Empty),
+    };
     let mut cases: Vec<Case<'a>> = Vec::new();
     for (delivery, way) in newest {
         let way = way.as_ref();
         // Ids rise: of two deliveries of a route the later one is the newest.
         cases.retain(|case| case.route != way.route);
         if !ignored(&way.route_name) {
-            cases.push(Case { route: way.route, old: Some(delivery), planned: None });
+            let is_absent = in_force(&way.route_name).is_none();
+            cases.push(Case { route: way.route, old: Some(delivery), planned: None, is_absent });
         }
     }
     for planned in &incoming.deliveries {
-        if ignored(&planned.route) {
+        if in_force(&planned.route) == Some(OnRevision::Ignore) {
             continue;
         }
         let route = number(&planned.route)?;
         match cases.iter_mut().find(|case| case.route == route) {
             Some(case) if case.planned.is_some() => {}
-            Some(case) => case.planned = Some(planned),
-            None => cases.push(Case { route, old: None, planned: Some(planned) }),
+            Some(case) => (case.planned, case.is_absent) = (Some(planned), false),
+            None => cases.push(Case { route, old: None, planned: Some(planned), is_absent: false }),
         }
     }
     cases.retain(|case| case.planned.is_none_or(|planned| planned.on_revision == OnRevision::Deliver));
@@ -85,7 +93,11 @@ pub(super) fn cases<'a, W: AsRef<Way>, E>(
 }
 
 /// What an old delivery becomes by what its route wants now; `lead` is what that would come after.
-pub(super) fn step(old: Old<'_>, planned: Option<&Planned>, lead: Option<Lead>) -> Step {
+pub(super) fn step(old: Old<'_>, case: &Case<'_>, lead: Option<Lead>) -> Step {
+    if case.is_absent {
+        return step_without_route(old);
+    }
+    let planned = case.planned;
     let untouched = !old.is_attempted || mutation::active(Mutation::RevisionReplacesAttempted);
     let moves = old.comes_after != lead.map(|lead| lead.id);
     match old.state {
@@ -118,6 +130,22 @@ pub(super) fn step(old: Old<'_>, planned: Option<&Planned>, lead: Option<Lead>) 
     }
 }
 
+/// What an old delivery becomes whose route is not in force: when that comes back, it is to find the newest state there.
+fn step_without_route(old: Old<'_>) -> Step {
+    let is_untouched = !old.is_attempted && !old.is_replay;
+    match old.state {
+        State::Waiting | State::Blocked | State::Held if is_untouched => Step::Replace,
+        State::Waiting
+        | State::Blocked
+        | State::Held
+        | State::InFlight
+        | State::Delivered
+        | State::Dead
+        | State::Superseded
+        | State::Discarded => Step::Keep,
+    }
+}
+
 /// Why an old delivery was superseded; `planned` is what its route wants now.
 pub(super) fn reason(revision: i64, planned: Option<&Planned>) -> String {
     match planned {
@@ -133,7 +161,6 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::delivery::After;
-    use crate::store::IncomingKind;
 
     fn way(route: i64, name: &str) -> Arc<Way> {
         let (route_name, destination_name, system_name) = (name.to_owned(), "erp".to_owned(), "sap".to_owned());
@@ -188,7 +215,8 @@ mod tests {
             (old(State::InFlight), Some(&plan), None, Step::Keep),
             (old(State::Delivered), None, None, Step::Keep),
         ] {
-            assert_eq!(step(old, planned, lead), expected, "{old:?}, {planned:?}, {lead:?}");
+            let case = Case { route: 1, old: Some(old.id), planned, is_absent: false };
+            assert_eq!(step(old, &case, lead), expected, "{old:?}, {planned:?}, {lead:?}");
         }
     }
 
@@ -206,12 +234,52 @@ mod tests {
             search: Default::default(),
             deliveries: vec![planned("b"), Planned { after, ..planned("a") }, planned("c"), ignoring],
         };
-        let accept = Accept { revision_ignored_by: vec!["c".to_owned()], ..arrival::nothing_new(Timestamp(1)) };
-        let newest = [(10, way(1, "a")), (11, way(3, "c")), (12, way(5, "gone")), (13, way(1, "a"))];
+        let all = [("a", OnRevision::Deliver), ("b", OnRevision::Deliver), ("c", OnRevision::Ignore)];
+        let others = [("d", OnRevision::Deliver), ("passing", OnRevision::Deliver)];
+        let routes_in_force = all.into_iter().chain(others).map(|(name, does)| (name.to_owned(), does)).collect();
+        let accept = Accept { routes_in_force: Arc::new(routes_in_force), ..arrival::nothing_new(Timestamp(1)) };
+        let newest =
+            [(9, way(6, "gone")), (10, way(1, "a")), (11, way(3, "c")), (12, way(5, "passing")), (13, way(1, "a"))];
         let number =
             |route: &str| Ok::<i64, ()>(["", "a", "b", "c", "d"].iter().position(|it| *it == route).unwrap() as i64);
-        let cases = cases(&accept, &incoming, newest, number).unwrap();
-        let seen: Vec<_> = cases.iter().map(|case| (case.route, case.old, case.planned.is_some())).collect();
-        assert_eq!(seen, [(5, Some(12), false), (2, None, true), (1, Some(13), true)]);
+        let found = cases(&accept, &incoming, newest.clone(), number).unwrap();
+        let seen = |cases: &[Case<'_>]| -> Vec<_> {
+            cases.iter().map(|case| (case.route, case.old, case.planned.is_some(), case.is_absent)).collect()
+        };
+        let passing = (5, Some(12), false, false);
+        assert_eq!(
+            seen(&found),
+            [(6, Some(9), false, true), passing, (2, None, true, false), (1, Some(13), true, false)]
+        );
+        let empty = Incoming { kind: IncomingKind::Empty, deliveries: Vec::new(), ..incoming };
+        let found = cases(&accept, &empty, newest, number).unwrap();
+        assert_eq!(seen(&found), [passing, (1, Some(13), false, false)], "there is nothing in it to carry");
+    }
+
+    #[test]
+    fn what_waits_for_its_route_to_come_back_carries_the_new_content_and_all_else_stays() {
+        let (lane, way) = ("l".to_owned(), way(1, "a"));
+        let case = Case { route: 1, old: Some(5), planned: None, is_absent: true };
+        let waiting = Old {
+            id: 5,
+            state: State::Waiting,
+            is_attempted: false,
+            is_replay: false,
+            comes_after: Some(3),
+            lane: Some(&lane),
+            way: way.as_ref(),
+        };
+        for (old, expected) in [
+            (waiting, Step::Replace),
+            (Old { state: State::Blocked, ..waiting }, Step::Replace),
+            (Old { state: State::Held, ..waiting }, Step::Replace),
+            (Old { is_attempted: true, ..waiting }, Step::Keep),
+            (Old { is_replay: true, ..waiting }, Step::Keep),
+            (Old { state: State::Dead, ..waiting }, Step::Keep),
+            (Old { state: State::InFlight, ..waiting }, Step::Keep),
+            (Old { state: State::Delivered, ..waiting }, Step::Keep),
+        ] {
+            assert_eq!(step(old, &case, None), expected, "{old:?}");
+        }
     }
 }

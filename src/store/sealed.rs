@@ -18,12 +18,12 @@ use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain,
     Change, Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
     LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost,
-    Replay, Replayed, Retention, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
-    StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Replay, Replayed, Reroute, Retention, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
+    StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 
 pub mod rekey;
 mod values;
@@ -213,9 +213,9 @@ impl Store for Sealed {
         self.opened(done, |keys, replayed| values::open_delivery(keys, &mut replayed.delivery))
     }
 
-    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        let seal = |keys: &Keyring, planned: &mut Vec<Planned>| values::seal_planned(keys, planned);
-        self.with(deliveries, seal, |deliveries| self.store.reroute(row, deliveries, now))
+    fn reroute(&self, reroute: Reroute) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        let seal = |keys: &Keyring, reroute: &mut Reroute| values::seal_planned(keys, &mut reroute.deliveries);
+        self.with(reroute, seal, |reroute| self.store.reroute(reroute))
     }
 
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>> {

@@ -53,13 +53,14 @@ use self::books::{Books, Failure};
 use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
     Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
     Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned,
-    RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store,
-    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    RefusedPost, Replay, Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -344,9 +345,9 @@ impl Store for SqliteStore {
         self.write(Size { rows: 4, bytes, reserved: true }, move |books| replay::replay(books, &replay))
     }
 
-    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        let size = Size { rows: 2 + deliveries.len(), ..Size::SMALL };
-        self.write(size, move |books| reroute::reroute(books, row, &deliveries, now))
+    fn reroute(&self, reroute: Reroute) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        let size = Size { rows: 2 + reroute.deliveries.len(), ..Size::SMALL };
+        self.write(size, move |books| reroute::reroute(books, &reroute))
     }
 
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {

@@ -199,7 +199,10 @@ pub static TABLES: [Table; 16] = [
     Table {
         key: 3,
         unit: 3,
-        ..by_id("stale_mark", &[number("route"), number("organization"), text("record_id"), text("value")])
+        ..by_id(
+            "stale_mark",
+            &[number("route"), number("organization"), text("record_id"), text("value"), text("field")],
+        )
     },
     Table {
         long: &["body"],

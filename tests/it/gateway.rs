@@ -691,6 +691,31 @@ async fn an_older_state_is_not_routed_behind_a_newer_one_unless_a_person_wants_i
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
 }
 
+/// What a later notification would be outdated by, the same run may have routed before: that counts in a dry run too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_refuses_what_the_same_run_would_outdate() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&(configuration(&sink.url("")) + "when = \"record.Name == 'nobody'\"\n"));
+    gateway.start(&[]).await;
+    for (id, name) in [("04l1", "v1"), ("04l2", "v2"), ("04l1", "v3")] {
+        assert!(gateway.post("/om/orders", one(id, name)).await.unwrap().is_ack());
+    }
+    gateway.stop().await;
+    gateway.configure(&configuration(&sink.url("")));
+    gateway.start(&[]).await;
+    let reroute = async |body| gateway.change("/api/v1/notifications/reroute", &body).await.1;
+    let anyway = reroute(json!({"dry_run": true, "even_if_newer": true})).await;
+    assert_eq!((&anyway["routed"], &anyway["failed"]), (&json!(2), &json!([])), "{anyway}");
+    for (dry_run, by) in [(true, "a notification that goes along route"), (false, "delivery 1 of route")] {
+        let found = reroute(json!({"dry_run": dry_run})).await;
+        assert_eq!((&found["routed"], &found["deliveries"]), (&json!(1), &json!(1)), "{found}");
+        let refused = &found["failed"][0];
+        let reason = refused["reason"].as_str().unwrap();
+        assert!(refused["notification_id"] == "04l2" && reason.contains(&format!("outdated: {by}")), "{found}");
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn notifications_of_two_organizations_with_one_id_are_both_routed_again() {
     let sink = ok_sink().await;
@@ -787,6 +812,61 @@ async fn an_outdated_dead_letter_is_sent_when_a_person_wants_it_and_lowers_no_ma
     assert_eq!(replay(&gateway, json!({"even_if_newer": true})).await, 200);
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
     post(&gateway, "04l3", 2).await;
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["superseded"] == 1).await;
+}
+
+/// A notification with one field beside its record's id, which is always the same.
+fn of_field(id: &str, field: &str, value: &str) -> String {
+    envelope(&[Notice { id, record: "006A00000001AAA", fields: &format!("<sf:{field}>{value}</sf:{field}>") }])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_of_another_field_makes_nothing_outdated_and_gives_its_place_away() {
+    let sink = ok_sink().await;
+    let by = |field: &str| configuration(&sink.url("")) + &format!("stale_by = \"{field}\"\n");
+    let mut gateway = Process::prepare(&by("SystemModstamp"));
+    gateway.start(&[]).await;
+    let post = async |gateway: &Process, id: &str, field: &str, value: &str| {
+        assert!(gateway.post("/om/orders", of_field(id, field, value)).await.unwrap().is_ack());
+        gateway.until(PATIENCE, settled).await["deliveries"].clone()
+    };
+    post(&gateway, "04l1", "SystemModstamp", "2026-11-20T10:00:00.000Z").await;
+    for field in ["LastModifiedDate", "Version__c"] {
+        gateway.stop().await;
+        gateway.configure(&by(field));
+        gateway.start(&[]).await;
+        let values = if field == "Version__c" { ["2", "1"] } else { ["2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"] };
+        let before = gateway.ledger().await["deliveries"]["delivered"].as_i64().unwrap();
+        let counts = post(&gateway, &format!("04l{field}"), field, values[0]).await;
+        assert_eq!(counts["delivered"], before + 1, "{field}: {counts}");
+        let superseded = counts["superseded"].as_i64().unwrap();
+        let counts = post(&gateway, &format!("04l{field}late"), field, values[1]).await;
+        assert_eq!(
+            (&counts["delivered"], &counts["superseded"]),
+            (&json!(before + 1), &json!(superseded + 1)),
+            "{field}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_routed_again_even_if_newer_passes_by_the_mark_and_lowers_it_not() {
+    let sink = ok_sink().await;
+    let keys = "stale_by = \"Version__c\"\ncoalesce = true\n";
+    let mut gateway =
+        Process::prepare(&(configuration(&sink.url("")) + keys + "when = \"record.Version__c != '3'\"\n"));
+    gateway.start(&[]).await;
+    for (id, version) in [("04l1", "3"), ("04l2", "5")] {
+        assert!(gateway.post("/om/orders", of_field(id, "Version__c", version)).await.unwrap().is_ack());
+    }
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    gateway.stop().await;
+    gateway.configure(&(configuration(&sink.url("")) + keys));
+    gateway.start(&[]).await;
+    let (_, found) = gateway.change("/api/v1/notifications/reroute", &json!({"even_if_newer": true})).await;
+    assert_eq!(found["routed"], 1, "{found}");
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 2).await;
+    assert!(gateway.post("/om/orders", of_field("04l3", "Version__c", "4")).await.unwrap().is_ack());
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["superseded"] == 1).await;
 }
 

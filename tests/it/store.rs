@@ -25,14 +25,15 @@ use futures_util::FutureExt as _;
 use omgate::clock::{Clock, SharedClock, Timestamp};
 use omgate::delivery::{After, Coalesce, ConfigVersion, DeliveryId, OnRevision, Planned, State};
 use omgate::outcome::{Fault, Record};
+use omgate::stale::Mark;
 #[cfg(feature = "postgres")]
 use omgate::store::postgres::PostgresStore;
 use omgate::store::sealed::Sealed;
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming,
-    IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Settle, Settlement, Store, StoreError, StoreResult,
-    StoredConfig, SystemState,
+    IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Replay, Reroute, Settle, Settlement, Store,
+    StoreError, StoreResult, StoredConfig, SystemState,
 };
 
 /// A clock that is moved by hand.
@@ -57,7 +58,7 @@ struct World {
     faults: Faults,
     store: Option<Opened>,
     active_ms: i64,
-    ignored: Vec<String>,
+    in_force: BTreeMap<String, OnRevision>,
 }
 
 /// The store of a world.
@@ -84,7 +85,7 @@ impl World {
             faults: Faults::default(),
             store: None,
             active_ms: 0,
-            ignored: Vec::new(),
+            in_force: ["a", "b", "c"].map(|route| (route.to_owned(), OnRevision::Deliver)).into(),
         };
         world.open();
         world
@@ -173,7 +174,7 @@ impl World {
             sender: "10.0.0.1".to_owned(),
             quarantine: None,
             config_version: ConfigVersion(1),
-            revision_ignored_by: self.ignored.clone(),
+            routes_in_force: Arc::new(self.in_force.clone()),
             notifications: notes.into_iter().map(|note| note.0).collect(),
         }
     }
@@ -251,6 +252,15 @@ impl World {
         self.store().change(DeliveryId(delivery), change, By::new("somebody", "because"), self.now()).await
     }
 
+    async fn reroute(&self, row: i64, deliveries: Vec<Planned>, even_if_newer: bool) -> StoreResult<Vec<String>> {
+        self.store().reroute(Reroute { row, deliveries, even_if_newer, now: self.now() }).await
+    }
+
+    /// The row of the newest content of a notification.
+    async fn newest_row(&self, id: &str) -> i64 {
+        self.store().notification(id.to_owned()).await.unwrap().pop().unwrap().notification.row
+    }
+
     async fn all(&self) -> Vec<DeliveryView> {
         let filter = DeliveryFilter { limit: Some(1_000), ..DeliveryFilter::default() };
         let mut all = self.store().deliveries(filter).await.unwrap().rows;
@@ -316,6 +326,10 @@ fn hash(content: &str) -> [u8; 32] {
         hash[place % 32] ^= byte.rotate_left(u32::try_from(place / 32).unwrap());
     }
     hash
+}
+
+fn marked(field: &str, value: &str) -> Mark {
+    Mark { field: Some(field.to_owned()), value: value.to_owned() }
 }
 
 fn planned(route: &str, lane: Option<&str>) -> Planned {
@@ -407,7 +421,7 @@ async fn an_unrouted_notification_gets_the_deliveries_that_routes_make_of_it_now
     world.post([note("1").record("006"), note("2").record("006").to("a", "L")]).await;
     world.post([note("1").record("006").says("second")]).await;
     let newest = world.store().notification("1".to_owned()).await.unwrap().pop().unwrap().notification.row;
-    let reroute = |row| world.store().reroute(row, vec![planned("a", Some("L")), planned("b", Some("M"))], world.now());
+    let reroute = |row| world.reroute(row, vec![planned("a", Some("L")), planned("b", Some("M"))], false);
     assert_eq!(reroute(newest).await.unwrap(), ["erp"]);
     assert_eq!(world.states().await, ["waiting", "blocked", "waiting"], "behind what came meanwhile");
     let revision = world.all().await[1].revision;
@@ -428,12 +442,39 @@ async fn a_quarantined_notification_gets_its_deliveries_when_its_sender_is_adopt
     aside.quarantine = Some("unknown organization".to_owned());
     world.store().accept(aside).await.unwrap();
     let row = world.store().notification("1".to_owned()).await.unwrap().pop().unwrap().notification.row;
-    let reroute = || world.store().reroute(row, vec![planned("a", Some("L"))], world.now());
+    let reroute = || world.reroute(row, vec![planned("a", Some("L"))], false);
     assert_eq!(reroute().await.unwrap(), ["erp"]);
     let counts = world.store().ledger().await.unwrap().notifications;
     assert_eq!((counts.unique, counts.routed, counts.quarantined), (2, 1, 1));
     assert_eq!(world.states().await, ["waiting"]);
     assert!(matches!(reroute().await, Err(StoreError::Conflict(_))), "once");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_routed_again_even_if_newer_goes_out_whatever_else_there_is_of_its_record() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006");
+    let coalescing = |mark: Option<&str>| update("u").newest("a", "L", mark).0.deliveries;
+    for (even_if_newer, mark, states) in [
+        (false, Some("1"), ["waiting", "superseded"]),
+        (false, None, ["superseded", "waiting"]),
+        (true, Some("1"), ["waiting", "blocked"]),
+        (true, None, ["waiting", "blocked"]),
+    ] {
+        let world = World::new();
+        world.post([update("u"), update("v").newest("a", "L", Some("2"))]).await;
+        world.reroute(world.newest_row("u").await, coalescing(mark), even_if_newer).await.unwrap();
+        assert_eq!(world.states().await, states, "{even_if_newer}, {mark:?}");
+        world.assert_sound().await;
+    }
+    world.post([update("u"), update("v")]).await;
+    for (id, even_if_newer) in [("u", true), ("v", false)] {
+        let planned = vec![planned("a", Some(id))];
+        world.reroute(world.newest_row(id).await, planned, even_if_newer).await.unwrap();
+    }
+    let claimed: Vec<bool> = world.claim(10).await.iter().map(|claimed| claimed.even_if_newer).collect();
+    assert_eq!(claimed, [true, false]);
     world.assert_sound().await;
 }
 
@@ -497,6 +538,79 @@ async fn whoever_stood_behind_an_update_that_gave_way_goes_on() {
     let accepted = world.store().accept(world.envelope([update("2")])).await.unwrap();
     assert_eq!(accepted.woken, ["erp"]);
     assert_eq!(world.states().await, ["superseded", "waiting", "blocked"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_is_released_gives_way_to_the_newest_update_that_waits_or_takes_its_place() {
+    let update = |id: &str, mark| note(id).record("006").newest("a", "L", mark);
+    for (first, second, states, successors) in [
+        (None, None, ["superseded", "waiting", "blocked"], [Some(3), None, None]),
+        (Some("1"), Some("2"), ["superseded", "waiting", "blocked"], [Some(3), None, None]),
+        (Some("2"), Some("1"), ["waiting", "blocked", "superseded"], [None, None, Some(1)]),
+    ] {
+        let world = World::new();
+        world.post([update("1", first)]).await;
+        world.change(1, Change::Hold).await.unwrap();
+        world.post([note("between").record("007").to("b", "L"), update("2", second)]).await;
+        assert_eq!(world.states().await, ["held", "blocked", "blocked"]);
+        let released = world.change(1, Change::Release).await.unwrap();
+        assert_eq!(released.state.as_str(), states[0], "what is answered is what stands");
+        assert_eq!(world.states().await, states, "{first:?}, {second:?}");
+        let found: Vec<_> = world.all().await.iter().map(|delivery| delivery.superseded_by.map(|id| id.0)).collect();
+        assert_eq!(found, successors);
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_released_leaves_alone_what_was_attempted_what_is_held_and_what_is_of_another_record_or_way() {
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    let world = World::new();
+    world.post([update("1")]).await;
+    world.retry(&world.claim_one().await, 60_000).await;
+    world.change(1, Change::Hold).await.unwrap();
+    world.post([update("2")]).await;
+    world.change(1, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "blocked"], "it may have been taken");
+    world.change(2, Change::Hold).await.unwrap();
+    world.change(2, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "blocked"]);
+    world.change(2, Change::Hold).await.unwrap();
+    world.post([note("3").record("007").newest("a", "L", None), note("4").record("006").newest("b", "L", None)]).await;
+    world.post([update("5")]).await;
+    world.change(5, Change::Hold).await.unwrap();
+    world.change(2, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "blocked", "blocked", "blocked", "held"]);
+    world.change(5, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "superseded", "blocked", "blocked", "blocked"], "of those the newest");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_revised_while_it_was_held_is_the_newest_when_it_is_released() {
+    let world = World::new();
+    let update = |id: &str, says: &str, lane| note(id).record("006").says(says).newest("a", lane, None);
+    world.post([update("1", "first", "K")]).await;
+    world.change(1, Change::Hold).await.unwrap();
+    world.post([update("2", "second", "L"), update("1", "third", "K")]).await;
+    assert_eq!(world.states().await, ["held", "waiting"]);
+    world.change(1, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["waiting", "superseded"]);
+    assert_eq!(world.all().await[1].superseded_by, Some(DeliveryId(1)));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn those_that_come_after_what_gave_way_when_it_was_released_hear_of_it() {
+    let world = World::new();
+    let update = |id: &str| note(id).record("006").newest("a", "L", None);
+    world.post([update("1").after("b", Some("M"), "a", false)]).await;
+    world.change(1, Change::Hold).await.unwrap();
+    world.post([update("2")]).await;
+    assert_eq!(world.states().await, ["held", "blocked", "blocked"]);
+    world.change(1, Change::Release).await.unwrap();
+    assert_eq!(world.states().await, ["superseded", "dead", "waiting"]);
     world.assert_sound().await;
 }
 
@@ -846,7 +960,7 @@ async fn a_revision_to_another_destination_of_the_route_supersedes() {
 #[tokio::test]
 async fn a_route_that_ignores_revisions_is_left_alone_whether_it_matches_or_not() {
     let mut world = World::new();
-    world.ignored = vec!["a".to_owned()];
+    world.in_force.insert("a".to_owned(), OnRevision::Ignore);
     world.post([note("1").to("a", "L").to("b", "M"), note("2")]).await;
     world.post([note("1").says("second").to("b", "M")]).await;
     world.post([note("1").says("third").to("a", "Z").to("b", "M")]).await;
@@ -857,6 +971,78 @@ async fn a_route_that_ignores_revisions_is_left_alone_whether_it_matches_or_not(
     assert_eq!((all[1].route.as_str(), all[1].revision), ("b", 3));
     assert_eq!(world.store().ledger().await.unwrap().notifications.unrouted, 1);
     assert_eq!(world.store().notification("1".to_owned()).await.unwrap().len(), 3, "every revision is kept");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_its_route_to_come_back_carries_the_newest_revision() {
+    let mut world = World::new();
+    let update = |id: &str| note(id).record(&format!("006-{id}"));
+    world.post(["1", "2", "3"].map(|id| update(id).newest("a", id, Some("1")).to("b", id))).await;
+    world.change(3, Change::Hold).await.unwrap();
+    let before = world.store().unsettled().await.unwrap();
+    let all_in_force = world.in_force.clone();
+    world.in_force.remove("a");
+    world.post([update("1").says("second").to("b", "1"), update("2").says("second").to("b", "2")]).await;
+    world.post([update("3").says("second").to("b", "3")]).await;
+    assert_eq!(world.states().await, ["waiting", "blocked", "held", "blocked", "waiting", "blocked"]);
+    assert!(world.all().await.iter().all(|delivery| delivery.revision == 2), "both routes' in place");
+    assert_eq!(world.store().unsettled().await.unwrap(), before);
+    // No other route is left, nor anything in it.
+    world.in_force.clear();
+    world.post([update("1").says("third"), update("2").empty()]).await;
+    let carried: Vec<_> = world.all().await.iter().map(|delivery| delivery.revision).collect();
+    assert_eq!(carried, [3, 3, 2, 2, 2, 2], "an empty one says nothing of the record");
+    let counts = world.store().ledger().await.unwrap().notifications;
+    assert_eq!((counts.routed, counts.unrouted, counts.revised), (3, 0, 5));
+    world.assert_sound().await;
+    // The route comes back: what it finds goes on, and an older state that comes late still gives way.
+    world.in_force = all_in_force;
+    world.post([note("late").record("006-1").newest("a", "1", Some("0"))]).await;
+    assert_eq!(world.states().await.last(), Some(&"superseded"));
+    assert_eq!(world.claim_one().await.notification.xml, "third");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_was_tried_given_up_or_made_by_a_person_stays_as_it_is_while_its_route_is_absent() {
+    let mut world = World::new();
+    world.post(["dead", "tried", "under way", "taken"].map(|id| note(id).to("a", id))).await;
+    for claimed in world.claim(4).await {
+        match claimed.notification.notification_id.as_str() {
+            "dead" => world.kill(&claimed, true).await,
+            "tried" => world.retry(&claimed, 1_000).await,
+            "taken" => world.deliver(&claimed).await,
+            _ => {}
+        }
+    }
+    let again = Replay {
+        delivery: DeliveryId(4),
+        planned: Some(planned("a", Some("again"))),
+        edit: None,
+        as_it_was: None,
+        even_if_newer: false,
+        by: By::new("somebody", "because"),
+        now: world.now(),
+    };
+    world.store().replay(again).await.unwrap();
+    let before = format!("{:?}", world.all().await);
+    world.in_force.remove("a");
+    world.post(["dead", "tried", "under way", "taken"].map(|id| note(id).says("second"))).await;
+    assert_eq!(world.states().await, ["dead", "waiting", "in_flight", "delivered", "waiting"]);
+    assert_eq!(format!("{:?}", world.all().await), before, "nothing of them changes");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_its_route_to_come_back_does_not_overtake_an_older_state_of_its_record() {
+    let mut world = World::new();
+    let update = |id: &str| note(id).record("006");
+    world.post([update("1").to("a", "L"), update("2").to("b", "L")]).await;
+    world.in_force.remove("a");
+    world.post([update("1").says("second")]).await;
+    let carried: Vec<_> = world.all().await.iter().map(|delivery| delivery.revision).collect();
+    assert_eq!((carried, world.states().await), (vec![1, 1], vec!["waiting", "blocked"]));
     world.assert_sound().await;
 }
 
@@ -1216,10 +1402,17 @@ async fn the_mark_of_what_was_delivered_for_a_record_belongs_to_its_route() {
     let world = World::new();
     world.post([note("1").record("R").to("a", "1"), note("2").record("R").to("a", "2").to("b", "3")]).await;
     let mut settle = world.settling(&world.claim_one().await, "delivered", Settlement::Delivered);
-    settle.stale_mark = Some("2026-01-01".to_owned());
+    settle.stale_mark = Some(marked("Changed", "2026-01-01"));
     world.store().settle(settle).await.unwrap();
-    let marks: Vec<_> = world.claim(10).await.into_iter().map(|claimed| (claimed.route, claimed.stale_mark)).collect();
-    assert_eq!(marks, [("a".to_owned(), Some("2026-01-01".to_owned())), ("b".to_owned(), None)]);
+    let claimed = world.claim(10).await;
+    let marks: Vec<_> = claimed.iter().map(|claimed| (claimed.route.as_str(), claimed.stale_mark.clone())).collect();
+    assert_eq!(marks, [("a", Some(marked("Changed", "2026-01-01"))), ("b", None)]);
+    // A mark of another field takes its place.
+    let mut settle = world.settling(&claimed[0], "delivered", Settlement::Delivered);
+    settle.stale_mark = Some(marked("Version", "2"));
+    world.store().settle(settle).await.unwrap();
+    world.post([note("3").record("R").to("a", "1")]).await;
+    assert_eq!(world.claim_one().await.stale_mark, Some(marked("Version", "2")));
 }
 
 #[tokio::test]

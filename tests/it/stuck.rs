@@ -78,7 +78,7 @@ fn envelope(numbers: impl Iterator<Item = u64>) -> Accept {
         sender: "10.0.0.1".to_owned(),
         quarantine: None,
         config_version: ConfigVersion(1),
-        revision_ignored_by: Vec::new(),
+        routes_in_force: Arc::new([("orders".to_owned(), OnRevision::Deliver)].into()),
         notifications: numbers.map(incoming).collect(),
     }
 }

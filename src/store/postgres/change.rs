@@ -1,9 +1,12 @@
 //! What people do to a delivery: replay, hold, release, discard.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 
 use super::after;
 use super::audit_log;
+use super::coalesce;
 use super::failure::Failure;
 use super::lane::Scene;
 use super::queries;
@@ -30,14 +33,15 @@ impl Job for Changing {
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<DeliveryView, Failure>> {
         Box::pin(async move {
             let id = self.delivery.0;
-            let mut scene = match self.change {
-                Change::Replay { even_if_newer } => self.rejoined(work, even_if_newer).await?,
-                Change::Release | Change::Hold | Change::Discard | Change::LetGo => after::load(work, &[id]).await?,
+            let (mut scene, updates) = match self.change {
+                Change::Replay { even_if_newer } => (self.rejoined(work, even_if_newer).await?, BTreeSet::new()),
+                Change::Release => coalesce::load(work, id).await?,
+                Change::Hold | Change::Discard | Change::LetGo => (after::load(work, &[id]).await?, BTreeSet::new()),
             };
             let was = scene.place(id)?.state;
             self.change.check(id, was)?;
             work.accounts.at(self.now);
-            self.apply(work, &mut scene)?;
+            self.apply(work, &mut scene, &updates)?;
             scene.write(work).await?;
             let shown = view(work, id).await?;
             let deed = change::deed(self.delivery, self.change.word(), &self.by, self.now, "done".to_owned());
@@ -68,11 +72,15 @@ impl Changing {
         Ok(story.scene)
     }
 
-    fn apply(&self, work: &mut Work, scene: &mut Scene) -> Result<(), Failure> {
+    /// `updates`: see [`coalesce::load`].
+    fn apply(&self, work: &mut Work, scene: &mut Scene, updates: &BTreeSet<i64>) -> Result<(), Failure> {
         let (id, now, reason) = (self.delivery.0, self.now, self.by.reason.as_str());
         match self.change {
             Change::Replay { even_if_newer } => replay(work, scene, id, even_if_newer, now),
-            Change::Release => scene.take_turn(work, id, now, None, now),
+            Change::Release if coalesce::come_back(work, scene, id, updates, now)? => {
+                scene.take_turn(work, id, now, None, now)
+            }
+            Change::Release => Ok(()),
             Change::Hold => leave(work, scene, id, change::held(reason, now)),
             Change::Discard => {
                 leave(work, scene, id, change::discarded(reason, now))?;

@@ -16,6 +16,7 @@ use super::system;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
+use crate::stale::Mark;
 use crate::store::accounts;
 use crate::store::names::Kind;
 use crate::store::turn::Turn;
@@ -282,13 +283,13 @@ async fn with_stale_marks(work: &mut Work, taken: Vec<Taken>) -> Result<Vec<Clai
     let organizations: Vec<i64> = asked.iter().map(|taken| taken.organization).collect();
     let keys: Vec<Vec<u8>> =
         asked.iter().map(|taken| settle::record_key(&taken.claimed.notification.record_id)).collect();
-    let sql = "SELECT k.delivery, m.value FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) k (delivery, organization, key)
+    let sql = "SELECT k.delivery, m.field, m.value FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) k (delivery, organization, key)
                JOIN delivery d ON d.id = k.delivery JOIN way w ON w.id = d.way
                JOIN stale_mark m ON m.route = w.route AND m.organization = k.organization AND m.record_key = k.key";
     let rows =
         work.session.query(sql, args![INT8_ARRAY deliveries, INT8_ARRAY organizations, BYTEA_ARRAY keys]).await?;
-    let mut marks: std::collections::HashMap<i64, String> =
-        read(&rows, |cells| Ok((cells.number()?, cells.text()?)))?.into_iter().collect();
+    let mark = |cells: &mut Cells<'_>| Ok((cells.number()?, Mark { field: cells.maybe_text()?, value: cells.text()? }));
+    let mut marks: std::collections::HashMap<i64, Mark> = read(&rows, mark)?.into_iter().collect();
     let with_mark = |taken: Taken| {
         let stale_mark = marks.remove(&taken.claimed.delivery.0);
         Claimed { stale_mark, ..taken.claimed }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::accept::Desk;
+use super::after;
 use super::failure::Failure;
-use super::locks;
+use super::lane::{Place, Scene};
+use super::locks::{self, Class, Gate, Keys};
 use super::session::{args, read};
 use super::work::Work;
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
-use crate::store::coalescing::{self, WAITING_MAX};
+use crate::store::coalescing::{self, Update, WAITING_MAX};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
 
@@ -84,16 +86,67 @@ pub(super) fn take_place(
         if own != Some(older) || desk.standing_for_others.contains(&older) {
             desk.standing_for_others.insert(id);
         }
-        let reason = coalescing::reason(id);
-        let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: now };
-        desk.scene.turn(work, older, turn)?;
-        let place = desk.scene.change(older)?;
-        place.superseded_by = Some(id);
-        let (lane, has_followers) = (place.lane_key, place.has_followers);
-        desk.scene.promote(work, lane, now)?;
-        if has_followers {
+        if give_way(work, &mut desk.scene, older, id, now)? {
             desk.fallen.push(older);
         }
     }
     Ok(None)
+}
+
+/// Supersedes an update by another; whether others come after it.
+fn give_way(work: &mut Work, scene: &mut Scene, older: i64, newer: i64, at: Timestamp) -> Result<bool, Failure> {
+    let reason = coalescing::reason(newer);
+    let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
+    scene.turn(work, older, turn)?;
+    let place = scene.change(older)?;
+    place.superseded_by = Some(newer);
+    let (lane, has_followers) = (place.lane_key, place.has_followers);
+    scene.promote(work, lane, at)?;
+    Ok(has_followers)
+}
+
+/// Reads what concerns a held one that comes back, and locks it: the one, and where it coalesces the updates of its record.
+pub(super) async fn load(work: &mut Work, held: i64) -> Result<(Scene, BTreeSet<i64>), Failure> {
+    let sql = "SELECT way, coalesce_key FROM delivery WHERE id = $1 AND attempts = 0 AND coalesce_key IS NOT NULL";
+    let rows = work.session.query(sql, args![INT8 held]).await?;
+    let found = read(&rows, |cells| Ok((cells.number()?, cells.number()?)))?;
+    let Some((way, key)) = found.into_iter().next() else {
+        return Ok((after::load(work, &[held]).await?, BTreeSet::new()));
+    };
+    let mut keys = Keys::default();
+    keys.add(Class::Record, lock(way, key));
+    locks::enter(&mut work.session, Gate::Shared, &keys).await?;
+    let (mut waiting, mut old) = (HashMap::new(), BTreeMap::from([(held, None)]));
+    read_waiting(work, &BTreeSet::from([(way, key)]), &mut waiting, &mut old).await?;
+    let updates: BTreeSet<i64> = old.into_keys().collect();
+    let all = after::with_followers(&mut work.session, &updates.iter().copied().collect::<Vec<_>>()).await?;
+    let lanes: BTreeSet<i64> = all.values().filter_map(|lane| *lane).collect();
+    locks::take(&mut work.session, Gate::Shared, &Keys::lanes(lanes.iter().copied())).await?;
+    Ok((after::read_scene(work, &all, &lanes).await?, updates))
+}
+
+/// A held one comes back: of the updates that were read with it the newest stays, as far as they wait and were not
+/// attempted. Whether that is the one that comes back.
+pub(super) fn come_back(
+    work: &mut Work,
+    scene: &mut Scene,
+    held: i64,
+    updates: &BTreeSet<i64>,
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    let is_waiting = |place: &&Place| matches!(place.state, State::Waiting | State::Blocked) || place.id == held;
+    let found = updates.iter().filter_map(|id| scene.find(*id)).filter(is_waiting).filter(|place| place.attempts == 0);
+    let found: Vec<Update> =
+        found.map(|place| Update { id: place.id, row: place.notification, mark: place.mark.clone() }).collect();
+    let Some(newest) = coalescing::newest(&found) else { return Ok(true) };
+    let mut fallen = Vec::new();
+    for Update { id, .. } in found.into_iter().filter(|update| update.id != newest) {
+        if give_way(work, scene, id, newest, now)? {
+            fallen.push(id);
+        }
+    }
+    for lead in fallen {
+        after::tell(work, scene, lead, now)?;
+    }
+    Ok(newest == held)
 }

@@ -15,15 +15,16 @@ use super::session::{args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::Planned;
-use crate::store::StoreError;
 use crate::store::arrival;
 use crate::store::names::Kind;
+use crate::store::{Reroute, StoreError};
 
-/// The command: `row` is the content that goes out, of whichever revision.
-pub(super) struct Reroute {
-    pub(super) row: i64,
-    pub(super) deliveries: Vec<Planned>,
-    pub(super) now: Timestamp,
+/// The command.
+pub(super) struct Rerouting {
+    row: i64,
+    deliveries: Vec<Planned>,
+    even_if_newer: bool,
+    now: Timestamp,
 }
 
 /// The first revision of the notification, and what it is known by.
@@ -36,7 +37,7 @@ struct First {
     record_id: String,
 }
 
-impl Job for Reroute {
+impl Job for Rerouting {
     type Done = Vec<String>;
 
     fn wanted(&self) -> Wanted {
@@ -74,7 +75,12 @@ impl Job for Reroute {
     }
 }
 
-impl Reroute {
+impl Rerouting {
+    pub(super) fn of(reroute: Reroute) -> Self {
+        let Reroute { row, even_if_newer, now, .. } = reroute;
+        Self { row, deliveries: reroute.planned().collect(), even_if_newer, now }
+    }
+
     async fn first(&self, work: &mut Work) -> Result<First, Failure> {
         let sql = "SELECT first.id, first.source, first.organization, first.kind, first.notification_id, this.record_id
                    FROM notification this JOIN notification first ON first.notification_id = this.notification_id
@@ -125,6 +131,7 @@ impl Reroute {
         let envelope = Envelope::of_known(&nothing_new, first.source, first.organization);
         for planned in &self.deliveries {
             let made = desk.deliver(work, &envelope, first.row, self.row, &first.record_id, planned)?;
+            desk.scene.change(made)?.even_if_newer = self.even_if_newer;
             let route = work.names.number(Kind::Route, &planned.route)?;
             desk.remember((first.row, route), made);
         }

@@ -155,7 +155,7 @@ fn handle(
             }
             None => None,
         };
-        let step = match revision::step(Old::from(desk.scene.place(old)?), case.planned, lead) {
+        let step = match revision::step(Old::from(desk.scene.place(old)?), &case, lead) {
             Step::Replace if desk.would_overtake(old, first, coalesce::key(envelope.organization, record_id))? => {
                 Step::Keep
             }
@@ -169,7 +169,10 @@ fn handle(
                 let place = desk.scene.change(old)?;
                 place.notification = row;
                 place.changed_at = envelope.now().0;
-                place.mark = mark.cloned().flatten();
+                // Where nobody can say what the mark is now, it is no older than the one that is known.
+                if !case.is_absent {
+                    place.mark = mark.cloned().flatten();
+                }
                 return Ok(true);
             }
             Step::Supersede => {

@@ -17,6 +17,7 @@ use super::text;
 use super::work::{Engine, Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, Lease, State};
+use crate::stale::Mark;
 use crate::store::accounts::Account;
 use crate::store::attempt::{self, STOPPED, UNKNOWN};
 use crate::store::turn::{self, Next};
@@ -240,33 +241,37 @@ async fn keep_stale_marks(work: &mut Work, scene: &Scene, settles: &[&Settle]) -
     let rows = work.session.query(sql, args![INT8_ARRAY notifications]).await?;
     let found = read(&rows, |cells| Ok((cells.number()?, cells.number()?, cells.text()?)))?;
     // Of one record on one route at most one is delivered at a time, unless it has no lane: then the last one stands.
-    let mut marks: BTreeMap<(i64, i64, Vec<u8>), (String, String)> = BTreeMap::new();
+    let mut marks: Marks<'_> = BTreeMap::new();
     for (place, organization, record_id) in found {
         let Some((id, settle)) = usize::try_from(place - 1).ok().and_then(|place| marked.iter().nth(place)) else {
             continue;
         };
-        if let Some(value) = &settle.stale_mark {
+        if let Some(mark) = &settle.stale_mark {
             let key = (scene.place(*id)?.way.route, organization, record_key(&record_id));
-            marks.insert(key, (record_id, value.clone()));
+            marks.insert(key, (record_id, mark));
         }
     }
     write_stale_marks(work, &marks).await
 }
 
-async fn write_stale_marks(
-    work: &mut Work,
-    marks: &BTreeMap<(i64, i64, Vec<u8>), (String, String)>,
-) -> Result<(), Failure> {
+/// Marks by route, organization and record's key, each with the record's id.
+type Marks<'a> = BTreeMap<(i64, i64, Vec<u8>), (String, &'a Mark)>;
+
+async fn write_stale_marks(work: &mut Work, marks: &Marks<'_>) -> Result<(), Failure> {
     let routes: Vec<i64> = marks.keys().map(|key| key.0).collect();
     let organizations: Vec<i64> = marks.keys().map(|key| key.1).collect();
     let keys: Vec<&[u8]> = marks.keys().map(|key| key.2.as_slice()).collect();
     let records: Vec<_> = marks.values().map(|(record, _)| text::written(record)).collect();
-    let values: Vec<_> = marks.values().map(|(_, value)| text::written(value)).collect();
-    let sql = "INSERT INTO stale_mark (route, organization, record_key, record_id, value)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[]) ORDER BY 1, 2, 3
-               ON CONFLICT (route, organization, record_key) DO UPDATE SET value = excluded.value";
+    let values: Vec<_> = marks.values().map(|(_, mark)| text::written(&mark.value)).collect();
+    let fields: Vec<_> =
+        marks.values().map(|(_, mark)| mark.field.as_ref().map(|field| text::written(field))).collect();
+    let sql = "INSERT INTO stale_mark (route, organization, record_key, record_id, value, field)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::text[])
+               ORDER BY 1, 2, 3
+               ON CONFLICT (route, organization, record_key) DO UPDATE SET value = excluded.value, field = excluded.field";
     let arguments = args![
         INT8_ARRAY routes, INT8_ARRAY organizations, BYTEA_ARRAY keys, TEXT_ARRAY records, TEXT_ARRAY values,
+        TEXT_ARRAY fields,
     ];
     work.session.query(sql, arguments).await.map(|_| ())
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::after;
 use super::audit_log;
 use super::books::{Books, Failure};
+use super::coalesce;
 use super::lane::{self, Place};
 use super::queries;
 use crate::clock::Timestamp;
@@ -35,7 +36,11 @@ pub(super) fn change(
             let place = lane::place_of(books, place.id)?;
             replay(books, &place, *even_if_newer, now)?;
         }
-        Change::Release => lane::take_turn(books, &place, now, None, now, None)?,
+        Change::Release => {
+            if coalesce::come_back(books, &place, now)? {
+                lane::take_turn(books, &place, now, None, now, None)?;
+            }
+        }
         Change::Hold => leave(books, &place, held(reason, now))?,
         Change::Discard => {
             leave(books, &place, discarded(reason, now))?;

@@ -12,6 +12,7 @@ use super::lane;
 use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
+use crate::stale::Mark;
 use crate::store::accounts::{self, Account};
 use crate::store::names::{Kind, Way};
 use crate::store::turn::Turn;
@@ -255,12 +256,13 @@ fn notification(books: &Books, row: i64) -> Result<Option<(i64, i64, StoredNotif
     })
 }
 
-fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> Result<Option<String>, Failure> {
+fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> Result<Option<Mark>, Failure> {
     if record_id.is_empty() {
         return Ok(None);
     }
-    let sql = "SELECT value FROM stale_mark WHERE route = ?1 AND organization = ?2 AND record_id = ?3";
-    books.find(sql, (route, organization, record_id), |row| row.get(0))
+    let sql = "SELECT field, value FROM stale_mark WHERE route = ?1 AND organization = ?2 AND record_id = ?3";
+    let read = |row: &rusqlite::Row<'_>| Ok(Mark { field: row.get(0)?, value: row.get(1)? });
+    books.find(sql, (route, organization, record_id), read)
 }
 
 /// Gives leases back whose call was never begun; what is no longer leased is passed by.

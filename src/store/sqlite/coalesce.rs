@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::after;
 use super::books::{Books, Failure};
-use super::lane;
+use super::lane::{self, Place};
 use crate::clock::Timestamp;
 use crate::delivery::{Coalesce, State};
-use crate::store::coalescing::{self, WAITING_MAX};
+use crate::store::coalescing::{self, Update, WAITING_MAX};
 use crate::store::names::Way;
 use crate::store::turn::Turn;
 
@@ -37,22 +38,11 @@ impl Newcomer<'_> {
             return Ok(Some(newer));
         }
         for (older, _) in waiting {
-            if self.supersede(books, older)? {
+            if give_way(books, older, self.id, self.now)? {
                 fallen.push(older);
             }
         }
         Ok(None)
-    }
-
-    /// Whether others come after it.
-    fn supersede(&self, books: &mut Books, older: i64) -> Result<bool, Failure> {
-        let place = lane::place_of(books, older)?;
-        let reason = coalescing::reason(self.id);
-        let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at: self.now };
-        lane::turn(books, &place, turn)?;
-        books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [older, self.id])?;
-        lane::promote(books, place.way.system, place.lane.as_deref(), self.now)?;
-        Ok(place.has_followers)
     }
 
     /// Notes what the next update of the record must know.
@@ -60,4 +50,38 @@ impl Newcomer<'_> {
         let sql = "UPDATE delivery SET coalesce_key = ?2, mark = ?3, superseded_by = ?4 WHERE id = ?1";
         books.run(sql, (self.id, self.key, &self.coalesce.mark, superseded_by)).map(|_| ())
     }
+}
+
+/// Supersedes an update by another; whether others come after it.
+fn give_way(books: &mut Books, older: i64, newer: i64, at: Timestamp) -> Result<bool, Failure> {
+    let place = lane::place_of(books, older)?;
+    let reason = coalescing::reason(newer);
+    let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
+    lane::turn(books, &place, turn)?;
+    books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [older, newer])?;
+    lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
+    Ok(place.has_followers)
+}
+
+/// A held one comes back: of it and of what waits of its record, as far as it was not attempted, the newest stays. Whether
+/// that is the one that comes back.
+pub(super) fn come_back(books: &mut Books, held: &Place, now: Timestamp) -> Result<bool, Failure> {
+    let sql = "SELECT other.id, other.notification, other.mark FROM delivery this
+               CROSS JOIN delivery other INDEXED BY delivery_coalescing
+                   ON other.way = this.way AND other.coalesce_key = this.coalesce_key AND other.unsettled = 1
+               WHERE this.id = ?1 AND this.attempts = 0 AND other.attempts = 0
+               AND (other.state IN ('waiting', 'blocked') OR other.id = this.id) ORDER BY other.id <> ?1, other.id LIMIT ?2";
+    let read = |row: &rusqlite::Row<'_>| Ok(Update { id: row.get(0)?, row: row.get(1)?, mark: row.get(2)? });
+    let updates: Vec<Update> = books.list(sql, (held.id, WAITING_MAX), read)?;
+    let Some(newest) = coalescing::newest(&updates) else { return Ok(true) };
+    let mut fallen = Vec::new();
+    for Update { id, .. } in updates.into_iter().filter(|update| update.id != newest) {
+        if give_way(books, id, newest, now)? {
+            fallen.push(id);
+        }
+    }
+    for lead in fallen {
+        after::tell(books, lead, now)?;
+    }
+    Ok(newest == held.id)
 }

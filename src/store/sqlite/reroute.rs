@@ -3,18 +3,12 @@
 use super::accept::Envelope;
 use super::books::{Books, Failure};
 use super::revise;
-use crate::clock::Timestamp;
-use crate::delivery::Planned;
-use crate::store::StoreError;
 use crate::store::arrival;
+use crate::store::{Reroute, StoreError};
 
-/// Executes the command: `row` is the content that goes out, of whichever revision.
-pub(super) fn reroute(
-    books: &mut Books,
-    row: i64,
-    deliveries: &[Planned],
-    now: Timestamp,
-) -> Result<Vec<String>, Failure> {
+/// Executes the command.
+pub(super) fn reroute(books: &mut Books, reroute: &Reroute) -> Result<Vec<String>, Failure> {
+    let &Reroute { row, even_if_newer, now, .. } = reroute;
     let sql = "SELECT first.id, first.source, first.organization, first.kind, this.record_id FROM notification this
                CROSS JOIN notification first ON first.notification_id = this.notification_id
                AND first.organization = this.organization AND first.revision = 1 WHERE this.id = ?1";
@@ -31,14 +25,17 @@ pub(super) fn reroute(
         return Err(Failure::Rule(StoreError::NotFound(format!("notification row {row}"))));
     };
     arrival::check_reroutable(row, &kind)?;
-    if deliveries.is_empty() {
+    if reroute.deliveries.is_empty() {
         return Ok(Vec::new());
     }
     books.accounts.at(now);
     let accept = arrival::nothing_new(now);
     let mut envelope = Envelope::of_known(&accept, source, organization);
-    for planned in deliveries {
-        let made = envelope.deliver(books, first, row, &record_id, planned)?;
+    for planned in reroute.planned() {
+        let made = envelope.deliver(books, first, row, &record_id, &planned)?;
+        if even_if_newer {
+            books.run("UPDATE delivery SET even_if_newer = 1 WHERE id = ?1", [made])?;
+        }
         revise::remember_route(books, first, &planned.route, made)?;
     }
     envelope.tell_fallen(books)?;

@@ -162,7 +162,7 @@ fn handle(
             Some(after) => after::lead(books, first, &after.route)?,
             None => None,
         };
-        let step = match revision::step(Old::from(&old), case.planned, lead) {
+        let step = match revision::step(Old::from(&old), &case, lead) {
             Step::Replace if would_overtake(books, envelope, &old, first, record_id)? => Step::Keep,
             Step::Supersede if case.planned.is_none() && stands_for_others(books, old.id, first)? => Step::Keep,
             step @ (Step::Replace | Step::Supersede | Step::Keep) => step,
@@ -170,8 +170,10 @@ fn handle(
         match step {
             Step::Replace => {
                 let mark = case.planned.and_then(|planned| planned.coalesce.as_ref()).map(|coalesce| &coalesce.mark);
-                let sql = "UPDATE delivery SET notification = ?2, changed_at = ?3, mark = ?4 WHERE id = ?1";
-                books.run(sql, (old.id, row, envelope.now().0, mark))?;
+                // Where nobody can say what the mark is now, it is no older than the one that is known.
+                let sql =
+                    "UPDATE delivery SET notification = ?2, changed_at = ?3, mark = iif(?5, mark, ?4) WHERE id = ?1";
+                books.run(sql, (old.id, row, envelope.now().0, mark, case.is_absent))?;
                 remember(books, first, case.route, old.id)?;
                 return Ok(true);
             }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
@@ -29,6 +29,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/0013_outcome.sql"),
     include_str!("migrations/0014_views.sql"),
     include_str!("migrations/0015_rate.sql"),
+    include_str!("migrations/0016_mark.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).

@@ -8,6 +8,7 @@ use super::lane::{self, Place, Remembered};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::mutation::{self, Mutation};
+use crate::stale::Mark;
 use crate::store::accounts::Account;
 use crate::store::attempt::{self, STOPPED, UNKNOWN};
 use crate::store::names::Kind;
@@ -38,7 +39,7 @@ pub(super) fn settle(books: &mut Books, settle: &Settle) -> Result<(), Failure> 
     books.note_open_time(place.way.system, settle.active_ms);
     match &settle.stale_mark {
         Some(_) if mutation::active(Mutation::StaleMarkNotWritten) => Ok(()),
-        Some(value) => keep_stale_mark(books, &place, value),
+        Some(mark) => keep_stale_mark(books, &place, mark),
         None => Ok(()),
     }
 }
@@ -106,13 +107,13 @@ fn move_on(
     Ok(())
 }
 
-fn keep_stale_mark(books: &Books, place: &Place, value: &str) -> Result<(), Failure> {
-    let sql = "INSERT INTO stale_mark (route, organization, record_id, value)
-               SELECT ?2, n.organization, n.record_id, ?3
+fn keep_stale_mark(books: &Books, place: &Place, mark: &Mark) -> Result<(), Failure> {
+    let sql = "INSERT INTO stale_mark (route, organization, record_id, value, field)
+               SELECT ?2, n.organization, n.record_id, ?3, ?4
                FROM delivery d CROSS JOIN notification n ON n.id = d.notification
                WHERE d.id = ?1 AND n.record_id <> ''
-               ON CONFLICT DO UPDATE SET value = excluded.value";
-    books.run(sql, (place.id, place.way.route, value)).map(|_| ())
+               ON CONFLICT DO UPDATE SET value = excluded.value, field = excluded.field";
+    books.run(sql, (place.id, place.way.route, &mark.value, &mark.field)).map(|_| ())
 }
 
 /// Completes every attempt that an earlier process left: whether its call was taken, nobody knows. The delivery is sent

@@ -62,6 +62,33 @@ async fn orphans_that_are_kept_say_why_they_wait_and_go_on_when_their_way_comes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn orphans_whose_notifications_come_again_go_on_with_the_newest_content_when_their_way_comes_back() {
+    let (gateway, with, without, sink) = with_waiting().await;
+    gateway.configure(&without);
+    assert_eq!(reload(&gateway, json!({"orphans": "keep"})).await.0, 200);
+    let says = |text: &str| notice(2).replace(">A<", &format!(">{text}<"));
+    assert!(gateway.post("/om/orders", says("again")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 6).await;
+    let kept = gateway.admin("/api/v1/deliveries?route=a&notification_id=04l000002").await;
+    assert_eq!(
+        (kept.as_array().unwrap().len(), &kept[0]["state"], &kept[0]["revision"]),
+        (1, &json!("waiting"), &json!(2))
+    );
+    assert_eq!(gateway.admin("/api/v1/config").await["orphans"][0]["count"], 5);
+    // It comes once more when none of its routes is left.
+    let other = way("c", &sink.url("/c"), "") + "when = \"record.Name == 'nobody'\"\n";
+    gateway.configure(&configuration("watch = false", &other));
+    assert_eq!(reload(&gateway, json!({"orphans": "keep"})).await.0, 200);
+    assert!(gateway.post("/om/orders", says("once more")).await.unwrap().is_ack());
+    taken(&gateway, &with.replace("paused = true", "").replace("http://127.0.0.1:9/", &sink.url("/a"))).await;
+    let ledger = gateway.until(PATIENCE, settled).await;
+    assert_eq!((&ledger["destinations"]["a"]["delivered"], &ledger["balanced"]), (&json!(5), &json!(true)));
+    let sent =
+        sink.arrived().iter().filter(|request| request.path == "/a" && request.body.contains("once more")).count();
+    assert_eq!(sent, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orphans_are_discarded_with_a_reason_that_names_the_reload() {
     let (gateway, _, without, _sink) = with_waiting().await;
     gateway.configure(&without);

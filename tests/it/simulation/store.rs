@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use omgate::clock::{Clock as _, Day, SharedClock, Timestamp};
-use omgate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use omgate::delivery::{ConfigVersion, DeliveryId, Lease};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
     LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
+    Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
     StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
@@ -294,8 +294,8 @@ impl Store for FaultyStore {
         Box::pin(async move { self.write(Command::Change, run, seen).await.map(|(_, changed)| changed) })
     }
 
-    fn reroute(&self, row: i64, deliveries: Vec<Planned>, now: Timestamp) -> BoxFuture<'_, StoreResult<Vec<String>>> {
-        self.real.reroute(row, deliveries, now)
+    fn reroute(&self, reroute: Reroute) -> BoxFuture<'_, StoreResult<Vec<String>>> {
+        self.real.reroute(reroute)
     }
 
     fn stands_for(&self, deliveries: Vec<DeliveryId>) -> BoxFuture<'_, StoreResult<Vec<Vec<DeliveryId>>>> {

@@ -215,7 +215,7 @@ async fn what_an_earlier_omgate_counted_and_what_people_did_is_taken_over() {
     let mut script = "PRAGMA user_version = 4; DROP TABLE moving; DROP TABLE moving_change; DROP INDEX delivery_settled; DROP INDEX delivery_followers; DROP INDEX delivery_not_before;
         DROP INDEX delivery_replays; DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from;
         ALTER TABLE attempt DROP COLUMN call_hash; ALTER TABLE delivery DROP COLUMN outdated_by;
-        ALTER TABLE system DROP COLUMN next_call_us;
+        ALTER TABLE system DROP COLUMN next_call_us; ALTER TABLE stale_mark DROP COLUMN field;
         INSERT INTO change (at, delivery, change, reason) VALUES (5, 101, 'discard', 'a test');"
         .to_owned();
     for table in [

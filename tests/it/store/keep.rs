@@ -227,13 +227,13 @@ pub(super) async fn the_mark_of_what_was_delivered_survives_pruning() {
     world.post([note("1").record("006").to("a", "L")]).await;
     let claimed = world.claim_one().await;
     let mut settle = world.settling(&claimed, "delivered", Settlement::Delivered);
-    settle.stale_mark = Some("2026-01-01".to_owned());
+    settle.stale_mark = Some(marked("Changed", "2026-01-01"));
     world.store().settle(settle).await.unwrap();
     world.post([note("last")]).await;
     world.advance(91 * DAY_MS);
     assert_eq!(world.prune(&Retention::default()).await.notifications, 1);
     world.post([note("2").record("006").to("a", "L")]).await;
-    assert_eq!(world.claim_one().await.stale_mark.as_deref(), Some("2026-01-01"));
+    assert_eq!(world.claim_one().await.stale_mark, Some(marked("Changed", "2026-01-01")));
     world.assert_sound().await;
 }
 

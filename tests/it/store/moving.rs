@@ -131,7 +131,7 @@ async fn fill(world: &mut World) {
         match place {
             0 => {
                 let kept = vec![Kept { name: "order".to_owned(), value: json!("007"), warning: None }];
-                let stale_mark = Some("2026-01-01".to_owned());
+                let stale_mark = Some(marked("Changed", "2026-01-01"));
                 let settle = world.settling(&claimed, "delivered", Settlement::Delivered);
                 store.settle(Settle { kept, stale_mark, ..settle }).await.unwrap();
             }
