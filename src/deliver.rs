@@ -323,6 +323,10 @@ pub async fn send(target: &Target, call: &Call) -> Exchange {
     let failure = match tokio::time::timeout(call.timeout, exchange).await {
         Ok(Ok(response)) => return Exchange::Answered(response),
         Ok(Err(failure)) => failure,
+        Err(_) if left.asks_for_credentials.load(Ordering::SeqCst) => {
+            let reason = format!("no token within the {} that the call may take", seconds(call.timeout));
+            Failure::NoCredentials { reason, is_refused: false }
+        }
         Err(_) => Failure::Timeout(call.timeout),
     };
     explain(target, call, &failure, left.happened())
@@ -481,8 +485,11 @@ enum Failure {
     Words(String),
     /// There was no request.
     NotMade(String),
-    /// There was none because whoever issues the credentials for it refuses us.
-    NoCredentials(String),
+    /// There was none because whoever issues the credentials for it refuses us, or has none now.
+    NoCredentials {
+        reason: String,
+        is_refused: bool,
+    },
 }
 
 async fn read(target: &Target, client: &Client, request: Request, body_bytes_max: usize) -> Result<Response, Failure> {
@@ -517,23 +524,35 @@ async fn whole(mut answer: reqwest::Response, body_bytes_max: usize) -> Result<R
 /// Notes whether the request may have left. Where it is made anew, because an answer only asked for other credentials, the
 /// last one counts: those before were surely not taken.
 #[derive(Clone, Default)]
-struct Departure(Arc<ArcSwap<AtomicBool>>);
+struct Departure {
+    left: Arc<ArcSwap<AtomicBool>>,
+    /// It waits for whoever issues the credentials for it.
+    asks_for_credentials: Arc<AtomicBool>,
+}
 
 impl Departure {
     fn happened(&self) -> bool {
-        self.0.load().load(Ordering::SeqCst)
+        self.left.load().load(Ordering::SeqCst)
     }
 
     /// What was sent so far was refused unseen.
     fn took_back(&self) {
-        self.0.store(Arc::default());
+        self.left.store(Arc::default());
+    }
+
+    /// Asks for credentials: when the call's time is over meanwhile, that is what it lacked.
+    async fn credentials<T>(&self, asking: impl Future<Output = T>) -> T {
+        self.asks_for_credentials.store(true, Ordering::SeqCst);
+        let issued = asking.await;
+        self.asks_for_credentials.store(false, Ordering::SeqCst);
+        issued
     }
 
     /// The body, which notes when the connection takes it. A request without a body gives no sign of leaving: it counts as
     /// sent once it was handed over.
     fn body(&self, body: Bytes) -> reqwest::Body {
         let left = Arc::new(AtomicBool::new(body.is_empty()));
-        self.0.store(Arc::clone(&left));
+        self.left.store(Arc::clone(&left));
         reqwest::Body::wrap_stream(futures_util::stream::once(async move {
             left.store(true, Ordering::SeqCst);
             Ok::<_, io::Error>(body)
@@ -569,13 +588,13 @@ fn explain(target: &Target, call: &Call, failure: &Failure, left: bool) -> Excha
             (format!("{whereto} answered {status}, but its body was cut or damaged: {}", chain(error)), false)
         }
         Failure::Words(words) => (words.clone(), false),
-        Failure::NotMade(reason) | Failure::NoCredentials(reason) => (reason.clone(), true),
+        Failure::NotMade(reason) | Failure::NoCredentials { reason, .. } => (reason.clone(), true),
     };
     let reason = target
         .mask
         .apply(&mask_of([&call.url].into_iter().chain(call.headers.iter().map(|(_, value)| value))).apply(&reason));
-    if matches!(failure, Failure::NoCredentials(_)) {
-        Exchange::NoCredentials { reason }
+    if let Failure::NoCredentials { is_refused, .. } = failure {
+        Exchange::NoCredentials { reason, is_refused: *is_refused }
     } else if surely_not_sent {
         Exchange::NotSent { reason }
     } else {

@@ -3,6 +3,7 @@
 //! No clock and no random: the same names give the same value, so that a call can be made again, byte for byte.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
@@ -59,6 +60,9 @@ pub const CALL_NAMES: [&str; 5] = ["record", "notification", "envelope", "source
 /// The names at the root of an expression about an answer.
 pub const RESPONSE_NAMES: [&str; 1] = ["response"];
 
+/// What stands under `response`.
+const RESPONSE_PARTS: [&str; 4] = ["status", "headers", "fault", "body"];
+
 /// The longest source of an expression, in bytes.
 const SOURCE_BYTES_MAX: usize = 16 << 10;
 /// What an evaluation may cost, in MiniJinja's units: one an instruction, one for 64 bytes of data.
@@ -103,6 +107,15 @@ pub struct ResponseScope<'a> {
     pub fault: Option<&'a Fault>,
     /// The decoded body.
     pub body: Option<&'a Json>,
+}
+
+/// What a condition about an answer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Whether it holds.
+    pub holds: bool,
+    /// Whether it looked at the body on the way: `response.status == 204 or response.body.ok` does not at a 204.
+    pub reads_body: bool,
 }
 
 /// Why an expression cannot be compiled or evaluated.
@@ -315,12 +328,14 @@ impl Expression {
         self.run(self.inner.needs.subject(subject)).map(|value| holds(&value))
     }
 
-    /// Whether it holds for an answer.
+    /// Whether it holds for an answer, and whether the body had a say in it.
     ///
     /// # Errors
     /// As [`Self::evaluate`].
-    pub fn evaluate_response(&self, response: &ResponseScope<'_>) -> Result<bool, ExpressionError> {
-        self.run(vec![("response", response_value(response))]).map(|value| holds(&value))
+    pub fn evaluate_response(&self, response: &ResponseScope<'_>) -> Result<Judged, ExpressionError> {
+        let watched = Arc::new(Watched { response: response_value(response), reads_body: AtomicBool::new(false) });
+        let value = self.run(vec![("response", Value::from_dyn_object(Arc::clone(&watched)))])?;
+        Ok(Judged { holds: holds(&value), reads_body: watched.reads_body.load(Ordering::Relaxed) })
     }
 
     /// Evaluates to a value of an answer.
@@ -401,6 +416,26 @@ impl Object for TablesObject {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::NonEnumerable
+    }
+}
+
+/// `response`, which notes whether its body is looked at.
+#[derive(Debug)]
+struct Watched {
+    response: Value,
+    reads_body: AtomicBool,
+}
+
+impl Object for Watched {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        if key.as_str() == Some("body") {
+            self.reads_body.store(true, Ordering::Relaxed);
+        }
+        self.response.get_item(key).ok().filter(|value| !value.is_undefined())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&RESPONSE_PARTS)
     }
 }
 
@@ -533,13 +568,13 @@ fn response_value(response: &ResponseScope<'_>) -> Value {
     for (name, value) in response.headers.iter().rev() {
         headers.push((name.as_str(), Value::from(value.as_str())));
     }
-    let entries = [
-        ("status", Value::from(response.status)),
-        ("headers", Value::from_pairs(headers)),
-        ("fault", response.fault.map_or_else(|| Value::from(()), fault_value)),
-        ("body", response.body.map_or_else(|| Value::from(()), json_value)),
+    let parts = [
+        Value::from(response.status),
+        Value::from_pairs(headers),
+        response.fault.map_or_else(|| Value::from(()), fault_value),
+        response.body.map_or_else(|| Value::from(()), json_value),
     ];
-    Value::from_pairs(entries)
+    Value::from_pairs(RESPONSE_PARTS.into_iter().zip(parts))
 }
 
 fn fault_value(fault: &Fault) -> Value {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value as Json;
+use uuid::Uuid;
 
 use crate::call::Call;
 use crate::expression::{Document, Expression, ExpressionError, Subject, Template, scalar};
@@ -104,6 +105,14 @@ impl MapError {
 pub struct Identity {
     /// Made of organization, notification id, route and revision: the same for every attempt.
     pub idempotency_key: String,
+}
+
+impl Identity {
+    /// The id of its SOAP messages: the same for every attempt.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, self.idempotency_key.as_bytes()).urn().to_string()
+    }
 }
 
 /// Makes the call.

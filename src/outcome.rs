@@ -15,10 +15,12 @@ pub enum Exchange {
         /// What failed, in words, without credentials.
         reason: String,
     },
-    /// The request did not leave, because whoever issues the credentials for it refused us: no fault of this delivery.
+    /// The request did not leave, because whoever issues the credentials for it gave none: no fault of this delivery.
     NoCredentials {
-        /// What was said, in words, without credentials.
+        /// What was said or failed, in words, without credentials.
         reason: String,
+        /// We were refused; else there may be some later.
+        is_refused: bool,
     },
     /// The request left, and no usable answer came (timeout, cut connection): it may have been taken.
     NoAnswer {
@@ -72,6 +74,11 @@ pub enum Outcome {
         /// Why, for people.
         reason: String,
     },
+    /// Not sent, because nobody issued the credentials for it now: no fault of this delivery, and no try of it.
+    Untried {
+        /// Why, for people.
+        reason: String,
+    },
     /// Sent, and no usable answer.
     Unknown {
         /// What happened, in words.
@@ -116,7 +123,7 @@ impl Outcome {
         match self {
             Self::Delivered => "delivered",
             Self::Refused { .. } => "refused",
-            Self::Retry { .. } | Self::Unauthorized { .. } => "retry",
+            Self::Retry { .. } | Self::Unauthorized { .. } | Self::Untried { .. } => "retry",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -129,6 +136,7 @@ impl Outcome {
             Self::Refused { reason }
             | Self::Retry { reason, .. }
             | Self::Unauthorized { reason }
+            | Self::Untried { reason }
             | Self::Unknown { reason } => reason,
         }
     }

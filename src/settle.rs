@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::mutation::{self, Mutation};
 use crate::outcome::{Follow, Judgement, Outcome};
-use crate::store::{PROBE_AFTER, Pause, Settlement};
+use crate::store::{DECIDED, PROBE_AFTER, Pause, Settlement};
 
 /// How a route's deliveries to a destination are retried.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub enum OnDead {
 pub struct Facts {
     /// The number of the attempt that just ended, from 1.
     pub attempt: u32,
-    /// How many of the attempts before met refused credentials: they count against no limit.
+    /// How many of the attempts before met refused credentials, or had none: they count against no limit.
     pub excused: u32,
     /// How often its credentials were refused while others, before and after, were taken.
     pub lockouts_alone: u32,
@@ -89,6 +89,8 @@ pub struct Verdict {
 const ATTEMPTS_BEFORE_AGE: u32 = 3;
 /// The same fault with a detail so often in a row is no passing trouble.
 const REPEATS_MAX: u32 = 12;
+/// In the place of a fault that came: nobody issued the credentials.
+const UNTRIED: &str = "untried";
 /// Waits grow by up to this part, so that what failed together does not come back together.
 const JITTER: f64 = 0.2;
 /// A delivery whose credentials were refused so often while others were taken is no reason any more to stop the system.
@@ -124,12 +126,42 @@ fn by_outcome(outcome: &Outcome, facts: &Facts, policy: &Policy) -> Verdict {
             _ => again(reason, *after, facts, policy),
         }),
         Outcome::Unauthorized { reason } => locked_out(reason, PROBE_AFTER, facts, policy),
+        // No limit ends what was not tried; the waits grow as they would, had it been.
+        Outcome::Untried { .. } => {
+            let in_a_row = Facts { attempt: repeats(Some(UNTRIED), facts), excused: 0, ..facts.clone() };
+            only(Settlement::Waiting { due_at: facts.now.plus(wait(None, &in_a_row, policy)) })
+        }
         Outcome::Unknown { reason } => only(match policy.unknown {
             OnUnknown::Resend => again(reason, None, facts, policy),
             // It may have arrived with the last attempt: that is looked up before anything is given up.
             OnUnknown::Probe => Settlement::Waiting { due_at: facts.now.plus(wait(None, facts, policy)) },
-            OnUnknown::Hold => Settlement::Held { reason: format!("it is unknown whether it was taken: {reason}") },
+            OnUnknown::Hold => held(reason),
         }),
+    }
+}
+
+fn held(reason: &str) -> Settlement {
+    Settlement::Held { reason: format!("it is unknown whether it was taken: {reason}") }
+}
+
+/// The verdict on a delivery that was to be sent again after an unknown outcome, and whose destination has a person decide
+/// by now: no call is made. None where it goes on, or where it was decided already.
+#[must_use]
+pub fn undecided(reason: &str, facts: &Facts, policy: &Policy) -> Option<Verdict> {
+    let is_decided = facts.repeat.as_ref().is_some_and(|(key, _)| key == DECIDED);
+    (policy.unknown == OnUnknown::Hold && !is_decided).then(|| only(held(reason)))
+}
+
+/// What a delivery remembers of an attempt in place of a fault that may come again, where there is something.
+#[must_use]
+pub fn remembered(judgement: &Judgement, verdict: &Verdict, policy: &Policy) -> Option<String> {
+    let goes_on = matches!(verdict.settlement, Settlement::Waiting { .. });
+    match &judgement.outcome {
+        Outcome::Retry { repeat_key, .. } => repeat_key.clone(),
+        Outcome::Untried { .. } => Some(UNTRIED.to_owned()),
+        // A rule says so, although the destination would have a person decide.
+        Outcome::Unknown { .. } if goes_on && policy.unknown == OnUnknown::Hold => Some(DECIDED.to_owned()),
+        Outcome::Unknown { .. } | Outcome::Delivered | Outcome::Refused { .. } | Outcome::Unauthorized { .. } => None,
     }
 }
 
@@ -431,6 +463,43 @@ mod tests {
             probe_at: Some(Timestamp(1_300_000)),
         };
         assert_eq!(verdict.pause, Some(pause));
+    }
+
+    #[test]
+    fn what_nobody_issued_credentials_for_waits_as_long_as_if_it_were_tried_and_never_dies() {
+        let outcome = Outcome::Untried { reason: "no token".to_owned() };
+        let strict = Policy { attempts_max: Some(1), age_max: Duration::ZERO, ..policy() };
+        for (before, expected) in
+            [(None, 1_000), (Some(("k", 4)), 1_000), (Some((UNTRIED, 1)), 2_000), (Some((UNTRIED, 90)), 600_000)]
+        {
+            let repeat = before.map(|(key, count)| (key.to_owned(), count));
+            let facts = Facts { repeat, excused: 89, age: 900 * HOUR, ..facts(90) };
+            let verdict = by_outcome(&outcome, &facts, &strict);
+            assert_eq!((waits(&verdict), &verdict.pause), (Some(expected), &None), "{before:?}");
+        }
+        let judgement = Judgement::from(outcome);
+        let verdict = verdict(&judgement, &facts(1), &policy());
+        assert_eq!(remembered(&judgement, &verdict, &policy()).as_deref(), Some(UNTRIED));
+    }
+
+    #[test]
+    fn what_waits_to_be_sent_again_is_held_where_its_destination_says_so_by_now_unless_it_was_decided() {
+        let hold = Policy { unknown: OnUnknown::Hold, ..policy() };
+        let held = Settlement::Held { reason: "it is unknown whether it was taken: cut".to_owned() };
+        assert_eq!(undecided("cut", &facts(2), &hold).unwrap().settlement, held);
+        assert_eq!(undecided("cut", &facts(2), &policy()), None);
+        let decided = Facts { repeat: Some((DECIDED.to_owned(), 0)), ..facts(2) };
+        assert_eq!(undecided("cut", &decided, &hold), None);
+        // A rule that has it go on decides, too.
+        for (follow, policy, expected) in [
+            (Some(Follow::Retry(None)), &hold, Some(DECIDED)),
+            (None, &hold, None),
+            (Some(Follow::Retry(None)), &policy(), None),
+        ] {
+            let judgement = Judgement { outcome: unknown(), follow, rule: Some(1) };
+            let verdict = verdict(&judgement, &facts(1), policy);
+            assert_eq!(remembered(&judgement, &verdict, policy).as_deref(), expected, "{judgement:?}");
+        }
     }
 
     #[test]

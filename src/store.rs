@@ -304,7 +304,7 @@ pub struct Claimed {
     pub lease: Lease,
     /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// How many of the attempts before met refused credentials.
+    /// How many of the attempts before met refused credentials, or had none.
     pub excused: u32,
     /// The route's name.
     pub route: String,
@@ -320,7 +320,7 @@ pub struct Claimed {
     pub envelope: i64,
     /// `active_ms` of the system at the first attempt (this one's, if it is the first).
     pub first_attempt_active_ms: i64,
-    /// `repeat_key` of the last attempt's fault, and how many attempts in a row had it.
+    /// `repeat_key` of the last attempt, and how many attempts in a row had it; or [`DECIDED`].
     pub repeat: Option<(String, u32)>,
     /// The configuration to map with when the last attempt's outcome was unknown: the same bytes must go out again.
     pub same_bytes_as: Option<ConfigVersion>,
@@ -396,6 +396,10 @@ impl StoredNotification {
     }
 }
 
+/// The `repeat_key` of a delivery that goes on after an unknown outcome because a person released or replayed it, or a rule
+/// says so: until its next attempt nobody is asked again.
+pub const DECIDED: &str = "decided";
+
 /// The outcome of an attempt for which no call was made (mapping failed, or the record was stale): its row is removed
 /// and it is not counted.
 pub const NOT_CALLED: &str = "not_called";
@@ -419,7 +423,8 @@ pub struct Settle {
     pub record: outcome::Record,
     /// `repeat_key` of the outcome.
     pub repeat_key: Option<String>,
-    /// Whether it met refused credentials: then it counts against no limit of the delivery.
+    /// Whether it met refused credentials, or had none: then it counts against no limit of the delivery, and the delivery's
+    /// age begins anew with the next attempt.
     pub excused: bool,
     /// The new state.
     pub settlement: Settlement,

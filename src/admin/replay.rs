@@ -176,6 +176,7 @@ impl Case {
             after: &self.after,
             version,
             replay: self.view.links.replay_of.map(|_| self.view.delivery_id),
+            is_new: self.is_linked(),
         };
         admin.dispatch.rehearse(rehearsal).await
     }
@@ -295,6 +296,7 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
             "error": made.as_ref().err(),
             "last_attempt": last.map(|last| json!({
                 "number": last.number, "request_line": last.record.request_line, "request": last.record.request,
+                "call_sha256": last.record.call_hash.as_ref().map(|hash| hex(hash)),
             })),
             "same_as_last": same,
         });
@@ -323,14 +325,17 @@ pub(super) fn error_of(admin: &Admin, told: &Json) -> Option<String> {
 
 fn call(made: &Rehearsed) -> Json {
     let headers: Vec<Json> = made.headers.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-    let hash: String = made.hash.iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
         "request_line": made.request_line,
         "headers": headers,
         "request": made.request,
         "request_cut": made.request_cut,
-        "call_sha256": hash,
+        "call_sha256": hex(&made.hash),
     })
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

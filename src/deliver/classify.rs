@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::deliver::rules::{self, Rule, Then, is_success};
+use crate::deliver::rules::{self, Rule, Said, Then, is_success};
 use crate::expression::Expression;
 use crate::outcome::{Exchange, Fault, Follow, Judgement, Outcome, Response};
 use crate::soap::Reply;
@@ -24,8 +24,9 @@ pub struct Rules {
     pub list: Vec<Rule>,
     /// True: the answer means "not now".
     pub retry_when: Option<Expression>,
-    /// False: what is a success by its status and fault means "refused". True: a 2xx answer is taken even when its body cannot
-    /// be read; over any other answer the defaults decide.
+    /// False: what is a success by its status and fault means "refused". True: a 2xx answer is taken, whatever it holds; over
+    /// any other answer the defaults decide. Where it looks at a body, and what is there cannot be read, it says nothing,
+    /// whatever it comes to: then a 2xx is unknown. Over an empty answer of REST true is taken, and false is unknown.
     pub success_when: Option<Expression>,
 }
 
@@ -78,7 +79,7 @@ fn after_of(exchange: &Exchange) -> Option<Duration> {
 fn told(exchange: &Exchange, reply: Option<&Reply>) -> String {
     match exchange {
         Exchange::Answered(response) => said(response, reply),
-        Exchange::NotSent { reason } | Exchange::NoCredentials { reason } | Exchange::NoAnswer { reason } => {
+        Exchange::NotSent { reason } | Exchange::NoCredentials { reason, .. } | Exchange::NoAnswer { reason } => {
             reason.clone()
         }
     }
@@ -87,38 +88,54 @@ fn told(exchange: &Exchange, reply: Option<&Reply>) -> String {
 fn outcome(exchange: &Exchange, reply: Option<&Reply>, rules: &Rules) -> Outcome {
     let response = match exchange {
         Exchange::NotSent { reason } => return retry(reason.clone(), None),
-        Exchange::NoCredentials { reason } => return Outcome::Unauthorized { reason: reason.clone() },
+        Exchange::NoCredentials { reason, is_refused: true } => {
+            return Outcome::Unauthorized { reason: reason.clone() };
+        }
+        Exchange::NoCredentials { reason, is_refused: false } => return Outcome::Untried { reason: reason.clone() },
         Exchange::NoAnswer { reason } => return Outcome::Unknown { reason: reason.clone() },
         Exchange::Answered(response) => response,
     };
     match ask("retry_when", rules.retry_when.as_ref(), response, reply) {
-        Ok(Some(true)) => {
-            return retry(format!("{}, which retry_when calls not now", said(response, reply)), retry_after(response));
-        }
-        Ok(Some(false)) if rules.retry_when.as_ref().is_some_and(|rule| rules::is_garbled(rule, response, reply)) => {
+        Ok(Some(said)) if said.is_doubtful && may_be_taken(response, reply, said.holds) => {
             return unjudged("retry_when", response, reply);
         }
-        Ok(Some(false) | None) => {}
+        Ok(Some(said)) if said.holds => {
+            return retry(
+                format!("{}, which retry_when calls not now", self::said(response, reply)),
+                retry_after(response),
+            );
+        }
+        Ok(_) => {}
         Err(unknown) => return unknown,
     }
     match ask("success_when", rules.success_when.as_ref(), response, reply) {
+        Ok(Some(said)) if said.holds => match reply {
+            Some(Reply::Fault(_)) => by_default(response, reply),
+            _ if !is_success(response.status) => by_default(response, reply),
+            _ if said.is_doubtful => unjudged("success_when", response, reply),
+            _ => Outcome::Delivered,
+        },
         // What is no success by itself stays what it is: refused credentials and "not now" are no fault of the message.
-        Ok(Some(false)) => match by_default(response, reply) {
-            Outcome::Delivered if rules.success_when.as_ref().is_some_and(|rule| rules::lacks_body(rule, reply)) => {
-                unjudged("success_when", response, reply)
-            }
-            Outcome::Delivered => {
-                Outcome::Refused { reason: format!("{}, which success_when calls no success", said(response, reply)) }
-            }
+        Ok(Some(said)) => match by_default(response, reply) {
+            Outcome::Delivered if said.lacks_body => unjudged("success_when", response, reply),
+            Outcome::Delivered => Outcome::Refused {
+                reason: format!("{}, which success_when calls no success", self::said(response, reply)),
+            },
             other @ (Outcome::Refused { .. }
             | Outcome::Retry { .. }
+            | Outcome::Untried { .. }
             | Outcome::Unauthorized { .. }
             | Outcome::Unknown { .. }) => other,
         },
-        Ok(Some(true)) if is_success(response.status) && !matches!(reply, Some(Reply::Fault(_))) => Outcome::Delivered,
-        Ok(Some(true) | None) => by_default(response, reply),
+        Ok(None) => by_default(response, reply),
         Err(unknown) => unknown,
     }
+}
+
+/// Whether an answer leaves open that the message was taken. Of another than a 2xx that is asked only where "not now" would
+/// be said of it, as if it were known that it was not.
+fn may_be_taken(response: &Response, reply: Option<&Reply>, holds: bool) -> bool {
+    is_success(response.status) || (holds && matches!(by_default(response, reply), Outcome::Unknown { .. }))
 }
 
 fn ask(
@@ -126,7 +143,7 @@ fn ask(
     rule: Option<&Expression>,
     response: &Response,
     reply: Option<&Reply>,
-) -> Result<Option<bool>, Outcome> {
+) -> Result<Option<Said>, Outcome> {
     let Some(rule) = rule else { return Ok(None) };
     rules::evaluate(rule, response, reply).map(Some).map_err(|why| Outcome::Unknown {
         reason: format!("{}, and {name} could not judge it: {why}", said(response, reply)),
@@ -418,6 +435,13 @@ mod tests {
         assert_eq!(outcome(&not_sent, None, &rules), retry("no route".to_owned(), None));
         let no_answer = Exchange::NoAnswer { reason: "cut".to_owned() };
         assert_eq!(outcome(&no_answer, None, &rules), Outcome::Unknown { reason: "cut".to_owned() });
+        for (is_refused, expected) in [
+            (true, Outcome::Unauthorized { reason: "no token".to_owned() }),
+            (false, Outcome::Untried { reason: "no token".to_owned() }),
+        ] {
+            let exchange = Exchange::NoCredentials { reason: "no token".to_owned(), is_refused };
+            assert_eq!(outcome(&exchange, None, &rules), expected);
+        }
     }
 
     #[test]
@@ -580,18 +604,22 @@ mod tests {
     fn what_asks_for_a_body_that_cannot_be_read_judges_nothing() {
         let when = |source: &str| Expression::compile(source, &Tables::default()).unwrap();
         let unreadable = Reply::Unreadable("HTML".to_owned());
-        let by_body = || rules(None, Some("response.body.ok"));
-        let dead = |source| {
+        let nothing = Reply::Unreadable("an empty answer".to_owned());
+        let success = |source| rules(None, Some(source));
+        let by_body = || success("response.body.ok");
+        let ruled = |source, then| {
             let rule = Rule {
                 statuses: Vec::new(),
                 fault: None,
                 detail: None,
                 transport: None,
                 when: Some(when(source)),
-                then: Then::Dead,
+                then,
             };
             Rules { list: vec![rule], ..Rules::default() }
         };
+        let dead = |source| ruled(source, Then::Dead);
+        let taken = |source| ruled(source, Then::Delivered);
         for (rules, status, body, reply, expected) in [
             (by_body(), 200, "<html>", None, "unknown"),
             (by_body(), 200, "", None, "unknown"),
@@ -608,6 +636,30 @@ mod tests {
             (dead("response.body.err == 'E1'"), 204, "", None, "delivered"),
             (dead("response.body.err == 'E1'"), 503, "<html>", None, "retry"),
             (dead("response.headers['x-err'] == '1'"), 200, "<html>", None, "delivered"),
+            // What holds because nothing was there to read is no more certain than what does not.
+            (success("not response.body.error"), 200, "<html>", None, "unknown"),
+            (success("response.body.Accepted != false"), 200, "<html>", Some(&unreadable), "unknown"),
+            (success("not response.body.Warnings"), 200, "", Some(&nothing), "unknown"),
+            (success("not response.body.Warnings"), 503, "<html>", Some(&unreadable), "retry"),
+            (rules(Some("not response.body.ok"), None), 200, "<html>", None, "unknown"),
+            (rules(Some("not response.body.ok"), None), 504, "<html>", None, "unknown"),
+            (rules(Some("not response.body.ok"), None), 404, "<html>", None, "retry"),
+            (rules(Some("response.status == 504 or response.body.busy"), None), 504, "<html>", None, "retry"),
+            (dead("response.body.code != 'E1'"), 200, "<html>", None, "unknown"),
+            (dead("response.body.code != 'E1'"), 500, "<html>", None, "refused"),
+            (taken("not response.body.error"), 200, "<html>", None, "unknown"),
+            (taken("not response.body.error"), 500, "<html>", None, "unknown"),
+            (taken("not response.body.error"), 200, "", Some(&nothing), "unknown"),
+            (taken("response.body.code == 'DUPLICATE'"), 409, "<html>", None, "refused"),
+            // An empty answer of REST was read to its end.
+            (success("not response.body.error"), 200, "", None, "delivered"),
+            (success("response.status == 204 or response.body.ok"), 204, "", None, "delivered"),
+            (success("response.status == 204 or response.body.ok"), 200, "", None, "unknown"),
+            (taken("not response.body.error"), 409, "", None, "delivered"),
+            // Who does not look at the body does not miss it.
+            (success("response.status == 202 or response.body.ok"), 202, "Accepted", None, "delivered"),
+            (success("response.status == 202 and response.body.ok"), 200, "<html>", None, "refused"),
+            (success("response.status == 200"), 200, "<html>", Some(&unreadable), "delivered"),
         ] {
             let judged = judge(&Exchange::Answered(response(status, &[], body)), reply, &rules);
             assert_eq!(word(&judged.outcome), expected, "{rules:?} {status} {body:?}");

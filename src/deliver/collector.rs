@@ -40,7 +40,7 @@ impl Collector {
         };
         match send(&self.target, &call).await {
             Exchange::Answered(answer) => Ok(answer.status),
-            Exchange::NotSent { reason } | Exchange::NoCredentials { reason } | Exchange::NoAnswer { reason } => {
+            Exchange::NotSent { reason } | Exchange::NoCredentials { reason, .. } | Exchange::NoAnswer { reason } => {
                 Err(reason)
             }
         }

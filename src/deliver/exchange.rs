@@ -93,13 +93,13 @@ fn authorized(header: &HeaderValue) -> Added {
 
 /// A token that the destination refuses is thrown away, and one more is fetched.
 async fn with_token(target: &Target, call: &Call, left: &Departure, oauth: &Arc<OAuth>) -> Result<Response, Failure> {
-    let token = oauth.token(target, None).await?;
+    let token = left.credentials(oauth.token(target, None)).await?;
     let response = once(target, call, left, &|_| Ok(bearing(&token))).await?;
     if response.status != 401 {
         return Ok(without(response, &token));
     }
     left.took_back();
-    let token = oauth.token(target, Some(&token)).await?;
+    let token = left.credentials(oauth.token(target, Some(&token))).await?;
     let response = once(target, call, left, &|_| Ok(bearing(&token))).await?;
     Ok(without(response, &token))
 }
@@ -133,8 +133,8 @@ fn without(mut response: Response, token: &Token) -> Response {
 impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::NotNow(reason) => Self::NotMade(reason),
-            TokenError::Refused(reason) => Self::NoCredentials(reason),
+            TokenError::NotNow(reason) => Self::NoCredentials { reason, is_refused: false },
+            TokenError::Refused(reason) => Self::NoCredentials { reason, is_refused: true },
         }
     }
 }
@@ -170,6 +170,6 @@ pub(super) async fn ask(target: &Target, asked: Asked, answer_bytes_max: usize) 
         Failure::Timeout(_) => "it took too long".to_owned(),
         #[cfg(feature = "legacy-tls")]
         Failure::Broken(words) => words,
-        Failure::Words(words) | Failure::NotMade(words) | Failure::NoCredentials(words) => words,
+        Failure::Words(words) | Failure::NotMade(words) | Failure::NoCredentials { reason: words, .. } => words,
     })
 }

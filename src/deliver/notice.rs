@@ -94,7 +94,7 @@ impl Webhook {
         match send(&self.target, &call).await {
             Exchange::Answered(answer) if (200..300).contains(&answer.status) => Ok(()),
             Exchange::Answered(answer) => Err(format!("it answered {}", answer.status)),
-            Exchange::NotSent { reason } | Exchange::NoCredentials { reason } | Exchange::NoAnswer { reason } => {
+            Exchange::NotSent { reason } | Exchange::NoCredentials { reason, .. } | Exchange::NoAnswer { reason } => {
                 Err(reason)
             }
         }

@@ -152,20 +152,41 @@ impl Rule {
             return Ok(false);
         }
         let Some(when) = &self.when else { return Ok(true) };
-        let holds = evaluate(when, response, reply)?;
-        if !holds && is_garbled(when, response, reply) {
+        let said = evaluate(when, response, reply)?;
+        // Of a message that may have been taken, or would be called so, nothing is guessed.
+        let matters = is_success(response.status) || (said.holds && self.then == Then::Delivered);
+        if said.is_doubtful && matters {
             return Err("its `when` asks for the body, which cannot be read".to_owned());
         }
-        Ok(holds)
+        Ok(said.holds)
     }
 }
 
-/// Asks an expression about an answer.
+/// What a condition says of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) holds: bool,
+    /// It looked at a body, and there is none that can be read.
+    pub(super) lacks_body: bool,
+    /// So it might say otherwise, could what stands in the body's place be read: of a middle man, or cut. What is empty hides
+    /// nothing, unless it is no answer: one of SOAP has an envelope.
+    pub(super) is_doubtful: bool,
+}
+
+/// Asks a condition about an answer.
 ///
 /// # Errors
 /// Why it cannot be evaluated: by itself, or since it asks for content that cannot be read.
-pub(crate) fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<bool, String> {
-    rule.evaluate_response(&scope(rule, response, reply)?).map_err(|error| error.to_string())
+pub(crate) fn evaluate(rule: &Expression, response: &Response, reply: Option<&Reply>) -> Result<Said, String> {
+    let judged = rule.evaluate_response(&scope(rule, response, reply)?).map_err(|error| error.to_string())?;
+    let (is_there, is_none) = match reply {
+        Some(Reply::Body(_) | Reply::Fault(_)) => (true, false),
+        Some(Reply::Broken(_) | Reply::Unreadable(_)) => (false, true),
+        None => (false, false),
+    };
+    let lacks_body = judged.reads_body && !is_there;
+    let is_doubtful = lacks_body && (!response.body.is_empty() || (judged.holds && is_none));
+    Ok(Said { holds: judged.holds, lacks_body, is_doubtful })
 }
 
 /// What an expression sees of an answer.
@@ -184,20 +205,6 @@ pub(super) fn scope<'a>(
         Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => (None, None),
     };
     Ok(ResponseScope { status: response.status, headers: &response.headers, fault, body })
-}
-
-/// Whether an expression asks for content where there is none that can be read.
-pub(super) fn lacks_body(rule: &Expression, reply: Option<&Reply>) -> bool {
-    let is_there = match reply {
-        Some(Reply::Body(_) | Reply::Fault(_)) => true,
-        Some(Reply::Broken(_) | Reply::Unreadable(_)) | None => false,
-    };
-    !is_there && asks_for_the_body(rule)
-}
-
-/// Whether an expression asks a success for a body that is there and cannot be read: of a middle man, or cut.
-pub(super) fn is_garbled(rule: &Expression, response: &Response, reply: Option<&Reply>) -> bool {
-    is_success(response.status) && !response.body.is_empty() && lacks_body(rule, reply)
 }
 
 pub(super) fn is_success(status: u16) -> bool {

@@ -148,6 +148,7 @@ struct Decided {
     /// None when no call was made.
     judgement: Option<Judgement>,
     verdict: Verdict,
+    repeat_key: Option<String>,
     /// Why no call was made.
     reason: String,
     /// What it means for the system, where that is not to be seen from the judgement.
@@ -237,10 +238,12 @@ impl Attempts {
             return After::NoCall;
         }
         let facts = || Facts { lockouts_alone, ..self.facts(&claimed, active_ms()) };
-        let decided = match not_as_it_was(&claimed, &way, in_force.version) {
-            Some(reason) => Some(no_call(settle::unmappable(&reason, &way.route.policy), "")),
-            None => self.decide(&claimed, &way, &facts, hold).await,
-        };
+        let decided =
+            match (self.undecided(&claimed, &way, &facts()).await, not_as_it_was(&claimed, &way, in_force.version)) {
+                (Some(held), _) => Some(held),
+                (None, Some(reason)) => Some(no_call(settle::unmappable(&reason, &way.route.policy), "")),
+                (None, None) => self.decide(&claimed, &way, &facts, hold).await,
+            };
         let Some(decided) = decided else { return After::NoCall };
         self.report(&claimed, &decided);
         let after = match (&decided.verdict.pause, decided.outcome()) {
@@ -405,12 +408,14 @@ impl Attempts {
             }
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
+        let repeat_key = settle::remembered(&judgement, &verdict, &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
         let marked = field.zip(stale::newer(delivered_before, mark)).filter(|_| is_delivered);
         let stale_mark = marked.map(|(field, value)| Mark { field: Some(field.to_owned()), value });
         Some(Decided {
             judgement: Some(judgement),
             verdict,
+            repeat_key,
             reason: String::new(),
             after: None,
             record,
@@ -418,6 +423,16 @@ impl Attempts {
             stale_mark,
             kept: if is_delivered { kept } else { Vec::new() },
         })
+    }
+
+    /// A delivery that was to go out again after an unknown outcome, and whose destination has a person decide by now.
+    async fn undecided(&self, claimed: &Claimed, way: &Way<'_>, facts: &Facts) -> Option<Decided> {
+        claimed.same_bytes_as?;
+        settle::undecided("", facts, &way.route.policy)?;
+        let attempts = self.store.delivery(claimed.delivery).await.map(|(_, attempts)| attempts).unwrap_or_default();
+        let unknown = attempts.into_iter().rev().find(|attempt| attempt.outcome.as_deref() == Some("unknown"));
+        let reason = unknown.and_then(|attempt| attempt.reason).unwrap_or_else(|| "it got no answer".to_owned());
+        settle::undecided(&reason, facts, &way.route.policy).map(|verdict| no_call(verdict, &reason))
     }
 
     /// Why a dead letter that was replayed is not sent: when it was asked for, a later state of the record was under way,
@@ -532,12 +547,8 @@ impl Attempts {
     }
 
     fn settlement(&self, claimed: &Claimed, decided: Decided, active_ms: i64) -> Settle {
-        let repeat_key = match decided.outcome() {
-            Some(Outcome::Retry { repeat_key, .. }) => repeat_key.clone(),
-            _ => None,
-        };
-        let excused = decided.verdict.pause.is_some();
-        let Decided { judgement, verdict, reason, record, duration, stale_mark, kept, after: _ } = decided;
+        let excused = decided.verdict.pause.is_some() || matches!(decided.outcome(), Some(Outcome::Untried { .. }));
+        let Decided { judgement, verdict, repeat_key, reason, record, duration, stale_mark, kept, after: _ } = decided;
         let outcome = judgement.map(|judgement| judgement.outcome);
         Settle {
             delivery: claimed.delivery,
@@ -734,11 +745,13 @@ fn sign(outcome: &Outcome, status: Option<u16>) -> Sign {
         (Outcome::Unauthorized { .. } | Outcome::Retry { repeat_key: Some(_), .. }, _) => Sign::Nothing,
         (Outcome::Retry { .. }, Some(425 | 429)) => Sign::Nothing,
         (Outcome::Retry { .. }, Some(status)) if status < 500 => Sign::Works,
-        (Outcome::Retry { reason, .. } | Outcome::Unknown { reason }, status) => Sign::Fails {
-            reason: reason.clone(),
-            // These are said by whoever stands before it, or by a system that takes nothing at all.
-            itself: status.is_some_and(|status| !matches!(status, 408 | 502..=504 | 520..=524 | 598 | 599)),
-        },
+        (Outcome::Retry { reason, .. } | Outcome::Untried { reason } | Outcome::Unknown { reason }, status) => {
+            Sign::Fails {
+                reason: reason.clone(),
+                // These are said by whoever stands before it, or by a system that takes nothing at all.
+                itself: status.is_some_and(|status| !matches!(status, 408 | 502..=504 | 520..=524 | 598 | 599)),
+            }
+        }
     }
 }
 
@@ -770,6 +783,7 @@ fn no_call(verdict: Verdict, reason: &str) -> Decided {
     Decided {
         judgement: None,
         verdict,
+        repeat_key: None,
         reason: reason.to_owned(),
         after: None,
         record: outcome::Record::default(),
@@ -875,6 +889,7 @@ fn masked(outcome: Outcome, mask: &Mask) -> Outcome {
             Outcome::Retry { reason: mask.apply(&reason), after, repeat_key }
         }
         Outcome::Unauthorized { reason } => Outcome::Unauthorized { reason: mask.apply(&reason) },
+        Outcome::Untried { reason } => Outcome::Untried { reason: mask.apply(&reason) },
         Outcome::Unknown { reason } => Outcome::Unknown { reason: mask.apply(&reason) },
     }
 }

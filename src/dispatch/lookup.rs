@@ -42,7 +42,11 @@ impl Lookup {
         }
         let is_success = *outcome == Outcome::Delivered;
         let ask = |rule: &Expression| {
-            if may_ask(rule, reply, is_success) { Some(rules::evaluate(rule, response, reply)) } else { None }
+            if may_ask(rule, reply, is_success) {
+                Some(rules::evaluate(rule, response, reply).map(|said| said.holds))
+            } else {
+                None
+            }
         };
         let found = ask(&self.found_when);
         let absent = match &self.absent_when {

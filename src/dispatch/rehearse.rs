@@ -21,7 +21,12 @@ pub struct Rehearsal<'a> {
     pub version: Option<ConfigVersion>,
     /// Which delivery it is, where that repeats another and so has a key of its own.
     pub replay: Option<DeliveryId>,
+    /// It would be a delivery that is not there yet, whose key nobody knows.
+    pub is_new: bool,
 }
+
+/// Stands for a key that nobody knows yet.
+const NEW_KEY: &str = "(a new one)";
 
 /// A call that was not sent: masked, and cut as what is kept of an attempt.
 #[derive(Clone, Debug)]
@@ -45,7 +50,7 @@ impl Attempts {
     /// Why none can be made, in words.
     pub(super) async fn rehearse(&self, in_force: &InForce, rehearsal: Rehearsal<'_>) -> Result<Rehearsed, String> {
         let InForce { plan, version: version_in_force } = in_force;
-        let Rehearsal { notification, route, after, version, replay } = rehearsal;
+        let Rehearsal { notification, route, after, version, replay, is_new } = rehearsal;
         let gone = |what: &str| format!("the configuration has no {what} any more");
         let route = plan.routes.get(route).ok_or_else(|| gone(&format!("route {route:?}")))?;
         let destination = plan.destinations.get(&route.destination);
@@ -64,11 +69,13 @@ impl Attempts {
         let identity = attempt::identity(notification, &route.name, replay);
         let (call, hash) = way.call(&subject, &identity).map_err(|error| mask.apply(&error.reason))?;
         let (request, request_cut) = attempt::cut(&call.body, mask);
-        let header = |(name, value): &(String, crate::secret::Text)| (name.clone(), mask.apply(&value.masked()));
+        let keys = if is_new { vec![identity.message_id(), identity.idempotency_key] } else { Vec::new() };
+        let told = |text: String| keys.iter().fold(text, |text, key| text.replace(key, NEW_KEY));
+        let header = |(name, value): &(String, crate::secret::Text)| (name.clone(), told(mask.apply(&value.masked())));
         Ok(Rehearsed {
             request_line: format!("{} {}", call.method, mask.apply(&call.url.masked())),
             headers: call.headers.iter().map(header).collect(),
-            request,
+            request: told(request),
             request_cut,
             hash,
         })

@@ -109,6 +109,11 @@ fn expressions_give_values() {
         ("record.Absent > 5", "false"),
         ("record.Absent < 5", "false"),
         ("record.Absent == none", "true"),
+        ("record.Absent == 'x'", "false"),
+        ("record.Absent != 'x' and record.Absent not in ['x']", "true"),
+        ("record.Absent != none", "false"),
+        ("record.Absent < 'x' or record.Absent >= 'x' or 1 > record.Absent", "false"),
+        ("record.Absent in ['x'] or 'x' in record.Absent", "false"),
         ("record.Absent is none and record.Nothing is not defined", "true"),
         ("record.Empty == ''", "true"),
         ("record.Day > '2026-01-01'", "true"),
@@ -293,7 +298,7 @@ fn answers_are_judged_by_status_headers_fault_and_body() {
     ] {
         let scope = ResponseScope { status: 500, headers: &headers, fault: Some(fault), body: None };
         let expression = Expression::compile(source, &Tables::default()).unwrap();
-        assert_eq!(expression.evaluate_response(&scope), Ok(true), "{source}");
+        assert!(expression.evaluate_response(&scope).unwrap().holds, "{source}");
     }
     let fault = Fault { code: "Server".to_owned(), subcodes: vec!["Busy".to_owned()], ..Fault::default() };
     let body = json!({"status": {"code": 7, "text": "QUEUED"}});
@@ -308,7 +313,26 @@ fn answers_are_judged_by_status_headers_fault_and_body() {
         ("response.fault.detail", false),
     ] {
         let expression = Expression::compile(source, &Tables::default()).unwrap();
-        assert_eq!(expression.evaluate_response(&scope), Ok(expected), "{source}");
+        assert_eq!(expression.evaluate_response(&scope).unwrap().holds, expected, "{source}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_decided_without_the_body_does_not_read_it() {
+    let scope = ResponseScope { status: 204, headers: &[], fault: None, body: None };
+    for (source, expected) in [
+        ("response.status == 204", (true, false)),
+        ("response.status == 204 or response.body.ok", (true, false)),
+        ("response.status == 200 and response.body.ok", (false, false)),
+        ("true if response.status == 204 else response.body.ok", (true, false)),
+        ("response.body.ok or response.status == 204", (true, true)),
+        ("response['body'].ok is none", (true, true)),
+        ("response.body | length == 0", (false, true)),
+        ("not response.body.error", (true, true)),
+        ("response.nothing is defined", (false, false)),
+    ] {
+        let judged = Expression::compile(source, &Tables::default()).unwrap().evaluate_response(&scope).unwrap();
+        assert_eq!((judged.holds, judged.reads_body), expected, "{source}");
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::call::Call;
 use crate::expression::{Document, Subject};
@@ -58,7 +57,7 @@ impl SoapCalls {
     fn encoded(&self, tree: &Tree, subject: &Subject<'_>, identity: &Identity) -> Result<Encoded, MapError> {
         let argument = tree.arguments(subject)?;
         let addressing = self.addressing.map(|wanted| Addressing {
-            message_id: message_id(&identity.idempotency_key),
+            message_id: identity.message_id(),
             to: self.endpoint.masked(),
             must_understand: wanted.must_understand,
         });
@@ -99,9 +98,4 @@ impl SoapCalls {
     pub(super) fn reply(&self, response: &Response) -> Reply {
         soap::decode(&self.operation, response)
     }
-}
-
-/// The same for every attempt of a delivery.
-fn message_id(idempotency_key: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, idempotency_key.as_bytes()).urn().to_string()
 }

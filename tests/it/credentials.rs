@@ -76,7 +76,13 @@ async fn not_sent(target: &Target, call: &Call) -> String {
 
 async fn refused(target: &Target, call: &Call) -> String {
     let exchange = deliver::send(target, call).await;
-    let Exchange::NoCredentials { reason } = exchange else { panic!("{exchange:?}") };
+    let Exchange::NoCredentials { reason, is_refused: true } = exchange else { panic!("{exchange:?}") };
+    reason
+}
+
+async fn untried(target: &Target, call: &Call) -> String {
+    let exchange = deliver::send(target, call).await;
+    let Exchange::NoCredentials { reason, is_refused: false } = exchange else { panic!("{exchange:?}") };
     reason
 }
 
@@ -357,17 +363,18 @@ async fn without_a_token_nothing_is_sent_and_the_reason_says_why() {
         let tokens = Server::start(move |_, _| said.clone()).await;
         let target = target(oauth(settings(&tokens.url("/"))));
         let quick = Call { timeout: Duration::from_secs(4), ..call(&server.url("/")) };
-        let reason = not_sent(&target, &quick).await;
+        let reason = untried(&target, &quick).await;
         assert!(reason.contains(expected), "{shown}: {reason}");
         assert!(!reason.contains("s3cr3t"), "{reason}");
         assert_eq!(tokens.asked().len(), 1, "{shown}");
     }
-    let reason = not_sent(&target(oauth(settings(&format!("http://{closed}/")))), &call(&server.url("/"))).await;
+    let reason = untried(&target(oauth(settings(&format!("http://{closed}/")))), &call(&server.url("/"))).await;
     assert!(reason.starts_with(&format!("no token from http://{closed}: ")), "{reason}");
     // A call without a body counts as not sent either.
     let mute = Server::start(|_, _| HANG.to_owned()).await;
     let quick = Call { timeout: Duration::from_millis(200), body: bytes::Bytes::new(), ..call(&server.url("/")) };
-    not_sent(&target(oauth(settings(&mute.url("/")))), &quick).await;
+    let reason = untried(&target(oauth(settings(&mute.url("/")))), &quick).await;
+    assert_eq!(reason, "no token within the 200 ms that the call may take");
 }
 
 #[tokio::test]
@@ -487,7 +494,8 @@ async fn refused_tokens_pause_the_system_and_an_endpoint_that_is_down_kills_noth
         "auth = {{ oauth2 = {{ token_url = \"{}\", client_id = \"omgate\", client_secret = \"${{OMGATE_TEST_SECRET}}\" }} }}",
         tokens.url("/token")
     );
-    let mut process = Process::prepare(&gateway(&server.url("/orders"), &auth));
+    let limited = gateway(&server.url("/orders"), &auth).replacen("retry = {", "retry = { max_attempts = 1,", 1);
+    let mut process = Process::prepare(&limited);
     process.start(&[("OMGATE_TEST_SECRET", SECRET)]).await;
     post_one(&process).await;
     let patience = Duration::from_secs(20);
@@ -498,8 +506,11 @@ async fn refused_tokens_pause_the_system_and_an_endpoint_that_is_down_kills_noth
         assert!(Instant::now() < deadline, "{}", process.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    process.admin_until(waiting, patience, |answer| !answer.to_string().contains("\"dead\"")).await;
+    process.admin_until(waiting, patience, |answer| answer[0]["attempts"].as_u64() >= Some(4)).await;
     assert!(server.asked().is_empty());
+    let shown = process.admin("/api/v1/deliveries/1").await;
+    assert_eq!(shown["attempts"][3]["outcome"], "retry", "{shown:#}");
+    assert!(shown["attempts"][3]["reason"].as_str().unwrap().ends_with("it answered 503"), "{shown:#}");
     is_up.store(1, Ordering::SeqCst);
     let systems = process.admin_until("/api/v1/systems", patience, |answer| !answer["erp"]["paused"].is_null()).await;
     assert!(systems["erp"]["paused"]["reason"].as_str().unwrap().contains("401"), "{systems:#}");

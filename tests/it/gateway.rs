@@ -1103,6 +1103,33 @@ async fn after_an_unknown_outcome_the_same_bytes_go_to_the_address_of_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_after_an_unknown_outcome_is_held_where_its_destination_has_a_person_decide_by_now() {
+    let sink = Sink::start(Box::new(|count, _: &Arrived| (count > 0).then(|| (200, "{}".to_owned())))).await;
+    let with = |unknown: &str| {
+        let keys = format!("unknown = \"{unknown}\"");
+        configuration_with(&sink.url(""), "", "", &keys)
+            .replace("first = \"50ms\"", "first = \"3s\"")
+            .replace("\"1s\"", "\"3s\"")
+    };
+    let mut gateway = Process::prepare(&with("resend"));
+    gateway.start(&[]).await;
+    assert!(gateway.post("/om/orders", one("04l1", "A")).await.unwrap().is_ack());
+    gateway.until(PATIENCE, |ledger| ledger["attempts"]["unknown"] == 1 && ledger["deliveries"]["waiting"] == 1).await;
+    let before = gateway.admin("/api/v1/deliveries/1").await["attempts"][0]["reason"].as_str().unwrap().to_owned();
+    gateway.configure(&with("hold"));
+    assert_eq!(gateway.change("/api/v1/reload", &serde_json::json!({})).await.0, 200);
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["held"] == 1).await;
+    let held = gateway.admin("/api/v1/deliveries/1").await;
+    assert_eq!(held["reason"], format!("it is unknown whether it was taken: {before}"));
+    assert_eq!((&held["attempts"].as_array().unwrap().len(), sink.arrived().len()), (&1, 1), "{held:#}");
+    let release = gateway.command(&["deliveries", "release", "1", "--reason", "they do not have it"]);
+    assert!(release.status.success(), "{}", String::from_utf8_lossy(&release.stderr));
+    gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    let arrived = sink.arrived();
+    assert_eq!((&arrived[1].body, arrived[1].key()), (&arrived[0].body, arrived[0].key()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_an_unknown_outcome_the_same_message_goes_out_with_fresh_credentials() {
     let sink = Sink::start(Box::new(|count, _: &Arrived| (count > 0).then(|| (202, String::new())))).await;
     let wsdl = Path::new(env!("CARGO_MANIFEST_DIR")).join("wsdl/erp.wsdl");

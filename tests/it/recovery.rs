@@ -300,6 +300,11 @@ async fn a_dead_letter_goes_as_it_was_or_mapped_anew_and_the_hash_tells_them_apa
     assert_ne!(sent["attempts"][1]["call_sha256"], sent["attempts"][0]["call_sha256"]);
     let bodies: Vec<Value> = shop.arrived().iter().skip(3).map(Arrived::json).collect();
     assert_eq!(bodies, [json!({"Name": "desk", "Key": "s3cr3t-one"}), json!({"Title": "desk", "Key": "s3cr3t-one"})]);
+    // A repetition of what was delivered has a key that nobody knows yet.
+    let dry = said(&gateway.command(&["deliveries", "replay", "2", "--dry-run"]));
+    let key = shop.arrived().last().unwrap().key().to_owned();
+    assert!(dry.contains("dempotency-Key: (a new one)\n") && !dry.contains(&key), "{dry}");
+    assert!(dry.contains("it is the call of the last attempt, but for its key"), "{dry}");
     // A secret in the call is another now: the call of then cannot be made again.
     gateway.stop().await;
     std::fs::write(gateway.folder.path().join("key"), "s3cr3t-two").unwrap();
@@ -307,6 +312,8 @@ async fn a_dead_letter_goes_as_it_was_or_mapped_anew_and_the_hash_tells_them_apa
     let refused = gateway.command(&["deliveries", "replay", "3", "--as-it-was", "--reason", "x"]);
     assert!(!refused.status.success());
     assert!(said(&refused).contains("does not make the call of attempt 1 again"), "{}", said(&refused));
+    let dry = said(&gateway.command(&["deliveries", "replay", "2", "--dry-run"]));
+    assert!(dry.contains("against attempt 2:\nit looks the same and is another call"), "{dry}");
     assert_eq!(until(&gateway, 3, "dead").await["attempts"].as_array().unwrap().len(), 1);
 }
 

@@ -31,8 +31,8 @@ use omgate::store::postgres::PostgresStore;
 use omgate::store::sealed::Sealed;
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DeliveryFilter, DeliveryView, Fate, Incoming,
-    IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Replay, Reroute, Settle, Settlement, Store,
+    Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DECIDED, DeliveryFilter, DeliveryView, Fate,
+    Incoming, IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Replay, Reroute, Settle, Settlement, Store,
     StoreError, StoreResult, StoredConfig, SystemState,
 };
 
@@ -1017,6 +1017,7 @@ async fn what_was_tried_given_up_or_made_by_a_person_stays_as_it_is_while_its_ro
         }
     }
     let again = Replay {
+        stays_dead: false,
         delivery: DeliveryId(4),
         planned: Some(planned("a", Some("again"))),
         edit: None,
@@ -1337,6 +1338,53 @@ async fn an_attempt_that_met_refused_credentials_is_remembered_apart() {
     }
     let claimed = world.claim_one().await;
     assert_eq!((claimed.attempt, claimed.excused), (5, 2));
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn the_age_of_a_delivery_begins_anew_behind_an_attempt_that_counts_against_no_limit() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    for (excused, active_ms, first) in
+        [(false, 10, 10), (false, 20, 10), (true, 30, 10), (true, 40, 40), (false, 50, 50), (false, 60, 50)]
+    {
+        world.active_ms = active_ms;
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.first_attempt_active_ms, first, "{active_ms}");
+        let again = Settlement::Waiting { due_at: world.now() };
+        let settle = Settle { excused, ..world.settling(&claimed, "retry", again) };
+        world.store().settle(settle).await.unwrap();
+    }
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn what_a_person_releases_or_replays_is_decided_until_its_next_attempt() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "L")]).await;
+    let held = || Settlement::Held { reason: "who knows".to_owned() };
+    let dead = || Settlement::Dead { reason: "too often".to_owned(), holds_lane: false };
+    let replay = Change::Replay { even_if_newer: false };
+    world.settle(&world.claim_one().await, "unknown", held()).await;
+    for (change, next) in [(Change::Release, dead()), (replay.clone(), held()), (Change::Release, held())] {
+        world.change(1, change).await.unwrap();
+        world.reopen().await;
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.repeat, Some((DECIDED.to_owned(), 0)));
+        assert_eq!(claimed.same_bytes_as, Some(ConfigVersion(1)));
+        // What was not called stays decided.
+        world.store().release(vec![(claimed.delivery, claimed.lease)]).await.unwrap();
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.repeat, Some((DECIDED.to_owned(), 0)));
+        world.settle(&claimed, "unknown", next).await;
+    }
+    world.change(1, Change::Release).await.unwrap();
+    let due = Settlement::Waiting { due_at: world.now() };
+    world.settle(&world.claim_one().await, "unknown", due).await;
+    let claimed = world.claim_one().await;
+    assert_eq!(claimed.repeat, None, "the attempt was made, and is unknown anew");
+    world.reopen().await;
+    assert_eq!(world.claim_one().await.repeat, None);
     world.assert_sound().await;
 }
 

@@ -243,6 +243,8 @@ struct LastAttempt {
     number: u32,
     request_line: String,
     request: String,
+    /// None where it was not kept.
+    call_sha256: Option<String>,
 }
 
 /// A sample message.

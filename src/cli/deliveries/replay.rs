@@ -64,7 +64,12 @@ pub(super) fn told(id: i64, answer: &Value, dry_run: bool) -> ExitCode {
     let call = call(answer);
     print::line(&format!("\n{}\n{}", head(answer), call));
     if answer.pointer("/replay/same_as_last") == Some(&Value::Bool(true)) {
-        print::line("\nit is the call of the last attempt, to the letter");
+        let but = if answer.pointer("/replay/linked") == Some(&Value::Bool(true)) {
+            "but for its key"
+        } else {
+            "to the letter"
+        };
+        print::line(&format!("\nit is the call of the last attempt, {but}"));
     } else if answer.pointer("/replay/last_attempt").is_some_and(Value::is_object) {
         print::line(&format!("\nagainst attempt {}:\n{}", text("/replay/last_attempt/number"), diff(answer, &call)));
     }
@@ -95,7 +100,16 @@ fn diff(answer: &Value, call: &str) -> String {
     let before = format!("{}\n{}\n", then("request_line"), pretty::body(kind(answer), &then("request")));
     let now = format!("{}\n{call}\n", print::cell(answer.pointer("/replay/call/request_line")));
     let diff = TextDiff::from_lines(&before, &now).unified_diff().context_radius(3).to_string();
-    if diff.is_empty() { "only headers differ, or nothing does".to_owned() } else { diff.trim_end().to_owned() }
+    if diff.is_empty() { alike(answer).to_owned() } else { diff.trim_end().to_owned() }
+}
+
+/// What is known of a call whose request line and body look like those of the last attempt, and which is not known to be it.
+fn alike(answer: &Value) -> &'static str {
+    if answer.pointer("/replay/last_attempt/call_sha256").is_some_and(Value::is_string) {
+        "it looks the same and is another call: a header differs, or a secret, or what was cut off"
+    } else {
+        "it looks the same; whether headers, secrets and what was cut off are the same is not known"
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +139,21 @@ mod tests {
         let diff = diff(&answer, &call(&answer));
         assert!(diff.contains("-PUT http://h/1\n+PUT http://h/2"), "{diff}");
         assert!(diff.contains("-  \"b\": 3\n+  \"b\": 2"), "{diff}");
+    }
+
+    #[test]
+    fn a_call_that_looks_the_same_is_not_said_to_be() {
+        for (hash, expected) in [(json!("ab"), "is another call"), (Value::Null, "is not known")] {
+            let answer = json!({"replay": {
+                "call": {"request_line": "PUT http://h/", "request": "{\"key\":\"${file:key}\"}"},
+                "last_attempt": {
+                    "number": 1, "request_line": "PUT http://h/", "request": "{\"key\":\"${file:key}\"}",
+                    "call_sha256": hash,
+                },
+                "same_as_last": false,
+            }});
+            let diff = diff(&answer, &call(&answer));
+            assert!(diff.contains(expected), "{diff}");
+        }
     }
 }

@@ -91,7 +91,7 @@ impl Question<'_> {
                 let reading = date.and_then(|date| Reading::of_date(&whose, date, asked, answered));
                 Ok(Answered { response, reading })
             }
-            Exchange::NotSent { reason } | Exchange::NoAnswer { reason } | Exchange::NoCredentials { reason } => {
+            Exchange::NotSent { reason } | Exchange::NoAnswer { reason } | Exchange::NoCredentials { reason, .. } => {
                 Err(reason)
             }
         }

@@ -171,7 +171,7 @@ async fn play(answer: &[u8], response_bytes_max: usize) -> Result<Exchange, Stri
     };
     Ok(match exchange {
         Exchange::NoAnswer { reason } => Exchange::NoAnswer { reason: reason.replace(&url, "the target") },
-        Exchange::NotSent { reason } | Exchange::NoCredentials { reason } => return Err(cannot(&reason)),
+        Exchange::NotSent { reason } | Exchange::NoCredentials { reason, .. } => return Err(cannot(&reason)),
         Exchange::Answered(response) => Exchange::Answered(response),
     })
 }

@@ -8,7 +8,7 @@ use super::after;
 use super::audit_log;
 use super::coalesce;
 use super::failure::Failure;
-use super::lane::Scene;
+use super::lane::{Place, Scene};
 use super::queries;
 use super::replay;
 use super::session::{Cells, Session, args, read};
@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::store::change;
 use crate::store::turn::Turn;
-use crate::store::{By, Change, DeliveryView, StoreError};
+use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
 
 /// The command.
 pub(super) struct Changing {
@@ -77,10 +77,13 @@ impl Changing {
         let (id, now, reason) = (self.delivery.0, self.now, self.by.reason.as_str());
         match self.change {
             Change::Replay { even_if_newer } => replay(work, scene, id, even_if_newer, now),
-            Change::Release if coalesce::come_back(work, scene, id, updates, now)? => {
-                scene.take_turn(work, id, now, None, now)
+            Change::Release => {
+                decided(scene.change(id)?);
+                if coalesce::come_back(work, scene, id, updates, now)? {
+                    scene.take_turn(work, id, now, None, now)?;
+                }
+                Ok(())
             }
-            Change::Release => Ok(()),
             Change::Hold => leave(work, scene, id, change::held(reason, now)),
             Change::Discard => {
                 leave(work, scene, id, change::discarded(reason, now))?;
@@ -141,10 +144,15 @@ pub(super) fn replay(
     place.even_if_newer = even_if_newer;
     place.as_it_was = None;
     place.first_attempt_active_ms = None;
-    place.repeat_count = 0;
-    place.repeat_key = None;
     place.excused = place.attempts;
+    decided(place);
     scene.take_turn(work, id, now, None, now)
+}
+
+/// A person wants it sent: whatever is unknown of it, nobody is asked again before its next attempt.
+fn decided(place: &mut Place) {
+    place.repeat_count = 0;
+    place.repeat_key = Some(DECIDED.to_owned());
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.

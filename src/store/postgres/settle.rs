@@ -118,6 +118,9 @@ fn settle_one(
     };
     place.repeat_key.clone_from(&settle.repeat_key);
     place.excused += i64::from(settle.excused);
+    if settle.excused {
+        place.first_attempt_active_ms = None;
+    }
     place.same_bytes_as = versions.get(&settle.lease.0).copied();
     if settle.outcome == UNKNOWN {
         work.accounts.add(Account::destination(destination, "attempts_unknown"), 1);

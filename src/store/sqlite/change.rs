@@ -13,7 +13,7 @@ use crate::delivery::DeliveryId;
 use crate::mutation::{self, Mutation};
 use crate::store::change::{deed, discarded, held, let_go, outdated};
 use crate::store::turn::Turn;
-use crate::store::{By, Change, DeliveryView, StoreError};
+use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
 
 /// Executes the command.
 pub(super) fn change(
@@ -37,6 +37,7 @@ pub(super) fn change(
             replay(books, &place, *even_if_newer, now)?;
         }
         Change::Release => {
+            decided(books, place.id)?;
             if coalesce::come_back(books, &place, now)? {
                 lane::take_turn(books, &place, now, None, now, None)?;
             }
@@ -117,11 +118,15 @@ pub(super) fn replay(books: &mut Books, place: &Place, even_if_newer: bool, now:
     {
         lane::make_way(books, system, lane, now)?;
     }
-    let sql =
-        "UPDATE delivery SET first_attempt_active_ms = NULL, repeat_count = 0, repeat_key = NULL, excused = attempts
-               WHERE id = ?1";
-    books.run(sql, [place.id])?;
+    decided(books, place.id)?;
+    books.run("UPDATE delivery SET first_attempt_active_ms = NULL, excused = attempts WHERE id = ?1", [place.id])?;
     lane::take_turn(books, place, now, None, now, None)
+}
+
+/// A person wants it sent: whatever is unknown of it, nobody is asked again before its next attempt.
+fn decided(books: &Books, delivery: i64) -> Result<(), Failure> {
+    let sql = "UPDATE delivery SET repeat_count = 0, repeat_key = ?2 WHERE id = ?1";
+    books.run(sql, (delivery, DECIDED)).map(|_| ())
 }
 
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.

@@ -121,6 +121,7 @@ pub(super) fn turn_after(
                 ", unsettled = ?7, status = ?8,
                    repeat_count = CASE WHEN ?9 IS NULL THEN 0 WHEN repeat_key = ?9 THEN repeat_count + 1 ELSE 1 END,
                    repeat_key = ?9, excused = excused + ?10,
+                   first_attempt_active_ms = iif(?10, NULL, first_attempt_active_ms),
                    same_bytes_as = iif(?11, (SELECT config_version FROM attempt WHERE attempt.lease = ?12), NULL)"
             );
             let unsettled = turn.unsettled;

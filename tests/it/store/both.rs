@@ -159,6 +159,8 @@ contract! {
         each_settlement_moves_the_lane_as_its_state_says,
         an_attempt_keeps_what_was_said_and_answered,
         an_attempt_that_met_refused_credentials_is_remembered_apart,
+        the_age_of_a_delivery_begins_anew_behind_an_attempt_that_counts_against_no_limit,
+        what_a_person_releases_or_replays_is_decided_until_its_next_attempt,
         the_same_fault_again_is_counted_and_another_starts_anew,
         after_an_unknown_outcome_the_same_bytes_go_out_until_it_is_known,
         the_age_counts_from_the_first_attempt_and_the_systems_time_never_goes_back,
