@@ -1120,7 +1120,7 @@ async fn what_waits_after_an_unknown_outcome_is_held_where_its_destination_has_a
     assert_eq!(gateway.change("/api/v1/reload", &serde_json::json!({})).await.0, 200);
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["held"] == 1).await;
     let held = gateway.admin("/api/v1/deliveries/1").await;
-    assert_eq!(held["reason"], format!("it is unknown whether it was taken: {before}"));
+    assert_eq!(held["delivery"]["reason"], format!("it is unknown whether it was taken: {before}"));
     assert_eq!((&held["attempts"].as_array().unwrap().len(), sink.arrived().len()), (&1, 1), "{held:#}");
     let release = gateway.command(&["deliveries", "release", "1", "--reason", "they do not have it"]);
     assert!(release.status.success(), "{}", String::from_utf8_lossy(&release.stderr));

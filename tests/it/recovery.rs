@@ -180,7 +180,7 @@ async fn what_was_delivered_is_sent_again_as_a_delivery_of_its_own() {
         "along route sell to shop",
         "POST http://",
         "\"Name\": \"desk\"",
-        "to the letter",
+        "it is the call of the last attempt, but for its key",
     ] {
         assert!(said(&dry).contains(part), "{part}: {}", said(&dry));
     }
