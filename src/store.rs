@@ -33,6 +33,7 @@ pub mod payload;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod pruning;
+mod repeats;
 mod retention;
 mod sample;
 mod revision;

@@ -27,6 +27,7 @@ mod orphans;
 mod prune;
 mod queries;
 mod queue;
+mod recovery;
 mod refuse;
 mod replay;
 mod reroute;
@@ -37,6 +38,7 @@ mod searched;
 mod session;
 mod sealing;
 mod settle;
+mod shape;
 mod signals;
 mod standing;
 mod statistics;
@@ -77,6 +79,7 @@ use crate::store::{
 pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
+pub use self::shape::PARTS;
 pub use self::standing::{Standing, standing};
 pub use self::transfer::{PostgresDestination, PostgresOrigin, sight};
 
@@ -159,7 +162,7 @@ impl PostgresStore {
         let pool = options.address.pool(options.connections.max(2));
         let pool = pool.map_err(|reason| OpenError::Tls { address: address.clone(), reason })?;
         schema::prepare(&pool, &address).await?;
-        transfer::look(&pool, &address).await?;
+        shape::look_for_gaps(&pool, &address, transfer::look(&pool, &address).await).await?;
         let (notices, told) = mpsc::unbounded_channel();
         let database = Arc::new(DatabaseClock::new(Arc::clone(&options.clock)));
         let engine = Arc::new(Engine {
@@ -172,6 +175,7 @@ impl PostgresStore {
             health: watch::Sender::new(Health::Ready),
             notices,
             figures: Figures::default(),
+            losses: recovery::Losses::default(),
         });
         let unfit = |error: StoreError| OpenError::Unfit { address: address.clone(), reason: error.to_string() };
         read_clock(&engine, &database).await.map_err(|failure| unfit(failure.into_error()))?;

@@ -29,6 +29,7 @@ mod schema;
 mod searched;
 mod sealing;
 mod settle;
+mod shape;
 mod taken;
 mod token;
 mod transfer;
@@ -54,6 +55,7 @@ use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
+use crate::store::repeats::Repeats;
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
     Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
@@ -172,6 +174,8 @@ impl SqliteStore {
             pages_max: 0,
             broken: 0,
             rests_since: None,
+            lost_bytes: 0,
+            refusals: Repeats::default(),
             waiting: None,
             _lock: lock,
             ended,
@@ -728,8 +732,12 @@ fn first_connection(path: &Path) -> Result<Connection, OpenError> {
     schema::look_at(path)?;
     schema::create(path)?;
     let connection = schema::writer(path)?;
-    transfer::look(&connection, path)?;
-    Ok(connection)
+    // One that is moved away or into says so first: its indexes may not be there yet.
+    match (transfer::look(&connection, path), schema::look_for_gaps(&connection, path)) {
+        (Err(moved @ (OpenError::Arriving { .. } | OpenError::Moved { .. })), _) => Err(moved),
+        (_, Err(incomplete)) => Err(incomplete),
+        (looked, Ok(())) => looked.map(|()| connection),
+    }
 }
 
 /// Brings in order what an earlier process left; how many attempts it had under way.
