@@ -236,7 +236,8 @@ impl Runner {
         match error {
             Some(StoreError::Refused(reason)) => {
                 if self.refused.fetch_add(1, Ordering::Relaxed) + 1 == REFUSED_MIN {
-                    let message = format!("nothing is sent: the database refuses it: {reason}; omgate store verify may say why");
+                    let message =
+                        format!("nothing is sent: the database refuses it: {reason}; omgate store verify may say why");
                     self.attempts.alarms.raise("store", &self.refusals(), &message);
                 }
             }

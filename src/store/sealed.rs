@@ -16,7 +16,7 @@ use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain,
-    Change, Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
+    Change, Claim, Claims, Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
     LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost,
     Replay, Replayed, Retention, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError, StoreResult,
     StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
@@ -301,6 +301,12 @@ impl Store for Sealed {
     fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
         self.opened(self.store.records(rows), |keys, records| {
             records.values_mut().for_each(|xml| values::open_xml(keys, xml));
+        })
+    }
+
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.opened(self.store.contents(after), |keys, contents| {
+            contents.iter_mut().for_each(|content| values::open_content(keys, content));
         })
     }
 

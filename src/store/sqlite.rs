@@ -58,10 +58,11 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, Planned};
 use crate::store::repeats::Repeats;
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
-    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
-    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned,
-    RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store,
-    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Claim, Claims, Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
+    LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune,
+    Pruned, RefusedPost, Replay, Replayed, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle,
+    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    WriterFigures,
 };
 
 pub use self::archive::SqliteArchive;
@@ -602,6 +603,10 @@ impl Store for SqliteStore {
 
     fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
         self.read(move |connection| queries::records(connection, &rows))
+    }
+
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.read(move |connection| queries::contents_above(connection, after))
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {

@@ -4,7 +4,7 @@
 //! as much new space as what failed, in a table that is undone again; and after a full disk it must go well for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -29,6 +29,8 @@ const ROW_BYTES: usize = 1_900;
 pub(super) struct Losses {
     /// The most that a command wrote which failed since the database last worked.
     bytes: AtomicUsize,
+    /// Whether the database was reached and could not be written: a connection that breaks says nothing of its disk.
+    unwritable: AtomicBool,
     faults: Repeats,
 }
 
@@ -38,6 +40,7 @@ impl Engine {
         match failure {
             Failure::Lost(reason) | Failure::Gone(reason) => {
                 self.losses.bytes.fetch_max(bytes, Ordering::Relaxed);
+                self.losses.unwritable.fetch_or(matches!(failure, Failure::Gone(_)), Ordering::Relaxed);
                 self.fail(reason);
             }
             Failure::Fault(reason) => {
@@ -73,7 +76,6 @@ impl Engine {
         let mut health = self.health.subscribe();
         // Since when trials go well.
         let mut well_since = None;
-        let mut hold = Duration::ZERO;
         loop {
             if health.wait_for(|health| *health != Health::Ready).await.is_err() {
                 return;
@@ -83,18 +85,19 @@ impl Engine {
             match tried.unwrap_or_else(|_| Err(Failure::Lost("the database does not answer".to_owned()))) {
                 Ok(()) => {
                     let now = self.machine.monotonic();
+                    let hold = if self.losses.unwritable.load(Ordering::Relaxed) { HOLD } else { Duration::ZERO };
                     if now.saturating_sub(*well_since.get_or_insert(now)) >= hold {
                         tracing::info!("the database works again");
                         self.losses.bytes.store(0, Ordering::Relaxed);
+                        self.losses.unwritable.store(false, Ordering::Relaxed);
                         self.health.send_replace(Health::Ready);
-                        (well_since, hold) = (None, HOLD);
+                        well_since = None;
                     }
                 }
                 Err(Failure::Rule(StoreError::Closed)) => return,
                 Err(failure) => {
                     well_since = None;
-                    // A connection that broke says nothing of the disk.
-                    hold = if matches!(failure, Failure::Lost(_)) { Duration::ZERO } else { HOLD };
+                    self.losses.unwritable.fetch_or(matches!(failure, Failure::Gone(_)), Ordering::Relaxed);
                     self.restate(failure);
                 }
             }

@@ -67,11 +67,7 @@ pub(super) fn incomplete(missing: &[String]) -> Option<String> {
 }
 
 /// Refuses a database that lacks something. `looked`: whether it is moved away or being moved into, which is said first.
-pub(super) async fn look_for_gaps(
-    pool: &Pool,
-    address: &str,
-    looked: Result<(), OpenError>,
-) -> Result<(), OpenError> {
+pub(super) async fn look_for_gaps(pool: &Pool, address: &str, looked: Result<(), OpenError>) -> Result<(), OpenError> {
     let unfit = |reason: String| OpenError::Unfit { address: address.to_owned(), reason };
     let missing = missing_in(pool).await.map_err(|failure| unfit(failure.into_error().to_string()))?;
     if !missing.iter().any(|part| part == "table moving") {
@@ -90,7 +86,10 @@ mod tests {
         assert_eq!(compare(&whole), Vec::<String>::new());
         assert!(whole.len() > 200, "{}", whole.len());
         let without = |gone: &dyn Fn(&str) -> bool| whole.iter().filter(|part| !gone(part)).cloned().collect();
-        assert_eq!(compare(&without(&|part| part.starts_with("trigger audit_lasts"))), ["trigger audit_lasts of audit"]);
+        assert_eq!(
+            compare(&without(&|part| part.starts_with("trigger audit_lasts"))),
+            ["trigger audit_lasts of audit"]
+        );
         assert_eq!(compare(&without(&|part| part.ends_with("stale_mark"))), ["table stale_mark"]);
     }
 }
