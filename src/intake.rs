@@ -705,10 +705,12 @@ impl Desk {
         }
     }
 
-    /// Once in a while: the alarm about the store ends when it can write again, whether or not anything comes in.
+    /// Once in a while: the alarm about the store stands while it cannot write and ends when it can, whether or not anything
+    /// comes in.
     pub fn look_at_store(&self) {
-        if self.store.condition() == Health::Ready {
-            self.alarms.clear("store", "");
+        match self.store.condition() {
+            Health::Ready => self.alarms.clear("store", ""),
+            Health::Failing(reason) => self.alarms.raise("store", "", &StoreError::Unavailable(reason).to_string()),
         }
     }
 

@@ -183,6 +183,12 @@ pub fn record(xml: &str, types: Option<&RecordTypes>) -> Result<Record, ParseErr
     record::stored(xml, types)
 }
 
+/// Whether a stored content is the one that came with a hash: a record, by its fields; or what cannot be read, by its bytes.
+#[must_use]
+pub fn has_hash(xml: &str, hash: &[u8; 32]) -> bool {
+    record::hash_of(xml).is_ok_and(|found| found == *hash) || record::sha256(xml.as_bytes()) == *hash
+}
+
 /// Checks that a text is well-formed XML 1.0 with namespaces, without DTD and no deeper than `depth_max`: the gate that a
 /// destination's answer passes before another XML reader sees it. A byte order mark at the start is passed over.
 ///

@@ -25,7 +25,9 @@ mod attempt;
 mod audit;
 mod change;
 mod coalescing;
+pub mod contents;
 mod days;
+mod foretold;
 mod lead;
 mod ledger;
 mod lists;
@@ -35,6 +37,7 @@ pub mod payload;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod pruning;
+mod repeats;
 mod retention;
 mod sample;
 mod revision;
@@ -46,6 +49,7 @@ mod turn;
 mod view;
 
 pub use self::audit::{AUDIT_OBJECTS, AUDIT_VERBS, AuditEntry, AuditFilter, By, Chain, Checked, Deed, Walk};
+pub use self::contents::Content;
 pub use self::days::{Absence, DAYS_MAX, DayChange, DayFilter, Gap, LedgerDay, LedgerDays, Silence};
 pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchable};
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
@@ -1363,6 +1367,9 @@ pub trait Store: Send + Sync {
     fn backlog(&self) -> BoxFuture<'_, StoreResult<Backlog>>;
     /// Compares every counter with the rows and what was pruned of them, and with its days; and the rows with one another.
     fn verify(&self) -> BoxFuture<'_, StoreResult<Vec<Discrepancy>>>;
+    /// Contents of notifications above a row, in the order of their rows, with the hashes that they came with: about a
+    /// megabyte of them at once, and none when there are no more.
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>>;
     /// A list of notifications, XML left empty. A page may be short, or empty, and yet name where the list goes on.
     fn notifications(&self, filter: NotificationFilter) -> BoxFuture<'_, StoreResult<Page<NotificationView>>>;
     /// All revisions of a notification, by row or by notification id, oldest first.

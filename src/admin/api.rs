@@ -30,6 +30,8 @@ use crate::delivery::{DeliveryId, State};
 use crate::envelope::mistyped;
 use crate::fields;
 use crate::issue;
+use crate::parse;
+use crate::store::contents;
 use crate::store::{
     By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, LIST_MAX, Ledger,
     NotificationFilter, NotificationView, Page, Pause, RefusedPost, StoreError, SystemState,
@@ -1242,5 +1244,5 @@ pub(super) async fn refused(admin: web::Data<Admin>, filter: Question<RefusedFil
 /// Disagreements between counters and rows.
 #[utoipa::path(get, path = "/api/v1/store/verify", responses((status = 200, body = Vec<Discrepancy>)))]
 pub(super) async fn verify(admin: web::Data<Admin>) -> HttpResponse {
-    answer(admin.store.verify().await)
+    answer(contents::verify(&*admin.store, parse::has_hash).await)
 }

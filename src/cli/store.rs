@@ -16,9 +16,10 @@ use crate::clock::{SystemClock, Timestamp};
 use crate::config::{self, Loaded};
 use crate::disk;
 use crate::gateway::open;
+use crate::parse;
 use crate::person;
 use crate::store::sqlite::{self, Options, SqliteStore};
-use crate::store::{Backup, By, Deed, Pruned, Store, pace};
+use crate::store::{Backup, By, Deed, Pruned, Store, contents, pace};
 
 /// How often a backup under way is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -114,7 +115,7 @@ async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     let opened =
         open::store((loaded.store, loaded.encryption), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let store = opened.store;
-    let found = store.verify().await?;
+    let found = contents::verify(&*store, parse::has_hash).await?;
     store.close().await;
     Ok(serde_json::to_value(found)?)
 }
@@ -242,8 +243,10 @@ fn counts(report: &Value, names: &[&str]) -> String {
 
 fn note_prunable(report: &Value) {
     let what = counts(report, &["payloads", "attempts", "deliveries", "notifications", "audit"]);
-    print::line(&format!("old enough, by settled deliveries: {what}"));
-    print::line("with a delivery go its attempts, and its notification and envelope when nothing else stands on them");
+    print::line(&format!("would go now: {what}"));
+    print::line(
+        "with its last delivery goes a notification too, and its envelope; what another may still need stays until that is settled",
+    );
     hint(report);
 }
 

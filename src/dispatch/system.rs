@@ -4,7 +4,7 @@
 //! (pause, outage, open time, calls under way) stays.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use crate::why::Shut;
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// After the store failed, a runner waits this long.
 const STORE_FAILED: Duration = Duration::from_secs(1);
+/// So many claims that the store refuses, in a row, are an alarm.
+const REFUSED_MIN: u32 = 3;
 /// A lease holds for the longest that a call may take, and this long beyond.
 const LEASE_BEYOND: Duration = Duration::from_secs(15);
 /// While a call runs, its lease is renewed this often.
@@ -91,6 +93,8 @@ pub(crate) struct Runner {
     wishes: AtomicU64,
     /// What a person wanted is not stored yet.
     owes: AtomicBool,
+    /// Claims in a row that the store refused.
+    refused: AtomicU32,
 }
 
 impl Runner {
@@ -115,6 +119,7 @@ impl Runner {
             kept,
             wishes: AtomicU64::new(0),
             owes: AtomicBool::new(false),
+            refused: AtomicU32::new(0),
             attempts,
         }
     }
@@ -137,6 +142,8 @@ impl Runner {
         self.gate().set_aside(self.moment());
         self.attempts.alarms.clear("paused", &self.name);
         self.attempts.alarms.clear("breaker", &self.name);
+        self.refused.store(0, Ordering::Relaxed);
+        self.attempts.alarms.clear("store", &self.refusals());
     }
 
     /// Begins the alarms of the state that the system is in.
@@ -202,7 +209,9 @@ impl Runner {
             Err(shut) => return Step::Idle(shut.wait(now.wall).unwrap_or(LOOK_AGAIN)),
         };
         let course = self.course.load_full();
-        match self.claim(&course, limit, now.wall).await {
+        let claims = self.claim(&course, limit, now.wall).await;
+        self.note_claim(claims.as_ref().err());
+        match claims {
             Ok(claims) if claims.claimed.is_empty() => {
                 self.gate().no_probe();
                 self.learn(claims.state.as_ref());
@@ -220,6 +229,30 @@ impl Runner {
                 Step::Idle(STORE_FAILED)
             }
         }
+    }
+
+    /// A store that refuses to give anything out, whatever it is asked, is an alarm.
+    fn note_claim(&self, error: Option<&StoreError>) {
+        match error {
+            Some(StoreError::Refused(reason)) => {
+                if self.refused.fetch_add(1, Ordering::Relaxed) + 1 == REFUSED_MIN {
+                    let message =
+                        format!("nothing is sent: the database refuses it: {reason}; omgate store verify may say why");
+                    self.attempts.alarms.raise("store", &self.refusals(), &message);
+                }
+            }
+            Some(_) => {}
+            None => {
+                if self.refused.swap(0, Ordering::Relaxed) >= REFUSED_MIN {
+                    self.attempts.alarms.clear("store", &self.refusals());
+                }
+            }
+        }
+    }
+
+    /// What the alarm about them is about. A source may be called as a system is.
+    fn refusals(&self) -> String {
+        format!("system {}", self.name)
     }
 
     /// Ends a pause whose time is over.

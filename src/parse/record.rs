@@ -141,12 +141,24 @@ pub(super) fn add<'a>(text: &mut Cow<'a, str>, part: Cow<'a, str>) {
 /// # Errors
 /// When the fragment was damaged.
 pub(super) fn stored(xml: &str, types: Option<&RecordTypes>) -> Result<Record, ParseError> {
+    Ok(fragment(xml)?.record(types))
+}
+
+/// The hash of a stored fragment: see [`Raw::hash`].
+///
+/// # Errors
+/// When the fragment was damaged.
+pub(super) fn hash_of(xml: &str) -> Result<[u8; 32], ParseError> {
+    Ok(fragment(xml)?.hash())
+}
+
+fn fragment(xml: &str) -> Result<Raw<'_>, ParseError> {
     let mut reader = Reader::new(xml, usize::MAX)?;
     let mut raw = Raw::default();
     while !matches!(reader.next()?, Event::Start(_)) {}
     raw.read(&mut reader, usize::MAX)?;
     while !matches!(reader.next()?, Event::Complete) {}
-    Ok(raw.record(types))
+    Ok(raw)
 }
 
 /// SHA-256.

@@ -7,6 +7,26 @@ use super::{AttemptCounts, DeliveryCounts, Discrepancy, Ledger, NotificationCoun
 /// A counter: its kind, the name of its owner, its account, and what it holds.
 pub(super) type Counter = (String, String, String, i64);
 
+// What both kinds of store look for, each in its own words to its database.
+
+/// A name that a way, a source or an account goes by.
+pub(super) const NO_NAME: &str = "names that something goes by and that are gone";
+/// A way that deliveries go.
+pub(super) const NO_WAY: &str = "ways that deliveries go and that are gone";
+/// A configuration that something was routed or mapped with.
+pub(super) const NO_CONFIGURATION: &str = "configurations that something was made with and that are gone";
+/// Where the last number given is not known any more.
+pub(super) const NUMBERS_AGAIN: &str = "kinds of numbers of which some would be given a second time";
+/// The ends of the audit log's chain.
+pub(super) const NO_CHAIN: &str = "chains of the audit log whose end is gone or is not its last entry";
+/// A record that is to be sent.
+pub(super) const NO_CONTENT: &str = "deliveries that are not settled and whose content is gone";
+
+/// A part of the schema that is not there: none may be missing, and one is.
+pub(super) fn gone(part: String) -> Discrepancy {
+    Discrepancy { account: format!("{part} is missing: restore a backup"), counter: 0, rows: 1 }
+}
+
 /// Rows of one name and one word: how many, and a second sum of them.
 pub(super) type Group = (String, String, i64, i64);
 

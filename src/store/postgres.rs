@@ -27,6 +27,7 @@ mod orphans;
 mod prune;
 mod queries;
 mod queue;
+mod recovery;
 mod refuse;
 mod replay;
 mod reroute;
@@ -37,6 +38,7 @@ mod searched;
 mod session;
 mod sealing;
 mod settle;
+mod shape;
 mod signals;
 mod standing;
 mod statistics;
@@ -68,15 +70,16 @@ use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
-    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
-    StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes,
+    Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost,
+    Replay, Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store,
+    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 
 pub use self::archive::PostgresArchive;
 pub use self::connect::Address;
 pub use self::schema::OpenError;
+pub use self::shape::PARTS;
 pub use self::standing::{Standing, standing};
 pub use self::transfer::{PostgresDestination, PostgresOrigin, sight};
 
@@ -163,7 +166,7 @@ impl PostgresStore {
         let pool = options.address.pool(options.connections.max(2));
         let pool = pool.map_err(|reason| OpenError::Tls { address: address.clone(), reason })?;
         schema::prepare(&pool, &address).await?;
-        transfer::look(&pool, &address).await?;
+        shape::look_for_gaps(&pool, &address, transfer::look(&pool, &address).await).await?;
         let (notices, told) = mpsc::unbounded_channel();
         let database = Arc::new(DatabaseClock::new(Arc::clone(&options.clock)));
         let engine = Arc::new(Engine {
@@ -176,6 +179,7 @@ impl PostgresStore {
             health: watch::Sender::new(Health::Ready),
             notices,
             figures: Figures::default(),
+            losses: recovery::Losses::default(),
         });
         let unfit = |error: StoreError| OpenError::Unfit { address: address.clone(), reason: error.to_string() };
         read_clock(&engine, &database).await.map_err(|failure| unfit(failure.into_error()))?;
@@ -671,6 +675,10 @@ impl Store for PostgresStore {
 
     fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
         self.ask(Manner::Read, move |session| Box::pin(async move { queries::records(session, &rows).await }))
+    }
+
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.ask(Manner::Read, move |session| Box::pin(queries::contents_above(session, after)))
     }
 
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {

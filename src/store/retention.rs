@@ -133,14 +133,14 @@ impl Pruned {
     }
 }
 
-/// What a dry run finds: how much is old enough. Some of it may stay for a reason, such as a dead letter that shows it.
+/// What a dry run finds: what pruning would take away now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Prunable {
-    /// Settled deliveries whose payloads go.
+    /// Records and attempts whose texts go; they themselves may stay.
     pub payloads: u64,
-    /// Settled deliveries whose attempts go.
+    /// Attempts that go.
     pub attempts: u64,
-    /// Deliveries that go.
+    /// Deliveries that go, less those that others need.
     pub deliveries: u64,
     /// Notifications that never had a delivery and go. Those of the deliveries go with these.
     pub notifications: u64,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -16,7 +16,7 @@ use super::lists::{self, LIST_MAX, Page, Sought};
 use super::payload::{PayloadMark, Rewrite, Rewritten};
 use super::{
     Absence, Accept, Accepted, Archive, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain,
-    Change, Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
+    Change, Claim, Claims, Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
     LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Prunable, Prune, Pruned, RefusedPost,
     Replay, Replayed, Reroute, Retention, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
     StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
@@ -30,6 +30,9 @@ mod values;
 
 /// How many pages are read, as long as a list can be, while reasons are searched: then the one who asks goes on.
 const SEARCHED_MAX: u32 = 20;
+
+/// A system of which so many claims in a row are refused gets nothing any more.
+const REFUSED_MIN: u32 = 3;
 
 /// The keys in force: exchanged as a whole when another configuration is.
 pub type SharedKeys = Arc<ArcSwap<Keyring>>;
@@ -46,13 +49,15 @@ pub struct Sealed {
     keys: SharedKeys,
     /// The key that was missed when something was to be sent, which another gateway writes with.
     blind: ArcSwapOption<SealingKey>,
+    /// Systems whose claims the database refuses: how often in a row, and why.
+    refused: Mutex<BTreeMap<String, (u32, String)>>,
 }
 
 impl Sealed {
     /// `store` with these keys. Without any, everything is written and read as it stands.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, keys: SharedKeys) -> Self {
-        Self { store, keys, blind: ArcSwapOption::empty() }
+        Self { store, keys, blind: ArcSwapOption::empty(), refused: Mutex::default() }
     }
 
     fn keys(&self) -> Arc<Keyring> {
@@ -113,6 +118,27 @@ impl Sealed {
         tracing::error!("nothing is sent: {reason}");
         self.blind.store(Some(Arc::new(lacks)));
         Err(StoreError::Unavailable(reason))
+    }
+
+    /// Keeps whether the claims of a system are refused, which no time mends.
+    fn note_claim(&self, system: String, error: Option<&StoreError>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            None => drop(refused.remove(&system)),
+            Some(StoreError::Refused(reason)) => {
+                let (count, why) = refused.entry(system).or_default();
+                *count = count.saturating_add(1);
+                reason.clone_into(why);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Why nothing of a system is sent, where its claims are refused again and again.
+    fn refusal(&self) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (system, (_, reason)) = refused.iter().find(|(_, (count, _))| *count >= REFUSED_MIN)?;
+        Some(format!("nothing is sent to system {system}, since the database refuses it: {reason}"))
     }
 
     /// Deliveries whose reason holds a text: the store below cannot see it, so they are opened one after the other.
@@ -185,8 +211,10 @@ impl Store for Sealed {
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, StoreResult<Claims>> {
         Box::pin(async move {
-            let claims = self.store.claim(claim).await?;
-            self.open_claims(claims).await
+            let system = claim.system.clone();
+            let claims = self.store.claim(claim).await;
+            self.note_claim(system, claims.as_ref().err());
+            self.open_claims(claims?).await
         })
     }
 
@@ -273,6 +301,12 @@ impl Store for Sealed {
     fn records(&self, rows: Vec<i64>) -> BoxFuture<'_, StoreResult<BTreeMap<i64, String>>> {
         self.opened(self.store.records(rows), |keys, records| {
             records.values_mut().for_each(|xml| values::open_xml(keys, xml));
+        })
+    }
+
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.opened(self.store.contents(after), |keys, contents| {
+            contents.iter_mut().for_each(|content| values::open_content(keys, content));
         })
     }
 
@@ -520,7 +554,8 @@ impl Store for Sealed {
             (Health::Ready, Some(lacks)) if self.keys.load().proof(&lacks.id).is_none() => {
                 Health::Failing(rekey::missing_key(lacks))
             }
-            (condition, _) => condition,
+            (Health::Ready, _) => self.refusal().map_or(Health::Ready, Health::Failing),
+            (failing @ Health::Failing(_), _) => failing,
         }
     }
 

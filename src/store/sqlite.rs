@@ -29,6 +29,7 @@ mod schema;
 mod searched;
 mod sealing;
 mod settle;
+mod shape;
 mod taken;
 mod token;
 mod transfer;
@@ -54,12 +55,13 @@ use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
 use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::store::repeats::Repeats;
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
-    Claim, Claims, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter,
-    Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned,
-    RefusedPost, Replay, Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle,
-    Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
+    Claim, Claims, Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health,
+    LaneFilter, Lanes, Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune,
+    Pruned, RefusedPost, Replay, Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey,
+    Settle, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way,
     WriterFigures,
 };
 
@@ -173,6 +175,8 @@ impl SqliteStore {
             pages_max: 0,
             broken: 0,
             rests_since: None,
+            lost_bytes: 0,
+            refusals: Repeats::default(),
             waiting: None,
             _lock: lock,
             ended,
@@ -601,6 +605,10 @@ impl Store for SqliteStore {
         self.read(move |connection| queries::records(connection, &rows))
     }
 
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.read(move |connection| queries::contents_above(connection, after))
+    }
+
     fn deliveries(&self, filter: DeliveryFilter) -> BoxFuture<'_, StoreResult<Page<DeliveryView>>> {
         self.read(move |connection| lists::deliveries(connection, filter))
     }
@@ -729,8 +737,12 @@ fn first_connection(path: &Path) -> Result<Connection, OpenError> {
     schema::look_at(path)?;
     schema::create(path)?;
     let connection = schema::writer(path)?;
-    transfer::look(&connection, path)?;
-    Ok(connection)
+    // One that is moved away or into says so first: its indexes may not be there yet.
+    match (transfer::look(&connection, path), schema::look_for_gaps(&connection, path)) {
+        (Err(moved @ (OpenError::Arriving { .. } | OpenError::Moved { .. })), _) => Err(moved),
+        (_, Err(incomplete)) => Err(incomplete),
+        (looked, Ok(())) => looked.map(|()| connection),
+    }
 }
 
 /// Brings in order what an earlier process left; how many attempts it had under way.

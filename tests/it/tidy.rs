@@ -168,6 +168,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "issue",
             "login",
             "masking",
+            "parse",
             "person",
             "pretty",
             "store",

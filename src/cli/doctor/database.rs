@@ -138,6 +138,7 @@ mod tests {
             fsync: "on".to_owned(),
             full_page_writes: "on".to_owned(),
             synchronous_commit: "on".to_owned(),
+            idle_in_transaction: "15s".to_owned(),
             encoding: "UTF8".to_owned(),
             standby: false,
             is_pooled: false,

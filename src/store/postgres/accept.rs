@@ -154,6 +154,10 @@ impl Job for Accepts<'_> {
         self.0.len()
     }
 
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|command| Accepting::bytes(command)).sum()
+    }
+
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Vec<Accepted>, Failure>> {
         Box::pin(async move {
             let mut desk = Desk::open(work, &self.0).await?;

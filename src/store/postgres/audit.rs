@@ -3,6 +3,7 @@
 use super::days;
 use super::failure::Failure;
 use super::session::{Cells, Session, read};
+use super::shape;
 use crate::clock::Timestamp;
 use crate::store::ledger::{self, Counter, Group, Rows};
 use crate::store::{Backlog, Discrepancy, Ledger};
@@ -46,6 +47,11 @@ async fn number(session: &mut Session, sql: &str) -> Result<i64, Failure> {
 ///
 /// A rule that is broken is told like an account: none may break it, and so many rows do.
 pub(super) async fn verify(session: &mut Session) -> Result<Vec<Discrepancy>, Failure> {
+    // Where something is missing, the other questions could not even be asked.
+    let missing = shape::missing(session).await?;
+    if !missing.is_empty() {
+        return Ok(missing.into_iter().map(ledger::gone).collect());
+    }
     let mut found = disagreements(session).await?;
     for (what, sql) in RULES {
         let rows = number(session, sql).await?;
@@ -90,7 +96,7 @@ async fn grouped(session: &mut Session, sql: &str) -> Result<Vec<Group>, Failure
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 9] = [
+const RULES: [(&str, &str); 17] = [
     (
         "deliveries without their notification",
         "SELECT count(*) FROM delivery d WHERE NOT EXISTS (SELECT 1 FROM notification n WHERE n.id = d.notification)",
@@ -135,5 +141,64 @@ const RULES: [(&str, &str); 9] = [
         "entries of the audit log that are missing",
         "SELECT coalesce((SELECT sum(value) FILTER (WHERE kind = 'audit') - coalesce(sum(value) FILTER (WHERE kind =
          'pruned_audit'), 0) FROM counter WHERE kind IN ('audit', 'pruned_audit')), 0)::bigint - count(*) FROM audit",
+    ),
+    (
+        "fields that notifications are found by without their notification",
+        "SELECT count(*) FROM searched s WHERE NOT EXISTS (SELECT 1 FROM notification n WHERE n.id = s.notification)",
+    ),
+    (
+        "values kept of answers without their delivery",
+        "SELECT count(*) FROM kept k WHERE NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = k.delivery)",
+    ),
+    (
+        ledger::NO_NAME,
+        "SELECT count(*) FROM (
+             SELECT 'route' AS kind, route AS id FROM way UNION SELECT 'destination', destination FROM way
+             UNION SELECT 'system', system FROM way UNION SELECT 'system', system FROM delivery
+             UNION SELECT 'system', name FROM system UNION SELECT 'system', system FROM system_active
+             UNION SELECT 'source', source FROM envelope UNION SELECT 'source', source FROM notification
+             UNION SELECT 'organization', organization FROM notification
+             UNION SELECT 'route', route FROM newest_delivery UNION SELECT 'route', route FROM stale_mark
+             UNION SELECT 'organization', organization FROM stale_mark
+             UNION SELECT replace(kind, 'pruned_', ''), owner FROM counter WHERE owner <> 0
+             UNION SELECT kind, owner FROM account_day UNION SELECT 'source', source FROM source_heard
+         ) used WHERE NOT EXISTS (SELECT 1 FROM name WHERE name.id = used.id AND name.kind = used.kind)",
+    ),
+    (
+        ledger::NO_WAY,
+        "SELECT count(DISTINCT d.way) FROM delivery d WHERE NOT EXISTS (SELECT 1 FROM way w WHERE w.id = d.way)",
+    ),
+    (
+        ledger::NO_CONFIGURATION,
+        "SELECT count(*) FROM (
+             SELECT config_version AS id FROM envelope UNION SELECT config_version FROM attempt
+             UNION SELECT same_bytes_as FROM delivery UNION SELECT as_it_was FROM delivery
+             UNION SELECT version FROM config_taken
+         ) used WHERE id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM config_version c WHERE c.id = used.id)",
+    ),
+    (
+        // The last number given stands with its sequence, and may be ahead of what is seen here.
+        ledger::NUMBERS_AGAIN,
+        "SELECT count(*) FROM (
+             SELECT (SELECT max(id) FROM envelope) AS used, CASE WHEN is_called THEN last_value ELSE 0 END AS given FROM envelope_id
+             UNION ALL SELECT (SELECT max(id) FROM notification), CASE WHEN is_called THEN last_value ELSE 0 END FROM notification_row
+             UNION ALL SELECT (SELECT max(id) FROM delivery), CASE WHEN is_called THEN last_value ELSE 0 END FROM delivery_id
+             UNION ALL SELECT (SELECT max(lease) FROM attempt), CASE WHEN is_called THEN last_value ELSE 0 END FROM lease_id
+             UNION ALL SELECT (SELECT max(id) FROM audit), CASE WHEN is_called THEN last_value ELSE 0 END FROM audit_id_seq
+             UNION ALL SELECT (SELECT max(id) FROM name), CASE WHEN is_called THEN last_value ELSE 0 END FROM name_id_seq
+             UNION ALL SELECT (SELECT max(id) FROM way), CASE WHEN is_called THEN last_value ELSE 0 END FROM way_id_seq
+             UNION ALL SELECT (SELECT max(id) FROM config_version), CASE WHEN is_called THEN last_value ELSE 0 END
+                 FROM config_version_id_seq
+         ) numbers WHERE used > given",
+    ),
+    (
+        ledger::NO_CHAIN,
+        "SELECT count(*) FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM audit_chain WHERE id = 1
+             AND head_entry = (SELECT coalesce(max(id), 0) FROM audit))",
+    ),
+    (
+        ledger::NO_CONTENT,
+        "SELECT count(*) FROM delivery d JOIN notification n ON n.id = d.notification
+         WHERE d.unsettled AND d.replay_of IS NULL AND n.record_type <> '' AND octet_length(n.xml) = 0",
     ),
 ];

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -152,9 +152,18 @@ impl Address {
             .wait_timeout(Some(WAIT_MAX))
             .create_timeout(Some(CONNECT_MAX))
             .recycle_timeout(Some(CONNECT_MAX))
+            .post_create(Hook::async_fn(|client, _| Box::pin(bound(client))))
             .runtime(Runtime::Tokio1);
         pool.build().map_err(|error| error.to_string())
     }
+}
+
+/// Bounds for how long a transaction that failed may lie about with its connection: what a transaction sets for itself is
+/// undone by its own failure. A pooler in transaction mode may lend the next transaction another session: there each has its
+/// own bound alone.
+async fn bound(client: &mut ClientWrapper) -> Result<(), HookError> {
+    let set = client.batch_execute("SET idle_in_transaction_session_timeout = 15000").await;
+    set.map_err(HookError::Backend)
 }
 
 /// As libpq knows them. Whoever speaks TLS here always looks at the certificate.

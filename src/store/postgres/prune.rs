@@ -21,6 +21,7 @@ use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::delivery::State;
 use crate::store::accounts::{self, Account};
+use crate::store::foretold::{Dialect, Questions, Reach};
 use crate::store::pruning::{self, AUDIT_MIN_MS, ENTRIES_AT_ONCE, Level, Mark, Walk, cutoff};
 use crate::store::{Prunable, Prune, Pruned, Retention};
 
@@ -403,11 +404,11 @@ pub(super) async fn prunable(
     now: Timestamp,
 ) -> Result<Prunable, Failure> {
     let mut found = Prunable { can_shrink: true, ..Prunable::default() };
-    for (state, kept) in pruning::settled(retention) {
-        found.payloads += count_settled(session, state, Level::Payloads, now, kept.payloads).await?;
-        found.attempts += count_settled(session, state, Level::Attempts, now, kept.attempts).await?;
-        found.deliveries += count_settled(session, state, Level::Rows, now, kept.rows).await?;
-    }
+    let asked = Questions::new(DIALECT, &reaches(session, retention, now).await?, retention, now);
+    found.payloads =
+        count(&session.query(&asked.texts, &[]).await?)? + count(&session.query(&asked.records, &[]).await?)?;
+    found.attempts = count(&session.query(&asked.attempts, &[]).await?)?;
+    found.deliveries = count(&session.query(&asked.deliveries, &[]).await?)?;
     for (kind, age) in pruning::odd(retention) {
         let Some(age) = age else { continue };
         // Kinds are written out, so that the index of the odd ones is used.
@@ -427,27 +428,22 @@ pub(super) async fn prunable(
     Ok(found)
 }
 
-/// How many settled deliveries of a state a level finds.
-async fn count_settled(
-    session: &mut Session,
-    state: State,
-    level: Level,
-    now: Timestamp,
-    age: Option<Duration>,
-) -> Result<u64, Failure> {
-    let Some(age) = age else { return Ok(0) };
-    let mark = match level {
-        Level::Rows => Mark::default(),
-        Level::Payloads | Level::Attempts => {
-            mark(session, &Walk::of_deliveries(state, level)).await?.unwrap_or_default()
-        }
-    };
-    let sql = format!(
-        "SELECT count(*) FROM delivery WHERE NOT unsettled AND state = '{}' AND (changed_at, id) > ($1, $2)
-         AND changed_at <= $3",
-        state.as_str()
-    );
-    count(&session.query(&sql, args![INT8 mark.at, INT8 mark.id, INT8 cutoff(now, age)]).await?)
+const DIALECT: Dialect = Dialect {
+    settled: "NOT d.unsettled",
+    same_record: "left(b.record_id, 64) = left(n.record_id, 64) AND b.record_id = n.record_id AND b.record_id <> ''",
+};
+
+/// How far each walk over settled deliveries goes now. Rows are walked from the beginning, every day.
+async fn reaches(session: &mut Session, retention: &Retention, now: Timestamp) -> Result<Vec<Reach>, Failure> {
+    let mut reaches = Vec::new();
+    for (state, level, age) in pruning::levels(retention) {
+        let mark = match level {
+            Level::Rows => None,
+            Level::Payloads | Level::Attempts => mark(session, &Walk::of_deliveries(state, level)).await?,
+        };
+        reaches.push(Reach { state, level, mark: mark.unwrap_or_default(), cutoff: cutoff(now, age) });
+    }
+    Ok(reaches)
 }
 
 /// How many notifications are old enough whose deliveries are gone, or that never had a record.

@@ -11,7 +11,7 @@ use crate::delivery::{ConfigVersion, DeliveryId, State};
 use crate::outcome;
 use crate::store::attempt;
 use crate::store::lists::LIST_MAX;
-use crate::store::{AttemptView, DeliveryView, Links, NotificationView, RefusedPost, StoredNotification};
+use crate::store::{AttemptView, Content, DeliveryView, Links, NotificationView, RefusedPost, StoredNotification};
 
 pub(super) const DELIVERY: &str = "
     SELECT d.id, n.notification_id, n.id, n.revision, n.record_id, n.record_type, s.text, r.text, t.text, y.text,
@@ -215,6 +215,21 @@ pub(super) async fn contents(
     }
     let sql = format!("SELECT {NOTIFICATION_COLUMNS}, n.xml {NOTIFICATION} WHERE n.id = ANY($1) ORDER BY n.id DESC");
     read(&session.query(&sql, args![INT8_ARRAY ids]).await?, read_notification)
+}
+
+/// Contents above a row, with their hashes, the lowest row first; about a megabyte of them.
+pub(super) async fn contents_above(session: &mut Session, after: i64) -> Result<Vec<Content>, Failure> {
+    let sql = "SELECT id, hash, xml FROM (
+                   SELECT id, hash, xml, sum(octet_length(xml)) OVER (ORDER BY id) AS upto FROM (
+                       SELECT id, hash, xml FROM notification WHERE id > $1 ORDER BY id LIMIT 1000) found
+               ) measured WHERE upto - octet_length(xml) < 1048576 ORDER BY id";
+    let rows = session.query(sql, args![INT8 after]).await?;
+    read(&rows, |cells| {
+        let row = cells.number()?;
+        let hash = <[u8; 32]>::try_from(cells.next::<&[u8]>()?)
+            .map_err(|_| Failure::Fault(format!("the hash of notification {row} is none")))?;
+        Ok(Content { row, hash, xml: cells.text()?, is_sealed: false })
+    })
 }
 
 /// All revisions of a notification, by its id or else by the row of any of them; oldest first.

@@ -35,6 +35,9 @@ pub(super) enum Manner {
 }
 
 impl Manner {
+    /// What is set here ends with the transaction, also with one that failed and is not ended: for that one
+    /// [`super::connect`] sets a bound on the session.
+    ///
     /// The bounds see to it that nothing hangs: not behind a lock, not in a statement, and no lock behind a gateway that
     /// stopped in the middle.
     fn begin(self) -> &'static str {
@@ -50,7 +53,8 @@ impl Manner {
             }
             Self::Audit => {
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = omgate; \
-                 SET LOCAL statement_timeout = 600000; SET LOCAL jit = off"
+                 SET LOCAL statement_timeout = 600000; SET LOCAL idle_in_transaction_session_timeout = 60000; \
+                 SET LOCAL jit = off"
             }
             Self::Move => {
                 "BEGIN; SET LOCAL search_path = omgate; SET LOCAL statement_timeout = 3600000; \

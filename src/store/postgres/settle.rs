@@ -53,6 +53,10 @@ impl Job for Settles<'_> {
         self.0.len()
     }
 
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|command| Settling::bytes(command)).sum()
+    }
+
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Self::Done, Failure>> {
         Box::pin(async move {
             let deliveries: Vec<i64> = self.0.iter().map(|settle| settle.delivery.0).collect();

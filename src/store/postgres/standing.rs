@@ -26,6 +26,8 @@ pub struct Standing {
     pub full_page_writes: String,
     /// Its `synchronous_commit`, as it holds for omgate's sessions.
     pub synchronous_commit: String,
+    /// Its `idle_in_transaction_session_timeout`, as it holds for omgate's sessions.
+    pub idle_in_transaction: String,
     /// The database's encoding.
     pub encoding: String,
     /// Whether it is a standby, which only reads.
@@ -74,7 +76,8 @@ async fn ask(connection: &Object, is_pooled: bool) -> Result<Option<Standing>, F
     let sql = "SELECT current_setting('server_version'), current_setting('server_version_num')::bigint,
                    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
                    current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'),
-                   current_setting('server_encoding'), pg_is_in_recovery()";
+                   current_setting('server_encoding'), pg_is_in_recovery(),
+                   current_setting('idle_in_transaction_session_timeout')";
     let rows = connection.query_typed(sql, &[]).await?;
     let schema = schema::version(connection).await?;
     // Asked alone and last, so that little time passes on the way.
@@ -89,6 +92,7 @@ async fn ask(connection: &Object, is_pooled: bool) -> Result<Option<Standing>, F
         synchronous_commit: row.try_get(5)?,
         encoding: row.try_get(6)?,
         standby: row.try_get(7)?,
+        idle_in_transaction: row.try_get(8)?,
         is_pooled,
         clock_ms: clock.try_get(0)?,
         schema,

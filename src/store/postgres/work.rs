@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::accounts::{self, Accounts};
 use super::failure::{self, Failure};
 use super::names::{Known, Names, Wanted};
+use super::recovery::Losses;
 use super::session::{Argument, Manner, Session, args};
 use crate::clock::SharedClock;
 use crate::crash;
@@ -21,13 +22,13 @@ use crate::store::{COMMIT_SIZES, Health, Signal, StoreError, StoreResult};
 /// A command is given up after this long: Salesforce is answered, a verdict is tried again.
 const COMMAND_MAX: Duration = Duration::from_secs(10);
 /// A commit is waited for no longer; then the database is asked what became of it.
-const COMMIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const COMMIT_MAX: Duration = Duration::from_secs(5);
 /// How often a command is tried.
 const TRIES: u32 = 6;
 /// How long between two tries, at first.
 const PAUSE: Duration = Duration::from_millis(15);
 /// While the database fails, it is tried this often.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// A command.
 pub(super) trait Job: Send + Sync {
@@ -42,6 +43,11 @@ pub(super) trait Job: Send + Sync {
     /// How many commands it stands for.
     fn commands(&self) -> usize {
         1
+    }
+
+    /// About how many bytes it writes.
+    fn bytes(&self) -> usize {
+        0
     }
 
     /// Does it, in the transaction at hand. It may be run again, so it changes nothing but that.
@@ -92,6 +98,7 @@ pub(super) struct Engine {
     /// What the other gateways are to hear of.
     pub(super) notices: mpsc::UnboundedSender<Signal>,
     pub(super) figures: Figures,
+    pub(super) losses: Losses,
 }
 
 /// How the commands fare.
@@ -143,7 +150,7 @@ impl Engine {
             };
             let again = matches!(failure, Failure::Again(_) | Failure::Lost(_));
             if !again || tried >= TRIES || self.machine.monotonic() + pause >= deadline {
-                self.take_note(&failure);
+                self.take_note(&failure, job.bytes()).await;
                 return Err(failure.into_error());
             }
             // Two that met each other come back at different times.
@@ -248,62 +255,12 @@ impl Engine {
     }
 
     /// Writes a receipt; whether it was not there before.
-    async fn leave_receipt(&self, token: i64) -> Result<bool, Failure> {
+    pub(super) async fn leave_receipt(&self, token: i64) -> Result<bool, Failure> {
         let mut session = Session::open(&self.pool, Manner::Write).await?;
         let sql = "INSERT INTO receipt (token) VALUES ($1) ON CONFLICT DO NOTHING RETURNING token";
         let written = !session.query(sql, args![INT8 token]).await?.is_empty();
         session.commit("SELECT 1", &[]).await?;
         Ok(written)
-    }
-
-    /// Notes what a failure says of the database as a whole.
-    fn take_note(&self, failure: &Failure) {
-        match failure {
-            Failure::Lost(reason) | Failure::Gone(reason) => self.fail(reason),
-            Failure::Fault(reason) => tracing::error!(reason, "the database refused a command"),
-            Failure::Again(reason) => tracing::warn!(reason, "a command was given up"),
-            Failure::Rule(_) => {}
-        }
-    }
-
-    /// Nothing can be written for now.
-    pub(super) fn fail(&self, reason: &str) {
-        self.health.send_if_modified(|health| {
-            if *health != Health::Ready {
-                return false;
-            }
-            tracing::error!(reason, "the database fails: nothing is acknowledged and nothing new is delivered");
-            *health = Health::Failing(reason.to_owned());
-            true
-        });
-    }
-
-    /// Brings the store back by itself.
-    pub(super) async fn watch(self: Arc<Self>) {
-        let mut health = self.health.subscribe();
-        loop {
-            if health.wait_for(|health| *health != Health::Ready).await.is_err() {
-                return;
-            }
-            sleep(PROBE_EVERY).await;
-            let probed = timeout(COMMIT_MAX, self.leave_receipt(random())).await;
-            match probed.unwrap_or_else(|_| Err(Failure::Lost("the database does not answer".to_owned()))) {
-                Ok(_) => {
-                    tracing::info!("the database works again");
-                    self.health.send_replace(Health::Ready);
-                }
-                Err(Failure::Rule(StoreError::Closed)) => return,
-                Err(failure) => {
-                    let reason = failure.into_error().to_string();
-                    let reason = reason.strip_prefix("the store cannot write: ").unwrap_or(&reason).to_owned();
-                    self.health.send_if_modified(|health| {
-                        let changed = *health != Health::Failing(reason.clone());
-                        *health = Health::Failing(reason);
-                        changed
-                    });
-                }
-            }
-        }
     }
 }
 

@@ -10,8 +10,8 @@ use crate::outcome::{self, Kept};
 use crate::store::attempt;
 use crate::store::payload::{PayloadTable, Payloads, searched};
 use crate::store::{
-    Accept, AttemptView, Claimed, DeliveryView, Edit, IncomingKind, NotificationView, RefusedPost, SavedView, Settle,
-    Settlement, StoredNotification, SystemState,
+    Accept, AttemptView, Claimed, Content, DeliveryView, Edit, IncomingKind, NotificationView, RefusedPost, SavedView,
+    Settle, Settlement, StoredNotification, SystemState,
 };
 
 type Done = Result<(), CipherError>;
@@ -195,6 +195,14 @@ pub(super) fn open_notification(keys: &Keyring, notification: &mut StoredNotific
 
 pub(super) fn open_xml(keys: &Keyring, xml: &mut String) {
     shown(keys, XML, xml);
+}
+
+/// What cannot be opened is marked so, and stays as it is.
+pub(super) fn open_content(keys: &Keyring, content: &mut Content) {
+    match keys.open(XML, content.xml.clone()) {
+        Ok(xml) => content.xml = xml,
+        Err(_) => content.is_sealed = true,
+    }
 }
 
 /// Whether a record can be opened.

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::days;
+use super::{days, shape};
 use crate::clock::Timestamp;
 use crate::store::ledger::{self, Counter, Group, Rows};
 use crate::store::{Backlog, Discrepancy, Ledger};
@@ -42,6 +42,11 @@ pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
 ///
 /// A rule that is broken is told like an account: none may break it, and so many rows do.
 pub(super) fn verify(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
+    // Where something is missing, the other questions could not even be asked.
+    let missing = shape::missing(connection)?;
+    if !missing.is_empty() {
+        return Ok(missing.into_iter().map(ledger::gone).collect());
+    }
     let mut found = disagreements(connection)?;
     found.extend(broken(connection)?.into_iter().map(|(what, rows)| Discrepancy {
         account: what.to_owned(),
@@ -90,6 +95,11 @@ pub(super) fn check(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     findings.retain(|finding| finding != "ok");
+    let missing = shape::missing(connection)?;
+    if !missing.is_empty() {
+        findings.extend(missing.into_iter().map(|part| format!("{part} is missing")));
+        return Ok(findings);
+    }
     findings.extend(broken(connection)?.into_iter().map(|(what, rows)| format!("{rows} {what}")));
     for Discrepancy { account, counter, rows } in disagreements(connection)? {
         findings.push(format!("{account}: the counter says {counter}, the rows say {rows}"));
@@ -110,7 +120,7 @@ fn broken(connection: &Connection) -> rusqlite::Result<Vec<(&'static str, i64)>>
 }
 
 /// What must hold of all rows: each query counts those that break it.
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 17] = [
     (
         "fields that notifications are found by without their notification",
         "SELECT count(*) FROM searched WHERE notification NOT IN (SELECT id FROM notification)",
@@ -160,5 +170,50 @@ const RULES: [(&str, &str); 10] = [
         "entries of the audit log that are missing",
         "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0) - count(*)
          - coalesce((SELECT sum(value) FROM counter WHERE kind = 'pruned_audit' OR kind = 'audit_skipped'), 0) FROM audit",
+    ),
+    (
+        ledger::NO_NAME,
+        "SELECT count(*) FROM (
+             SELECT 'route' AS kind, route AS id FROM way UNION SELECT 'destination', destination FROM way
+             UNION SELECT 'system', system FROM way UNION SELECT 'system', system FROM delivery
+             UNION SELECT 'system', name FROM system UNION SELECT 'source', source FROM envelope
+             UNION SELECT 'source', source FROM notification UNION SELECT 'organization', organization FROM notification
+             UNION SELECT 'route', route FROM newest_delivery UNION SELECT 'route', route FROM stale_mark
+             UNION SELECT 'organization', organization FROM stale_mark
+             UNION SELECT replace(kind, 'pruned_', ''), owner FROM counter WHERE owner <> 0
+             UNION SELECT 'source', source FROM source_day UNION SELECT 'destination', destination FROM destination_day
+         ) used WHERE NOT EXISTS (SELECT 1 FROM name WHERE name.id = used.id AND name.kind = used.kind)",
+    ),
+    (ledger::NO_WAY, "SELECT count(DISTINCT way) FROM delivery WHERE way NOT IN (SELECT id FROM way)"),
+    (
+        ledger::NO_CONFIGURATION,
+        "SELECT count(*) FROM (
+             SELECT config_version AS id FROM envelope UNION SELECT config_version FROM attempt
+             UNION SELECT same_bytes_as FROM delivery UNION SELECT as_it_was FROM delivery
+             UNION SELECT version FROM config_taken
+         ) used WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM config_version)",
+    ),
+    (
+        ledger::NUMBERS_AGAIN,
+        "SELECT ((SELECT coalesce(max(id), 0) FROM delivery)
+                 > coalesce((SELECT value FROM sequence WHERE kind = 'delivery'), -1))
+             + ((SELECT coalesce(max(lease), 0) FROM attempt)
+                 > coalesce((SELECT value FROM sequence WHERE kind = 'lease'), -1))
+             + ((SELECT coalesce(max(id), 0) FROM audit)
+                 > coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0))",
+    ),
+    (
+        ledger::NO_CHAIN,
+        "SELECT NOT EXISTS (SELECT 1 FROM audit_chain WHERE id = 1
+             AND head_entry = (SELECT coalesce(max(id), 0) FROM audit))",
+    ),
+    (
+        "values kept of answers without their delivery",
+        "SELECT count(*) FROM kept WHERE delivery NOT IN (SELECT id FROM delivery)",
+    ),
+    (
+        ledger::NO_CONTENT,
+        "SELECT count(*) FROM delivery d JOIN notification n ON n.id = d.notification
+         WHERE d.unsettled = 1 AND d.replay_of IS NULL AND n.record_type <> '' AND octet_length(n.xml) = 0",
     ),
 ];

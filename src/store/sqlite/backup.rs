@@ -14,7 +14,7 @@ use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
-use super::{audit, readers, schema, words};
+use super::{audit, readers, schema, shape, words};
 use crate::disk;
 use crate::store::{Backup, BackupRoom, StoreError, StoreResult};
 
@@ -39,11 +39,9 @@ fn make(store: &Path, file: &Path, progress: &watch::Sender<(u64, u64)>) -> Stor
     let partial = Partial::create(file)?;
     copy(store, &partial.path, progress).map_err(|error| say(file, "copying the store", &words::of(&error)))?;
     let made = examine(&partial.path).map_err(|error| say(file, "looking through the copy", &words::of(&error)))?;
-    if let Err(findings) = made.0 {
-        return Err(say(file, "looking through the copy", &findings));
-    }
+    let made = made.map_err(|findings| say(file, "looking through the copy", &findings))?;
     let bytes = partial.name_as(file).map_err(|error| say(file, "giving it its name", &error.to_string()))?;
-    Ok(Backup { file: file.to_string_lossy().into_owned(), bytes, ..made.1 })
+    Ok(Backup { file: file.to_string_lossy().into_owned(), bytes, ..made })
 }
 
 /// Whether a backup could be made of a store, which nobody need have open; writes nothing.
@@ -164,13 +162,18 @@ fn copy(store: &Path, copy: &Path, progress: &watch::Sender<(u64, u64)>) -> rusq
 }
 
 /// Looks through a copy: what is wrong with it, or what it holds.
-fn examine(copy: &Path) -> rusqlite::Result<(Result<(), String>, Backup)> {
+fn examine(copy: &Path) -> rusqlite::Result<Result<Backup, String>> {
     let mut connection = schema::reader(copy)?;
     let mut findings: Vec<String> = connection
         .prepare("PRAGMA integrity_check(20)")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     findings.retain(|finding| finding != "ok");
+    // What no gateway could open is no backup; and nothing could be counted in it.
+    findings.extend(shape::missing(&connection)?.into_iter().map(|part| format!("{part} is missing in the store")));
+    if !findings.is_empty() {
+        return Ok(Err(findings.join("; ")));
+    }
     let ledger = audit::ledger(&connection)?;
     let differs = readers::of_one_moment(&mut connection, audit::verify)?;
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0));
@@ -181,6 +184,5 @@ fn examine(copy: &Path) -> rusqlite::Result<(Result<(), String>, Backup)> {
         deliveries: number("SELECT count(*) FROM delivery")?,
         balanced: ledger.balanced && differs.is_empty(),
     };
-    let whole = if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) };
-    Ok((whole, backup))
+    Ok(Ok(backup))
 }

@@ -15,6 +15,7 @@ use super::searched;
 use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::State;
 use crate::store::accounts::{self, Account};
+use crate::store::foretold::{Dialect, Questions, Reach};
 use crate::store::pruning::{
     self, AUDIT_MIN_MS, EARLIER_MAX, ENTRIES_AT_ONCE, Level, Mark, REVISIONS_MAX, Revision, SUCCESSORS_MAX, Walk,
     cutoff,
@@ -519,11 +520,11 @@ pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Time
         can_shrink: space.can_shrink,
         ..Prunable::default()
     };
-    for (state, kept) in pruning::settled(retention) {
-        found.payloads += count_settled(connection, state, Level::Payloads, now, kept.payloads)?;
-        found.attempts += count_settled(connection, state, Level::Attempts, now, kept.attempts)?;
-        found.deliveries += count_settled(connection, state, Level::Rows, now, kept.rows)?;
-    }
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map(not_negative);
+    let asked = Questions::new(DIALECT, &reaches(connection, retention, now)?, retention, now);
+    found.payloads = number(&asked.texts)? + number(&asked.records)?;
+    found.attempts = number(&asked.attempts)?;
+    found.deliveries = number(&asked.deliveries)?;
     for (kind, age) in pruning::odd(retention) {
         let Some(age) = age else { continue };
         // Kinds are written out, so that the index of the odd ones is used.
@@ -543,26 +544,19 @@ pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Time
     Ok(found)
 }
 
-/// How many settled deliveries of a state a level finds.
-fn count_settled(
-    connection: &Connection,
-    state: State,
-    level: Level,
-    now: Timestamp,
-    age: Option<Duration>,
-) -> rusqlite::Result<u64> {
-    let Some(age) = age else { return Ok(0) };
-    let mark = match level {
-        Level::Rows => Mark::default(),
-        Level::Payloads | Level::Attempts => mark(connection, &Walk::of_deliveries(state, level))?.unwrap_or_default(),
+const DIALECT: Dialect =
+    Dialect { settled: "d.unsettled = 0", same_record: "b.record_id = n.record_id AND b.record_id <> ''" };
+
+/// How far each walk over settled deliveries goes now. Rows are walked from the beginning, every day.
+fn reaches(connection: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<Vec<Reach>> {
+    let of = |(state, level, age)| {
+        let mark = match level {
+            Level::Rows => None,
+            Level::Payloads | Level::Attempts => mark(connection, &Walk::of_deliveries(state, level))?,
+        };
+        Ok(Reach { state, level, mark: mark.unwrap_or_default(), cutoff: cutoff(now, age) })
     };
-    let sql = "SELECT count(*) FROM delivery INDEXED BY delivery_settled
-               WHERE unsettled = 0 AND state = ?1 AND changed_at >= ?2 AND changed_at <= ?3
-               AND (changed_at > ?2 OR id > ?4)";
-    connection
-        .prepare_cached(sql)?
-        .query_row((state.as_str(), mark.at, cutoff(now, age), mark.id), |row| row.get(0))
-        .map(not_negative)
+    pruning::levels(retention).into_iter().map(of).collect()
 }
 
 fn not_negative(count: i64) -> u64 {

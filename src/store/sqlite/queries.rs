@@ -13,7 +13,8 @@ use crate::outcome;
 use crate::store::attempt;
 use crate::store::lists::LIST_MAX;
 use crate::store::{
-    AttemptView, DeliveryView, Links, NotificationView, Outage, Pause, RefusedPost, StoredNotification, SystemState,
+    AttemptView, Content, DeliveryView, Links, NotificationView, Outage, Pause, RefusedPost, StoredNotification,
+    SystemState,
 };
 
 pub(super) const DELIVERY: &str = "
@@ -191,6 +192,16 @@ pub(super) fn contents(
         }
     }
     Ok(views)
+}
+
+/// Contents above a row, with their hashes, the lowest row first; about a megabyte of them.
+pub(super) fn contents_above(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Content>> {
+    let sql = "SELECT id, hash, xml FROM (
+                   SELECT id, hash, xml, sum(octet_length(xml)) OVER (ORDER BY id) AS upto FROM (
+                       SELECT id, hash, xml FROM notification WHERE id > ?1 ORDER BY id LIMIT 1000)
+               ) WHERE upto - octet_length(xml) < 1048576 ORDER BY id";
+    let read = |row: &Row<'_>| Ok(Content { row: row.get(0)?, hash: row.get(1)?, xml: row.get(2)?, is_sealed: false });
+    connection.prepare_cached(sql)?.query_map([after], read)?.collect()
 }
 
 /// All revisions of a notification, by its id or else by the row of any of them; oldest first.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::shape;
+
 /// Marks the file as ours (`omgt`), so that another program's database is not taken for one.
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
@@ -143,6 +145,17 @@ pub enum OpenError {
         path: PathBuf,
         /// What SQLite says.
         reason: String,
+    },
+    /// Somebody took something away that omgate made in it.
+    #[error(
+        "opening the store {}: the database lacks what omgate made in it: {missing}; keep a copy of it and of the files \
+         beside it, then restore a backup", path.display()
+    )]
+    Incomplete {
+        /// The database.
+        path: PathBuf,
+        /// What, in words.
+        missing: String,
     },
     /// The file cannot be created, opened or written.
     #[error("opening the store {}: cannot {doing}: {reason}", path.display())]
@@ -375,7 +388,7 @@ fn check_identity(connection: &Connection, path: &Path) -> Result<(), OpenError>
     if found > known { Err(OpenError::Newer { path: path.to_owned(), found, known }) } else { Ok(()) }
 }
 
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let done = usize::try_from(version).unwrap_or(0);
     for (number, script) in MIGRATIONS.iter().enumerate().skip(done) {
@@ -386,6 +399,15 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// Refuses a database that lacks something of what the migrations make.
+pub(super) fn look_for_gaps(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let missing = shape::missing(connection).map_err(|error| opening(path, error))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::Incomplete { path: path.to_owned(), missing: missing.join(", ") })
 }
 
 fn opening(path: &Path, error: rusqlite::Error) -> OpenError {

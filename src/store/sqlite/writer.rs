@@ -14,11 +14,12 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::books::{Books, Failure};
-use super::schema;
 use super::words::{self, Reach};
+use super::{schema, shape};
 use crate::clock::SharedClock;
 use crate::crash;
 use crate::mutation::{self, Mutation};
+use crate::store::repeats::Repeats;
 use crate::store::{COMMIT_SIZES, Health, StoreError};
 
 /// A group is committed when its commands come to this many rows, even when more are queued.
@@ -30,8 +31,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// So many connections in a row may break at once; after that the disk is left alone between two trials. A dying disk takes
 /// its time for every error, and each command that waits for one keeps Salesforce waiting for its answer.
 const BROKEN_AT_ONCE: u32 = 3;
-/// How much a trial writes: enough to find out that the disk is still full.
-const PROBE_BYTES: i64 = 65_536;
+/// How much a trial writes: enough to find out that the disk is still full. As much as what failed, and not more than this.
+const PROBE_BYTES: usize = 65_536;
+const PROBE_BYTES_MAX: usize = 1 << 20;
 
 /// A command with its own answer: see `super::Job`.
 pub(super) trait Task: Send {
@@ -199,6 +201,10 @@ pub(super) struct Writer {
     pub(super) broken: u32,
     /// Since when the disk is left alone, until it may be tried again.
     pub(super) rests_since: Option<Duration>,
+    /// The most that a group held which was lost since the disk last worked.
+    pub(super) lost_bytes: usize,
+    /// What the database refused was said already.
+    pub(super) refusals: Repeats,
     /// A command that came when the rest was over.
     pub(super) waiting: Option<Box<dyn Task>>,
     /// Held as long as the thread lives.
@@ -426,12 +432,36 @@ impl Writer {
         let mut verdict = Pass::Committed;
         let commands = group.len();
         for done in group {
-            if let Err(error) = run_guarded(books, done) {
-                verdict = Pass::Lost(error);
-                break;
+            match run_guarded(books, done) {
+                Ok(None) => {}
+                Ok(Some(refusal)) => self.note_refusal(books, &refusal),
+                Err(error) => {
+                    verdict = Pass::Lost(error);
+                    break;
+                }
             }
         }
         self.conclude(books, verdict, changes, commands)
+    }
+
+    /// The database refused a command: what somebody took away from it is missed by one today and by others tomorrow.
+    fn note_refusal(&self, books: &Books<'_>, refusal: &str) {
+        if self.refusals.are_over(refusal, self.clock.monotonic()) {
+            tracing::error!(reason = refusal, "a command was refused by the database");
+        }
+        if let Ok(missing) = shape::missing(books.connection) {
+            self.miss(&missing);
+        }
+    }
+
+    /// Whether something is missing in the database, which fails then.
+    fn miss(&self, missing: &[String]) -> bool {
+        if missing.is_empty() {
+            return false;
+        }
+        let missing = missing.join(", ");
+        self.fail(&format!("the database lacks what omgate made in it: {missing}; stop omgate and restore a backup"));
+        true
     }
 
     fn begin(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
@@ -551,6 +581,7 @@ impl Writer {
         let reason = words::of(error);
         self.fail(&reason);
         self.mark_idle();
+        self.lost_bytes = group.iter().map(|done| done.task.bytes()).sum::<usize>().max(self.lost_bytes);
         for done in group {
             let early = mutation::active(Mutation::AckBeforeCommit);
             done.task.answer(if early { Ok(()) } else { Err(StoreError::Unavailable(reason.clone())) });
@@ -576,11 +607,12 @@ impl Writer {
         if !books.connection.is_autocommit() {
             let _ = books.connection.execute_batch("ROLLBACK");
         }
-        match written {
-            Ok(()) => {
+        match written.and_then(|()| shape::missing(books.connection)) {
+            Ok(missing) if self.miss(&missing) => Next::Serve,
+            Ok(_) => {
                 tracing::info!("the store can write again");
                 self.shared.health.send_replace(Health::Ready);
-                (self.broken, self.rests_since) = (0, None);
+                (self.broken, self.rests_since, self.lost_bytes) = (0, None, 0);
                 Next::Serve
             }
             Err(error) => {
@@ -592,9 +624,8 @@ impl Writer {
 
     fn write_probe(&mut self, books: &Books<'_>) -> Result<(), rusqlite::Error> {
         self.begin(books)?;
-        books
-            .connection
-            .execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, zeroblob(?1))", [PROBE_BYTES])?;
+        let bytes = i64::try_from(self.lost_bytes.clamp(PROBE_BYTES, PROBE_BYTES_MAX)).unwrap_or(i64::MAX);
+        books.connection.execute("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, zeroblob(?1))", [bytes])?;
         let code = self.faults.commit_code.load(Ordering::Relaxed);
         if code != 0 {
             return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
@@ -636,28 +667,29 @@ fn run_one(books: &mut Books<'_>, done: &mut Done) -> Option<Pass> {
     }
 }
 
-/// Runs a command under a savepoint; an error is the whole group's.
-fn run_guarded(books: &mut Books<'_>, done: &mut Done) -> Result<(), rusqlite::Error> {
+/// Runs a command under a savepoint; an error is the whole group's. What the database said when it refused it, alone.
+fn run_guarded(books: &mut Books<'_>, done: &mut Done) -> Result<Option<String>, rusqlite::Error> {
     books.command("SAVEPOINT command")?;
+    let mut refusal = None;
     let error = match done.task.run(books) {
         Ok(()) => {
             books.accounts.keep_sheet();
             done.outcome = Ok(());
-            return books.command("RELEASE command");
+            return books.command("RELEASE command").map(|()| None);
         }
         Err(Failure::Rule(error)) => error,
         Err(Failure::Database(error)) => {
             if words::reach(&error) != Reach::Command || books.connection.is_autocommit() {
                 return Err(error);
             }
-            tracing::error!(reason = %error, "a command was refused by the database");
-            StoreError::Refused(error.to_string())
+            StoreError::Refused(refusal.insert(error.to_string()).clone())
         }
     };
     done.outcome = Err(error);
     books.accounts.drop_sheet();
     books.names.forget();
-    books.connection.execute_batch("ROLLBACK TO command; RELEASE command")
+    books.connection.execute_batch("ROLLBACK TO command; RELEASE command")?;
+    Ok(refusal)
 }
 
 /// Copies the write-ahead log into the database.
@@ -689,6 +721,8 @@ mod tests {
             pages_max: 0,
             broken: 0,
             rests_since: None,
+            lost_bytes: 0,
+            refusals: Repeats::default(),
             waiting: None,
             _lock: schema::lock(&path).unwrap(),
             ended: watch::Sender::new(false),

@@ -11,10 +11,10 @@ use omgate::delivery::{ConfigVersion, DeliveryId, Lease};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
-    DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes, Ledger,
-    LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost, Replay,
-    Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store, StoreError,
-    StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
+    Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes,
+    Ledger, LedgerDays, NotificationFilter, NotificationView, Page, PayloadMark, Prunable, Prune, Pruned, RefusedPost,
+    Replay, Replayed, Reroute, Retention, Rewrite, Rewritten, Sample, SavedView, SealingKey, Settle, Signal, Store,
+    StoreError, StoreResult, StoredConfig, SystemState, TakenConfig, Token, Unsettled, Way, WriterFigures,
 };
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -480,6 +480,10 @@ impl Store for FaultyStore {
 
     fn prune(&self, prune: Prune) -> BoxFuture<'_, StoreResult<Pruned>> {
         self.real.prune(prune)
+    }
+
+    fn contents(&self, after: i64) -> BoxFuture<'_, StoreResult<Vec<Content>>> {
+        self.real.contents(after)
     }
 
     fn prunable(&self, retention: Retention, now: Timestamp) -> BoxFuture<'_, StoreResult<Prunable>> {

@@ -99,7 +99,7 @@ macro_rules! contract {
 /// The modules of the contract, by their names here.
 mod contract {
     pub(super) use super::super as store;
-    pub(super) use super::super::{configurations, keep, lists, model, replay, sealing};
+    pub(super) use super::super::{configurations, damage, keep, lists, model, replay, sealing};
 }
 
 contract! {
@@ -223,6 +223,11 @@ contract! {
         a_lane_that_stops_at_a_dead_letter_is_let_go_on_and_the_letter_stays,
         what_comes_after_another_is_discarded_with_it_and_does_not_die_of_it,
         what_goes_to_another_destination_of_its_system_is_booked_there_with_all_that_was_tried;
+    damage:
+        whatever_rows_refer_to_and_is_gone_is_found,
+        a_table_that_somebody_removed_is_told_and_nothing_is_ready_until_it_is_back,
+        what_the_database_refuses_again_and_again_makes_nobody_ready,
+        a_content_that_is_not_what_came_is_found_and_one_that_was_pruned_is_none;
     keep:
         of_what_was_delivered_the_texts_go_first_and_the_rows_later_and_the_ledger_stays,
         what_is_not_settled_is_never_pruned_and_a_dead_letter_stays_whole,
@@ -234,6 +239,7 @@ contract! {
         what_gave_way_to_a_dead_letter_is_shown_with_it_for_as_long_as_it_is_there,
         what_never_had_a_delivery_goes_at_an_age_of_its_own,
         a_dry_run_counts_what_would_go,
+        a_dry_run_counts_what_others_need_no_more_than_pruning_takes_it,
         a_notification_goes_with_its_rows_or_when_no_repeat_is_to_be_expected_whatever_else_is_kept,
         pruning_in_steps_of_one_thing_comes_to_the_same_end,
         any_history_can_be_pruned_and_stays_sound,
@@ -263,6 +269,7 @@ fn no_test_of_the_contract_is_left_out() {
         include_str!("../store.rs"),
         include_str!("model.rs"),
         include_str!("configurations.rs"),
+        include_str!("damage.rs"),
         include_str!("keep.rs"),
         include_str!("lists.rs"),
         include_str!("replay.rs"),

@@ -111,7 +111,7 @@ async fn what_is_deleted_by_hand_is_found_after_pruning_too() {
         ),
     ] {
         connection.execute(sql, []).unwrap();
-        let found = world.store().verify().await.unwrap();
+        let found = world.disagreements().await;
         assert!(
             found.iter().any(|found| found.account == account && found.counter == found.rows + 1),
             "{sql}: {found:?}"
@@ -143,7 +143,7 @@ async fn an_entry_of_the_audit_log_cannot_be_changed_or_removed_and_is_missed_wh
     assert!(words("UPDATE audit SET who = 'nobody'").contains("cannot be changed"));
     assert!(words("DELETE FROM audit WHERE id = 1").contains("stays for a year"));
     connection.execute_batch("DROP TRIGGER audit_lasts; DELETE FROM audit WHERE id = 1;").unwrap();
-    let found = world.store().verify().await.unwrap();
+    let found = world.disagreements().await;
     assert_eq!((found.len(), found[0].rows), (1, 1), "{found:?}");
     assert_eq!(found[0].account, "entries of the audit log that are missing");
 }

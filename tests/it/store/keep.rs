@@ -313,12 +313,58 @@ pub(super) async fn a_dry_run_counts_what_would_go() {
     let found = prunable(at(29)).await.unwrap();
     assert_eq!((found.payloads, found.deliveries, found.notifications), (0, 0, 0));
     let found = prunable(at(31)).await.unwrap();
-    assert_eq!((found.payloads, found.attempts, found.deliveries, found.notifications), (3, 0, 0, 0));
+    assert_eq!((found.payloads, found.attempts, found.deliveries, found.notifications), (6, 0, 0, 0));
     let found = prunable(at(181)).await.unwrap();
-    assert_eq!((found.payloads, found.attempts, found.deliveries, found.notifications), (3, 3, 3, 1));
+    assert_eq!((found.payloads, found.attempts, found.deliveries, found.notifications), (6, 3, 3, 1));
     world.advance(31 * DAY_MS);
     world.prune(&Retention::default()).await;
     assert_eq!(world.store().prunable(Retention::default(), world.now()).await.unwrap().payloads, 0);
+}
+
+#[tokio::test]
+pub(super) async fn a_dry_run_counts_what_others_need_no_more_than_pruning_takes_it() {
+    let mut world = World::new();
+    // Five whose followers wait, five without any, one that gave way to a dead letter and one to what was delivered.
+    for number in 0..5 {
+        let id = format!("followed {number}");
+        let follower = Some(format!("M{number}"));
+        world.delivered(note(&id).to("a", &id).after("b", follower.as_deref(), "a", false)).await;
+        let waits = world.claim_one().await;
+        world.retry(&waits, 1_000 * DAY_MS).await;
+        world.delivered(note(&format!("alone {number}")).to("a", &id)).await;
+    }
+    for (id, is_lost) in [("lost", true), ("taken", false)] {
+        for mark in ["1", "2"] {
+            world.post([note(&format!("{id} {mark}")).record(id).newest("a", id, Some(mark))]).await;
+        }
+        let claimed = world.claim_one().await;
+        if is_lost {
+            world.kill(&claimed, false).await
+        } else {
+            world.deliver(&claimed).await
+        };
+    }
+    world.post([note("last")]).await;
+    let soon = Kept { payloads: Some(Duration::ZERO), attempts: Some(Duration::ZERO), rows: Some(Duration::ZERO) };
+    for (kept, dead) in [
+        (Kept { attempts: None, rows: None, ..soon }, None),
+        (Kept { payloads: None, rows: None, ..soon }, None),
+        (soon, None),
+        (soon, Some(Duration::ZERO)),
+    ] {
+        world.advance(DAY_MS + 1);
+        let retention = Retention { delivered: kept, superseded: kept, discarded: kept, dead, ..Retention::default() };
+        let found = world.store().prunable(retention.clone(), world.now()).await.unwrap();
+        let pruned = world.prune(&retention).await;
+        assert_eq!(
+            (found.payloads, found.attempts, found.deliveries),
+            (pruned.payloads, pruned.attempts, pruned.deliveries),
+            "{kept:?}, {dead:?}"
+        );
+        assert_ne!((found.payloads, found.attempts, found.deliveries), (0, 0, 0), "{kept:?}, {dead:?}");
+    }
+    assert_eq!(world.all().await.len(), 11, "five leads, their followers, and what gave way to the dead letter");
+    world.assert_sound().await;
 }
 
 #[tokio::test]

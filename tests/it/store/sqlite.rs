@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use omgate::store::sqlite::OpenError;
 use omgate::store::{Discrepancy, Health};
+use tokio::sync::watch;
 
 use super::*;
 
@@ -254,7 +255,7 @@ async fn a_row_deleted_by_hand_is_found() {
         raw(&world)
             .execute(&format!("DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})"), [])
             .unwrap();
-        let found: Vec<Discrepancy> = world.store().verify().await.unwrap();
+        let found: Vec<Discrepancy> = world.disagreements().await;
         let found = found.iter().find(|found| found.account == account).expect(table);
         assert_eq!(found.counter, found.rows + 1);
     }
@@ -268,7 +269,7 @@ async fn an_envelope_deleted_by_hand_is_found_though_no_counter_counts_it() {
     world.post([note("1").to("a", "L"), note("2")]).await;
     world.assert_sound().await;
     raw(&world).execute("DELETE FROM envelope", []).unwrap();
-    let found = world.store().verify().await.unwrap();
+    let found = world.disagreements().await;
     let expected = Discrepancy { account: "notifications without their envelope".to_owned(), counter: 0, rows: 2 };
     assert_eq!(found, [expected]);
 }
@@ -589,4 +590,30 @@ async fn what_a_person_wants_while_the_store_fails_is_stored_once_it_can() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     dispatch.drain(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_database_from_which_something_was_taken_is_neither_opened_nor_backed_up() {
+    for (sql, words) in [
+        ("DROP TABLE stale_mark", "table stale_mark"),
+        ("DROP TABLE moving", "table moving"),
+        ("DROP INDEX delivery_due", "index delivery_due of delivery"),
+        ("DROP TRIGGER audit_lasts", "trigger audit_lasts of audit"),
+        ("ALTER TABLE delivery DROP COLUMN outdated_by", "column outdated_by of delivery"),
+    ] {
+        let mut world = World::new();
+        world.post([note("1").to("a", "L")]).await;
+        raw(&world).execute_batch(sql).unwrap();
+        let file = world.folder.path().join("backup.db");
+        let refused = world.store().backup(file.clone(), watch::Sender::new((0, 0))).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("{words} is missing in the store")), "{sql}: {refused}");
+        assert!(!file.exists());
+        assert!(world.sqlite().check().await.unwrap().contains(&format!("{words} is missing")), "{sql}");
+        world.store().close().await;
+        world.store = None;
+        let error = refusal(world.options());
+        assert!(matches!(&error, OpenError::Incomplete { .. }), "{sql}: {error}");
+        let error = error.to_string();
+        assert!(error.contains(words) && error.contains("restore a backup"), "{sql}: {error}");
+    }
 }
