@@ -174,7 +174,8 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     let mut script =
         "DROP INDEX delivery_coalescing; DROP INDEX delivery_successor; DROP INDEX delivery_followers; DROP INDEX delivery_replays;
          DROP TABLE kept; ALTER TABLE notification DROP COLUMN edited_from; ALTER TABLE attempt DROP COLUMN call_hash;
-         ALTER TABLE stale_mark DROP COLUMN field;
+         ALTER TABLE stale_mark DROP COLUMN field; INSERT INTO stale_mark SELECT w.route, n.organization, n.record_id, '2026'
+            FROM delivery d JOIN way w ON w.id = d.way JOIN notification n ON n.id = d.notification;
          PRAGMA user_version = 1;"
             .to_owned();
     for table in [
@@ -212,6 +213,8 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_its_deliveries_go
     world.open();
     let claimed = world.claim_one().await;
     assert_eq!((claimed.attempt, claimed.excused), (2, 0));
+    let marked = claimed.stale_mark.as_ref();
+    assert_eq!(marked.and_then(|mark| mark.by("Changed")), Some("2026"), "of which field it is, nobody noted");
     world.assert_sound().await;
 }
 
