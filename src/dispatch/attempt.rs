@@ -352,13 +352,12 @@ impl Attempts {
             }
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
-        let repeat_key = settle::remembered(&judgement, &verdict, &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
         let stale_mark = stale::newer(claimed.stale_mark.as_deref(), mark).filter(|_| is_delivered);
         Decided {
+            repeat_key: settle::remembered(&judgement, &verdict, &route.policy),
             judgement: Some(judgement),
             verdict,
-            repeat_key,
             reason: String::new(),
             after: None,
             record,
