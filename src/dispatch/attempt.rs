@@ -408,14 +408,13 @@ impl Attempts {
             }
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
-        let repeat_key = settle::remembered(&judgement, &verdict, &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
         let marked = field.zip(stale::newer(delivered_before, mark)).filter(|_| is_delivered);
         let stale_mark = marked.map(|(field, value)| Mark { field: Some(field.to_owned()), value });
         Some(Decided {
+            repeat_key: settle::remembered(&judgement, &verdict, &route.policy),
             judgement: Some(judgement),
             verdict,
-            repeat_key,
             reason: String::new(),
             after: None,
             record,
