@@ -9,7 +9,7 @@ use crate::delivery::State;
 /// How a kind of database says what both do not say alike.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dialect {
-    /// Whether delivery `d` is settled, so that the index over those is used.
+    /// Deliveries `d` that are settled, found by the index over those.
     pub(super) settled: &'static str,
     /// Whether notification `b` is of the record of `n`, so that the index by records is used.
     pub(super) same_record: &'static str,
@@ -62,7 +62,7 @@ impl Questions {
 fn found(Dialect { settled, .. }: Dialect, walks: &[Reach], level: Level, and: &str) -> String {
     let of_walk = |Reach { state, mark: Mark { at, id, .. }, cutoff, .. }: &Reach| {
         format!(
-            "SELECT d.id, d.notification FROM delivery d WHERE {settled} AND d.state = '{}' AND d.changed_at >= {at}
+            "SELECT d.id, d.notification FROM {settled} AND d.state = '{}' AND d.changed_at >= {at}
              AND d.changed_at <= {cutoff} AND (d.changed_at > {at} OR d.id > {id}) {and}",
             state.as_str()
         )

@@ -47,11 +47,17 @@ async fn number(session: &mut Session, sql: &str) -> Result<i64, Failure> {
 ///
 /// A rule that is broken is told like an account: none may break it, and so many rows do.
 pub(super) async fn verify(session: &mut Session) -> Result<Vec<Discrepancy>, Failure> {
-    // Where something is missing, the other questions could not even be asked.
-    let missing = shape::missing(session).await?;
-    if !missing.is_empty() {
-        return Ok(missing.into_iter().map(ledger::gone).collect());
+    let mut found: Vec<Discrepancy> = shape::missing(session).await?.into_iter().map(ledger::gone).collect();
+    match wrong_rows(session).await {
+        Ok(wrong) => found.extend(wrong),
+        // Where something is missing, not every question can be asked.
+        Err(_) if !found.is_empty() => {}
+        Err(failure) => return Err(failure),
     }
+    Ok(found)
+}
+
+async fn wrong_rows(session: &mut Session) -> Result<Vec<Discrepancy>, Failure> {
     let mut found = disagreements(session).await?;
     for (what, sql) in RULES {
         let rows = number(session, sql).await?;

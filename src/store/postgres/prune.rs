@@ -429,7 +429,7 @@ pub(super) async fn prunable(
 }
 
 const DIALECT: Dialect = Dialect {
-    settled: "NOT d.unsettled",
+    settled: "delivery d WHERE NOT d.unsettled",
     same_record: "left(b.record_id, 64) = left(n.record_id, 64) AND b.record_id = n.record_id AND b.record_id <> ''",
 };
 

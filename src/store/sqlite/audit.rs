@@ -42,11 +42,17 @@ pub(super) fn backlog(connection: &Connection) -> rusqlite::Result<Backlog> {
 ///
 /// A rule that is broken is told like an account: none may break it, and so many rows do.
 pub(super) fn verify(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
-    // Where something is missing, the other questions could not even be asked.
-    let missing = shape::missing(connection)?;
-    if !missing.is_empty() {
-        return Ok(missing.into_iter().map(ledger::gone).collect());
+    let mut found: Vec<Discrepancy> = shape::missing(connection)?.into_iter().map(ledger::gone).collect();
+    match wrong_rows(connection) {
+        Ok(wrong) => found.extend(wrong),
+        // Where something is missing, not every question can be asked.
+        Err(_) if !found.is_empty() => {}
+        Err(error) => return Err(error),
     }
+    Ok(found)
+}
+
+fn wrong_rows(connection: &Connection) -> rusqlite::Result<Vec<Discrepancy>> {
     let mut found = disagreements(connection)?;
     found.extend(broken(connection)?.into_iter().map(|(what, rows)| Discrepancy {
         account: what.to_owned(),

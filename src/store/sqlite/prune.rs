@@ -544,8 +544,10 @@ pub(super) fn prunable(connection: &Connection, retention: &Retention, now: Time
     Ok(found)
 }
 
-const DIALECT: Dialect =
-    Dialect { settled: "d.unsettled = 0", same_record: "b.record_id = n.record_id AND b.record_id <> ''" };
+const DIALECT: Dialect = Dialect {
+    settled: "delivery d INDEXED BY delivery_settled WHERE d.unsettled = 0",
+    same_record: "b.record_id = n.record_id AND b.record_id <> ''",
+};
 
 /// How far each walk over settled deliveries goes now. Rows are walked from the beginning, every day.
 fn reaches(connection: &Connection, retention: &Retention, now: Timestamp) -> rusqlite::Result<Vec<Reach>> {
