@@ -148,14 +148,21 @@ fn held(reason: &str) -> Settlement {
 /// by now: no call is made. None where it goes on, or where it was decided already.
 #[must_use]
 pub fn undecided(reason: &str, facts: &Facts, policy: &Policy) -> Option<Verdict> {
-    let is_decided = facts.repeat.as_ref().is_some_and(|(key, _)| key == DECIDED);
-    (policy.unknown == OnUnknown::Hold && !is_decided).then(|| only(held(reason)))
+    (policy.unknown == OnUnknown::Hold && !is_decided(facts)).then(|| only(held(reason)))
+}
+
+fn is_decided(facts: &Facts) -> bool {
+    facts.repeat.as_ref().is_some_and(|(key, _)| key == DECIDED)
 }
 
 /// What a delivery remembers of an attempt in place of a fault that may come again, where there is something.
 #[must_use]
-pub fn remembered(judgement: &Judgement, verdict: &Verdict, policy: &Policy) -> Option<String> {
+pub fn remembered(judgement: &Judgement, verdict: &Verdict, facts: &Facts, policy: &Policy) -> Option<String> {
     let goes_on = matches!(verdict.settlement, Settlement::Waiting { .. });
+    // An attempt that came to nothing takes nothing back of what a person decided.
+    if goes_on && is_decided(facts) {
+        return Some(DECIDED.to_owned());
+    }
     match &judgement.outcome {
         Outcome::Retry { repeat_key, .. } => repeat_key.clone(),
         Outcome::Untried { .. } => Some(UNTRIED.to_owned()),
@@ -479,7 +486,7 @@ mod tests {
         }
         let judgement = Judgement::from(outcome);
         let verdict = verdict(&judgement, &facts(1), &policy());
-        assert_eq!(remembered(&judgement, &verdict, &policy()).as_deref(), Some(UNTRIED));
+        assert_eq!(remembered(&judgement, &verdict, &facts(1), &policy()).as_deref(), Some(UNTRIED));
     }
 
     #[test]
@@ -490,6 +497,11 @@ mod tests {
         assert_eq!(undecided("cut", &facts(2), &policy()), None);
         let decided = Facts { repeat: Some((DECIDED.to_owned(), 0)), ..facts(2) };
         assert_eq!(undecided("cut", &decided, &hold), None);
+        // What comes to nothing then changes nothing of that.
+        let judgement = Judgement::from(retry(None));
+        let again = verdict(&judgement, &decided, &hold);
+        assert_eq!(remembered(&judgement, &again, &decided, &hold).as_deref(), Some(DECIDED));
+        assert_eq!(remembered(&judgement, &again, &facts(2), &hold), None);
         // A rule that has it go on decides, too.
         for (follow, policy, expected) in [
             (Some(Follow::Retry(None)), &hold, Some(DECIDED)),
@@ -498,7 +510,7 @@ mod tests {
         ] {
             let judgement = Judgement { outcome: unknown(), follow, rule: Some(1) };
             let verdict = verdict(&judgement, &facts(1), policy);
-            assert_eq!(remembered(&judgement, &verdict, policy).as_deref(), expected, "{judgement:?}");
+            assert_eq!(remembered(&judgement, &verdict, &facts(1), policy).as_deref(), expected, "{judgement:?}");
         }
     }
 

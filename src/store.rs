@@ -326,7 +326,8 @@ pub struct Claimed {
     pub first_attempt_active_ms: i64,
     /// `repeat_key` of the last attempt, and how many attempts in a row had it; or [`DECIDED`].
     pub repeat: Option<(String, u32)>,
-    /// The configuration to map with when the last attempt's outcome was unknown: the same bytes must go out again.
+    /// The configuration to map with when an attempt's outcome was unknown, and those after it came to nothing: the same
+    /// bytes must go out again.
     pub same_bytes_as: Option<ConfigVersion>,
     /// The mark of `stale_by`: what was last delivered on this route for this record.
     pub stale_mark: Option<Mark>,

@@ -412,7 +412,7 @@ impl Attempts {
         let marked = field.zip(stale::newer(delivered_before, mark)).filter(|_| is_delivered);
         let stale_mark = marked.map(|(field, value)| Mark { field: Some(field.to_owned()), value });
         Some(Decided {
-            repeat_key: settle::remembered(&judgement, &verdict, &route.policy),
+            repeat_key: settle::remembered(&judgement, &verdict, &facts(), &route.policy),
             judgement: Some(judgement),
             verdict,
             reason: String::new(),

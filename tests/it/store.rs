@@ -1840,6 +1840,25 @@ async fn what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_h
 }
 
 #[tokio::test]
+async fn what_may_have_been_taken_stays_so_through_attempts_that_come_to_nothing() {
+    let world = World::new();
+    world.post([note("1").to("a", "1")]).await;
+    let waiting = || Settlement::Waiting { due_at: world.now() };
+    world.settle(&world.claim_one().await, "unknown", waiting()).await;
+    for outcome in ["retry", "unauthorized", "retry"] {
+        let claimed = world.claim_one().await;
+        assert_eq!(claimed.same_bytes_as, Some(ConfigVersion(1)), "before {outcome}");
+        world.settle(&claimed, outcome, waiting()).await;
+    }
+    let claimed = world.claim_one().await;
+    assert_eq!(claimed.same_bytes_as, Some(ConfigVersion(1)));
+    world.kill(&claimed, false).await;
+    world.change(1, Change::Replay { even_if_newer: true }).await.unwrap();
+    assert_eq!(world.claim_one().await.same_bytes_as, None, "a person has it made anew");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_closed_store_says_so_and_keeps_what_was_queued() {
     let mut world = World::new();
     let posts: Vec<_> =

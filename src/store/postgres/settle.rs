@@ -125,7 +125,9 @@ fn settle_one(
     if settle.excused {
         place.first_attempt_active_ms = None;
     }
-    place.same_bytes_as = versions.get(&settle.lease.0).copied();
+    // Of an attempt that came to nothing nobody learns what came of the one before it.
+    let before = place.same_bytes_as.filter(|_| matches!(settle.settlement, Settlement::Waiting { .. }));
+    place.same_bytes_as = versions.get(&settle.lease.0).copied().or(before);
     if settle.outcome == UNKNOWN {
         work.accounts.add(Account::destination(destination, "attempts_unknown"), 1);
     }

@@ -46,6 +46,8 @@ pub(super) struct Remembered<'a> {
     pub(super) is_excused: bool,
     /// Whether nobody knows what came of it: the next one sends the same bytes.
     pub(super) is_unknown: bool,
+    /// Whether an earlier one may have been taken still, if nobody knows of that: it is sent again.
+    pub(super) goes_on: bool,
     pub(super) lease: i64,
 }
 
@@ -116,17 +118,19 @@ pub(super) fn turn_after(
     let (due_at, not_before) = moments(&turn);
     let (id, state, reason, at) = (place.id, turn.to.as_str(), turn.reason, turn.at.0);
     match call {
-        Some(&Remembered { status, repeat_key, is_excused, is_unknown, lease }) => {
+        Some(&Remembered { status, repeat_key, is_excused, is_unknown, goes_on, lease }) => {
             let sql = moving!(
                 ", unsettled = ?7, status = ?8,
                    repeat_count = CASE WHEN ?9 IS NULL THEN 0 WHEN repeat_key = ?9 THEN repeat_count + 1 ELSE 1 END,
                    repeat_key = ?9, excused = excused + ?10,
                    first_attempt_active_ms = iif(?10, NULL, first_attempt_active_ms),
-                   same_bytes_as = iif(?11, (SELECT config_version FROM attempt WHERE attempt.lease = ?12), NULL)"
+                   same_bytes_as = CASE WHEN ?11 THEN (SELECT config_version FROM attempt WHERE attempt.lease = ?12)
+                       WHEN ?13 THEN same_bytes_as END"
             );
             let unsettled = turn.unsettled;
             let values = (
-                id, state, due_at, reason, at, not_before, unsettled, status, repeat_key, is_excused, is_unknown, lease,
+                id, state, due_at, reason, at, not_before, unsettled, status, repeat_key, is_excused, is_unknown,
+                lease, goes_on,
             );
             books.run(sql, values)?;
         }

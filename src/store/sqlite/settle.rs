@@ -73,6 +73,7 @@ fn remembered(settle: &Settle) -> Remembered<'_> {
         status: settle.record.status,
         repeat_key: settle.repeat_key.as_deref(),
         is_excused: settle.excused,
+        goes_on: matches!(settle.settlement, Settlement::Waiting { .. }),
         is_unknown: settle.outcome == UNKNOWN && !mutation::active(Mutation::NewBytesAfterUnknown),
         lease: settle.lease.0,
     }
