@@ -353,7 +353,7 @@ impl Attempts {
         facts: &impl Fn() -> Facts,
         hold: &Hold,
     ) -> Option<Decided> {
-        let Way { plan, route, destination, .. } = *way;
+        let Way { plan, route, .. } = *way;
         let mask = &*match &way.older {
             Some(older) => Cow::Owned(plan.mask.with(&older.mask)),
             None => Cow::Borrowed(&plan.mask),
@@ -384,28 +384,10 @@ impl Attempts {
             Ok((call, hash)) => (Call { trace: self.trace_parent(claimed), ..call }, hash),
             Err(error) => return Some(no_call(settle::unmappable(&mask.apply(&error.reason), &route.policy), "")),
         };
-        let looked_up = match route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
-            Some(lookup) => self.look_up(lookup, way, claimed, &subject, mask).await,
-            None => LookedUp::Absent,
-        };
-        let looks_up = claimed.same_bytes_as.is_some() && route.lookup.is_some();
-        let Answered { judgement, record, duration, kept } = match looked_up {
-            LookedUp::There(answered) => with_unseen(*answered, &destination.keep),
-            LookedUp::Absent => {
-                if let Some(verdict) = settle::exhausted(&facts(), &route.policy).filter(|_| looks_up) {
-                    return Some(no_call(verdict, ""));
-                }
-                if !self.is_ours(claimed, hold).await {
-                    return None;
-                }
-                let mut answered = self.send(destination, &way.maker().mapping, &call, mask).await;
-                answered.record.call_hash = Some(hash);
-                answered
-            }
-            LookedUp::Unknown { judgement, after } => {
-                let verdict = still_unknown(&judgement, &facts(), &route.policy);
-                return Some(Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) });
-            }
+        let answered = self.carry(claimed, way, (facts, hold), &subject, (&call, hash), mask).await;
+        let Answered { judgement, record, duration, kept } = match answered {
+            Ok(answered) => answered,
+            Err(decided) => return decided,
         };
         let verdict = settle::verdict(&judgement, &facts(), &route.policy);
         let is_delivered = matches!(verdict.settlement, Settlement::Delivered);
@@ -422,6 +404,40 @@ impl Attempts {
             stale_mark,
             kept: if is_delivered { kept } else { Vec::new() },
         })
+    }
+
+    /// Asks first, where that is to be done, whether the message arrived, and makes the call. Else what was decided without
+    /// one; none when the lease was lost before.
+    async fn carry(
+        &self,
+        claimed: &Claimed,
+        way: &Way<'_>,
+        (facts, hold): (&impl Fn() -> Facts, &Hold),
+        subject: &Subject<'_>,
+        (call, hash): (&Call, [u8; 32]),
+        mask: &Mask,
+    ) -> Result<Answered, Option<Decided>> {
+        let Way { route, destination, .. } = *way;
+        if let Some(lookup) = route.lookup.as_ref().filter(|_| claimed.same_bytes_as.is_some()) {
+            match self.look_up(lookup, way, claimed, subject, mask).await {
+                LookedUp::There(answered) => return Ok(with_unseen(*answered, &destination.keep)),
+                LookedUp::Absent => {
+                    if let Some(verdict) = settle::exhausted(&facts(), &route.policy) {
+                        return Err(Some(no_call(verdict, "")));
+                    }
+                }
+                LookedUp::Unknown { judgement, after } => {
+                    let verdict = still_unknown(&judgement, &facts(), &route.policy);
+                    return Err(Some(Decided { after: Some(after), ..no_call(verdict, judgement.outcome.reason()) }));
+                }
+            }
+        }
+        if !self.is_ours(claimed, hold).await {
+            return Err(None);
+        }
+        let mut answered = self.send(destination, &way.maker().mapping, call, mask).await;
+        answered.record.call_hash = Some(hash);
+        Ok(answered)
     }
 
     /// A delivery that was to go out again after an unknown outcome, and whose destination has a person decide by now.

@@ -343,8 +343,9 @@ async fn silence_is_told_through_a_restart_and_what_salesforce_may_have_dropped_
     earlier(3);
     gateway.start(&[]).await;
     let absences = gateway.admin("/api/v1/absences").await;
-    assert_eq!((&absences[0]["stands"], &absences[0]["dropped_until"]), (&json!(true), &Value::Null));
-    assert!(absences[0]["text"].as_str().unwrap().contains("comes by"), "{absences}");
+    // It listened for too short a time to end the one before: what that began may be lost only now.
+    assert_eq!(absences[0]["since"], absences[1]["since"], "{absences}");
+    assert!(absences[0]["dropped_until"].is_string() && absences[0]["stands"] == true, "{absences}");
     gateway.stop().await;
     gateway.start(&[]).await;
     assert_eq!(gateway.admin("/api/v1/absences").await.as_array().unwrap().len(), 2, "a restart is no absence");
@@ -359,13 +360,13 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     let dry = run_json(&gateway, &["store", "prune", "--dry-run", "--json"]);
     assert_eq!(
         (&dry["payloads"], &dry["deliveries"], &dry["can_shrink"]),
-        (&json!(3), &json!(3), &json!(true)),
-        "{dry}"
+        (&json!(6), &json!(3), &json!(true)),
+        "three records, and what was kept of three attempts: {dry}"
     );
     let pruned = run_json(&gateway, &["store", "prune", "--reason", "room", "--json"]);
     assert_eq!(
-        (&pruned["attempts"], &pruned["deliveries"], &pruned["done"]),
-        (&json!(3), &json!(3), &json!(true)),
+        (&pruned["payloads"], &pruned["deliveries"], &pruned["done"]),
+        (&dry["payloads"], &json!(3), &json!(true)),
         "{pruned}"
     );
     assert_eq!(gateway.admin("/api/v1/deliveries").await, json!([]));

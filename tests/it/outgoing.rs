@@ -65,6 +65,13 @@ async fn not_sent(target: &Target, url: &str) -> String {
     reason
 }
 
+/// Why there was no token, and so no call.
+async fn without_token(target: &Target, url: &str) -> String {
+    let exchange = deliver::send(target, &call(url)).await;
+    let Exchange::NoCredentials { reason, is_refused: false } = exchange else { panic!("{url}: {exchange:?}") };
+    reason
+}
+
 /// What an error of a pin says of the server: its certificate, and its key.
 async fn presented(url: &str) -> [Pin; 2] {
     let reason = not_sent(&with_tls(Tls { pins: vec![pin(&"0".repeat(64))], ..trusting() }), url).await;
@@ -157,14 +164,14 @@ async fn a_token_endpoint_is_asked_over_the_destinations_own_tls() {
     };
     let auth = || Some(Auth::OAuth(Arc::new(OAuth::new(settings.clone()).unwrap())));
     let strange = Target::new(TargetConfig { auth: auth(), ..config() }).unwrap();
-    let reason = not_sent(&strange, "http://127.0.0.1:1/").await;
+    let reason = without_token(&strange, "http://127.0.0.1:1/").await;
     assert!(reason.contains("certificate"), "{reason}");
     let known = Target::new(TargetConfig { auth: auth(), tls: trusting(), ..config() }).unwrap();
-    let reason = not_sent(&known, "http://127.0.0.1:1/").await;
+    let reason = without_token(&known, "http://127.0.0.1:1/").await;
     assert!(reason.contains("it answered 204"), "{reason}");
     let egress = only(&["127.0.0.1:1"]);
     let shut = Target::new(TargetConfig { auth: auth(), tls: trusting(), egress, ..config() }).unwrap();
-    let reason = not_sent(&shut, "http://127.0.0.1:1/").await;
+    let reason = without_token(&shut, "http://127.0.0.1:1/").await;
     assert!(reason.contains("[egress] allow") && reason.contains("localhost"), "{reason}");
     let socket = TlsServer::start(&[&rustls::version::TLS13], Client::Ignored);
     assert!(socket.heads().is_empty());

@@ -162,7 +162,7 @@ contract! {
         the_age_of_a_delivery_begins_anew_behind_an_attempt_that_counts_against_no_limit,
         what_a_person_releases_or_replays_is_decided_until_its_next_attempt,
         the_same_fault_again_is_counted_and_another_starts_anew,
-        after_an_unknown_outcome_the_same_bytes_go_out_until_it_is_known,
+        after_an_unknown_outcome_the_same_bytes_go_out_until_it_is_settled,
         the_age_counts_from_the_first_attempt_and_the_systems_time_never_goes_back,
         the_mark_of_what_was_delivered_for_a_record_belongs_to_its_route,
         leases_given_back_count_no_attempt,
