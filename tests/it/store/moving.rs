@@ -162,7 +162,7 @@ async fn all_that_a_store_holds_stands_in_the_other_one_and_comes_back() {
             fill(&mut world).await;
             let mut dice = Dice(7);
             let mut outside = Outside::default();
-            for _ in 0..80 {
+            for _ in 0..160 {
                 match dice.roll(5) {
                     0 | 1 => outside.accept(&world, &mut dice).await,
                     2 => outside.claim(&world, &mut dice).await,
