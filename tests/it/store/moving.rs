@@ -182,9 +182,10 @@ async fn all_that_a_store_holds_stands_in_the_other_one_and_comes_back() {
             // It is a store like any other: everything goes on in it, under new numbers.
             let highest = world.all().await.last().unwrap().delivery_id.0;
             world.post([note("later").record("006-c").newest("a", "C", Some("2027")), note("last").to("b", "Z")]).await;
-            assert!(world.all().await.last().unwrap().delivery_id.0 > highest);
+            let last = world.all().await.last().unwrap().delivery_id.0;
+            assert!(last > highest);
             assert_eq!(world.post([note("h").to("c", "L")]).await, [Fate::Duplicate]);
-            let entry = Some(world.change(highest + 2, Change::Hold).await.unwrap());
+            let entry = Some(world.change(last, Change::Hold).await.unwrap());
             assert!(entry.is_some());
             world.assert_sound().await;
             let before = world.seen().await;
