@@ -62,6 +62,8 @@ struct Case {
     edit: Option<Edit>,
     /// What the route makes of it now; or why it makes nothing.
     planned: Result<Planned, String>,
+    /// What its route comes after now: the newest delivery of that.
+    lead: Option<DeliveryView>,
     after: Map<String, Json>,
 }
 
@@ -100,8 +102,13 @@ impl Case {
             (Err(reason), Some(_)) => return Err(conflict(reason)),
             (planned, _) => planned,
         };
-        let after = kept_before(admin.store.as_ref(), &view).await?;
-        Ok(Self { view, last: attempts.pop(), content, edit, planned, after })
+        let lead = match planned.as_ref().ok().and_then(|planned| planned.after.as_ref()) {
+            Some(after) => lead(admin.store.as_ref(), &view, &after.route).await?,
+            None => None,
+        };
+        let before = lead.as_ref().map(|lead| lead.delivery_id).or(view.links.after);
+        let after = kept_before(admin.store.as_ref(), before).await?;
+        Ok(Self { view, last: attempts.pop(), content, edit, planned, lead, after })
     }
 
     /// Whether it becomes a delivery of its own.
@@ -148,16 +155,9 @@ impl Case {
     }
 
     /// What it is to come after must be delivered, or be on its way: as the store will have it.
-    async fn check_lead(&self, admin: &Admin) -> StoreResult<()> {
+    fn check_lead(&self) -> StoreResult<()> {
         let Some(after) = self.planned.as_ref().ok().and_then(|planned| planned.after.as_ref()) else { return Ok(()) };
-        let filter = DeliveryFilter {
-            route: Some(after.route.clone()),
-            notification_id: Some(self.view.notification_id.clone()),
-            limit: Some(1),
-            ..DeliveryFilter::default()
-        };
-        let newest = admin.store.deliveries(filter).await?.pop();
-        let reason = match newest {
+        let reason = match &self.lead {
             None => "made no delivery of this notification, so there is no answer to take".to_owned(),
             Some(lead) if matches!(lead.state, State::Dead | State::Superseded | State::Discarded) => {
                 format!("has not delivered it: delivery {} is {}", lead.delivery_id, lead.state)
@@ -204,10 +204,21 @@ impl Case {
     }
 }
 
-/// What was kept of the answers to those that a delivery comes after.
-async fn kept_before(store: &dyn Store, view: &DeliveryView) -> StoreResult<Map<String, Json>> {
+/// The newest delivery that a route made of the notification of another.
+async fn lead(store: &dyn Store, view: &DeliveryView, route: &str) -> StoreResult<Option<DeliveryView>> {
+    let filter = DeliveryFilter {
+        route: Some(route.to_owned()),
+        notification_id: Some(view.notification_id.clone()),
+        limit: Some(1),
+        ..DeliveryFilter::default()
+    };
+    Ok(store.deliveries(filter).await?.rows.pop())
+}
+
+/// What was kept of the answers to those that a delivery comes after, from the nearest on.
+async fn kept_before(store: &dyn Store, nearest: Option<DeliveryId>) -> StoreResult<Map<String, Json>> {
     let mut all = Map::new();
-    let mut next = view.links.after;
+    let mut next = nearest;
     for _ in 0..CHAIN_MAX {
         let Some(lead) = next else { break };
         let (lead, _) = store.delivery(lead).await?;
@@ -267,7 +278,7 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
         );
         return Err(StoreError::Conflict(reason));
     }
-    case.check_lead(admin).await?;
+    case.check_lead()?;
     let is_linked = case.is_linked();
     // After an unknown outcome the same call goes out again, whatever is wished.
     let unknown = case.last.as_ref().filter(|last| last.outcome.as_deref() == Some("unknown") && !is_linked);
@@ -283,6 +294,12 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
         Err(reason) if is_linked => Err(reason.clone()),
         Ok(_) | Err(_) => case.rehearse(admin, version).await,
     };
+    // What it is to carry of an answer that is not there yet, nobody knows.
+    let waits_for = case.lead.as_ref().filter(|lead| lead.state != State::Delivered).map(|lead| lead.delivery_id);
+    let made = made.map_err(|error| match waits_for {
+        Some(lead) => format!("delivery {lead}, which it comes after, has given no answer yet; without that: {error}"),
+        None => error,
+    });
     let last = case.last.as_ref();
     let same = made.as_ref().ok().map(|made| last.is_some_and(|last| last.record.call_hash == Some(made.hash)));
     let mut answer = json!(case.view);
@@ -294,6 +311,7 @@ pub(super) async fn rehearse(admin: &Admin, id: DeliveryId, wish: &Wish) -> Stor
             "mapping": wish.mapping,
             "call": made.as_ref().ok().map(call),
             "error": made.as_ref().err(),
+            "waits_for": waits_for,
             "last_attempt": last.map(|last| json!({
                 "number": last.number, "request_line": last.record.request_line, "request": last.record.request,
                 "call_sha256": last.record.call_hash.as_ref().map(|hash| hex(hash)),
@@ -316,8 +334,12 @@ pub(super) async fn dies_at_once(admin: &Admin, id: DeliveryId, wish: &Wish) -> 
     }
 }
 
-/// The same of a rehearsal. What lacks its route waits until there is one.
+/// The same of a rehearsal. What lacks its route waits until there is one, and what comes after another until that is
+/// delivered.
 pub(super) fn error_of(admin: &Admin, told: &Json) -> Option<String> {
+    if told.pointer("/replay/waits_for").is_some_and(|lead| !lead.is_null()) {
+        return None;
+    }
     let route = told.pointer("/replay/route")?.as_str()?;
     let error = told.pointer("/replay/error")?.as_str()?;
     admin.dispatch.plan().routes.contains_key(route).then(|| error.to_owned())

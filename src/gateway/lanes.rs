@@ -27,7 +27,7 @@ fn unled(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
         let count = standing(name, unsettled);
         (is_new && count > 0).then(|| {
             format!(
-                "route {name} comes after {lead} from now on: {count} of its deliveries that are not settled were made before, \
+                "route {name} comes after {lead} from now on: up to {count} of its deliveries that are not settled were made before, \
                  and wait for no answer of that; each becomes a dead letter when its turn comes, and waits for it once it is \
                  replayed"
             )

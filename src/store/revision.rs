@@ -146,6 +146,24 @@ fn step_without_route(old: Old<'_>) -> Step {
     }
 }
 
+/// The delivery that keeps a revision for a route that is not in force, where the old one does not carry it: it goes as that
+/// went, once the route comes back. None where a person gave that up, or where it comes after another, whose answer nobody
+/// has.
+pub(super) fn kept_for(old: Old<'_>) -> Option<Planned> {
+    let Way { route_name, destination_name, system_name, .. } = old.way;
+    let is_wanted = old.state != State::Discarded && old.comes_after.is_none();
+    is_wanted.then(|| Planned {
+        route: route_name.clone(),
+        destination: destination_name.clone(),
+        system: system_name.clone(),
+        lane: old.lane.cloned(),
+        on_revision: OnRevision::Deliver,
+        coalesce: None,
+        after: None,
+        dead: None,
+    })
+}
+
 /// Why an old delivery was superseded; `planned` is what its route wants now.
 pub(super) fn reason(revision: i64, planned: Option<&Planned>) -> String {
     match planned {

@@ -544,3 +544,42 @@ async fn what_a_kill_cut_off_is_begun_and_not_ended_in_the_audit_log_and_says_so
         gateway.admin(log).await.as_array().unwrap().iter().map(|entry| !entry["unended"].is_null()).collect();
     assert_eq!(unended, [false, false, true], "{both}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_another_is_tried_with_what_that_kept_when_a_person_made_it_afterwards() {
+    let (shop, _) = shop("O-1".into()).await;
+    let (ledger, _) = self::shop("L-1".into()).await;
+    let routes = "
+[[route]]
+name = \"book\"
+source = \"orders\"
+destination = \"numbered\"
+after = \"sell\"
+map = { Name = \"record.Name\" }
+[[route]]
+name = \"sell\"
+source = \"orders\"
+destination = \"shop\"
+when = \"record.Name != 'Later'\"
+map = { Name = \"record.Name\" }
+[[destination]]
+name = \"numbered\"
+kind = \"rest\"
+url = \"LEDGER/orders/{{ after.order }}\"
+timeout = \"5s\"
+"
+    .replace("LEDGER", &ledger.url(""));
+    let mut gateway = Process::prepare(&configuration(&shop.url(""), &ledger.url(""), &routes));
+    gateway.start(&[]).await;
+    post(&gateway, notice("04lA1", "006A1", "Later")).await;
+    until(&gateway, 1, "dead").await;
+    let (code, made) = replay(&gateway, 1, json!({"to": "sell", "reason": "it goes after all"})).await;
+    assert_eq!(code, 200, "{made:#}");
+    until(&gateway, 2, "delivered").await;
+    until(&gateway, 1, "dead").await;
+    let output = gateway.command(&["dead", "replay", "1", "--reason", "now there is an order"]);
+    assert!(output.status.success(), "{}", said(&output));
+    until(&gateway, 1, "delivered").await;
+    assert_eq!(ledger.arrived()[0].path, "/orders/O-1");
+    assert!(gateway.command(&["store", "verify"]).status.success());
+}

@@ -1013,7 +1013,7 @@ async fn what_waits_for_its_route_to_come_back_carries_the_newest_revision() {
 }
 
 #[tokio::test]
-async fn what_was_tried_given_up_or_made_by_a_person_stays_as_it_is_while_its_route_is_absent() {
+async fn behind_what_was_tried_given_up_or_made_by_a_person_a_revision_waits_for_the_absent_route() {
     let mut world = World::new();
     world.post(["dead", "tried", "under way", "taken"].map(|id| note(id).to("a", id))).await;
     for claimed in world.claim(4).await {
@@ -1038,8 +1038,17 @@ async fn what_was_tried_given_up_or_made_by_a_person_stays_as_it_is_while_its_ro
     let before = format!("{:?}", world.all().await);
     world.in_force.remove("a");
     world.post(["dead", "tried", "under way", "taken"].map(|id| note(id).says("second"))).await;
-    assert_eq!(world.states().await, ["dead", "waiting", "in_flight", "delivered", "waiting"]);
-    assert_eq!(format!("{:?}", world.all().await), before, "nothing of them changes");
+    let states = world.states().await;
+    assert_eq!(states[..5], ["dead", "waiting", "in_flight", "delivered", "waiting"]);
+    assert_eq!(states[5..], ["blocked"; 4], "each in the lane of the one before it");
+    let all = world.all().await;
+    assert_eq!(format!("{:?}", &all[..5]), before, "nothing of those changes");
+    assert!(all[5..].iter().all(|kept| (kept.revision, kept.route.as_str()) == (2, "a")));
+    // Those carry what comes next; what a person gave up stays so.
+    world.change(6, Change::Discard).await.unwrap();
+    world.post(["dead", "tried"].map(|id| note(id).says("third"))).await;
+    let carried: Vec<_> = world.all().await.iter().map(|delivery| delivery.revision).collect();
+    assert_eq!(carried, [1, 1, 1, 1, 1, 2, 3, 2, 2]);
     world.assert_sound().await;
 }
 
@@ -1051,7 +1060,7 @@ async fn what_waits_for_its_route_to_come_back_does_not_overtake_an_older_state_
     world.in_force.remove("a");
     world.post([update("1").says("second")]).await;
     let carried: Vec<_> = world.all().await.iter().map(|delivery| delivery.revision).collect();
-    assert_eq!((carried, world.states().await), (vec![1, 1], vec!["waiting", "blocked"]));
+    assert_eq!((carried, world.states().await), (vec![1, 1, 2], vec!["waiting", "blocked", "blocked"]));
     world.assert_sound().await;
 }
 

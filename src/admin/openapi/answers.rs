@@ -212,6 +212,8 @@ struct ReplayTold {
     call: Option<CallTold>,
     /// Why none can be made.
     error: Option<String>,
+    /// What it comes after, where that is not delivered yet.
+    waits_for: Option<i64>,
     /// What was sent last.
     last_attempt: Option<LastAttempt>,
     /// Whether it is the same call.

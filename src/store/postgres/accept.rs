@@ -325,6 +325,14 @@ impl<'a> Desk<'a> {
         revise::read_mates(work, &records, &lanes, &mut self.mates).await
     }
 
+    /// How many routes that are not in force have a delivery of a notification that comes again: each may get one more.
+    fn absent(&self, key: &Key, accept: &Accept) -> usize {
+        let Some(first) = self.known.get(key).map(|known| known.first) else { return 0 };
+        let newest =
+            self.newest.range((first, i64::MIN)..=(first, i64::MAX)).filter_map(|(_, id)| self.scene.find(*id));
+        newest.filter(|place| !accept.routes_in_force.contains_key(&place.way.route_name)).count()
+    }
+
     /// Draws numbers: for deliveries while their lanes are locked, so that they rise within a lane.
     async fn draw(&self, work: &mut Work, accepts: &[&Accept]) -> Result<Numbers, Failure> {
         let keyed = |accept: &Accept| work.names.number(Kind::Organization, &accept.organization_key);
@@ -343,9 +351,11 @@ impl<'a> Desk<'a> {
         for accept in accepts {
             let organization = keyed(accept)?;
             for incoming in &accept.notifications {
-                if differing.contains(&(organization, incoming.notification_id.clone())) {
+                let key = (organization, incoming.notification_id.clone());
+                if differing.contains(&key) {
                     notifications += 1;
-                    deliveries += if accept.quarantine.is_some() { 0 } else { incoming.deliveries.len() };
+                    let made = incoming.deliveries.len() + self.absent(&key, accept);
+                    deliveries += if accept.quarantine.is_some() { 0 } else { made };
                 }
             }
         }

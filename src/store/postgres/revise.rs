@@ -145,7 +145,7 @@ fn handle(
     content: Content<'_>,
 ) -> Result<bool, Failure> {
     let Content { first, row, revision, record_id } = content;
-    let mut superseded = None;
+    let (mut superseded, mut kept) = (None, None);
     if let Some(old) = case.old {
         // Looked at only now: superseding the delivery of another route may have moved it.
         let lead = match case.planned.and_then(|planned| planned.after.as_ref()) {
@@ -179,10 +179,11 @@ fn handle(
                 supersede(desk, work, envelope, old, case.planned, revision)?;
                 superseded = Some(old);
             }
+            Step::Keep if case.is_absent => kept = revision::kept_for(Old::from(desk.scene.place(old)?)),
             Step::Keep => {}
         }
     }
-    let Some(planned) = case.planned else { return Ok(false) };
+    let Some(planned) = case.planned.or(kept.as_ref()) else { return Ok(false) };
     let made = desk.deliver(work, envelope, first, row, record_id, planned)?;
     if let Some(old) = superseded {
         desk.scene.change(old)?.superseded_by = Some(made);

@@ -154,7 +154,7 @@ fn handle(
     content: Content<'_>,
 ) -> Result<bool, Failure> {
     let Content { row, revision, record_id } = content;
-    let mut superseded = None;
+    let (mut superseded, mut kept) = (None, None);
     if let Some(old) = case.old {
         // Read only now: superseding the delivery of another route may have moved it.
         let old = lane::place_of(books, old)?;
@@ -181,11 +181,12 @@ fn handle(
                 supersede(books, envelope, &old, case.planned, revision)?;
                 superseded = Some(old.id);
             }
+            Step::Keep if case.is_absent => kept = revision::kept_for(Old::from(&old)),
             Step::Keep => {}
         }
         remember(books, first, case.route, old.id)?;
     }
-    let Some(planned) = case.planned else { return Ok(false) };
+    let Some(planned) = case.planned.or(kept.as_ref()) else { return Ok(false) };
     let made = envelope.deliver(books, first, row, record_id, planned)?;
     if let Some(old) = superseded {
         books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [old, made])?;

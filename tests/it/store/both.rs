@@ -141,7 +141,7 @@ contract! {
         a_revision_to_another_destination_of_the_route_supersedes,
         a_route_that_ignores_revisions_is_left_alone_whether_it_matches_or_not,
         what_waits_for_its_route_to_come_back_carries_the_newest_revision,
-        what_was_tried_given_up_or_made_by_a_person_stays_as_it_is_while_its_route_is_absent,
+        behind_what_was_tried_given_up_or_made_by_a_person_a_revision_waits_for_the_absent_route,
         what_waits_for_its_route_to_come_back_does_not_overtake_an_older_state_of_its_record,
         a_revision_that_is_routed_at_last_moves_the_notification_to_routed,
         a_quarantined_notification_that_comes_again_from_a_known_sender_is_routed,
