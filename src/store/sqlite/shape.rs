@@ -3,7 +3,7 @@
 //! The pattern is a database in memory that was migrated: so it cannot differ from the migrations. What a database has
 //! besides (an index that an operator made, the triggers of a move) is no fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use rusqlite::Connection;
@@ -12,13 +12,26 @@ use super::schema;
 
 /// Every part of a schema, by its name in words, with what it is.
 type Parts = BTreeMap<String, String>;
+/// The statements that a schema was made by, as SQLite keeps them.
+type Statements = BTreeSet<(String, String)>;
+
+/// What the migrations make.
+struct Pattern {
+    statements: Statements,
+    parts: Parts,
+}
 
 /// What a database lacks of what the migrations make, in words; empty when it is whole.
 pub(super) fn missing(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let pattern = pattern()?;
+    // As good as always, and a hundred times quicker.
+    if pattern.statements.is_subset(&statements(connection)?) {
+        return Ok(Vec::new());
+    }
     let found = parts(connection)?;
     let lacks = |table: &str| !found.contains_key(&format!("table {table}"));
     let mut missing = Vec::new();
-    for (part, what) in pattern()? {
+    for (part, what) in &pattern.parts {
         // Of a table that is gone, what belongs to it need not be named.
         let owner = part.rsplit_once(" of ").map(|(_, table)| table);
         match found.get(part) {
@@ -32,15 +45,20 @@ pub(super) fn missing(connection: &Connection) -> rusqlite::Result<Vec<String>> 
 }
 
 /// Made once in the life of a process: it takes a few milliseconds.
-fn pattern() -> rusqlite::Result<&'static Parts> {
-    static PATTERN: OnceLock<Parts> = OnceLock::new();
+fn pattern() -> rusqlite::Result<&'static Pattern> {
+    static PATTERN: OnceLock<Pattern> = OnceLock::new();
     if let Some(pattern) = PATTERN.get() {
         return Ok(pattern);
     }
     let mut connection = Connection::open_in_memory()?;
     schema::migrate(&mut connection)?;
-    let made = parts(&connection)?;
+    let made = Pattern { statements: statements(&connection)?, parts: parts(&connection)? };
     Ok(PATTERN.get_or_init(|| made))
+}
+
+fn statements(connection: &Connection) -> rusqlite::Result<Statements> {
+    let mut statement = connection.prepare("SELECT name, coalesce(sql, '') FROM sqlite_schema")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn parts(connection: &Connection) -> rusqlite::Result<Parts> {
