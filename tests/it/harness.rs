@@ -243,7 +243,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Two that differ: one that was given back may be given out again.
-fn free_ports() -> (u16, u16) {
+pub(crate) fn free_ports() -> (u16, u16) {
     let listeners = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [one, other] = listeners.map(|listener| listener.local_addr().unwrap().port());
     (one, other)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Process, free_port};
+use crate::harness::{Process, free_ports};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const GOLDENS: &str = "fixtures/what-if";
@@ -78,7 +78,8 @@ async fn filled_with(changes: &[(&str, &str)]) -> (Process, String) {
 fn write(gateway: &Process, text: &str, changes: &[(&str, &str)]) {
     let text = changed(text, changes);
     // Its ports do not matter, and may be the gateway's own.
-    let text = text.replace("{public}", &free_port().to_string()).replace("{admin}", &free_port().to_string());
+    let (public, admin) = free_ports();
+    let text = text.replace("{public}", &public.to_string()).replace("{admin}", &admin.to_string());
     fs::write(gateway.folder.path().join("new.toml"), text).unwrap();
 }
 
