@@ -184,16 +184,10 @@ impl Replaying {
         new.even_if_newer = replay.even_if_newer;
         new.as_it_was = replay.as_it_was.map(|version| version.0);
         desk.remember((first, route), made);
-        match place.state {
-            State::Dead if self.0.stays_dead => self.let_go(work, &mut desk, place)?,
-            State::Dead => self.supersede(work, &mut desk, place, made)?,
-            State::Waiting
-            | State::Blocked
-            | State::InFlight
-            | State::Delivered
-            | State::Held
-            | State::Superseded
-            | State::Discarded => {}
+        if place.state == State::Dead && self.0.stays_dead {
+            self.let_go(work, &mut desk, place)?;
+        } else if place.state == State::Dead {
+            self.supersede(work, &mut desk, place, made)?;
         }
         desk.finish(work).await?;
         let delivery = self.done(work, made, Some(DeliveryId(made))).await?;

@@ -81,16 +81,10 @@ fn linked(books: &mut Books, replay: &Replay, place: &Place, planned: &Planned) 
     let as_it_was = replay.as_it_was.map(|version| version.0);
     books.run(sql, (made, place.id, replay.even_if_newer, as_it_was))?;
     revise::remember_route(books, first, &planned.route, made)?;
-    match place.state {
-        State::Dead if replay.stays_dead => let_go(books, &mut envelope, place, replay.now)?,
-        State::Dead => supersede(books, &mut envelope, replay, place, made)?,
-        State::Waiting
-        | State::Blocked
-        | State::InFlight
-        | State::Delivered
-        | State::Held
-        | State::Superseded
-        | State::Discarded => {}
+    if place.state == State::Dead && replay.stays_dead {
+        let_go(books, &mut envelope, place, replay.now)?;
+    } else if place.state == State::Dead {
+        supersede(books, &mut envelope, replay, place, made)?;
     }
     let result = replay.result(Some(DeliveryId(made)));
     change::note(books, replay.delivery, "replay", &replay.by, replay.now, result)?;
