@@ -59,7 +59,7 @@ pub enum OnEmpty {
     /// Nothing.
     #[default]
     Skip,
-    /// It is delivered like any other (`when` is asked, every field is none).
+    /// It is delivered, whatever `when` says: its fields are none, so there is nothing to ask.
     Deliver,
     /// It becomes a dead letter.
     Dead,
@@ -137,24 +137,8 @@ pub fn by_hand(route: &Route, subject: &Subject<'_>) -> Result<Planned, String> 
 }
 
 fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Made, Passed> {
-    if is_empty {
-        match route.on_empty {
-            OnEmpty::Skip => return Err(Passed::Empty),
-            OnEmpty::Deliver => {}
-            OnEmpty::Dead => {
-                let reason = "the notification has no sObject (the record was deleted before it was sent), and the \
-                              route says on_empty = \"dead\"";
-                return Ok(planned(route, record_lane(subject), Some(reason.to_owned())).into());
-            }
-        }
-    }
-    if !is_empty && let Some(decided) = tombstone(route, subject) {
+    if let Some(decided) = if is_empty { empty(route, subject) } else { conditions(route, subject) } {
         return decided;
-    }
-    match route.when.as_ref().map(|when| (when, when.holds(subject))) {
-        Some((when, Ok(false))) => return Err(Passed::When(when.to_string())),
-        Some((_, Err(error))) => return Ok(undecided(route, "when", &error, subject)),
-        Some((_, Ok(true))) | None => {}
     }
     let planned = match lane(&route.lane, subject) {
         Ok(lane) => {
@@ -166,6 +150,33 @@ fn delivery(route: &Route, is_empty: bool, subject: &Subject<'_>) -> Result<Made
         }
     };
     Ok(planned.into())
+}
+
+/// What becomes of a notification without record; none when it is delivered. A condition on fields that it has not could
+/// only leave it out.
+fn empty(route: &Route, subject: &Subject<'_>) -> Option<Result<Made, Passed>> {
+    match route.on_empty {
+        OnEmpty::Skip => Some(Err(Passed::Empty)),
+        OnEmpty::Deliver => None,
+        OnEmpty::Dead => {
+            let reason = "the notification has no sObject (the record was deleted before it was sent), and the \
+                          route says on_empty = \"dead\"";
+            Some(Ok(planned(route, record_lane(subject), Some(reason.to_owned())).into()))
+        }
+    }
+}
+
+/// What a route's conditions make of a record; none when it is delivered.
+fn conditions(route: &Route, subject: &Subject<'_>) -> Option<Result<Made, Passed>> {
+    if let Some(decided) = tombstone(route, subject) {
+        return Some(decided);
+    }
+    let when = route.when.as_ref()?;
+    match when.holds(subject) {
+        Ok(true) => None,
+        Ok(false) => Some(Err(Passed::When(when.to_string()))),
+        Err(error) => Some(Ok(undecided(route, "when", &error, subject))),
+    }
 }
 
 /// What becomes of a notification when one of a route's conditions fails.
@@ -460,9 +471,11 @@ mod tests {
         assert_eq!(plan(route(None, Lane::Record, OnEmpty::Skip), None), None);
         let dead = plan(route(Some("false"), Lane::Record, OnEmpty::Dead), None).unwrap();
         assert!(dead.dead.unwrap().contains("on_empty"));
-        assert_eq!(plan(route(Some("record.Stage == 'Won'"), Lane::Record, OnEmpty::Deliver), None), None);
-        let delivered = plan(route(Some("record.Stage == none"), Lane::Record, OnEmpty::Deliver), None).unwrap();
-        assert_eq!((delivered.lane, delivered.dead), (None, None));
+        for when in ["record.Stage == 'Won'", "record.Stage > 5", "false"] {
+            let delivered = plan(route(Some(when), Lane::Record, OnEmpty::Deliver), None).unwrap();
+            assert_eq!((delivered.lane, delivered.dead), (None, None), "{when} is not asked");
+        }
+        assert_eq!(plan(route(Some("true"), Lane::Record, OnEmpty::Skip), None), None);
     }
 
     #[test]

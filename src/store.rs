@@ -252,12 +252,19 @@ pub struct Bounds {
     pub concurrency: usize,
     /// Calls per time, if limited.
     pub rate: Option<Pace>,
-    /// Routes whose resends are looked up first, which is a call too.
+    /// Routes whose resends are looked up first: a call too, and no attempt while it lasts ([`Store::begin_call`]).
     pub looked_up: Vec<String>,
     /// Whether it is known that the system is paused or broken, and this is the probe.
     pub probe: bool,
     /// No probe of an outage is put off for longer: what stands further ahead was written before the clock was set back.
     pub probe_within: Duration,
+}
+
+impl Bounds {
+    /// Whether what this route sends again after an unknown outcome is looked up first.
+    fn looks_up(&self, route: &String) -> bool {
+        self.looked_up.contains(route)
+    }
 }
 
 impl Default for Bounds {
@@ -349,7 +356,7 @@ impl Claimed {
     /// How many calls it makes: a look-up before it is one too.
     #[must_use]
     pub fn calls(&self, bounds: &Bounds) -> usize {
-        1 + usize::from(self.same_bytes_as.is_some() && bounds.looked_up.contains(&self.route))
+        1 + usize::from(self.same_bytes_as.is_some() && bounds.looks_up(&self.route))
     }
 }
 
@@ -1234,6 +1241,9 @@ pub trait Store: Send + Sync {
     fn settle(&self, settle: Settle) -> BoxFuture<'_, StoreResult<()>>;
     /// Gives leases back whose call was never begun: no attempt is counted.
     fn release(&self, leases: Vec<(DeliveryId, Lease)>) -> BoxFuture<'_, StoreResult<()>>;
+    /// The look-up that came before the call of a leased delivery is over, and the call begins. An attempt that is left
+    /// before that counts as none.
+    fn begin_call(&self, delivery: DeliveryId, lease: Lease) -> BoxFuture<'_, StoreResult<()>>;
     /// A leased delivery goes another way than it was made for, within its system: its route leads elsewhere now. From here
     /// on all of it is booked there, what was tried before included.
     fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>>;

@@ -65,7 +65,7 @@ pub(super) fn of(view: &NotificationView, considered: &Json) -> Option<Aside> {
                 view.notification.organization_id
             ),
         ),
-        "skipped_empty" => (format!("it came without a record: {}", untaken(source, considered)), String::new()),
+        "skipped_empty" => skipped(source, considered),
         _ => (passed(considered)?, String::new()),
     };
     Some(Aside { text, advice })
@@ -73,11 +73,26 @@ pub(super) fn of(view: &NotificationView, considered: &Json) -> Option<Aside> {
 
 fn unrouted(source: &str, considered: &Json) -> (String, String) {
     let again = format!("`omgate notifications reroute --source {source} --reason WHY` asks the routes again");
-    let taking: Vec<&str> = routes(considered, true).filter_map(|route| route.get("name")?.as_str()).collect();
-    if !taking.is_empty() {
-        return (format!("no route took it when it came; now it would go along {}", taking.join(", ")), again);
+    match taking(considered) {
+        Some(now) => (format!("no route took it when it came; {now}"), again),
+        None => (untaken(source, considered), format!("once one does: {again}")),
     }
-    (untaken(source, considered), format!("once one does: {again}"))
+}
+
+fn skipped(source: &str, considered: &Json) -> (String, String) {
+    match taking(considered) {
+        Some(now) => (
+            format!("it came without a record, and no route took it when it came; {now}"),
+            "what was skipped stays so; what comes without a record from now on goes as the routes say now".to_owned(),
+        ),
+        None => (format!("it came without a record: {}", untaken(source, considered)), String::new()),
+    }
+}
+
+/// Which routes would take it now; none where none would.
+fn taking(considered: &Json) -> Option<String> {
+    let taking: Vec<&str> = routes(considered, true).filter_map(|route| route.get("name")?.as_str()).collect();
+    (!taking.is_empty()).then(|| format!("now it would go along {}", taking.join(", ")))
 }
 
 fn untaken(source: &str, considered: &Json) -> String {
@@ -126,6 +141,11 @@ mod tests {
         assert_eq!(unrouted("crm", &now).0, "no route took it when it came; now it would go along b");
         assert_eq!(unrouted("crm", &json!({"routes": []})).0, "no route takes it: source crm has none");
         assert_eq!(passed(&json!({"routes": [route("b", true)]})), None);
+        let (told, advice) = skipped("crm", &json!({"routes": [route("b", true)]}));
+        assert!(told.ends_with("no route took it when it came; now it would go along b"), "{told}");
+        assert!(advice.starts_with("what was skipped stays so"), "{advice}");
+        let (told, advice) = skipped("crm", &none);
+        assert!(told.starts_with("it came without a record: no route takes it: route a to erp") && advice.is_empty());
         let unknown = passed(&json!({"unconsidered": "its record was taken out"})).unwrap();
         assert!(unknown.ends_with("cannot be said: its record was taken out"), "{unknown}");
     }

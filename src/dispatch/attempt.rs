@@ -425,6 +425,9 @@ impl Attempts {
                     if let Some(verdict) = settle::exhausted(&facts(), &route.policy) {
                         return Err(Some(no_call(verdict, "")));
                     }
+                    if !self.begins_call(claimed).await {
+                        return Err(None);
+                    }
                 }
                 LookedUp::Unknown { judgement, after } => {
                     let verdict = still_unknown(&judgement, &facts(), &route.policy);
@@ -438,6 +441,17 @@ impl Attempts {
         let mut answered = self.send(destination, &way.maker().mapping, call, mask).await;
         answered.record.call_hash = Some(hash);
         Ok(answered)
+    }
+
+    /// Whether the call that a look-up came before may begin: the store knows of it from here on.
+    async fn begins_call(&self, claimed: &Claimed) -> bool {
+        let Claimed { delivery, lease, .. } = claimed;
+        let begun = self.store.begin_call(*delivery, *lease).await;
+        if let Err(error) = &begun {
+            tracing::warn!(%delivery, %error, "that its call begins could not be stored: it is not sent");
+            self.release(claimed).await;
+        }
+        begun.is_ok()
     }
 
     /// A delivery that was to go out again after an unknown outcome, and whose destination has a person decide by now.

@@ -285,9 +285,7 @@ impl Runner {
     fn bounds(&self, course: &Course) -> Bounds {
         let gate = self.gate();
         if !self.attempts.shared {
-            let rate = gate.pace();
-            let looked_up = if rate.is_some() { course.looked_up.clone() } else { Vec::new() };
-            return Bounds { rate, looked_up, ..Bounds::default() };
+            return Bounds { rate: gate.pace(), looked_up: course.looked_up.clone(), ..Bounds::default() };
         }
         Bounds {
             lease: course.lease(),

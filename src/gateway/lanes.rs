@@ -9,6 +9,7 @@ use crate::store::{By, Change, LIST_MAX, LaneFilter, Store, StoreError, Unsettle
 pub(super) fn reordered(before: (&Facts, &Plan), after: (&Facts, &Plan), unsettled: &[Unsettled]) -> Vec<String> {
     let mut told = abandoned(before.0, after.0, unsettled);
     told.extend(unled(before.1, after.1, unsettled));
+    told.extend(led_still(before.1, after.1, unsettled));
     told
 }
 
@@ -30,6 +31,27 @@ fn unled(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
                 "route {name} comes after {lead} from now on: up to {count} of its deliveries that are not settled were made before, \
                  and wait for no answer of that; each becomes a dead letter when its turn comes, and waits for it once it is \
                  replayed"
+            )
+        })
+    };
+    routes.into_iter().filter_map(told).collect()
+}
+
+/// Which routes come after no other from now on, or after another one, while deliveries of theirs stand that were made to
+/// wait for the one of before. They were made as pairs, and stay so.
+fn led_still(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
+    let mut routes: Vec<_> = before.routes.values().collect();
+    routes.sort_by(|one, other| one.name.cmp(&other.name));
+    let told = |route: &std::sync::Arc<crate::dispatch::Route>| {
+        let (name, was) = (&route.name, route.after.as_ref()?);
+        let is = after.routes.get(name)?.after.as_ref();
+        let count = standing(name, unsettled);
+        (is != Some(was) && count > 0).then(|| {
+            let now = is.map_or("after no other route".to_owned(), |lead| format!("after {lead}"));
+            format!(
+                "route {name} comes {now} from now on: up to {count} of its deliveries that are not settled were made to wait for \
+                 {was}, and still do; one whose wait comes to nothing becomes a dead letter, and goes by the route of now once \
+                 it is replayed"
             )
         })
     };

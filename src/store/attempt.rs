@@ -12,6 +12,10 @@ pub(super) const UNKNOWN: &str = "unknown";
 /// Why an attempt that nobody completed came to nothing known.
 pub(super) const STOPPED: &str = "the gateway stopped while the call was under way";
 
+/// Why an attempt is under way and yet none: what an earlier one came to is looked up. While it says so, its call was not
+/// begun.
+pub(super) const LOOKING_UP: &str = "whether it arrived is being looked up; no call was made yet";
+
 /// What becomes of a delivery whose attempt nobody completed: it is sent again, or held for a person where its destination
 /// is one of those that say so.
 pub(super) fn stopped(hold: &[String], destination: &String, now: Timestamp) -> Settlement {

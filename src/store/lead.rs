@@ -77,7 +77,8 @@ pub(super) fn refusal(after: &After, lead: Option<Lead>) -> Option<String> {
     let route = &after.route;
     match lead {
         None => Some(format!(
-            "route {route:?}, which it comes after, made no delivery of this notification, so there is no answer to take"
+            "route {route:?}, which it comes after, made no delivery of this notification, so there is no answer to take; \
+             have one made (replay this one with --to {route:?}), and once that is delivered, replay this one"
         )),
         Some(lead) if lead.is_lost() => Some(lead.lost(route)),
         Some(_) => None,

@@ -414,6 +414,10 @@ impl Store for PostgresStore {
         self.run(settle::Release { leases, now: self.engine.clock.now() })
     }
 
+    fn begin_call(&self, delivery: DeliveryId, lease: Lease) -> BoxFuture<'_, StoreResult<()>> {
+        self.run(claim::BeginCall { delivery, lease })
+    }
+
     fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
         self.run(claim::Redirect { delivery, lease, way, now: self.engine.clock.now() })
     }

@@ -364,6 +364,10 @@ impl Store for Sealed {
         self.store.release(leases)
     }
 
+    fn begin_call(&self, delivery: DeliveryId, lease: Lease) -> BoxFuture<'_, StoreResult<()>> {
+        self.store.begin_call(delivery, lease)
+    }
+
     fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
         self.store.redirect(delivery, lease, way)
     }

@@ -325,6 +325,10 @@ impl Store for SqliteStore {
         self.write(size, move |books| claim::release(books, &leases, now))
     }
 
+    fn begin_call(&self, delivery: DeliveryId, lease: Lease) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| claim::begin_call(books, delivery, lease))
+    }
+
     fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
         let now = self.clock.now();
         self.write(Size::SMALL, move |books| claim::redirect(books, delivery, lease, &way, now))

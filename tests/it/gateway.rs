@@ -345,6 +345,56 @@ async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
     assert_eq!(gateway.admin("/api/v1/systems").await["sink"]["why"], json!(null));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_that_a_kill_cuts_counts_towards_no_limit() {
+    let is_known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let of_sink = std::sync::Arc::clone(&is_known);
+    let sink = Sink::start(Box::new(move |number, request: &Arrived| {
+        if request.method != "GET" {
+            return if number == 0 { None } else { Some((200, "{}".to_owned())) };
+        }
+        if of_sink.load(std::sync::atomic::Ordering::SeqCst) {
+            return Some((404, "{}".to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        None
+    }))
+    .await;
+    let probe = format!(
+        r#"unknown = "probe"
+           [[destination]]
+           name = "find"
+           system = "sink"
+           kind = "rest"
+           method = "GET"
+           url = "{}/orders/{{{{ record.Id }}}}""#,
+        sink.url("")
+    );
+    let route = "[route.probe]\ndestination = \"find\"\nfound_when = \"response.status == 200\"\nabsent_when = \"response.status == 404\"\n";
+    let limited =
+        configuration_with(&sink.url(""), "", "", &probe).replacen("retry = {", "retry = { max_attempts = 2,", 1);
+    assert!(limited.contains("max_attempts"));
+    let mut gateway = Process::prepare(&(limited + route));
+    gateway.start(&[]).await;
+    let notice = Notice { id: "04l1", record: "006A00000001AAA", fields: "" };
+    assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
+    let asked = |sink: &Sink| sink.arrived().iter().filter(|request| request.method == "GET").count();
+    for round in 1..=3 {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while asked(&sink) < round {
+            assert!(std::time::Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        gateway.kill();
+        if round == 3 {
+            is_known.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+        gateway.start(&[]).await;
+    }
+    let ledger = gateway.until(PATIENCE, |ledger| ledger["deliveries"]["delivered"] == 1).await;
+    assert_eq!(ledger["attempts"], json!({"total": 2, "unknown": 1}));
+}
+
 /// The target takes the first order and never answers; of the second it takes nothing, and never answers either.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_got_no_answer_is_looked_up_and_sent_again_only_where_it_did_not_arrive() {

@@ -1853,6 +1853,40 @@ async fn what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_h
 }
 
 #[tokio::test]
+async fn a_look_up_that_a_stop_cuts_is_no_attempt_until_the_call_behind_it_begins() {
+    let mut world = World::new();
+    world.post([note("1").to("a", "1"), note("2").to("a", "1")]).await;
+    let first = world.claim_one().await;
+    world.settle(&first, "unknown", Settlement::Waiting { due_at: world.now() }).await;
+    let looking = |world: &World| {
+        let bounds = Bounds { looked_up: vec!["a".to_owned()], ..Bounds::default() };
+        Claim { bounds, ..claim_of_everything(world) }
+    };
+    let reason = world.all().await[0].reason.clone();
+    for _ in 0..3 {
+        let cut = world.store().claim(looking(&world)).await.unwrap().claimed.remove(0);
+        assert_eq!(cut.attempt, 2);
+        let (_, attempts) = world.store().delivery(cut.delivery).await.unwrap();
+        assert!(attempts[1].reason.as_deref().unwrap().contains("no call was made yet"));
+        assert_eq!(attempts[1].outcome, None);
+        world.reopen().await;
+        assert_eq!(world.states().await, ["waiting", "blocked"]);
+        let counts = world.store().ledger().await.unwrap().attempts;
+        assert_eq!((counts.total, counts.unknown), (1, 1));
+        assert_eq!(world.all().await[0].reason, reason);
+        assert!(matches!(world.store().begin_call(cut.delivery, cut.lease).await, Err(StoreError::LeaseLost)));
+        world.assert_sound().await;
+    }
+    let begun = world.store().claim(looking(&world)).await.unwrap().claimed.remove(0);
+    assert_eq!((begun.attempt, begun.same_bytes_as), (2, Some(ConfigVersion(1))));
+    world.store().begin_call(begun.delivery, begun.lease).await.unwrap();
+    world.reopen().await;
+    let counts = world.store().ledger().await.unwrap().attempts;
+    assert_eq!((counts.total, counts.unknown), (2, 2), "whether the call was taken, nobody knows");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
 async fn what_may_have_been_taken_stays_so_through_attempts_that_come_to_nothing() {
     let world = World::new();
     world.post([note("1").to("a", "1")]).await;

@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::stale::Mark;
 use crate::store::accounts;
+use crate::store::attempt::LOOKING_UP;
 use crate::store::names::Kind;
 use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
@@ -120,8 +121,10 @@ async fn take(work: &mut Work, system: i64, claim: &Claim, limit: usize) -> Resu
              FROM taken WHERE d.id = taken.id
              RETURNING d.*, taken.due_at AS was_due_at),
          begun AS (
-             INSERT INTO attempt (lease, delivery, number, config_version, started_at)
-             SELECT l.lease, l.id, l.attempts, coalesce(l.same_bytes_as, l.as_it_was, $9), $4 FROM leased l)
+             INSERT INTO attempt (lease, delivery, number, config_version, started_at, reason)
+             SELECT l.lease, l.id, l.attempts, coalesce(l.same_bytes_as, l.as_it_was, $9), $4,
+                 CASE WHEN l.same_bytes_as IS NOT NULL AND r.text = ANY($10) THEN $11 END
+             FROM leased l JOIN way w ON w.id = l.way JOIN name r ON r.id = w.route)
          SELECT l.id, l.notification, w.destination, w.route, n.organization, l.lease, l.attempts, l.excused, r.text,
              t.text, l.lane, l.first_attempt_active_ms, l.repeat_key, l.repeat_count, l.same_bytes_as, l.even_if_newer,
              e.id, n.notification_id, n.revision, s.text, e.organization_id, e.action_id, e.enterprise_url,
@@ -143,6 +146,8 @@ async fn take(work: &mut Work, system: i64, claim: &Claim, limit: usize) -> Resu
         INT8 work.engine.holder,
         INT8 claim.active_ms,
         INT8 claim.config_version.0,
+        TEXT_ARRAY claim.bounds.looked_up,
+        TEXT LOOKING_UP,
     ];
     let rows = work.session.query(&sql, arguments).await?;
     rows.iter().map(|row| found(row, claim)).collect()
@@ -295,6 +300,26 @@ async fn with_stale_marks(work: &mut Work, taken: Vec<Taken>) -> Result<Vec<Clai
         Claimed { stale_mark, ..taken.claimed }
     };
     Ok(taken.into_iter().map(with_mark).collect())
+}
+
+/// The look-up before a call is over, and the call begins.
+pub(super) struct BeginCall {
+    pub(super) delivery: DeliveryId,
+    pub(super) lease: Lease,
+}
+
+impl Job for BeginCall {
+    type Done = ();
+
+    fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move {
+            let sql = "WITH leased AS MATERIALIZED (
+                           SELECT lease FROM delivery WHERE id = $1 AND lease = $2 AND state = 'in_flight' FOR UPDATE)
+                       UPDATE attempt a SET reason = NULL FROM leased l WHERE a.lease = l.lease RETURNING a.lease";
+            let begun = work.session.query(sql, args![INT8 self.delivery.0, INT8 self.lease.0]).await?;
+            if begun.is_empty() { Err(Failure::Rule(StoreError::LeaseLost)) } else { Ok(()) }
+        })
+    }
 }
 
 /// Books a leased delivery on another way of its system.

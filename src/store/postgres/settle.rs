@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, Lease, State};
 use crate::stale::Mark;
 use crate::store::accounts::Account;
-use crate::store::attempt::{self, STOPPED, UNKNOWN};
+use crate::store::attempt::{self, LOOKING_UP, STOPPED, UNKNOWN};
 use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError, StoreResult};
 
@@ -172,6 +172,13 @@ fn column<'a, T>(settles: &[&'a Settle], value: impl Fn(&'a Settle) -> T) -> Vec
     settles.iter().map(|settle| value(settle)).collect()
 }
 
+/// A leased delivery waits as before. Its attempt's row is removed apart.
+fn give_back(work: &mut Work, scene: &mut Scene, id: i64, now: Timestamp) -> Result<(), Failure> {
+    let reason = scene.place(id)?.reason.clone();
+    scene.take_turn(work, id, now, reason.as_deref(), now)?;
+    uncount(work, scene, id)
+}
+
 async fn write_attempts(work: &mut Work, settles: &[&Settle]) -> Result<(), Failure> {
     let (called, not_called): (Vec<&Settle>, Vec<&Settle>) =
         settles.iter().copied().partition(|settle| settle.outcome != NOT_CALLED);
@@ -311,9 +318,7 @@ impl Job for Release {
                 if place.state != State::InFlight || place.lease != Some(lease.0) {
                     continue;
                 }
-                let reason = place.reason.clone();
-                scene.take_turn(work, delivery.0, self.now, reason.as_deref(), self.now)?;
-                uncount(work, &mut scene, delivery.0)?;
+                give_back(work, &mut scene, delivery.0, self.now)?;
                 released.push(lease.0);
             }
             if released.is_empty() {
@@ -329,7 +334,7 @@ impl Job for Release {
 
 /// Completes attempts whose lease ran out as `unknown`: the gateway that had them died, or cannot reach the database.
 /// Whether its call was taken, nobody knows. The delivery is sent again, or held for a person where its destination says
-/// so. How many there were, at most a batch of them.
+/// so. One that was only being looked up is left as it was. How many there were, at most a batch of them.
 pub(super) struct Rescue {
     pub(super) now: Timestamp,
     /// Only those that ran out by this moment too, of a clock that does not jump with the database's.
@@ -353,13 +358,19 @@ impl Job for Rescue {
                 return Ok(0);
             }
             let mut scene = after::load(work, &deliveries).await?;
+            let looked_up = self.remove_looked_up(work, &deliveries).await?;
+            work.accounts.at(self.now);
+            for id in &looked_up {
+                give_back(work, &mut scene, *id, self.now)?;
+            }
             let left = self.complete_unknown(work, &deliveries).await?;
             for (id, version) in &left {
                 self.rescue(work, &mut scene, *id, *version)?;
             }
-            work.idle = left.is_empty();
+            let count = left.len() + looked_up.len();
+            work.idle = count == 0;
             scene.write(work).await?;
-            Ok(u64::try_from(left.len()).unwrap_or(u64::MAX))
+            Ok(u64::try_from(count).unwrap_or(u64::MAX))
         })
     }
 }
@@ -369,6 +380,18 @@ impl Rescue {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of any year that there will be are told apart")]
     fn until(&self) -> f64 {
         self.until.map_or(f64::INFINITY, |until| until.0 as f64 / 1_000.0)
+    }
+
+    /// Removes the attempts, as those below are, whose call was never begun, for what came before was being looked up; the
+    /// deliveries.
+    async fn remove_looked_up(&self, work: &mut Work, deliveries: &[i64]) -> Result<BTreeSet<i64>, Failure> {
+        let sql = "DELETE FROM attempt a USING delivery d
+                   WHERE d.id = ANY($1) AND d.state = 'in_flight' AND d.lease_until < clock_timestamp()
+                   AND d.lease_until < to_timestamp($2)
+                   AND a.lease = d.lease AND a.outcome IS NULL AND a.reason = $3 RETURNING d.id";
+        let arguments = args![INT8_ARRAY deliveries, FLOAT8 self.until(), TEXT LOOKING_UP];
+        let rows = work.session.query(sql, arguments).await?;
+        Ok(read(&rows, Cells::number)?.into_iter().collect())
     }
 
     /// Completes the attempts of what is in flight still under a lease that ran out; the deliveries, each with the

@@ -14,6 +14,7 @@ use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::mutation::{self, Mutation};
 use crate::stale::Mark;
 use crate::store::accounts::{self, Account};
+use crate::store::attempt::LOOKING_UP;
 use crate::store::names::{Kind, Way};
 use crate::store::turn::Turn;
 use crate::store::{self, Claim, Claimed, Claims, StoreError, StoredNotification};
@@ -171,11 +172,7 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
     let sql = "UPDATE delivery SET state = 'in_flight', due_at = NULL, lease = ?2, attempts = ?3,
                first_attempt_active_ms = ?4, changed_at = ?5 WHERE id = ?1";
     books.run(sql, (due.id, lease, attempt, first_attempt_active_ms, claim.now.0))?;
-    let config_version = columns.same_bytes_as.or(columns.as_it_was).unwrap_or(claim.config_version.0);
-    let sql = "INSERT INTO attempt (lease, delivery, number, config_version, started_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-    if !mutation::active(Mutation::AttemptNotWritten) {
-        books.run(sql, (lease, due.id, attempt, config_version, claim.now.0))?;
-    }
+    begin_attempt(books, claim, due, &columns, (lease, attempt))?;
     books.accounts.post(accounts::begun(due.way.destination));
     Ok(Some(Claimed {
         delivery: DeliveryId(due.id),
@@ -199,6 +196,24 @@ fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>,
         as_it_was: columns.as_it_was.map(ConfigVersion),
         unreadable: None,
     }))
+}
+
+/// Writes that an attempt is under way: a look-up first, where what an earlier one came to is to be looked up.
+fn begin_attempt(
+    books: &Books,
+    claim: &Claim,
+    due: &Due,
+    columns: &Columns,
+    (lease, attempt): (i64, u32),
+) -> Result<(), Failure> {
+    if mutation::active(Mutation::AttemptNotWritten) {
+        return Ok(());
+    }
+    let config_version = columns.same_bytes_as.or(columns.as_it_was).unwrap_or(claim.config_version.0);
+    let looks_up = columns.same_bytes_as.is_some() && claim.bounds.looks_up(&due.way.route_name);
+    let sql = "INSERT INTO attempt (lease, delivery, number, config_version, started_at, reason)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    books.run(sql, (lease, due.id, attempt, config_version, claim.now.0, looks_up.then_some(LOOKING_UP))).map(|_| ())
 }
 
 /// A row that was removed by hand or by damage must not stop its whole system, nor is a record sent that is not there.
@@ -269,15 +284,32 @@ fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> 
 pub(super) fn release(books: &mut Books, leases: &[(DeliveryId, Lease)], now: Timestamp) -> Result<(), Failure> {
     books.accounts.at(now);
     for (delivery, lease) in leases {
-        let Some(place) = lane::place(books, delivery.0)? else { continue };
-        if place.state != State::InFlight || place.lease != Some(lease.0) {
-            continue;
+        if let Some(place) = leased(books, *delivery, *lease)? {
+            give_back(books, &place, *lease, now)?;
         }
-        let reason = place.reason.clone();
-        lane::take_turn(books, &place, now, reason.as_deref(), now, None)?;
-        uncount(books, &place, *lease)?;
     }
     Ok(())
+}
+
+/// Gives one lease back: the delivery waits as before.
+pub(super) fn give_back(books: &mut Books, place: &lane::Place, lease: Lease, now: Timestamp) -> Result<(), Failure> {
+    let reason = place.reason.clone();
+    lane::take_turn(books, place, now, reason.as_deref(), now, None)?;
+    uncount(books, place, lease)
+}
+
+/// The place of a delivery that is in flight under this lease.
+fn leased(books: &mut Books, delivery: DeliveryId, lease: Lease) -> Result<Option<lane::Place>, Failure> {
+    let is_leased = |place: &lane::Place| place.state == State::InFlight && place.lease == Some(lease.0);
+    Ok(lane::place(books, delivery.0)?.filter(is_leased))
+}
+
+/// The look-up before a call is over, and the call begins.
+pub(super) fn begin_call(books: &mut Books, delivery: DeliveryId, lease: Lease) -> Result<(), Failure> {
+    if leased(books, delivery, lease)?.is_none() {
+        return Err(Failure::Rule(StoreError::LeaseLost));
+    }
+    books.run("UPDATE attempt SET reason = NULL WHERE lease = ?1", [lease.0]).map(|_| ())
 }
 
 /// Books a leased delivery on another way of its system.
@@ -289,8 +321,7 @@ pub(super) fn redirect(
     now: Timestamp,
 ) -> Result<(), Failure> {
     books.accounts.at(now);
-    let leased = |place: &lane::Place| place.state == State::InFlight && place.lease == Some(lease.0);
-    let Some(place) = lane::place(books, delivery.0)?.filter(leased) else {
+    let Some(place) = leased(books, delivery, lease)? else {
         return Err(Failure::Rule(StoreError::LeaseLost));
     };
     let to = books.names.way_to(books.connection, [&way.route, &way.destination, &way.system])?;

@@ -6,11 +6,11 @@ use super::claim;
 use super::kept;
 use super::lane::{self, Place, Remembered};
 use crate::clock::Timestamp;
-use crate::delivery::State;
+use crate::delivery::{Lease, State};
 use crate::mutation::{self, Mutation};
 use crate::stale::Mark;
 use crate::store::accounts::Account;
-use crate::store::attempt::{self, STOPPED, UNKNOWN};
+use crate::store::attempt::{self, LOOKING_UP, STOPPED, UNKNOWN};
 use crate::store::names::Kind;
 use crate::store::turn::{self, Next};
 use crate::store::{NOT_CALLED, Settle, Settlement, StoreError};
@@ -118,7 +118,8 @@ fn keep_stale_mark(books: &Books, place: &Place, mark: &Mark) -> Result<(), Fail
 }
 
 /// Completes every attempt that an earlier process left: whether its call was taken, nobody knows. The delivery is sent
-/// again, or held for a person where its destination says so. How many there were.
+/// again, or held for a person where its destination says so. One that was only being looked up is left as it was. How many
+/// there were.
 pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Result<u64, Failure> {
     books.accounts.at(now);
     let sql = "SELECT id FROM delivery INDEXED BY delivery_in_flight WHERE state = 'in_flight' ORDER BY id";
@@ -128,6 +129,11 @@ pub(super) fn rescue(books: &mut Books, hold: &[String], now: Timestamp) -> Resu
     }
     for delivery in &left {
         let place = lane::place_of(books, *delivery)?;
+        let sql = "SELECT lease FROM attempt WHERE lease = ?1 AND reason = ?2";
+        if let Some(lease) = books.find(sql, (place.lease, LOOKING_UP), |row| row.get(0))? {
+            claim::give_back(books, &place, Lease(lease), now)?;
+            continue;
+        }
         let sql = "UPDATE attempt SET ended_at = ?2, outcome = 'unknown', reason = ?3 WHERE lease = ?1";
         books.run(sql, (place.lease, now.0, STOPPED))?;
         let sql = "UPDATE delivery SET status = NULL, repeat_count = 0, repeat_key = NULL,

@@ -309,3 +309,23 @@ async fn what_was_made_before_its_route_came_after_another_is_not_sent_without_t
     assert_eq!(status, 202, "{answer:#}");
     gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_to_wait_for_another_still_does_once_its_route_waits_for_none_and_the_reload_says_so() {
+    let sink = ok_sink().await;
+    let after = way("b", &sink.url("/b"), "").replacen("[[route]]", "[[route]]\nafter = \"a\"", 1);
+    let with = |b: &str| configuration("watch = false", &(way("a", &sink.url("/a"), "paused = true") + b));
+    let mut gateway = Process::prepare(&with(&after));
+    gateway.start(&[]).await;
+    post(&gateway, 1..=2).await;
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["blocked"] == 2).await;
+    let answer = taken(&gateway, &with(&way("b", &sink.url("/b"), ""))).await;
+    let warned = "route b comes after no other route from now on: up to 2 of its deliveries that are not settled were made to \
+                  wait for a, and still do";
+    assert!(answer["warnings"].to_string().contains(warned), "{answer:#}");
+    post(&gateway, 3..=3).await;
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 1).await;
+    let (status, _) = gateway.change("/api/v1/systems/a/resume", &json!({})).await;
+    assert_eq!(status, 200);
+    gateway.until(PATIENCE, |ledger| ledger["destinations"]["b"]["delivered"] == 3).await;
+}

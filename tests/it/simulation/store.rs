@@ -269,6 +269,10 @@ impl Store for FaultyStore {
         Box::pin(self.write(Command::Release, || wait(self.real.release(leases)), seen))
     }
 
+    fn begin_call(&self, delivery: DeliveryId, lease: Lease) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.write(Command::Claim, move || wait(self.real.begin_call(delivery, lease)), |()| {}))
+    }
+
     fn redirect(&self, delivery: DeliveryId, lease: Lease, way: Way) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(self.write(Command::Claim, move || wait(self.real.redirect(delivery, lease, way)), |()| {}))
     }

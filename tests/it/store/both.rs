@@ -183,6 +183,7 @@ contract! {
         lists_are_filtered_cut_and_continued,
         the_backlog_knows_since_when_the_oldest_waits,
         what_was_in_flight_when_the_process_died_is_unknown_and_sent_again_or_held,
+        a_look_up_that_a_stop_cuts_is_no_attempt_until_the_call_behind_it_begins,
         what_may_have_been_taken_stays_so_through_attempts_that_come_to_nothing,
         a_closed_store_says_so_and_keeps_what_was_queued;
     lists:
