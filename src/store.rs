@@ -497,6 +497,8 @@ pub enum Change {
 pub struct Replay {
     /// Which.
     pub delivery: DeliveryId,
+    /// How it must still stand, if that is said: what was dead is sent once, however many want it sent at once.
+    pub still: Option<State>,
     /// What the route that it is to go along makes of it now; none where its own route is gone, or can make nothing of it.
     pub planned: Option<Planned>,
     /// Whether a dead one stays dead, to be sent again itself: what is made now is what it comes after. Its lane goes on.
@@ -1240,11 +1242,13 @@ pub trait Store: Send + Sync {
     /// Makes leases hold this long from now; the deliveries whose lease is no longer ours. Of no use, and done at once,
     /// where leases do not run out.
     fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
-    /// A person's change of one delivery, and its entry in the audit log.
+    /// A person's change of one delivery, and its entry in the audit log. A conflict where it does not stand any more as it
+    /// must (`still`), if that is said.
     fn change(
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;

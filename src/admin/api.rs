@@ -646,7 +646,7 @@ pub(super) async fn change(
     }
     let by = By::new(person.0, because.into_inner().reason);
     let is_release = change == Change::Release;
-    let changed = admin.store.change(id, change, by, admin.clock.now()).await;
+    let changed = admin.store.change(id, change, None, by, admin.clock.now()).await;
     if let Ok(view) = &changed {
         tracing::info!(delivery = id.0, verb, "a person changed a delivery");
         admin.dispatch.wake(&view.system);

@@ -533,7 +533,7 @@ async fn change(
         let changed = match &order.change {
             Change::Replay { .. } => replay::replay(admin, id, &order.wish, order.by()).await,
             change @ (Change::Hold | Change::Release | Change::Discard | Change::LetGo) => {
-                admin.store.change(id, change.clone(), order.by(), now).await
+                admin.store.change(id, change.clone(), order.wish.state, order.by(), now).await
             }
         };
         match changed {

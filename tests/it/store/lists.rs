@@ -220,6 +220,7 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
         search: BTreeMap::from([("Number".to_owned(), "ACME-9".to_owned())]),
     };
     let replay = Replay {
+        still: None,
         delivery: DeliveryId(4),
         planned: Some(planned("a", Some("3"))),
         stays_dead: false,
