@@ -949,6 +949,9 @@ pub struct NotificationFilter {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
+    /// Of these alone.
+    #[serde(skip)]
+    pub ids: Option<Vec<DeliveryId>>,
     /// In this state.
     #[serde(default, deserialize_with = "lists::state")]
     pub state: Option<State>,

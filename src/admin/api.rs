@@ -764,6 +764,9 @@ pub(super) struct Forecast {
     /// The first of those.
     #[serde(skip)]
     missing_ids: Vec<DeliveryId>,
+    /// All of both, in their order.
+    #[serde(skip)]
+    ids: Vec<DeliveryId>,
     /// Systems that are not called now: what is let go to them waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<Wait>,
@@ -833,11 +836,10 @@ pub(super) async fn change_many(
     let order = bulk::Order {
         verb: verb.into_inner(),
         change,
-        choice,
+        ids: forecast.ids,
         wish,
         who: person.0,
         pace,
-        total: forecast.count + forecast.missing,
         waits: forecast.waits,
         warning: tried.warning(),
     };
@@ -918,14 +920,17 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     while let Some(bulk::Page { mut views, missing, last }) = choice.shown(admin, after).await? {
         after = last;
         forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        forecast.ids.extend(&missing);
         let room = bulk::SAMPLE.saturating_sub(forecast.missing_ids.len());
         forecast.missing_ids.extend(missing.into_iter().take(room));
         views.retain(|view| change.applies_to(view.state));
         forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
+        forecast.ids.extend(views.iter().map(|view| view.delivery_id));
         systems.extend(views.iter().map(|view| view.system.clone()));
         let room = bulk::SAMPLE.saturating_sub(forecast.sample.len());
         forecast.sample.extend(views.into_iter().take(room));
     }
+    forecast.ids.sort_unstable();
     if matches!(change, Change::Replay { even_if_newer: false }) {
         for view in &forecast.sample {
             if admin.store.outdated_by(view.delivery_id).await?.is_some() {

@@ -870,6 +870,61 @@ async fn what_is_routed_again_even_if_newer_passes_by_the_mark_and_lowers_it_not
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["superseded"] == 1).await;
 }
 
+/// A job, once it has ended.
+async fn ended(gateway: &Process, job: &serde_json::Value) -> serde_json::Value {
+    let address = format!("/api/v1/jobs/{}", job["id"]);
+    gateway.admin_until(&address, PATIENCE, |job| !job["ended_at"].is_null()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_changes_what_fits_when_it_is_ordered_and_nothing_that_comes_to_fit_by_it() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..6 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    for (verb, state, count, left) in [
+        ("discard", "waiting", 1, json!({"discarded": 1, "held": 0, "waiting": 1, "blocked": 4})),
+        ("hold", "waiting", 1, json!({"discarded": 1, "held": 1, "waiting": 0, "blocked": 4})),
+        ("release", "held", 1, json!({"discarded": 1, "held": 0, "waiting": 1, "blocked": 4})),
+        ("discard", "blocked", 4, json!({"discarded": 5, "held": 0, "waiting": 1, "blocked": 0})),
+    ] {
+        let address = format!("/api/v1/deliveries/{verb}");
+        let choose = json!({"state": state, "destination": "sink"});
+        let dry = json!({"choose": choose, "dry_run": true});
+        assert_eq!(gateway.change(&address, &dry).await.1["count"], count, "{verb} {state}");
+        let (status, job) = gateway.change(&address, &json!({"choose": choose, "reason": "a test"})).await;
+        assert_eq!(status, 202, "{job}");
+        let ended = ended(&gateway, &job).await;
+        let told = [&ended["total"], &ended["changed"], &ended["refused"]];
+        assert_eq!(told, [&json!(count), &json!(count), &json!(0)], "{verb} {state}: {ended}");
+        let deliveries = gateway.ledger().await["deliveries"].clone();
+        for (state, count) in left.as_object().unwrap() {
+            assert_eq!(&deliveries[state], count, "after {verb}: {deliveries}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_passes_by_what_is_not_any_more_as_it_was_chosen_and_says_so() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..4 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    let order = json!({"choose": {"state": "blocked"}, "reason": "look first", "rate": 1});
+    let (status, job) = gateway.change("/api/v1/deliveries/discard", &order).await;
+    assert_eq!(status, 202, "{job}");
+    // The last goes first, so that none of those before it is let go; each takes a second.
+    assert_eq!(gateway.change("/api/v1/deliveries/2/hold", &json!({"reason": "wait"})).await.0, 200);
+    let ended = ended(&gateway, &job).await;
+    assert_eq!([&ended["total"], &ended["changed"], &ended["refused"]], [3, 2, 1].map(|n| json!(n)).each_ref());
+    let refused = json!([{"delivery_id": 2, "reason": "delivery 2 is held by now, not blocked any more"}]);
+    assert_eq!(ended["refusals"], refused);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_paused_resumed_and_cancelled() {
     let sink = ok_sink().await;

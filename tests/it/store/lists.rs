@@ -46,7 +46,11 @@ pub(super) async fn deliveries_are_found_by_all_that_a_filter_says() {
     let begun = world.now().0 - 2 * HOUR_MS;
     let at = |hours: i64| Some(Timestamp(begun + hours * HOUR_MS));
     let none = DeliveryFilter::default;
+    let these = |ids: &[i64]| Some(ids.iter().copied().map(DeliveryId).collect());
     for (filter, expected) in [
+        (DeliveryFilter { ids: these(&[5, 2, 99]), ..none() }, vec![5, 2]),
+        (DeliveryFilter { ids: these(&[5, 2]), state: Some(State::Dead), ..none() }, vec![2]),
+        (DeliveryFilter { ids: these(&[]), ..none() }, vec![]),
         (DeliveryFilter { source: some("returns"), ..none() }, vec![5, 4]),
         (DeliveryFilter { source: some("nobody"), ..none() }, vec![]),
         (DeliveryFilter { organization: some("00D24000000abcd"), ..none() }, vec![3, 2, 1]),
