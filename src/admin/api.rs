@@ -843,7 +843,7 @@ pub(super) async fn change_many(
         waits: forecast.waits,
         warning: tried.warning(),
     };
-    match Jobs::begin(&admin, order) {
+    match Jobs::begin(&admin, order).await {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
     }

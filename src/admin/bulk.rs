@@ -387,8 +387,16 @@ impl Jobs {
         Some(progress.clone())
     }
 
-    /// Begins a job.
-    pub(super) fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> Result<Progress, StoreError> {
+    /// Begins a job, once the audit log has it.
+    pub(super) async fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> StoreResult<Progress> {
+        let (job, wished) = Self::enter(admin, &order)?;
+        let progress = job.progress().clone();
+        super::to_its_end(set_off(admin.clone(), order, job, wished)).await?;
+        Ok(progress)
+    }
+
+    /// Takes a job in, if there is room for one.
+    fn enter(admin: &Admin, order: &Order) -> StoreResult<(Arc<Job>, watch::Receiver<Wish>)> {
         let mut jobs = admin.jobs.jobs();
         if admin.closing.load(Ordering::SeqCst) {
             return Err(StoreError::Conflict("the gateway is stopping; order it again afterwards".to_owned()));
@@ -421,12 +429,9 @@ impl Jobs {
             waits: order.waits.clone(),
         };
         let (wish, wished) = watch::channel(Wish::Run);
-        let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish });
+        let job = Arc::new(Job { progress: Mutex::new(progress), wish });
         jobs.insert(id, Arc::clone(&job));
-        drop(jobs);
-        let admin = admin.clone();
-        tokio::spawn(async move { run(&admin, &order, &job, wished).await });
-        Ok(progress)
+        Ok((job, wished))
     }
 
     /// Ends all that are under way, before the store that they work on is closed: each writes down that it failed, and why.
@@ -480,10 +485,24 @@ impl Heard {
     }
 }
 
+/// Lets a job run, once the audit log has it; else there is none.
+async fn set_off(
+    admin: actix_web::web::Data<Admin>,
+    order: Order,
+    job: Arc<Job>,
+    wished: watch::Receiver<Wish>,
+) -> StoreResult<()> {
+    let (id, verb) = (job.progress().id, format!("begin {}", order.verb));
+    let begun = admin.begun(order.by(), &verb, ("job", &id.to_string()), order.total(), "begun").await;
+    match begun {
+        Ok(()) => drop(tokio::spawn(async move { run(&admin, &order, &job, wished).await })),
+        Err(_) => drop(admin.jobs.jobs().remove(&id)),
+    }
+    begun
+}
+
 async fn run(admin: &Admin, order: &Order, job: &Job, wished: watch::Receiver<Wish>) {
     let id = job.progress().id.to_string();
-    let begun = format!("begin {}", order.verb);
-    admin.audit(order.by(), &begun, ("job", &id), order.total(), "begun").await;
     let mut heard = Heard(wished);
     let (state, error) = match walk(admin, order, job, &mut heard).await {
         Ok(Ended::Done) => ("done", None),
