@@ -870,6 +870,47 @@ async fn what_is_routed_again_even_if_newer_passes_by_the_mark_and_lowers_it_not
     gateway.until(PATIENCE, |ledger| ledger["deliveries"]["superseded"] == 1).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_why_the_first_of_a_lane_waits_in_the_words_of_the_delivery_itself() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..3 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    for (verb, words) in [
+        ("hold", "delivery 1, the first of its lane; of that one: it is held until a person releases it: look first"),
+        ("release", "delivery 1, the first of its lane; of that one: system sink is paused since "),
+    ] {
+        let because = json!({"reason": "look first"});
+        assert_eq!(gateway.change(&format!("/api/v1/deliveries/1/{verb}"), &because).await.0, 200);
+        let why = gateway.admin("/api/v1/deliveries/3").await["delivery"]["why"].clone();
+        let text = why["text"].as_str().unwrap();
+        assert!(text.starts_with(&format!("it waits behind {words}")), "{text}");
+        // Also where the first is not in the list itself.
+        let lane = lane_of_the_third(&gateway).await;
+        for list in ["deliveries", "deliveries?limit=1", "deliveries?state=blocked", &lane] {
+            let rows = gateway.admin(&format!("/api/v1/{list}")).await;
+            let found = rows.as_array().unwrap().iter().find(|row| row["delivery_id"] == 3);
+            assert_eq!(found.unwrap()["why"], why, "{list}: {rows}");
+        }
+        let found = gateway.admin("/api/v1/find?q=04l2").await;
+        assert_eq!(found["found"][0]["deliveries"][0]["why"], why, "{found}");
+        let listed = gateway.command(&["deliveries", "list", "--state", "blocked", "--json"]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(listed[0]["why"], why);
+        let page = gateway.admin("/deliveries?state=blocked").await;
+        let shown = text.split(" since ").next().unwrap();
+        assert!(page.as_str().unwrap().contains(shown), "{page}");
+    }
+}
+
+/// Where what is in the lane of delivery 3 is listed.
+async fn lane_of_the_third(gateway: &Process) -> String {
+    let found = gateway.admin("/api/v1/deliveries/3").await;
+    format!("lanes/sink/{}", found["delivery"]["lane"].as_str().unwrap())
+}
+
 /// A job, once it has ended.
 async fn ended(gateway: &Process, job: &serde_json::Value) -> serde_json::Value {
     let address = format!("/api/v1/jobs/{}", job["id"]);
