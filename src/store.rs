@@ -55,7 +55,7 @@ pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchabl
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, BackupRoom, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
-pub use self::token::{TOKENS_MAX, Token};
+pub use self::token::{TOKEN_LIFE, TOKENS_MAX, Token};
 pub use self::view::{SavedView, VIEWS_MAX};
 
 /// Why the store did not do what it was asked.

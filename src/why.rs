@@ -550,7 +550,7 @@ mod tests {
         let text = "it comes after delivery 3 and waits until that one is delivered; of that one: system erp is closed by its \
                     calendar for more than a year";
         says(&after, &waiting, "after", text);
-        let inside = DeliveryView { lane_head: Some(DeliveryId(5)), ..after };
+        let inside = DeliveryView { lane_head: Some(DeliveryId(5)), ..after.clone() };
         assert_eq!(why(&inside, &around()).unwrap().code(), "behind", "its lane comes first");
         assert_eq!((waits_for(&after), waits_for(&inside)), (Some(DeliveryId(3)), Some(DeliveryId(5))));
         assert_eq!(waits_for(&DeliveryView { state: State::Waiting, ..inside.clone() }), None);

@@ -119,6 +119,7 @@ pub(super) async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpR
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Window {
+    #[param(minimum = 1, maximum = 366)]
     days: Option<i64>,
 }
 
