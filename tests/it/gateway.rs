@@ -894,7 +894,7 @@ async fn a_list_says_why_the_first_of_a_lane_waits_in_the_words_of_the_delivery_
             let found = rows.as_array().unwrap().iter().find(|row| row["delivery_id"] == 3);
             assert_eq!(found.unwrap()["why"], why, "{list}: {rows}");
         }
-        let found = gateway.admin("/api/v1/find?q=04l2").await;
+        let found = gateway.admin("/api/v1/find?q=3").await;
         assert_eq!(found["found"][0]["deliveries"][0]["why"], why, "{found}");
         let listed = gateway.command(&["deliveries", "list", "--state", "blocked", "--json"]);
         let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
