@@ -18,7 +18,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::delivery::Planned;
 use crate::dispatch::Dispatch;
 use crate::facts::Considered;
-use crate::store::{By, Deed, Edit, Edits, Store, StoreError, StoredNotification};
+use crate::store::{By, Deed, Edit, Edits, Store, StoreError, StoreResult, StoredNotification};
 use crate::telemetry::{Alarms, Metrics, RequestId};
 
 pub mod access;
@@ -174,6 +174,41 @@ impl Admin {
         self.note(Deed { verb, object: object.0, object_id, count, ..self.deed(by, result) }).await;
     }
 
+    /// Writes into the audit log that a person has something begun, of which an entry tells later what came of it. It must not
+    /// be begun before this is durable: the gateway may be killed at any moment.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing may be begun.
+    async fn begun(
+        &self,
+        by: By,
+        verb: &str,
+        object: (&'static str, &str),
+        count: u64,
+        result: &str,
+    ) -> StoreResult<()> {
+        let nothing = |reason: String| {
+            StoreError::Unavailable(format!(
+                "{reason}; nothing was begun, for the audit log must have it first: try again"
+            ))
+        };
+        // One that came before must stand before it.
+        if !self.unwritten.is_empty() {
+            return Err(nothing("the audit log lacks entries of before still".to_owned()));
+        }
+        let (verb, object_id) = (verb.to_owned(), object.1.to_owned());
+        let deed = Deed { verb, object: object.0, object_id, count, ..self.deed(by, result) };
+        self.store.audit(deed).await.map(drop).map_err(|error| match error {
+            StoreError::Closed => StoreError::Closed,
+            StoreError::Unavailable(reason) => nothing(reason),
+            error @ (StoreError::Overloaded
+            | StoreError::Refused(_)
+            | StoreError::NotFound(_)
+            | StoreError::Conflict(_)
+            | StoreError::LeaseLost) => nothing(error.to_string()),
+        })
+    }
+
     /// An entry about something that somebody did now, once.
     fn deed(&self, by: By, result: &str) -> Deed {
         Deed { at: self.clock.now(), by, count: 1, result: result.to_owned(), ..Deed::default() }
@@ -215,6 +250,12 @@ pub fn configure(config: &mut web::ServiceConfig, admin: Arc<Admin>) {
             .app_data(web::FormConfig::default().limit(FORM_BYTES_MAX))
             .default_service(web::to(nothing)),
     );
+}
+
+/// Does what was asked for to its end, also when whoever asked goes away.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = StoreResult<T>> + Send + 'static) -> StoreResult<T> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|_| Err(StoreError::Refused("it broke off".to_owned())))
 }
 
 async fn nothing() -> HttpResponse {

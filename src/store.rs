@@ -55,7 +55,7 @@ pub use self::lists::{LIST_MAX, NOTIFICATION_KINDS, Page, is_found_by, searchabl
 pub use self::payload::{PayloadMark, Rewrite, Rewritten};
 pub use self::retention::{Backup, BackupRoom, Kept, Prunable, Prune, Pruned, Retention};
 pub use self::sample::{Acks, Figures, Flow, SAMPLE_EVERY, Sample};
-pub use self::token::{TOKENS_MAX, Token};
+pub use self::token::{TOKEN_LIFE, TOKENS_MAX, Token};
 pub use self::view::{SavedView, VIEWS_MAX};
 
 /// Why the store did not do what it was asked.
@@ -504,6 +504,8 @@ pub enum Change {
 pub struct Replay {
     /// Which.
     pub delivery: DeliveryId,
+    /// How it must still stand, if that is said: what was dead is sent once, however many want it sent at once.
+    pub still: Option<State>,
     /// What the route that it is to go along makes of it now; none where its own route is gone, or can make nothing of it.
     pub planned: Option<Planned>,
     /// Whether a dead one stays dead, to be sent again itself: what is made now is what it comes after. Its lane goes on.
@@ -954,6 +956,9 @@ pub struct NotificationFilter {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
+    /// Of these alone.
+    #[serde(skip)]
+    pub ids: Option<Vec<DeliveryId>>,
     /// In this state.
     #[serde(default, deserialize_with = "lists::state")]
     pub state: Option<State>,
@@ -1250,11 +1255,13 @@ pub trait Store: Send + Sync {
     /// Makes leases hold this long from now; the deliveries whose lease is no longer ours. Of no use, and done at once,
     /// where leases do not run out.
     fn renew(&self, leases: Vec<(DeliveryId, Lease)>, lease: Duration) -> BoxFuture<'_, StoreResult<Vec<DeliveryId>>>;
-    /// A person's change of one delivery, and its entry in the audit log.
+    /// A person's change of one delivery, and its entry in the audit log. A conflict where it does not stand any more as it
+    /// must (`still`), if that is said.
     fn change(
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>>;

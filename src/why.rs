@@ -145,6 +145,13 @@ pub enum Why {
     },
 }
 
+/// The delivery that another waits for, if it does: the first of its lane, or as that first itself the one it comes after.
+#[must_use]
+pub fn waits_for(delivery: &DeliveryView) -> Option<DeliveryId> {
+    let head = delivery.lane_head.or(delivery.behind);
+    head.or(delivery.links.after).filter(|_| delivery.state == State::Blocked)
+}
+
 /// What is around a delivery.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
@@ -160,10 +167,8 @@ pub struct Surroundings {
     pub moved_to: Option<String>,
     /// Why its system is not called now, if so.
     pub shut: Option<Shut>,
-    /// The first of its lane and why that one waits, where it is known.
-    pub head: Option<(DeliveryView, Option<Why>)>,
-    /// The delivery that it comes after and why that one waits, where it is known.
-    pub lead: Option<(DeliveryView, Option<Why>)>,
+    /// The delivery that it waits for and why that one waits, where it is known.
+    pub first: Option<(DeliveryView, Option<Why>)>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -175,34 +180,21 @@ pub fn why(delivery: &DeliveryView, around: &Surroundings) -> Option<Why> {
     match delivery.state {
         State::InFlight | State::Delivered | State::Dead | State::Superseded | State::Discarded => None,
         State::Held => Some(Why::Held { reason: reason() }),
-        State::Blocked => Some(match delivery.links.after {
-            // As the first of its lane.
-            Some(lead) if delivery.lane_head.is_none() && delivery.behind.is_none() => after(lead, around),
-            Some(_) | None => behind(delivery, around),
-        }),
+        State::Blocked => Some(blocked(delivery, around)),
         State::Waiting => Some(waiting(delivery, around)),
     }
 }
 
-fn behind(delivery: &DeliveryView, around: &Surroundings) -> Why {
-    match &around.head {
-        Some((head, because)) => {
-            Why::Behind { head: head.delivery_id, state: Some(head.state), because: because.clone().map(Box::new) }
-        }
-        None => Why::Behind {
-            head: delivery.lane_head.or(delivery.behind).unwrap_or(delivery.delivery_id),
-            state: None,
-            because: None,
-        },
-    }
-}
-
-fn after(lead: DeliveryId, around: &Surroundings) -> Why {
-    match &around.lead {
-        Some((lead, because)) => {
-            Why::After { lead: lead.delivery_id, state: Some(lead.state), because: because.clone().map(Box::new) }
-        }
-        None => Why::After { lead, state: None, because: None },
+fn blocked(delivery: &DeliveryView, around: &Surroundings) -> Why {
+    let first = waits_for(delivery).unwrap_or(delivery.delivery_id);
+    // What is known of another one, which was the first a moment ago, says nothing of this one.
+    let known = around.first.as_ref().filter(|(known, _)| known.delivery_id == first);
+    let state = known.map(|(known, _)| known.state);
+    let because = known.and_then(|(_, because)| because.clone()).map(Box::new);
+    match (delivery.lane_head.or(delivery.behind), delivery.links.after) {
+        // As the first of its lane.
+        (None, Some(lead)) => Why::After { lead, state, because },
+        (Some(_) | None, _) => Why::Behind { head: first, state, because },
     }
 }
 
@@ -534,13 +526,13 @@ mod tests {
         says(&blocked, &around(), "behind", "it waits behind delivery 5, the first of its lane");
         let head = |state| DeliveryView { delivery_id: DeliveryId(5), ..delivery(state) };
         let held = Surroundings {
-            head: Some((head(State::Held), Some(Why::Held { reason: "by a person".to_owned() }))),
+            first: Some((head(State::Held), Some(Why::Held { reason: "by a person".to_owned() }))),
             ..around()
         };
         let text = "it waits behind delivery 5, the first of its lane; of that one: it is held until a person releases it: \
                     by a person";
         says(&blocked, &held, "behind", text);
-        let flying = Surroundings { head: Some((head(State::InFlight), None)), ..around() };
+        let flying = Surroundings { first: Some((head(State::InFlight), None)), ..around() };
         says(&blocked, &flying, "behind", "it waits behind delivery 5, the first of its lane, which is in flight");
     }
 
@@ -550,16 +542,20 @@ mod tests {
         let after = DeliveryView { links, behind: None, lane_head: None, ..delivery(State::Blocked) };
         says(&after, &around(), "after", "it comes after delivery 3 and waits until that one is delivered");
         let lead = |state| DeliveryView { delivery_id: DeliveryId(3), ..delivery(state) };
-        let flying = Surroundings { lead: Some((lead(State::InFlight), None)), ..around() };
+        let flying = Surroundings { first: Some((lead(State::InFlight), None)), ..around() };
         let text = "it comes after delivery 3 and waits until that one is delivered, which is in flight";
         says(&after, &flying, "after", text);
         let closed = Why::System { system: "erp".to_owned(), shut: Shut::Closed { opens: None } };
-        let waiting = Surroundings { lead: Some((lead(State::Waiting), Some(closed))), ..around() };
+        let waiting = Surroundings { first: Some((lead(State::Waiting), Some(closed))), ..around() };
         let text = "it comes after delivery 3 and waits until that one is delivered; of that one: system erp is closed by its \
                     calendar for more than a year";
         says(&after, &waiting, "after", text);
-        let inside = DeliveryView { lane_head: Some(DeliveryId(5)), ..after };
+        let inside = DeliveryView { lane_head: Some(DeliveryId(5)), ..after.clone() };
         assert_eq!(why(&inside, &around()).unwrap().code(), "behind", "its lane comes first");
+        assert_eq!((waits_for(&after), waits_for(&inside)), (Some(DeliveryId(3)), Some(DeliveryId(5))));
+        assert_eq!(waits_for(&DeliveryView { state: State::Waiting, ..inside.clone() }), None);
+        let other = Surroundings { first: Some((lead(State::Dead), None)), ..around() };
+        says(&inside, &other, "behind", "it waits behind delivery 5, the first of its lane");
     }
 
     #[test]

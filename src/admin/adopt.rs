@@ -80,7 +80,7 @@ pub(super) async fn adopt(
         Ok(pace) => pace,
         Err(detail) => return api::problem(400, &detail),
     };
-    api::answer(reroute::to_its_end(carry_out(admin, (source, in_force), order, pace, person)).await)
+    api::answer(super::to_its_end(carry_out(admin, (source, in_force), order, pace, person)).await)
 }
 
 async fn carry_out(
@@ -134,7 +134,7 @@ async fn look(
     let wanted = reroute::organization_key(&order.organization);
     let is_wanted = |view: &NotificationView| reroute::organization_key(&view.notification.organization_id) == wanted;
     if in_force && !order.dry_run && quarantined.iter().any(is_wanted) {
-        noted.begun().await;
+        noted.begun().await?;
     }
     for view in quarantined.iter() {
         let is_other = !is_wanted(view);

@@ -34,7 +34,7 @@ use crate::parse;
 use crate::store::contents;
 use crate::store::{
     By, Change, Deed, DeliveryCounts, DeliveryFilter, DeliveryView, Discrepancy, Edits, Health, LIST_MAX, Ledger,
-    NotificationFilter, NotificationView, Page, Pause, RefusedPost, StoreError, SystemState,
+    NotificationFilter, NotificationView, Page, Pause, RefusedPost, StoreError, StoreResult, SystemState,
 };
 use crate::why::{self, Shut, Surroundings, Why};
 
@@ -343,9 +343,7 @@ pub(super) async fn deliveries(
         Ok(page) => page,
         Err(error) => return from_store(&error),
     };
-    let mut shut = HashMap::new();
-    let explained: Vec<_> = rows.into_iter().map(|view| explained(&admin, &mut shut, view)).collect();
-    lists::linked(show(&caller, Ok(explained)), &request, next)
+    lists::linked(show(&caller, explained(&admin, rows).await), &request, next)
 }
 
 /// The answer in place of a list of deliveries that cannot be meant, or that the caller may not ask for.
@@ -388,22 +386,12 @@ pub(super) async fn told(admin: &Admin, id: DeliveryId, unmasked: bool) -> Resul
     if !unmasked {
         masked::delivery(admin, &mut view, &mut attempts).await?;
     }
-    let head = match view.lane_head {
+    let first = match why::waits_for(&view) {
         // It may have gone meanwhile; then it is no reason any more.
-        Some(head) => other(admin, head, unmasked).await,
+        Some(first) => other(admin, first, unmasked).await,
         None => None,
     };
-    let lead = match view.links.after.filter(|_| view.state == State::Blocked) {
-        Some(lead) => other(admin, lead, unmasked).await,
-        None => None,
-    };
-    let mut shut = HashMap::new();
-    let mut told = |other: Option<DeliveryView>| {
-        other.map(|other| explained(admin, &mut shut, other)).map(|other| (other.delivery, other.why))
-    };
-    let (head, lead) = (told(head), told(lead));
-    let around = Surroundings { head, lead, ..surroundings(admin, &mut shut, &view) };
-    let delivery = Explained { why: why::why(&view, &around), delivery: view };
+    let delivery = explain(admin, &mut HashMap::new(), view, first.as_ref());
     let stands_for = admin.store.stands_for(vec![id]).await?.pop().unwrap_or_default();
     Ok(json!({"delivery": delivery, "attempts": attempts, "stands_for": stands_for}))
 }
@@ -427,11 +415,40 @@ pub(super) struct Explained {
 }
 
 /// Why systems are not called, each found out once for a list.
-pub(super) type Shuts = HashMap<String, Option<Shut>>;
+type Shuts = HashMap<String, Option<Shut>>;
 
-pub(super) fn explained(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView) -> Explained {
-    let why = why::why(&delivery, &surroundings(admin, shuts, &delivery));
-    Explained { delivery, why }
+/// Deliveries of a list, each with why it is not under way. Those that they wait for are read at once, as far as they do not
+/// stand in the list themselves.
+pub(super) async fn explained(admin: &Admin, views: Vec<DeliveryView>) -> StoreResult<Vec<Explained>> {
+    let listed: BTreeMap<DeliveryId, usize> = views.iter().map(|view| view.delivery_id).zip(0..).collect();
+    let others: BTreeSet<DeliveryId> =
+        views.iter().filter_map(why::waits_for).filter(|first| !listed.contains_key(first)).collect();
+    let others = these(admin, others.into_iter().collect()).await?;
+    let first = |view: &DeliveryView| {
+        let first = why::waits_for(view)?;
+        let listed = listed.get(&first).and_then(|place| views.get(*place));
+        listed.or_else(|| others.get(others.binary_search_by_key(&first, |other| other.delivery_id).ok()?)).cloned()
+    };
+    let firsts: Vec<Option<DeliveryView>> = views.iter().map(first).collect();
+    let mut shuts = HashMap::new();
+    let explained = views.into_iter().zip(firsts);
+    Ok(explained.map(|(view, first)| explain(admin, &mut shuts, view, first.as_ref())).collect())
+}
+
+/// Some deliveries, as far as they are there, the lowest first, less what is masked of them.
+async fn these(admin: &Admin, ids: Vec<DeliveryId>) -> StoreResult<Vec<DeliveryView>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = DeliveryFilter { ids: Some(ids), after: Some(0), limit: Some(LIST_MAX), ..DeliveryFilter::default() };
+    hidden(admin, admin.store.deliveries(filter).await.map(|page| page.rows)).await
+}
+
+/// Why a delivery is not under way, with the one that it waits for, where that is there.
+fn explain(admin: &Admin, shuts: &mut Shuts, delivery: DeliveryView, first: Option<&DeliveryView>) -> Explained {
+    let first = first.map(|first| (first.clone(), why::why(first, &surroundings(admin, shuts, first))));
+    let around = Surroundings { first, ..surroundings(admin, shuts, &delivery) };
+    Explained { why: why::why(&delivery, &around), delivery }
 }
 
 fn shut(admin: &Admin, system: &str) -> Option<Shut> {
@@ -450,8 +467,7 @@ fn surroundings(admin: &Admin, shuts: &mut Shuts, delivery: &DeliveryView) -> Su
         has_destination: known.has_destination,
         moved_to: known.moved_to,
         shut: shuts.entry(delivery.system.clone()).or_insert_with_key(|system| shut(admin, system)).clone(),
-        head: None,
-        lead: None,
+        first: None,
         now: admin.clock.now(),
     }
 }
@@ -646,7 +662,7 @@ pub(super) async fn change(
     }
     let by = By::new(person.0, because.into_inner().reason);
     let is_release = change == Change::Release;
-    let changed = admin.store.change(id, change, by, admin.clock.now()).await;
+    let changed = admin.store.change(id, change, None, by, admin.clock.now()).await;
     if let Ok(view) = &changed {
         tracing::info!(delivery = id.0, verb, "a person changed a delivery");
         admin.dispatch.wake(&view.system);
@@ -764,6 +780,9 @@ pub(super) struct Forecast {
     /// The first of those.
     #[serde(skip)]
     missing_ids: Vec<DeliveryId>,
+    /// All of both, in their order.
+    #[serde(skip)]
+    ids: Vec<DeliveryId>,
     /// Systems that are not called now: what is let go to them waits.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits: Vec<Wait>,
@@ -833,15 +852,14 @@ pub(super) async fn change_many(
     let order = bulk::Order {
         verb: verb.into_inner(),
         change,
-        choice,
+        ids: forecast.ids,
         wish,
         who: person.0,
         pace,
-        total: forecast.count + forecast.missing,
         waits: forecast.waits,
         warning: tried.warning(),
     };
-    match Jobs::begin(&admin, order) {
+    match Jobs::begin(&admin, order).await {
         Ok(progress) => HttpResponse::Accepted().json(progress),
         Err(error) => from_store(&error),
     }
@@ -918,14 +936,17 @@ async fn forecast(admin: &Admin, choice: &Choice, change: &Change, to: Option<&s
     while let Some(bulk::Page { mut views, missing, last }) = choice.shown(admin, after).await? {
         after = last;
         forecast.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
+        forecast.ids.extend(&missing);
         let room = bulk::SAMPLE.saturating_sub(forecast.missing_ids.len());
         forecast.missing_ids.extend(missing.into_iter().take(room));
         views.retain(|view| change.applies_to(view.state));
         forecast.count += u64::try_from(views.len()).unwrap_or(u64::MAX);
+        forecast.ids.extend(views.iter().map(|view| view.delivery_id));
         systems.extend(views.iter().map(|view| view.system.clone()));
         let room = bulk::SAMPLE.saturating_sub(forecast.sample.len());
         forecast.sample.extend(views.into_iter().take(room));
     }
+    forecast.ids.sort_unstable();
     if matches!(change, Change::Replay { even_if_newer: false }) {
         for view in &forecast.sample {
             if admin.store.outdated_by(view.delivery_id).await?.is_some() {

@@ -230,17 +230,14 @@ pub(super) async fn issues(store: &dyn Store) -> StoreResult<Issues> {
 /// The next of those that are named by their ids, which rise.
 async fn named(store: &dyn Store, ids: &[DeliveryId], after: i64) -> StoreResult<Option<Page>> {
     let next = ids.partition_point(|id| id.0 <= after);
-    let (mut views, mut missing, mut last) = (Vec::new(), Vec::new(), None);
-    for id in ids.iter().skip(next).take(PAGE as usize) {
-        last = Some(id.0);
-        match store.delivery(*id).await {
-            Ok((view, _)) => views.push(view),
-            // It was pruned meanwhile, or never was: no reason to leave the others.
-            Err(StoreError::NotFound(_)) => missing.push(*id),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(last.map(|last| Page { views, missing, last }))
+    let mut missing: Vec<DeliveryId> = ids.iter().skip(next).take(PAGE as usize).copied().collect();
+    let Some(last) = missing.last().map(|id| id.0) else { return Ok(None) };
+    let some = Some(missing.clone());
+    let filter = DeliveryFilter { ids: some, after: Some(after), limit: Some(PAGE), ..DeliveryFilter::default() };
+    let views = store.deliveries(filter).await?.rows;
+    // What was pruned meanwhile, or never was, is no reason to leave the others.
+    missing.retain(|id| views.binary_search_by_key(id, |view| view.delivery_id).is_err());
+    Ok(Some(Page { views, missing, last }))
 }
 
 /// What is known of a job.
@@ -328,13 +325,14 @@ pub struct Jobs {
 pub(super) struct Order {
     pub(super) verb: String,
     pub(super) change: Change,
-    pub(super) choice: Choice,
-    /// Why; and how, of a replay.
+    /// To which, in their order: what was chosen when it was ordered, and nothing that comes to fit meanwhile. Numbers alone,
+    /// for there may be a million.
+    pub(super) ids: Vec<DeliveryId>,
+    /// Why; and how, of a replay; and the state that each must be in still.
     pub(super) wish: replay::Wish,
     /// Who wants it.
     pub(super) who: String,
     pub(super) pace: Pace,
-    pub(super) total: u64,
     pub(super) waits: Vec<Wait>,
     /// What is to be said of it, if anything.
     pub(super) warning: Option<String>,
@@ -343,6 +341,17 @@ pub(super) struct Order {
 impl Order {
     fn by(&self) -> By {
         By::new(&self.who, &self.wish.reason)
+    }
+
+    fn total(&self) -> u64 {
+        u64::try_from(self.ids.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The ids as they are walked. What is discarded lets the next of its lane go, and has what comes after it die: so those
+    /// behind go first.
+    fn walked(&self) -> Box<dyn Iterator<Item = DeliveryId> + Send + '_> {
+        let ids = self.ids.iter().copied();
+        if self.change == Change::Discard { Box::new(ids.rev()) } else { Box::new(ids) }
     }
 }
 
@@ -378,8 +387,16 @@ impl Jobs {
         Some(progress.clone())
     }
 
-    /// Begins a job.
-    pub(super) fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> Result<Progress, StoreError> {
+    /// Begins a job, once the audit log has it.
+    pub(super) async fn begin(admin: &actix_web::web::Data<Admin>, order: Order) -> StoreResult<Progress> {
+        let (job, wished) = Self::enter(admin, &order)?;
+        let progress = job.progress().clone();
+        super::to_its_end(set_off(admin.clone(), order, job, wished)).await?;
+        Ok(progress)
+    }
+
+    /// Takes a job in, if there is room for one.
+    fn enter(admin: &Admin, order: &Order) -> StoreResult<(Arc<Job>, watch::Receiver<Wish>)> {
         let mut jobs = admin.jobs.jobs();
         if admin.closing.load(Ordering::SeqCst) {
             return Err(StoreError::Conflict("the gateway is stopping; order it again afterwards".to_owned()));
@@ -403,7 +420,7 @@ impl Jobs {
             state: "running",
             begun_at: admin.clock.now(),
             ended_at: None,
-            total: order.total,
+            total: order.total(),
             changed: 0,
             refused: 0,
             refusals: Vec::new(),
@@ -412,12 +429,9 @@ impl Jobs {
             waits: order.waits.clone(),
         };
         let (wish, wished) = watch::channel(Wish::Run);
-        let job = Arc::new(Job { progress: Mutex::new(progress.clone()), wish });
+        let job = Arc::new(Job { progress: Mutex::new(progress), wish });
         jobs.insert(id, Arc::clone(&job));
-        drop(jobs);
-        let admin = admin.clone();
-        tokio::spawn(async move { run(&admin, &order, &job, wished).await });
-        Ok(progress)
+        Ok((job, wished))
     }
 
     /// Ends all that are under way, before the store that they work on is closed: each writes down that it failed, and why.
@@ -471,10 +485,24 @@ impl Heard {
     }
 }
 
+/// Lets a job run, once the audit log has it; else there is none.
+async fn set_off(
+    admin: actix_web::web::Data<Admin>,
+    order: Order,
+    job: Arc<Job>,
+    wished: watch::Receiver<Wish>,
+) -> StoreResult<()> {
+    let (id, verb) = (job.progress().id, format!("begin {}", order.verb));
+    let begun = admin.begun(order.by(), &verb, ("job", &id.to_string()), order.total(), "begun").await;
+    match begun {
+        Ok(()) => drop(tokio::spawn(async move { run(&admin, &order, &job, wished).await })),
+        Err(_) => drop(admin.jobs.jobs().remove(&id)),
+    }
+    begun
+}
+
 async fn run(admin: &Admin, order: &Order, job: &Job, wished: watch::Receiver<Wish>) {
     let id = job.progress().id.to_string();
-    let begun = format!("begin {}", order.verb);
-    admin.audit(order.by(), &begun, ("job", &id), order.total, "begun").await;
     let mut heard = Heard(wished);
     let (state, error) = match walk(admin, order, job, &mut heard).await {
         Ok(Ended::Done) => ("done", None),
@@ -496,23 +524,11 @@ async fn run(admin: &Admin, order: &Order, job: &Job, wished: watch::Receiver<Wi
 
 /// Changes one after the other.
 async fn walk(admin: &Admin, order: &Order, job: &Job, heard: &mut Heard) -> StoreResult<Ended> {
-    // What is made from here on, by the job itself or by what comes in, was never meant.
-    let newest = DeliveryFilter { limit: Some(1), ..DeliveryFilter::default() };
-    let newest = admin.store.deliveries(newest).await?.first().map_or(0, |view| view.delivery_id.0);
-    let mut after = 0;
-    while (after < newest || order.choice.ids.is_some())
-        && let Some(page) = order.choice.shown(admin, after).await?
-    {
-        after = page.last;
-        for id in page.missing {
-            job.progress().refuse(id, StoreError::NotFound(format!("delivery {id}")).to_string());
+    for id in order.walked() {
+        if let Some(ended) = change(admin, order, job, heard, id).await? {
+            return Ok(ended);
         }
-        for view in page.views.into_iter().filter(|view| view.delivery_id.0 <= newest) {
-            if let Some(ended) = change(admin, order, job, heard, &view).await? {
-                return Ok(ended);
-            }
-            heard.rest(order.pace.between()).await;
-        }
+        heard.rest(order.pace.between()).await;
     }
     Ok(Ended::Done)
 }
@@ -523,17 +539,17 @@ async fn change(
     order: &Order,
     job: &Job,
     heard: &mut Heard,
-    view: &DeliveryView,
+    id: DeliveryId,
 ) -> StoreResult<Option<Ended>> {
     loop {
         if let Some(ended) = heard.end().await {
             return Ok(Some(ended));
         }
-        let (id, now) = (view.delivery_id, admin.clock.now());
+        let now = admin.clock.now();
         let changed = match &order.change {
             Change::Replay { .. } => replay::replay(admin, id, &order.wish, order.by()).await,
             change @ (Change::Hold | Change::Release | Change::Discard | Change::LetGo) => {
-                admin.store.change(id, change.clone(), order.by(), now).await
+                admin.store.change(id, change.clone(), order.wish.state, order.by(), now).await
             }
         };
         match changed {

@@ -1,7 +1,7 @@
 //! `GET /api/v1/find`: what there is of a text that a person has in hand, whatever it may be: the number of a delivery, an id
 //! of Salesforce, or what a field holds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -199,8 +199,7 @@ async fn one(admin: &Admin, caller: &Caller, way: Way, limit: u32) -> StoreResul
     let notifications = lists::notifications(admin, caller, of_notifications(&filter, limit)).await?;
     let deliveries = lists::deliveries(admin, caller, of_deliveries(&filter, limit)).await?;
     let is_more = notifications.next.is_some() || deliveries.next.is_some();
-    let mut shuts = HashMap::new();
-    let deliveries = deliveries.rows.into_iter().map(|view| explained(admin, &mut shuts, view)).collect();
+    let deliveries = explained(admin, deliveries.rows).await?;
     let mut placed = Vec::new();
     for notification in notifications.rows {
         let aside = aside::of_row(admin, notification.notification.row).await?;
@@ -218,7 +217,7 @@ async fn numbered(admin: &Admin, id: Option<DeliveryId>) -> StoreResult<Vec<Expl
         Err(error) => return Err(error),
     };
     masked::deliveries(admin, std::slice::from_mut(&mut view)).await?;
-    Ok(vec![explained(admin, &mut HashMap::new(), view)])
+    explained(admin, vec![view]).await
 }
 
 impl Filter {

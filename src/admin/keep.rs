@@ -17,6 +17,7 @@ use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::question::Question;
 use crate::admin::rekey::Rekeying;
+use crate::admin::unended::BEGUN;
 use crate::admin::{Admin, api, unended};
 use crate::clock::{Day, Timestamp};
 use crate::facts::Facts;
@@ -118,6 +119,7 @@ pub(super) async fn days(admin: web::Data<Admin>, days: Question<Days>) -> HttpR
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Window {
+    #[param(minimum = 1, maximum = 366)]
     days: Option<i64>,
 }
 
@@ -337,18 +339,27 @@ pub(super) async fn prune(admin: web::Data<Admin>, because: Body<Because>, perso
     if let Some(problem) = because.problem() {
         return problem;
     }
-    let terms = admin.keep.terms.load_full();
-    let (store, retention) = (admin.store.as_ref(), &terms.retention);
     if because.dry_run {
-        return api::answer(store.prunable(retention.clone(), admin.clock.now()).await.map(PruneAnswer::Would));
+        let retention = admin.keep.terms.load().retention.clone();
+        return api::answer(admin.store.prunable(retention, admin.clock.now()).await.map(PruneAnswer::Would));
     }
-    let pruned = pace::prune(store, retention, &admin.clock, pace::Company::Others, PRUNE_PATIENCE).await;
-    if let Ok(pruned) = &pruned {
-        let text = serde_json::to_string(pruned).unwrap_or_default();
-        admin.audit(because.by(person), "prune", ("store", ""), pruned.deliveries, &text).await;
-        tracing::info!(deliveries = pruned.deliveries, payloads = pruned.payloads, "a person had the store pruned");
-    }
+    let pruned = super::to_its_end(pruned(admin, because.by(person))).await;
     api::answer(pruned.map(PruneAnswer::Did))
+}
+
+/// Prunes, as the audit log has it before and after.
+async fn pruned(admin: web::Data<Admin>, by: By) -> StoreResult<Pruned> {
+    admin.begun(by.clone(), "prune", ("store", ""), 0, BEGUN).await?;
+    let terms = admin.keep.terms.load_full();
+    let (store, company) = (admin.store.as_ref(), pace::Company::Others);
+    let pruned = pace::prune(store, &terms.retention, &admin.clock, company, PRUNE_PATIENCE).await;
+    let (count, result) = match &pruned {
+        Ok(pruned) => (pruned.deliveries, serde_json::to_string(pruned).unwrap_or_default()),
+        Err(error) => (0, format!("failed: {error}")),
+    };
+    tracing::info!(deliveries = count, result, "a person had the store pruned");
+    admin.audit(by, "prune", ("store", ""), count, &result).await;
+    pruned
 }
 
 /// Begins a backup; a dry run says whether it could be made.
@@ -375,29 +386,40 @@ pub(super) async fn begin_backup(admin: web::Data<Admin>, because: Body<Because>
     {
         return api::from_store(&error);
     }
+    match super::to_its_end(set_off(admin.clone(), file, because.by(person))).await {
+        Ok(()) => HttpResponse::Accepted().json(backing(&admin)),
+        Err(error) => api::from_store(&error),
+    }
+}
+
+/// Lets a backup run, once the audit log has it.
+async fn set_off(admin: web::Data<Admin>, file: PathBuf, by: By) -> StoreResult<()> {
     let (sender, progress) = watch::channel((0, 0));
     let name = file.to_string_lossy().into_owned();
-    {
+    let earlier = {
         let mut backup = admin.keep.backup();
         if backup.as_ref().is_some_and(|backing| backing.ended.is_none()) {
-            return api::problem(409, "a backup is under way already; wait for it");
+            return Err(StoreError::Conflict("a backup is under way already; wait for it".to_owned()));
         }
-        *backup = Some(Backing { file: name.clone(), begun_at: admin.clock.now(), progress, ended: None });
+        backup.replace(Backing { file: name.clone(), begun_at: admin.clock.now(), progress, ended: None })
+    };
+    if let Err(error) = admin.begun(by.clone(), "backup", ("store", &name), 0, BEGUN).await {
+        *admin.keep.backup() = earlier;
+        return Err(error);
     }
-    let (by, made) = (because.by(person), admin.clone());
     tokio::spawn(async move {
-        let ended = made.store.backup(file, sender).await;
+        let ended = admin.store.backup(file, sender).await;
         let result = match &ended {
             Ok(_) => "done".to_owned(),
             Err(error) => error.to_string(),
         };
         tracing::info!(file = name, result, "a backup ended");
-        made.audit(by, "backup", ("store", &name), 1, &result).await;
-        if let Some(backing) = made.keep.backup().as_mut() {
+        admin.audit(by, "backup", ("store", &name), 1, &result).await;
+        if let Some(backing) = admin.keep.backup().as_mut() {
             backing.ended = Some(ended);
         }
     });
-    HttpResponse::Accepted().json(backing(&admin))
+    Ok(())
 }
 
 /// How far the backup is, or how the last one ended.

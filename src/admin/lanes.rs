@@ -1,10 +1,8 @@
 //! Lanes that do not go on: which, what stands at their head and why, and what is behind it.
 
-use std::collections::HashMap;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use url::form_urlencoded;
 
 use crate::admin::access::Caller;
@@ -12,7 +10,7 @@ use crate::admin::names::{Asked, no_system};
 use crate::admin::openapi::answers;
 use crate::admin::question::Question;
 use crate::admin::{Admin, api, lists, masked};
-use crate::store::{LaneFilter, LaneView, Lanes, Page, StoreError, StoreResult};
+use crate::store::{LaneFilter, LaneView, Lanes, Page, StoreResult};
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.route("/lanes", web::get().to(lanes)).route("/lanes/{system}/{lane}", web::get().to(lane));
@@ -56,14 +54,18 @@ pub(super) async fn lanes(
     if let Some(reason) = unknown.filter(|_| rows.is_empty()) {
         return api::problem(400, &reason);
     }
-    let mut shut = HashMap::new();
-    let told = |LaneView { head, behind, is_more, since }: LaneView| {
-        json!({"system": head.system, "lane": head.lane, "behind": behind, "is_more": is_more, "since": since,
-               "head": api::explained(&admin, &mut shut, head)})
-    };
-    let told: Vec<_> = rows.into_iter().map(told).collect();
-    let answer = api::show(&caller, Ok(json!(told)));
+    let answer = api::show(&caller, told(&admin, rows).await);
     lists::linked_to(answer, &request, next.map(|next| ("after", written_cursor(&next))))
+}
+
+/// Lanes, each with why its head is not under way.
+async fn told(admin: &Admin, lanes: Vec<LaneView>) -> StoreResult<Vec<Json>> {
+    let heads = api::explained(admin, lanes.iter().map(|lane| lane.head.clone()).collect()).await?;
+    let told = |(LaneView { head, behind, is_more, since }, explained): (LaneView, api::Explained)| {
+        json!({"system": head.system, "lane": head.lane, "behind": behind, "is_more": is_more, "since": since,
+               "head": explained})
+    };
+    Ok(lanes.into_iter().zip(heads).map(told).collect())
 }
 
 /// Lanes less what is masked of their heads.
@@ -126,12 +128,10 @@ const LENGTH: u32 = 100;
 async fn shown(
     admin: &Admin,
     found: StoreResult<Page<crate::store::DeliveryView>>,
-) -> Result<(serde_json::Value, Option<i64>), StoreError> {
+) -> StoreResult<(Vec<api::Explained>, Option<i64>)> {
     let Page { mut rows, next } = found?;
     masked::deliveries(admin, &mut rows).await?;
-    let mut shut = HashMap::new();
-    let told: Vec<_> = rows.into_iter().map(|view| api::explained(admin, &mut shut, view)).collect();
-    Ok((json!(told), next))
+    Ok((api::explained(admin, rows).await?, next))
 }
 
 /// A lane as a cursor names it.

@@ -1,5 +1,7 @@
 //! The store moved into another one: begun, looked at, given up.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -8,11 +10,12 @@ use serde_json::json;
 use crate::admin::body::{Body, Reason};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
+use crate::admin::unended::BEGUN;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
-use crate::store::By;
 use crate::store::transfer::mover::{Moved, Progress};
 use crate::store::transfer::outlook::Outlook;
+use crate::store::{By, StoreError, StoreResult};
 
 /// How a move stands.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
@@ -34,6 +37,8 @@ pub struct Standing {
 
 /// What moves the store.
 pub trait Move: Send + Sync {
+    /// Where a move to the address of a store would go, as it may be shown; or why none can be begun now.
+    fn aim(&self, to: &str) -> Result<String, String>;
     /// Begins a move to the address of a store, or goes on with it; returns at once.
     fn begin(&self, to: &str, by: By) -> Result<Standing, String>;
     /// What a move to the address of a store would find and do; writes nothing anywhere.
@@ -92,13 +97,23 @@ pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Order>, person: P
             Err(reason) => api::problem(409, &reason),
         };
     }
-    let by = By::new(person.0, &reason);
+    match super::to_its_end(set_off(admin.clone(), Arc::clone(moving), to, By::new(person.0, &reason))).await {
+        Ok(standing) => HttpResponse::Accepted().json(standing),
+        Err(error) => api::from_store(&error),
+    }
+}
+
+/// Begins a move, once the audit log has it.
+async fn set_off(admin: web::Data<Admin>, moving: Arc<dyn Move>, to: String, by: By) -> StoreResult<Standing> {
+    let shown = moving.aim(&to).map_err(StoreError::Conflict)?;
+    admin.begun(by.clone(), "move", ("store", &shown), 1, BEGUN).await?;
     match moving.begin(&to, by.clone()) {
-        Ok(standing) => {
-            admin.audit(by, "move", ("store", &standing.to), 1, "begun").await;
-            HttpResponse::Accepted().json(standing)
+        Ok(standing) => Ok(standing),
+        // Another one was begun meanwhile.
+        Err(reason) => {
+            admin.audit(by, "move", ("store", &shown), 0, &format!("failed: {reason}")).await;
+            Err(StoreError::Conflict(reason))
         }
-        Err(reason) => api::problem(409, &reason),
     }
 }
 

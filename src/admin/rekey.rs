@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::admin::body::{Because, Body};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
+use crate::admin::unended::BEGUN;
 use crate::admin::{Admin, api};
 use crate::clock::Timestamp;
 use crate::store::pace::Company;
@@ -49,15 +50,26 @@ pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Because>, person:
     if reason.len() > api::REASON_BYTES_MAX {
         return api::problem(400, "the reason is too long");
     }
-    let (sender, progress) = watch::channel(Progress::default());
-    {
-        let mut walk = admin.keep.rekeying.walk();
-        if walk.as_ref().is_some_and(|walk| walk.ended.is_none()) {
-            return api::problem(409, "payloads are being written anew already; wait for it");
-        }
-        *walk = Some(Walk { begun_at: admin.clock.now(), dry_run, progress, ended: None });
+    match super::to_its_end(set_off(admin.clone(), By::new(person.0, reason), dry_run)).await {
+        Ok(()) => HttpResponse::Accepted().json(standing(&admin)),
+        Err(error) => api::from_store(&error),
     }
-    let (by, walking) = (By::new(person.0, reason), admin.clone());
+}
+
+/// Lets a walk begin, once the audit log has it; one that only looks is not noted.
+async fn set_off(walking: web::Data<Admin>, by: By, dry_run: bool) -> StoreResult<()> {
+    let (sender, progress) = watch::channel(Progress::default());
+    let earlier = {
+        let mut walk = walking.keep.rekeying.walk();
+        if walk.as_ref().is_some_and(|walk| walk.ended.is_none()) {
+            return Err(StoreError::Conflict("payloads are being written anew already; wait for it".to_owned()));
+        }
+        walk.replace(Walk { begun_at: walking.clock.now(), dry_run, progress, ended: None })
+    };
+    if !dry_run && let Err(error) = walking.begun(by.clone(), "rekey", ("store", ""), 0, BEGUN).await {
+        *walking.keep.rekeying.walk() = earlier;
+        return Err(error);
+    }
     tokio::spawn(async move {
         let ended =
             rekey::rekey(&*walking.store, &walking.keep.keys, &walking.clock, Company::Others, dry_run, &sender).await;
@@ -74,7 +86,7 @@ pub(super) async fn begin(admin: web::Data<Admin>, order: Body<Because>, person:
             walk.ended = Some(ended);
         }
     });
-    HttpResponse::Accepted().json(standing(&admin))
+    Ok(())
 }
 
 /// How far that is, or how the last walk ended.

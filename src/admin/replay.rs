@@ -248,6 +248,8 @@ pub(super) async fn replay(admin: &Admin, id: DeliveryId, wish: &Wish, by: By) -
     }
     let order = Replay {
         delivery: id,
+        // What was found out of it holds for this state.
+        still: Some(case.view.state),
         stays_dead: case.leads(admin),
         planned: case.planned.ok(),
         edit: case.edit,

@@ -11,6 +11,7 @@ use crate::admin::body::Body;
 use crate::admin::bulk::Pace;
 use crate::admin::names::Asked;
 use crate::admin::person::Person;
+use crate::admin::unended::BEGUN;
 use crate::admin::{Admin, api};
 use crate::delivery::{Planned, State};
 use crate::store::{By, DeliveryFilter, DeliveryView, NotificationFilter, Reroute, StoreError, StoredNotification};
@@ -84,15 +85,7 @@ pub(super) async fn reroute(admin: web::Data<Admin>, order: Body<Order>, person:
         Ok(pace) => pace,
         Err(detail) => return api::problem(400, &detail),
     };
-    api::answer(to_its_end(carry_out(admin, order, pace, person)).await)
-}
-
-/// Goes on also when whoever asked goes away: what was routed stands in the audit log.
-pub(super) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    let ended = tokio::spawn(work).await;
-    ended.unwrap_or_else(|_| Err(StoreError::Refused("the routing broke off".to_owned())))
+    api::answer(super::to_its_end(carry_out(admin, order, pace, person)).await)
 }
 
 async fn carry_out(admin: web::Data<Admin>, order: Order, pace: Pace, person: Person) -> Result<Found, StoreError> {
@@ -121,9 +114,11 @@ impl<'a> Noted<'a> {
         Self { admin, by, verb, source, begun: AtomicBool::new(false) }
     }
 
-    pub(super) async fn begun(&self) {
+    /// Notes that it begins, before the first is routed.
+    pub(super) async fn begun(&self) -> Result<(), StoreError> {
+        self.admin.begun(self.by.clone(), self.verb, ("source", self.source), 0, BEGUN).await?;
         self.begun.store(true, Ordering::Relaxed);
-        self.ended(0, BEGUN).await;
+        Ok(())
     }
 
     pub(super) async fn ended(&self, count: u64, result: &str) {
@@ -146,9 +141,6 @@ pub(super) fn at_once(pace: Pace) -> u32 {
     pace.within(PATIENCE).min(AT_ONCE)
 }
 
-/// What the audit log says before the first is routed: the gateway may end before the last is.
-pub(super) const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
-
 async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Result<Found, StoreError> {
     let filter = NotificationFilter {
         source: order.source.clone(),
@@ -161,7 +153,7 @@ async fn look(admin: &Admin, order: &Order, pace: Pace, noted: &Noted<'_>) -> Re
     let mut found = Found { next: unrouted.next, ..Found::default() };
     let mut run = Run::of(order.even_if_newer, order.dry_run, pace);
     if !order.dry_run && !unrouted.is_empty() {
-        noted.begun().await;
+        noted.begun().await?;
     }
     for view in unrouted {
         found.looked_at += 1;

@@ -12,13 +12,10 @@ use crate::admin::body::{Because, Body};
 use crate::admin::openapi::answers;
 use crate::admin::person::Person;
 use crate::admin::{Admin, api};
-use crate::store::{By, Deed, Token};
+use crate::store::{By, Deed, TOKEN_LIFE, Token};
 
 /// What every token begins with, so that it is known for one where it does not belong.
 pub(super) const PREFIX: &str = "omg_";
-const LIFE_MIN: Duration = Duration::from_secs(60);
-/// Two years.
-const LIFE_MAX: Duration = Duration::from_secs(731 * 86_400);
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
@@ -71,7 +68,7 @@ impl Wanted {
             let areas = areas.into_iter().collect::<Vec<_>>().join(", ");
             return Some(format!("{word:?} is nothing that a token could be for; those are {areas}"));
         }
-        if !(LIFE_MIN..=LIFE_MAX).contains(&Duration::from_secs(self.expires_in_s)) {
+        if !TOKEN_LIFE.contains(&Duration::from_secs(self.expires_in_s)) {
             return Some("a token counts from 1 minute to 731 days: say how long in expires_in_s".to_owned());
         }
         if self.reason.len() > api::REASON_BYTES_MAX {

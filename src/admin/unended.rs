@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::admin::{Admin, reroute};
+use crate::admin::Admin;
 use crate::clock::Timestamp;
 use crate::store::{AuditEntry, AuditFilter, LIST_MAX, StoreResult};
+
+/// What the audit log says of what begins under the same verb as it ends: the gateway may end before it does.
+pub(super) const BEGUN: &str = "begun; what came of it follows, unless the gateway ended first";
 
 /// So many things are looked after in one list; what is about more stays as it is.
 const LOOKS_MAX: usize = 50;
@@ -49,21 +52,21 @@ pub(super) async fn unended(admin: &Admin, entries: &[AuditEntry]) -> StoreResul
 enum Kind<'e> {
     /// A job, by its verb.
     Job(&'e str),
-    /// A routing of what is stored.
-    Routing(&'e str),
+    /// Something else, whose end has the same verb: a routing of what is stored, or a walk over the store.
+    Other(&'e str),
 }
 
 impl<'e> Kind<'e> {
     /// None where it is no beginning.
     fn of(entry: &'e AuditEntry) -> Option<Self> {
         let job = entry.verb.strip_prefix("begin ").filter(|_| entry.object == "job").map(Self::Job);
-        job.or_else(|| (entry.result == reroute::BEGUN).then_some(Self::Routing(&entry.verb)))
+        job.or_else(|| (entry.result == BEGUN).then_some(Self::Other(&entry.verb)))
     }
 
     fn is_ended_by(self, entry: &AuditEntry) -> bool {
         match self {
             Self::Job(verb) => entry.verb.strip_prefix("end ") == Some(verb),
-            Self::Routing(verb) => entry.verb == verb && Kind::of(entry).is_none(),
+            Self::Other(verb) => entry.verb == verb && Kind::of(entry).is_none(),
         }
     }
 }
@@ -75,7 +78,7 @@ fn open(log: &[AuditEntry]) -> BTreeSet<i64> {
     for entry in log.iter().rev() {
         match Kind::of(entry) {
             Some(kind) => {
-                // A number is given to another job after a start; whoever orders a routing again has no other under way.
+                // A number is given to another job after a start; whoever orders another thing again has no other under way.
                 if let Some(place) = open.iter().position(|(_, known, who)| *known == kind && *who == entry.who) {
                     left.insert(open.swap_remove(place).0);
                 }
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn a_routing_is_ended_by_whoever_began_it() {
         let routing = |id, who: &str, result: &str| entry(id, who, "reroute", ("source", result));
-        let log = [routing(3, "bob", "done"), routing(2, "bob", reroute::BEGUN), routing(1, "alice", reroute::BEGUN)];
+        let log = [routing(3, "bob", "done"), routing(2, "bob", BEGUN), routing(1, "alice", BEGUN)];
         assert_eq!(open(&log), BTreeSet::from([1]));
     }
 }

@@ -24,6 +24,7 @@ pub enum Verb {
     /// Show one: how it stands, its limits, its latest troubles.
     Show {
         /// The destination's name.
+        #[arg(value_parser = name)]
         name: String,
         /// Print JSON.
         #[arg(long)]
@@ -32,6 +33,7 @@ pub enum Verb {
     /// Try one from the gateway: name, connection, TLS, credentials, and a question that changes nothing.
     Test {
         /// The destination's name.
+        #[arg(value_parser = name)]
         name: String,
         #[command(flatten)]
         #[expect(missing_docs, reason = "its own fields are the arguments")]
@@ -47,6 +49,7 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 pub struct OneArgs {
     /// The destination's name.
+    #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
     change: ChangeArgs,
@@ -56,6 +59,7 @@ pub struct OneArgs {
 #[derive(Debug, clap::Args)]
 pub struct PauseOne {
     /// The destination's name.
+    #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
     pause: PauseArgs,
@@ -67,6 +71,7 @@ pub struct ExplainArgs {
     #[command(flatten)]
     admin: AdminArgs,
     /// The destination's name.
+    #[arg(value_parser = name)]
     name: String,
     /// Print JSON.
     #[arg(long)]
@@ -116,6 +121,14 @@ pub async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
 
 async fn one(client: &Client, name: &str) -> anyhow::Result<Value> {
     client.get(&format!("/destinations/{}", encoded(name)), &[]).await
+}
+
+/// A name or an id as a person types it; in a path an empty one would lead elsewhere.
+///
+/// # Errors
+/// That it is empty.
+pub(in crate::cli) fn name(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is empty; say which is meant".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// A name as a segment of a path.

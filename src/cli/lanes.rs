@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use crate::cli::client::VerbArgs;
+use crate::cli::destinations::name;
 use crate::cli::print;
 
 /// Arguments of `lanes`.
@@ -29,8 +30,10 @@ pub enum Verb {
     /// Show what is not settled in a lane, in order.
     Show {
         /// The system's name.
+        #[arg(value_parser = name)]
         system: String,
         /// The lane's key, such as a record's id.
+        #[arg(value_parser = name)]
         lane: String,
         /// At most this many (1,000 at the most).
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs, UnmaskArgs};
-use crate::cli::destinations::encoded;
+use crate::cli::destinations::{encoded, name};
 use crate::cli::{moment, print};
 use crate::clock::Timestamp;
 
@@ -27,6 +27,7 @@ enum Verb {
     /// Show one: all its revisions, its fields, what each route makes of it, and its deliveries.
     Show {
         /// The notification's id.
+        #[arg(value_parser = name)]
         id: String,
         #[command(flatten)]
         unmask: UnmaskArgs,

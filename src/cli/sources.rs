@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::cli::client::{ChangeArgs, Client, VerbArgs};
-use crate::cli::destinations::encoded;
+use crate::cli::destinations::{encoded, name};
 use crate::cli::{moment, print};
 use crate::clock::Day;
+use crate::store::DAYS_MAX;
 
 mod adopt;
 
@@ -27,6 +28,7 @@ pub enum Verb {
     /// Show one: its address for Salesforce, whose messages it takes, its accounts and alarms.
     Show {
         /// The source's name.
+        #[arg(value_parser = name)]
         name: String,
         /// Print JSON.
         #[arg(long)]
@@ -35,7 +37,7 @@ pub enum Verb {
     /// When each source was heard last, its longest silence, and the times in which the gateway itself did not listen.
     Gaps {
         /// Of this many days.
-        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3_650))]
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=DAYS_MAX))]
         days: u16,
         /// Print JSON.
         #[arg(long)]

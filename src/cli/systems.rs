@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
-use crate::cli::destinations::{encoded, say_queue};
+use crate::cli::destinations::{encoded, name, say_queue};
 use crate::cli::pause::{PauseArgs, would_end};
 use crate::cli::print;
 
@@ -35,6 +35,7 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct OneArgs {
     /// The system's name.
+    #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
     change: ChangeArgs,
@@ -43,6 +44,7 @@ struct OneArgs {
 #[derive(Debug, clap::Args)]
 struct PauseOne {
     /// The system's name.
+    #[arg(value_parser = name)]
     name: String,
     #[command(flatten)]
     pause: PauseArgs,

@@ -7,8 +7,10 @@ use anyhow::bail;
 use serde_json::json;
 
 use crate::cli::client::{AdminArgs, ChangeArgs};
+use crate::cli::destinations::name;
 use crate::cli::{account, print};
 use crate::config;
+use crate::store::TOKEN_LIFE;
 
 /// Arguments of `token`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +34,7 @@ enum Verb {
     /// End one at once.
     Revoke {
         /// Its id, as `list` shows it.
+        #[arg(value_parser = name)]
         id: String,
         #[command(flatten)]
         change: ChangeArgs,
@@ -50,7 +53,7 @@ struct CreateArgs {
     #[arg(long, value_delimiter = ',')]
     rights: Vec<String>,
     /// How long it counts, such as 90d.
-    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = life)]
     expires: Duration,
     /// The parts of the API that it is for, such as metrics or deliveries,dead; everything unless it is said.
     #[arg(long, value_delimiter = ',')]
@@ -61,6 +64,13 @@ struct CreateArgs {
     login: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
+}
+
+/// How long a token is to count.
+fn life(text: &str) -> Result<Duration, String> {
+    let life = config::duration(text)?;
+    let is_fine = TOKEN_LIFE.contains(&life);
+    is_fine.then_some(life).ok_or_else(|| "a token counts from 1 minute to 731 days".to_owned())
 }
 
 /// Runs `omgate token`.

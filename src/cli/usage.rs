@@ -55,6 +55,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_out_of_bounds_or_empty_is_told_before_anybody_is_asked() {
+        for (line, words) in [
+            ("omgate systems pause ", "invalid value '' for '<NAME>': it is empty"),
+            ("omgate destinations show ", "invalid value '' for '<NAME>': it is empty"),
+            ("omgate sources show ", "invalid value '' for '<NAME>': it is empty"),
+            ("omgate why ", "invalid value '' for '<ID>': it is empty"),
+            ("omgate notifications show ", "invalid value '' for '<ID>': it is empty"),
+            ("omgate deliveries show ", "invalid value '' for '<ID>': it must be a number from 1"),
+            ("omgate token revoke ", "invalid value '' for '<ID>': it is empty"),
+            ("omgate lanes show erp ", "invalid value '' for '<LANE>': it is empty"),
+            ("omgate sources gaps --days 367", "367 is not in 1..=366"),
+            ("omgate token create --name ci --expires 0d", "'--expires <DURATION>': a token counts from 1 minute to"),
+            ("omgate token create --name ci --expires 732d", "'--expires <DURATION>': a token counts from 1 minute to"),
+        ] {
+            let told = said(line);
+            assert!(told.contains(words), "{line}: {told}");
+        }
+    }
+
+    #[test]
     fn a_verb_that_is_taken_for_a_command_leads_to_those_that_have_it() {
         for (line, commands) in [
             ("omgate pause erp", &["destinations pause", "systems pause", "jobs pause"][..]),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, Client};
-use crate::cli::destinations::encoded;
+use crate::cli::destinations::{encoded, name};
 use crate::cli::print;
 
 /// Arguments of `why`.
@@ -14,6 +14,7 @@ pub struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     /// The delivery's number, or the notification's id.
+    #[arg(value_parser = name)]
     id: String,
     /// Print JSON.
     #[arg(long)]

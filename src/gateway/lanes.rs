@@ -77,7 +77,7 @@ pub(super) async fn let_go(
                 if is_over() {
                     return total;
                 }
-                match store.change(head.delivery_id, Change::LetGo, by.clone(), now()).await {
+                match store.change(head.delivery_id, Change::LetGo, None, by.clone(), now()).await {
                     Ok(_) => {
                         freed += 1;
                         dispatch.wake(&head.system);

@@ -147,6 +147,12 @@ impl Moving {
 }
 
 impl State {
+    /// That nothing is being moved already.
+    fn is_free(&self) -> Result<(), String> {
+        let is_moving = matches!(self.standing.state, "running" | "switching");
+        if is_moving { Err(format!("the store is being moved to {} already", self.standing.to)) } else { Ok(()) }
+    }
+
     fn fail(&mut self, error: String) {
         self.progress = None;
         self.order = None;
@@ -157,19 +163,29 @@ impl State {
 /// A move as a gateway's people order it.
 pub(super) struct Desk(pub(super) Arc<Moving>);
 
-impl Move for Desk {
-    fn begin(&self, to: &str, by: By) -> Result<Standing, String> {
+impl Desk {
+    /// The store at an address, which must be another one.
+    fn destination(&self, to: &str) -> Result<StoreSettings, String> {
         let settings = config::store_at(to, &self.0.folder).map_err(|reason| format!("the address {reason}"))?;
         let origin = (self.0.origin)().shown();
-        if open::shown(&settings) == origin {
-            return Err(format!("{origin} is the store itself; name another one"));
-        }
+        let is_itself = open::shown(&settings) == origin;
+        if is_itself { Err(format!("{origin} is the store itself; name another one")) } else { Ok(settings) }
+    }
+}
+
+impl Move for Desk {
+    fn aim(&self, to: &str) -> Result<String, String> {
+        let settings = self.destination(to)?;
+        self.0.state().is_free()?;
+        Ok(settings.shown())
+    }
+
+    fn begin(&self, to: &str, by: By) -> Result<Standing, String> {
+        let settings = self.destination(to)?;
         let progress = watch::Sender::new(Progress::default());
         let standing = {
             let mut state = self.0.state();
-            if matches!(state.standing.state, "running" | "switching") {
-                return Err(format!("the store is being moved to {} already", state.standing.to));
-            }
+            state.is_free()?;
             state.progress = Some(progress.subscribe());
             state.order = Some(Order { settings: settings.clone(), by });
             state.standing = Standing {

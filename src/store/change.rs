@@ -47,6 +47,19 @@ impl Change {
     }
 }
 
+/// That a delivery stands as it must still, where that is said; else how it does.
+pub(super) fn stands(delivery: i64, state: State, still: Option<State>) -> Result<(), StoreError> {
+    let word = |state: State| state.as_str().replace('_', " ");
+    match still.filter(|still| *still != state) {
+        None => Ok(()),
+        Some(still) => Err(StoreError::Conflict(format!(
+            "delivery {delivery} is {} by now, not {} any more",
+            word(state),
+            word(still)
+        ))),
+    }
+}
+
 /// A person stops a delivery.
 pub(super) fn held(reason: &str, at: Timestamp) -> Turn<'_> {
     Turn { to: State::Held, due_at: None, unsettled: true, reason: Some(reason), at }
@@ -79,6 +92,13 @@ pub(super) fn deed(delivery: DeliveryId, verb: &str, by: &By, at: Timestamp, res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_must_still_stand_as_it_did_says_how_it_stands_else() {
+        assert!(stands(5, State::Dead, None).is_ok() && stands(5, State::Dead, Some(State::Dead)).is_ok());
+        let error = stands(5, State::InFlight, Some(State::Waiting)).unwrap_err();
+        assert_eq!(error.to_string(), "delivery 5 is in flight by now, not waiting any more");
+    }
 
     #[test]
     fn a_change_says_from_which_states_it_may_come() {

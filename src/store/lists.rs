@@ -251,7 +251,7 @@ impl DeliveryFilter {
 
     /// The way that leads to the fewest.
     pub(super) fn walk(&self) -> Walk {
-        if self.notification_id.is_some() || self.record_id.is_some() {
+        if self.ids.is_some() || self.notification_id.is_some() || self.record_id.is_some() {
             return Walk::Named;
         }
         match self.state {
@@ -273,6 +273,7 @@ impl DeliveryFilter {
     #[must_use]
     pub fn takes(&self, view: &DeliveryView) -> bool {
         let Self {
+            ids,
             state,
             source,
             organization,
@@ -299,7 +300,8 @@ impl DeliveryFilter {
         let within = |since: &Option<Timestamp>, until: &Option<Timestamp>, at: Timestamp| {
             since.is_none_or(|since| since <= at) && until.is_none_or(|until| at < until)
         };
-        state.is_none_or(|state| state == view.state)
+        ids.as_ref().is_none_or(|ids| ids.contains(&view.delivery_id))
+            && state.is_none_or(|state| state == view.state)
             && is(source, &view.source)
             && organization
                 .as_deref()

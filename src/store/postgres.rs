@@ -67,7 +67,7 @@ use self::session::{Manner, Session};
 use self::time::DatabaseClock;
 use self::work::{Engine, Figures, Job, random};
 use crate::clock::{Day, SharedClock, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
     Content, DayFilter, Deed, DeliveryFilter, DeliveryView, Discarded, Discrepancy, Gap, Health, LaneFilter, Lanes,
@@ -430,10 +430,11 @@ impl Store for PostgresStore {
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
-        self.run(change::Changing { delivery, change, by, now })
+        self.run(change::Changing { delivery, change, still, by, now })
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {

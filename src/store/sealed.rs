@@ -23,7 +23,7 @@ use super::{
 };
 use crate::cipher::{CipherError, Keyring};
 use crate::clock::{Day, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 
 pub mod rekey;
 mod values;
@@ -226,10 +226,11 @@ impl Store for Sealed {
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
-        self.opened(self.store.change(delivery, change, by, now), values::open_delivery)
+        self.opened(self.store.change(delivery, change, still, by, now), values::open_delivery)
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {

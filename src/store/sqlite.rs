@@ -54,7 +54,7 @@ use self::books::{Books, Failure};
 use self::readers::Readers;
 use self::writer::{Message, Shared, Task, Writer};
 use crate::clock::{Day, SharedClock, Timestamp};
-use crate::delivery::{ConfigVersion, DeliveryId, Lease};
+use crate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use crate::store::repeats::Repeats;
 use crate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, Backup, BackupRoom, By, Chain, Change,
@@ -342,10 +342,11 @@ impl Store for SqliteStore {
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
-        self.write(Size::SMALL, move |books| change::change(books, delivery, &change, &by, now))
+        self.write(Size::SMALL, move |books| change::change(books, delivery, (&change, still), &by, now))
     }
 
     fn replay(&self, replay: Replay) -> BoxFuture<'_, StoreResult<Replayed>> {

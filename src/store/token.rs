@@ -1,9 +1,14 @@
 //! Tokens of the admin API, as the store keeps them.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
+/// How long one may count: from a minute to two years.
+pub const TOKEN_LIFE: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(731 * 86_400);
 /// So many are kept, those that are over included.
 pub const TOKENS_MAX: u32 = 1_000;
 /// What is over is forgotten after this long, in milliseconds: 90 days.

@@ -921,6 +921,102 @@ async fn what_is_routed_again_even_if_newer_passes_by_the_mark_and_lowers_it_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_why_the_first_of_a_lane_waits_in_the_words_of_the_delivery_itself() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..3 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    for (verb, words) in [
+        ("hold", "delivery 1, the first of its lane; of that one: it is held until a person releases it: look first"),
+        ("release", "delivery 1, the first of its lane; of that one: system sink is paused since "),
+    ] {
+        let because = json!({"reason": "look first"});
+        assert_eq!(gateway.change(&format!("/api/v1/deliveries/1/{verb}"), &because).await.0, 200);
+        let why = gateway.admin("/api/v1/deliveries/3").await["delivery"]["why"].clone();
+        let text = why["text"].as_str().unwrap();
+        assert!(text.starts_with(&format!("it waits behind {words}")), "{text}");
+        // Also where the first is not in the list itself.
+        let lane = lane_of_the_third(&gateway).await;
+        for list in ["deliveries", "deliveries?limit=1", "deliveries?state=blocked", &lane] {
+            let rows = gateway.admin(&format!("/api/v1/{list}")).await;
+            let found = rows.as_array().unwrap().iter().find(|row| row["delivery_id"] == 3);
+            assert_eq!(found.unwrap()["why"], why, "{list}: {rows}");
+        }
+        let found = gateway.admin("/api/v1/find?q=3").await;
+        assert_eq!(found["found"][0]["deliveries"][0]["why"], why, "{found}");
+        let listed = gateway.command(&["deliveries", "list", "--state", "blocked", "--json"]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        assert_eq!(listed[0]["why"], why);
+        let page = gateway.admin("/deliveries?state=blocked").await;
+        let shown = text.split(" since ").next().unwrap();
+        assert!(page.as_str().unwrap().contains(shown), "{page}");
+    }
+}
+
+/// Where what is in the lane of delivery 3 is listed.
+async fn lane_of_the_third(gateway: &Process) -> String {
+    let found = gateway.admin("/api/v1/deliveries/3").await;
+    format!("lanes/sink/{}", found["delivery"]["lane"].as_str().unwrap())
+}
+
+/// A job, once it has ended.
+async fn ended(gateway: &Process, job: &serde_json::Value) -> serde_json::Value {
+    let address = format!("/api/v1/jobs/{}", job["id"]);
+    gateway.admin_until(&address, PATIENCE, |job| !job["ended_at"].is_null()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_changes_what_fits_when_it_is_ordered_and_nothing_that_comes_to_fit_by_it() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..6 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    for (verb, state, count, left) in [
+        ("discard", "waiting", 1, json!({"discarded": 1, "held": 0, "waiting": 1, "blocked": 4})),
+        ("hold", "waiting", 1, json!({"discarded": 1, "held": 1, "waiting": 0, "blocked": 4})),
+        ("release", "held", 1, json!({"discarded": 1, "held": 0, "waiting": 1, "blocked": 4})),
+        ("discard", "blocked", 4, json!({"discarded": 5, "held": 0, "waiting": 1, "blocked": 0})),
+    ] {
+        let address = format!("/api/v1/deliveries/{verb}");
+        let choose = json!({"state": state, "destination": "sink"});
+        let dry = json!({"choose": choose, "dry_run": true});
+        assert_eq!(gateway.change(&address, &dry).await.1["count"], count, "{verb} {state}");
+        let (status, job) = gateway.change(&address, &json!({"choose": choose, "reason": "a test"})).await;
+        assert_eq!(status, 202, "{job}");
+        let ended = ended(&gateway, &job).await;
+        let told = [&ended["total"], &ended["changed"], &ended["refused"]];
+        assert_eq!(told, [&json!(count), &json!(count), &json!(0)], "{verb} {state}: {ended}");
+        let deliveries = gateway.ledger().await["deliveries"].clone();
+        for (state, count) in left.as_object().unwrap() {
+            assert_eq!(&deliveries[state], count, "after {verb}: {deliveries}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_passes_by_what_is_not_any_more_as_it_was_chosen_and_says_so() {
+    let sink = ok_sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));
+    gateway.start(&[]).await;
+    for number in 0..4 {
+        assert!(gateway.post("/om/orders", one(&format!("04l{number}"), "x")).await.unwrap().is_ack());
+    }
+    let order = json!({"choose": {"state": "blocked"}, "reason": "look first", "rate": 1});
+    let (status, job) = gateway.change("/api/v1/deliveries/discard", &order).await;
+    assert_eq!(status, 202, "{job}");
+    // The last goes first, so that none of those before it is let go; each takes a second.
+    assert_eq!(gateway.change("/api/v1/deliveries/2/hold", &json!({"reason": "wait"})).await.0, 200);
+    let ended = ended(&gateway, &job).await;
+    assert_eq!([&ended["total"], &ended["changed"], &ended["refused"]], [3, 2, 1].map(|n| json!(n)).each_ref());
+    let refused = json!([{"delivery_id": 2, "reason": "delivery 2 is held by now, not blocked any more"}]);
+    assert_eq!(ended["refusals"], refused);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_paused_resumed_and_cancelled() {
     let sink = ok_sink().await;
     let mut gateway = Process::prepare(&configuration_with(&sink.url(""), "", "", "paused = true"));

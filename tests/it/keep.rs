@@ -390,7 +390,8 @@ async fn what_was_kept_long_enough_is_pruned_by_a_person_on_the_gateway_and_on_t
     assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
     gateway.start(&[]).await;
     let log = gateway.admin("/api/v1/audit?verb=prune").await;
-    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (2, &json!(me())), "{log}");
+    assert_eq!((log.as_array().unwrap().len(), &log[0]["who"]), (3, &json!(me())), "{log}");
+    assert!(log[2]["result"].as_str().unwrap().starts_with("begun") && log[2]["unended"].is_null(), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

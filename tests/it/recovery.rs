@@ -546,6 +546,71 @@ async fn what_a_kill_cut_off_is_begun_and_not_ended_in_the_audit_log_and_says_so
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_answered_stands_in_the_audit_log_however_soon_the_gateway_is_killed() {
+    let (shop, _) = shop(json!(4711)).await;
+    let mut gateway = Process::prepare(&configuration(&shop.url(""), &shop.url(""), SHOP_ALONE));
+    gateway.start(&[]).await;
+    assert_eq!(gateway.change("/api/v1/systems/shop/pause", &json!({"reason": "inventory"})).await.0, 200);
+    let notices: Vec<(String, String)> = (0..50).map(|n| (format!("04l{n}"), format!("006{n}"))).collect();
+    let notices: Vec<Notice<'_>> = notices.iter().map(|(id, record)| Notice { id, record, fields: "" }).collect();
+    post(&gateway, envelope(&notices)).await;
+    for round in 1..=4 {
+        let hold = json!({"choose": {"state": "waiting"}, "rate": 1, "reason": format!("round {round}")});
+        let (status, job) = gateway.change("/api/v1/deliveries/hold", &hold).await;
+        gateway.kill();
+        assert_eq!(status, 202, "{job}");
+        gateway.start(&[]).await;
+        let log = gateway.admin("/api/v1/audit?object=job").await;
+        assert_eq!((log.as_array().unwrap().len(), &log[0]["verb"]), (round, &json!("begin hold")), "{log}");
+        assert_eq!(log[0]["reason"], format!("round {round}"));
+        assert!(log[0]["unended"].as_str().unwrap().contains("the gateway stopped"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_audit_log_does_not_take_first_is_not_begun() {
+    let (shop, _) = shop(json!(4711)).await;
+    let text = configuration(&shop.url(""), &shop.url(""), SHOP_ALONE);
+    let nobody = text.replace("[route.map]", "when = \"record.Name == 'nobody'\"\n[route.map]");
+    let mut gateway = Process::prepare(&nobody);
+    gateway.start(&[]).await;
+    post(&gateway, notice("04l1", "0061", "desk")).await;
+    gateway.stop().await;
+    gateway.configure(&text);
+    let store = rusqlite::Connection::open(gateway.folder.path().join("omgate.db")).unwrap();
+    store
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON audit WHEN NEW.result LIKE 'begun%'
+             BEGIN SELECT RAISE(ABORT, 'there is no room'); END",
+        )
+        .unwrap();
+    drop(store);
+    gateway.start(&[]).await;
+    post(&gateway, notice("04l2", "0062", "desk")).await;
+    until(&gateway, 1, "delivered").await;
+    let copy = gateway.folder.path().join("copy.db");
+    for (address, order) in [
+        ("deliveries/replay", json!({"choose": {"ids": [1]}})),
+        ("notifications/reroute", json!({})),
+        ("store/prune", json!({})),
+        ("store/backup", json!({"file": copy})),
+        ("store/rekey", json!({})),
+        ("store/move", json!({"to": "sqlite:other.db"})),
+    ] {
+        let (status, told) = gateway.change(&format!("/api/v1/{address}"), &order).await;
+        let words = "there is no room; nothing was begun, for the audit log must have it first: try again";
+        assert!(status == 503 && told["detail"].as_str().unwrap().contains(words), "{address}: {status} {told}");
+    }
+    assert_eq!(gateway.admin("/api/v1/jobs").await, json!([]));
+    for address in ["store/backup", "store/rekey", "store/move"] {
+        assert_eq!(gateway.admin(&format!("/api/v1/{address}")).await["state"], "none", "{address}");
+    }
+    let ledger = gateway.ledger().await;
+    assert_eq!((&ledger["notifications"]["unrouted"], &ledger["deliveries"]["routed"]), (&json!(1), &json!(1)));
+    assert!(!copy.exists() && !gateway.folder.path().join("other.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_comes_after_another_is_tried_with_what_that_kept_when_a_person_made_it_afterwards() {
     let (shop, _) = shop("O-1".into()).await;
     let (ledger, _) = self::shop("L-1".into()).await;

@@ -250,7 +250,12 @@ impl World {
     }
 
     async fn change(&self, delivery: i64, change: Change) -> StoreResult<DeliveryView> {
-        self.store().change(DeliveryId(delivery), change, By::new("somebody", "because"), self.now()).await
+        self.change_still(delivery, change, None).await
+    }
+
+    /// The same, only while it still stands so.
+    async fn change_still(&self, delivery: i64, change: Change, still: Option<State>) -> StoreResult<DeliveryView> {
+        self.store().change(DeliveryId(delivery), change, still, By::new("somebody", "because"), self.now()).await
     }
 
     async fn reroute(&self, row: i64, deliveries: Vec<Planned>, even_if_newer: bool) -> StoreResult<Vec<String>> {
@@ -1027,6 +1032,7 @@ async fn behind_what_was_tried_given_up_or_made_by_a_person_a_revision_waits_for
     let again = Replay {
         stays_dead: false,
         delivery: DeliveryId(4),
+        still: None,
         planned: Some(planned("a", Some("again"))),
         edit: None,
         as_it_was: None,

@@ -200,7 +200,7 @@ async fn ten_thousand_stuck_lanes_delay_none_of_the_ninety_thousand_others() {
             Some(Stuck::BacksOff) | None => continue,
         };
         let delivery = DeliveryId(i64::try_from(lane).unwrap() + 1);
-        store.change(delivery, change, By::new("somebody", "loose"), MUCH_LATER).await.unwrap();
+        store.change(delivery, change, None, By::new("somebody", "loose"), MUCH_LATER).await.unwrap();
     }
     let (lanes, _) = deliver_all(&*store, MUCH_LATER, false).await;
     assert_eq!(lanes.len() as u64, LANES / EVERY);

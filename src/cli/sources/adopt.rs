@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::{Value, json};
 
 use crate::cli::client::{AdminArgs, ChangeArgs, Client, RateArgs};
+use crate::cli::destinations::name;
 use crate::cli::print;
 use crate::config;
 use crate::wsdl;
@@ -17,6 +18,7 @@ use crate::wsdl;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The source.
+    #[arg(value_parser = name)]
     source: String,
     /// The organization's id, 15 or 18 characters: `omgate notifications list --kind quarantined` and the alarm show it.
     #[arg(long, value_name = "ID")]

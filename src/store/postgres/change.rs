@@ -14,7 +14,7 @@ use super::replay;
 use super::session::{Cells, Session, args, read};
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
-use crate::delivery::DeliveryId;
+use crate::delivery::{DeliveryId, State};
 use crate::store::change;
 use crate::store::turn::Turn;
 use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
@@ -23,6 +23,7 @@ use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
 pub(super) struct Changing {
     pub(super) delivery: DeliveryId,
     pub(super) change: Change,
+    pub(super) still: Option<State>,
     pub(super) by: By,
     pub(super) now: Timestamp,
 }
@@ -39,7 +40,7 @@ impl Job for Changing {
                 Change::Hold | Change::Discard | Change::LetGo => (after::load(work, &[id]).await?, BTreeSet::new()),
             };
             let was = scene.place(id)?.state;
-            self.change.check(id, was)?;
+            self.check(id, was)?;
             work.accounts.at(self.now);
             self.apply(work, &mut scene, &updates)?;
             scene.write(work).await?;
@@ -58,13 +59,19 @@ pub(super) async fn view(work: &mut Work, delivery: i64) -> Result<DeliveryView,
 }
 
 impl Changing {
+    /// Whether the delivery can be changed so where it stands, with its lane locked.
+    fn check(&self, id: i64, state: State) -> Result<(), StoreError> {
+        change::stands(id, state, self.still)?;
+        self.change.check(id, state)
+    }
+
     /// Reads what a replay concerns; the delivery waits for the one that it comes after.
     async fn rejoined(&self, work: &mut Work, even_if_newer: bool) -> Result<Scene, Failure> {
         let id = self.delivery.0;
         let (mut story, _) = replay::open(work, id, None).await?;
         let place = story.scene.place(id)?;
         let route = place.way.route;
-        self.change.check(id, place.state)?;
+        self.check(id, place.state)?;
         if !even_if_newer {
             refuse_outdated(work, id, route).await?;
         }

@@ -122,6 +122,10 @@ impl Conditions {
 
     /// Adds what a filter asks for, all but the state and the ids; whether some of it names few.
     async fn asked(&mut self, session: &mut Session, filter: DeliveryFilter) -> Result<bool, Failure> {
+        if let Some(ids) = filter.ids {
+            let ids: Vec<i64> = ids.into_iter().map(|id| id.0).collect();
+            self.push("d.id = ANY(?)", Box::new(ids), Type::INT8_ARRAY);
+        }
         self.source(filter.source, filter.organization);
         let way = |column: &str, kind: &str| {
             format!(
@@ -245,7 +249,7 @@ impl Conditions {
 
     /// Adds the state; and by which way those in it are found. Where looking ends before the list does.
     async fn walk(&mut self, session: &mut Session, look: &mut Look) -> Result<Option<i64>, Failure> {
-        look.is_by_ids = look.walk == Walk::InFlight;
+        look.is_by_ids |= look.walk == Walk::InFlight;
         let is_plain = self.text.is_empty();
         let is = |state: State| format!("d.state = '{}'", state.as_str());
         let end = match look.walk {
@@ -324,7 +328,7 @@ pub(super) async fn deliveries(session: &mut Session, filter: DeliveryFilter) ->
         route: filter.route.clone(),
         changed_since: filter.changed_since.map_or(0, |since| since.0),
         changed_until: filter.changed_until.map_or(i64::MAX, |until| until.0),
-        is_by_ids: false,
+        is_by_ids: filter.ids.is_some(),
         among: None,
     };
     let mut conditions = Conditions::default();

@@ -108,6 +108,7 @@ impl Job for Replaying {
             work.accounts.at(replay.now);
             let (story, carried) = open(work, replay.delivery.0, replay.planned.as_ref()).await?;
             let place = story.scene.place(replay.delivery.0)?.clone();
+            rules::stands(place.id, place.state, replay.still)?;
             if !matches!(place.state, State::Dead | State::Delivered) {
                 let state = place.state.as_str().replace('_', " ");
                 let rule = "only a dead or a delivered one can be replayed";

@@ -9,9 +9,9 @@ use super::coalesce;
 use super::lane::{self, Place};
 use super::queries;
 use crate::clock::Timestamp;
-use crate::delivery::DeliveryId;
+use crate::delivery::{DeliveryId, State};
 use crate::mutation::{self, Mutation};
-use crate::store::change::{deed, discarded, held, let_go, outdated};
+use crate::store::change::{deed, discarded, held, let_go, outdated, stands};
 use crate::store::turn::Turn;
 use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
 
@@ -19,13 +19,14 @@ use crate::store::{By, Change, DECIDED, DeliveryView, StoreError};
 pub(super) fn change(
     books: &mut Books,
     delivery: DeliveryId,
-    change: &Change,
+    (change, still): (&Change, Option<State>),
     by: &By,
     now: Timestamp,
 ) -> Result<DeliveryView, Failure> {
     books.accounts.at(now);
     let reason = by.reason.as_str();
     let place = lane::place_of(books, delivery.0)?;
+    stands(place.id, place.state, still)?;
     change.check(place.id, place.state)?;
     match change {
         Change::Replay { even_if_newer } => {

@@ -69,6 +69,8 @@ impl Conditions {
 
     /// Adds what a filter asks for, all but the state and the ids; whether some of it names few.
     fn and_asked(&mut self, connection: &Connection, filter: DeliveryFilter) -> rusqlite::Result<bool> {
+        let ids = filter.ids.map(|ids| json!(ids).to_string());
+        self.and("d.id IN (SELECT value FROM json_each(?))", ids);
         self.and_source(filter.source, filter.organization);
         let way = |column: &str, kind: &str| {
             format!(

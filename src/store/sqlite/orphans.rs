@@ -55,7 +55,7 @@ pub(super) fn discard(
     found.sort_unstable_by(|one, other| other.cmp(one));
     found.truncate(limit as usize);
     for delivery in &found {
-        change::change(books, DeliveryId(*delivery), &Change::Discard, by, now)?;
+        change::change(books, DeliveryId(*delivery), (&Change::Discard, None), by, now)?;
     }
     let sql = "SELECT 1 FROM delivery INDEXED BY delivery_open WHERE way = ?1 AND unsettled = 1 LIMIT 1";
     let mut is_more = false;

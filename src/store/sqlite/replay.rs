@@ -19,6 +19,7 @@ use crate::store::{Edit, Replay, Replayed, StoreError};
 /// Executes the command.
 pub(super) fn replay(books: &mut Books, replay: &Replay) -> Result<Replayed, Failure> {
     let place = lane::place_of(books, replay.delivery.0)?;
+    rules::stands(place.id, place.state, replay.still)?;
     if !matches!(place.state, State::Dead | State::Delivered) {
         let state = place.state.as_str().replace('_', " ");
         return conflict(format!("delivery {} is {state}; only a dead or a delivered one can be replayed", place.id));

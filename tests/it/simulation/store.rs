@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use omgate::clock::{Clock as _, Day, SharedClock, Timestamp};
-use omgate::delivery::{ConfigVersion, DeliveryId, Lease};
+use omgate::delivery::{ConfigVersion, DeliveryId, Lease, State};
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
     Absence, Accept, Accepted, AttemptView, AuditEntry, AuditFilter, Backlog, By, Chain, Change, Claim, Claims,
@@ -281,13 +281,14 @@ impl Store for FaultyStore {
         &self,
         delivery: DeliveryId,
         change: Change,
+        still: Option<State>,
         by: By,
         now: Timestamp,
     ) -> BoxFuture<'_, StoreResult<DeliveryView>> {
         let kept = change.clone();
         let run = move || {
             let all = self.beside.deliveries();
-            let changed = wait(self.real.change(delivery, change, by, now))?;
+            let changed = wait(self.real.change(delivery, change, still, by, now))?;
             Ok((all, changed))
         };
         let seen = move |(all, _): &(Vec<Seen>, DeliveryView)| {

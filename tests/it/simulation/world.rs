@@ -387,7 +387,7 @@ impl World {
             let dispatch = Arc::clone(&gateway.dispatch);
             // A person's patience ends before that of a slow disk.
             tokio::spawn(async move {
-                let changed = store.change(delivery, change, By::new("somebody", "because"), clock.now()).await;
+                let changed = store.change(delivery, change, None, By::new("somebody", "because"), clock.now()).await;
                 if let Ok(view) = changed {
                     dispatch.wake(&view.system);
                 }
@@ -492,7 +492,12 @@ impl World {
                     State::Dead if view.way.dead_holds && view.attempts > 0 => Change::Discard,
                     _ => continue,
                 };
-                drop(gateway.store.change(DeliveryId(view.id), change, By::new("somebody", "help"), clock.now()).await);
+                drop(
+                    gateway
+                        .store
+                        .change(DeliveryId(view.id), change, None, By::new("somebody", "help"), clock.now())
+                        .await,
+                );
                 gateway.dispatch.wake(view.way.system);
             }
         });

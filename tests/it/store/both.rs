@@ -197,6 +197,8 @@ contract! {
         any_history_leaves_the_store_sound,
         everything_that_is_not_stopped_is_delivered_in_the_end;
     replay:
+        what_must_still_be_dead_is_sent_once_however_many_want_it_sent,
+        what_does_not_stand_any_more_as_it_must_is_left_as_it_is,
         what_was_kept_of_an_answer_is_shown_and_found,
         one_that_comes_after_another_waits_for_it_and_gets_what_it_kept,
         a_chain_goes_on_one_by_one_and_the_nearest_answer_counts,

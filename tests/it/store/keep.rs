@@ -522,6 +522,7 @@ pub(super) async fn what_a_person_edited_goes_with_its_notification_and_takes_no
         search: Default::default(),
     };
     let replay = Replay {
+        still: None,
         delivery: DeliveryId(2),
         planned: Some(planned("a", Some("M"))),
         stays_dead: false,

@@ -46,7 +46,11 @@ pub(super) async fn deliveries_are_found_by_all_that_a_filter_says() {
     let begun = world.now().0 - 2 * HOUR_MS;
     let at = |hours: i64| Some(Timestamp(begun + hours * HOUR_MS));
     let none = DeliveryFilter::default;
+    let these = |ids: &[i64]| Some(ids.iter().copied().map(DeliveryId).collect());
     for (filter, expected) in [
+        (DeliveryFilter { ids: these(&[5, 2, 99]), ..none() }, vec![5, 2]),
+        (DeliveryFilter { ids: these(&[5, 2]), state: Some(State::Dead), ..none() }, vec![2]),
+        (DeliveryFilter { ids: these(&[]), ..none() }, vec![]),
         (DeliveryFilter { source: some("returns"), ..none() }, vec![5, 4]),
         (DeliveryFilter { source: some("nobody"), ..none() }, vec![]),
         (DeliveryFilter { organization: some("00D24000000abcd"), ..none() }, vec![3, 2, 1]),
@@ -220,6 +224,7 @@ pub(super) async fn what_a_field_holds_finds_its_notification_and_its_deliveries
         search: BTreeMap::from([("Number".to_owned(), "ACME-9".to_owned())]),
     };
     let replay = Replay {
+        still: None,
         delivery: DeliveryId(4),
         planned: Some(planned("a", Some("3"))),
         stays_dead: false,

@@ -302,7 +302,7 @@ async fn what_comes_after_another_never_hangs_whatever_the_gateways_do_at_once()
             for view in store.deliveries(dead).await.unwrap() {
                 let by = By::new("somebody", "because");
                 let change = if number == 0 { Change::Discard } else { Change::Replay { even_if_newer: true } };
-                match store.change(view.delivery_id, change, by, world.now()).await {
+                match store.change(view.delivery_id, change, None, by, world.now()).await {
                     Ok(_) | Err(StoreError::Conflict(_)) => {}
                     Err(error) => panic!("{error}"),
                 }

@@ -23,6 +23,7 @@ impl World {
     fn again(&self, delivery: i64, planned: Planned) -> Replay {
         Replay {
             delivery: DeliveryId(delivery),
+            still: None,
             planned: Some(planned),
             stays_dead: false,
             edit: None,
@@ -584,4 +585,54 @@ pub(super) async fn any_history_of_what_comes_after_and_is_repeated_leaves_the_s
         let counts = world.store().ledger().await.unwrap().deliveries;
         assert_eq!((counts.waiting, counts.blocked, counts.held), (0, 0, 0), "nothing waits for ever: {counts:?}");
     }
+}
+
+#[tokio::test]
+pub(super) async fn what_must_still_be_dead_is_sent_once_however_many_want_it_sent() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
+    for claimed in world.claim(2).await {
+        world.kill(&claimed, false).await;
+    }
+    let dead = |delivery| Replay { still: Some(State::Dead), ..world.again(delivery, planned("a", Some("L"))) };
+    // Whoever looked at it while it was dead comes when it was delivered.
+    world.replay(dead(1)).await.unwrap();
+    world.deliver(&world.claim_one().await).await;
+    let refused = conflict(world.replay(dead(1)).await);
+    assert_eq!(refused, "delivery 1 is delivered by now, not dead any more");
+    let in_place = Change::Replay { even_if_newer: false };
+    assert_eq!(conflict(world.change_still(1, in_place, Some(State::Dead)).await), refused);
+    // Two at once, along another route too: one of them has it.
+    let elsewhere = |delivery| Replay { planned: Some(planned("b", Some("M"))), ..dead(delivery) };
+    let (one, other) = tokio::join!(world.replay(elsewhere(2)), world.replay(elsewhere(2)));
+    assert!(one.is_ok() != other.is_ok(), "{one:?}, {other:?}");
+    assert_eq!(world.states().await, ["delivered", "superseded", "waiting"]);
+    // Whoever means to repeat what was delivered does so.
+    world.replay(world.again(1, planned("a", Some("L")))).await.unwrap();
+    assert_eq!(world.states().await, ["delivered", "superseded", "waiting", "waiting"]);
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+pub(super) async fn what_does_not_stand_any_more_as_it_must_is_left_as_it_is() {
+    let world = World::new();
+    world.post([note("1").to("a", "L"), note("2").to("a", "L"), note("3").to("a", "L")]).await;
+    world.change(3, Change::Hold).await.unwrap();
+    let states = ["waiting", "blocked", "held"];
+    for (delivery, change, still, is) in [
+        (1, Change::Hold, State::Blocked, "waiting by now, not blocked"),
+        (2, Change::Hold, State::Waiting, "blocked by now, not waiting"),
+        (2, Change::Discard, State::Waiting, "blocked by now, not waiting"),
+        (3, Change::Discard, State::Dead, "held by now, not dead"),
+        (3, Change::Release, State::Waiting, "held by now, not waiting"),
+    ] {
+        let refused = conflict(world.change_still(delivery, change, Some(still)).await);
+        assert_eq!(refused, format!("delivery {delivery} is {is} any more"));
+        assert_eq!(world.states().await, states);
+    }
+    world.change_still(1, Change::Discard, Some(State::Waiting)).await.unwrap();
+    world.change_still(2, Change::Hold, Some(State::Waiting)).await.unwrap();
+    world.change_still(3, Change::Release, Some(State::Held)).await.unwrap();
+    assert_eq!(world.states().await, ["discarded", "held", "blocked"]);
+    world.assert_sound().await;
 }
