@@ -212,6 +212,33 @@ async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_word
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_moves_a_store_is_told_soon_that_the_gateway_ended_while_it_turned_and_what_to_do() {
+    // A call that goes on for as long as it may: so the turn takes a while.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let configuration = configuration_with("sqlite:omgate.db", &url).replace("\"5s\"", "\"60s\"");
+    let mut gateway = Process::prepare(&configuration);
+    gateway.start(&[("OMGATE_KILL_AT", "move-before-turn")]).await;
+    let notice = Notice { id: "04l000000000001AAA", record: "001000000000001AAA", fields: "" };
+    assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
+    gateway.until(Duration::from_secs(20), |ledger| ledger["deliveries"]["in_flight"] == 1).await;
+    let begun = std::time::Instant::now();
+    let cut = gateway.command(&["store", "move", "--to", "sqlite:other.db"]);
+    let took = begun.elapsed();
+    assert!(gateway.died(Duration::from_secs(20)).await, "{}", gateway.log());
+    let text = said(&cut);
+    assert_eq!(cut.status.code(), Some(1), "{text}");
+    assert!(took < Duration::from_secs(60), "{took:?}: {text}");
+    assert!(text.contains("has not answered for 5 s: waiting"), "{text}");
+    assert!(text.contains("nothing is lost: look into its log") && text.contains("Connection refused"), "{text}");
+    // What is said to do does it.
+    gateway.start(&[]).await;
+    let moved = gateway.command(&["store", "move", "--to", "sqlite:other.db"]);
+    assert!(moved.status.success(), "{}", said(&moved));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_a_move_or_a_stop_cuts_off_has_an_end_in_the_audit_log() {
     const PATIENCE: Duration = Duration::from_secs(30);
     let configuration = |store: &str| {
