@@ -504,7 +504,7 @@ pub trait Side: Send + Sync {
 
 /// The store that is moved.
 pub trait Origin: Side {
-    /// When a gateway was last known to listen.
+    /// When a gateway on this store was last known to listen.
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
     /// The move that was begun and is not given up, if any.
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>>;

@@ -255,6 +255,20 @@ async fn who_moves_a_store_is_told_soon_that_the_gateway_ended_while_it_turned_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_on_which_no_gateway_worked_is_moved_at_once() {
+    let Some(database) = postgres::database() else { return };
+    let mut gateway = Process::prepare(&configuration_with("sqlite:omgate.db", "http://127.0.0.1:9/"));
+    gateway.start(&[]).await;
+    gateway.stop().await;
+    for (from, to) in [("sqlite:omgate.db", database.as_str()), (database.as_str(), "sqlite:back.db")] {
+        gateway.configure(&configuration_with(from, "http://127.0.0.1:9/"));
+        let moved = gateway.command(&["store", "move", "--to", to]);
+        assert!(moved.status.success(), "{}", said(&moved));
+    }
+    postgres::remove(&database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_a_move_or_a_stop_cuts_off_has_an_end_in_the_audit_log() {
     const PATIENCE: Duration = Duration::from_secs(30);
     let configuration = |store: &str| {

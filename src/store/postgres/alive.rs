@@ -35,7 +35,7 @@ impl Job for Beat {
             }
             let rows = work.session.query("SELECT at FROM alive WHERE id = 1 FOR UPDATE", &[]).await?;
             let last = read(&rows, Cells::time)?.first().copied();
-            work.session.query("UPDATE alive SET at = $1 WHERE id = 1", args![INT8 now.0]).await?;
+            work.session.query("UPDATE alive SET at = $1, own = true WHERE id = 1", args![INT8 now.0]).await?;
             match last.filter(|last| now.since(*last) >= ABSENCE_MIN) {
                 Some(last) => absent(work, last, now).await,
                 None => Ok(None),

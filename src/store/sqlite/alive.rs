@@ -21,7 +21,8 @@ const COLUMNS: &str = "id, since, until, acknowledged_at, acknowledged_by";
 /// The gateway listens; when nobody did until now, since when.
 pub(super) fn heartbeat(books: &Books, now: Timestamp) -> Result<Option<Absence>, Failure> {
     let last: Option<i64> = books.find("SELECT at FROM alive", [], |row| row.get(0))?;
-    books.run("INSERT INTO alive (id, at) VALUES (1, ?1) ON CONFLICT DO UPDATE SET at = excluded.at", [now.0])?;
+    let sql = "INSERT INTO alive (id, at) VALUES (1, ?1) ON CONFLICT DO UPDATE SET at = excluded.at, own = 1";
+    books.run(sql, [now.0])?;
     let Some(last) = last.filter(|last| now.since(Timestamp(*last)) >= ABSENCE_MIN) else { return Ok(None) };
     // What came in after the last heartbeat shows that it listened then.
     let sql = "SELECT max(last_at) FROM source_day WHERE day >= ?1 AND last_at <= ?2";

@@ -433,6 +433,22 @@ async fn a_move_that_was_cut_off_before_anything_was_noted_is_given_up_like_any_
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_a_move_brought_along_is_of_no_gateway_there() {
+    for kind in kinds() {
+        let world = World::on(None);
+        world.store().heartbeat(world.now()).await.unwrap();
+        assert_eq!(world.origin().heard().await.unwrap(), Some(world.now()));
+        let (mut world, _) = world.moved_into(kind).await;
+        assert_eq!(world.origin().heard().await.unwrap(), None, "no gateway was ever at work on it");
+        let last = world.now();
+        world.advance(3_600_000);
+        let absence = world.store().heartbeat(world.now()).await.unwrap().unwrap();
+        assert_eq!(absence.since, last, "somebody listened until then all the same");
+        assert_eq!(world.origin().heard().await.unwrap(), Some(world.now()));
+    }
+}
+
+#[tokio::test]
 async fn a_move_that_was_cut_off_goes_on_where_it_stood() {
     for kind in kinds() {
         let mut world = World::on(None);
@@ -605,7 +621,7 @@ async fn what_must_not_be_there_twice_is_refused_again_once_it_is_moved() {
 }
 
 /// What a store keeps for itself, or that follows from what is handed over.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "change",
     "probe",
     "moving",
@@ -617,6 +633,7 @@ const OWN: [&str; 15] = [
     "schema_version",
     "system_active",
     "system.next_call_us",
+    "alive.own",
     "delivery.lane_key",
     "delivery.coalesce_key",
     "delivery.lease_until",

@@ -111,7 +111,7 @@ impl Side for PostgresOrigin {
 impl Origin for PostgresOrigin {
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
         Box::pin(ask(self.pool(), Manner::Read, async |session: &mut Session| {
-            let found = session.query("SELECT at FROM alive WHERE id = 1", &[]).await?;
+            let found = session.query("SELECT at FROM alive WHERE own", &[]).await?;
             Ok(read(&found, Cells::time)?.into_iter().next())
         }))
     }

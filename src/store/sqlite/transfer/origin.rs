@@ -75,7 +75,7 @@ impl Side for SqliteOrigin {
 impl Origin for SqliteOrigin {
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
         self.store.read(|connection| {
-            let sql = "SELECT at FROM alive WHERE id = 1";
+            let sql = "SELECT at FROM alive WHERE own";
             connection.query_row(sql, [], |row| row.get(0).map(Timestamp)).optional()
         })
     }
