@@ -242,7 +242,14 @@ pub static TABLES: [Table; 16] = [
     },
     by_id(
         "absence",
-        &[number("id"), number("since"), number("until"), number("acknowledged_at"), text("acknowledged_by")],
+        &[
+            number("id"),
+            number("since"),
+            number("until"),
+            number("acknowledged_at"),
+            text("acknowledged_by"),
+            truth("restored"),
+        ],
     ),
     Table { key: 2, ..by_id("searched", &[number("notification"), text("name"), text("value")]) },
     Table { key: 2, ..by_id("sample", &[number("at"), text("gateway"), text("figures")]) },
@@ -331,7 +338,7 @@ pub static SUMS: [Table; 11] = [
             &[number("source"), number("day"), number("last_at"), number("silence_ms"), number("silence_until")],
         )
     },
-    by_id("alive", &[number("id"), number("at")]),
+    by_id("alive", &[number("id"), number("at"), number("copied_at")]),
     by_id("prune_walk", &[text("walk"), number("at"), number("id"), number("begun_at")]),
     by_id(
         "audit_chain",

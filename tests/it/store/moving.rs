@@ -449,6 +449,30 @@ async fn a_heartbeat_that_a_move_brought_along_is_of_no_gateway_there() {
 }
 
 #[tokio::test]
+async fn a_copy_stays_one_when_it_is_moved_until_a_gateway_starts_on_it() {
+    for (first, second) in kinds().into_iter().zip(kinds().into_iter().rev()) {
+        let mut world = World::on(None);
+        world.store().heartbeat(world.now()).await.unwrap();
+        world.post([note("1").to("a", "L")]).await;
+        let (made, file) = (world.now(), world.folder.path().join("backup.db"));
+        world.store().backup(file.clone(), watch::Sender::new((0, 0))).await.unwrap();
+        world.advance(40_000);
+        world.store().close().await;
+        world.store = Some(Opened::Sqlite(SqliteStore::open(Options { path: file, ..world.options() }).unwrap()));
+        let (world, _) = world.moved_into(first).await;
+        let absence = world.store().heartbeat(world.now()).await.unwrap().unwrap();
+        assert_eq!((absence.since, absence.until, absence.restored), (made, world.now(), true));
+        let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
+        assert_eq!(log.iter().map(|entry| entry.verb.as_str()).collect::<Vec<_>>(), ["restore"]);
+        let (mut world, _) = world.moved_into(second).await;
+        world.advance(40_000);
+        assert_eq!(world.store().heartbeat(world.now()).await.unwrap(), None, "what was moved is no copy");
+        assert_eq!(world.store().absences().await.unwrap(), [absence], "what is known of it goes along");
+        world.assert_sound().await;
+    }
+}
+
+#[tokio::test]
 async fn a_move_that_was_cut_off_goes_on_where_it_stood() {
     for kind in kinds() {
         let mut world = World::on(None);
