@@ -15,13 +15,15 @@ use crate::admin::{Admin, lists, masked, names};
 use crate::delivery::DeliveryId;
 use crate::envelope::{mistyped, whole_id};
 use crate::facts::SourceFacts;
-use crate::store::{DeliveryFilter, NotificationFilter, NotificationView, StoreError, StoreResult};
+use crate::store::{Absence, DeliveryFilter, NotificationFilter, NotificationView, StoreError, StoreResult};
 
 /// The longest text that is looked for, in characters.
 const TEXT_MAX: usize = 300;
 /// How many of each kind are answered unless it is said, and at the most.
 const LIMIT: u32 = 10;
 const LIMIT_MAX: u32 = 50;
+/// So many times are named of which the store knows nothing.
+const TIMES_MAX: usize = 3;
 /// In so many fields a text is looked for at the most.
 const FIELDS_MAX: usize = 16;
 /// How Salesforce begins the ids of notifications.
@@ -52,6 +54,8 @@ pub(super) struct Answer {
     found: Vec<Found>,
     /// What may be wrong with the text, where nothing was found.
     hint: Option<String>,
+    /// When something may have come of which the store knows nothing, where nothing was found.
+    gone: Option<String>,
 }
 
 /// What was found by one understanding of the text.
@@ -147,9 +151,13 @@ pub(super) async fn find(admin: web::Data<Admin>, asked: Question<Asked>, caller
     }
     let ways = ways(text, &fields(&admin, &caller));
     match answer(&admin, &caller, ways, limit).await {
-        Ok(answer) if answer.found.is_empty() => {
-            HttpResponse::Ok().json(Answer { hint: hint(&admin, &caller, text), ..answer })
-        }
+        Ok(answer) if answer.found.is_empty() => match admin.store.absences().await {
+            Ok(absences) => {
+                let (hint, gone) = (hint(&admin, &caller, text), gone(&absences));
+                HttpResponse::Ok().json(Answer { hint, gone, ..answer })
+            }
+            Err(error) => from_store(&error),
+        },
         Ok(answer) => show(&caller, Ok(answer)),
         Err(error) => from_store(&error),
     }
@@ -181,6 +189,14 @@ fn hint(admin: &Admin, caller: &Caller, text: &str) -> Option<String> {
     Some(if silent.is_empty() { rule.to_owned() } else { format!("{rule}; {}", silent.join("; ")) })
 }
 
+/// When something may have come that a copy of the store does not know, which was put back since; the latest of such times.
+fn gone(absences: &[Absence]) -> Option<String> {
+    let of = |absence: &Absence| format!("between {} and {}", absence.since.spoken(), absence.until.spoken());
+    let times: Vec<String> = absences.iter().filter(|absence| absence.restored).take(TIMES_MAX).map(of).collect();
+    let times = times.join(", or ");
+    (!times.is_empty()).then(|| format!("{times}: of that the store knows nothing, for a copy of it was put back then"))
+}
+
 async fn answer(admin: &Admin, caller: &Caller, ways: Vec<Way>, limit: u32) -> StoreResult<Answer> {
     let looked_in = ways.iter().map(|way| way.by.clone()).collect();
     let mut found = Vec::new();
@@ -188,7 +204,7 @@ async fn answer(admin: &Admin, caller: &Caller, ways: Vec<Way>, limit: u32) -> S
         let one = one(admin, caller, way, limit).await?;
         found.extend(Some(one).filter(|one| !one.notifications.is_empty() || !one.deliveries.is_empty()));
     }
-    Ok(Answer { looked_in, found, hint: None })
+    Ok(Answer { looked_in, found, hint: None, gone: None })
 }
 
 async fn one(admin: &Admin, caller: &Caller, way: Way, limit: u32) -> StoreResult<Found> {

@@ -97,10 +97,12 @@ fn nothing(answer: &Value, text: &str) -> String {
     let looked = if looked.is_empty() { String::new() } else { format!(" (looked for as {})", looked.join(", ")) };
     let hint = answer.get("hint").filter(|hint| !hint.is_null());
     let hint = hint.map(|hint| format!("Note: {}.\n", print::cell(Some(hint)))).unwrap_or_default();
+    let gone = answer.get("gone").filter(|gone| !gone.is_null());
+    let gone = gone.map(|gone| format!(", or it came {}", print::cell(Some(gone)))).unwrap_or_default();
     format!(
         "There is nothing of {text:?}{looked}.\n{hint}What came and could not be read is not looked through: `omgate \
          notifications list --kind unreadable`, and what was refused: `omgate sources refused`. A field is \
-         looked through only in what came since its source names it in `search`. If it is in none of these, it never came: \
+         looked through only in what came since its source names it in `search`. If it is in none of these, it never came{gone}. \
          `omgate sources list` says when each source was heard last."
     )
 }

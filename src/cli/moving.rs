@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::cipher::Keyring;
 use crate::cli::client::{AdminArgs, ChangeArgs, Client};
 use crate::cli::print;
-use crate::cli::store::{deed, may_open};
+use crate::cli::store::{deed, is_unreachable, may_open};
 use crate::clock::SystemClock;
 use crate::config::{self, StoreSettings};
 use crate::disk;
@@ -26,8 +26,10 @@ use crate::store::transfer::taking::Ending;
 const LOOK: Duration = Duration::from_millis(200);
 /// While the gateway turns to the other store it does not answer for a moment; calls under way get the drain time.
 const SILENT_MAX: Duration = Duration::from_secs(120);
-/// While it copies it answers.
+/// While it copies it answers; and while it turns, who comes waits and is not refused: its sockets stay.
 const GONE_AFTER: Duration = Duration::from_secs(15);
+/// After so long people are told that there is no answer.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// Gateways show every so often that they live; one that was heard so lately may still work on a database.
 const HEARD_LATELY: Duration = Duration::from_secs(90);
 
@@ -162,27 +164,22 @@ async fn follow(client: &Client) -> anyhow::Result<Value> {
     if let Ok(style) = ProgressStyle::with_template("{msg:>24} {bar:32} {pos} of {len} rows, {eta} left") {
         bar.set_style(style);
     }
-    let (mut heard, mut turns) = (Instant::now(), false);
+    let (mut heard, mut turns, mut told) = (Instant::now(), false, false);
     loop {
         tokio::time::sleep(LOOK).await;
-        let standing = match client.get("/store/move", &[]).await {
+        let standing = match ask(client, (heard, turns), &mut told, &bar).await {
             Ok(standing) => standing,
-            Err(error) if heard.elapsed() < if turns { SILENT_MAX } else { GONE_AFTER } => {
+            Err(error) if heard.elapsed() < patience(turns, is_unreachable(&error)) => {
                 let doing = if turns { "switching" } else { "no answer" };
                 bar.set_message(format!("{doing} ({})", error.root_cause()).chars().take(24).collect::<String>());
                 continue;
             }
-            Err(error) if turns => {
-                return Err(error
-                    .context("the gateway does not answer since it began to turn to the other store; read its log"));
-            }
             Err(error) => {
-                return Err(error.context(
-                    "the gateway does not answer any more; nothing is lost: start it, give the same command again, and the \
-                     move goes on",
-                ));
+                bar.finish_and_clear();
+                return Err(error.context(what_to_do(turns)));
             }
         };
+        told = false;
         turns = standing.get("state").and_then(Value::as_str) == Some("switching");
         heard = Instant::now();
         show(&bar, standing.get("progress"));
@@ -201,6 +198,45 @@ async fn follow(client: &Client) -> anyhow::Result<Value> {
                 bail!("the gateway was started anew meanwhile; give the same command again, and the move goes on");
             }
         }
+    }
+}
+
+/// Asks how far the move is; says once that nothing is answered, when that has lasted.
+async fn ask(
+    client: &Client,
+    (heard, turns): (Instant, bool),
+    told: &mut bool,
+    bar: &ProgressBar,
+) -> anyhow::Result<Value> {
+    let asked = client.get("/store/move", &[]);
+    tokio::pin!(asked);
+    if !*told {
+        let left = TOLD_AFTER.saturating_sub(heard.elapsed());
+        if let Ok(answer) = tokio::time::timeout(left, &mut asked).await {
+            return answer;
+        }
+        *told = true;
+        let doing = if turns { ", which began to turn to the other store," } else { "" };
+        let seconds = TOLD_AFTER.as_secs();
+        bar.suspend(|| print::note(&format!("omgate: the gateway{doing} has not answered for {seconds} s: waiting")));
+    }
+    asked.await
+}
+
+/// For how long an answer is waited for.
+fn patience(turns: bool, is_refused: bool) -> Duration {
+    if turns && !is_refused { SILENT_MAX } else { GONE_AFTER }
+}
+
+/// What is to be done when the gateway does not answer any more.
+fn what_to_do(turns: bool) -> &'static str {
+    if turns {
+        "the gateway does not answer any more since it began to turn to the other store; nothing is lost: look into its log, \
+         and start it if it does not run; if it starts, the move was not made, and the same command goes on with it; if it \
+         says that its store was moved, give the same command again while it is stopped, which ends the move, and write the \
+         new address into [store] url"
+    } else {
+        "the gateway does not answer any more; nothing is lost: start it, give the same command again, and the move goes on"
     }
 }
 

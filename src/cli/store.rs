@@ -150,7 +150,8 @@ pub(super) fn may_open(admin: &AdminArgs, error: &anyhow::Error) -> bool {
     !admin.names_address() && is_unreachable(error)
 }
 
-fn is_unreachable(error: &anyhow::Error) -> bool {
+/// Whether nobody listens there.
+pub(super) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
 }
 

@@ -30,7 +30,8 @@ pub struct AuditEntry {
     pub id: i64,
     /// When.
     pub at: Timestamp,
-    /// Who: the account or token, or the user of the operating system; empty when it is not known.
+    /// Who: the account or token, or the user of the operating system; empty when it is not known. `the gateway` where it notes
+    /// that its store is a copy that was put back.
     pub who: String,
     /// What: `replay`, `hold`, `pause`, `prune` …
     pub verb: String,
@@ -260,6 +261,7 @@ pub const AUDIT_VERBS: &[&str] = &[
     "reload",
     "replay",
     "reroute",
+    "restore",
     "resume",
     "revoke",
     "sample",

@@ -579,7 +579,7 @@ impl Store for SqliteStore {
     }
 
     fn backup(&self, file: PathBuf, progress: watch::Sender<(u64, u64)>) -> BoxFuture<'_, StoreResult<Backup>> {
-        backup::backup(self.path.clone(), file, progress)
+        backup::backup((self.path.clone(), self.clock.now()), file, progress)
     }
 
     fn backup_room(&self, file: PathBuf) -> BoxFuture<'_, StoreResult<BackupRoom>> {

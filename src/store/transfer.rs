@@ -242,7 +242,14 @@ pub static TABLES: [Table; 16] = [
     },
     by_id(
         "absence",
-        &[number("id"), number("since"), number("until"), number("acknowledged_at"), text("acknowledged_by")],
+        &[
+            number("id"),
+            number("since"),
+            number("until"),
+            number("acknowledged_at"),
+            text("acknowledged_by"),
+            truth("restored"),
+        ],
     ),
     Table { key: 2, ..by_id("searched", &[number("notification"), text("name"), text("value")]) },
     Table { key: 2, ..by_id("sample", &[number("at"), text("gateway"), text("figures")]) },
@@ -331,7 +338,7 @@ pub static SUMS: [Table; 11] = [
             &[number("source"), number("day"), number("last_at"), number("silence_ms"), number("silence_until")],
         )
     },
-    by_id("alive", &[number("id"), number("at")]),
+    by_id("alive", &[number("id"), number("at"), number("copied_at")]),
     by_id("prune_walk", &[text("walk"), number("at"), number("id"), number("begun_at")]),
     by_id(
         "audit_chain",
@@ -411,6 +418,8 @@ pub struct Begun {
     pub mark: Mark,
     /// How far it is.
     pub stage: Stage,
+    /// Whether changes are noted: before they are, nothing is copied.
+    pub notes: bool,
     /// Which table is being copied, as its place among [`TABLES`]: those before it are copied.
     pub table: usize,
     /// The last row of it that was copied, by its key.
@@ -418,6 +427,26 @@ pub struct Begun {
 }
 
 impl Begun {
+    /// Instead of the place of a table: changes are not noted yet.
+    pub(in crate::store) const NOT_NOTING: i64 = -1;
+
+    /// A move that is not noted yet in its origin, or only just.
+    #[must_use]
+    pub fn anew(mark: Mark) -> Self {
+        Self { mark, stage: Stage::Copying, notes: false, table: 0, after: None }
+    }
+
+    /// A move as it is kept: its mark, its stage, the place of a table, the key of a row.
+    pub(in crate::store) fn kept(mark: Mark, stage: &str, tables: i64, after: Option<&str>) -> Self {
+        Self {
+            mark,
+            stage: Stage::of(stage),
+            notes: tables != Self::NOT_NOTING,
+            table: usize::try_from(tables.max(0)).unwrap_or(usize::MAX),
+            after: after.map(Self::key_of),
+        }
+    }
+
     /// A key as an origin keeps it.
     pub(in crate::store) fn key_as_kept(key: &[Value]) -> String {
         let cell = |cell: &Value| match cell {
@@ -482,12 +511,14 @@ pub trait Side: Send + Sync {
 
 /// The store that is moved.
 pub trait Origin: Side {
-    /// When a gateway was last known to listen.
+    /// When a gateway on this store was last known to listen.
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>>;
     /// The move that was begun and is not given up, if any.
     fn begun(&self) -> BoxFuture<'_, StoreResult<Option<Begun>>>;
-    /// Notes every change from here on.
+    /// Marks the store: a move is begun. Changes are not noted yet.
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>>;
+    /// Notes every change from here on.
+    fn note(&self) -> BoxFuture<'_, StoreResult<()>>;
     /// The next rows behind one, by their key, at one moment.
     fn chunk(&self, table: &'static Table, after: Option<Row>, limit: usize) -> BoxFuture<'_, StoreResult<Chunk>>;
     /// Keeps how far copying came: which of [`TABLES`], and the last row of it.

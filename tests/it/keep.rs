@@ -482,9 +482,38 @@ async fn a_backup_of_a_running_gateway_is_a_store_to_go_on_from() {
         let _ = std::fs::remove_file(gateway.folder.path().join(format!("omgate.db{suffix}")));
     }
     std::fs::copy(&file, gateway.folder.path().join("omgate.db")).unwrap();
+    assert_eq!(run(&gateway, &["store", "verify"]).0, 0, "a copy can be looked through before anything starts on it");
     gateway.start(&[]).await;
     assert_eq!(gateway.ledger().await["deliveries"]["delivered"], 2);
     assert_eq!(run(&gateway, &["store", "verify"]).0, 0);
-    deliver(&gateway, &["3"]).await;
     assert!(!Path::new(&format!("{name}.partial")).exists());
+    what_a_copy_does_not_know_is_said(&gateway).await;
+    gateway.stop().await;
+    gateway.start(&[]).await;
+    assert_eq!(gateway.admin("/api/v1/absences").await.as_array().unwrap().len(), 1, "it is noted once");
+    deliver(&gateway, &["3"]).await;
+}
+
+/// Number 3 was acknowledged after the copy was made.
+async fn what_a_copy_does_not_know_is_said(gateway: &Process) {
+    let (code, found) = run(gateway, &["find", "04l3"]);
+    assert!(code == 1 && found.contains("it never came, or it came between "), "{found}");
+    assert!(found.contains("a copy of it was put back then"), "{found}");
+    let page = gateway.admin("/find?q=04l3").await;
+    assert!(page.as_str().unwrap().contains("a copy of it was put back then"), "{page}");
+    let (code, day) = run(gateway, &["ledger", "--day", "today"]);
+    assert!(code == 1 && day.contains("may be gone, for the store is a copy that was put back"), "{day}");
+    assert!(!day.contains("Nothing was lost"), "{day}");
+    let (_, status) = run(gateway, &["status"]);
+    assert!(status.contains("a copy of the store was put back: what was acknowledged from"), "{status}");
+    let (code, gaps) = run(gateway, &["sources", "gaps"]);
+    assert!(code == 1 && gaps.contains("absence 1: at ") && !gaps.contains("nobody listened from"), "{gaps}");
+    let (_, log) = run(gateway, &["audit", "list", "--verb", "restore"]);
+    assert!(log.contains("the gateway"), "{log}");
+    assert_eq!(run(gateway, &["audit", "verify"]).0, 0);
+    assert_eq!(run(gateway, &["sources", "acknowledge", "1", "--reason", "sent 3 again"]).0, 0);
+    let (code, day) = run(gateway, &["ledger", "--day", "today"]);
+    assert!(code == 0 && day.contains("took note of what may be gone"), "{day}");
+    let (code, gaps) = run(gateway, &["sources", "gaps"]);
+    assert!(code == 0, "{gaps}");
 }

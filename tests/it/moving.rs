@@ -66,6 +66,15 @@ impl Work {
         tokio::task::spawn_blocking(run).await.unwrap()
     }
 
+    /// Orders a move, of which a gateway may die before it has answered.
+    async fn begin_move(&self, target: &str) {
+        let url = format!("http://127.0.0.1:{}/api/v1/store/move", self.gateway.admin);
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        if let Ok(answer) = http.post(url).json(&json!({"to": target, "reason": "try"})).send().await {
+            assert_eq!(answer.status().as_u16(), 202, "{:?}", answer.text().await);
+        }
+    }
+
     fn configure(&self, store: &str) {
         self.gateway.configure(&configuration_with(store, &self.sink.url("/in")));
     }
@@ -135,11 +144,18 @@ async fn a_move_that_is_killed_at_any_point_goes_on_and_nothing_is_lost() {
         let would = said(&work.command(&["store", "move", "--to", &target, "--dry-run"]).await);
         assert!(would.contains("would be copied from sqlite:") && would.contains("it would be made"), "{would}");
         assert!(!work.gateway.folder.path().join("other.db").exists(), "nothing is written");
-        for point in ["move-copied:2", "move-copied:5", "move-shut", "move-before-turn", "move-after-turn"] {
+        for point in [
+            "move-marked",
+            "move-marked-there",
+            "move-copied:2",
+            "move-copied:5",
+            "move-shut",
+            "move-before-turn",
+            "move-after-turn",
+        ] {
             work.gateway.kill();
             work.gateway.start(&[("OMGATE_KILL_AT", point)]).await;
-            let begun = work.gateway.change("/api/v1/store/move", &json!({"to": target, "reason": "try"})).await;
-            assert_eq!(begun.0, 202, "{begun:?}");
+            work.begin_move(&target).await;
             assert!(
                 work.gateway.died(Duration::from_secs(180)).await,
                 "{point} was not passed: {}",
@@ -209,6 +225,47 @@ async fn a_closed_store_is_moved_too_and_what_cannot_be_moved_is_refused_in_word
     assert!(audit.contains("begun") && audit.contains("\"done\"") && audit.contains("failed: "), "{audit}");
     work.go_on(10).await;
     work.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_moves_a_store_is_told_soon_that_the_gateway_ended_while_it_turned_and_what_to_do() {
+    // A call that goes on for as long as it may: so the turn takes a while.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let configuration = configuration_with("sqlite:omgate.db", &url).replace("\"5s\"", "\"60s\"");
+    let mut gateway = Process::prepare(&configuration);
+    gateway.start(&[("OMGATE_KILL_AT", "move-before-turn")]).await;
+    let notice = Notice { id: "04l000000000001AAA", record: "001000000000001AAA", fields: "" };
+    assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
+    gateway.until(Duration::from_secs(20), |ledger| ledger["deliveries"]["in_flight"] == 1).await;
+    let begun = std::time::Instant::now();
+    let cut = gateway.command(&["store", "move", "--to", "sqlite:other.db"]);
+    let took = begun.elapsed();
+    assert!(gateway.died(Duration::from_secs(20)).await, "{}", gateway.log());
+    let text = said(&cut);
+    assert_eq!(cut.status.code(), Some(1), "{text}");
+    assert!(took < Duration::from_secs(60), "{took:?}: {text}");
+    assert!(text.contains("has not answered for 5 s: waiting"), "{text}");
+    assert!(text.contains("nothing is lost: look into its log") && text.contains("Connection refused"), "{text}");
+    // What is said to do does it.
+    gateway.start(&[]).await;
+    let moved = gateway.command(&["store", "move", "--to", "sqlite:other.db"]);
+    assert!(moved.status.success(), "{}", said(&moved));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_on_which_no_gateway_worked_is_moved_at_once() {
+    let Some(database) = postgres::database() else { return };
+    let mut gateway = Process::prepare(&configuration_with("sqlite:omgate.db", "http://127.0.0.1:9/"));
+    gateway.start(&[]).await;
+    gateway.stop().await;
+    for (from, to) in [("sqlite:omgate.db", database.as_str()), (database.as_str(), "sqlite:back.db")] {
+        gateway.configure(&configuration_with(from, "http://127.0.0.1:9/"));
+        let moved = gateway.command(&["store", "move", "--to", to]);
+        assert!(moved.status.success(), "{}", said(&moved));
+    }
+    postgres::remove(&database);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

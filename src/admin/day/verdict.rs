@@ -88,7 +88,8 @@ impl Seen {
 pub(in crate::admin) enum Verdict {
     /// All accounts add up, and nothing is known by which Salesforce may have dropped something.
     NothingLost,
-    /// All accounts add up; but Salesforce may have dropped something before it was taken.
+    /// All accounts add up; but Salesforce may have dropped something before it was taken, or a copy of the store was put back
+    /// that knows nothing of some of it.
     MayBeLost,
     /// An account does not add up.
     DoesNotBalance,
@@ -584,21 +585,31 @@ fn words(
         Verdict::NothingLost => {
             let noted = absences.iter().filter(|absence| absence.dropped_until().is_some());
             let noted: Vec<String> = noted
-                .filter_map(|absence| absence.acknowledged_by.as_deref())
-                .map(|who| format!("{who} took note of what Salesforce may have dropped while nobody listened"))
+                .filter_map(|absence| absence.acknowledged_by.as_deref().map(|who| (who, absence.restored)))
+                .map(|(who, restored)| match restored {
+                    false => format!("{who} took note of what Salesforce may have dropped while nobody listened"),
+                    true => format!("{who} took note of what may be gone since a copy of the store was put back"),
+                })
                 .collect();
             let refusals = seen
                 .noted
                 .as_ref()
                 .map(|Noted { who, reason, .. }| format!("{who} took note of the POSTs that were refused ({reason})"));
             let noted: Vec<String> = noted.into_iter().chain(refusals).collect();
-            if noted.is_empty() {
+            if absences.iter().any(|absence| absence.restored) {
+                format!("What this store knows of {day} adds up{so_far}: {sums}. {}.{aside}", noted.join("; "))
+            } else if noted.is_empty() {
                 format!("Nothing was lost on {day}{so_far}: {sums}.{aside}")
             } else {
                 // What the person found is not known here.
                 format!("Nothing that was taken on {day} was lost{so_far}: {sums}. {}.{aside}", noted.join("; "))
             }
         }
+        Verdict::MayBeLost if absences.iter().any(|absence| absence.restored && is_in_doubt(absence, day)) => format!(
+            "What was taken on {day} may be gone, for the store is a copy that was put back. What it knows adds up{so_far}: \
+             {sums}. In doubt: {}.{aside}",
+            doubts.join("; ")
+        ),
         Verdict::MayBeLost => format!(
             "Nothing that was taken on {day} was lost{so_far}: {sums}. Whether Salesforce dropped something cannot be \
              known: {}.{aside}",
@@ -671,7 +682,7 @@ mod tests {
     fn absence(from: i64, hours: i64) -> Absence {
         let since = Timestamp(Day(10).start().0 + from * HOUR);
         let until = Timestamp(since.0 + hours * HOUR);
-        Absence { id: 1, since, until, acknowledged_at: None, acknowledged_by: None }
+        Absence { id: 1, since, until, acknowledged_at: None, acknowledged_by: None, restored: false }
     }
 
     #[test]
@@ -761,6 +772,31 @@ mod tests {
                 && noted.text.ends_with("alice took note of what Salesforce may have dropped while nobody listened.")
         );
         assert_eq!(with(absence(-40, 30), 10).absences.len(), 0, "it was over before");
+    }
+
+    #[test]
+    fn a_day_of_which_a_copy_that_was_put_back_knows_nothing_is_in_doubt_until_a_person_took_note() {
+        let with = |absence: Absence, day: i64| judge(&Seen { absences: vec![absence], day: Day(day), ..seen() });
+        let restored = Absence { restored: true, ..absence(2, 1) };
+        let told = with(restored.clone(), 10);
+        assert_eq!((told.verdict, told.ok), (Verdict::MayBeLost, false), "however short");
+        assert!(
+            told.text.starts_with("What was taken on 1970-01-11 may be gone, for the store is a copy"),
+            "{}",
+            told.text
+        );
+        assert!(
+            !told.text.contains("Nothing") && told.text.contains("at 1970-01-11 03:00:00 UTC a copy"),
+            "{}",
+            told.text
+        );
+        assert!(with(restored.clone(), 11).ok, "it was put back the day before");
+        let by = |who: &str| (Some(Timestamp(0)), Some(who.to_owned()));
+        let (acknowledged_at, acknowledged_by) = by("alice");
+        let noted = with(Absence { acknowledged_at, acknowledged_by, ..restored }, 10);
+        assert!(noted.ok && noted.text.starts_with("What this store knows of 1970-01-11 adds up: "), "{}", noted.text);
+        let ending = "alice took note of what may be gone since a copy of the store was put back.";
+        assert!(noted.text.ends_with(ending) && !noted.text.contains("Nothing"), "{}", noted.text);
     }
 
     #[test]

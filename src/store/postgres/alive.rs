@@ -1,7 +1,5 @@
 //! When any gateway was last known to listen, and when none did.
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
 
 use super::audit_log;
@@ -10,16 +8,18 @@ use super::session::{Cells, Session, args, read};
 use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
+use crate::store::days::{ABSENCE_MIN, Copied};
 use crate::store::{Absence, By, Deed, StoreError};
 
-/// A shorter one is no more than a restart, or a heartbeat that came late.
-const ABSENCE_MIN: Duration = Duration::from_secs(150);
 /// How many absences are listed.
 pub(super) const LIST_MAX: i64 = 100;
 /// How many are kept.
 const KEPT_MAX: i64 = 10_000;
 
+const COLUMNS: &str = "id, since, until, acknowledged_at, acknowledged_by, restored";
+
 /// A gateway listens; when none did until now, since when. All beat in one row: while one of them does, somebody listened.
+/// The first on a copy takes its mark off.
 pub(super) struct Beat(pub(super) Timestamp);
 
 impl Job for Beat {
@@ -33,23 +33,34 @@ impl Job for Beat {
             if !work.session.query(sql, args![INT8 now.0]).await?.is_empty() {
                 return Ok(None);
             }
-            let rows = work.session.query("SELECT at FROM alive WHERE id = 1 FOR UPDATE", &[]).await?;
-            let last = read(&rows, Cells::time)?.first().copied();
-            work.session.query("UPDATE alive SET at = $1 WHERE id = 1", args![INT8 now.0]).await?;
-            match last.filter(|last| now.since(*last) >= ABSENCE_MIN) {
-                Some(last) => absent(work, last, now).await,
-                None => Ok(None),
+            let rows = work.session.query("SELECT at, copied_at FROM alive WHERE id = 1 FOR UPDATE", &[]).await?;
+            let before = read(&rows, |cells| Ok((cells.time()?, cells.maybe_time()?)))?.into_iter().next();
+            let sql = "UPDATE alive SET at = $1, own = true, copied_at = NULL WHERE id = 1";
+            work.session.query(sql, args![INT8 now.0]).await?;
+            match before {
+                Some((last, Some(at))) => {
+                    let heard = heard(work, last, now).await?;
+                    restored(work, Copied { at, heard }, now).await.map(Some)
+                }
+                Some((last, None)) if now.since(last) >= ABSENCE_MIN => {
+                    let since = heard(work, last, now).await?;
+                    absent(work, since, now).await
+                }
+                Some((_, None)) | None => Ok(None),
             }
         })
     }
 }
 
-async fn absent(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Option<Absence>, Failure> {
-    // What came in after the last heartbeat shows that somebody listened then.
+/// What came in after the last heartbeat shows that somebody listened then.
+async fn heard(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Timestamp, Failure> {
     let sql = "SELECT max(last_at) FROM source_heard WHERE day >= $1 AND last_at <= $2";
     let rows = work.session.query(sql, args![INT8 last.day().0, INT8 now.0]).await?;
     let heard = read(&rows, Cells::maybe_time)?.into_iter().flatten().next();
-    let since = heard.map_or(last, |heard| last.max(heard));
+    Ok(heard.map_or(last, |heard| last.max(heard)))
+}
+
+async fn absent(work: &mut Work, since: Timestamp, now: Timestamp) -> Result<Option<Absence>, Failure> {
     if now.since(since) < ABSENCE_MIN {
         return Ok(None);
     }
@@ -60,18 +71,28 @@ async fn absent(work: &mut Work, last: Timestamp, now: Timestamp) -> Result<Opti
         return Ok(Some(Absence { until: now, ..before.clone() }));
     }
     let since = before.map_or(since, |before| before.since);
-    let sql = "INSERT INTO absence (since, until) VALUES ($1, $2) RETURNING id";
-    let rows = work.session.query(sql, args![INT8 since.0, INT8 now.0]).await?;
-    let Some(id) = read(&rows, Cells::number)?.first().copied() else { return Ok(None) };
+    keep(work, (since, now), false).await.map(Some)
+}
+
+/// Notes that this store is a copy that was put back.
+async fn restored(work: &mut Work, copied: Copied, now: Timestamp) -> Result<Absence, Failure> {
+    audit_log::write(work, &copied.deed(now)).await?;
+    keep(work, (copied.since(now), now), true).await
+}
+
+async fn keep(work: &mut Work, (since, until): (Timestamp, Timestamp), restored: bool) -> Result<Absence, Failure> {
+    let sql = "INSERT INTO absence (since, until, restored) VALUES ($1, $2, $3) RETURNING id";
+    let rows = work.session.query(sql, args![INT8 since.0, INT8 until.0, BOOL restored]).await?;
+    let id = read(&rows, Cells::number)?.first().copied().unwrap_or_default();
     let sql = "DELETE FROM absence WHERE id <= $1";
     work.session.query(sql, args![INT8 id.saturating_sub(KEPT_MAX)]).await?;
-    Ok(Some(Absence { id, since, until: now, acknowledged_at: None, acknowledged_by: None }))
+    Ok(Absence { id, since, until, acknowledged_at: None, acknowledged_by: None, restored })
 }
 
 /// The latest, newest first.
 pub(super) async fn absences(session: &mut Session, limit: i64) -> Result<Vec<Absence>, Failure> {
-    let sql = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence ORDER BY id DESC LIMIT $1";
-    read(&session.query(sql, args![INT8 limit]).await?, read_absence)
+    let sql = format!("SELECT {COLUMNS} FROM absence ORDER BY id DESC LIMIT $1");
+    read(&session.query(&sql, args![INT8 limit]).await?, read_absence)
 }
 
 /// A person took note of one.
@@ -87,8 +108,8 @@ impl Job for Acknowledge {
     fn run<'a>(&'a self, work: &'a mut Work) -> BoxFuture<'a, Result<Absence, Failure>> {
         Box::pin(async move {
             let id = self.absence;
-            let sql = "SELECT id, since, until, acknowledged_at, acknowledged_by FROM absence WHERE id = $1 FOR UPDATE";
-            let rows = work.session.query(sql, args![INT8 id]).await?;
+            let sql = format!("SELECT {COLUMNS} FROM absence WHERE id = $1 FOR UPDATE");
+            let rows = work.session.query(&sql, args![INT8 id]).await?;
             let Some(absence) = read(&rows, read_absence)?.into_iter().next() else {
                 return Err(Failure::Rule(StoreError::NotFound(format!("absence {id}"))));
             };
@@ -122,5 +143,6 @@ fn read_absence(cells: &mut Cells<'_>) -> Result<Absence, Failure> {
         until: cells.time()?,
         acknowledged_at: cells.maybe_time()?,
         acknowledged_by: cells.maybe_text()?,
+        restored: cells.next()?,
     })
 }

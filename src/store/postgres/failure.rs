@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool_postgres::{HookError, PoolError, TimeoutType};
 use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
@@ -59,15 +59,18 @@ impl From<tokio_postgres::Error> for Failure {
 impl From<PoolError> for Failure {
     fn from(error: PoolError) -> Self {
         match error {
-            // Who cannot even come in was refused by the database as a whole, whatever the code.
-            PoolError::Backend(error) => match Self::from(error) {
+            // Who cannot even come in was refused by the database as a whole, whatever the code; and so is who is sent away
+            // while the connection is made ready.
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => match Self::from(error)
+            {
                 Self::Fault(reason) => Self::Gone(reason),
                 known @ (Self::Rule(_) | Self::Again(_) | Self::Lost(_) | Self::Gone(_)) => known,
             },
             PoolError::Timeout(TimeoutType::Wait) => Self::Again("every connection is busy".to_owned()),
             PoolError::Timeout(_) => Self::Lost("the database does not answer".to_owned()),
             PoolError::Closed => Self::Rule(StoreError::Closed),
-            PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => Self::Lost(error.to_string()),
+            PoolError::PostCreateHook(HookError::Message(reason)) => Self::Lost(reason.into_owned()),
+            PoolError::NoRuntimeSpecified => Self::Lost(error.to_string()),
         }
     }
 }
@@ -80,7 +83,8 @@ fn is_connection(error: &tokio_postgres::Error) -> bool {
 /// What the database says, in one line. The address and its password are no part of it.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     if let Some(said) = error.as_db_error() {
-        return format!("{} (SQLSTATE {})", said.message(), said.code().code());
+        let message = said.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        return format!("{message} (SQLSTATE {})", said.code().code());
     }
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -103,5 +107,51 @@ impl Failure {
             Self::Again(reason) | Self::Lost(reason) | Self::Gone(reason) => StoreError::Unavailable(reason),
             Self::Fault(reason) => StoreError::Refused(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::super::connect::Address;
+    use super::*;
+    use crate::secret::Text;
+
+    /// A message of the protocol: its kind, its length, what it says.
+    fn message(kind: u8, said: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(said.len() + 4).unwrap();
+        [&[kind], length.to_be_bytes().as_slice(), said].concat()
+    }
+
+    /// A server that lets everybody in and refuses the first statement with these words.
+    async fn refusing(words: &str) -> u16 {
+        let refusal = format!("SFATAL\0VFATAL\0C57P01\0M{words}\0\0");
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut peer, _) = server.accept().await.unwrap();
+            let mut asked = [0; 4_096];
+            assert!(peer.read(&mut asked).await.unwrap() > 0, "who comes says so");
+            let welcome = [message(b'R', &[0; 4]), message(b'Z', b"I")].concat();
+            peer.write_all(&welcome).await.unwrap();
+            assert!(peer.read(&mut asked).await.unwrap() > 0 && asked[0] == b'Q', "it makes its connection ready");
+            peer.write_all(&message(b'E', refusal.as_bytes())).await.unwrap();
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn who_is_sent_away_while_the_connection_is_made_ready_hears_what_the_database_said() {
+        let port = refusing("terminating connection due to\n administrator command").await;
+        let address = Address::parse(&Text::plain(format!("postgres://me:pass-word@127.0.0.1:{port}/x"))).unwrap();
+        let refused = Failure::from(address.pool(1).unwrap().get().await.map(|_| ()).unwrap_err());
+        assert!(matches!(refused, Failure::Lost(_)), "another connection may do: {refused:?}");
+        let words = refused.into_error().to_string();
+        assert_eq!(
+            words,
+            "the store cannot write: terminating connection due to administrator command (SQLSTATE 57P01)"
+        );
     }
 }

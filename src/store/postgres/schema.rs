@@ -5,7 +5,7 @@ use deadpool_postgres::{Object, Pool};
 use super::failure::{self, Failure};
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_replay.sql"),
     include_str!("migrations/0003_keep.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/0008_lists.sql"),
     include_str!("migrations/0009_views.sql"),
     include_str!("migrations/0010_mark.sql"),
+    include_str!("migrations/0011_alive.sql"),
 ];
 
 /// The oldest server that is known to do.

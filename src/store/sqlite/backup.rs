@@ -1,4 +1,4 @@
-//! Copies the database into another file while the writer goes on, and looks through the copy.
+//! Copies the database into another file while the writer goes on, marks the copy as one, and looks through it.
 //!
 //! A reader's transaction holds one moment of the database, so the copy is of that moment whatever is written meanwhile, and
 //! never begins anew. Only the write-ahead log grows until it is done.
@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use super::{audit, readers, schema, shape, words};
+use crate::clock::Timestamp;
 use crate::disk;
 use crate::store::{Backup, BackupRoom, StoreError, StoreResult};
 
@@ -23,23 +24,25 @@ const PAGES_AT_ONCE: i32 = 256;
 /// How long the disk is left to others between.
 const REST: Duration = Duration::from_millis(2);
 
-/// Makes a backup.
+/// Makes a backup at a moment.
 pub(super) fn backup<'a>(
-    store: PathBuf,
+    (store, at): (PathBuf, Timestamp),
     file: PathBuf,
     progress: watch::Sender<(u64, u64)>,
 ) -> BoxFuture<'a, StoreResult<Backup>> {
     Box::pin(async move {
-        let made = tokio::task::spawn_blocking(move || make(&store, &file, &progress));
+        let made = tokio::task::spawn_blocking(move || make((&store, at), &file, &progress));
         made.await.unwrap_or_else(|_| Err(StoreError::Refused("the backup was given up".to_owned())))
     })
 }
 
-fn make(store: &Path, file: &Path, progress: &watch::Sender<(u64, u64)>) -> StoreResult<Backup> {
+fn make((store, at): (&Path, Timestamp), file: &Path, progress: &watch::Sender<(u64, u64)>) -> StoreResult<Backup> {
     let partial = Partial::create(file)?;
     copy(store, &partial.path, progress).map_err(|error| say(file, "copying the store", &words::of(&error)))?;
+    let marked = mark(&partial.path, at);
     let made = examine(&partial.path).map_err(|error| say(file, "looking through the copy", &words::of(&error)))?;
     let made = made.map_err(|findings| say(file, "looking through the copy", &findings))?;
+    marked.map_err(|error| say(file, "marking the copy as one", &words::of(&error)))?;
     let bytes = partial.name_as(file).map_err(|error| say(file, "giving it its name", &error.to_string()))?;
     Ok(Backup { file: file.to_string_lossy().into_owned(), bytes, ..made })
 }
@@ -159,6 +162,16 @@ fn copy(store: &Path, copy: &Path, progress: &watch::Sender<(u64, u64)>) -> rusq
     }
     // One file, with no log beside it.
     target.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+}
+
+/// Marks the copy as one, so that whoever starts on it knows that the store went on since. A copy of a copy that nobody started
+/// on is as old as the first.
+fn mark(copy: &Path, at: Timestamp) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(copy, flags)?;
+    let sql = "INSERT INTO alive (id, at, copied_at) VALUES (1, ?1, ?1)
+               ON CONFLICT DO UPDATE SET copied_at = coalesce(copied_at, excluded.copied_at)";
+    connection.execute(sql, [at.0]).map(|_| ())
 }
 
 /// Looks through a copy: what is wrong with it, or what it holds.

@@ -15,7 +15,7 @@ use super::shape;
 const APPLICATION_ID: i32 = 0x6f6d_6774;
 
 /// The migrations, in order; the schema's version is how many of them were run.
-const MIGRATIONS: [&str; 16] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_excused.sql"),
     include_str!("migrations/0003_breaker.sql"),
@@ -32,6 +32,7 @@ const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/0014_views.sql"),
     include_str!("migrations/0015_rate.sql"),
     include_str!("migrations/0016_mark.sql"),
+    include_str!("migrations/0017_alive.sql"),
 ];
 
 /// How long a statement waits for another program that holds the database's own lock (a backup, a shell).

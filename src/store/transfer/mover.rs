@@ -2,6 +2,7 @@
 //! the turn from one store to the other.
 //!
 //! A move that was killed goes on where it stood: what was copied is kept in the origin, and what changed is in its log.
+//! The origin is marked first, then the destination: so no destination is ever marked by a move that its origin does not know.
 //! The turn itself is one write in the origin. Before it the origin counts, after it the destination; killed between that
 //! and the end, both refuse to be opened until the same move is begun once more.
 
@@ -179,7 +180,7 @@ impl Mover {
     async fn begin(&self) -> StoreResult<Begun> {
         let (from, to) = (self.origin.shown(), self.destination.shown());
         let begun_at = self.clock.now();
-        let begun = match self.origin.begun().await? {
+        let mut begun = match self.origin.begun().await? {
             Some(begun) if begun.mark.other != to && begun.stage == Stage::Moved => return Err(moved(&begun.mark)),
             Some(begun) if begun.mark.other != to => {
                 return Err(another_move(&begun.mark));
@@ -187,28 +188,31 @@ impl Mover {
             Some(begun) => begun,
             None => {
                 let mark = Mark { token: token(), other: to, begun_at };
-                // First the destination: when it does not do, nothing is noted in vain.
-                self.destination.begin(Mark { other: from, ..mark.clone() }).await?;
-                if let Err(error) = self.origin.begin(mark.clone()).await {
-                    self.leave_empty().await;
-                    return Err(error);
-                }
-                return Ok(Begun { mark, stage: Stage::Copying, table: 0, after: None });
+                self.origin.begin(mark.clone()).await?;
+                crash::point("move-marked");
+                Begun::anew(mark)
             }
         };
-        self.destination.begin(Mark { other: from, ..begun.mark.clone() }).await?;
+        if let Err(error) = self.destination.begin(Mark { other: from, ..begun.mark.clone() }).await {
+            self.leave_unmarked(&begun, &error).await;
+            return Err(error);
+        }
+        crash::point("move-marked-there");
+        if !begun.notes {
+            self.origin.note().await?;
+            begun.notes = true;
+        }
         Ok(begun)
     }
 
-    /// Takes the mark from a destination into which nothing was copied.
-    async fn leave_empty(&self) {
-        let left = async {
-            self.destination.guard(true).await?;
-            self.destination.complete().await
-        };
-        if let Err(error) = left.await {
-            let to = self.destination.shown();
-            tracing::warn!(%error, to, "the mark of a move that did not begin could not be taken away");
+    /// Takes the mark from an origin of which nothing was copied and whose destination does not do. What could not be asked
+    /// may be marked all the same: then the same move goes on, or is given up.
+    async fn leave_unmarked(&self, begun: &Begun, error: &StoreError) {
+        if begun.notes || !matches!(error, StoreError::Conflict(_)) {
+            return;
+        }
+        if let Err(error) = self.origin.give_up().await {
+            tracing::warn!(%error, "the mark of a move that did not begin could not be taken away: give it up");
         }
     }
 

@@ -135,7 +135,7 @@ mod tests {
 
     fn begun(other: &str, stage: Stage) -> Option<Begun> {
         let mark = Mark { token: 7, other: other.to_owned(), begun_at: Timestamp(1) };
-        Some(Begun { mark, stage, table: 2, after: None })
+        Some(Begun { stage, notes: true, table: 2, ..Begun::anew(mark) })
     }
 
     #[test]

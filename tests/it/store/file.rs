@@ -181,6 +181,67 @@ async fn a_backup_is_made_while_envelopes_come_and_is_a_whole_store() {
 }
 
 #[tokio::test]
+async fn who_starts_on_a_copy_knows_that_it_is_one_and_the_store_itself_does_not_change() {
+    let mut world = World::new();
+    let beat = |world: &World| {
+        let (store, now) = (world.shared(), world.now());
+        async move { store.heartbeat(now).await.unwrap() }
+    };
+    world.store().save_config(StoredConfig { files: BTreeMap::new() }, world.now()).await.unwrap();
+    beat(&world).await;
+    world.post([note("before")]).await;
+    world.advance(60_000);
+    let (made, file) = (world.now(), world.folder.path().join("backup.db"));
+    assert!(backup(&world, &file).await.unwrap().balanced);
+    world.advance(60_000);
+    world.post([note("after")]).await;
+    world.advance(100_000);
+    assert_eq!(beat(&world).await, None);
+    assert_eq!(world.store().absences().await.unwrap(), [], "the store is what it was");
+    world.reopen().await;
+    assert_eq!(beat(&world).await, None);
+
+    // The copy of a copy is as old as that, and to look through it is no start.
+    world.store().close().await;
+    let second = world.folder.path().join("second.db");
+    let copy = SqliteStore::open(Options { path: file, ..world.options() }).unwrap();
+    copy.backup(second.clone(), watch::Sender::new((0, 0))).await.unwrap();
+    assert_eq!(copy.verify().await.unwrap(), []);
+    copy.close().await;
+    world.store = Some(Opened::Sqlite(SqliteStore::open(Options { path: second, ..world.options() }).unwrap()));
+    let absence = beat(&world).await.unwrap();
+    assert_eq!((absence.since, absence.until, absence.restored), (made, world.now(), true));
+    assert_eq!(world.store().absences().await.unwrap(), std::slice::from_ref(&absence));
+    let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
+    assert_eq!((log.len(), log[0].verb.as_str(), log[0].object.as_str()), (1, "restore", "store"));
+    assert_eq!((log[0].who.as_str(), log[0].was.clone()), ("the gateway", format!("a copy made at {made}")));
+    assert_eq!(world.post([note("after")]).await, [Fate::Unrouted], "it is gone from it");
+    world.advance(60_000);
+    assert_eq!(beat(&world).await, None, "it is a store like any other");
+    world.advance(3_600_000);
+    let later = beat(&world).await.unwrap();
+    assert!(!later.restored && later.id != absence.id && later.since > absence.until, "{later:?}");
+    let noted = world.store().acknowledge(absence.id, By::new("alice", "compared"), world.now()).await.unwrap();
+    assert!(noted.restored && !noted.stands(world.now()), "{noted:?}");
+    world.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_was_made_otherwise_is_marked_as_the_readme_says() {
+    let readme = include_str!("../../../README.md");
+    let (_, order) = readme.split_once("sqlite3 omgate.db \"").unwrap();
+    let (order, _) = order.split_once('"').unwrap();
+    let mut world = World::new();
+    world.store().heartbeat(Timestamp(1_795_658_400_000 - 60_000)).await.unwrap();
+    world.store().close().await;
+    raw(&path(&world)).execute_batch(order).unwrap();
+    world.open();
+    let absence = world.store().heartbeat(Timestamp(1_795_700_000_000)).await.unwrap().unwrap();
+    assert!(absence.restored, "{absence:?}");
+    assert_eq!(absence.since.to_string(), "2026-11-26T02:00:00.000Z");
+}
+
+#[tokio::test]
 async fn a_backup_overwrites_nothing_and_leaves_nothing_when_it_fails() {
     let world = World::new();
     world.post([note("1").to("a", "L")]).await;

@@ -14,7 +14,7 @@ use omgate::store::transfer::taking::Ending;
 use omgate::store::transfer::{Destination, Mark, Origin, Page, Row, SUMS, Side, Stage, TABLES, Table};
 use omgate::store::{AuditFilter, DayFilter, TakenBy, TakenConfig};
 use serde_json::{Value as Json, json};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::model::{Dice, Outside};
 use super::*;
@@ -311,6 +311,167 @@ impl Destination for Failing {
     }
 }
 
+/// A destination that comes to a halt, as if the process had ended, when it is marked: before that, or behind it.
+struct Halting {
+    inner: Box<dyn Destination>,
+    is_marked: bool,
+    halted: Arc<Notify>,
+}
+
+impl Side for Halting {
+    fn shown(&self) -> String {
+        self.inner.shown()
+    }
+
+    fn rows<'a>(&'a self, table: &'static Table, units: &'a [Row]) -> BoxFuture<'a, StoreResult<Page>> {
+        self.inner.rows(table, units)
+    }
+
+    fn sums(&self) -> BoxFuture<'_, StoreResult<Vec<Vec<Row>>>> {
+        self.inner.sums()
+    }
+
+    fn counts(&self) -> BoxFuture<'_, StoreResult<Vec<i64>>> {
+        self.inner.counts()
+    }
+}
+
+impl Destination for Halting {
+    fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
+            if self.is_marked {
+                self.inner.begin(mark).await?;
+            }
+            self.halted.notify_one();
+            std::future::pending().await
+        })
+    }
+
+    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>> {
+        self.inner.ending(mark)
+    }
+
+    fn put<'a>(
+        &'a self,
+        table: &'static Table,
+        units: &'a [Row],
+        rows: &'a [Row],
+        whole: bool,
+    ) -> BoxFuture<'a, StoreResult<()>> {
+        self.inner.put(table, units, rows, whole)
+    }
+
+    fn put_sums(&self, sums: Vec<Vec<Row>>) -> BoxFuture<'_, StoreResult<()>> {
+        self.inner.put_sums(sums)
+    }
+
+    fn guard(&self, in_flight: bool) -> BoxFuture<'_, StoreResult<()>> {
+        self.inner.guard(in_flight)
+    }
+
+    fn complete(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.inner.complete()
+    }
+}
+
+#[tokio::test]
+async fn a_move_that_was_cut_off_while_the_stores_were_marked_goes_on_or_is_given_up() {
+    for (first, second) in
+        kinds().into_iter().flat_map(|first| kinds().into_iter().map(move |second| (first.clone(), second)))
+    {
+        for is_marked in [false, true] {
+            let mut world = World::on(first.clone().map(|_| kinds().pop().unwrap().unwrap()));
+            world.post([note("1").to("a", "L")]).await;
+            let mut target = World::on(second.clone().map(|_| kinds().pop().unwrap().unwrap()));
+            for _ in 0..2 {
+                let halted = Arc::new(Notify::new());
+                let inner = target.destination().await;
+                let mover = world.mover(Box::new(Halting { inner, is_marked, halted: Arc::clone(&halted) }));
+                tokio::select! {
+                    copied = mover.copy() => panic!("{copied:?}"),
+                    () = halted.notified() => {}
+                }
+                drop(mover);
+                world.reopen().await;
+                let begun = world.origin().begun().await.unwrap().expect("the origin knows of it");
+                assert_eq!((begun.stage, begun.notes, begun.table), (Stage::Copying, false, 0));
+            }
+            world.post([note("2").to("a", "L")]).await;
+            let mover = world.mover(target.destination().await);
+            mover.copy().await.unwrap();
+            world.post([note("3").to("a", "L")]).await;
+            assert!(world.origin().noted(10).await.unwrap().1 > 0, "what changes is noted");
+            mover.switch().await.unwrap();
+            drop(mover);
+            target.open();
+            assert_eq!(target.states().await, ["waiting", "blocked", "blocked"]);
+            target.assert_sound().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_move_that_was_cut_off_before_anything_was_noted_is_given_up_like_any_other() {
+    for kind in kinds() {
+        let world = World::on(kind);
+        let mark = Mark { token: 7, other: "sqlite:elsewhere.db".to_owned(), begun_at: world.now() };
+        world.origin().begin(mark.clone()).await.unwrap();
+        let mut target = World::on(None);
+        let refused = world.mover(target.destination().await).copy().await.unwrap_err().to_string();
+        assert!(refused.contains("a move to sqlite:elsewhere.db was begun"), "{refused}");
+        assert_eq!(Mover::give_up(&*world.origin()).await.unwrap(), Some(mark));
+        let full = {
+            let mut full = World::on(None);
+            full.post([note("1")]).await;
+            full.destination().await
+        };
+        let refused = world.mover(full).copy().await.unwrap_err().to_string();
+        assert!(refused.contains("it holds a store already"), "{refused}");
+        assert_eq!(world.origin().begun().await.unwrap(), None, "nothing is begun in vain");
+        world.mover(target.destination().await).copy().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_heartbeat_that_a_move_brought_along_is_of_no_gateway_there() {
+    for kind in kinds() {
+        let world = World::on(None);
+        world.store().heartbeat(world.now()).await.unwrap();
+        assert_eq!(world.origin().heard().await.unwrap(), Some(world.now()));
+        let (mut world, _) = world.moved_into(kind).await;
+        assert_eq!(world.origin().heard().await.unwrap(), None, "no gateway was ever at work on it");
+        let last = world.now();
+        world.advance(3_600_000);
+        let absence = world.store().heartbeat(world.now()).await.unwrap().unwrap();
+        assert_eq!(absence.since, last, "somebody listened until then all the same");
+        assert_eq!(world.origin().heard().await.unwrap(), Some(world.now()));
+    }
+}
+
+#[tokio::test]
+async fn a_copy_stays_one_when_it_is_moved_until_a_gateway_starts_on_it() {
+    for (first, second) in kinds().into_iter().zip(kinds().into_iter().rev()) {
+        let mut world = World::on(None);
+        world.store().heartbeat(world.now()).await.unwrap();
+        world.post([note("1").to("a", "L")]).await;
+        let (made, file) = (world.now(), world.folder.path().join("backup.db"));
+        world.store().backup(file.clone(), watch::Sender::new((0, 0))).await.unwrap();
+        world.advance(40_000);
+        world.store().close().await;
+        world.store = Some(Opened::Sqlite(SqliteStore::open(Options { path: file, ..world.options() }).unwrap()));
+        let (world, _) = world.moved_into(first).await;
+        let absence = world.store().heartbeat(world.now()).await.unwrap().unwrap();
+        assert_eq!((absence.since, absence.until, absence.restored), (made, world.now(), true));
+        let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
+        assert_eq!(log.iter().map(|entry| entry.verb.as_str()).collect::<Vec<_>>(), ["restore"]);
+        let (mut world, _) = world.moved_into(second).await;
+        world.advance(40_000);
+        assert_eq!(world.store().heartbeat(world.now()).await.unwrap(), None, "what was moved is no copy");
+        assert_eq!(world.store().absences().await.unwrap(), [absence], "what is known of it goes along");
+        world.assert_sound().await;
+    }
+}
+
 #[tokio::test]
 async fn a_move_that_was_cut_off_goes_on_where_it_stood() {
     for kind in kinds() {
@@ -484,7 +645,7 @@ async fn what_must_not_be_there_twice_is_refused_again_once_it_is_moved() {
 }
 
 /// What a store keeps for itself, or that follows from what is handed over.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "change",
     "probe",
     "moving",
@@ -496,6 +657,7 @@ const OWN: [&str; 15] = [
     "schema_version",
     "system_active",
     "system.next_call_us",
+    "alive.own",
     "delivery.lane_key",
     "delivery.coalesce_key",
     "delivery.lease_until",

@@ -706,3 +706,20 @@ async fn every_connection_bounds_how_long_a_transaction_lies_about() {
     let bound = standing(&address(gateways.world.url())).await.unwrap();
     assert_eq!(bound.idle_in_transaction, "15s", "{bound:?}");
 }
+
+#[tokio::test]
+async fn a_database_that_was_put_back_is_marked_as_the_readme_says() {
+    let Some(url) = postgres::database() else { return };
+    let (_, order) = include_str!("../../../README.md").split_once("psql -d omgate -c \"").unwrap();
+    let (order, _) = order.split_once('"').unwrap();
+    let world = World::on(Some(url.clone()));
+    world.store().heartbeat(Timestamp(1_795_658_400_000 - 60_000)).await.unwrap();
+    connect(&url).await.batch_execute(order).await.unwrap();
+    let now = Timestamp(1_795_700_000_000);
+    let (one, other) = tokio::join!(world.store().heartbeat(now), world.store().heartbeat(now));
+    let noted: Vec<_> = [one.unwrap(), other.unwrap()].into_iter().flatten().collect();
+    assert_eq!(noted.len(), 1, "of several gateways one notes it: {noted:?}");
+    assert!(noted[0].restored, "{noted:?}");
+    assert_eq!(noted[0].since.to_string(), "2026-11-26T02:00:00.000Z");
+    assert_eq!(world.store().absences().await.unwrap(), noted);
+}

@@ -110,8 +110,8 @@ async fn a_newer_schema_is_refused_in_words() {
     world.store = None;
     raw(&world).pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(world.options()).to_string();
-    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 16"), "{error}");
-    raw(&world).pragma_update(None, "user_version", 16).unwrap();
+    assert!(error.contains("its schema has version 99, and this omgate knows versions up to 17"), "{error}");
+    raw(&world).pragma_update(None, "user_version", 17).unwrap();
     world.open();
 }
 

@@ -111,7 +111,7 @@ impl Side for PostgresOrigin {
 impl Origin for PostgresOrigin {
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
         Box::pin(ask(self.pool(), Manner::Read, async |session: &mut Session| {
-            let found = session.query("SELECT at FROM alive WHERE id = 1", &[]).await?;
+            let found = session.query("SELECT at FROM alive WHERE own", &[]).await?;
             Ok(read(&found, Cells::time)?.into_iter().next())
         }))
     }
@@ -122,15 +122,27 @@ impl Origin for PostgresOrigin {
 
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
         Box::pin(async move {
+            let begun = write(self.pool(), async |session: &mut Session| {
+                let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage, tables)
+                           VALUES (1, 'out', $1, $2, $3, 'copying', $4) ON CONFLICT (id) DO NOTHING RETURNING id";
+                let tables = Begun::NOT_NOTING;
+                let arguments = args![INT8 mark.token, TEXT mark.other, INT8 mark.begun_at.0, INT8 tables];
+                session.query(sql, arguments).await
+            });
+            match begun.await?.is_empty() {
+                false => Ok(()),
+                true => Err(StoreError::Conflict("another move of the store was begun at this moment".to_owned())),
+            }
+        })
+    }
+
+    fn note(&self) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
             self.orders(stop_noting().into_iter().chain(start_noting()).collect()).await?;
             write(self.pool(), async |session: &mut Session| {
-                session.query("DELETE FROM moving", &[]).await?;
-                let sql = "INSERT INTO moving (id, direction, token, other, begun_at, stage)
-                           VALUES (1, 'out', $1, $2, $3, 'copying')";
-                session.query(sql, args![INT8 mark.token, TEXT mark.other, INT8 mark.begun_at.0]).await
+                session.query("UPDATE moving SET tables = 0", &[]).await.map(|_| ())
             })
             .await
-            .map(|_| ())
         })
     }
 
@@ -278,12 +290,9 @@ pub(super) async fn begun(session: &mut Session) -> Result<Option<Begun>, Failur
     let sql = "SELECT token, other, begun_at, stage, tables, after FROM moving WHERE direction = 'out'";
     let found = session.query(sql, &[]).await?;
     let one = |cells: &mut Cells<'_>| {
-        Ok(Begun {
-            mark: Mark { token: cells.number()?, other: cells.text()?, begun_at: cells.time()? },
-            stage: Stage::of(&cells.text()?),
-            table: usize::try_from(cells.number()?).unwrap_or(usize::MAX),
-            after: cells.maybe_text()?.map(|after| Begun::key_of(&after)),
-        })
+        let mark = Mark { token: cells.number()?, other: cells.text()?, begun_at: cells.time()? };
+        let (stage, tables, after) = (cells.text()?, cells.number()?, cells.maybe_text()?);
+        Ok(Begun::kept(mark, &stage, tables, after.as_deref()))
     };
     Ok(read(&found, one)?.into_iter().next())
 }

@@ -73,6 +73,10 @@ pub(super) async fn write(session: &mut Session, sums: &[Vec<Row>]) -> Result<()
             // Added up already, as the days that are over are.
             "account_day" | "source_heard" => replace(session, table, rows, Some(-1)).await?,
             "sequence" => write_sequences(session, rows).await?,
+            "alive" => {
+                replace(session, table, rows, None).await?;
+                session.query("UPDATE alive SET own = false", &[]).await?;
+            }
             _ => replace(session, table, rows, None).await?,
         }
     }

@@ -75,7 +75,7 @@ impl Side for SqliteOrigin {
 impl Origin for SqliteOrigin {
     fn heard(&self) -> BoxFuture<'_, StoreResult<Option<Timestamp>>> {
         self.store.read(|connection| {
-            let sql = "SELECT at FROM alive WHERE id = 1";
+            let sql = "SELECT at FROM alive WHERE own";
             connection.query_row(sql, [], |row| row.get(0).map(Timestamp)).optional()
         })
     }
@@ -86,12 +86,14 @@ impl Origin for SqliteOrigin {
 
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
         self.store.write(Size::SMALL, move |books| {
-            let sql = "INSERT OR REPLACE INTO moving (id, direction, token, other, begun_at, stage)
-                       VALUES (1, 'out', ?1, ?2, ?3, 'copying')";
-            books.run(sql, (mark.token, &mark.other, mark.begun_at.0))?;
-            books.connection.execute_batch(&format!("{}{}", stop_noting(), start_noting()))?;
-            Ok(())
+            let sql = "INSERT OR REPLACE INTO moving (id, direction, token, other, begun_at, stage, tables)
+                       VALUES (1, 'out', ?1, ?2, ?3, 'copying', ?4)";
+            books.run(sql, (mark.token, &mark.other, mark.begun_at.0, Begun::NOT_NOTING)).map(|_| ())
         })
+    }
+
+    fn note(&self) -> BoxFuture<'_, StoreResult<()>> {
+        self.order(format!("{}{}UPDATE moving SET tables = 0;", stop_noting(), start_noting()))
     }
 
     fn chunk(&self, table: &'static Table, after: Option<Row>, limit: usize) -> BoxFuture<'_, StoreResult<Chunk>> {
@@ -175,13 +177,9 @@ pub(in crate::store::sqlite) fn look(connection: &Connection, path: &Path) -> Re
 pub(super) fn begun(connection: &Connection) -> rusqlite::Result<Option<Begun>> {
     let sql = "SELECT token, other, begun_at, stage, tables, after FROM moving WHERE direction = 'out'";
     let read = |row: &rusqlite::Row<'_>| {
+        let mark = Mark { token: row.get(0)?, other: row.get(1)?, begun_at: Timestamp(row.get(2)?) };
         let (stage, after): (String, Option<String>) = (row.get(3)?, row.get(5)?);
-        Ok(Begun {
-            mark: Mark { token: row.get(0)?, other: row.get(1)?, begun_at: Timestamp(row.get(2)?) },
-            stage: Stage::of(&stage),
-            table: usize::try_from(row.get::<_, i64>(4)?).unwrap_or(usize::MAX),
-            after: after.map(|after| Begun::key_of(&after)),
-        })
+        Ok(Begun::kept(mark, &stage, row.get(4)?, after.as_deref()))
     };
     connection.query_row(sql, [], read).optional()
 }

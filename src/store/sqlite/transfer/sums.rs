@@ -87,6 +87,10 @@ pub(super) fn write(connection: &Connection, sums: &[Vec<Row>]) -> rusqlite::Res
                     connection.execute(sql, (SKIPPED, given - written))?;
                 }
             }
+            "alive" => {
+                replace(connection, table, rows)?;
+                connection.execute("UPDATE alive SET own = 0", [])?;
+            }
             _ => replace(connection, table, rows)?,
         }
     }

@@ -1,0 +1,6 @@
+-- Whether the heartbeat is of a gateway on this store. One that a move brought along says when somebody listened, and not that
+-- a gateway is at work here.
+ALTER TABLE alive ADD COLUMN own INTEGER NOT NULL DEFAULT 1;
+-- When the copy was made that this store is, until a gateway starts on it: what was acknowledged since then may be gone.
+ALTER TABLE alive ADD COLUMN copied_at INTEGER;
+ALTER TABLE absence ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
