@@ -22,9 +22,12 @@ use crate::envelope::RecordTypes;
 use crate::map::Mapping;
 use crate::secret::Mask;
 use crate::settle::{OnDead, Policy};
-use crate::store::{DeliveryView, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
+use crate::store::{Deed, DeliveryView, Signal, Store, StoreError, StoreResult, StoredConfig, SystemState};
 use crate::telemetry::{Alarms, Metrics, Traces};
 use crate::why::Shut;
+
+/// What the audit log is to say of a system's new state.
+pub type Note<'a> = &'a (dyn Fn(&SystemState) -> Deed + Sync);
 
 mod attempt;
 pub mod breaker;
@@ -419,20 +422,27 @@ impl Dispatch {
         head.state == State::Dead && route.is_some_and(|route| route.policy.on_dead == OnDead::Continue)
     }
 
-    /// A person pauses a system: nothing is claimed until a person resumes it, or until a moment.
+    /// A person pauses a system: nothing is claimed until a person resumes it, or until a moment. Whether the audit log has the
+    /// note of it: it is written with the state, where the log takes it.
     ///
     /// # Errors
     /// When there is no such system, or the store cannot keep it.
-    pub async fn pause(&self, system: &str, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
-        self.runner(system)?.pause_by_person(reason, until).await
+    pub async fn pause(
+        &self,
+        system: &str,
+        reason: &str,
+        until: Option<Timestamp>,
+        note: Option<Note<'_>>,
+    ) -> StoreResult<bool> {
+        self.runner(system)?.pause_by_person(reason, until, note).await
     }
 
-    /// A person resumes a system.
+    /// A person resumes a system; the answer is that of a pause.
     ///
     /// # Errors
     /// When there is no such system, or the store cannot keep it.
-    pub async fn resume(&self, system: &str) -> StoreResult<()> {
-        self.runner(system)?.resume().await
+    pub async fn resume(&self, system: &str, note: Option<Note<'_>>) -> StoreResult<bool> {
+        self.runner(system)?.resume(note).await
     }
 
     fn runner(&self, system: &str) -> StoreResult<Arc<Runner>> {

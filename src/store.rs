@@ -1277,8 +1277,8 @@ pub trait Store: Send + Sync {
     fn outdated_by(&self, delivery: DeliveryId) -> BoxFuture<'_, StoreResult<Option<DeliveryId>>>;
     /// The durable state of a system; a fresh one when it was never seen.
     fn system(&self, system: String) -> BoxFuture<'_, StoreResult<SystemState>>;
-    /// Writes a system's state.
-    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>>;
+    /// Writes a system's state, and with it, where a person wants it so, the entry in the audit log.
+    fn set_system(&self, system: String, state: SystemState, deed: Option<Deed>) -> BoxFuture<'_, StoreResult<()>>;
     /// Writes a system's state if the one that stands is still `from`, its open time apart: what another gateway did
     /// meanwhile is not undone. The state that stands then.
     fn turn_system(

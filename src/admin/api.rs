@@ -27,6 +27,7 @@ use crate::admin::replay::{self, Mapped, Wish};
 use crate::admin::{Admin, aside, day, lists, masked};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, State};
+use crate::dispatch::Note;
 use crate::envelope::mistyped;
 use crate::fields;
 use crate::issue;
@@ -1170,23 +1171,29 @@ async fn steered(
     Person(who): Person,
 ) -> Result<(), HttpResponse> {
     let reason = if because.reason.trim().is_empty() { "paused by a person" } else { &because.reason };
-    let was = said_of(admin, name);
+    let (by, was) = (By::new(who, &because.reason), said(state_of(admin, name).as_ref()));
+    let end = because.until.map(|until| format!("; it ends at {}", until.spoken())).unwrap_or_default();
+    let noted = |outcome: &str, became: Option<&SystemState>| {
+        let (verb, object_id, was) = (verb.to_owned(), name.to_owned(), was.clone());
+        let result = format!("{outcome}{end}");
+        Deed { verb, object: "system", object_id, was, became: said(became), ..admin.deed(by.clone(), &result) }
+    };
+    let together = |state: &SystemState| noted("done", Some(state));
+    // An entry that came before must stand before it.
+    let note = admin.unwritten.is_empty().then_some(&together as Note<'_>);
     let done = match verb {
-        "pause" => admin.dispatch.pause(name, reason, because.until).await,
-        _ => admin.dispatch.resume(name).await,
+        "pause" => admin.dispatch.pause(name, reason, because.until, note).await,
+        _ => admin.dispatch.resume(name, note).await,
     };
     // What cannot be stored yet counts all the same.
-    let outcome = match &done {
-        Ok(()) => "done",
-        Err(StoreError::Unavailable(_)) => "done, and to be stored",
+    let missing = match &done {
+        Ok(is_noted) => (!is_noted).then_some("done"),
+        Err(StoreError::Unavailable(_)) => Some("done, and to be stored"),
         Err(error) => return Err(from_store(error)),
     };
-    let end = because.until.map(|until| format!("; it ends at {}", until.spoken())).unwrap_or_default();
-    let by = By::new(who, &because.reason);
-    let (object_id, became) = (name.to_owned(), said_of(admin, name));
-    let outcome = format!("{outcome}{end}");
-    let deed = Deed { verb: verb.to_owned(), object: "system", object_id, was, became, ..admin.deed(by, &outcome) };
-    admin.note(deed).await;
+    if let Some(outcome) = missing {
+        admin.note(noted(outcome, state_of(admin, name).as_ref())).await;
+    }
     done.map_err(|error| from_store(&error))?;
     tracing::info!(system = name, verb, "a person steered a system");
     Ok(())
@@ -1202,10 +1209,13 @@ fn no_end(verb: &str, until: Timestamp, now: Timestamp) -> Option<String> {
     is_over.then(|| format!("the pause would be over before it begins: until is {end}, and it is {begin} now"))
 }
 
+fn state_of(admin: &Admin, name: &str) -> Option<SystemState> {
+    admin.dispatch.systems().into_iter().find(|(system, _)| system == name).map(|(_, state)| state)
+}
+
 /// How a system stands, for the audit log.
-fn said_of(admin: &Admin, name: &str) -> String {
-    let found = admin.dispatch.systems().into_iter().find(|(system, _)| system == name);
-    let pause = found.and_then(|(_, state)| state.paused);
+fn said(state: Option<&SystemState>) -> String {
+    let pause = state.and_then(|state| state.paused.clone());
     // The log is kept in clear for years: what an answer said does not belong there.
     let pause = pause.map(|pause| Pause { reason: issue::without_values(&pause.reason), ..pause });
     pause.map_or_else(|| "open".to_owned(), |pause| format!("paused: {}", json!(pause)))

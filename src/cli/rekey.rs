@@ -61,6 +61,9 @@ fn show_walk(bar: &ProgressBar, standing: &Value) {
 /// Does it on the store of a gateway that does not run.
 async fn closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
+    if change.dry_run {
+        open::is_current(&loaded.store).await?;
+    }
     let company = if loaded.store.is_database() { Company::Others } else { Company::Nobody };
     let file = Some(loaded.store.path.clone()).filter(|_| !loaded.store.is_database());
     let (named, queue_max) = ((loaded.store, loaded.encryption), loaded.server.limits.queue_max);

@@ -100,18 +100,10 @@ async fn verify(admin: &AdminArgs, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// To look at a file of an earlier omgate must not bring it up to date: nothing would lead back.
-fn only_look(loaded: &Loaded) -> anyhow::Result<()> {
-    if !loaded.store.is_database() {
-        SqliteStore::is_current(&loaded.store.path)?;
-    }
-    Ok(())
-}
-
 async fn verify_file(admin: &AdminArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow::anyhow!("{problems}"))?;
     let queue_max = loaded.server.limits.queue_max;
-    only_look(&loaded)?;
+    open::is_current(&loaded.store).await?;
     let opened =
         open::store((loaded.store, loaded.encryption), loaded.hold_unknown, queue_max, SystemClock::shared()).await?;
     let store = opened.store;
@@ -216,7 +208,7 @@ async fn prune_on(client: &Client, change: &ChangeArgs) -> anyhow::Result<Value>
 async fn prune_closed(admin: &AdminArgs, change: &ChangeArgs) -> anyhow::Result<Value> {
     let loaded = config::load(admin.config()).map_err(|problems| anyhow!("{problems}"))?;
     if change.dry_run {
-        only_look(&loaded)?;
+        open::is_current(&loaded.store).await?;
     }
     let (queue_max, retention) = (loaded.server.limits.queue_max, loaded.retention);
     // On a database other gateways may be at work, and must not wait for this.

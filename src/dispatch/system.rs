@@ -17,7 +17,7 @@ use crate::delivery::{DeliveryId, Lease};
 use crate::dispatch::attempt::{self, After, Attempts, Hold};
 use crate::dispatch::gate::{Gate, Moment};
 use crate::dispatch::slots::{Slot, Slots};
-use crate::dispatch::{InForce, Remembered, Route, Stop, System};
+use crate::dispatch::{InForce, Note, Remembered, Route, Stop, System};
 use crate::store::{Bounds, Claim, Claims, Pause, StoreError, StoreResult, SystemState};
 use crate::why::Shut;
 
@@ -442,20 +442,25 @@ impl Runner {
         self.attempts.alarms.restate("paused", &self.name, &format!("{reason}; its deliveries wait"));
     }
 
-    pub(crate) async fn pause_by_person(self: &Arc<Self>, reason: &str, until: Option<Timestamp>) -> StoreResult<()> {
+    pub(crate) async fn pause_by_person(
+        self: &Arc<Self>,
+        reason: &str,
+        until: Option<Timestamp>,
+        note: Option<Note<'_>>,
+    ) -> StoreResult<bool> {
         let now = self.moment();
         let pause = Pause { until, ..Pause::new(reason, now.wall) };
         self.alarm_pause(reason);
-        self.wish(|gate| gate.pause_by_person(pause.clone(), now)).await
+        self.wish(|gate| gate.pause_by_person(pause.clone(), now), note).await
     }
 
-    pub(crate) async fn resume(self: &Arc<Self>) -> StoreResult<()> {
-        self.wish(|gate| gate.resume(self.moment())).await
+    pub(crate) async fn resume(self: &Arc<Self>, note: Option<Note<'_>>) -> StoreResult<bool> {
+        self.wish(|gate| gate.resume(self.moment()), note).await
     }
 
     /// What a person wants counts at once, whatever is being written; and again behind that, which may have brought what
-    /// another gateway wanted, unless a person wanted something else meanwhile.
-    async fn wish(self: &Arc<Self>, turn: impl Fn(&mut Gate)) -> StoreResult<()> {
+    /// another gateway wanted, unless a person wanted something else meanwhile. Whether its note is in the audit log.
+    async fn wish(self: &Arc<Self>, turn: impl Fn(&mut Gate), note: Option<Note<'_>>) -> StoreResult<bool> {
         let number = {
             let mut gate = self.gate();
             turn(&mut gate);
@@ -471,7 +476,10 @@ impl Runner {
         }
         self.alarm(&self.state());
         self.wake();
-        let Err(error) = self.insist(&mut kept).await else { return Ok(()) };
+        let error = match self.insist(&mut kept, note).await {
+            Ok(is_noted) => return Ok(is_noted),
+            Err(error) => error,
+        };
         drop(kept);
         let StoreError::Unavailable(reason) = error else { return Err(error) };
         // Whoever is at it already writes this too.
@@ -483,15 +491,25 @@ impl Runner {
         Err(StoreError::Unavailable(format!("{counts}: {reason}")))
     }
 
-    /// Writes what a person wants, whatever stands.
-    async fn insist(&self, kept: &mut SystemState) -> StoreResult<()> {
+    /// Writes what a person wants, whatever stands, and the note of it with it. Whether the audit log has that: a log that
+    /// takes no entry keeps no system from being paused.
+    async fn insist(&self, kept: &mut SystemState, note: Option<Note<'_>>) -> StoreResult<bool> {
         let state = self.state();
-        match self.attempts.store.set_system(self.name.clone(), state.clone()).await {
-            Ok(()) => *kept = state,
-            Err(StoreError::Closed) => {}
-            Err(error) => return Err(error),
+        let deed = note.map(|note| note(&state));
+        let write = |deed| self.attempts.store.set_system(self.name.clone(), state.clone(), deed);
+        let is_noted = deed.is_some();
+        let written = match write(deed).await {
+            Err(StoreError::Refused(_)) if is_noted => write(None).await.map(|()| false),
+            written => written.map(|()| is_noted),
+        };
+        match written {
+            Ok(is_noted) => {
+                *kept = state;
+                Ok(is_noted)
+            }
+            Err(StoreError::Closed) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Writes what a person wanted while the store could not, as soon as it can.
@@ -499,8 +517,8 @@ impl Runner {
         while !self.ended.load(Ordering::SeqCst) {
             tokio::time::sleep(STORE_FAILED).await;
             let mut kept = self.kept.lock().await;
-            match self.insist(&mut kept).await {
-                Ok(()) => {
+            match self.insist(&mut kept, None).await {
+                Ok(_) => {
                     self.owes.store(false, Ordering::SeqCst);
                     return tracing::info!(system = self.name, "what a person wants of it is stored");
                 }

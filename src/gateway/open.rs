@@ -7,7 +7,7 @@ use crate::cipher::Keyring;
 use crate::clock::SharedClock;
 use crate::config::StoreSettings;
 #[cfg(feature = "postgres")]
-use crate::store::postgres::{self, PostgresDestination, PostgresOrigin, PostgresStore};
+use crate::store::postgres::{self, PostgresArchive, PostgresDestination, PostgresOrigin, PostgresStore};
 use crate::store::sealed::{self, Sealed, SharedKeys, rekey};
 use crate::store::sqlite::{self, SqliteDestination, SqliteOrigin, SqliteStore};
 use crate::store::transfer::mover::Mover;
@@ -116,6 +116,20 @@ pub async fn left(settings: &StoreSettings) -> Result<Option<Mark>, OpenError> {
         return Ok(PostgresOrigin::left(address).await?);
     }
     Ok(SqliteOrigin::left(&settings.path)?)
+}
+
+/// Looks whether a store is of this version of the schema, and changes nothing: to look at one of an earlier omgate must not
+/// bring it up to date, for nothing would lead back.
+///
+/// # Errors
+/// When it is of another version, is not there, or cannot be read.
+pub async fn is_current(settings: &StoreSettings) -> Result<(), OpenError> {
+    #[cfg(feature = "postgres")]
+    if let Some(address) = &settings.database {
+        PostgresArchive::open(address).await?;
+        return Ok(());
+    }
+    Ok(SqliteStore::is_current(&settings.path)?)
 }
 
 /// What a move from one store into another would find and do. Both are looked at from beside, and neither is written to.

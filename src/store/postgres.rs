@@ -593,8 +593,8 @@ impl Store for PostgresStore {
         self.ask(Manner::Read, move |session| Box::pin(async move { system::Ask(system).answer(session).await }))
     }
 
-    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
-        let done = self.run(system::Turn { system, from: None, to: state });
+    fn set_system(&self, system: String, state: SystemState, deed: Option<Deed>) -> BoxFuture<'_, StoreResult<()>> {
+        let done = self.run(system::Turn { system, from: None, to: state, deed });
         Box::pin(async move { done.await.map(|_| ()) })
     }
 
@@ -604,7 +604,7 @@ impl Store for PostgresStore {
         from: SystemState,
         to: SystemState,
     ) -> BoxFuture<'_, StoreResult<SystemState>> {
-        self.run(system::Turn { system, from: Some(from), to })
+        self.run(system::Turn { system, from: Some(from), to, deed: None })
     }
 
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {

@@ -251,8 +251,8 @@ impl Store for Sealed {
         self.opened(self.store.system(system), values::open_state)
     }
 
-    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
-        self.with(state, values::seal_state, |state| self.store.set_system(system, state))
+    fn set_system(&self, system: String, state: SystemState, deed: Option<Deed>) -> BoxFuture<'_, StoreResult<()>> {
+        self.with(state, values::seal_state, |state| self.store.set_system(system, state, deed))
     }
 
     fn turn_system(

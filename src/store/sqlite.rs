@@ -371,8 +371,11 @@ impl Store for SqliteStore {
         self.read(move |connection| Ok(queries::system(connection, &system)?.unwrap_or_default()))
     }
 
-    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
-        self.write(Size::SMALL, move |books| settle::set_system(books, &system, &state))
+    fn set_system(&self, system: String, state: SystemState, deed: Option<Deed>) -> BoxFuture<'_, StoreResult<()>> {
+        self.write(Size::SMALL, move |books| {
+            settle::set_system(books, &system, &state)?;
+            deed.as_ref().map_or(Ok(()), |deed| audit_log::write(books, deed).map(drop))
+        })
     }
 
     fn turn_system(
@@ -382,7 +385,7 @@ impl Store for SqliteStore {
         to: SystemState,
     ) -> BoxFuture<'_, StoreResult<SystemState>> {
         // Nobody else can have changed it.
-        Box::pin(async move { self.set_system(system, to.clone()).await.map(|()| to) })
+        Box::pin(async move { self.set_system(system, to.clone(), None).await.map(|()| to) })
     }
 
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {

@@ -473,3 +473,30 @@ async fn tls_is_spoken_and_the_servers_certificate_is_looked_at() {
     let error = omgate::store::postgres::PostgresStore::open(options).await.err().unwrap().to_string();
     assert!(error.contains("not valid for name \"localhost\"") || error.contains("certificate"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_brings_no_store_of_an_earlier_omgate_up_to_date() {
+    let Some(url) = postgres::database() else { return };
+    let sink = sink().await;
+    let mut gateway = Process::prepare(&configuration_with(&url, &sink.url("/in")));
+    gateway.start(&[]).await;
+    gateway.stop().await;
+    let client = connect(&url).await;
+    client.batch_execute("UPDATE omgate.schema_version SET version = version - 1").await.unwrap();
+    let version = async || -> i64 {
+        let rows = client.query("SELECT version FROM omgate.schema_version", &[]).await.unwrap();
+        rows[0].get(0)
+    };
+    let before = version().await;
+    for looking in [&["store", "verify"] as &[&str], &["store", "prune", "--dry-run"], &["store", "rekey", "--dry-run"]]
+    {
+        let looked = gateway.command(looking);
+        let told = String::from_utf8_lossy(&looked.stderr).into_owned();
+        assert!(
+            !looked.status.success() && told.contains("start `omgate serve` of this version"),
+            "{looking:?}: {told}"
+        );
+        assert_eq!(version().await, before, "{looking:?}");
+    }
+    postgres::remove(&url);
+}

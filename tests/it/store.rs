@@ -32,9 +32,9 @@ use omgate::store::postgres::PostgresStore;
 use omgate::store::sealed::Sealed;
 use omgate::store::sqlite::{Faults, Options, SqliteStore};
 use omgate::store::{
-    Accept, Accepted, Bounds, By, Change, Claim, Claimed, Claims, DECIDED, DeliveryFilter, DeliveryView, Discrepancy,
-    Fate, Incoming, IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Replay, Reroute, Settle, Settlement,
-    Store, StoreError, StoreResult, StoredConfig, SystemState,
+    Accept, Accepted, AuditFilter, Bounds, By, Change, Claim, Claimed, Claims, DECIDED, Deed, DeliveryFilter,
+    DeliveryView, Discrepancy, Fate, Incoming, IncomingKind, NotificationFilter, Outage, Pause, RefusedPost, Replay,
+    Reroute, Settle, Settlement, Store, StoreError, StoreResult, StoredConfig, SystemState,
 };
 
 /// A clock that is moved by hand.
@@ -1664,10 +1664,19 @@ async fn a_system_keeps_its_pause_and_its_open_time() {
     let pause = Pause { probe_at: Some(Timestamp(5)), until: Some(Timestamp(9)), ..Pause::new("401", world.now()) };
     let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: Timestamp(6), trips: 3 };
     let paused = SystemState { active_ms: 70, paused: Some(pause), breaker: Some(outage), next_call: None };
-    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    let deed = Deed { at: world.now(), by: By::new("alice", "the ERP is updated"), ..Deed::default() };
+    let deed = Deed { verb: "pause".to_owned(), object: "system", object_id: "erp".to_owned(), ..deed };
+    world.store().set_system("erp".to_owned(), paused.clone(), Some(deed)).await.unwrap();
     world.reopen().await;
     assert_eq!(world.store().system("erp".to_owned()).await.unwrap(), paused);
-    world.store().set_system("erp".to_owned(), SystemState { active_ms: 60, ..SystemState::default() }).await.unwrap();
+    let log = world.store().audit_log(AuditFilter::default()).await.unwrap();
+    let entry = log.iter().find(|entry| entry.object_id == "erp").unwrap();
+    assert_eq!((entry.verb.as_str(), entry.who.as_str()), ("pause", "alice"), "one goes with the other");
+    world
+        .store()
+        .set_system("erp".to_owned(), SystemState { active_ms: 60, ..SystemState::default() }, None)
+        .await
+        .unwrap();
     assert_eq!(
         world.store().system("erp".to_owned()).await.unwrap(),
         SystemState { active_ms: 70, ..SystemState::default() },
@@ -1702,9 +1711,9 @@ async fn what_a_person_wants_of_a_system_counts_at_once_and_the_last_wish_stands
     let world = World::new();
     let dispatch = dispatch(&world).await;
     let pause = || dispatch.systems().pop().unwrap().1.paused.map(|pause| pause.reason);
-    let mut first = dispatch.pause("erp", "first", None).boxed();
-    let mut second = dispatch.resume("erp").boxed();
-    let mut third = dispatch.pause("erp", "third", None).boxed();
+    let mut first = dispatch.pause("erp", "first", None, None).boxed();
+    let mut second = dispatch.resume("erp", None).boxed();
+    let mut third = dispatch.pause("erp", "third", None, None).boxed();
     // Each is wanted while those before it are still being written; a database is never that fast.
     world.faults.hang_commits();
     for (wish, counts) in [(&mut first, Some("first")), (&mut second, None), (&mut third, Some("third"))] {

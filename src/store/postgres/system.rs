@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::audit_log;
 use super::failure::Failure;
 use super::names::Wanted;
 use super::session::{Cells, args};
@@ -11,7 +12,7 @@ use super::text;
 use super::work::{Job, Work};
 use crate::clock::Timestamp;
 use crate::store::names::Kind;
-use crate::store::{Claim, Claimed, Outage, Pause, SystemState};
+use crate::store::{Claim, Claimed, Deed, Outage, Pause, SystemState};
 
 /// While other gateways have all the calls, one looks again after this long, unless it is told.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -157,6 +158,8 @@ pub(super) struct Turn {
     pub(super) system: String,
     pub(super) from: Option<SystemState>,
     pub(super) to: SystemState,
+    /// The entry in the audit log, where a person wants it so.
+    pub(super) deed: Option<Deed>,
 }
 
 impl Job for Turn {
@@ -187,6 +190,9 @@ impl Job for Turn {
                 work.turned.push(self.system.clone());
             }
             self.write(work, system).await?;
+            if let Some(deed) = &self.deed {
+                audit_log::write(work, deed).await?;
+            }
             Ok(SystemState { active_ms, ..self.to.clone() })
         })
     }

@@ -169,6 +169,8 @@ fn copy(store: &Path, copy: &Path, progress: &watch::Sender<(u64, u64)>) -> rusq
 fn mark(copy: &Path, at: Timestamp) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(copy, flags)?;
+    // Nobody has the copy yet: a journal beside it would only be left behind by a kill.
+    connection.query_row("PRAGMA journal_mode = MEMORY", [], |_| Ok(()))?;
     let sql = "INSERT INTO alive (id, at, copied_at) VALUES (1, ?1, ?1)
                ON CONFLICT DO UPDATE SET copied_at = coalesce(copied_at, excluded.copied_at)";
     connection.execute(sql, [at.0]).map(|_| ())

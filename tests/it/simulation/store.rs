@@ -315,8 +315,8 @@ impl Store for FaultyStore {
         Box::pin(async move { wait(self.real.system(system)) })
     }
 
-    fn set_system(&self, system: String, state: SystemState) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(self.write(Command::SetSystem, || wait(self.real.set_system(system, state)), |()| ()))
+    fn set_system(&self, system: String, state: SystemState, deed: Option<Deed>) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(self.write(Command::SetSystem, || wait(self.real.set_system(system, state, deed)), |()| ()))
     }
 
     fn save_config(&self, config: StoredConfig, now: Timestamp) -> BoxFuture<'_, StoreResult<ConfigVersion>> {

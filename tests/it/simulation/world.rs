@@ -403,7 +403,7 @@ impl World {
             let dispatch = Arc::clone(&gateway.dispatch);
             tokio::spawn(async move {
                 law.paused(system, until);
-                drop(dispatch.pause(system, "because", until).await);
+                drop(dispatch.pause(system, "because", until, None).await);
             });
             tokio::time::sleep(Duration::from_millis(1)).await;
         });
@@ -415,7 +415,7 @@ impl World {
             let dispatch = Arc::clone(&gateway.dispatch);
             tokio::spawn(async move {
                 law.resumed(system);
-                drop(dispatch.resume(system).await);
+                drop(dispatch.resume(system, None).await);
             });
             tokio::time::sleep(Duration::from_millis(1)).await;
         });

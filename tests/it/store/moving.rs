@@ -151,7 +151,7 @@ async fn fill(world: &mut World) {
     store.refuse(post).await.unwrap();
     let pause = Pause { until: Some(world.now().plus(Duration::from_secs(60))), ..Pause::new("by hand", world.now()) };
     let paused = SystemState { paused: Some(pause), ..store.system("erp".to_owned()).await.unwrap() };
-    store.set_system("erp".to_owned(), paused).await.unwrap();
+    store.set_system("erp".to_owned(), paused, None).await.unwrap();
 }
 
 #[tokio::test]

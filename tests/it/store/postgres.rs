@@ -176,7 +176,7 @@ async fn a_pause_or_an_outage_stops_every_gateway_in_its_very_next_claim() {
     world.post([note("1").to("a", "L"), note("2").to("a", "M")]).await;
     let mut signals = gateways.store(1).signals().unwrap();
     let paused = SystemState { paused: Some(Pause::new("closing", world.now())), ..SystemState::default() };
-    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    world.store().set_system("erp".to_owned(), paused.clone(), None).await.unwrap();
     let found = gateways.claims(1, 8, Bounds::default()).await;
     assert!(found.claimed.is_empty());
     assert_eq!(found.state.unwrap().paused, paused.paused, "and it learns why");
@@ -185,7 +185,7 @@ async fn a_pause_or_an_outage_stops_every_gateway_in_its_very_next_claim() {
 
     let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: world.now(), trips: 1 };
     let broken = SystemState { breaker: Some(outage), ..SystemState::default() };
-    world.store().set_system("erp".to_owned(), broken.clone()).await.unwrap();
+    world.store().set_system("erp".to_owned(), broken.clone(), None).await.unwrap();
     assert!(gateways.claims(1, 8, Bounds::default()).await.claimed.is_empty(), "who does not know of it");
     let probe = Bounds { probe: true, ..Bounds::default() };
     assert_eq!(gateways.claims(0, 1, probe.clone()).await.claimed.len(), 1);
@@ -206,7 +206,7 @@ async fn a_clock_that_was_set_back_puts_no_probe_off() {
     for state in
         [SystemState { breaker: Some(outage), ..fresh.clone() }, SystemState { paused: Some(paused), ..fresh.clone() }]
     {
-        world.store().set_system("erp".to_owned(), state).await.unwrap();
+        world.store().set_system("erp".to_owned(), state, None).await.unwrap();
         let bounds = Bounds { probe_within: Duration::from_secs(300), ..Bounds::default() };
         assert!(gateways.claims(0, 1, bounds.clone()).await.claimed.is_empty(), "it is no probe");
         assert_eq!(gateways.claims(0, 1, Bounds { probe: true, ..bounds }).await.claimed.len(), 1);
@@ -219,7 +219,7 @@ async fn what_another_gateway_made_of_a_system_is_not_undone() {
     let world = &gateways.world;
     let fresh = SystemState::default();
     let paused = SystemState { paused: Some(Pause::new("closing", world.now())), ..fresh.clone() };
-    world.store().set_system("erp".to_owned(), paused.clone()).await.unwrap();
+    world.store().set_system("erp".to_owned(), paused.clone(), None).await.unwrap();
     let outage = Outage { reason: "HTTP 503".to_owned(), since: world.now(), probe_at: world.now(), trips: 1 };
     let broken = SystemState { active_ms: 50, breaker: Some(outage), ..fresh.clone() };
     let standing = gateways.store(1).turn_system("erp".to_owned(), fresh, broken.clone()).await.unwrap();

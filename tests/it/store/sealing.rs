@@ -70,7 +70,7 @@ pub(super) async fn fill(world: &World, store: &dyn Store) {
     store.refuse(post).await.unwrap();
     let reason = format!("it answered {SECRET}");
     let state = SystemState { paused: Some(Pause::new(&reason, world.now())), ..SystemState::default() };
-    store.set_system("erp".to_owned(), state).await.unwrap();
+    store.set_system("erp".to_owned(), state, None).await.unwrap();
     let view = SavedView {
         list: "deliveries".to_owned(),
         name: "hers".to_owned(),

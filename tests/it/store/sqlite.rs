@@ -133,7 +133,7 @@ async fn how_far_a_rate_is_spent_is_known_after_a_restart() {
     world.store().claim(claim(&world, 3, rate)).await.unwrap();
     world.reopen().await;
     assert_eq!(next(&world).await, Some(began.plus(minute)), "all three that may go at once went");
-    world.store().set_system("erp".to_owned(), SystemState::default()).await.unwrap();
+    world.store().set_system("erp".to_owned(), SystemState::default(), None).await.unwrap();
     assert_eq!(next(&world).await, Some(began.plus(minute)), "a state that is written leaves it as it is");
     world.advance(10 * 60_000);
     world.store().claim(claim(&world, 1, rate)).await.unwrap();
@@ -550,7 +550,7 @@ async fn a_full_queue_refuses_envelopes_at_once_and_leaves_room_for_the_rest() {
     let blocker = rusqlite::Connection::open(world.folder.path().join("small.db")).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
     let posts: Vec<_> = (0..40).map(|id| store.accept(world.envelope([note(&id.to_string())]))).collect();
-    let state = store.set_system("erp".to_owned(), SystemState::default());
+    let state = store.set_system("erp".to_owned(), SystemState::default(), None);
     blocker.execute_batch("ROLLBACK").unwrap();
     let posted = futures_util::future::join_all(posts).await;
     let refused = posted.iter().filter(|posted| matches!(posted, Err(StoreError::Overloaded))).count();
@@ -580,7 +580,7 @@ async fn what_a_person_wants_while_the_store_fails_is_stored_once_it_can() {
     let world = World::new();
     let dispatch = dispatch(&world).await;
     world.faults.fail_commits(Some(10));
-    let refused = dispatch.pause("erp", "the ERP is updated", None).await.unwrap_err();
+    let refused = dispatch.pause("erp", "the ERP is updated", None, None).await.unwrap_err();
     assert!(refused.to_string().contains("it counts from now on, and is stored as soon as the store can"), "{refused}");
     world.faults.fail_commits(None);
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
