@@ -212,7 +212,10 @@ async fn ask(
     tokio::pin!(asked);
     if !*told {
         let left = TOLD_AFTER.saturating_sub(heard.elapsed());
-        if let Ok(answer) = tokio::time::timeout(left, &mut asked).await {
+        // A refusal may be there at once, also when the time to tell has come.
+        if !left.is_zero()
+            && let Ok(answer) = tokio::time::timeout(left, &mut asked).await
+        {
             return answer;
         }
         *told = true;
