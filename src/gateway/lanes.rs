@@ -1,7 +1,7 @@
 //! What becomes of the order of records when a route keeps it otherwise from now on.
 
 use crate::clock::Timestamp;
-use crate::dispatch::{Dispatch, Plan};
+use crate::dispatch::{Dispatch, Plan, Route};
 use crate::facts::{Facts, RouteFacts};
 use crate::store::{By, Change, LIST_MAX, LaneFilter, Store, StoreError, Unsettled};
 
@@ -18,35 +18,36 @@ fn standing(route: &str, unsettled: &[Unsettled]) -> u64 {
     unsettled.iter().filter(|found| found.way.route == route).map(|found| found.count).sum()
 }
 
+/// What is to be told of a plan's routes of which deliveries stand, given how many, in the order of their names.
+fn told_of(plan: &Plan, unsettled: &[Unsettled], told: impl Fn(&Route, u64) -> Option<String>) -> Vec<String> {
+    let mut routes: Vec<_> = plan.routes.values().collect();
+    routes.sort_by(|one, other| one.name.cmp(&other.name));
+    let counted = routes.into_iter().map(|route| (route, standing(&route.name, unsettled)));
+    counted.filter(|(_, count)| *count > 0).filter_map(|(route, count)| told(route, count)).collect()
+}
+
 /// Which routes come after another from now on while deliveries of theirs stand that wait for none.
 fn unled(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
-    let mut routes: Vec<_> = after.routes.values().collect();
-    routes.sort_by(|one, other| one.name.cmp(&other.name));
-    let told = |route: &std::sync::Arc<crate::dispatch::Route>| {
+    told_of(after, unsettled, |route, count| {
         let (name, lead) = (&route.name, route.after.as_ref()?);
         let is_new = before.routes.get(name)?.after.is_none();
-        let count = standing(name, unsettled);
-        (is_new && count > 0).then(|| {
+        is_new.then(|| {
             format!(
                 "route {name} comes after {lead} from now on: up to {count} of its deliveries that are not settled were made before, \
                  and wait for no answer of that; each becomes a dead letter when its turn comes, and waits for it once it is \
                  replayed"
             )
         })
-    };
-    routes.into_iter().filter_map(told).collect()
+    })
 }
 
 /// Which routes come after no other from now on, or after another one, while deliveries of theirs stand that were made to
 /// wait for the one of before. They were made as pairs, and stay so.
 fn led_still(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String> {
-    let mut routes: Vec<_> = before.routes.values().collect();
-    routes.sort_by(|one, other| one.name.cmp(&other.name));
-    let told = |route: &std::sync::Arc<crate::dispatch::Route>| {
+    told_of(before, unsettled, |route, count| {
         let (name, was) = (&route.name, route.after.as_ref()?);
         let is = after.routes.get(name)?.after.as_ref();
-        let count = standing(name, unsettled);
-        (is != Some(was) && count > 0).then(|| {
+        (is != Some(was)).then(|| {
             let now = is.map_or("after no other route".to_owned(), |lead| format!("after {lead}"));
             format!(
                 "route {name} comes {now} from now on: up to {count} of its deliveries that are not settled were made to wait for \
@@ -54,8 +55,7 @@ fn led_still(before: &Plan, after: &Plan, unsettled: &[Unsettled]) -> Vec<String
                  it is replayed"
             )
         })
-    };
-    routes.into_iter().filter_map(told).collect()
+    })
 }
 
 /// Lets lanes go on that stop at dead letters of routes which say `on_dead = "continue"` by now; how many. The letters stay.

@@ -345,6 +345,27 @@ async fn a_system_that_fails_is_left_alone_says_so_and_goes_on_by_itself() {
     assert_eq!(gateway.admin("/api/v1/systems").await["sink"]["why"], json!(null));
 }
 
+/// A gateway that looks up what got no answer.
+fn probing(sink: &Sink) -> String {
+    let probe = format!(
+        r#"unknown = "probe"
+           [[destination]]
+           name = "find"
+           system = "sink"
+           kind = "rest"
+           method = "GET"
+           url = "{}/orders/{{{{ record.Id }}}}""#,
+        sink.url("")
+    );
+    let route = r#"
+        [route.probe]
+        destination = "find"
+        found_when = "response.status == 200"
+        absent_when = "response.status == 404"
+    "#;
+    configuration_with(&sink.url(""), "", "", &probe) + route
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_up_that_a_kill_cuts_counts_towards_no_limit() {
     let is_known = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -360,21 +381,9 @@ async fn a_look_up_that_a_kill_cuts_counts_towards_no_limit() {
         None
     }))
     .await;
-    let probe = format!(
-        r#"unknown = "probe"
-           [[destination]]
-           name = "find"
-           system = "sink"
-           kind = "rest"
-           method = "GET"
-           url = "{}/orders/{{{{ record.Id }}}}""#,
-        sink.url("")
-    );
-    let route = "[route.probe]\ndestination = \"find\"\nfound_when = \"response.status == 200\"\nabsent_when = \"response.status == 404\"\n";
-    let limited =
-        configuration_with(&sink.url(""), "", "", &probe).replacen("retry = {", "retry = { max_attempts = 2,", 1);
+    let limited = probing(&sink).replacen("retry = {", "retry = { max_attempts = 2,", 1);
     assert!(limited.contains("max_attempts"));
-    let mut gateway = Process::prepare(&(limited + route));
+    let mut gateway = Process::prepare(&limited);
     gateway.start(&[]).await;
     let notice = Notice { id: "04l1", record: "006A00000001AAA", fields: "" };
     assert!(gateway.post("/om/orders", envelope(&[notice])).await.unwrap().is_ack());
@@ -424,23 +433,7 @@ async fn what_got_no_answer_is_looked_up_and_sent_again_only_where_it_did_not_ar
         Some((200, "{}".to_owned()))
     }))
     .await;
-    let probe = format!(
-        r#"unknown = "probe"
-           [[destination]]
-           name = "find"
-           system = "sink"
-           kind = "rest"
-           method = "GET"
-           url = "{}/orders/{{{{ record.Id }}}}""#,
-        sink.url("")
-    );
-    let route = r#"
-        [route.probe]
-        destination = "find"
-        found_when = "response.status == 200"
-        absent_when = "response.status == 404"
-    "#;
-    let mut gateway = Process::prepare(&(configuration_with(&sink.url(""), "", "", &probe) + route));
+    let mut gateway = Process::prepare(&probing(&sink));
     gateway.start(&[]).await;
     for (id, record) in [("04l1", FIRST), ("04l2", SECOND)] {
         assert!(gateway.post("/om/orders", envelope(&[Notice { id, record, fields: "" }])).await.unwrap().is_ack());

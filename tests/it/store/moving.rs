@@ -252,10 +252,17 @@ async fn what_changes_while_it_is_copied_arrives_too() {
     }
 }
 
-/// A destination that fails after so many writes.
+/// A destination that fails after so many writes, or comes to a halt when it is marked.
 struct Failing {
     inner: Box<dyn Destination>,
     left: AtomicI64,
+    halt: Option<Halt>,
+}
+
+/// A halt, as if the process had ended: behind the mark, or before it.
+struct Halt {
+    is_marked: bool,
+    reached: Arc<Notify>,
 }
 
 impl Side for Failing {
@@ -282,7 +289,14 @@ impl Destination for Failing {
     }
 
     fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.begin(mark)
+        let Some(Halt { is_marked, reached }) = &self.halt else { return self.inner.begin(mark) };
+        Box::pin(async move {
+            if *is_marked {
+                self.inner.begin(mark).await?;
+            }
+            reached.notify_one();
+            std::future::pending().await
+        })
     }
 
     fn put<'a>(
@@ -311,69 +325,6 @@ impl Destination for Failing {
     }
 }
 
-/// A destination that comes to a halt, as if the process had ended, when it is marked: before that, or behind it.
-struct Halting {
-    inner: Box<dyn Destination>,
-    is_marked: bool,
-    halted: Arc<Notify>,
-}
-
-impl Side for Halting {
-    fn shown(&self) -> String {
-        self.inner.shown()
-    }
-
-    fn rows<'a>(&'a self, table: &'static Table, units: &'a [Row]) -> BoxFuture<'a, StoreResult<Page>> {
-        self.inner.rows(table, units)
-    }
-
-    fn sums(&self) -> BoxFuture<'_, StoreResult<Vec<Vec<Row>>>> {
-        self.inner.sums()
-    }
-
-    fn counts(&self) -> BoxFuture<'_, StoreResult<Vec<i64>>> {
-        self.inner.counts()
-    }
-}
-
-impl Destination for Halting {
-    fn begin(&self, mark: Mark) -> BoxFuture<'_, StoreResult<()>> {
-        Box::pin(async move {
-            if self.is_marked {
-                self.inner.begin(mark).await?;
-            }
-            self.halted.notify_one();
-            std::future::pending().await
-        })
-    }
-
-    fn ending(&self, mark: Mark) -> BoxFuture<'_, StoreResult<Ending>> {
-        self.inner.ending(mark)
-    }
-
-    fn put<'a>(
-        &'a self,
-        table: &'static Table,
-        units: &'a [Row],
-        rows: &'a [Row],
-        whole: bool,
-    ) -> BoxFuture<'a, StoreResult<()>> {
-        self.inner.put(table, units, rows, whole)
-    }
-
-    fn put_sums(&self, sums: Vec<Vec<Row>>) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.put_sums(sums)
-    }
-
-    fn guard(&self, in_flight: bool) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.guard(in_flight)
-    }
-
-    fn complete(&self) -> BoxFuture<'_, StoreResult<()>> {
-        self.inner.complete()
-    }
-}
-
 #[tokio::test]
 async fn a_move_that_was_cut_off_while_the_stores_were_marked_goes_on_or_is_given_up() {
     for (first, second) in
@@ -386,7 +337,8 @@ async fn a_move_that_was_cut_off_while_the_stores_were_marked_goes_on_or_is_give
             for _ in 0..2 {
                 let halted = Arc::new(Notify::new());
                 let inner = target.destination().await;
-                let mover = world.mover(Box::new(Halting { inner, is_marked, halted: Arc::clone(&halted) }));
+                let halt = Some(Halt { is_marked, reached: Arc::clone(&halted) });
+                let mover = world.mover(Box::new(Failing { inner, left: AtomicI64::new(i64::MAX), halt }));
                 tokio::select! {
                     copied = mover.copy() => panic!("{copied:?}"),
                     () = halted.notified() => {}
@@ -481,7 +433,7 @@ async fn a_move_that_was_cut_off_goes_on_where_it_stood() {
         }
         let mut target = World::on(kind);
         let inner = target.destination().await;
-        let mover = world.mover(Box::new(Failing { inner, left: 5.into() }));
+        let mover = world.mover(Box::new(Failing { inner, left: 5.into(), halt: None }));
         assert_eq!(mover.copy().await.unwrap_err().to_string(), "the store cannot write: the line was cut");
         drop(mover);
         let begun = world.origin().begun().await.unwrap().unwrap();
