@@ -1,9 +1,10 @@
 //! Deliveries a second to a local target, settled durably, against the same HTTP client with no store at all.
 //!
-//! `cargo bench --bench deliver [-- --count N] [--at-once N]`: fills a store with N deliveries in N/10 lanes, lets the
-//! dispatch carry them to a sink in this process, and checks that each lane arrived in order. Before and after, the
-//! client alone makes as many calls of the same kind. The ratio is what to look at; times are this machine's. With few calls
-//! at once (the usual is 256) each of them waits for the two commits of its delivery, and the disk is what is measured.
+//! `cargo bench --bench deliver [-- --count N] [--at-once N] [--rounds N]`: fills a store with N deliveries in N/10 lanes,
+//! lets the dispatch carry them to a sink in this process, and checks that each lane arrived in order. Before and after, the
+//! client alone makes as many calls of the same kind. The ratio is what to look at, the middle one of several rounds, each
+//! with a store of its own; times are this machine's, and differ by a third from one second to the next. With few calls at
+//! once (the usual is 256) each of them waits for the two commits of its delivery, and the disk is what is measured.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, clippy::allow_attributes_without_reason, unreachable_pub)]
@@ -49,12 +50,12 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name);
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(usual)
     };
-    let (count, at_once) = (value("--count", 20_000), value("--at-once", 256));
+    let (count, at_once, rounds) = (value("--count", 20_000), value("--at-once", 256), value("--rounds", 5));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(bench(count, at_once));
+    runtime.block_on(bench(count, at_once, rounds.max(1)));
 }
 
-async fn bench(count: u64, at_once: u64) {
+async fn bench(count: u64, at_once: u64, rounds: u64) {
     let sink = Sink::start().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("omgate.toml");
@@ -62,16 +63,26 @@ async fn bench(count: u64, at_once: u64) {
     let loaded = config::load(&path).unwrap();
     let target = loaded.plan.destinations["sink"].target.clone();
 
-    let before = client_alone(&sink, &target, count, at_once).await;
-    let ours = dispatched(&sink, &loaded, folder.path(), count).await;
-    let after = client_alone(&sink, &target, count, at_once).await;
-    let alone = f64::midpoint(before, after);
-    println!("{:<44} {:>10}", "", "a second");
-    println!("{:<44} {before:>10.0}", format!("the client alone, {at_once} calls at once"));
-    println!("{:<44} {ours:>10.0}", "omgate, each settled on disk");
-    println!("{:<44} {after:>10.0}", "the client alone, again");
-    println!("ratio {:.3}, at least {RATIO_MIN} is asked", ours / alone);
-    assert!(ours / alone >= RATIO_MIN, "omgate delivers too slowly");
+    println!(
+        "{:<8} {:>18} {:>18} {:>18}   ratio",
+        "a second", "the client alone", "omgate, settled", "the client alone"
+    );
+    // The first calls open the connections.
+    client_alone(&sink, &target, count, at_once).await;
+    let mut before = client_alone(&sink, &target, count, at_once).await;
+    let mut ratios = Vec::new();
+    for round in 1..=rounds {
+        let ours = dispatched(&sink, &loaded, &folder.path().join(format!("{round}.db")), count).await;
+        let after = client_alone(&sink, &target, count, at_once).await;
+        let ratio = ours / f64::midpoint(before, after);
+        println!("{round:<8} {before:>18.0} {ours:>18.0} {after:>18.0}   {ratio:.3}");
+        ratios.push(ratio);
+        before = after;
+    }
+    ratios.sort_by(f64::total_cmp);
+    let middle = ratios[ratios.len() / 2];
+    println!("ratio {middle:.3} with {at_once} calls at once, at least {RATIO_MIN} is asked");
+    assert!(middle >= RATIO_MIN, "omgate delivers too slowly");
 }
 
 fn configuration(sink: SocketAddr, at_once: u64) -> String {
@@ -149,10 +160,10 @@ fn call(sink: SocketAddr, number: u64) -> Call {
 }
 
 /// Deliveries a second of the dispatch, from the first claim to the last settlement on disk.
-async fn dispatched(sink: &Sink, loaded: &config::Loaded, folder: &Path, count: u64) -> f64 {
+async fn dispatched(sink: &Sink, loaded: &config::Loaded, path: &Path, count: u64) -> f64 {
     sink.forget();
     let clock = SystemClock::shared();
-    let store: Arc<dyn Store> = SqliteStore::open(Options::new(folder.join("deliver.db"), Arc::clone(&clock))).unwrap();
+    let store: Arc<dyn Store> = SqliteStore::open(Options::new(path.to_owned(), Arc::clone(&clock))).unwrap();
     let config_version = store.save_config(loaded.stored.clone(), clock.now()).await.unwrap();
     let numbers: Vec<u64> = (0..count).collect();
     for numbers in numbers.chunks(100) {
@@ -179,8 +190,6 @@ async fn dispatched(sink: &Sink, loaded: &config::Loaded, folder: &Path, count: 
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let elapsed = started.elapsed();
-    let commits = store.figures();
-    println!("{} commands in {} commits", commits.commands, commits.commits);
     dispatch.drain(Duration::from_secs(1)).await;
     store.close().await;
     sink.check_order(count);

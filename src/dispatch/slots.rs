@@ -36,9 +36,14 @@ impl Slots {
     /// How many calls may begin now. A verdict on its way to the store is no call any more; but there are never more of
     /// those than there may be calls, so that a store that takes none stops it all.
     pub(super) fn free(&self) -> usize {
-        let limit = self.limit.load(Ordering::Relaxed);
+        let limit = self.limit();
         let Taken { calls, settling } = *self.taken.borrow();
         limit.saturating_sub(calls).min(limit.saturating_mul(2).saturating_sub(calls.saturating_add(settling)))
+    }
+
+    /// How many calls may be under way at once.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// From now on so many at once; calls under way go on.

@@ -74,7 +74,7 @@ pub(super) fn tell(books: &mut Books, lead: i64, now: Timestamp) -> Result<Vec<A
                     }
                 }
             }
-            if lane::promote(books, follower.way.system, follower.lane.as_deref(), now)? {
+            if lane::promote(books, &follower, now)? {
                 woken.push(Arc::clone(&follower.way));
             }
         }

@@ -133,5 +133,5 @@ fn decided(books: &Books, delivery: i64) -> Result<(), Failure> {
 /// It stops or goes; where it was the head of its lane, a held one stops the lane and a discarded one lets it go on.
 fn leave(books: &mut Books, place: &Place, turn: Turn<'_>) -> Result<(), Failure> {
     lane::turn(books, place, turn)?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), turn.at).map(|_| ())
+    lane::promote(books, place, turn.at).map(|_| ())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::Row;
 use serde_json::Map;
 
 use super::after;
@@ -45,6 +46,15 @@ struct Columns {
     comes_after: Option<i64>,
     replay_of: Option<i64>,
     as_it_was: Option<i64>,
+    carried: Option<Carried>,
+}
+
+/// What a delivery carries.
+#[derive(Debug)]
+struct Carried {
+    envelope: i64,
+    organization: i64,
+    notification: StoredNotification,
 }
 
 /// Executes the command.
@@ -141,16 +151,16 @@ fn newest_due(books: &mut Books, claim: &Claim, limit: usize) -> Result<Vec<Due>
 
 /// Begins one attempt; none when the delivery has nothing to carry.
 fn lease(books: &mut Books, claim: &Claim, due: &Due) -> Result<Option<Claimed>, Failure> {
-    let columns = columns(books, due.id)?;
+    let mut columns = columns(books, due.id)?;
     let row = columns.notification;
-    let (organization, envelope, notification) = match notification(books, row)? {
-        Some((_, _, notification)) if notification.is_pruned() => {
+    let Carried { organization, envelope, notification } = match columns.carried.take() {
+        Some(Carried { notification, .. }) if notification.is_pruned() => {
             let reason =
                 format!("its record was pruned from the store: {} came too long ago", notification.notification_id);
             bury(books, due.id, &reason, claim.now)?;
             return Ok(None);
         }
-        Some(found) => found,
+        Some(carried) => carried,
         None => {
             let reason = format!("its notification (row {row}) or envelope is missing from the store");
             bury(books, due.id, &reason, claim.now)?;
@@ -221,13 +231,18 @@ fn bury(books: &mut Books, delivery: i64, reason: &str, now: Timestamp) -> Resul
     let place = lane::place_of(books, delivery)?;
     let turn = Turn { to: State::Dead, due_at: None, unsettled: false, reason: Some(reason), at: now };
     lane::turn(books, &place, turn)?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), now)?;
+    lane::promote(books, &place, now)?;
     after::tell(books, delivery, now).map(|_| ())
 }
 
+/// A delivery and what it carries, read at once: a row more or less is nothing beside a statement more.
 fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
-    let sql = "SELECT notification, lane, attempts, first_attempt_active_ms, repeat_count, repeat_key, same_bytes_as,
-               excused, even_if_newer, comes_after, replay_of, as_it_was FROM delivery WHERE id = ?1";
+    let sql = "SELECT d.notification, d.lane, d.attempts, d.first_attempt_active_ms, d.repeat_count, d.repeat_key,
+               d.same_bytes_as, d.excused, d.even_if_newer, d.comes_after, d.replay_of, d.as_it_was,
+               e.id, s.text, e.organization_id, e.action_id, e.enterprise_url, e.partner_url, e.received_at,
+               n.organization, n.notification_id, n.revision, n.record_type, n.record_id, n.xml
+               FROM delivery d LEFT JOIN notification n ON n.id = d.notification LEFT JOIN envelope e ON e.id = n.envelope
+               LEFT JOIN name s ON s.id = n.source WHERE d.id = ?1";
     let found = books.find(sql, [delivery], |row| {
         Ok(Columns {
             notification: row.get(0)?,
@@ -242,33 +257,29 @@ fn columns(books: &Books, delivery: i64) -> Result<Columns, Failure> {
             comes_after: row.get(9)?,
             replay_of: row.get(10)?,
             as_it_was: row.get(11)?,
+            carried: carried(row)?,
         })
     })?;
     found.ok_or_else(|| Failure::Rule(StoreError::Refused(format!("delivery {delivery} is due and has no row"))))
 }
 
-fn notification(books: &Books, row: i64) -> Result<Option<(i64, i64, StoredNotification)>, Failure> {
-    let sql = "SELECT n.organization, n.notification_id, n.revision, s.text, e.organization_id, e.action_id,
-               e.enterprise_url, e.partner_url, e.received_at, n.record_type, n.record_id, n.xml, e.id
-               FROM notification n CROSS JOIN envelope e ON e.id = n.envelope CROSS JOIN name s ON s.id = n.source
-               WHERE n.id = ?1";
-    books.find(sql, [row], |found| {
-        let notification = StoredNotification {
-            row,
-            notification_id: found.get(1)?,
-            revision: found.get(2)?,
-            source: found.get(3)?,
-            organization_id: found.get(4)?,
-            action_id: found.get(5)?,
-            enterprise_url: found.get(6)?,
-            partner_url: found.get(7)?,
-            received_at: Timestamp(found.get(8)?),
-            record_type: found.get(9)?,
-            record_id: found.get(10)?,
-            xml: found.get(11)?,
-        };
-        Ok((found.get(0)?, found.get(12)?, notification))
-    })
+fn carried(row: &Row<'_>) -> rusqlite::Result<Option<Carried>> {
+    let (Some(envelope), Some(source)) = (row.get(12)?, row.get(13)?) else { return Ok(None) };
+    let notification = StoredNotification {
+        row: row.get(0)?,
+        source,
+        organization_id: row.get(14)?,
+        action_id: row.get(15)?,
+        enterprise_url: row.get(16)?,
+        partner_url: row.get(17)?,
+        received_at: Timestamp(row.get(18)?),
+        notification_id: row.get(20)?,
+        revision: row.get(21)?,
+        record_type: row.get(22)?,
+        record_id: row.get(23)?,
+        xml: row.get(24)?,
+    };
+    Ok(Some(Carried { envelope, organization: row.get(19)?, notification }))
 }
 
 fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> Result<Option<Mark>, Failure> {
@@ -276,7 +287,7 @@ fn stale_mark(books: &Books, route: i64, organization: i64, record_id: &str) -> 
         return Ok(None);
     }
     let sql = "SELECT field, value FROM stale_mark WHERE route = ?1 AND organization = ?2 AND record_id = ?3";
-    let read = |row: &rusqlite::Row<'_>| Ok(Mark { field: row.get(0)?, value: row.get(1)? });
+    let read = |row: &Row<'_>| Ok(Mark { field: row.get(0)?, value: row.get(1)? });
     books.find(sql, (route, organization, record_id), read)
 }
 

@@ -59,7 +59,7 @@ fn give_way(books: &mut Books, older: i64, newer: i64, at: Timestamp) -> Result<
     let turn = Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at };
     lane::turn(books, &place, turn)?;
     books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [older, newer])?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
+    lane::promote(books, &place, at)?;
     Ok(place.has_followers)
 }
 

@@ -4,6 +4,8 @@
 //! replayed delivery that came back while a later one was in flight: it stands blocked, and is next when that call ends.
 //! A head that comes after a delivery of another lane is blocked too, until that one is delivered.
 
+use rusqlite::Params;
+
 use super::after;
 use super::books::{Books, Failure};
 use crate::clock::Timestamp;
@@ -51,23 +53,44 @@ pub(super) struct Remembered<'a> {
     pub(super) lease: i64,
 }
 
+/// The statement that reads places.
+macro_rules! placed {
+    ($which:literal) => {
+        concat!(
+            "SELECT way, lane, state, unsettled, lease, attempts, reason, comes_after, has_followers, holds,
+             replay_of IS NOT NULL, coalesce(due_at, not_before), id FROM delivery ",
+            $which
+        )
+    };
+}
+
 /// Reads a delivery's place.
 pub(super) fn place(books: &mut Books, delivery: i64) -> Result<Option<Place>, Failure> {
-    let sql = "SELECT way, lane, state, unsettled, lease, attempts, reason, comes_after, has_followers, holds,
-               replay_of IS NOT NULL, coalesce(due_at, not_before) FROM delivery WHERE id = ?1";
-    let found = books.find(sql, [delivery], |row| {
+    read(books, placed!("WHERE id = ?1"), [delivery])
+}
+
+/// The place of the lowest delivery of a lane that is not settled.
+fn head(books: &mut Books, system: i64, lane: &str) -> Result<Option<Place>, Failure> {
+    let sql = placed!(
+        "INDEXED BY delivery_lane WHERE system = ?1 AND lane = ?2 AND unsettled = 1 ORDER BY delivery.id LIMIT 1"
+    );
+    read(books, sql, (system, lane))
+}
+
+fn read(books: &mut Books, sql: &'static str, values: impl Params) -> Result<Option<Place>, Failure> {
+    let found = books.find(sql, values, |row| {
         let (way, state) = (row.get::<_, i64>(0)?, row.get::<_, String>(2)?);
         let (lane, unsettled, lease) = (row.get::<_, Option<String>>(1)?, row.get(3)?, row.get(4)?);
         let ties = (row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?);
         let due_at = row.get::<_, Option<i64>>(11)?.map(Timestamp);
-        Ok((way, state, lane, unsettled, lease, row.get(5)?, row.get(6)?, due_at, ties))
+        Ok((row.get(12)?, way, state, lane, unsettled, lease, row.get(5)?, row.get(6)?, due_at, ties))
     })?;
-    let Some((way, state, lane, unsettled, lease, attempts, reason, due_at, ties)) = found else { return Ok(None) };
+    let Some((id, way, state, lane, unsettled, lease, attempts, reason, due_at, ties)) = found else { return Ok(None) };
     let way = books.names.way_of(books.connection, way)?;
     let state = parse_state(&state)?;
     let (comes_after, has_followers, holds, is_replay) = ties;
     Ok(Some(Place {
-        id: delivery,
+        id,
         way,
         lane,
         state,
@@ -172,16 +195,22 @@ pub(super) fn is_in_flight(books: &Books, system: i64, lane: &str) -> Result<boo
     Ok(books.find(sql, (system, lane), |_| Ok(()))?.is_some())
 }
 
-/// Lets the lane go on after one of it left or stopped: its lowest, if it is blocked, becomes due.
-/// Whether there was one to let go.
-pub(super) fn promote(books: &mut Books, system: i64, lane: Option<&str>, now: Timestamp) -> Result<bool, Failure> {
-    let Some(lane) = lane else { return Ok(false) };
+/// Lets the lane go on after this one of it left or stopped; see [`go_on`].
+pub(super) fn promote(books: &mut Books, left: &Place, now: Timestamp) -> Result<bool, Failure> {
+    let Some(lane) = &left.lane else { return Ok(false) };
+    // No two of a lane are in flight.
+    let is_quiet = left.state == State::InFlight;
+    go_on(books, left.way.system, lane, is_quiet, now)
+}
+
+/// Lets a lane go on: its lowest, if it is blocked, becomes due. Whether there was one to let go. `is_quiet`: none of it is
+/// in flight, as is known.
+fn go_on(books: &mut Books, system: i64, lane: &str, is_quiet: bool, now: Timestamp) -> Result<bool, Failure> {
     if mutation::active(Mutation::PromotionForgotten) {
         return Ok(false);
     }
-    let Some(next) = lowest(books, system, lane)? else { return Ok(false) };
-    let next = place_of(books, next)?;
-    if next.state != State::Blocked || is_in_flight(books, system, lane)? || !after::is_free(books, &next)? {
+    let Some(next) = head(books, system, lane)?.filter(|next| next.state == State::Blocked) else { return Ok(false) };
+    if (!is_quiet && is_in_flight(books, system, lane)?) || !after::is_free(books, &next)? {
         return Ok(false);
     }
     due(books, &next, now)?;
@@ -211,18 +240,14 @@ pub(super) fn take_turn(
     let to = if stands_behind { State::Blocked } else { State::Waiting };
     turn_after(books, place, Turn { to, due_at: Some(due_at), unsettled: true, reason, at: now }, call)?;
     if stands_behind {
-        promote(books, system, place.lane.as_deref(), now)?;
+        promote(books, place, now)?;
     }
     Ok(())
 }
 
 /// Makes way for an earlier delivery of the lane that comes back: what waits there is blocked.
 pub(super) fn make_way(books: &mut Books, system: i64, lane: &str, now: Timestamp) -> Result<(), Failure> {
-    let Some(head) = lowest(books, system, lane)? else { return Ok(()) };
-    let head = place_of(books, head)?;
-    if head.state != State::Waiting {
-        return Ok(());
-    }
+    let Some(head) = head(books, system, lane)?.filter(|head| head.state == State::Waiting) else { return Ok(()) };
     let reason = head.reason.as_deref();
     turn(books, &head, Turn { to: State::Blocked, due_at: head.due_at, unsettled: true, reason, at: now })
 }
@@ -248,7 +273,7 @@ pub(super) fn repair(books: &mut Books, lanes: &[(i64, String)], now: Timestamp)
     books.accounts.at(now);
     let mut repaired = 0;
     for (system, lane) in lanes {
-        if promote(books, *system, Some(lane), now)? {
+        if go_on(books, *system, lane, false, now)? {
             repaired += 1;
             books.accounts.add(Account::lanes_repaired(), 1);
         }

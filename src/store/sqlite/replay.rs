@@ -108,7 +108,7 @@ fn supersede(
         Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at },
     )?;
     books.run("UPDATE delivery SET superseded_by = ?2 WHERE id = ?1", [place.id, made])?;
-    if lane::promote(books, place.way.system, place.lane.as_deref(), at)? {
+    if lane::promote(books, place, at)? {
         envelope.wake(&place.way);
     }
     Ok(())
@@ -120,7 +120,7 @@ fn let_go(books: &mut Books, envelope: &mut Envelope<'_>, place: &Place, now: Ti
         return Ok(());
     }
     lane::turn(books, place, rules::let_go(place.reason.as_deref(), now))?;
-    if lane::promote(books, place.way.system, place.lane.as_deref(), now)? {
+    if lane::promote(books, place, now)? {
         envelope.wake(&place.way);
     }
     Ok(())

@@ -240,7 +240,7 @@ fn supersede(
     let reason = revision::reason(i64::from(revision), planned);
     let at = envelope.now();
     lane::turn(books, old, Turn { to: State::Superseded, due_at: None, unsettled: false, reason: Some(&reason), at })?;
-    if lane::promote(books, old.way.system, old.lane.as_deref(), at)? {
+    if lane::promote(books, old, at)? {
         envelope.wake(&Arc::clone(&old.way));
     }
     if old.has_followers {

@@ -101,7 +101,7 @@ fn move_on(
         Next::Turn(turn) => turn,
     };
     lane::turn_after(books, place, turn, call)?;
-    lane::promote(books, place.way.system, place.lane.as_deref(), at)?;
+    lane::promote(books, place, at)?;
     if place.has_followers {
         after::tell(books, place.id, at)?;
     }
