@@ -29,7 +29,7 @@ use omgate::store::sqlite::{Options, SqliteStore};
 use omgate::store::{Accept, Incoming, Store};
 use omgate::telemetry::{Alarms, Metrics, Traces};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 
 use self::support::messages::{self, THEN};
 
@@ -218,7 +218,10 @@ struct Sink {
 
 impl Sink {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        // A burst of connections that the queue does not hold would wait seconds for the kernel's next try.
+        let listener = socket.listen(4_096).unwrap();
         let address = listener.local_addr().unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let all = Arc::clone(&arrived);
