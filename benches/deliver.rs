@@ -3,8 +3,7 @@
 //! `cargo bench --bench deliver [-- --count N] [--at-once N] [--rounds N]`: fills a store with N deliveries in N/10 lanes,
 //! lets the dispatch carry them to a sink in this process, and checks that each lane arrived in order. Before and after, the
 //! client alone makes as many calls of the same kind. The ratio is what to look at, the middle one of several rounds, each
-//! with a store of its own; times are this machine's, and differ by a third from one second to the next. With few calls at
-//! once (the usual is 256) each of them waits for the two commits of its delivery, and the disk is what is measured.
+//! with a store of its own; times are this machine's, and differ by a third from one second to the next.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 #![allow(clippy::disallowed_methods, clippy::allow_attributes_without_reason, unreachable_pub)]

@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
+/// One claim takes at most a third of the slots: while one part is claimed, another is called and the last is settled. Were
+/// all claimed at once, the calls would wait for the store and the store for the calls.
+const PARTS: usize = 3;
+/// But so many it may always take: each claim costs a commit.
+const PART_MIN: usize = 32;
+
 /// Counts calls under way. There may be more than the limit: after it was lowered, until enough of them end.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -36,14 +42,14 @@ impl Slots {
     /// How many calls may begin now. A verdict on its way to the store is no call any more; but there are never more of
     /// those than there may be calls, so that a store that takes none stops it all.
     pub(super) fn free(&self) -> usize {
-        let limit = self.limit();
+        let limit = self.limit.load(Ordering::Relaxed);
         let Taken { calls, settling } = *self.taken.borrow();
         limit.saturating_sub(calls).min(limit.saturating_mul(2).saturating_sub(calls.saturating_add(settling)))
     }
 
-    /// How many calls may be under way at once.
-    pub(super) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+    /// How many of them one claim takes at most.
+    pub(super) fn part(&self) -> usize {
+        (self.limit.load(Ordering::Relaxed) / PARTS).max(PART_MIN)
     }
 
     /// From now on so many at once; calls under way go on.
@@ -116,6 +122,13 @@ mod tests {
         drop(call);
         waiting.await.unwrap();
         assert!(slots.is_idle());
+    }
+
+    #[test]
+    fn a_claim_takes_a_third_of_many_slots_and_all_of_few() {
+        for (limit, part) in [(1, 32), (32, 32), (96, 32), (99, 33), (256, 85), (1_000, 333)] {
+            assert_eq!(Slots::new(limit).part(), part, "{limit}");
+        }
     }
 
     #[test]

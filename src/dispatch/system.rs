@@ -27,11 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const STORE_FAILED: Duration = Duration::from_secs(1);
 /// So many claims that the store refuses, in a row, are an alarm.
 const REFUSED_MIN: u32 = 3;
-/// One claim takes at most this part of a system's slots: while one part is claimed, another is called and a third is
-/// settled. Were all claimed at once, the calls would wait for the store and the store for the calls.
-const CLAIM_PART: usize = 3;
-/// But so many it may always take: each claim costs a commit.
-const CLAIM_MIN: usize = 32;
 /// A lease holds for the longest that a call may take, and this long beyond.
 const LEASE_BEYOND: Duration = Duration::from_secs(15);
 /// While a call runs, its lease is renewed this often.
@@ -210,7 +205,7 @@ impl Runner {
         self.pass_time(now).await;
         let admitted = self.gate().admit(self.slots.free(), now);
         let limit = match admitted {
-            Ok(limit) => limit.min((self.slots.limit() / CLAIM_PART).max(CLAIM_MIN)),
+            Ok(limit) => limit.min(self.slots.part()),
             Err(shut) => return Step::Idle(shut.wait(now.wall).unwrap_or(LOOK_AGAIN)),
         };
         let course = self.course.load_full();
